@@ -1,0 +1,42 @@
+# Every target creates .venv by itself and installs only when pyproject.toml or constraints.txt changed.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help validate test test-slow lint clean
+help:
+	@echo "make validate   install, then train matched networks, measure them and write the report"
+	@echo "make test       install, then run the tests"
+	@echo "make test-slow  the long checks as well"
+	@echo "make lint       ruff and mypy"
+	@echo "make clean      remove .venv, runs/ and caches"
+	@echo "Options of the main job go in ARGS: make validate ARGS='--preset cpu --resume'"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bntheory needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# torch first and alone: the pinned wheel decides which build everything else is resolved against
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+validate: $(STAMP)
+	$(BIN)/python validation/compare_empirical.py $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' $(ARGS)
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

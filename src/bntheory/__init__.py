@@ -1,0 +1,36 @@
+"""bntheory decides what is true about batch normalisation.
+
+A claim is written once over a small vocabulary and is judged by algebra (for every batch size), by adversarial search with
+exact certificates, inside real networks, and by experiment. Importing this package is cheap: names load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("bntheory")
+except PackageNotFoundError:  # a source tree on the path without an installation
+    __version__ = "0+source"
+
+_HOME = {
+    "bntheory.layer": (
+        "BatchNormLayer LayerDomain all_of any_of batch_mean centre eq ge gt iff implies le lt sqrt standardise"
+    ),
+    "bntheory.claims": "Check Claim Source Study claim registry",
+}
+_NAMES = {name: room for room, names in _HOME.items() for name in names.split()}
+
+__all__ = ["__version__", *sorted(_NAMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'bntheory' has no attribute {name!r}")
+    return getattr(import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,242 @@
+"""Leave a model exactly as it was: one guard that every measurement of the bridge goes through.
+
+A measurement switches modes, runs batch norm in training mode (which moves running statistics), takes
+trial steps, and draws random numbers. :func:`state_guard` puts all of it back, bit for bit, also after an
+exception or an interrupt. What lives here: saving and restoring. What does not: any measurement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["state_fingerprint", "state_guard"]
+
+_CONTAINERS = (dict, list, set, deque)
+_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+Restore = Callable[[], None]
+
+
+@contextmanager
+def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -> Iterator[None]:
+    """Restore ``models`` and the random number generators when the block ends, however it ends.
+
+    Restored bit-identically and, for tensors, in the same storage: parameters, buffers, ``.grad`` (object and
+    values), ``requires_grad``, training mode of every submodule, hooks of modules and of parameters, the
+    plain attributes of every submodule (counters, lists, overridden methods, generators) and the submodule
+    tree itself. Attributes are restored one level deep: an object inside a user's own list is not copied.
+
+    Random number generators: torch's (CPU, and every CUDA device where CUDA is in use), numpy's global one
+    and Python's.
+
+    Values are written back without touching autograd's version counters, so a graph that was built before
+    the block can still be differentiated after it.
+
+    Args:
+        models: one or more modules; a submodule or tensor that they share is saved once.
+        parameters: also save the values of the parameters (one copy in memory). With ``False`` the block
+            promises not to change them; a change that autograd's version counter sees raises
+            ``RuntimeError`` at the end of the block.
+        rng: also restore the random number generators.
+
+    Raises:
+        ValueError: a module has lazy, not yet initialised parameters or buffers.
+    """
+    undo: list[Restore] = []
+    promised: list[tuple[str, Tensor, int]] = []
+    if rng:
+        undo.append(_save_global_rng())
+    tensors: dict[int, None] = {}
+    modules: dict[int, None] = {}
+    for model in models:
+        for prefix, module in model.named_modules():
+            if id(module) in modules:
+                continue
+            modules[id(module)] = None
+            undo.append(_save_attributes(module))
+            own = [(n, p, True) for n, p in module._parameters.items() if p is not None]
+            own += [(n, b, False) for n, b in module._buffers.items() if b is not None]
+            for name, tensor, is_parameter in own:
+                if id(tensor) in tensors:
+                    continue
+                tensors[id(tensor)] = None
+                full = f"{prefix}.{name}" if prefix else name
+                if torch.nn.parameter.is_lazy(tensor):
+                    raise ValueError(
+                        f"model: {full} is lazy and has no values yet, so there is no state to come back to; "
+                        "run one batch through the model first"
+                    )
+                values = parameters or not is_parameter
+                if not values:
+                    promised.append((full, tensor, tensor._version))
+                undo.append(_save_tensor(tensor, values=values))
+    completed = False
+    try:
+        yield
+        completed = True
+    finally:
+        # the tree and the attributes come back last, once every tensor that they point to holds its values
+        for restore in reversed(undo):
+            restore()
+    changed = [name for name, tensor, version in promised if tensor._version != version]
+    if completed and changed:
+        raise RuntimeError(
+            f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no copy "
+            "was kept to restore it from; use parameters=True"
+        )
+
+
+def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
+    """A function that restores values, storage, ``requires_grad``, ``.grad`` and hooks of ``tensor``."""
+    storage = tensor.detach()  # an alias: survives `tensor.data = other`, as `model.double()` does it
+    copy = storage.clone() if values else None
+    requires_grad = tensor.requires_grad
+    grad = tensor.grad if tensor.is_leaf else None
+    grad_storage = None if grad is None else grad.detach()
+    grad_copy = None if grad_storage is None else grad_storage.clone()
+    hooks = {name: getattr(tensor, name, None) for name in _TENSOR_HOOKS}
+    contents = {name: None if hook is None else dict(hook) for name, hook in hooks.items()}
+
+    def restore() -> None:
+        if copy is not None:
+            _write_back(storage, copy)
+        if not _same_storage(tensor, storage):
+            tensor.grad = None  # a gradient of the other dtype or shape would refuse the exchange
+            tensor.data = storage
+        if tensor.requires_grad != requires_grad:
+            tensor.requires_grad_(requires_grad)
+        if grad is not None and grad_storage is not None and grad_copy is not None:
+            _write_back(grad_storage, grad_copy)
+            if not _same_storage(grad, grad_storage):
+                grad.data = grad_storage
+        if tensor.is_leaf and tensor.grad is not grad:
+            tensor.grad = grad
+        for name, hook in hooks.items():
+            now, before = getattr(tensor, name, None), contents[name]
+            if hook is not None and before is not None:
+                hook.clear()  # in place, since the handles of the hooks point to this very dictionary
+                hook.update(before)
+            if now is not hook:
+                if now is not None:
+                    now.clear()
+                setattr(tensor, name, hook)
+
+    return restore
+
+
+def _write_back(target: Tensor, copy: Tensor) -> None:
+    if not _same_bits(target, copy):
+        target.data.copy_(copy)  # `.data`: the version counter stays, as the bits are what a graph saw
+
+
+def _same_storage(a: Tensor, b: Tensor) -> bool:
+    return (
+        a.dtype == b.dtype
+        and a.device == b.device
+        and a.shape == b.shape
+        and a.stride() == b.stride()
+        and a.data_ptr() == b.data_ptr()
+    )
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equality of representations: NaN equals itself, and 0.0 differs from -0.0."""
+    return bool(torch.equal(_bytes(a), _bytes(b)))
+
+
+def _save_attributes(module: nn.Module) -> Restore:
+    """A function that restores the attributes of ``module``, containers (hooks included) in place."""
+    attributes = dict(module.__dict__)
+    contents = {
+        name: (value, value.copy()) for name, value in attributes.items() if isinstance(value, _CONTAINERS)
+    }
+    generators = [(v, v.get_state()) for v in attributes.values() if isinstance(v, torch.Generator)]
+    cls = module.__class__
+
+    def restore() -> None:
+        if module.__class__ is not cls:
+            module.__class__ = cls
+        for name in [n for n in module.__dict__ if n not in attributes]:
+            del module.__dict__[name]
+        module.__dict__.update(attributes)
+        for container, before in contents.values():
+            container.clear()
+            if isinstance(container, (dict, set)):
+                container.update(before)
+            else:
+                container.extend(before)
+        for generator, state in generators:
+            generator.set_state(state)
+
+    return restore
+
+
+def _save_global_rng() -> Restore:
+    cpu = torch.get_rng_state()
+    cuda = (
+        torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    )
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - a user's code may draw from the global one
+    python = random.getstate()
+
+    def restore() -> None:
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        np.random.set_state(legacy)  # noqa: NPY002
+        random.setstate(python)
+
+    return restore
+
+
+def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
+    """SHA-256 over everything that a measurement must leave alone; equal strings mean equal state.
+
+    Covers names, bits, dtypes, devices, ``requires_grad`` and gradients of parameters and buffers, the
+    training flag, class and hooks of every submodule, and (with ``rng``) the random number generators. Hooks
+    and gradients count by identity, so the fingerprint is comparable only within one process.
+    """
+    digest = hashlib.sha256()
+
+    def add(*parts: Any) -> None:
+        digest.update(repr(parts).encode())
+
+    def add_tensor(name: str, tensor: Tensor | None) -> None:
+        if tensor is None:
+            add(name, None)
+            return
+        add(name, id(tensor), tensor.dtype, tensor.device, tuple(tensor.shape), tensor.requires_grad)
+        digest.update(_bytes(tensor).cpu().numpy().tobytes())
+
+    for prefix, module in model.named_modules():
+        add(prefix, id(module), module.__class__.__qualname__, module.training)
+        for name, value in module.__dict__.items():
+            if name.endswith("_hooks") and isinstance(value, dict):
+                add(name, [(key, id(hook)) for key, hook in value.items()])
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            add_tensor(name, tensor)
+            if tensor is not None and tensor.is_leaf:
+                add_tensor(f"{name}.grad", tensor.grad)
+                add([sorted(map(id, (getattr(tensor, h, None) or {}).values())) for h in _TENSOR_HOOKS])
+    if rng:
+        digest.update(torch.get_rng_state().numpy().tobytes())
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            for state in torch.cuda.get_rng_state_all():
+                digest.update(state.numpy().tobytes())
+        legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+        add(legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])  # type: ignore[call-overload]
+        digest.update(legacy["state"]["key"].tobytes())  # type: ignore[call-overload]
+        add(random.getstate())
+    return digest.hexdigest()

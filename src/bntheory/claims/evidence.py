@@ -1,0 +1,77 @@
+"""What a study of a claim brings back: checks, each one comparison of two numbers with its uncertainty.
+
+A check never says "true": it states what was compared, how exact the two sides are, and on which scope. The verdict is
+computed from all checks of a claim by :func:`bntheory.judges.verdict.verdict_of`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Check", "Exactness", "Outcome"]
+
+Exactness = Literal["proof", "exact", "numerical", "statistical"]
+Outcome = Literal["holds", "fails", "undecided"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison ``left op right``.
+
+    name: what is compared, in words. scope: over which cases ("eta from 1e-5 to 1e5, 64 starts").
+    exactness:
+      ``"proof"``       left and right are symbolic or rational identities valid on the whole scope of the claim;
+      ``"exact"``       rational or ball arithmetic at one point: a failure here refutes, a success is one instance;
+      ``"numerical"``   floating point, deterministic; ``uncertainty`` bounds |error of (left - right)|;
+      ``"statistical"`` an estimate; ``uncertainty`` is the half-width of the interval of left - right at ``confidence``.
+    uncertainty: absolute, in the units of left and right; derived, never guessed (say from what in ``why``).
+    witness: what is needed to replay the comparison (rationals as "p/q" strings, seeds, parameters), JSON-ready.
+    decisive: False for a check that only illustrates and must not decide the verdict.
+    """
+
+    name: str
+    left: float
+    op: Literal["le", "lt", "eq"]
+    right: float
+    exactness: Exactness
+    scope: str
+    uncertainty: float = 0.0
+    confidence: float | None = None
+    why: str = ""
+    witness: Mapping[str, Any] = field(default_factory=dict)
+    decisive: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.uncertainty >= 0:
+            raise ValueError(
+                f"check {self.name!r}: the uncertainty is {self.uncertainty!r}; it is a bound, so >= 0"
+            )
+        if self.exactness in ("proof", "exact") and self.uncertainty > 0:
+            raise ValueError(f"check {self.name!r}: an {self.exactness} comparison has no uncertainty")
+        if self.exactness == "statistical" and self.confidence is None:
+            raise ValueError(f"check {self.name!r}: say at which confidence the interval stands")
+
+    @property
+    def gap(self) -> float:
+        """right - left: how much room is left (negative: by how much it fails)."""
+        if self.left == self.right:
+            return 0.0  # equal infinities included
+        return self.right - self.left
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the comparison holds, fails, or cannot be told from its uncertainty."""
+        gap, blur = self.gap, self.uncertainty
+        if math.isnan(gap) or math.isnan(blur):
+            return "undecided"
+        if self.op == "eq":
+            # An equality can be met to within its uncertainty, never shown by floating point.
+            return "holds" if abs(gap) <= blur else "fails"
+        if abs(gap) <= blur and blur > 0:
+            return "undecided" if self.op == "lt" or self.exactness == "statistical" else "holds"
+        if self.op == "lt":
+            return "holds" if gap > 0 else "fails"
+        return "holds" if gap >= 0 else "fails"

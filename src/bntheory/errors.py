@@ -1,0 +1,15 @@
+"""The errors that a user can cause, and how they read.
+
+Bad input is a :class:`ValueError` everywhere in the library, so that a caller needs no import to catch it.
+:class:`UserError` is the one that the command line turns into a message and exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Bad input: its text says what is wrong, where, why it cannot be, and what to do."""
+
+
+class OutsideVocabulary(Exception):  # noqa: N818 - a state of knowledge, not a failure
+    """A claim uses something that this judge's world does not have; the judge answers *unknown*."""

@@ -1,0 +1,47 @@
+"""One normalisation layer.
+
+Here live the vocabulary in which claims about a layer are written, the closed-form layer in arrays, the symbolic layer,
+and the family of normalisers. Nothing here knows of networks, claims or verdicts.
+"""
+
+from bntheory.layer.closed_form import BatchNormLayer
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.relations import (
+    AllOf,
+    AnyOf,
+    Relation,
+    Statement,
+    all_of,
+    any_of,
+    eq,
+    ge,
+    gt,
+    iff,
+    implies,
+    le,
+    lt,
+)
+from bntheory.layer.vocabulary import Layer, batch_mean, centre, sqrt, standardise
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "BatchNormLayer",
+    "Layer",
+    "LayerDomain",
+    "Relation",
+    "Statement",
+    "all_of",
+    "any_of",
+    "batch_mean",
+    "centre",
+    "eq",
+    "ge",
+    "gt",
+    "iff",
+    "implies",
+    "le",
+    "lt",
+    "sqrt",
+    "standardise",
+]

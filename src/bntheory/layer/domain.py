@@ -1,0 +1,98 @@
+"""Where a layer claim is asserted: the ranges of epsilon, gamma, the Hessian and the free quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+__all__ = ["EpsRange", "HessianKind", "LayerDomain", "Normaliser", "OperatorKind", "ScalarRange"]
+
+EpsRange = Literal["zero", "positive", "any"]
+ScalarRange = Literal["positive", "nonzero", "any", "nonnegative", "unit"]
+HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal"]
+OperatorKind = Literal["any", "psd"]
+Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf"]
+
+
+def _one_of(what: str, value: str, allowed: Any) -> None:
+    names = get_args(allowed)
+    if value not in names:
+        raise ValueError(f"LayerDomain: {what} is {value!r}; it can be one of {', '.join(map(repr, names))}")
+
+
+@dataclass(frozen=True)
+class LayerDomain:
+    """The layers over which a claim is quantified.
+
+    eps: ``"zero"``, ``"positive"`` or ``"any"`` (>= 0). With eps = 0 the batch is never constant.
+    gamma: ``"positive"``, ``"nonzero"`` or ``"any"``.
+    hessian: ``"any"`` symmetric matrix, ``"psd"``, ``"zero"``, ``"identity"``, ``"isotropic"`` (h I, h real), ``"diagonal"``.
+    min_m: least batch size, at least 2.
+    normaliser: which member of the family the layer is.
+    scalars, vectors, operators: free quantities by name. A scalar has a range (``"unit"`` is the closed interval
+    [0, 1]); an operator is symmetric, ``"any"`` or ``"psd"``. A vector name ending in ``"@case"`` is a standard basis vector
+    of the batch (one example singled out); any other vector is arbitrary.
+    """
+
+    eps: EpsRange = "any"
+    gamma: ScalarRange = "any"
+    hessian: HessianKind = "any"
+    min_m: int = 2
+    normaliser: Normaliser = "batch"
+    scalars: Mapping[str, ScalarRange] = field(default_factory=dict)
+    vectors: tuple[str, ...] = ()
+    operators: Mapping[str, OperatorKind] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("eps", self.eps, EpsRange)
+        _one_of("gamma", self.gamma, ScalarRange)
+        _one_of("hessian", self.hessian, HessianKind)
+        _one_of("normaliser", self.normaliser, Normaliser)
+        for name, kind in self.scalars.items():
+            _one_of(f"the range of the scalar {name!r}", kind, ScalarRange)
+        for name, op in self.operators.items():
+            _one_of(f"the kind of the operator {name!r}", op, OperatorKind)
+        if not isinstance(self.min_m, int) or self.min_m < 2:
+            raise ValueError(
+                f"LayerDomain: min_m is {self.min_m!r}; a batch of one has no variance, so it is a whole number from 2 up"
+            )
+        names = [*self.scalars, *self.vectors, *self.operators]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"LayerDomain: the free name {twice[0]!r} is declared twice; give each its own name"
+            )
+        object.__setattr__(self, "scalars", MappingProxyType(dict(self.scalars)))
+        object.__setattr__(self, "operators", MappingProxyType(dict(self.operators)))
+        object.__setattr__(self, "vectors", tuple(self.vectors))
+
+    def describe(self) -> str:
+        """The domain in words, for tables and pages."""
+        words = {
+            "zero": "eps = 0",
+            "positive": "eps > 0",
+            "any": "eps >= 0",
+        }[self.eps]
+        parts = [words]
+        if self.gamma != "any":
+            parts.append(
+                {"positive": "gamma > 0", "nonzero": "gamma != 0"}.get(self.gamma, f"gamma {self.gamma}")
+            )
+        if self.hessian != "any":
+            parts.append(
+                {
+                    "psd": "H positive semidefinite",
+                    "zero": "H = 0",
+                    "identity": "H = I",
+                    "isotropic": "H a multiple of I",
+                    "diagonal": "H diagonal",
+                }[self.hessian]
+            )
+        parts.append(f"m >= {self.min_m}")
+        if self.normaliser != "batch":
+            parts.append(f"{self.normaliser} normalisation")
+        parts += [f"{name} {kind}" for name, kind in self.scalars.items() if kind != "any"]
+        parts += [f"{name} positive semidefinite" for name, kind in self.operators.items() if kind == "psd"]
+        return ", ".join(parts)

@@ -1,0 +1,113 @@
+"""The words in which a layer claim is written.
+
+One unit (channel) of a normalisation layer with batch size m: pre-activations ``y`` in R^m, mean ``mu``, biased
+variance ``var``, ``sigma = sqrt(var + eps)``, ``y_hat = (y - mu)/sigma``, ``z = gamma*y_hat + beta`` and a
+downstream loss L(z) with gradient ``grad`` and Hessian ``hess`` *at z*. ``L_hat(y) = L(z(y))`` has gradient
+``input_grad`` and Hessian ``input_hess`` with respect to y.
+
+The same words are spoken in four worlds: closed-form arrays (numpy, torch, Arb balls), inner-product algebra
+(symbolic m), real arithmetic (z3), and layers captured inside a network. A claim that uses nothing else can be judged
+in all of them. Vectors add, subtract and scale; scalars have field arithmetic and non-negative integer powers;
+``dot``, ``norm2`` and :func:`sqrt` are the only other operations.
+
+Some claims speak of more than the layer: a factor a > 0, an arbitrary shift s of the batch, a data matrix X. These are
+*free* quantities, declared in the claim's :class:`~bntheory.layer.domain.LayerDomain` and universally quantified:
+``layer.scalar("a")``, ``layer.vector("s")``, ``layer.operator("K")(v)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+__all__ = ["Layer", "Scalar", "Vector", "batch_mean", "centre", "sqrt", "standardise"]
+
+Scalar = Any
+Vector = Any
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """What a claim function receives. In array worlds scalars have shape (..., 1) and vectors (..., m)."""
+
+    @property
+    def m(self) -> Scalar: ...
+    @property
+    def gamma(self) -> Scalar: ...
+    @property
+    def beta(self) -> Scalar: ...
+    @property
+    def eps(self) -> Scalar: ...
+    @property
+    def mu(self) -> Scalar: ...
+    @property
+    def var(self) -> Scalar: ...
+    @property
+    def sigma(self) -> Scalar: ...
+    @property
+    def one(self) -> Vector: ...
+    @property
+    def y(self) -> Vector: ...
+    @property
+    def y_hat(self) -> Vector: ...
+    @property
+    def grad(self) -> Vector: ...
+    @property
+    def input_grad(self) -> Vector: ...
+    def hess(self, v: Vector) -> Vector:
+        """H v, the Hessian of the downstream loss at z."""
+        ...
+
+    def input_hess(self, v: Vector) -> Vector:
+        """The Hessian of L_hat with respect to y, applied to v."""
+        ...
+
+    def dot(self, u: Vector, v: Vector) -> Scalar: ...
+    def norm2(self, v: Vector) -> Scalar:
+        """The squared Euclidean norm."""
+        ...
+
+    def scalar(self, name: str) -> Scalar:
+        """A free scalar of the claim's domain."""
+        ...
+
+    def vector(self, name: str) -> Vector:
+        """A free vector in R^m of the claim's domain."""
+        ...
+
+    def operator(self, name: str) -> Callable[[Vector], Vector]:
+        """A free symmetric operator on R^m of the claim's domain."""
+        ...
+
+
+def sqrt(x: Scalar) -> Scalar:
+    """The non-negative square root in whatever world ``x`` belongs to."""
+    if isinstance(x, (int, float)):
+        return math.sqrt(x)
+    method = getattr(x, "sqrt", None)
+    if callable(method):
+        return method()
+    import numpy as np
+
+    return np.sqrt(x)
+
+
+def batch_mean(layer: Layer, v: Vector) -> Scalar:
+    """The mean of v over the batch, <1, v>/m."""
+    return layer.dot(layer.one, v) / layer.m
+
+
+def centre(layer: Layer, v: Vector) -> Vector:
+    """v minus its mean over the batch."""
+    return v - batch_mean(layer, v) * layer.one
+
+
+def standardise(layer: Layer, v: Vector, eps: Scalar | None = None) -> Vector:
+    """Batch normalisation without gamma and beta applied to another batch v; ``eps`` defaults to the layer's.
+
+    ``standardise(layer, layer.y)`` is ``layer.y_hat``.
+    """
+    centred = centre(layer, v)
+    variance = layer.norm2(centred) / layer.m
+    return centred / sqrt(variance + (layer.eps if eps is None else eps))

@@ -1,0 +1,35 @@
+"""Shared fixtures: the device, and a hypothesis profile that explores in CI as well."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# With CI set, hypothesis would derandomise by itself and stop looking for new counterexamples.
+settings.register_profile(
+    "explore",
+    derandomize=False,
+    deadline=None,
+    print_blob=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("explore")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="torch device for the device-agnostic tests, e.g. cuda")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The torch device the tests run on."""
+    name = request.config.getoption("--device")
+    import torch
+
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.exit("--device cuda was asked for, but torch sees no CUDA device", returncode=2)
+    return name
