@@ -89,8 +89,8 @@ def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -
     changed = [name for name, tensor, version in promised if tensor._version != version]
     if completed and changed:
         raise RuntimeError(
-            f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no copy "
-            "was kept to restore it from; use parameters=True"
+            f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no "
+            "copy was kept to restore it from; use parameters=True"
         )
 
 
@@ -183,11 +183,13 @@ def _save_attributes(module: nn.Module) -> Restore:
     return restore
 
 
+def _cuda_in_use() -> bool:
+    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def _save_global_rng() -> Restore:
     cpu = torch.get_rng_state()
-    cuda = (
-        torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    )
+    cuda = torch.cuda.get_rng_state_all() if _cuda_in_use() else None
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - a user's code may draw from the global one
     python = random.getstate()
 
@@ -232,11 +234,11 @@ def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
                 add([sorted(map(id, (getattr(tensor, h, None) or {}).values())) for h in _TENSOR_HOOKS])
     if rng:
         digest.update(torch.get_rng_state().numpy().tobytes())
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if _cuda_in_use():
             for state in torch.cuda.get_rng_state_all():
                 digest.update(state.numpy().tobytes())
         legacy = np.random.get_state(legacy=False)  # noqa: NPY002
-        add(legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])  # type: ignore[call-overload]
-        digest.update(legacy["state"]["key"].tobytes())  # type: ignore[call-overload]
+        add(legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])
+        digest.update(legacy["state"]["key"].tobytes())
         add(random.getstate())
     return digest.hexdigest()
