@@ -1,0 +1,222 @@
+"""Verdicts: what the evidence of all judges amounts to.
+
+Each judge answers with an :class:`Evidence`; :func:`verdict_of` is the only place where evidence becomes a
+:class:`Status`. "Unknown" is a status of its own and never counts as a pass. When one judge proves what another refutes, one
+of them is broken: that is :attr:`Status.DISAGREEMENT`, an internal error, and never resolved by preferring a judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from bntheory.claims.core import Claim
+from bntheory.claims.evidence import Check
+
+__all__ = ["Evidence", "Finding", "JudgeName", "Status", "Verdict", "evidence_of_checks", "verdict_of"]
+
+JudgeName = Literal["algebra", "search", "network", "study"]
+Finding = Literal[
+    "proved",
+    "refuted",
+    "survives",
+    "holds",
+    "fails",
+    "inconclusive",
+    "vacuous",
+    "unknown",
+    "error",
+    "not-applicable",
+]
+
+
+class Status(Enum):
+    """The status of a claim; the value is the word that is printed."""
+
+    PROVED = "proved"
+    REFUTED = "refuted"
+    SURVIVES = "survives"
+    HOLDS_ON_NETWORKS = "holds-on-networks"
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    INCONCLUSIVE = "inconclusive"
+    VACUOUS = "vacuous"
+    UNKNOWN = "unknown"
+    ERROR = "error"
+    DISAGREEMENT = "disagreement"
+
+    @property
+    def explanation(self) -> str:
+        """What the status means, in a sentence."""
+        return _EXPLANATION[self]
+
+
+_EXPLANATION = {
+    Status.PROVED: "Shown for every layer of the claim's domain, every batch size and every loss; the proof replays.",
+    Status.REFUTED: "A counterexample is certified in exact or ball arithmetic, its hypotheses included; it replays from its file.",
+    Status.SURVIVES: "No attack within the budget found a violation; the closest call is given. Not a proof.",
+    Status.HOLDS_ON_NETWORKS: "Met, within the derived tolerance, by every layer measured in real networks that satisfied its hypotheses; nothing stronger is known.",
+    Status.SUPPORTED: "An experiment's interval lies on the claim's side, at the scale that was run.",
+    Status.CONTRADICTED: "An experiment's interval lies on the other side, at the scale that was run.",
+    Status.INCONCLUSIVE: "The experiment's interval contains both answers.",
+    Status.VACUOUS: "Nothing satisfies the claim's hypotheses, so it says nothing.",
+    Status.UNKNOWN: "No judge could decide: outside the vocabulary, out of time, or not measured.",
+    Status.ERROR: "The claim itself could not be evaluated; the message says why.",
+    Status.DISAGREEMENT: "One judge proves what another refutes: a defect of this tool. Please report it.",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One judge's answer.
+
+    finding: what this judge found. summary: one sentence. details: JSON-ready, with whatever replays it (a proof object,
+    a witness, margins, checks). seconds: what it cost. seed: where chance was involved.
+    """
+
+    judge: JudgeName
+    finding: Finding
+    summary: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    seed: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON-ready object."""
+        return {
+            "judge": self.judge,
+            "finding": self.finding,
+            "summary": self.summary,
+            "details": dict(self.details),
+            "seconds": round(self.seconds, 3),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's status and all the evidence it rests on."""
+
+    claim: Claim
+    status: Status
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def explanation(self) -> str:
+        """The status in words."""
+        return self.status.explanation
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable object of ``--json``: at least id, kind, status, evidence."""
+        c = self.claim
+        return {
+            "id": c.id,
+            "kind": c.kind,
+            "status": self.status.value,
+            "explanation": self.explanation,
+            "statement": c.statement,
+            "reading": c.reading,
+            "source": {
+                "key": c.source.key,
+                "place": c.source.place,
+                "version": c.source.version,
+                "seen": c.source.seen,
+            },
+            "repairs": c.repairs,
+            "evidence": [e.as_json() for e in self.evidence],
+        }
+
+
+def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
+    """The status that the evidence amounts to.
+
+    Order: disagreement; refuted; vacuous; proved; then what is short of both: contradicted, supported, inconclusive for
+    experiments and statistical studies; survives; holds on networks; unknown. An error counts only when no judge decided.
+    A failure inside networks without a certificate does not refute, but it contradicts a proof.
+    """
+    evidence = tuple(evidence)
+    found = {e.finding for e in evidence}
+    network_fails = any(e.judge == "network" and e.finding == "fails" for e in evidence)
+    if "proved" in found and ("refuted" in found or network_fails):
+        status = Status.DISAGREEMENT
+    elif "refuted" in found:
+        status = Status.DISAGREEMENT if "vacuous" in found else Status.REFUTED
+    elif "vacuous" in found:
+        status = Status.VACUOUS
+    elif "proved" in found:
+        status = Status.PROVED
+    elif "fails" in found:
+        status = Status.CONTRADICTED
+    elif "inconclusive" in found:
+        status = Status.INCONCLUSIVE
+    elif any(e.finding == "holds" and e.judge == "study" for e in evidence):
+        status = Status.SUPPORTED
+    elif "survives" in found:
+        status = Status.SURVIVES
+    elif "holds" in found:
+        status = Status.HOLDS_ON_NETWORKS
+    elif "error" in found:
+        status = Status.ERROR
+    else:
+        status = Status.UNKNOWN
+    return Verdict(claim, status, evidence)
+
+
+def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) -> Evidence:
+    """The evidence of a landscape, dynamics, network or experiment study from its decisive checks.
+
+    refuted: an exact check fails. proved: at least one proof, and every decisive check is a proof or an exact instance that
+    holds. fails: a numerical or statistical check fails beyond its uncertainty. inconclusive: one is undecided.
+    survives: all hold, none of them statistical; holds: all hold, some of them statistical.
+    """
+    checks = tuple(checks)
+    decisive = [c for c in checks if c.decisive]
+    details = {"checks": [_check_json(c) for c in checks]}
+
+    def evidence(finding: Finding, summary: str) -> Evidence:
+        return Evidence("study", finding, summary, details, seconds, seed)
+
+    if not decisive:
+        return evidence("unknown", "the study made no decisive check")
+    failing = [c for c in decisive if c.outcome == "fails"]
+    exact_failing = [c for c in failing if c.exactness in ("proof", "exact")]
+    if exact_failing:
+        return evidence("refuted", f"fails exactly: {_say(exact_failing[0])}")
+    if failing:
+        return evidence("fails", f"{len(failing)} of {len(decisive)} checks fail, first: {_say(failing[0])}")
+    undecided = [c for c in decisive if c.outcome == "undecided"]
+    if undecided:
+        return evidence(
+            "inconclusive", f"{len(undecided)} of {len(decisive)} checks undecided: {_say(undecided[0])}"
+        )
+    exactness = {c.exactness for c in decisive}
+    if "proof" in exactness and exactness <= {"proof", "exact"}:
+        return evidence("proved", f"{len(decisive)} exact checks, among them a proof: {_say(decisive[0])}")
+    closest = min(decisive, key=lambda c: abs(c.gap) if c.op != "eq" else c.uncertainty - abs(c.gap))
+    finding: Finding = "holds" if "statistical" in exactness else "survives"
+    return evidence(finding, f"{len(decisive)} checks hold; the closest: {_say(closest)}")
+
+
+def _say(c: Check) -> str:
+    sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
+    blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
+    return f"{c.name}: {c.left:.6g} {sign} {c.right:.6g}{blur} ({c.scope})"
+
+
+def _check_json(c: Check) -> dict[str, Any]:
+    return {
+        "name": c.name,
+        "left": c.left,
+        "op": c.op,
+        "right": c.right,
+        "outcome": c.outcome,
+        "exactness": c.exactness,
+        "scope": c.scope,
+        "uncertainty": c.uncertainty,
+        "confidence": c.confidence,
+        "why": c.why,
+        "witness": dict(c.witness),
+        "decisive": c.decisive,
+    }
