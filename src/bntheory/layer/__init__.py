@@ -6,6 +6,7 @@ and the family of normalisers. Nothing here knows of networks, claims or verdict
 
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.domain import LayerDomain
+from bntheory.layer.family import make_layer
 from bntheory.layer.relations import (
     AllOf,
     AnyOf,
@@ -42,6 +43,7 @@ __all__ = [
     "implies",
     "le",
     "lt",
+    "make_layer",
     "sqrt",
     "standardise",
 ]

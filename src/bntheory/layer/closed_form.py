@@ -222,6 +222,11 @@ class BatchNormLayer:
         """(y - mu)/sigma, (..., m)."""
         return self.centred / self.sigma
 
+    @property
+    def dual(self) -> Array:
+        """The gradient of m sigma with respect to y - mu, (..., m): y_hat itself, here."""
+        return self.y_hat
+
     @cached_property
     def z(self) -> Array:
         """The layer's output gamma y_hat + beta, (..., m)."""
@@ -237,8 +242,12 @@ class BatchNormLayer:
         return v - self.y_hat * (self.dot(self.y_hat, v) / self.m)
 
     def jvp(self, v: Array) -> Array:
-        """(dz/dy) v = (gamma/sigma) P v. The Jacobian is symmetric, so this is the vector-Jacobian product too."""
+        """(dz/dy) v = (gamma/sigma) P v, (..., m) -> (..., m)."""
         return (self.gamma / self.sigma) * self.project(v)
+
+    def vjp(self, u: Array) -> Array:
+        """(dz/dy)' u; the Jacobian is symmetric, so this is :meth:`jvp`."""
+        return self.jvp(u)
 
     @cached_property
     def projected_grad(self) -> Array:

@@ -8,7 +8,8 @@ downstream loss L(z) with gradient ``grad`` and Hessian ``hess`` *at z*. ``L_hat
 The same words are spoken in four worlds: closed-form arrays (numpy, torch, Arb balls), inner-product algebra
 (symbolic m), real arithmetic (z3), and layers captured inside a network. A claim that uses nothing else can be judged
 in all of them. Vectors add, subtract and scale; scalars have field arithmetic and non-negative integer powers;
-``dot``, ``norm2`` and :func:`sqrt` are the only other operations.
+``dot``, ``norm2`` and :func:`sqrt` are the only other operations. In array worlds a division by zero gives no number, so
+a claim asserts nothing there; write products instead of quotients where that matters.
 
 Some claims speak of more than the layer: a factor a > 0, an arbitrary shift s of the batch, a data matrix X. These are
 *free* quantities, declared in the claim's :class:`~bntheory.layer.domain.LayerDomain` and universally quantified:
@@ -51,6 +52,11 @@ class Layer(Protocol):
     def y(self) -> Vector: ...
     @property
     def y_hat(self) -> Vector: ...
+    @property
+    def dual(self) -> Vector:
+        """q with d sigma = <q, C dy>/m: y_hat for batch normalisation, |y_hat|^(p-1) sign(y_hat) for l_p."""
+        ...
+
     @property
     def grad(self) -> Vector: ...
     @property

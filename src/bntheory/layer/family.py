@@ -1,0 +1,205 @@
+r"""The family of normalisers that the literature compares with batch normalisation, one unit each.
+
+All write z = gamma y_hat + beta with y_hat = (y - mu)/sigma, and differ in what mu and sigma are:
+
+=============  ==========  ======================================  =============================
+normaliser     mu          sigma                                   source
+=============  ==========  ======================================  =============================
+``batch``      mean        sqrt(mean (y-mu)^2 + eps)               Ioffe and Szegedy 2015
+``mean-only``  mean        1                                       Salimans and Kingma 2016
+``rms``        0           sqrt(mean y^2 + eps)                    Zhang and Sennrich 2019
+``frozen``     constant    constant, both with their value at y    the frozen-statistics twin
+``l1``         mean        mean |y-mu| + eps                       Santurkar et al. 2018, appendix
+``l2``         mean        as batch                                the same
+``linf``       mean        max |y-mu|                              the same
+=============  ==========  ======================================  =============================
+
+For the l_p members sigma^p = mean |y-mu|^p + eps, whence d sigma = <q, C dy>/m with the *dual* vector q = |y_hat|^(p-1) sign(y_hat)
+and C the centring matrix. In the limit p = inf q is m sign(y_hat_k) at the entry k of largest size and 0 elsewhere. Then
+
+    dz/dy v       = (gamma/sigma) (C v - y_hat <q, C v>/m)               not symmetric unless q = y_hat
+    input_grad    = (gamma/sigma) C (g - q <y_hat, g>/m)
+    input_hess(v) = J' H J v - (d sigma/sigma) input_grad - (gamma/(m sigma)) C (q <dy_hat, g> + dq <y_hat, g>)
+
+with dy_hat = J v/gamma and dq = (p-1) |y_hat|^(p-2) dy_hat, zero for p = 1 and p = inf. These derivatives hold where sigma is
+differentiable: for p = 1 no entry equals the mean, for p = inf one entry alone is the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, get_args
+
+import numpy as np
+
+from bntheory.arrays import Array, is_object, is_torch, namespace
+from bntheory.layer.closed_form import BatchNormLayer, Operator
+from bntheory.layer.domain import Normaliser
+
+__all__ = ["FrozenLayer", "LpLayer", "MeanOnlyLayer", "RmsLayer", "make_layer"]
+
+
+class FrozenLayer(BatchNormLayer):
+    """The frozen-statistics twin: mu and sigma keep the value they have at y, so the layer is an affine map."""
+
+    def project(self, v: Array) -> Array:
+        """The identity: nothing depends on the batch."""
+        return v
+
+    def input_hess(self, v: Array) -> Array:
+        """(gamma/sigma)^2 H v, (..., m)."""
+        return (self.gamma / self.sigma) ** 2 * self.hess(v)
+
+
+class MeanOnlyLayer(FrozenLayer):
+    """Subtracts the mean and divides by nothing; ``sigma`` is 1 and eps plays no part."""
+
+    def _refuse_constant_batch(self) -> None:
+        """Constant batches are fine here."""
+
+    @cached_property
+    def sigma(self) -> Array:
+        """One, (..., 1)."""
+        return self.var * 0 + 1
+
+    def project(self, v: Array) -> Array:
+        """C v, (..., m)."""
+        return v - self._mean(v)
+
+    def input_hess(self, v: Array) -> Array:
+        """gamma^2 C H C v, (..., m)."""
+        return self.gamma**2 * self.project(self.hess(self.project(v)))
+
+
+class RmsLayer(BatchNormLayer):
+    """Divides by the root mean square and subtracts nothing; ``mu`` is 0 and ``var`` the mean square."""
+
+    def _refuse_constant_batch(self) -> None:
+        if is_object(self.y):
+            return
+        if bool(((self.var == 0) & (self.eps == 0)).any()):
+            raise ValueError(
+                "y is zero over the whole batch and eps = 0: the root mean square is zero and y_hat is 0/0. Give eps > 0"
+            )
+
+    @cached_property
+    def mu(self) -> Array:
+        """Zero, (..., 1)."""
+        return self._mean(self.y) * 0
+
+    @cached_property
+    def centred(self) -> Array:
+        """y itself, (..., m)."""
+        return self.y
+
+    def project(self, v: Array) -> Array:
+        """v - <y_hat,v>/m y_hat, (..., m)."""
+        return v - self.y_hat * (self.dot(self.y_hat, v) / self.m)
+
+
+class LpLayer(BatchNormLayer):
+    """Centres and divides by the average l_p norm, p = 1, 2 or inf, so that sum |y_hat|^p = m (p finite, eps = 0)."""
+
+    def __init__(
+        self, y: Array, grad: Array | None = None, hess: Any = None, *, p: float, **rest: Any
+    ) -> None:
+        if p not in (1, 2, np.inf):
+            raise ValueError(f"p is {p!r}; the average l_p norms of the literature have p = 1, 2 or inf")
+        self.p = p
+        super().__init__(y, grad, hess, **rest)
+        if p == np.inf and bool((self.eps != 0).any()):
+            raise ValueError(
+                "normalisation by the largest entry has no standard form with eps > 0; give eps = 0"
+            )
+
+    @cached_property
+    def sigma(self) -> Array:
+        """The average l_p norm of y - mu, (..., 1)."""
+        size = abs(self.centred)
+        if self.p == 1:
+            return self._mean(size) + self.eps
+        if self.p == 2:
+            return super().sigma
+        return size.amax(-1, keepdim=True) if is_torch(size) else np.max(size, axis=-1, keepdims=True)
+
+    @cached_property
+    def dual(self) -> Array:
+        """q = |y_hat|^(p-1) sign(y_hat), the gradient of m sigma with respect to y - mu; (..., m)."""
+        if self.p == 2:
+            return self.y_hat
+        sign = _sign(self.centred)
+        if self.p == 1:
+            return sign
+        size = abs(self.centred)
+        first = size.argmax(-1)[..., None]
+        index = namespace(size).arange(self.m) if not is_torch(size) else _torch_arange(self.m, size)
+        return sign * (index == first) * self.m
+
+    def jvp(self, v: Array) -> Array:
+        """(dz/dy) v, (..., m)."""
+        return self.gamma * self._dy_hat(v)
+
+    def _dy_hat(self, v: Array) -> Array:
+        v = v - self._mean(v)
+        return (v - self.y_hat * (self.dot(self.dual, v) / self.m)) / self.sigma
+
+    def vjp(self, u: Array) -> Array:
+        """(dz/dy)' u, (..., m)."""
+        w = u - self.dual * (self.dot(self.y_hat, u) / self.m)
+        return (self.gamma / self.sigma) * (w - self._mean(w))
+
+    @cached_property
+    def input_grad(self) -> Array:
+        """dL_hat/dy = (gamma/sigma) C (g - q <y_hat,g>/m), (..., m)."""
+        return self.vjp(self.grad)
+
+    def input_hess(self, v: Array) -> Array:
+        """(d2L_hat/dy2) v, (..., m)."""
+        if self.p == 2:
+            return super().input_hess(v)
+        dy_hat = self._dy_hat(v)
+        dsigma = self.dot(self.dual, v - self._mean(v)) / self.m
+        bend = self.dual * self.dot(dy_hat, self.grad)
+        bend = bend - self._mean(bend)
+        bent = -(dsigma / self.sigma) * self.input_grad - (self.gamma / (self.m * self.sigma)) * bend
+        return self.vjp(self.hess(self.jvp(v))) + bent
+
+
+def _sign(x: Array) -> Array:
+    if is_object(x):
+        return np.vectorize(lambda e: int(e > 0) - int(e < 0), otypes=[object])(x)
+    return namespace(x).sign(x)
+
+
+def _torch_arange(m: int, like: Array) -> Array:
+    return namespace(like).arange(m, device=like.device)
+
+
+def make_layer(
+    normaliser: Normaliser,
+    y: Array,
+    grad: Array | None = None,
+    hess: Array | Operator | None = None,
+    *,
+    gamma: Any = 1.0,
+    beta: Any = 0.0,
+    eps: Any = 0.0,
+    free: Mapping[str, Any] | None = None,
+) -> BatchNormLayer:
+    """The member of the family by name; arguments as for :class:`BatchNormLayer`. Raises ValueError for an unknown name."""
+    rest: dict[str, Any] = {"gamma": gamma, "beta": beta, "eps": eps, "free": free}
+    if normaliser in ("l1", "linf"):
+        return LpLayer(y, grad, hess, p=1 if normaliser == "l1" else np.inf, **rest)
+    plain = {
+        "batch": BatchNormLayer,
+        "l2": BatchNormLayer,
+        "mean-only": MeanOnlyLayer,
+        "rms": RmsLayer,
+        "frozen": FrozenLayer,
+    }
+    if normaliser not in plain:
+        raise ValueError(
+            f"normaliser is {normaliser!r}; it can be one of {', '.join(map(repr, get_args(Normaliser)))}"
+        )
+    return plain[normaliser](y, grad, hess, **rest)
