@@ -271,7 +271,8 @@ class BatchNormLayer:
         bent = -(self.gamma / (self.m * self.sigma**2)) * bend
         if self._hess is None:
             return bent
-        return (self.gamma / self.sigma) ** 2 * self.project(self.hess(pv)) + bent
+        slope = self.gamma / self.sigma  # on either side of H, which may couple units of different slopes
+        return slope * self.project(self.hess(slope * pv)) + bent
 
     # -- the layer's own parameters ------------------------------------------------------------------------------
 

@@ -48,8 +48,9 @@ class FrozenLayer(BatchNormLayer):
         return v
 
     def input_hess(self, v: Array) -> Array:
-        """(gamma/sigma)^2 H v, (..., m)."""
-        return (self.gamma / self.sigma) ** 2 * self.hess(v)
+        """(gamma/sigma) H (gamma/sigma) v, (..., m)."""
+        slope = self.gamma / self.sigma
+        return slope * self.hess(slope * v)
 
 
 class MeanOnlyLayer(FrozenLayer):
@@ -68,8 +69,8 @@ class MeanOnlyLayer(FrozenLayer):
         return v - self._mean(v)
 
     def input_hess(self, v: Array) -> Array:
-        """gamma^2 C H C v, (..., m)."""
-        return self.gamma**2 * self.project(self.hess(self.project(v)))
+        """gamma C H C gamma v, (..., m)."""
+        return self.gamma * self.project(self.hess(self.gamma * self.project(v)))
 
 
 class RmsLayer(BatchNormLayer):
