@@ -1,0 +1,308 @@
+"""Gradient growth measured in real random batch-normalised networks: forward and backward passes in arrays.
+
+The network has two hidden layers of the given width: ``A1 = phi(BN(W1 X))``, ``A2 = phi(BN(W2 A1))``, loss
+``<V, A2>`` with Gaussian ``V``. The input has exactly the batch covariance of the mean-field fixed point, so the
+first layer sits at it and ``||dL/dh_1||^2 / ||dL/dh_2||^2`` estimates the rate. (In a deep network of finite width
+the batch covariance wanders off the fixed point: :func:`depth_profile` shows that.)
+
+Plain ratios have infinite variance for ``B <= 5``: ``1/R^2`` of a unit's centred radius has tail index
+``(B - 1)/2``. The *conditional* estimate replaces ``1/R_i^2`` by its exact mean given everything else: BN hides the
+radius from the rest of the network, and given the direction ``u``, ``R^2 u' S^+ u`` is chi-squared with ``n = B - 1``
+degrees of freedom (``S`` the batch covariance of the layer's input), so ``E[1/R^2 | u] = u' S^+ u/(n - 2)``, at any
+width. Its variance is finite for every ``B > 3``.
+
+The weights that carry the gradient down are the ones that carried the activations up. Conditioned on the activations,
+a row of ``W2`` loses its variance along them, ``-q/width`` in the squared gradient, and gets ``(n - 2)/n q/width``
+back through its mean, with ``q = n`` on average for the identity: the ratio is low by ``2/width``, which is well
+above the standard error of a long run. :func:`monte_carlo_limit` removes it with a second, smaller width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntheory.errors import UserError
+from bntheory.models.activations import Activation
+from bntheory.models.mean_field import check_batch_size
+from bntheory.models.mean_field_quadrature import fixed_point_scale
+
+__all__ = [
+    "DepthProfile",
+    "MonteCarloLimit",
+    "MonteCarloRate",
+    "depth_profile",
+    "monte_carlo_limit",
+    "monte_carlo_rate",
+    "overflow_in_network",
+    "residual_profile",
+]
+
+Floats = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class MonteCarloRate:
+    """A measured rate with standard errors over independent networks."""
+
+    rate: float  # conditional estimate: finite variance at every B > 3
+    standard_error: float
+    plain_rate: float  # mean of the plain ratios
+    plain_standard_error: float  # meaningless where plain_has_variance is False
+    plain_has_variance: bool  # B >= 6
+    networks: int
+    width: int
+    batch_size: int
+    activation: str
+    seed: int
+
+    def deviation(self, expected: float) -> float:
+        """Distance from an expected rate in standard errors, with its sign."""
+        return (self.rate - expected) / self.standard_error
+
+
+def monte_carlo_rate(
+    act: Activation, batch_size: int, *, width: int = 1024, networks: int = 64, seed: int = 0
+) -> MonteCarloRate:
+    """Measure the gradient rate of one layer at the fixed point in ``networks`` random networks.
+
+    Each network costs two products of a (width, width) matrix with a (width, B) one and the drawing of the former.
+    Raises ValueError for ``batch_size <= 3``, ``width < 2`` or fewer than 2 networks.
+    """
+    b = int(check_batch_size(batch_size))
+    _check_count("width", width, 2)
+    _check_count("networks", networks, 2)
+    variance, covariance = fixed_point_scale(act, b)
+    spread = variance - covariance
+    n = b - 1
+    inputs = math.sqrt(n * spread) * _simplex(b)
+    plain, conditional = np.empty(networks), np.empty(networks)
+    for index in range(networks):
+        rng = np.random.default_rng([seed, index])
+        h1 = rng.standard_normal((width, n)) @ inputs / math.sqrt(n)
+        u1, radius1 = _direction(h1)
+        w2 = rng.standard_normal((width, width)) / math.sqrt(width)
+        u2, radius2 = _direction(w2 @ act.value(math.sqrt(b) * u1))
+        top = act.derivative(math.sqrt(b) * u2) * rng.standard_normal((width, b))
+        g2 = _through_batch_norm(u2, top) * (math.sqrt(b) / radius2)
+        down = _through_batch_norm(u1, act.derivative(math.sqrt(b) * u1) * (w2.T @ g2))
+        squares, above = np.sum(down**2, axis=1), float(np.sum(g2**2))
+        plain[index] = b * float(np.sum(squares / radius1[:, 0] ** 2)) / above
+        # S is spread * G here, so u' S^+ u = 1/spread for every unit
+        conditional[index] = b * float(np.sum(squares)) / (spread * (n - 2)) / above
+    root = math.sqrt(networks)
+    return MonteCarloRate(
+        rate=float(conditional.mean()),
+        standard_error=float(conditional.std(ddof=1)) / root,
+        plain_rate=float(plain.mean()),
+        plain_standard_error=float(plain.std(ddof=1)) / root,
+        plain_has_variance=b >= 6,
+        networks=networks,
+        width=width,
+        batch_size=b,
+        activation=act.name,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class MonteCarloLimit:
+    """A rate with the bias of order 1/width removed: twice the one at ``width`` minus the one at half of it."""
+
+    rate: float
+    standard_error: float
+    fine: MonteCarloRate  # at the full width
+    coarse: MonteCarloRate  # at half the width
+
+    def deviation(self, expected: float) -> float:
+        """Distance from an expected rate in standard errors, with its sign."""
+        return (self.rate - expected) / self.standard_error
+
+
+def monte_carlo_limit(
+    act: Activation, batch_size: int, *, width: int = 1024, networks: int = 64, seed: int = 0
+) -> MonteCarloLimit:
+    """Rate extrapolated to infinite width from ``networks`` networks at ``width`` and twice as many at half of it.
+
+    The networks are independent, so the standard errors add in quadrature. Raises ValueError as
+    :func:`monte_carlo_rate` does.
+    """
+    fine = monte_carlo_rate(act, batch_size, width=width, networks=networks, seed=seed)
+    coarse = monte_carlo_rate(act, batch_size, width=width // 2, networks=2 * networks, seed=seed + 1_000_003)
+    error = math.hypot(2 * fine.standard_error, coarse.standard_error)
+    return MonteCarloLimit(2 * fine.rate - coarse.rate, error, fine, coarse)
+
+
+@dataclass(frozen=True)
+class DepthProfile:
+    """``||dL/dh||^2`` layer by layer, from the bottom (index 0) to the top, and what became of the batch."""
+
+    log_gradient: Floats  # (networks, depth): natural logarithm, relative to the top layer
+    participation: (
+        Floats  # (networks, depth): tr(S)^2/((B - 1) tr(S^2)) of the centred batch covariance, 1 at G
+    )
+    width: int
+    batch_size: int
+    activation: str
+    seed: int
+
+    def growth_per_layer(self) -> Floats:
+        """For each network the factor on the squared gradient per layer, geometric mean over the depth."""
+        depth = self.log_gradient.shape[1]
+        return np.asarray(np.exp(self.log_gradient[:, 0] / (depth - 1)))
+
+
+def depth_profile(
+    act: Activation, batch_size: int, *, depth: int = 32, width: int = 256, networks: int = 4, seed: int = 0
+) -> DepthProfile:
+    """Propagate a random gradient down ``depth`` plain layers of networks whose input sits at the fixed point."""
+    b, variance, covariance = _prepare(act, batch_size, depth, width, networks)
+    logs, shares = np.empty((networks, depth)), np.empty((networks, depth))
+    for index in range(networks):
+        rng = np.random.default_rng([seed, index])
+        h = rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(variance - covariance)
+        weights, directions, radii = [], [], []
+        for level in range(depth):
+            u, radius = _direction(h)
+            directions.append(u)
+            radii.append(radius)
+            shares[index, level] = _participation(h)
+            weights.append(rng.standard_normal((width, width)) / math.sqrt(width))
+            h = weights[-1] @ act.value(math.sqrt(b) * u)
+        gradient, log_scale = rng.standard_normal((width, b)), 0.0
+        for level in reversed(range(depth)):
+            u, radius = directions[level], radii[level]
+            if level < depth - 1:
+                gradient = weights[level].T @ gradient
+            gradient = _through_batch_norm(u, act.derivative(math.sqrt(b) * u) * gradient) * (
+                math.sqrt(b) / radius
+            )
+            size = float(np.linalg.norm(gradient))
+            gradient, log_scale = gradient / size, log_scale + 2 * math.log(size)
+            logs[index, level] = log_scale
+    return DepthProfile(logs - logs[:, -1:], shares, width, b, act.name, seed)
+
+
+def residual_profile(
+    act: Activation,
+    batch_size: int,
+    *,
+    offset: float = 1.0,
+    depth: int = 32,
+    width: int = 256,
+    networks: int = 4,
+    seed: int = 0,
+) -> DepthProfile:
+    """The same down a residual stream ``y <- y + W phi(BN(y))``, ``offset`` as in ``residual_growth``.
+
+    The stream starts Gaussian with centred variance ``offset`` times that of a branch; the gradient at the top is
+    Gaussian and centred over the batch. Index ``l`` is ``dL/dy_l``; the last index is the gradient at the top.
+    """
+    b, variance, covariance = _prepare(act, batch_size, depth, width, networks)
+    if not (math.isfinite(offset) and offset > 0):
+        raise UserError(
+            f"offset={offset}: must be positive; a stream of variance 0 has no batch normalisation"
+        )
+    logs, shares = np.empty((networks, depth + 1)), np.empty((networks, depth + 1))
+    for index in range(networks):
+        rng = np.random.default_rng([seed, index])
+        y = rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(offset * (variance - covariance))
+        weights, directions, radii = [], [], []
+        for level in range(depth):
+            u, radius = _direction(y)
+            directions.append(u)
+            radii.append(radius)
+            shares[index, level] = _participation(y)
+            weights.append(rng.standard_normal((width, width)) / math.sqrt(width))
+            y = y + weights[-1] @ act.value(math.sqrt(b) * u)
+        shares[index, depth] = _participation(y)
+        gradient = rng.standard_normal((width, b))
+        gradient -= gradient.mean(axis=1, keepdims=True)
+        logs[index, depth] = math.log(float(np.sum(gradient**2)))
+        for level in reversed(range(depth)):
+            u, radius = directions[level], radii[level]
+            branch = act.derivative(math.sqrt(b) * u) * (weights[level].T @ gradient)
+            gradient = gradient + _through_batch_norm(u, branch) * (math.sqrt(b) / radius)
+            logs[index, level] = math.log(float(np.sum(gradient**2)))
+    return DepthProfile(logs - logs[:, -1:], shares, width, b, act.name, seed)
+
+
+def overflow_in_network(
+    act: Activation, batch_size: int, *, depth: int, dtype: str = "float32", width: int = 256, seed: int = 0
+) -> int | None:
+    """After how many layers, from the top down, a unit gradient is no longer finite in ``dtype``; None if it stays so.
+
+    A network of ``depth`` layers, all of its arithmetic in that type ("float32" or "float64"); the gradient at the
+    top is random and centred over the batch, of norm one.
+    """
+    if dtype not in ("float32", "float64"):
+        raise UserError(f"dtype={dtype!r}: must be 'float32' or 'float64' (numpy has no float16 products)")
+    b, variance, covariance = _prepare(act, batch_size, depth, width, 1)
+    kind = np.dtype(dtype).type
+    root = kind(math.sqrt(b))
+    rng = np.random.default_rng(seed)
+    h = (rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(variance - covariance)).astype(kind)
+    weights, directions, radii = [], [], []
+    for _ in range(depth):
+        u, radius = _direction(h)
+        directions.append(u)
+        radii.append(radius)
+        weights.append(rng.standard_normal((width, width), dtype=kind) / kind(math.sqrt(width)))
+        h = weights[-1] @ act.value(root * u).astype(kind)
+    gradient = rng.standard_normal((width, b), dtype=kind)
+    gradient -= gradient.mean(axis=1, keepdims=True)
+    gradient /= np.linalg.norm(gradient)
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is being looked for
+        for below, (w, u, radius) in enumerate(
+            zip(reversed(weights), reversed(directions), reversed(radii), strict=True), start=1
+        ):
+            branch = act.derivative(root * u).astype(kind) * (w.T @ gradient)
+            gradient = _through_batch_norm(u, branch) * (root / radius)
+            if not np.all(np.isfinite(gradient)):
+                return below
+    return None
+
+
+def _prepare(
+    act: Activation, batch_size: int, depth: int, width: int, networks: int
+) -> tuple[int, float, float]:
+    b = int(check_batch_size(batch_size))
+    for name, count in (("depth", depth), ("width", width)):
+        _check_count(name, count, 2)
+    _check_count("networks", networks, 1)
+    return (b, *fixed_point_scale(act, b))
+
+
+def _check_count(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UserError(f"{name}={value}: needs at least {least}")
+
+
+def _simplex(batch_size: int) -> Floats:
+    """An orthonormal basis of the centred subspace, shape (B - 1, B): rows centred, ``E' E`` the centring matrix."""
+    rows = np.eye(batch_size) - 1.0 / batch_size
+    return np.asarray(np.linalg.svd(rows)[2][: batch_size - 1])
+
+
+def _direction(h: Floats) -> tuple[Floats, Floats]:
+    """Unit directions (units, B) and radii (units, 1) of the centred rows: BN with eps = 0 is ``sqrt(B)`` times u."""
+    centred = h - h.mean(axis=1, keepdims=True)
+    radius = np.linalg.norm(centred, axis=1, keepdims=True)
+    return centred / radius, radius
+
+
+def _through_batch_norm(u: Floats, gradient: Floats) -> Floats:
+    """``(G - u u') g`` for every row: BN's backward pass without its factor ``sqrt(B)/R``."""
+    centred = gradient - gradient.mean(axis=1, keepdims=True)
+    return np.asarray(centred - u * np.sum(u * centred, axis=1, keepdims=True))
+
+
+def _participation(h: Floats) -> float:
+    """1 if the centred batch covariance is isotropic, down to 1/(B - 1) when it has rank one."""
+    centred = h - h.mean(axis=1, keepdims=True)
+    covariance = centred.T @ centred
+    return float(np.trace(covariance) ** 2 / np.sum(covariance**2) / (h.shape[1] - 1))

@@ -1,0 +1,147 @@
+r"""The mean-field rates with a symbolic batch size: each step of the derivation that algebra can replay.
+
+What is taken from textbooks, and named where it is used: Green's formula on the sphere, the addition theorem
+(Funk-Hecke) with ``|P_l(x)| < 1`` inside (-1, 1), and the Gaussian averages ``J`` and ``J'`` of ReLU (Cho and Saul).
+Everything else is an identity of rational functions in ``B``, or in ``n = B - 1``, that sympy reduces to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+from bntheory.errors import UserError
+
+__all__ = [
+    "Identity",
+    "gap_of_degrees",
+    "inverse_radius_moment",
+    "linear_identity",
+    "relu_identity",
+    "sphere_identity",
+]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A statement reduced to ``remainder``, which is 0 where the statement holds."""
+
+    name: str
+    remainder: str  # sympy's print of the reduced difference
+    cases: int = 1  # how many separate identities it stands for
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference reduced to zero."""
+        return self.remainder == "0"
+
+
+def inverse_radius_moment() -> Identity:
+    """``E[1/R^2] = 1/(B - 3)`` for ``R^2`` chi-squared with ``B - 1`` degrees of freedom, by Gamma functions."""
+    import sympy as sp
+
+    n = sp.symbols("n", positive=True)
+    # the integral of r^k exp(-r^2/2) over r > 0 is 2^((k - 1)/2) Gamma((k + 1)/2)
+    moment = 2 ** ((n - 4) / 2) * sp.gamma((n - 2) / 2) / (2 ** ((n - 2) / 2) * sp.gamma(n / 2))
+    return Identity("E[1/R^2] = 1/(B - 3)", str(sp.simplify(sp.gammasimp(moment) - 1 / (n - 2))))
+
+
+def linear_identity() -> Identity:
+    """The rate of the identity activation from the trace formula, minus ``(B - 2)/(B - 3)``."""
+    import sympy as sp
+
+    b = sp.symbols("B", positive=True)
+    off = -1 / (b - 1)  # Sigma_12; Sigma_11 = E t^2 = 1
+    derived = _trace_formula(b, 1, 1, 1, off, 1, off)
+    return Identity("linear rate = (B - 2)/(B - 3)", str(sp.simplify(derived - (b - 2) / (b - 3))))
+
+
+def relu_identity() -> Identity:
+    """The rate of ReLU from the trace formula with symbols ``J, J'``, minus the form of the source."""
+    import sympy as sp
+
+    b, j, dj = sp.symbols("B J Jp", positive=True)
+    half = sp.Rational(1, 2)
+    derived = _trace_formula(b, half, half, dj / 2, j / 2, half, j / 2)
+    printed = ((b - 1 + dj) / (1 - j) - 1) / (b - 3)
+    return Identity("ReLU rate: derived = printed", str(sp.simplify(derived - printed)))
+
+
+def gap_of_degrees() -> Identity:
+    """``l(l + n - 2) - (n - 1) = (l - 1)(l + n - 1)``: degree 1 has the least eigenvalue, and it alone."""
+    import sympy as sp
+
+    n, level = sp.symbols("n l")
+    difference = level * (level + n - 2) - (n - 1) - (level - 1) * (level + n - 1)
+    return Identity("eigenvalue gap = (l - 1)(l + n - 1)", str(sp.expand(difference)))
+
+
+def sphere_identity(degree: int = 5) -> Identity:
+    r"""The rate's numerator is a Dirichlet form, for polynomial activations up to ``degree`` and every ``B``.
+
+    With ``f_i(s) = s^i`` (``t = sqrt(n) s``) and ``-Delta s^i = i(i + n - 2) s^i - i(i - 1) s^(i-2)`` on the sphere:
+
+        E[(n - t_1^2) d_i d_j + (1 + t_1 t_2) d_i(t_1) d_j(t_2)] = E[(-Delta f_i)(s_1) (f_j(s_1) - f_j(s_2))]
+
+    for all ``i, j <= degree``, with exact moments as rational functions of ``n``. Green's formula says it for every
+    activation with a square integrable weak derivative; expanding ``f`` in eigenfunctions gives the weighted mean.
+    """
+    import sympy as sp
+
+    if degree < 1:
+        raise UserError(f"degree={degree}: a polynomial that is not constant has degree at least 1")
+    n = sp.symbols("n", positive=True)
+    worst: Any = sp.Integer(0)
+    cases = 0
+    for i in range(1, degree + 1):
+        for j in range(1, degree + 1):
+            numerator = _moment(n, i + j - 2, 0) - _moment(n, i + j, 0)
+            numerator = i * j * (numerator + _moment(n, i - 1, j - 1) / n + _moment(n, i, j))
+            form = i * (i + n - 2) * (_moment(n, i + j, 0) - _moment(n, i, j))
+            if i > 1:
+                form -= i * (i - 1) * (_moment(n, i - 2 + j, 0) - _moment(n, i - 2, j))
+            remainder = sp.cancel(sp.together(numerator - form))
+            cases += 1
+            if remainder != 0:
+                worst = remainder
+    return Identity(f"numerator = Dirichlet form, degrees up to {degree}", str(worst), cases)
+
+
+def _trace_formula(b: Any, d2: Any, d2t2: Any, dd: Any, dtdt: Any, variance: Any, covariance: Any) -> Any:
+    """The rate from the averages of ``d^2, d^2 t^2, d_1 d_2, d_1 t_1 d_2 t_2`` and the fixed point's covariance."""
+    return ((b - 1) * d2 - d2t2 + dd + dtdt) / ((b - 3) * (variance - covariance))
+
+
+def _moment(n: Any, a: int, b: int) -> Any:
+    """``E[s_1^a s_2^b]`` on the unit sphere of ``R^n`` for two corners of the simplex, ``<e_1, e_2> = -1/n``.
+
+    A Gaussian moment (write ``g_2 = c g_1 + sqrt(1 - c^2) h``) over ``E |g|^(a+b) = n (n + 2) ... (n + a + b - 2)``.
+    """
+    import sympy as sp
+
+    if (a + b) % 2:
+        return sp.Integer(0)
+    c = -1 / n
+    total: Any = sp.Integer(0)
+    for k in range(0, b + 1, 2):
+        total += (
+            comb(b, k)
+            * c ** (b - k)
+            * (1 - c**2) ** (k // 2)
+            * _double_factorial(k - 1)
+            * _double_factorial(a + b - k - 1)
+        )
+    norm: Any = sp.Integer(1)
+    for k in range(0, a + b, 2):
+        norm *= n + k
+    return total / norm
+
+
+def _double_factorial(k: int) -> int:
+    """``k!!`` for odd ``k >= -1``: the Gaussian moment of order ``k + 1``."""
+    result = 1
+    while k > 1:
+        result *= k
+        k -= 2
+    return result
