@@ -1,0 +1,164 @@
+"""A symmetric matrix known only by its products with vectors: what every spectral algorithm here works on.
+
+Lives here: the base class, and a wrapper around any function so that each algorithm can be tested on a matrix whose
+spectrum is known. Not here: networks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator
+from torch import Tensor
+
+from bntheory.bridge.curvature.selection import as_vector
+from bntheory.errors import UserError
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+@dataclass(frozen=True)
+class SymmetryProbe:
+    """|u'Av - v'Au| relative to |Av| |u| + |Au| |v|, for random unit vectors; above ``tolerance`` is an error."""
+
+    defect: float
+    tolerance: float
+    products: int
+    seed: int
+
+
+class SymmetricOperator(ABC):
+    """A real symmetric matrix of shape (size, size) that answers products.
+
+    ``products`` counts every product since construction.
+    """
+
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def __init__(self, size: int, dtype: torch.dtype, device: torch.device | str) -> None:
+        if size < 1:
+            raise UserError(f"size is {size}; an operator acts on vectors with at least one entry")
+        if dtype not in _NUMPY:
+            raise UserError(
+                f"dtype is {dtype}; curvature needs float32 or float64 (half precision has no room for it)"
+            )
+        self.size, self.dtype, self.device = size, dtype, torch.device(device)
+        self.products = 0
+
+    @abstractmethod
+    def _product(self, v: Tensor) -> Tensor:
+        """A v for a flat tensor of the operator's dtype and device."""
+
+    @overload
+    def matvec(self, v: Tensor) -> Tensor: ...
+    @overload
+    def matvec(self, v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
+    def matvec(self, v: Any) -> Any:
+        """A v, as a flat vector of the kind (numpy or torch) that ``v`` is. Raises ValueError for a wrong ``v``."""
+        result = self.apply(as_vector(v, self.size, self.dtype, self.device))
+        return result if isinstance(v, Tensor) else result.cpu().numpy()
+
+    def apply(self, v: Tensor) -> Tensor:
+        """A v for a flat tensor that is known to fit; raises ValueError when the product is not finite."""
+        self.products += 1
+        result = self._product(v)
+        if not bool(torch.isfinite(result).all()):
+            raise UserError(
+                f"product {self.products} has entries that are not finite; the curvature overflows {self.dtype} "
+                "at this point. Look for a normalised feature of nearly zero variance, or use dtype=torch.float64"
+            )
+        return result
+
+    def __call__(self, v: Any) -> Any:
+        return self.matvec(v)
+
+    def as_linear_operator(self) -> LinearOperator:
+        """The operator for scipy's solvers; its ``matvec`` moves vectors between numpy and the device."""
+
+        def matvec(v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return self.matvec(np.asarray(v))
+
+        kind = _NUMPY[self.dtype]
+        return LinearOperator((self.size, self.size), matvec=matvec, rmatvec=matvec, dtype=kind)
+
+    def dense(self) -> np.ndarray[Any, Any]:
+        """The whole matrix, one product a column; not symmetrised, so that a defect stays visible."""
+        matrix = torch.empty((self.size, self.size), dtype=self.dtype, device=self.device)
+        unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        for column in range(self.size):
+            unit[column] = 1.0
+            matrix[:, column] = self.apply(unit)
+            unit[column] = 0.0
+        return matrix.cpu().numpy()
+
+    def random_vector(self, generator: torch.Generator, *, signs: bool = False) -> Tensor:
+        """A standard normal vector, or one of random signs, the same on every device for the same seed."""
+        if signs:
+            drawn = torch.randint(0, 2, (self.size,), generator=generator).to(self.dtype) * 2 - 1
+        else:
+            drawn = torch.randn(self.size, generator=generator, dtype=torch.float64).to(self.dtype)
+        return drawn.to(self.device)
+
+    def symmetry_tolerance(self) -> float:
+        """Largest defect that rounding explains: a product sums about ``size`` terms in each of two passes.
+
+        Rounding errors of a sum grow like the square root of its length; the factor 100 leaves room for the depth
+        of the network. The wrong routes have defects of 1e-2.
+        """
+        return float(min(100 * torch.finfo(self.dtype).eps * max(1.0, self.size) ** 0.5, 1e-3))
+
+    def require_symmetry(self, defect: float) -> None:
+        """Raise ValueError when ``defect`` is beyond rounding: no spectrum may be reported."""
+        tolerance = self.symmetry_tolerance()
+        if not defect <= tolerance:
+            raise UserError(
+                f"the operator is not symmetric: relative defect {defect:.3g} where rounding explains {tolerance:.3g}. "
+                "A second derivative in the model is wrong (a custom autograd.Function, a fused kernel), the function "
+                "changes between products, or float32 is too coarse here: compare normalisation='primitive' and "
+                "dtype=torch.float64"
+            )
+
+    def probe_symmetry(self, seed: int = 0) -> SymmetryProbe:
+        """Two products that must agree as u'Av = v'Au. Raises ValueError when they do not."""
+        generator = torch.Generator().manual_seed(seed)
+        u, v = (self.random_vector(generator) for _ in range(2))
+        au, av = self.apply(u), self.apply(v)
+        scale = float(av.norm() * u.norm() + au.norm() * v.norm())
+        defect = abs(float(torch.dot(u, av)) - float(torch.dot(v, au))) / scale if scale > 0 else 0.0
+        # u and Av are nearly orthogonal, so a defect shows against the length of a typical inner product
+        defect *= self.size**0.5
+        self.require_symmetry(defect)
+        return SymmetryProbe(defect, self.symmetry_tolerance(), 2, seed)
+
+
+class FunctionOperator(SymmetricOperator):
+    """Any function v -> A v with A symmetric, or a matrix, as an operator."""
+
+    def __init__(
+        self,
+        product: Callable[[Tensor], Tensor],
+        size: int,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(size, dtype, device)
+        self._function = product
+
+    @classmethod
+    def of_matrix(cls, matrix: Any, *, device: torch.device | str = "cpu") -> FunctionOperator:
+        """The operator of a dense matrix (numpy or torch) of shape (size, size)."""
+        tensor = torch.as_tensor(matrix, device=device)
+        if tensor.dim() != 2 or tensor.shape[0] != tensor.shape[1]:
+            raise UserError(f"matrix has shape {tuple(tensor.shape)}; a symmetric one is square")
+        return cls(lambda v: tensor @ v, tensor.shape[0], dtype=tensor.dtype, device=device)
+
+    def _product(self, v: Tensor) -> Tensor:
+        return self._function(v)
