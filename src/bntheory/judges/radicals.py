@@ -24,7 +24,7 @@ _MAX_TERMS = 64
 _MAX_ROOT_BITS = 160  # factoring larger radicands could take minutes
 
 
-class Inexact(ArithmeticError):
+class Inexact(ArithmeticError):  # noqa: N818 - a limit of the number type, not a failure
     """The result is not a rational combination of square roots, or too large a one; it says nothing about its value."""
 
 
@@ -156,10 +156,12 @@ class Radical:
 
     def __sub__(self, other: Any) -> Radical:
         other = _operand(other)
-        return NotImplemented if other is None else self + (-other)
+        if other is None:
+            return NotImplemented
+        return self + (-other)
 
     def __rsub__(self, other: Any) -> Radical:
-        return -self + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Radical:
         other = _operand(other)
@@ -195,7 +197,7 @@ class Radical:
         return NotImplemented if other is None else self * other.inverse()
 
     def __rtruediv__(self, other: Any) -> Radical:
-        return self.inverse() * other
+        return self.inverse().__mul__(other)
 
     def __pow__(self, power: Any) -> Radical:
         if isinstance(power, (float, np.floating)) and float(power) == 0.5:
@@ -218,7 +220,7 @@ class Radical:
         """The non-negative root of a non-negative rational; Inexact otherwise."""
         value = self.as_fraction()
         if value < 0:
-            raise ValueError(f"the square root of {value}, a negative number")
+            raise ArithmeticError(f"the square root of {value}, a negative number")
         if value == 0:
             return Radical(0)
         square, rest = _square_part(value.numerator * value.denominator)
@@ -231,19 +233,19 @@ class Radical:
 
     def __eq__(self, other: Any) -> bool:
         other = _operand(other)
-        return NotImplemented if other is None else self._terms == other._terms
+        return NotImplemented if other is None else bool(self._terms == other._terms)
 
     def __lt__(self, other: Any) -> bool:
-        return (self - other).sign() < 0
+        return self.__sub__(other).sign() < 0
 
     def __le__(self, other: Any) -> bool:
-        return (self - other).sign() <= 0
+        return self.__sub__(other).sign() <= 0
 
     def __gt__(self, other: Any) -> bool:
-        return (self - other).sign() > 0
+        return self.__sub__(other).sign() > 0
 
     def __ge__(self, other: Any) -> bool:
-        return (self - other).sign() >= 0
+        return self.__sub__(other).sign() >= 0
 
 
 def _operand(x: Any) -> Radical | None:

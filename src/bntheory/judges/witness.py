@@ -233,7 +233,8 @@ class Witness:
         _refuse_unknown(block, {"schema", "claim", "domain", "layer", "certificate"}, "the file")
         domain = _mapping(_get(block, "domain", "the file"), "domain")
         try:
-            parsed = LayerDomain(**{k: tuple(v) if k == "vectors" else v for k, v in domain.items()})
+            fields: dict[str, Any] = {k: tuple(v) if k == "vectors" else v for k, v in domain.items()}
+            parsed = LayerDomain(**fields)
         except (TypeError, ValueError, AttributeError) as error:
             raise UserError(f"witness: the domain cannot be read: {error}") from None
         return cls(

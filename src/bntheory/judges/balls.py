@@ -1,0 +1,147 @@
+"""Arb balls that refuse to guess.
+
+A comparison of two overlapping balls has no answer; python-flint returns False for it, which would silently steer a claim or
+an absolute value down one branch. :class:`Ball` raises :class:`Undecided` instead, and the certificate then doubles the
+precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx, fmpq
+
+__all__ = ["Ball", "Undecided", "precision"]
+
+
+class Undecided(ArithmeticError):  # noqa: N818 - a state of knowledge, not a failure
+    """Two balls overlap, so their order is not known at this precision."""
+
+
+@contextmanager
+def precision(bits: int) -> Iterator[None]:
+    """Ball arithmetic with this many bits inside the block; the setting before it is put back."""
+    before = ctx.prec
+    ctx.prec = bits
+    try:
+        yield
+    finally:
+        ctx.prec = before
+
+
+def _arb(x: Any) -> Any:
+    if isinstance(x, Ball):
+        return x.value
+    if isinstance(x, Fraction):
+        return arb(fmpq(x.numerator, x.denominator))
+    if isinstance(x, (bool, int, np.integer)):
+        return arb(int(x))
+    if isinstance(x, (float, np.floating)):
+        return arb(float(x))
+    return None
+
+
+class Ball:
+    """A real number known to lie in an interval."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value if isinstance(value, arb) else _arb(value)
+        if self.value is None:
+            raise TypeError(f"{type(value).__name__} is no number that a ball can enclose")
+
+    def _with(self, other: Any, operation: str) -> Any:
+        value = _arb(other)
+        if value is None:
+            return NotImplemented
+        return Ball(getattr(self.value, operation)(value))
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, "__add__")
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, "__sub__")
+
+    def __rsub__(self, other: Any) -> Any:
+        return (-self).__add__(other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, "__mul__")
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, "__truediv__")
+
+    def __rtruediv__(self, other: Any) -> Any:
+        value = _arb(other)
+        return NotImplemented if value is None else Ball(value / self.value)
+
+    def __pow__(self, power: Any) -> Any:
+        if isinstance(power, (int, np.integer)):
+            return Ball(self.value ** int(power))
+        return self._with(power, "__pow__")
+
+    def __neg__(self) -> Ball:
+        return Ball(-self.value)
+
+    def __pos__(self) -> Ball:
+        return self
+
+    def __abs__(self) -> Ball:
+        return Ball(abs(self.value))
+
+    def sqrt(self) -> Ball:
+        """The square root of a ball that reaches below zero is taken on its non-negative part, where it makes sense."""
+        if self.value < 0:
+            raise ArithmeticError("the square root of a negative number")
+        return Ball(self.value.nonnegative_part().sqrt())
+
+    def sign(self) -> int | None:
+        """-1, 0 or 1 where the whole ball agrees, None otherwise."""
+        if self.value > 0:
+            return 1
+        if self.value < 0:
+            return -1
+        return 0 if self.value.is_zero() else None
+
+    def _order(self, other: Any) -> int:
+        difference = self - other
+        sign = difference.sign() if isinstance(difference, Ball) else None
+        if sign is None:
+            raise Undecided(f"{self} and {other} overlap")
+        return sign
+
+    def __lt__(self, other: Any) -> bool:
+        return self._order(other) < 0
+
+    def __le__(self, other: Any) -> bool:
+        return self._order(other) <= 0
+
+    def __gt__(self, other: Any) -> bool:
+        return self._order(other) > 0
+
+    def __ge__(self, other: Any) -> bool:
+        return self._order(other) >= 0
+
+    def __eq__(self, other: Any) -> bool:
+        return self._order(other) == 0
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        return self._order(0) != 0
+
+    def __float__(self) -> float:
+        return float(self.value.mid())
+
+    def __repr__(self) -> str:
+        return str(self.value.str(17))

@@ -1,0 +1,191 @@
+"""The search judge: attack a claim, certify what is found, and say how close it came otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import torch
+
+from bntheory.claims.core import Claim, Effort
+from bntheory.errors import OutsideVocabulary
+from bntheory.judges.certificate import Certificate, ClaimError, certify
+from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
+from bntheory.judges.search.budget import Budget
+from bntheory.judges.search.candidates import Candidates
+from bntheory.judges.shrink import minimise, roundings
+from bntheory.judges.verdict import Evidence
+from bntheory.judges.witness import Instance, Reference, Witness
+from bntheory.layer.domain import LayerDomain
+
+__all__ = ["judge"]
+
+_VISIBLE = 1e-9  # smaller relative violations are left to the ascent to enlarge
+
+
+@dataclass
+class _Closest:
+    """The nearest miss so far: the relative margin (positive: the claim holds) and the layer."""
+
+    margin: float = float("inf")
+    instance: Instance | None = None
+
+
+def judge(
+    claim: Claim,
+    effort: Effort = "normal",
+    seed: int = 0,
+    device: str = "cpu",
+    *,
+    reference: Reference | None = None,
+    budget: Budget | None = None,
+) -> Evidence:
+    """Attack ``claim`` within the budget of ``effort``.
+
+    refuted: a certified counterexample, in ``details["witness"]``. survives: none was found; ``details`` has the number of
+    layers tried and the closest margin, (right - left)/(|left| + |right|), with the layer that attains it. unknown: no
+    layer that meets the hypotheses was found, or the claim is outside the vocabulary. error: the claim raised.
+    """
+    domain = claim.domain
+    if domain is None:
+        return Evidence("search", "not-applicable", f"a claim of kind {claim.kind} has no layers to search")
+    budget = budget or Budget.of(effort)
+    started = monotonic()
+    attack = _Attack(claim, domain, budget, seed, device)
+    try:
+        found = attack.run()
+    except OutsideVocabulary as error:
+        return Evidence("search", "unknown", f"outside the vocabulary: {error}", {}, monotonic() - started, seed)
+    except (ClaimError, ArithmeticError) as error:
+        cause = str(error) if isinstance(error, ClaimError) else f"{type(error).__name__}: {error}"
+        return Evidence("search", "error", f"the claim raised {cause}", {}, monotonic() - started, seed)
+    details: dict[str, Any] = {"layers_tried": attack.evaluations, "candidates_certified": attack.certified}
+    if found is not None:
+        instance, certificate = found
+        reference = reference or Reference("registry", claim.id)
+        witness = Witness(reference, domain, instance, certificate.as_json())
+        details["witness"] = witness.as_json()
+        summary = f"fails at m = {instance.m}: {instance.describe()}; {_failure(certificate)}"
+        return Evidence("search", "refuted", summary, details, monotonic() - started, seed)
+    if not attack.feasible:
+        summary = f"none of {attack.evaluations} layers met the claim's hypotheses: it may be vacuous"
+        return Evidence("search", "unknown", summary, details, monotonic() - started, seed)
+    closest = attack.closest
+    details["closest_margin"] = closest.margin
+    if closest.instance is not None:
+        details["closest_layer"] = closest.instance.as_json()
+    summary = f"{attack.evaluations} layers tried; closest relative margin {closest.margin:.3g}"
+    if attack.undecided:
+        summary += f"; {attack.undecided} candidates that exact arithmetic could not decide"
+        details["undecided"] = attack.undecided
+    return Evidence("search", "survives", summary, details, monotonic() - started, seed)
+
+
+def _failure(certificate: Certificate) -> str:
+    failed = next((r for r in certificate.relations if r.holds is False), None)
+    if failed is None:
+        return certificate.why
+    sign = {"le": "<=", "lt": "<", "eq": "="}[failed.op]
+    return f"{failed.label + ': ' if failed.label else ''}not {failed.left} {sign} {failed.right}"
+
+
+class _Attack:
+    """One run against one claim."""
+
+    def __init__(self, claim: Claim, domain: LayerDomain, budget: Budget, seed: int, device: str) -> None:
+        self.claim, self.domain, self.budget, self.device = claim, domain, budget, device
+        self.generator = torch.Generator().manual_seed(seed)
+        self.deadline = monotonic() + budget.seconds
+        self.evaluations = self.certified = self.undecided = 0
+        self.feasible = False
+        self.closest = _Closest()
+        self._strict = False
+
+    def run(self) -> tuple[Instance, Certificate] | None:
+        """The minimised counterexample, or None."""
+        sizes = [self.domain.min_m + extra for extra in self.budget.extra_sizes]
+        for round_ in range(self.budget.rounds):
+            if round_ and monotonic() > self.deadline:
+                break
+            starts = [self._start(m) for m in sizes]
+            found = self._certify(starts)
+            for start in starts:
+                if found is not None or monotonic() > self.deadline:
+                    break
+                before = start.evaluations
+                end = ascend(self.claim, self.domain, start, self.budget.steps, self._promising)
+                self.evaluations += end.evaluations - before
+                found = self._certify([end])
+            if found is not None:
+                instance, certificate = found
+                instance, certificate, _ = minimise(
+                    instance, certificate, lambda x: certify(self.claim, x), self.budget.shrink_seconds
+                )
+                return instance, certificate
+        return None
+
+    def _start(self, m: int) -> Attacked:
+        start = evaluate(
+            self.claim, self.domain, Candidates(self.domain, self.budget.starts, m, self.generator, self.device)
+        )
+        self.evaluations += start.evaluations
+        return start
+
+    def _promising(self, attacked: Attacked) -> bool:
+        return monotonic() > self.deadline or bool((attacked.merit > 1e-3).any())
+
+    def _certify(self, attacked: list[Attacked]) -> tuple[Instance, Certificate] | None:
+        for group, i, merit in self._ranked(attacked):
+            build = group.candidates.exact(i)
+            exact = build(lambda v: v)
+            certificate = certify(self.claim, exact)
+            self.certified += 1
+            if not certificate.refuted:
+                self.undecided += certificate.why.startswith("undecided")
+                self._near(exact, merit)
+                continue
+            for shorter in roundings(build):
+                rounded = certify(self.claim, shorter)
+                if rounded.refuted:
+                    return shorter, rounded
+            return exact, certificate
+        return None
+
+    def _ranked(self, attacked: list[Attacked]) -> Iterator[tuple[Attacked, int, float]]:
+        """Candidates worth exact arithmetic: steady violations first, then (for strict claims) exact ties, then the closest."""
+        pool: list[tuple[float, int, Attacked, int]] = []
+        for group in attacked:
+            self.feasible |= bool((group.infeasible <= FEASIBLE).any())
+            steady = self._steady(group)
+            top = steady.topk(min(self.budget.certificates, group.candidates.n))
+            for value, i in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+                pool.append((value, len(pool), group, i))
+        pool.sort(reverse=True, key=lambda entry: entry[0])
+        for rank, (value, _, group, i) in enumerate(pool):
+            if value > _VISIBLE or (rank < 2 and value > -float("inf")) or (value > -1e-12 and rank < self.budget.certificates):
+                yield group, i, value
+
+    def _steady(self, group: Attacked) -> torch.Tensor:
+        """Merit that survives a change of the inputs in the last digits; rounding noise does not."""
+        merit = group.merit.clone()
+        candidates = group.candidates
+        top = merit.topk(min(8 * self.budget.certificates, candidates.n)).indices
+        steady = torch.full_like(merit, -torch.inf)
+        lowest = merit[top]
+        for _ in range(2):
+            raw = {
+                k: v[top] * (1 + 1e-13 * torch.randn(v[top].shape, generator=self.generator, dtype=v.dtype).to(v.device))
+                for k, v in candidates.raw.items()
+            }
+            shaken = candidates.slice(top, raw)
+            again = evaluate(self.claim, self.domain, shaken)
+            lowest = torch.minimum(lowest, again.merit)
+        steady[top] = lowest
+        return steady
+
+    def _near(self, instance: Instance, merit: float) -> None:
+        if -merit < self.closest.margin:
+            self.closest = _Closest(max(-merit, 0.0), instance)
+
