@@ -1,0 +1,205 @@
+"""From a claim to a formula of real arithmetic, and from the formula to z3 and to SMT-LIB.
+
+A formula is a tree of ``("and", parts)``, ``("or", parts)`` and atoms ``(op, poly)`` meaning ``poly op 0`` with op one of
+``gt ge eq ne``. The negation of a claim is satisfiable exactly if the claim is false somewhere on its domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bntheory.judges.algebra.coordinates import Coordinates, Frame, NeedsOutside
+from bntheory.judges.algebra.field import Field, Scalar, exact_rational
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement, negate
+
+__all__ = ["Formula", "Problem", "evaluate", "formula_symbols", "to_z3", "z3_symbol"]
+
+Formula = tuple[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A claim in one frame. ``claim`` and ``assumptions`` are statements over the frame's scalars."""
+
+    frame: Frame
+    claim: Statement
+    assumptions: Statement
+    claim_conditions: tuple[Formula, ...]
+
+    def hypotheses(self) -> list[Formula]:
+        """The assumptions and what makes them, and the claim, defined."""
+        return [self._formula(self.assumptions), *self.claim_conditions]
+
+    def negation(self) -> list[Formula]:
+        """Formulas whose joint satisfiability means that the claim fails somewhere."""
+        return [*self.hypotheses(), self._formula(negate(self.claim))]
+
+    def _formula(self, statement: Statement) -> Formula:
+        if isinstance(statement, AllOf):
+            return ("and", tuple(self._formula(part) for part in statement.parts))
+        if isinstance(statement, AnyOf):
+            return ("or", tuple(self._formula(part) for part in statement.parts))
+        difference = self.frame.field.cleared(statement.right - statement.left)
+        return ({"le": "ge", "lt": "gt", "eq": "eq"}[statement.op], difference)
+
+    def closed(self, formulas: Iterable[Formula], *, all_symbols: bool = False) -> list[Formula]:
+        """The formulas with the domain's constraints on every symbol that occurs in them, or on all of the layer's."""
+        formulas = list(formulas)
+        frame, field = self.frame, self.frame.field
+        used: set[int] = set()
+        for f in formulas:
+            used |= formula_symbols(f)
+        if all_symbols:
+            used |= set(range(len(field.names)))
+        pending = [
+            ({"gt": "gt", "ge": "ge", "eq": "eq"}[op], field.cleared(x)) for op, x in frame.constraints
+        ]
+        minors = [(op, field.cleared(x)) for op, x in frame.semidefinite(used)]
+        formulas += minors
+        for f in minors:
+            used |= formula_symbols(f)
+        changed = True
+        while changed:
+            changed = False
+            for i in sorted(used):
+                if i in field.roots:
+                    inside = field.roots[i]
+                    symbol = Scalar(field, field.context.gens()[i], field.context.constant(1))
+                    equation = (symbol * symbol - inside).num
+                    if ("eq", equation) not in formulas:
+                        formulas.append(("eq", equation))
+                        used |= Field.variables(equation)
+                        changed = True
+            for f in list(pending):
+                # A constraint that speaks of a used symbol matters, and so do the symbols it brings along.
+                if formula_symbols(f) & used:
+                    pending.remove(f)
+                    formulas.append(f)
+                    used |= formula_symbols(f)
+                    changed = True
+        for i in sorted(used):
+            kind = field.signs[i]
+            if kind != "any":
+                op = {"positive": "gt", "nonnegative": "ge", "nonzero": "ne"}[kind]
+                formulas.append((op, field.context.gens()[i]))
+        return formulas
+
+
+def formula_symbols(formula: Formula) -> set[int]:
+    """The symbols that occur in a formula."""
+    op, body = formula
+    if op in ("and", "or"):
+        return set().union(*(formula_symbols(part) for part in body)) if body else set()
+    return Field.variables(body)
+
+
+def _scalars_only(frame: Frame, statement: Statement) -> Statement:
+    """The statement with equalities of vectors written coordinate by coordinate, and numbers as scalars."""
+    if isinstance(statement, AllOf):
+        return AllOf(tuple(_scalars_only(frame, part) for part in statement.parts))
+    if isinstance(statement, AnyOf):
+        return AnyOf(tuple(_scalars_only(frame, part) for part in statement.parts))
+    left, right = statement.left, statement.right
+    vectors = isinstance(left, Coordinates), isinstance(right, Coordinates)
+    if all(vectors):
+        if statement.op != "eq":
+            raise TypeError("two vectors are compared with <= or <; only eq(u, v) is defined for vectors")
+        gap = left - right
+        if gap.outside:
+            raise NeedsOutside
+        zero = frame.field.zero
+        return AllOf(tuple(Relation("eq", c, zero, statement.label) for c in gap.parts.values()))
+    if any(vectors):
+        other = right if vectors[0] else left
+        if not isinstance(other, Scalar) and other == 0 and statement.op == "eq":
+            return _scalars_only(
+                frame, Relation("eq", left if vectors[0] else right, Coordinates(frame, {}), statement.label)
+            )
+        raise TypeError(
+            "a vector is compared with a scalar; use dot(u, v) or norm2(v) to make a scalar of a vector"
+        )
+    return Relation(statement.op, _scalar(frame, left), _scalar(frame, right), statement.label)
+
+
+def _scalar(frame: Frame, x: Any) -> Scalar:
+    return x if isinstance(x, Scalar) else frame.field.constant(x)
+
+
+def evaluate(
+    check: Callable[[Any], Any],
+    assume: Callable[[Any], Any] | None,
+    domain: LayerDomain,
+    m_value: int | None = None,
+    room: int | None = None,
+) -> Problem:
+    """State a claim in a frame: symbolic m, or ``m_value`` with at most ``room`` directions.
+
+    A first evaluation only finds which vectors the claim speaks of. Products with operators leave the span only if the
+    claim looks outside it.
+    """
+
+    def run(frame: Frame) -> Problem:
+        claim = _scalars_only(frame, as_statement(check(frame)))
+        assumptions: Statement = AllOf(())
+        if assume is not None:
+            assumptions = _scalars_only(frame, as_statement(assume(frame)))
+        conditions = tuple(
+            ("ne" if kind == "nonzero" else "ge", poly) for kind, poly in frame.field.conditions
+        )
+        return Problem(frame, claim, assumptions, conditions)
+
+    scout = Frame(domain, None, with_outside=True)
+    run(scout)
+    vectors = scout.vectors_used
+    if m_value is not None:
+        return run(Frame(domain, m_value, vectors=vectors, room=room))
+    try:
+        return run(Frame(domain, vectors=vectors))
+    except NeedsOutside:
+        return run(Frame(domain, with_outside=True, vectors=vectors))
+
+
+def z3_symbol(field: Field, i: int) -> Any:
+    """The z3 constant of a symbol."""
+    import z3
+
+    return z3.Real(field.names[i])
+
+
+def to_z3(field: Field, formula: Formula) -> Any:
+    """The formula as a z3 expression with integer coefficients."""
+    import z3
+
+    op, body = formula
+    if op == "and":
+        return z3.And(*(to_z3(field, part) for part in body)) if body else z3.BoolVal(True)
+    if op == "or":
+        return z3.Or(*(to_z3(field, part) for part in body)) if body else z3.BoolVal(False)
+    if body.is_zero():
+        return z3.BoolVal(op in ("ge", "eq"))
+    coefficients = [exact_rational(c) for c in body.coeffs()]
+    scale = 1
+    for c in coefficients:
+        scale = scale * c.denominator // _gcd(scale, c.denominator)
+    terms = []
+    for exponents, c in zip(body.monoms(), coefficients, strict=True):
+        factors: list[Any] = []
+        for i, e in enumerate(exponents):
+            if e:
+                factors += [z3_symbol(field, i)] * int(e)
+        number = int(c * scale)
+        if number != 1 or not factors:
+            factors.insert(0, z3.RealVal(number))
+        terms.append(z3.Product(*factors) if len(factors) > 1 else factors[0])
+    total = z3.Sum(*terms) if len(terms) > 1 else terms[0]
+    zero = z3.RealVal(0)
+    return {"gt": total > zero, "ge": total >= zero, "eq": total == zero, "ne": total != zero}[op]
+
+
+def _gcd(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return a

@@ -1,0 +1,341 @@
+"""Exact scalars: fractions of polynomials in symbols whose signs are known.
+
+A :class:`Field` owns the symbols, the square roots that were taken and the conditions under which everything that was
+written down is defined. Division by something that may vanish and the root of something that may be negative are allowed;
+they add a condition, and a claim is asserted only where all its conditions hold. Cancellation is immediate (polynomials are
+multivariate over the rationals, from FLINT), so most denominators never reach the solver.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Literal
+
+import flint
+
+from bntheory.errors import OutsideVocabulary
+
+__all__ = ["Condition", "Field", "Scalar", "Sign", "exact"]
+
+Sign = Literal["positive", "nonnegative", "nonzero", "any"]
+Condition = tuple[Literal["nonzero", "nonnegative"], Any]
+
+_CAPACITY = 128
+_MAX_TERMS = 20_000
+
+
+def exact(x: Any) -> Fraction:
+    """A Python number as the rational its author meant: 0.1 is 1/10, the simplest fraction that rounds to it."""
+    if isinstance(x, Fraction):
+        return x
+    if hasattr(x, "item") and getattr(x, "shape", None) == ():
+        x = x.item()  # a numpy scalar
+    if isinstance(x, int) and not isinstance(x, bool):
+        return Fraction(x)
+    if isinstance(x, float):
+        if not math.isfinite(x):
+            raise ValueError(f"the number {x} appears in the claim; only finite numbers have a meaning here")
+        simple = Fraction(x).limit_denominator(1_000_000)
+        return simple if float(simple) == x else Fraction(x)
+    raise TypeError(f"{x!r:.60} ({type(x).__name__}) is not a number")
+
+
+class Field:
+    """The symbols of one evaluation of a claim, with what is known about them."""
+
+    def __init__(self) -> None:
+        self.context = flint.fmpq_mpoly_ctx.get([f"v{i}" for i in range(_CAPACITY)], flint.Ordering.degrevlex)
+        self._generators = self.context.gens()
+        self.names: list[str] = []
+        self.signs: list[Sign] = []
+        self.roots: dict[int, Scalar] = {}  # symbol -> the scalar whose root it is
+        self._interned: dict[Any, Scalar] = {}
+        self.conditions: list[Condition] = []
+        self.one = self.constant(1)
+        self.zero = self.constant(0)
+
+    def constant(self, x: Any) -> Scalar:
+        value = exact(x)
+        return Scalar(
+            self,
+            self.context.constant(flint.fmpq(value.numerator, value.denominator)),
+            self.context.constant(1),
+        )
+
+    def symbol(self, name: str, sign: Sign = "any") -> Scalar:
+        """A new symbol; names are made unique."""
+        index = len(self.names)
+        if index >= _CAPACITY:
+            raise OutsideVocabulary(f"the claim needs more than {_CAPACITY} real unknowns")
+        while name in self.names:
+            name += "'"
+        self.names.append(name)
+        self.signs.append(sign)
+        return Scalar(self, self._generators[index], self.context.constant(1))
+
+    def index(self, symbol: Scalar) -> int:
+        """The number of a bare symbol."""
+        return next(iter(self.variables(symbol.num)))
+
+    @staticmethod
+    def variables(poly: Any) -> set[int]:
+        """The numbers of the symbols that occur in a polynomial."""
+        return {i for i, d in enumerate(poly.degrees()) if d > 0}
+
+    def sign(self, poly: Any) -> Literal["+", "+0", "-", "-0", "0", "?"]:
+        """What the signs of the symbols and coefficients alone say about a polynomial."""
+        if poly.is_zero():
+            return "0"
+        up = down = strict = False
+        for exponents, coefficient in poly.terms():
+            definite, nonzero = True, True
+            for i, e in enumerate(exponents):
+                if e:
+                    kind = self.signs[i]
+                    definite &= e % 2 == 0 or kind in ("positive", "nonnegative")
+                    nonzero &= kind in ("positive", "nonzero")
+            if not definite:
+                return "?"
+            up |= coefficient > 0
+            down |= coefficient < 0
+            strict |= nonzero
+        if up and down:
+            return "?"
+        return ("+" if strict else "+0") if up else ("-" if strict else "-0")  # type: ignore[return-value]
+
+    def never_zero(self, poly: Any) -> bool:
+        """Whether the polynomial is known not to vanish."""
+        if self.sign(poly) in ("+", "-"):
+            return True
+        if len(poly) != 1:
+            return False
+        return all(self.signs[i] in ("positive", "nonzero") for i in self.variables(poly))
+
+    def factors(self, poly: Any) -> Iterator[tuple[Any, int]]:
+        """The irreducible factors and their powers, the constant first."""
+        constant, factors = poly.factor()
+        yield self.context.constant(constant), 1
+        yield from factors
+
+    def require_nonzero(self, poly: Any) -> None:
+        for factor, _ in self.factors(poly):
+            if not self.never_zero(factor):
+                self._require("nonzero", factor)
+
+    def _require(self, kind: Literal["nonzero", "nonnegative"], poly: Any) -> None:
+        if (kind, poly) not in self.conditions:
+            self.conditions.append((kind, poly))
+
+    def cleared(self, x: Scalar) -> Any:
+        """A polynomial with the sign of x everywhere x is defined: the denominator multiplied out."""
+        poly = x.num
+        for factor, power in self.factors(x.den):
+            if power % 2 == 0:
+                continue
+            sign = self.sign(factor)
+            if sign in ("-",):
+                poly = -poly
+            elif sign != "+":
+                poly = poly * factor
+        # positive factors of the numerator carry no information about the sign
+        if poly.is_zero():
+            return poly
+        kept = self.context.constant(1)
+        for factor, power in self.factors(poly):
+            sign = self.sign(factor)
+            if sign == "-":
+                kept = kept * (-1) ** power
+            elif sign != "+":
+                kept = kept * factor**power
+        return kept
+
+    def root(self, x: Scalar) -> Scalar:
+        """The non-negative square root; a condition is added where x may be negative."""
+        if x.num.is_zero():
+            return self.zero
+        outside = self.one
+        inside = self.one
+        radicand, denominator = x.num, x.den
+        if self.sign(denominator) == "+":
+            radicand = radicand * denominator
+            outside = outside / Scalar(self, denominator, self.context.constant(1))
+            denominator = self.context.constant(1)
+        for factor, power in self.factors(radicand):
+            f = Scalar(self, factor, self.context.constant(1))
+            if factor.is_constant():
+                c = exact_rational(factor.leading_coefficient())
+                square, rest = _split_square(c)
+                outside, inside = outside * square, inside * rest
+                continue
+            if self.sign(factor) in ("+", "+0"):
+                outside = outside * f ** (power // 2)
+                if power % 2:
+                    inside = inside * f
+            else:
+                inside = inside * f**power
+        inside = inside / Scalar(self, denominator, self.context.constant(1))
+        if inside.num.is_one() and inside.den.is_one():
+            return outside
+        key = (str(inside.num), str(inside.den))
+        if key not in self._interned:
+            known = self.sign(inside.num) if inside.den.is_one() else "?"
+            if known not in ("+", "+0"):
+                self._require("nonnegative", self.cleared(inside))
+            symbol = self.symbol(f"root{len(self.roots) + 1}", "positive" if known == "+" else "nonnegative")
+            self.roots[self.index(symbol)] = inside
+            self._interned[key] = symbol
+        return outside * self._interned[key]
+
+
+def exact_rational(x: Any) -> Fraction:
+    """A FLINT rational as a Fraction."""
+    return Fraction(int(x.p), int(x.q))
+
+
+def _split_square(c: Fraction) -> tuple[Fraction, Fraction]:
+    """c = s^2 r with r an integer that is as small as trial division makes it."""
+    n = c.numerator * c.denominator
+    s, rest, p = 1, abs(n), 2
+    while p * p <= rest and p < 1000:
+        while rest % (p * p) == 0:
+            rest //= p * p
+            s *= p
+        p += 1
+    r = math.isqrt(rest)
+    if r * r == rest:
+        s, rest = s * r, 1
+    return Fraction(s, c.denominator), Fraction(rest if n > 0 else -rest)
+
+
+class Scalar:
+    """A fraction of polynomials in lowest terms."""
+
+    __slots__ = ("den", "field", "num")
+    __array_ufunc__ = None  # numpy numbers leave the arithmetic to this class
+
+    def __init__(self, field: Field, num: Any, den: Any) -> None:
+        self.field, self.num, self.den = field, num, den
+
+    def _other(self, x: Any) -> Scalar | None:
+        if isinstance(x, Scalar):
+            return x
+        try:
+            return self.field.constant(x)
+        except TypeError:
+            return None
+
+    def _make(self, num: Any, den: Any) -> Scalar:
+        if len(num) > _MAX_TERMS:
+            raise OutsideVocabulary(
+                f"an expression grew beyond {_MAX_TERMS} terms; use lower powers or fewer distinct quantities"
+            )
+        if num.is_zero():
+            return Scalar(self.field, num, self.field.context.constant(1))
+        if not den.is_constant():
+            common = num.gcd(den)
+            if not common.is_one():
+                num, den = num / common, den / common
+        lead = den.leading_coefficient()
+        if lead != 1:
+            num, den = num / lead, den / lead
+        return Scalar(self.field, num, den)
+
+    def __add__(self, x: Any) -> Any:
+        other = self._other(x)
+        if other is None:
+            return NotImplemented
+        if self.den == other.den:
+            return self._make(self.num + other.num, self.den)
+        return self._make(self.num * other.den + other.num * self.den, self.den * other.den)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Scalar:
+        return Scalar(self.field, -self.num, self.den)
+
+    def __pos__(self) -> Scalar:
+        return self
+
+    def __sub__(self, x: Any) -> Any:
+        other = self._other(x)
+        return NotImplemented if other is None else self + (-other)
+
+    def __rsub__(self, x: Any) -> Any:
+        other = self._other(x)
+        return NotImplemented if other is None else other + (-self)
+
+    def __mul__(self, x: Any) -> Any:
+        other = self._other(x)
+        if other is None:
+            return NotImplemented
+        if len(self.num) * len(other.num) > 50 * _MAX_TERMS:
+            raise OutsideVocabulary(
+                "an expression grew too large; use lower powers or fewer distinct quantities"
+            )
+        return self._make(self.num * other.num, self.den * other.den)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, x: Any) -> Any:
+        other = self._other(x)
+        if other is None:
+            return NotImplemented
+        if other.num.is_zero():
+            raise ZeroDivisionError("the claim divides by something that is always zero on its domain")
+        self.field.require_nonzero(other.num)
+        return self._make(self.num * other.den, self.den * other.num)
+
+    def __rtruediv__(self, x: Any) -> Any:
+        other = self._other(x)
+        return NotImplemented if other is None else other / self
+
+    def __pow__(self, n: Any) -> Any:
+        try:
+            power = exact(n)
+        except TypeError:
+            raise OutsideVocabulary("a power with an exponent that is not a number") from None
+        if power.denominator != 1:
+            if power == Fraction(1, 2):
+                return self.sqrt()
+            raise OutsideVocabulary(f"the power {n}: only whole powers and sqrt are in the vocabulary")
+        if abs(power) > 64:
+            raise OutsideVocabulary(f"the power {n}: powers up to 64 are supported")
+        k = int(power)
+        if k < 0:
+            return self.field.one / self**-k
+        result = self.field.one
+        for _ in range(k):
+            result = result * self
+        return result
+
+    def sqrt(self) -> Scalar:
+        """The non-negative square root."""
+        return self.field.root(self)
+
+    def _no_comparison(self, *_: Any) -> bool:
+        raise TypeError(
+            "a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _no_comparison
+
+    def __repr__(self) -> str:
+        top = readable(self.field, self.num)
+        return top if self.den.is_one() else f"({top})/({readable(self.field, self.den)})"
+
+
+def readable(field: Field, poly: Any) -> str:
+    """A polynomial in the symbols' own names."""
+    if poly.is_zero():
+        return "0"
+    words = []
+    for exponents, coefficient in poly.terms():
+        factors = [
+            field.names[i] if e == 1 else f"{field.names[i]}^{e}" for i, e in enumerate(exponents) if e
+        ]
+        if abs(coefficient) != 1 or not factors:
+            factors.insert(0, str(abs(coefficient)))
+        words.append(("-" if coefficient < 0 else "+") + " " + "*".join(factors))
+    return " ".join(words).removeprefix("+ ")

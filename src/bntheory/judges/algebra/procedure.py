@@ -1,0 +1,211 @@
+"""The decision procedure: for every batch size at once, then the small batch sizes one by one.
+
+1. Symbolic m, as many directions as the vectors of the claim can span. A small batch is the special case of vanishing
+   components, so *unsat* here proves the claim for every m at once.
+2. Otherwise m = min_m, min_m + 1, ...: each exact, with exactly m directions. The first satisfiable one is the smallest
+   counterexample in m, and is lifted to vectors and certified.
+3. If every m below the number n of directions is unsat, the symbolic question with m >= n settles the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bntheory.errors import OutsideVocabulary
+from bntheory.judges.algebra.encode import Problem, evaluate
+from bntheory.judges.algebra.lift import lift
+from bntheory.judges.algebra.solver import (
+    Reply,
+    ask,
+    batch_size_at_least,
+    batch_size_of,
+    rational_model,
+    smt_lib,
+)
+from bntheory.judges.witness import Instance
+from bntheory.layer.domain import LayerDomain
+
+__all__ = ["Decision", "decide_by_coordinates"]
+
+_LARGEST_BATCH = 128
+
+Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the coordinates route found.
+
+    outcome: ``"candidate"`` is a solution of the negation that could not be lifted to a certified layer; it refutes nothing.
+    instance: the certified layer of a counterexample. smt: the questions whose *unsat* is the proof, as SMT-LIB scripts.
+    directions: how many basis vectors the claim needs. questions: (what was asked, answer, seconds).
+    """
+
+    outcome: Outcome
+    why: str
+    instance: Instance | None = None
+    certificate: Any = None
+    smt: tuple[str, ...] = ()
+    directions: int = 0
+    questions: tuple[tuple[str, str, float], ...] = ()
+    problem: Problem | None = field(default=None, repr=False)
+    seconds: float = 0.0
+
+
+def decide_by_coordinates(
+    check: Callable[[Any], Any],
+    assume: Callable[[Any], Any] | None,
+    domain: LayerDomain,
+    certify: Callable[[Instance], Any],
+    *,
+    milliseconds: int = 3000,
+    seconds: float = 20.0,
+) -> Decision:
+    """Decide a claim. ``certify`` is given each lifted layer and returns a certificate with a boolean ``refuted``."""
+    run = _Run(check, assume, domain, certify, milliseconds, time.perf_counter() + seconds)
+    start = time.perf_counter()
+    decision = run.decide()
+    return Decision(
+        **{
+            **decision.__dict__,
+            "questions": tuple(run.questions),
+            "directions": run.directions,
+            "problem": run.generic,
+            "seconds": time.perf_counter() - start,
+        }
+    )
+
+
+class _Run:
+    def __init__(
+        self,
+        check: Callable[[Any], Any],
+        assume: Callable[[Any], Any] | None,
+        domain: LayerDomain,
+        certify: Callable[[Instance], Any],
+        milliseconds: int,
+        deadline: float,
+    ) -> None:
+        self.check, self.assume, self.domain, self.certify = check, assume, domain, certify
+        self.milliseconds, self.deadline = milliseconds, deadline
+        self.questions: list[tuple[str, str, float]] = []
+        self.generic = evaluate(check, assume, domain)
+        self.directions = len(self.generic.frame.norms)
+
+    def _ask(self, what: str, problem: Problem, formulas: list[Any]) -> Any:
+        reply = ask(problem, formulas, self.milliseconds)
+        self.questions.append((what, reply.answer, reply.seconds))
+        return reply
+
+    def decide(self) -> Decision:
+        least = self.domain.min_m
+        first = self._generic_question(least, f"negation, any m >= {least}")
+        if first.answer == "unsat":
+            return self._proved([smt_lib(self.generic, first.formulas)])
+        return self._batch_by_batch(first.answer)
+
+    def _generic_question(self, least: int, what: str) -> Any:
+        problem = self.generic
+        formulas = [*problem.closed(problem.negation()), batch_size_at_least(problem, least)]
+        return self._ask(what, problem, formulas)
+
+    def _batch_by_batch(self, generic_answer: str) -> Decision:
+        least, n = self.domain.min_m, self.directions
+        scripts: list[str] = []
+        reasons: list[str] = []
+        settled, found = True, False  # all smaller batches are unsat; some batch was satisfiable
+        ask_again = max(least, n)
+        m = least
+        while m <= _LARGEST_BATCH:
+            if time.perf_counter() > self.deadline:
+                reasons.append("the time limit was reached")
+                break
+            jump = m
+            if m >= ask_again:
+                ask_again = m + max(1, (m - n) // 2)
+                reply = self._generic_question(m, f"negation, any m >= {m}")
+                if reply.answer == "unsat" and settled:
+                    return self._proved([*scripts, smt_lib(self.generic, reply.formulas)])
+                if reply.answer == "unsat":
+                    break
+                if reply.answer == "unknown" and m >= n + 3:
+                    reasons.append(f"m >= {m}: the solver could not decide")
+                    break
+                if reply.answer == "sat" and m >= n + 8:
+                    jump = max(m, batch_size_of(self.generic, reply))
+            if jump > _LARGEST_BATCH:
+                reasons.append(f"a counterexample needs a batch of about {jump}, too large to write down")
+                break
+            settled, m = settled and jump == m, jump
+            problem = evaluate(self.check, self.assume, self.domain, m, n)
+            reply = self._ask(
+                f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True)
+            )
+            if reply.answer == "unsat":
+                scripts.append(smt_lib(problem, reply.formulas))
+            elif reply.answer == "unknown":
+                settled = False
+                reasons.append(f"m = {m}: the solver could not decide")
+            else:
+                settled, found = False, True
+                lifted = self._lift(problem, reply)
+                if isinstance(lifted, Decision):
+                    return lifted
+                reasons.append(f"m = {m}: {lifted}")
+                if m >= n + 4:
+                    break
+            m += 1
+        why = "; ".join(dict.fromkeys(reasons)) or "the solver could not decide"
+        if found:
+            return Decision("candidate", f"the negation has a solution, but it is not certified: {why}")
+        return Decision("unknown", why)
+
+    def _lift(self, problem: Problem, reply: Any) -> Decision | str:
+        budget = min(4.0, max(0.5, self.deadline - time.perf_counter()))
+        values = rational_model(problem, reply, 300, budget)
+        if values is None:
+            return "its coordinates could not be made rational"
+        try:
+            instance = lift(problem.frame, values)
+        except OutsideVocabulary as error:
+            return str(error)
+        certificate = self.certify(instance)
+        if not certificate.refuted:
+            return f"the lifted layer was not certified ({certificate.why})"
+        return Decision("counterexample", "a lifted layer violates the claim", instance, certificate)
+
+    def _proved(self, scripts: list[str]) -> Decision:
+        vacuous = self._vacuity()
+        if vacuous is not None:
+            return vacuous
+        return Decision("proved", "the negation has no solution", smt=tuple(scripts))
+
+    def _vacuity(self) -> Decision | None:
+        """Whether the hypotheses can be met at all; a claim about nothing proves nothing."""
+        problem, least = self.generic, self.domain.min_m
+        hypotheses = problem.closed(problem.hypotheses())
+        if all(op == "and" and not body for op, body in problem.hypotheses()):
+            return None
+        scripts: list[str] = []
+        reply = self._ask("hypotheses, any m", problem, [*hypotheses, batch_size_at_least(problem, least)])
+        m = least
+        while reply.answer != "unsat":
+            if reply.answer == "unknown" or m > least + self.directions + 2:
+                return None
+            small = evaluate(self.check, self.assume, self.domain, m, self.directions)
+            at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(small.hypotheses()))
+            if at_m.answer != "unsat":
+                return None
+            scripts.append(smt_lib(small, at_m.formulas))
+            m += 1
+            rest = max(m, self.directions)
+            reply = self._ask(
+                f"hypotheses, any m >= {rest}", problem, [*hypotheses, batch_size_at_least(problem, rest)]
+            )
+            if reply.answer == "unsat" and m < self.directions:
+                reply = Reply("sat", None, 0.0, ())  # small batches remain to be asked
+        scripts.append(smt_lib(problem, reply.formulas))
+        return Decision("vacuous", "no layer of the domain meets the assumptions", smt=tuple(scripts))

@@ -1,0 +1,152 @@
+"""Asking z3, with a time limit on every question; "unknown" is an answer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from bntheory.judges.algebra.encode import Formula, Problem, to_z3, z3_symbol
+
+__all__ = ["Answer", "Reply", "ask", "batch_size_at_least", "batch_size_of", "rational_model", "smt_lib"]
+
+Answer = Literal["sat", "unsat", "unknown"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the solver said of one set of formulas, and in how many seconds."""
+
+    answer: Answer
+    model: Any
+    seconds: float
+    formulas: tuple[Formula, ...]
+
+
+def batch_size_at_least(problem: Problem, m: int) -> Formula:
+    """m >= m0 for a symbolic batch size."""
+    field = problem.frame.field
+    return ("ge", (problem.frame.m - m).num if problem.frame.m_value is None else field.context.constant(0))
+
+
+def batch_size_of(problem: Problem, reply: Reply) -> int:
+    """The batch size of a model, rounded up to a whole number."""
+    import z3
+
+    value = reply.model.eval(z3_symbol(problem.frame.field, 0), model_completion=True)
+    if not z3.is_rational_value(value):
+        value = value.approx(10)
+    return math.ceil(Fraction(value.numerator_as_long(), value.denominator_as_long()))
+
+
+def _expressions(problem: Problem, formulas: Sequence[Formula]) -> list[Any]:
+    return [to_z3(problem.frame.field, f) for f in formulas]
+
+
+def _solvers(milliseconds: int) -> list[tuple[Any, int]]:
+    import z3
+
+    first = max(50, milliseconds * 2 // 5)
+    return [(z3.Tactic("qfnra-nlsat").solver(), first), (z3.SolverFor("QF_NRA"), milliseconds - first)]
+
+
+def ask(problem: Problem, formulas: Sequence[Formula], milliseconds: int) -> Reply:
+    """Whether the formulas have a common real solution: nlsat first, then z3's portfolio for non-linear arithmetic."""
+    import z3
+
+    start = time.perf_counter()
+    expressions = _expressions(problem, formulas)
+    for solver, limit in _solvers(milliseconds):
+        solver.set("timeout", limit)
+        solver.add(*expressions)
+        try:
+            answer = solver.check()
+        except z3.Z3Exception:
+            continue
+        if answer == z3.unsat:
+            return Reply("unsat", None, time.perf_counter() - start, tuple(formulas))
+        if answer == z3.sat:
+            return Reply("sat", solver.model(), time.perf_counter() - start, tuple(formulas))
+    return Reply("unknown", None, time.perf_counter() - start, tuple(formulas))
+
+
+def smt_lib(problem: Problem, formulas: Sequence[Formula]) -> str:
+    """The question as an SMT-LIB 2 script: ``unsat`` from any solver confirms the proof."""
+    import z3
+
+    solver = z3.SolverFor("QF_NRA")
+    solver.add(*_expressions(problem, formulas))
+    return "(set-logic QF_NRA)\n" + "\n".join(
+        line for line in solver.to_smt2().splitlines() if not line.startswith((";", "(set-"))
+    )
+
+
+_NICE = [Fraction(x) for x in (0, 1, -1, 2, -2, 3, -3, 4, -4)] + [
+    Fraction(1, 2),
+    Fraction(-1, 2),
+    Fraction(3, 2),
+    Fraction(1, 4),
+]
+
+
+def rational_model(
+    problem: Problem, reply: Reply, milliseconds: int, seconds: float
+) -> dict[int, Fraction] | None:
+    """A solution in short rationals: symbol by symbol, the simplest value that leaves the formulas satisfiable.
+
+    Roots of rationals are left to follow from the rest. None where some symbol is irrational in every solution near
+    the model, or time runs out.
+    """
+    import z3
+
+    field = problem.frame.field
+    deadline = time.perf_counter() + seconds
+    formulas = list(reply.formulas)
+    expressions = _expressions(problem, formulas)
+    used = sorted({i for f in formulas for i in _symbols(f)} - set(field.roots))
+    values: dict[int, Fraction] = {}
+    model = reply.model
+    fixed: list[Any] = []
+    for i in used:
+        current = model.eval(z3_symbol(field, i), model_completion=True)
+        for candidate in _candidates(current):
+            if time.perf_counter() > deadline:
+                return None
+            equation = z3_symbol(field, i) == z3.Q(candidate.numerator, candidate.denominator)
+            if z3.is_true(z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator))):
+                break  # the model already says so
+            solver = z3.Tactic("qfnra-nlsat").solver()
+            solver.set("timeout", milliseconds)
+            solver.add(*expressions, *fixed, equation)
+            if solver.check() == z3.sat:
+                model = solver.model()
+                break
+        else:
+            return None
+        fixed.append(equation)
+        values[i] = candidate
+    return values
+
+
+def _symbols(f: Formula) -> set[int]:
+    from bntheory.judges.algebra.encode import formula_symbols
+
+    return formula_symbols(f)
+
+
+def _candidates(value: Any) -> list[Fraction]:
+    """Simple numbers first, then ever closer approximations of the model's own value."""
+    import z3
+
+    if z3.is_rational_value(value):
+        own = Fraction(value.numerator_as_long(), value.denominator_as_long())
+        near = [own.limit_denominator(d) for d in (1, 2, 4, 8, 64, 1024)] + [own]
+    else:
+        approximate = value.approx(20)
+        own = Fraction(approximate.numerator_as_long(), approximate.denominator_as_long())
+        near = [own.limit_denominator(d) for d in (1, 2, 4, 8, 64, 1024)]
+    order = [x for x in _NICE if x == own] + _NICE + near
+    return list(dict.fromkeys(order))
