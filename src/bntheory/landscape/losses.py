@@ -1,0 +1,126 @@
+"""Separable losses L(z) = sum_i l(z_i, t_i) with their first and second derivatives, elementwise and vectorised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LOSSES", "SeparableLoss", "cosine_loss", "loss_named"]
+
+Array = NDArray[np.float64]
+Elementwise = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class SeparableLoss:
+    """value, first and second derivative of l in its first argument z; t is the target.
+
+    max_curvature: sup over z and t of |l''|, inf where it is unbounded. convex: whether l'' >= 0 everywhere.
+    """
+
+    name: str
+    value: Elementwise
+    first: Elementwise
+    second: Elementwise
+    max_curvature: float
+    convex: bool
+
+    def total(self, z: Array, t: Array) -> float:
+        """The sum over the batch."""
+        return float(np.sum(self.value(z, t)))
+
+
+def _sigmoid(x: Array) -> Array:
+    small = np.exp(-np.abs(x))  # no overflow on either side
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _logistic_first(z: Array, t: Array) -> Array:
+    return -t * _sigmoid(-t * z)
+
+
+def _logistic_second(z: Array, t: Array) -> Array:
+    return t**2 * _sigmoid(t * z) * _sigmoid(-t * z)
+
+
+def _sech2(x: Array) -> Array:
+    small = np.exp(-2 * np.abs(x))
+    return np.asarray(4 * small / (1 + small) ** 2)
+
+
+def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:
+    """l(z) = amplitude (1 - cos(frequency (z - t))): as contorted as one likes, |l'| <= A k and |l''| <= A k^2, both attained."""
+    a, k = float(amplitude), float(frequency)
+    return SeparableLoss(
+        name=f"cosine (amplitude {a:g}, frequency {k:g})",
+        value=lambda z, t: a * (1 - np.cos(k * (z - t))),
+        first=lambda z, t: a * k * np.sin(k * (z - t)),
+        second=lambda z, t: a * k**2 * np.cos(k * (z - t)),
+        max_curvature=abs(a) * k**2,
+        convex=a == 0.0 or k == 0.0,
+    )
+
+
+LOSSES = MappingProxyType(
+    {
+        loss.name: loss
+        for loss in (
+            SeparableLoss(
+                "squared",
+                lambda z, t: 0.5 * (z - t) ** 2,
+                lambda z, t: z - t,
+                lambda z, t: np.ones_like(z),
+                1.0,
+                True,
+            ),
+            SeparableLoss(  # targets are labels -1 and 1
+                "logistic",
+                lambda z, t: np.logaddexp(0.0, -t * z),
+                _logistic_first,
+                _logistic_second,
+                0.25,
+                True,
+            ),
+            SeparableLoss(  # a smooth Huber loss
+                "log-cosh",
+                lambda z, t: np.logaddexp(z - t, t - z) - np.log(2.0),
+                lambda z, t: np.tanh(z - t),
+                lambda z, t: _sech2(z - t),
+                1.0,
+                True,
+            ),
+            SeparableLoss(
+                "linear",
+                lambda z, t: -t * z,
+                lambda z, t: -t + 0 * z,
+                lambda z, t: np.zeros_like(z),
+                0.0,
+                True,
+            ),
+            SeparableLoss(
+                "quartic",
+                lambda z, t: 0.25 * (z - t) ** 4,
+                lambda z, t: (z - t) ** 3,
+                lambda z, t: 3 * (z - t) ** 2,
+                float("inf"),
+                True,
+            ),
+            cosine_loss(1.0, 1.0),
+        )
+    }
+)
+
+
+def loss_named(loss: str | SeparableLoss) -> SeparableLoss:
+    """The loss itself, or the one of that name. Raises ValueError for an unknown name."""
+    if isinstance(loss, SeparableLoss):
+        return loss
+    if loss not in LOSSES:
+        raise ValueError(
+            f"no loss is called {loss!r}; there are {', '.join(LOSSES)}. A SeparableLoss of your own works too"
+        )
+    return LOSSES[loss]
