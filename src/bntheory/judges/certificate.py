@@ -17,12 +17,21 @@ import numpy as np
 
 from bntheory.claims.core import Claim
 from bntheory.errors import OutsideVocabulary, UserError
+from bntheory.judges.domain_check import outside_domain
 from bntheory.judges.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
-from bntheory.layer.relations import AllOf, Relation, Statement, as_statement
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
 
-__all__ = ["Certificate", "CheckedRelation", "ClaimError", "certify", "outside_domain", "statements"]
+__all__ = [
+    "Certificate",
+    "CheckedRelation",
+    "ClaimError",
+    "certify",
+    "negated_equalities",
+    "outside_domain",
+    "statements",
+]
 
 _FIRST_BITS, _MORE_BITS = (96, 384), (1536, 6144)
 
@@ -33,7 +42,10 @@ class ClaimError(UserError):
 
 @dataclass(frozen=True)
 class CheckedRelation:
-    """One relation at one layer: enclosures of both sides, and whether it holds (None: undecided)."""
+    """One relation at one layer: enclosures of both sides, and whether it holds (None: undecided).
+
+    margin: (right - left)/(|left| + |right|), or minus |left - right|/(|left| + |right|) for an equality; None where both are zero.
+    """
 
     op: str
     left: str
@@ -41,6 +53,7 @@ class CheckedRelation:
     holds: bool | None
     label: str = ""
     exact: bool = False
+    margin: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object."""
@@ -50,6 +63,7 @@ class CheckedRelation:
             "left": self.left,
             "right": self.right,
             "holds": self.holds,
+            "margin": self.margin,
             "by": "radicals" if self.exact else "balls",
         }
 
@@ -77,102 +91,6 @@ class Certificate:
             "hypotheses": [r.as_json() for r in self.hypotheses],
             "relations": [r.as_json() for r in self.relations],
         }
-
-
-def outside_domain(domain: LayerDomain, x: Instance) -> str | None:
-    """Why the layer is outside the claim's domain, or None; rational arithmetic throughout."""
-    if x.m < domain.min_m:
-        return f"m = {x.m} < {domain.min_m}"
-    if x.eps < 0 or (domain.eps == "zero" and x.eps) or (domain.eps == "positive" and not x.eps):
-        return f"eps = {x.eps}"
-    if not _in_range(domain.gamma, x.gamma):
-        return f"gamma = {x.gamma} is not {domain.gamma}"
-    reason = _undefined(domain, x) or _wrong_hessian(domain.hessian, x)
-    if reason:
-        return reason
-    for what, declared, given in (
-        ("scalars", domain.scalars, x.scalars),
-        ("vectors", domain.vectors, x.vectors),
-        ("operators", domain.operators, x.operators),
-    ):
-        if set(declared) != set(given):
-            return f"the free {what} are {sorted(given)}, the domain declares {sorted(declared)}"
-    for name, kind in domain.scalars.items():
-        if not _in_range(kind, x.scalars[name]):
-            return f"{name} = {x.scalars[name]} is not {kind}"
-    for name in domain.vectors:
-        if name.endswith("@case") and sorted(x.vectors[name]) != [0] * (x.m - 1) + [1]:
-            return f"{name} is no standard basis vector"
-    for name, operator in domain.operators.items():
-        if operator == "psd" and not _is_psd(x.operators[name]):
-            return f"{name} is not positive semidefinite"
-    return None
-
-
-def _in_range(kind: str, value: Fraction) -> bool:
-    return {
-        "any": True,
-        "positive": value > 0,
-        "nonzero": value != 0,
-        "nonnegative": value >= 0,
-        "unit": 0 <= value <= 1,
-    }[kind]
-
-
-def _undefined(domain: LayerDomain, x: Instance) -> str | None:
-    """Where the normaliser divides by zero or has no derivative."""
-    mean = sum(x.y) / x.m
-    centred = [v - mean for v in x.y]
-    kind = domain.normaliser
-    if kind == "rms":
-        return "y = 0 and eps = 0" if not any(x.y) and not x.eps else None
-    if kind != "mean-only" and not any(centred) and not x.eps:
-        return "y is constant and eps = 0"
-    if kind == "l1" and not all(centred):
-        return "an entry of y equals the mean, where the l1 scale has no derivative"
-    if kind == "linf":
-        if x.eps:
-            return "eps > 0 with the largest entry as scale"
-        sizes = sorted(abs(v) for v in centred)
-        if sizes[-1] == sizes[-2]:
-            return "two entries of y - mu are largest, where the scale has no derivative"
-    return None
-
-
-def _wrong_hessian(kind: str, x: Instance) -> str | None:
-    h, m = x.hess, x.m
-    zero = h is None or not any(any(row) for row in h)
-    if kind == "zero":
-        return None if zero else "H is not zero"
-    if kind == "identity" and (h is None or any(h[i][j] != (i == j) for i in range(m) for j in range(m))):
-        return "H is not the identity"
-    if h is None:
-        return None
-    off = any(h[i][j] for i in range(m) for j in range(m) if i != j)
-    if kind == "diagonal" and off:
-        return "H is not diagonal"
-    if kind == "isotropic" and (off or any(h[i][i] != h[0][0] for i in range(m))):
-        return "H is no multiple of the identity"
-    if kind == "psd" and not _is_psd(h):
-        return "H is not positive semidefinite"
-    return None
-
-
-def _is_psd(matrix: tuple[tuple[Fraction, ...], ...]) -> bool:
-    """LDL' in rationals: every pivot non-negative, and a zero pivot only above a zero column."""
-    a = [list(row) for row in matrix]
-    n = len(a)
-    for k in range(n):
-        pivot = a[k][k]
-        if pivot < 0 or (pivot == 0 and any(a[i][k] for i in range(k, n))):
-            return False
-        if pivot:
-            for i in range(k + 1, n):
-                factor = a[i][k] / pivot
-                if factor:
-                    for j in range(k, n):
-                        a[i][j] -= factor * a[k][j]
-    return True
 
 
 def certify(claim: Claim, x: Instance) -> Certificate:
@@ -290,6 +208,22 @@ def statements(claim: Claim, layer: Any) -> tuple[Statement, Statement]:
         raise ClaimError(f"{type(error).__name__}: {error}") from error
 
 
+def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement]]:
+    """The pairs a < b, b < a of a disjunction as the equalities a = b that they deny, and its other parts."""
+    parts: list[Statement] = []
+    for part in statement.parts:
+        parts.extend(part.parts if isinstance(part, AnyOf) else (part,))
+    strict = [p for p in parts if isinstance(p, Relation) and p.op == "lt"]
+    paired: list[Relation] = []
+    used: set[int] = set()
+    for i, one in enumerate(strict):
+        for other in strict[i + 1 :]:
+            if one.left is other.right and one.right is other.left:
+                paired.append(Relation("eq", one.left, one.right, one.label))
+                used |= {id(one), id(other)}
+    return paired, [p for p in parts if id(p) not in used]
+
+
 def _evaluate(claim: Claim, domain: LayerDomain, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
     assumed, stated = statements(claim, make_layer(domain.normaliser, **arrays))
     return _check(assumed), _check(stated)
@@ -322,7 +256,16 @@ def _check_relation(relation: Relation) -> CheckedRelation:
         str(np.broadcast_to(v, np.broadcast_shapes(left.shape, right.shape)).ravel()[at])
         for v in (left, right)
     ]
-    return CheckedRelation(relation.op, shown[0], shown[1], holds, relation.label, exact)
+    margin = _margin(relation.op, left, right, difference)
+    return CheckedRelation(relation.op, shown[0], shown[1], holds, relation.label, exact, margin)
+
+
+def _margin(op: str, left: Any, right: Any, difference: Any) -> float | None:
+    size = max(abs(float(v)) for v in left.ravel()) + max(abs(float(v)) for v in right.ravel())
+    if not 0 < size < float("inf"):
+        return None
+    gaps = [float(d) for d in difference]
+    return -max(map(abs, gaps)) / size if op == "eq" else -gaps[0] / size
 
 
 def _sign(value: Any) -> int | None:

@@ -1,8 +1,8 @@
-"""Exact real numbers of the form sum_n c_n sqrt(n): c_n rational, n squarefree.
+"""Exact real numbers of the form sum_n c_n sqrt(n): c_n rational, n integers of different square classes.
 
 The values of a layer at rational data are of this form: y_hat brings sqrt(var + eps), a norm brings another root. Square roots
-of distinct squarefree integers are linearly independent over the rationals, so the form is unique: a number is zero exactly
-if it has no terms. That decides the equalities which no ball of positive radius can decide. Signs of non-zero numbers come
+of integers no two of which have a square as their product are linearly independent over the rationals, so a number is zero
+exactly if it has no terms. Small n are kept squarefree; large ones are not factored, and a product that is a square merges them. That decides the equalities which no ball of positive radius can decide. Signs of non-zero numbers come
 from Arb balls, whose precision is doubled until they exclude zero.
 
 Roots of irrational numbers do not fit and raise :class:`Inexact`; the certificate then relies on balls alone.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
-from math import gcd
+from math import gcd, isqrt
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from flint import arb, ctx, fmpq, fmpz
 __all__ = ["Inexact", "Radical"]
 
 _MAX_TERMS = 64
-_MAX_ROOT_BITS = 160  # factoring larger radicands could take minutes
+_FACTOR_BITS = 80  # larger radicands are not factored
 
 
 class Inexact(ArithmeticError):  # noqa: N818 - a limit of the number type, not a failure
@@ -48,13 +48,56 @@ def _square_part(n: int) -> tuple[int, int]:
     root = fmpz(n).isqrt()
     if root * root == n:
         return int(root), 1
-    if n.bit_length() > _MAX_ROOT_BITS:
-        raise Inexact(f"the square root of a number of {n.bit_length()} bits")
+    if n.bit_length() > _FACTOR_BITS:
+        return 1, n
     square, rest = 1, 1
     for prime, power in fmpz(n).factor():
         square *= int(prime) ** (power // 2)
         rest *= int(prime) ** (power % 2)
     return square, rest
+
+
+def _root(n: int) -> int | None:
+    """The square root of a perfect square."""
+    root = isqrt(n)
+    return root if root * root == n else None
+
+
+def _add_term(terms: dict[int, fmpq], n: int, c: fmpq) -> None:
+    """Add c sqrt(n), to a term of the same square class where there is one."""
+    if n not in terms and n.bit_length() > 1:
+        for k in terms:
+            if max(n, k).bit_length() > _FACTOR_BITS and (root := _root(n * k)) is not None:
+                n, c = k, c * fmpq(root, k)  # sqrt(n) = sqrt(n k)/k sqrt(k)
+                break
+    total = terms.get(n, 0) + c
+    if total:
+        terms[n] = total
+    else:
+        terms.pop(n, None)
+
+
+def _conjugation(radicands: list[int]) -> set[int]:
+    """Those radicands whose roots change sign under one automorphism of the field that moves at least the first of them.
+
+    The square classes are a vector space over F_2. The first radicand joins a basis with coordinate 1, every further basis
+    member gets 0, and the others follow from the subset of the basis whose product with them is a square.
+    """
+    basis: list[tuple[int, int]] = []
+    flipped: set[int] = set()
+    for n in radicands:
+        products = [(1, 0)]
+        for b, parity in basis:
+            products += [(p * b, q ^ parity) for p, q in products]
+        known = [q for p, q in products if _root(n * p) is not None]
+        parity = known[0] if known else int(not basis)
+        if not known:
+            if len(basis) == 6:
+                raise Inexact("a number with seven independent square roots")
+            basis.append((n, parity))
+        if parity:
+            flipped.add(n)
+    return flipped
 
 
 class Radical:
@@ -123,10 +166,17 @@ class Radical:
         return " + ".join(f"{c}" if n == 1 else f"{c}*sqrt({n})" for n, c in sorted(self._terms.items()))
 
     def __float__(self) -> float:
-        return float(self.ball())
+        before = ctx.prec
+        try:
+            ctx.prec = 64
+            while self._terms and (ball := self.ball()).rel_accuracy_bits() < 53:
+                ctx.prec *= 2
+            return float(ball.mid()) if self._terms else 0.0
+        finally:
+            ctx.prec = before
 
     def __hash__(self) -> int:
-        return hash(tuple(sorted((n, str(c)) for n, c in self._terms.items())))
+        return hash(float(self))
 
     def __bool__(self) -> bool:
         return bool(self._terms)
@@ -139,11 +189,7 @@ class Radical:
             return NotImplemented
         terms = dict(self._terms)
         for n, c in other._terms.items():
-            total = terms.get(n, 0) + c
-            if total:
-                terms[n] = total
-            else:
-                del terms[n]
+            _add_term(terms, n, c)
         return Radical._of(terms)
 
     __radd__ = __add__
@@ -155,10 +201,8 @@ class Radical:
         return self
 
     def __sub__(self, other: Any) -> Radical:
-        other = _operand(other)
-        if other is None:
-            return NotImplemented
-        return self + (-other)
+        term = _operand(other)
+        return NotImplemented if term is None else self + -term
 
     def __rsub__(self, other: Any) -> Radical:
         return (-self).__add__(other)
@@ -171,12 +215,9 @@ class Radical:
         for n, c in self._terms.items():
             for k, d in other._terms.items():
                 common = gcd(n, k)
-                radicand = (n // common) * (k // common)
-                total = terms.get(radicand, 0) + c * d * common
-                if total:
-                    terms[radicand] = total
-                else:
-                    terms.pop(radicand, None)
+                product = (n // common) * (k // common)
+                square, rest = _square_part(product)
+                _add_term(terms, rest, c * d * common * square)
         return Radical._of(terms)
 
     __rmul__ = __mul__
@@ -188,8 +229,8 @@ class Radical:
         if len(self._terms) == 1:
             ((n, c),) = self._terms.items()
             return Radical._of({n: 1 / (c * n)})
-        prime = next(int(fmpz(n).factor()[0][0]) for n in self._terms if n > 1)
-        conjugate = Radical._of({n: (-c if n % prime == 0 else c) for n, c in self._terms.items()})
+        flipped = _conjugation([n for n in self._terms if n != 1])
+        conjugate = Radical._of({n: (-c if n in flipped else c) for n, c in self._terms.items()})
         return conjugate * (self * conjugate).inverse()
 
     def __truediv__(self, other: Any) -> Radical:
@@ -233,7 +274,7 @@ class Radical:
 
     def __eq__(self, other: Any) -> bool:
         other = _operand(other)
-        return NotImplemented if other is None else bool(self._terms == other._terms)
+        return NotImplemented if other is None else not (self - other)._terms
 
     def __lt__(self, other: Any) -> bool:
         return self.__sub__(other).sign() < 0

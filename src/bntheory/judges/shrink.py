@@ -16,10 +16,10 @@ from typing import Any
 from bntheory.judges.certificate import Certificate
 from bntheory.judges.witness import Instance
 
-__all__ = ["Rounding", "map_numbers", "minimise", "roundings"]
+__all__ = ["Path", "Rounding", "entries", "map_numbers", "minimise", "put", "roundings"]
 
 _GRIDS = (1, 2, 4, 12, 60, 1000, 10**5, 10**8, 10**12)
-Accept = Callable[[Instance], Certificate]
+Accept = Callable[[Instance], tuple[Instance, Certificate] | None]
 Rounding = Callable[[Fraction], Fraction]
 
 
@@ -101,8 +101,8 @@ def minimise(
                 continue
             attempts += 1
             found = accept(smaller)
-            if found.refuted:
-                x, certificate, improved = smaller, found, True
+            if found is not None and found[0].size() < x.size():
+                (x, certificate), improved = found, True
                 break
     return x, certificate, attempts
 
@@ -125,9 +125,9 @@ def _smaller(x: Instance) -> Iterator[Instance]:
         sizes = {abs(v) for v in _numbers(getattr(x, block)) if v}
         for size in {max(sizes, default=Fraction(1)), min(sizes, default=Fraction(1))} - {Fraction(1)}:
             yield map_numbers(x, _divide(size), only=frozenset({block}))
-    for path, value in _entries(x):
+    for path, value in entries(x):
         for simple in _simpler(value):
-            yield _put(x, path, simple)
+            yield put(x, path, simple)
 
 
 def _divide(size: Fraction) -> Rounding:
@@ -201,7 +201,7 @@ def _without(x: Instance, i: int) -> Instance:
 Path = tuple[Any, ...]
 
 
-def _entries(x: Instance) -> Iterator[tuple[Path, Fraction]]:
+def entries(x: Instance) -> Iterator[tuple[Path, Fraction]]:
     """Every number with the path to it; of a symmetric matrix the upper half."""
     for name in ("beta", "gamma", "eps"):
         yield (name,), getattr(x, name)
@@ -226,7 +226,7 @@ def _simpler(value: Fraction) -> list[Fraction]:
     return [v for v in dict.fromkeys(wanted) if v != value]
 
 
-def _put(x: Instance, path: Path, value: Fraction) -> Instance:
+def put(x: Instance, path: Path, value: Fraction) -> Instance:
     name, *rest = path
     changed: dict[str, Any]
     if not rest:

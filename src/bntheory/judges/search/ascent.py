@@ -36,7 +36,7 @@ class Attacked:
 def evaluate(claim: Claim, domain: LayerDomain, candidates: Candidates) -> Attacked:
     """Score the starts as they are."""
     with torch.no_grad():
-        violation, infeasible = score(claim, domain, candidates.values())
+        violation, infeasible = score(claim, domain, candidates.values(), candidates.generator)
     return Attacked(candidates, violation, infeasible, candidates.n)
 
 
@@ -52,7 +52,7 @@ def ascend(
     rate, moments = 0.08, {k: (torch.zeros_like(v), torch.zeros_like(v)) for k, v in cands.raw.items()}
     for step in range(1, steps + 1):
         try:
-            violation, infeasible = score(claim, domain, cands.values(raw))
+            violation, infeasible = score(claim, domain, cands.values(raw), cands.generator)
         except ValueError as error:
             if "constant over the batch" in str(error) or "non-finite" in str(error):
                 break  # a candidate ran into the edge of the domain; what was found so far stands

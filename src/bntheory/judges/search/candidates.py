@@ -28,7 +28,7 @@ class Candidates:
 
     def __init__(self, domain: LayerDomain, n: int, m: int, generator: torch.Generator, device: str) -> None:
         self.domain, self.n, self.m, self.device = domain, n, m, device
-        self._gen = generator
+        self.generator = generator
         y = self._batches()
         self.raw: dict[str, torch.Tensor] = {"y": y, "beta": self._pick([self._zeros(1), self._normal(1)])}
         self.fixed: dict[str, torch.Tensor] = {}
@@ -51,7 +51,9 @@ class Candidates:
         elif domain.hessian == "diagonal":
             self.raw["hess"] = self._vectors(y_hat, y)
         elif domain.hessian == "isotropic":
-            self.raw["hess"] = self._pick([self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), self._zeros(1)])
+            self.raw["hess"] = self._pick(
+                [self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), self._zeros(1)]
+            )
         for name, kind in domain.scalars.items():
             self.raw[name] = self._scalars(kind)
         for name in domain.vectors:
@@ -103,15 +105,6 @@ class Candidates:
             return torch.diag_embed(raw["hess"])
         return _symmetric(raw["hess"], psd=kind == "psd")
 
-    def slice(self, index: torch.Tensor, raw: dict[str, torch.Tensor]) -> Candidates:
-        """The candidates ``index`` with other raw parameters."""
-        new = object.__new__(Candidates)
-        new.__dict__.update(self.__dict__)
-        new.n, new.raw = len(index), raw
-        new.fixed = {k: v[index] for k, v in self.fixed.items()}
-        new.has_eps = self.has_eps[index]
-        return new
-
     def exact(self, i: int) -> Callable[[Rounding], Instance]:
         """Candidate i as rationals: a function of the rounding that is applied to its parameters."""
         values = self.values(only=torch.tensor([i], device=self.device))
@@ -125,7 +118,10 @@ class Candidates:
 
             def gram(a: Any) -> Any:
                 rows = use(a)
-                return tuple(tuple(sum((p * q for p, q in zip(r, s, strict=True)), Fraction(0)) for s in rows) for r in rows)
+                return tuple(
+                    tuple(sum((p * q for p, q in zip(r, s, strict=True)), Fraction(0)) for s in rows)
+                    for r in rows
+                )
 
             def number(x: torch.Tensor) -> Any:
                 return use(x[0, 0].item())
@@ -144,7 +140,9 @@ class Candidates:
                 eps=number(values["eps"]),
                 scalars={k: number(free[k]) for k in d.scalars},
                 vectors={k: use(free[k][0].tolist()) for k in d.vectors},
-                operators={k: gram(factors[k]) if k in factors else use(free[k][0].tolist()) for k in d.operators},
+                operators={
+                    k: gram(factors[k]) if k in factors else use(free[k][0].tolist()) for k in d.operators
+                },
             )
 
         return build
@@ -152,11 +150,11 @@ class Candidates:
     # -- starting ------------------------------------------------------------------------------------------------
 
     def _normal(self, *shape: int) -> torch.Tensor:
-        draw = torch.randn((self.n, *shape), generator=self._gen, dtype=torch.float64)
+        draw = torch.randn((self.n, *shape), generator=self.generator, dtype=torch.float64)
         return draw.to(self.device)
 
     def _choice(self, k: int) -> torch.Tensor:
-        return torch.randint(k, (self.n,), generator=self._gen).to(self.device)
+        return torch.randint(k, (self.n,), generator=self.generator).to(self.device)
 
     def _zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros((self.n, *shape), dtype=torch.float64, device=self.device)
@@ -195,7 +193,9 @@ class Candidates:
         normal = self._normal(self.m)
         one = torch.ones_like(normal)
         residual = normal - normal.mean(-1, keepdim=True)
-        residual = residual - y_hat * ((residual * y_hat).mean(-1, keepdim=True) / y_hat.square().mean(-1, keepdim=True).clamp(min=1e-30))
+        residual = residual - y_hat * (
+            (residual * y_hat).mean(-1, keepdim=True) / y_hat.square().mean(-1, keepdim=True).clamp(min=1e-30)
+        )
         span = self._normal(1) * one + self._normal(1) * y_hat
         return self._pick(
             [
@@ -220,9 +220,23 @@ class Candidates:
         if kind in ("positive",):
             return self._pick([self._zeros(1), self._normal(1), 4 * self._normal(1)])
         if kind == "unit":
-            return self._pick([self._zeros(1), self._normal(1), self._zeros(1) + torch.pi / 2, self._zeros(1) - torch.pi / 2])
+            return self._pick(
+                [
+                    self._zeros(1),
+                    self._normal(1),
+                    self._zeros(1) + torch.pi / 2,
+                    self._zeros(1) - torch.pi / 2,
+                ]
+            )
         one = self._zeros(1) + 1
-        kinds = [one, -one, 2 * one, one / 2, self._normal(1), self._normal(1).sign() * (4 * self._normal(1)).exp()]
+        kinds = [
+            one,
+            -one,
+            2 * one,
+            one / 2,
+            self._normal(1),
+            self._normal(1).sign() * (4 * self._normal(1)).exp(),
+        ]
         if kind != "nonzero":
             kinds.append(self._zeros(1))
         return self._pick(kinds)
@@ -235,7 +249,7 @@ class Candidates:
         variance = centred.square().mean(-1, keepdim=True).clamp(min=1e-300)
         ratio = self._pick([self._zeros(1), self._normal(1), 4 * self._normal(1), self._zeros(1) - 12])
         self.raw["eps"] = variance.log() + ratio
-        draw = torch.rand((self.n, 1), generator=self._gen).to(self.device)
+        draw = torch.rand((self.n, 1), generator=self.generator).to(self.device)
         self.has_eps = torch.ones_like(self.has_eps) if kind == "positive" else draw < 0.7
 
     def _matrices(self, y_hat: torch.Tensor, g: torch.Tensor, *, factor: bool) -> torch.Tensor:
@@ -248,7 +262,16 @@ class Candidates:
         identity = torch.eye(m, dtype=torch.float64, device=self.device).expand(self.n, m, m)
         if factor:
             column = torch.nn.functional.pad(u[..., None], (0, m - 1))
-            return self._pick([full, column, identity.clone(), full * torch.eye(m, device=self.device), full * 0, column * 10 + full])
+            return self._pick(
+                [
+                    full,
+                    column,
+                    identity.clone(),
+                    full * torch.eye(m, device=self.device),
+                    full * 0,
+                    column * 10 + full,
+                ]
+            )
         rank_one = u[:, :, None] * u[:, None, :]
         size = self._normal(1)[..., None]
         return self._pick(

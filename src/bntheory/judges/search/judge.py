@@ -12,17 +12,17 @@ import torch
 from bntheory.claims.core import Claim, Effort
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.certificate import Certificate, ClaimError, certify
+from bntheory.judges.repair import has_equality_hypotheses, repair
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
 from bntheory.judges.search.budget import Budget
 from bntheory.judges.search.candidates import Candidates
+from bntheory.judges.search.objective import VISIBLE
 from bntheory.judges.shrink import minimise, roundings
 from bntheory.judges.verdict import Evidence
 from bntheory.judges.witness import Instance, Reference, Witness
 from bntheory.layer.domain import LayerDomain
 
 __all__ = ["judge"]
-
-_VISIBLE = 1e-9  # smaller relative violations are left to the ascent to enlarge
 
 
 @dataclass
@@ -57,7 +57,9 @@ def judge(
     try:
         found = attack.run()
     except OutsideVocabulary as error:
-        return Evidence("search", "unknown", f"outside the vocabulary: {error}", {}, monotonic() - started, seed)
+        return Evidence(
+            "search", "unknown", f"outside the vocabulary: {error}", {}, monotonic() - started, seed
+        )
     except (ClaimError, ArithmeticError) as error:
         cause = str(error) if isinstance(error, ClaimError) else f"{type(error).__name__}: {error}"
         return Evidence("search", "error", f"the claim raised {cause}", {}, monotonic() - started, seed)
@@ -84,11 +86,14 @@ def judge(
 
 
 def _failure(certificate: Certificate) -> str:
-    failed = next((r for r in certificate.relations if r.holds is False), None)
-    if failed is None:
+    failed = [r for r in certificate.relations if r.holds is False]
+    if not failed:
         return certificate.why
-    sign = {"le": "<=", "lt": "<", "eq": "="}[failed.op]
-    return f"{failed.label + ': ' if failed.label else ''}not {failed.left} {sign} {failed.right}"
+    shown = max(
+        failed, key=lambda r: abs(r.margin or 0.0)
+    )  # of a disjunction all parts fail; show the clearest
+    sign = {"le": "<=", "lt": "<", "eq": "="}[shown.op]
+    return f"{shown.label + ': ' if shown.label else ''}not {shown.left} {sign} {shown.right}"
 
 
 class _Attack:
@@ -101,7 +106,7 @@ class _Attack:
         self.evaluations = self.certified = self.undecided = 0
         self.feasible = False
         self.closest = _Closest()
-        self._strict = False
+        self.equalities: bool | None = None
 
     def run(self) -> tuple[Instance, Certificate] | None:
         """The minimised counterexample, or None."""
@@ -119,16 +124,28 @@ class _Attack:
                 self.evaluations += end.evaluations - before
                 found = self._certify([end])
             if found is not None:
-                instance, certificate = found
-                instance, certificate, _ = minimise(
-                    instance, certificate, lambda x: certify(self.claim, x), self.budget.shrink_seconds
-                )
-                return instance, certificate
+                return self._smallest(found, starts)
         return None
+
+    def _smallest(
+        self, found: tuple[Instance, Certificate], starts: list[Attacked]
+    ) -> tuple[Instance, Certificate]:
+        """Attack smaller batches than the one that fell, then shrink."""
+        for start in starts:
+            if start.candidates.m >= found[0].m or monotonic() > self.deadline:
+                break
+            end = ascend(self.claim, self.domain, start, self.budget.steps, self._promising)
+            self.evaluations += end.evaluations - start.evaluations
+            smaller = self._certify([end])
+            if smaller is not None and smaller[0].m < found[0].m:
+                found = smaller
+        return minimise(*found, self._accept, self.budget.shrink_seconds)[:2]
 
     def _start(self, m: int) -> Attacked:
         start = evaluate(
-            self.claim, self.domain, Candidates(self.domain, self.budget.starts, m, self.generator, self.device)
+            self.claim,
+            self.domain,
+            Candidates(self.domain, self.budget.starts, m, self.generator, self.device),
         )
         self.evaluations += start.evaluations
         return start
@@ -137,55 +154,52 @@ class _Attack:
         return monotonic() > self.deadline or bool((attacked.merit > 1e-3).any())
 
     def _certify(self, attacked: list[Attacked]) -> tuple[Instance, Certificate] | None:
-        for group, i, merit in self._ranked(attacked):
+        for group, i in self._ranked(attacked):
             build = group.candidates.exact(i)
             exact = build(lambda v: v)
-            certificate = certify(self.claim, exact)
             self.certified += 1
-            if not certificate.refuted:
-                self.undecided += certificate.why.startswith("undecided")
-                self._near(exact, merit)
+            found = self._accept(exact)
+            if found is None:
                 continue
             for shorter in roundings(build):
-                rounded = certify(self.claim, shorter)
-                if rounded.refuted:
-                    return shorter, rounded
-            return exact, certificate
+                rounded = self._accept(shorter)
+                if rounded is not None:
+                    return rounded
+            return found
         return None
 
-    def _ranked(self, attacked: list[Attacked]) -> Iterator[tuple[Attacked, int, float]]:
-        """Candidates worth exact arithmetic: steady violations first, then (for strict claims) exact ties, then the closest."""
+    def _accept(self, x: Instance) -> tuple[Instance, Certificate] | None:
+        """x, or x with its equality hypotheses met exactly, if that refutes the claim."""
+        if self.equalities is None:
+            self.equalities = has_equality_hypotheses(self.claim, self.domain, x)
+        if self.equalities:
+            repaired = repair(self.claim, self.domain, x)
+            if repaired is None:
+                return None
+            x = repaired
+        certificate = certify(self.claim, x)
+        if certificate.refuted:
+            return x, certificate
+        self.undecided += certificate.why.startswith("undecided")
+        if certificate.why == "the claim holds here":
+            self._near(x, certificate)
+        return None
+
+    def _ranked(self, attacked: list[Attacked]) -> Iterator[tuple[Attacked, int]]:
+        """Candidates worth exact arithmetic: visible violations, ties where a claim is strict, and the closest few."""
         pool: list[tuple[float, int, Attacked, int]] = []
         for group in attacked:
             self.feasible |= bool((group.infeasible <= FEASIBLE).any())
-            steady = self._steady(group)
-            top = steady.topk(min(self.budget.certificates, group.candidates.n))
+            top = group.merit.topk(min(self.budget.certificates, group.candidates.n))
             for value, i in zip(top.values.tolist(), top.indices.tolist(), strict=True):
                 pool.append((value, len(pool), group, i))
-        pool.sort(reverse=True, key=lambda entry: entry[0])
+        pool.sort(key=lambda e: (e[0] <= VISIBLE, e[2].candidates.m if e[0] > VISIBLE else 0, -e[0]))
         for rank, (value, _, group, i) in enumerate(pool):
-            if value > _VISIBLE or (rank < 2 and value > -float("inf")) or (value > -1e-12 and rank < self.budget.certificates):
-                yield group, i, value
+            tie = rank < self.budget.certificates and value > -1e-12
+            if value > VISIBLE or tie or (rank < 3 and value > -float("inf")):
+                yield group, i
 
-    def _steady(self, group: Attacked) -> torch.Tensor:
-        """Merit that survives a change of the inputs in the last digits; rounding noise does not."""
-        merit = group.merit.clone()
-        candidates = group.candidates
-        top = merit.topk(min(8 * self.budget.certificates, candidates.n)).indices
-        steady = torch.full_like(merit, -torch.inf)
-        lowest = merit[top]
-        for _ in range(2):
-            raw = {
-                k: v[top] * (1 + 1e-13 * torch.randn(v[top].shape, generator=self.generator, dtype=v.dtype).to(v.device))
-                for k, v in candidates.raw.items()
-            }
-            shaken = candidates.slice(top, raw)
-            again = evaluate(self.claim, self.domain, shaken)
-            lowest = torch.minimum(lowest, again.merit)
-        steady[top] = lowest
-        return steady
-
-    def _near(self, instance: Instance, merit: float) -> None:
-        if -merit < self.closest.margin:
-            self.closest = _Closest(max(-merit, 0.0), instance)
-
+    def _near(self, instance: Instance, certificate: Certificate) -> None:
+        margins = [abs(r.margin) for r in certificate.relations if r.margin is not None]
+        if margins and min(margins) < self.closest.margin:
+            self.closest = _Closest(min(margins), instance)

@@ -1,0 +1,70 @@
+"""Evaluating a stored counterexample again, from its file alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bntheory.claims.core import Claim
+from bntheory.errors import UserError
+from bntheory.judges.certificate import Certificate, certify
+from bntheory.judges.witness import Witness, load_witness
+
+__all__ = ["ReplayResult", "claim_of", "replay"]
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What a replay found.
+
+    refuted: the stored layer meets the domain and every hypothesis, and the claim fails there, decided without rounding.
+    certificate: both sides of every relation, computed now. The enclosures stored in the file play no part in it.
+    """
+
+    refuted: bool
+    claim: Claim
+    witness: Witness
+    certificate: Certificate
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        layer = self.witness.instance.describe()
+        if self.refuted:
+            return f"{self.claim.id} is refuted by {layer}"
+        return f"{self.claim.id} is not refuted by {layer}: {self.certificate.why}"
+
+
+def replay(path: str | Path) -> ReplayResult:
+    """Evaluate the witness in ``path``. UserError where the file, the claim or the user's file of claims cannot be read."""
+    witness = load_witness(path)
+    claim = claim_of(witness)
+    if claim.domain != witness.domain:
+        raise UserError(
+            f"{path}: the witness was recorded for {witness.domain.describe()}, but {claim.id} is asserted for "
+            f"{claim.domain.describe() if claim.domain else 'no layers'}; the claim or the file was changed since"
+        )
+    certificate = certify(claim, witness.instance)
+    return ReplayResult(certificate.refuted, claim, witness, certificate)
+
+
+def claim_of(witness: Witness) -> Claim:
+    """The claim that a witness is about. UserError where there is none such."""
+    reference = witness.reference
+    if reference.kind == "registry":
+        from bntheory.claims import registry
+
+        try:
+            return registry()[reference.id]
+        except ValueError as error:
+            raise UserError(f"witness: {error}") from None
+    if reference.kind == "file":
+        from bntheory.claims.user_file import load_claims
+
+        for claim in load_claims(reference.path).claims:
+            if claim.id == reference.id:
+                return claim
+        raise UserError(f"witness: {reference.path} has no claim with the id {reference.id!r}")
+    from bntheory.judges.expression import claim_of_expression
+
+    return claim_of_expression(reference.expression, reference.assume, witness.domain)
