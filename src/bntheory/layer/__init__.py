@@ -21,6 +21,7 @@ from bntheory.layer.relations import (
     implies,
     le,
     lt,
+    negate,
 )
 from bntheory.layer.vocabulary import Layer, batch_mean, centre, sqrt, standardise
 
@@ -44,6 +45,7 @@ __all__ = [
     "le",
     "lt",
     "make_layer",
+    "negate",
     "sqrt",
     "standardise",
 ]

@@ -61,6 +61,16 @@ class Layer(Protocol):
     def grad(self) -> Vector: ...
     @property
     def input_grad(self) -> Vector: ...
+    @property
+    def gamma_grad(self) -> Scalar:
+        """dL_hat/dgamma, the gradient of the layer's own scale."""
+        ...
+
+    @property
+    def beta_grad(self) -> Scalar:
+        """dL_hat/dbeta, the gradient of the layer's own shift."""
+        ...
+
     def hess(self, v: Vector) -> Vector:
         """H v, the Hessian of the downstream loss at z."""
         ...
