@@ -23,7 +23,7 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 
@@ -169,9 +169,10 @@ def extrapolate(h: ArrayLike, values: ArrayLike, *, order: float | None = None) 
     """The limit of ``values`` as ``h`` -> 0, by Richardson extrapolation in powers of a geometric sequence
     ``h``.
 
-    ``h`` (n,), n >= 3, positive and strictly decreasing by one common factor; ``values`` (n,). With ``order`` = p
-    the expansion v(h) = v0 + c1 h**p + c2 h**(2p) + ... is assumed; without it p is read off the last three values
-    (Aitken). ``error`` is the change made by the last refinement. Raises ``ValueError`` otherwise.
+    ``h`` (n,), n >= 3, positive and strictly decreasing by one common factor; ``values`` (n,). With
+    ``order`` = p the expansion v(h) = v0 + c1 h**p + c2 h**(2p) + ... is assumed; without it p is read off
+    the last three values (Aitken). ``error`` is the change made by the last refinement. Raises
+    ``ValueError`` otherwise.
     """
     H, V = np.asarray(h, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if H.ndim != 1 or H.shape != V.shape or len(H) < 3:
@@ -257,7 +258,7 @@ def _replicate_bootstrap(
     errors = drawn.std(axis=1, ddof=1) / np.sqrt(k)
     low, high = _studentised(slope, own, drawn.mean(axis=1) - slope, errors, confidence)
     # Three or four replicates have too few distinct resamples: never narrower than Student's interval.
-    reach = own * float(student_t.ppf(0.5 + confidence / 2, k - 1))
+    reach = own * float(stdtrit(k - 1, 0.5 + confidence / 2))
     return min(low, slope - reach), max(high, slope + reach)
 
 

@@ -1,0 +1,159 @@
+"""A slope with a plateau and a cliff, and what smoothing it does to gradient descent (one dimension).
+
+Seen from the left: a plateau falling gently (slope -plateau), a cliff of the given height between 0 and
+``width``, then a floor and a bowl of curvature ``bowl`` that starts at ``floor``. A learning rate large
+enough to cross the plateau within the budget is thrown out of the valley by the cliff; one that survives
+the cliff does not get there.
+
+``smoothing`` = tau convolves the whole function with a Gaussian of standard deviation tau, in closed form:
+a kink (x - k)+ becomes d Phi(d/tau) + tau phi(d/tau), d = x - k, and (x - k)+^2/2 becomes ((d^2 + tau^2)
+Phi + d tau phi)/2. The picture is that of the post "Rethinking Batch Normalization"; the numbers and the
+definitions below are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from bntheory.models.trajectory import Array, positive
+
+
+@dataclass(frozen=True)
+class Slope:
+    """value, grad and curvature at x (...), any shape; plateau, height, width, bowl > 0, smoothing >= 0."""
+
+    plateau: float = 0.002
+    height: float = 5.0
+    width: float = 0.05
+    floor: float = 1.0
+    bowl: float = 1.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("plateau", "height", "width", "bowl"):
+            positive(getattr(self, name), name)
+        if self.floor < self.width:
+            raise ValueError(f"floor = {self.floor} must not start before the cliff ends at {self.width}")
+        if not (np.isfinite(self.smoothing) and self.smoothing >= 0):
+            raise ValueError(f"smoothing is a standard deviation, so >= 0, got {self.smoothing}")
+
+    @property
+    def steepness(self) -> float:
+        """Slope of the unsmoothed cliff: its height over its width, plateau included."""
+        return self.height / self.width
+
+    def value(self, x: ArrayLike) -> Array:
+        X = np.asarray(x, dtype=np.float64)
+        drop = self.steepness * (self._hinge(X)[0] - self._hinge(X - self.width)[0])
+        value: Array = -self.plateau * X - drop + self.height + self.bowl * self._bowl(X - self.floor)[0]
+        return value
+
+    def grad(self, x: ArrayLike) -> Array:
+        X = np.asarray(x, dtype=np.float64)
+        drop = self.steepness * (self._hinge(X)[1] - self._hinge(X - self.width)[1])
+        value: Array = -self.plateau - drop + self.bowl * self._bowl(X - self.floor)[1]
+        return value
+
+    def curvature(self, x: ArrayLike) -> Array:
+        """Second derivative; 0 at the kinks of the unsmoothed function, where there is none."""
+        X = np.asarray(x, dtype=np.float64)
+        drop = self.steepness * (self._hinge(X)[2] - self._hinge(X - self.width)[2])
+        value: Array = -drop + self.bowl * self._bowl(X - self.floor)[2]
+        return value
+
+    def minimiser(self) -> float:
+        """The lowest point, by bisection of the slope to the right of the cliff."""
+        low, high = (
+            self.width + 6 * self.smoothing,
+            self.floor + 6 * self.smoothing + 2 * self.plateau / self.bowl,
+        )
+        low = min(low, self.floor)
+        while self.grad(low) > 0:  # the smoothed bowl may reach over the cliff
+            low -= max(self.smoothing, self.width)
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.grad(middle) < 0 else (low, middle)
+        return (low + high) / 2
+
+    def _hinge(self, d: Array) -> tuple[Array, Array, Array]:
+        tau = self.smoothing
+        if tau == 0:
+            return np.maximum(d, 0.0), (d > 0).astype(np.float64), np.zeros_like(d)
+        z = d / tau
+        density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+        return d * ndtr(z) + tau * density, ndtr(z), density / tau
+
+    def _bowl(self, d: Array) -> tuple[Array, Array, Array]:
+        tau = self.smoothing
+        if tau == 0:
+            inside = np.maximum(d, 0.0)
+            return inside**2 / 2, inside, (d > 0).astype(np.float64)
+        z = d / tau
+        density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+        return ((d**2 + tau**2) * ndtr(z) + d * tau * density) / 2, d * ndtr(z) + tau * density, ndtr(z)
+
+
+class Fate(Enum):
+    """What became of a run; the value is the definition."""
+
+    SETTLED = (
+        "within the budget the loss fell to within `tolerance` of the drop, and never rose above `ceiling`"
+    )
+    STALLED = "the budget ended before the loss had fallen that far"
+    EXPLODED = "the loss rose above `ceiling` times its starting height over the minimum"
+
+
+@dataclass(frozen=True)
+class SlopeRun:
+    """Paths (runs, steps + 1) of gradient descent, their losses above the minimum, and their fates
+    (runs,)."""
+
+    lr: Array
+    path: Array
+    excess: Array
+    fate: NDArray[np.object_]
+    tolerance: float
+    ceiling: float
+
+    def window(self) -> tuple[float, float] | None:
+        """Smallest and largest learning rate that settled, None where none did."""
+        good = self.lr[self.fate == Fate.SETTLED]
+        return (float(good.min()), float(good.max())) if good.size else None
+
+
+def slope_descent(
+    slope: Slope,
+    lr: ArrayLike,
+    *,
+    start: float = -1.0,
+    steps: int = 1000,
+    tolerance: float = 0.05,
+    ceiling: float = 2.0,
+) -> SlopeRun:
+    """Gradient descent from ``start`` at learning rates ``lr`` (runs,). Heights are relative to the start's.
+
+    Raises ``ValueError`` for non-positive rates, a tolerance outside (0, 1) or a ceiling below 1.
+    """
+    rates = np.atleast_1d(positive(lr, "lr"))
+    if not 0 < tolerance < 1 or not ceiling > 1:
+        raise ValueError(f"need 0 < tolerance < 1 < ceiling, got {tolerance} and {ceiling}")
+    bottom = float(slope.value(slope.minimiser()))
+    x = np.full(rates.shape, float(start))
+    path = np.empty((len(rates), steps + 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(steps + 1):
+            path[:, t] = x
+            x = x - rates * slope.grad(x)
+            x = np.clip(x, -1e100, 1e100)  # far outside the picture: the fate is decided, keep squares finite
+        excess = slope.value(path) - bottom
+    height = float(slope.value(start)) - bottom
+    exploded = (excess > ceiling * height).any(axis=1)
+    settled = ~exploded & (excess[:, -1] <= tolerance * height)
+    fate = np.full(rates.shape, Fate.STALLED, dtype=object)
+    fate[settled], fate[exploded] = Fate.SETTLED, Fate.EXPLODED
+    return SlopeRun(rates, path, excess, fate, tolerance, ceiling)

@@ -1,0 +1,97 @@
+"""Recorded trajectories of many runs at once: leading axes are runs (learning rates, seeds), the last is
+time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+
+
+class Outcome(Enum):
+    """How a run ended; the value is the explanation."""
+
+    CONVERGED = "the error fell below the tolerance"
+    UNFINISHED = "neither converged nor diverged within the steps that were run"
+    DIVERGED = "the iterate overflowed or passed the stated bound"
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Series recorded at ``steps`` (r,), each of shape (*runs, r), and the state after the last step."""
+
+    steps: NDArray[np.int64]
+    series: Mapping[str, Array]
+    final: Mapping[str, Array]
+    total_steps: int
+    seed: int | None = None
+    kind: str = "exact recursion in float64"
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self.series:
+            return self.series[name]
+        if name in self.final:
+            return self.final[name]
+        raise KeyError(
+            f"no series {name!r}; recorded: {sorted(self.series)}, final state: {sorted(self.final)}"
+        )
+
+    def last(self, name: str) -> Array:
+        """The value of a series at the last recorded step, shape (*runs,)."""
+        value: Array = self.series[name][..., -1]
+        return value
+
+
+class Recorder:
+    """Collects named scalars a run at the steps that :func:`recording_steps` chose."""
+
+    def __init__(self, steps: NDArray[np.int64]) -> None:
+        self.steps = steps
+        self._wanted = {int(t): i for i, t in enumerate(steps)}
+        self._series: dict[str, Array] = {}
+
+    def wants(self, step: int) -> bool:
+        return step in self._wanted
+
+    def store(self, step: int, **values: Any) -> None:
+        column = self._wanted[step]
+        for name, value in values.items():
+            data = np.asarray(value, dtype=np.float64)
+            if name not in self._series:
+                self._series[name] = np.full((*data.shape, len(self.steps)), np.nan)
+            self._series[name][..., column] = data
+
+    def result(self, final: Mapping[str, Array], total: int, seed: int | None = None) -> Trajectories:
+        return Trajectories(self.steps, dict(self._series), dict(final), total, seed)
+
+
+def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
+    """Steps 0..total to record: all of them for ``points`` None, otherwise about that many, even in the
+    logarithm.
+
+    Raises ``ValueError`` for total < 1 or points < 2.
+    """
+    if total < 1:
+        raise ValueError(f"steps must be at least 1, got {total}")
+    if points is None:
+        return np.arange(total + 1, dtype=np.int64)
+    if points < 2:
+        raise ValueError(f"points must be at least 2 (first and last step), got {points}")
+    inner = np.unique(np.round(np.geomspace(1, total, points - 1)).astype(np.int64))
+    return np.concatenate([np.zeros(1, dtype=np.int64), inner])
+
+
+def positive(value: ArrayLike, name: str) -> Array:
+    """``value`` as a float64 array of positive finite numbers; raises ``ValueError`` with the offender's
+    name."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.size == 0 or not np.isfinite(array).all() or np.any(array <= 0):
+        raise ValueError(f"{name} must be positive and finite, got {np.array2string(array, threshold=8)}")
+    return array

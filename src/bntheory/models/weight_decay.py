@@ -1,0 +1,170 @@
+"""Weight decay on scale-invariant weights: the equilibrium of the norm, and how far the direction turns in
+a step.
+
+Momentum gradient descent in the usual framework's form (decay inside the buffer, penalty (decay/2)||w||^2) is
+
+    w_{t+1} = (1 + momentum - lr decay) w_t - momentum w_{t-1} - lr g_t,       g_t orthogonal to w_t.
+
+**Noise model, stated**: g_t = n_t/||w_t||, n_t Gaussian with covariance (noise^2/(d-1)) (I - v v'), v =
+w_t/||w_t||: independent in time, isotropic in the tangent space, of the same size in every direction.
+There is no signal.
+
+*Norm.* Without momentum ||w||^2 <- (1 - lr decay)^2 ||w||^2 + lr^2 ||n||^2/||w||^2; where ||n|| is
+constant the fixed point is ||w||^4 = lr noise^2 / (decay (2 - lr decay)). With penalty lambda ||w||^2
+(decay = 2 lambda) that is van Laarhoven's lr noise^2/(4 lambda), up to a factor 1/(1 - lr lambda).
+
+*Angle.* Take the inner product of the recursion with w_t; the gradient drops out. In any stationary state,
+E<w_{t+1}, w_t> = (1 - lr decay/(1 + momentum)) E||w||^2 exactly, whatever the noise (derived here); Wan et
+al. (2021), theorem 1, is its leading order: angle sqrt(2 lr decay/(1 + momentum)). That is the root mean
+square angle: where the size of a gradient fluctuates, as it does for Gaussian noise in d - 1 dimensions,
+the mean angle is smaller by the factor 1 - 1/(4(d - 1)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntheory.models.trajectory import Array, positive
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """Averages over the stationary part of many runs, one number a run (leading axis), so that they give
+    an interval."""
+
+    norm4: Array  # (seeds,) time averages of ||w||^4
+    norm2: Array  # of ||w||^2
+    inner: Array  # of <w_{t+1}, w_t>
+    angle: Array  # of the angle between w_{t+1} and w_t, radians
+    angle2: Array  # of its square
+    burn_in: int
+    steps: int
+    seed: int
+    kind: str = "estimate with error"
+
+
+def van_laarhoven_norm4(lr: float, penalty: float, noise: float) -> float:
+    """lr E||g~||^2/(4 lambda) for penalty lambda ||w||^2: the printed equilibrium of ||w||^4."""
+    _check(lr, 2 * penalty, 0.0, noise)
+    return lr * noise**2 / (4 * penalty)
+
+
+def fixed_norm4(lr: float, decay: float, noise: float) -> float:
+    """The exact fixed point of ||w||^4 without momentum, for gradients of constant size ``noise`` on the
+    sphere."""
+    _check(lr, decay, 0.0, noise)
+    return lr * noise**2 / (decay * (2 - lr * decay))
+
+
+def momentum_norm4(lr: float, decay: float, momentum: float, noise: float) -> float:
+    """Leading order in lr decay of the equilibrium ||w||^4 with momentum: lr noise^2/(2 decay (1 -
+    momentum)).
+
+    A gradient's whole contribution to w is lr g/(1 - momentum), spread over time; uncorrelated
+    contributions add up to lr^2 noise^2/(1 - momentum)^2 a step, against a decay of 2 lr decay/(1 -
+    momentum).
+    """
+    _check(lr, decay, momentum, noise)
+    return lr * noise**2 / (2 * decay * (1 - momentum))
+
+
+def wan_angle(lr: float, decay: float, momentum: float) -> float:
+    """sqrt(2 lr decay/(1 + momentum)), the printed angular update at equilibrium (radians)."""
+    _check(lr, decay, momentum, 1.0)
+    return float(np.sqrt(2 * lr * decay / (1 + momentum)))
+
+
+def exact_cosine(lr: float, decay: float, momentum: float) -> float:
+    """E<w_{t+1}, w_t>/E||w||^2 = 1 - lr decay/(1 + momentum) in any stationary state, exactly."""
+    _check(lr, decay, momentum, 1.0)
+    return 1.0 - lr * decay / (1 + momentum)
+
+
+def norm_recursion(norm0: float, lr: float, decay: float, noise: float, steps: int) -> NDArray[np.float64]:
+    """||w_t||, t = 0..steps, without momentum and for gradients of constant size: two terms, no
+    randomness, exact."""
+    _check(lr, decay, 0.0, noise)
+    if not norm0 > 0:
+        raise ValueError(f"norm0 must be positive, got {norm0}")
+    squares = np.empty(steps + 1)
+    squares[0] = norm0**2
+    for t in range(steps):
+        squares[t + 1] = (1 - lr * decay) ** 2 * squares[t] + lr**2 * noise**2 / squares[t]
+    norms: NDArray[np.float64] = np.sqrt(squares)
+    return norms
+
+
+def simulate_equilibrium(
+    *,
+    dimension: int,
+    lr: float,
+    decay: float,
+    momentum: float = 0.0,
+    noise: float = 1.0,
+    seeds: int = 16,
+    burn_in: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Equilibrium:
+    """Run the noise model of this module; ``seeds`` independent runs, each averaged over ``steps`` after
+    ``burn_in``.
+
+    Runs start at the leading-order equilibrium norm, so the burn-in (default 10 relaxation times) only has to
+    remove what that misses; ``steps`` defaults to 200 relaxation times (1 - momentum)/(lr decay). Raises
+    ``ValueError`` for dimension < 2.
+    """
+    _check(lr, decay, momentum, noise)
+    if dimension < 2:
+        raise ValueError(f"dimension must be at least 2 for a direction to turn, got {dimension}")
+    if seeds < 3:
+        raise ValueError(f"seeds must be at least 3 for an interval, got {seeds}")
+    relaxation = (1 - momentum) / (lr * decay)
+    warm = int(np.ceil(10 * relaxation)) if burn_in is None else burn_in
+    total = int(np.ceil(200 * relaxation)) if steps is None else steps
+    rng = np.random.default_rng(seed)
+    w = rng.normal(size=(seeds, dimension))
+    w *= momentum_norm4(lr, decay, momentum, noise) ** 0.25 / np.linalg.norm(w, axis=1, keepdims=True)
+    buffer = np.zeros_like(w)
+    sums = np.zeros((5, seeds))
+    scale = noise / np.sqrt(dimension - 1)
+    for t in range(warm + total):
+        norm2 = np.einsum("ij,ij->i", w, w)
+        n = rng.normal(size=w.shape)
+        n -= (np.einsum("ij,ij->i", n, w) / norm2)[:, None] * w
+        buffer = momentum * buffer + decay * w + (scale / np.sqrt(norm2))[:, None] * n
+        new = w - lr * buffer
+        if t >= warm:
+            inner, new2 = np.einsum("ij,ij->i", new, w), np.einsum("ij,ij->i", new, new)
+            # atan2 of the cross product's size, since arccos loses half its digits at small angles
+            sine2 = np.maximum(new2 * norm2 - inner**2, 0.0)
+            angle = np.arctan2(np.sqrt(sine2), inner)
+            sums += np.stack([norm2**2, norm2, inner, angle, angle**2])
+        w = new
+    norm4, squares, inner_mean, angle_mean, angle2 = sums / total
+    return Equilibrium(norm4, squares, inner_mean, angle_mean, angle2, warm, total, seed)
+
+
+def penalised_infimum_gap(values: Array, norms: Array, penalty: float, shrink: Array) -> Array:
+    """f(c w) + penalty ||c w||^2 - f(w) for a scale-invariant f: penalty c^2 ||w||^2, whatever f(w) is; ->
+    0 with c.
+
+    ``values``, ``norms`` (...), ``shrink`` = c (...). The penalised objective has the same infimum as f
+    and no minimiser unless w = 0 is one: the penalty picks no function, it only shrinks w (van Laarhoven
+    2017, section 2).
+    """
+    c = positive(shrink, "shrink")
+    gap: Array = (values + penalty * (c * norms) ** 2) - values
+    return gap
+
+
+def _check(lr: float, decay: float, momentum: float, noise: float) -> None:
+    for name, value in (("lr", lr), ("decay", decay), ("noise", noise)):
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
+    if lr * decay >= 1:
+        raise ValueError(f"lr * decay must be below 1, got {lr * decay}: a step would wipe out the weights")
