@@ -79,7 +79,7 @@ class NetworkSpec:
         classes: number of outputs.
         layout: replaces the size's own layout; see ``LAYOUTS`` for its form.
         eps, momentum: of the normalisation.
-        groups: for norm="group"; must divide every number of channels.
+        groups: for norm="group"; must divide every number of channels. 0: at least two channels each, 32 at most.
         bias: of the weight layers before a normalisation; ``None`` means: only where the normalisation does not
             cancel it ("none", "layer", "group" and "noisy-none"). The last layer always has one.
         pool: "max" or "average", for vgg.
@@ -97,7 +97,7 @@ class NetworkSpec:
     layout: tuple[Any, ...] = ()
     eps: float = 1e-5
     momentum: float = 0.1
-    groups: int = 4
+    groups: int = 0
     bias: bool | None = None
     pool: str = "max"
     noise_unit: str = "channel"
@@ -147,7 +147,11 @@ class NetworkSpec:
             )
             raise UserError(f"layout: {self.layout} does not fit {self.kind!r}; it takes {form}")
         channels = [e[0] for e in self.layout] if pairs else [n for n in flat if n]
-        odd = [n for n in channels if n % self.groups] if self.groups >= 1 else channels
+        if self.groups == 0:
+            common = math.gcd(*channels)
+            most = min(32, max(1, common // 2))
+            object.__setattr__(self, "groups", max(n for n in range(1, most + 1) if common % n == 0))
+        odd = [n for n in channels if self.groups < 1 or n % self.groups]
         if self.norm == "group" and odd:
             raise UserError(f"groups: {self.groups} does not divide {odd[0]} channels, which the layout has")
         if self.norm == "instance" and self.kind not in ("vgg", "resnet"):
