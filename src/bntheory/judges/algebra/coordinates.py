@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.algebra.field import Field, Scalar
+from bntheory.judges.algebra.field import Field, Scalar, Sign
 from bntheory.layer.domain import LayerDomain
 
 __all__ = ["Coordinates", "Frame", "NeedsOutside", "SymbolicOperator", "rational_basis"]
@@ -91,7 +91,7 @@ class SymbolicOperator:
         if self.expanded.get(i, j + 1) <= j:
             return self.frame.field.zero  # u_j came later than the span that holds H u_i
         if (i, j) not in self.entries:
-            sign = "nonnegative" if self.kind == "psd" and i == j else "any"
+            sign: Sign = "nonnegative" if self.kind == "psd" and i == j else "any"
             self.entries[i, j] = self.frame.field.symbol(f"{self.name}_{i + 1}{j + 1}", sign)
         return self.entries[i, j]
 
@@ -324,17 +324,18 @@ def _determinant(matrix: list[list[Scalar]]) -> Scalar:
     return total
 
 
-def _sign(kind: str) -> str:
-    return {
+def _sign(kind: str) -> Sign:
+    signs: dict[str, Sign] = {
         "positive": "positive",
         "nonzero": "nonzero",
         "nonnegative": "nonnegative",
         "unit": "nonnegative",
-    }.get(kind, "any")
+    }
+    return signs.get(kind, "any")
 
 
-def _undeclared(what: str, name: str, known: object) -> ValueError:
-    names = ", ".join(known) or "none"  # type: ignore[call-overload]
+def _undeclared(what: str, name: str, known: Iterable[str]) -> ValueError:
+    names = ", ".join(known) or "none"
     return ValueError(
         f"the claim uses the free {what} {name!r}, which its LayerDomain does not declare (declared: {names}); "
         f"add it to LayerDomain({what}s=...)"

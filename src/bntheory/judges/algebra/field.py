@@ -24,6 +24,7 @@ Condition = tuple[Literal["nonzero", "nonnegative"], Any]
 
 _CAPACITY = 128
 _MAX_TERMS = 20_000
+_MAX_DEGREE = 160
 
 
 def exact(x: Any) -> Fraction:
@@ -103,7 +104,7 @@ class Field:
             strict |= nonzero
         if up and down:
             return "?"
-        return ("+" if strict else "+0") if up else ("-" if strict else "-0")  # type: ignore[return-value]
+        return ("+" if strict else "+0") if up else ("-" if strict else "-0")
 
     def never_zero(self, poly: Any) -> bool:
         """Whether the polynomial is known not to vanish."""
@@ -120,6 +121,9 @@ class Field:
         yield from factors
 
     def require_nonzero(self, poly: Any) -> None:
+        if poly.is_zero():
+            self._require("nonzero", poly)
+            return
         for factor, _ in self.factors(poly):
             if not self.never_zero(factor):
                 self._require("nonzero", factor)
@@ -155,8 +159,8 @@ class Field:
         """The non-negative square root; a condition is added where x may be negative."""
         if x.num.is_zero():
             return self.zero
-        outside = self.one
-        inside = self.one
+        outside: Scalar = self.one
+        inside: Scalar = self.one
         radicand, denominator = x.num, x.den
         if self.sign(denominator) == "+":
             radicand = radicand * denominator
@@ -186,7 +190,8 @@ class Field:
             symbol = self.symbol(f"root{len(self.roots) + 1}", "positive" if known == "+" else "nonnegative")
             self.roots[self.index(symbol)] = inside
             self._interned[key] = symbol
-        return outside * self._interned[key]
+        result: Scalar = outside * self._interned[key]
+        return result
 
 
 def exact_rational(x: Any) -> Fraction:
@@ -231,6 +236,8 @@ class Scalar:
             raise OutsideVocabulary(
                 f"an expression grew beyond {_MAX_TERMS} terms; use lower powers or fewer distinct quantities"
             )
+        if max(num.total_degree(), den.total_degree()) > _MAX_DEGREE:
+            raise OutsideVocabulary(f"an expression has a degree beyond {_MAX_DEGREE}; use lower powers")
         if num.is_zero():
             return Scalar(self.field, num, self.field.context.constant(1))
         if not den.is_constant():
@@ -282,9 +289,9 @@ class Scalar:
         other = self._other(x)
         if other is None:
             return NotImplemented
-        if other.num.is_zero():
-            raise ZeroDivisionError("the claim divides by something that is always zero on its domain")
         self.field.require_nonzero(other.num)
+        if other.num.is_zero():
+            return self.field.zero  # nothing is asserted here: the condition just recorded cannot be met
         return self._make(self.num * other.den, self.den * other.num)
 
     def __rtruediv__(self, x: Any) -> Any:

@@ -19,7 +19,8 @@ def lift(frame: Frame, values: Mapping[int, Fraction]) -> Instance:
 
     Raises OutsideVocabulary where a number of the layer would be irrational.
     """
-    assert frame.basis is not None and frame.m_value is not None
+    assert frame.basis is not None
+    assert frame.m_value is not None
     basis, batch = frame.basis, frame.m_value
     field = frame.field
     filled = {

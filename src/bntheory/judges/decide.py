@@ -1,0 +1,146 @@
+"""``bntheory decide``: a claim typed on the spot, decided for every batch size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from bntheory.claims.core import Claim
+from bntheory.errors import UserError
+from bntheory.judges.expression import claim_of_expression
+from bntheory.judges.verdict import Evidence, Verdict, verdict_of
+from bntheory.judges.witness import Reference
+from bntheory.layer.domain import LayerDomain, OperatorKind, ScalarRange
+
+__all__ = ["Decided", "decide"]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A typed claim and what the algebra judge found.
+
+    verdict: as for any claim. evidence: the algebra judge's, whose details hold the proof or the witness.
+    seconds: everything after start-up.
+    """
+
+    expression: str
+    assume: tuple[str, ...]
+    claim: Claim
+    verdict: Verdict
+    evidence: Evidence
+    seconds: float
+
+    @property
+    def witness(self) -> dict[str, Any] | None:
+        """The counterexample in the format of ``bntheory replay``, or None."""
+        return self.evidence.details.get("witness")
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of ``--json``: that of ``bntheory check``, and the expression."""
+        return {
+            **self.verdict.as_json(),
+            "expression": self.expression,
+            "assume": list(self.assume),
+            "domain": self.claim.domain.describe() if self.claim.domain else "",
+        }
+
+    def render(self) -> str:
+        """Plain text for the terminal."""
+        domain = self.claim.domain
+        lines = [
+            f"{self.verdict.status.value.upper()}  {self.expression}",
+            f"  on       {domain.describe() if domain else ''}",
+        ]
+        lines += [f"  assuming {a}" for a in self.assume]
+        lines += [f"  {line}" for line in _shown(self.evidence)]
+        lines.append(f"  {self.verdict.explanation}  ({self.seconds:.2f} s)")
+        return "\n".join(lines)
+
+
+def _shown(evidence: Evidence) -> list[str]:
+    details = evidence.details
+    lines = [f"found    {evidence.summary}"]
+    witness = details.get("witness")
+    if witness:
+        for relation in witness["certificate"].get("relations", ()):
+            if relation["holds"] is False:
+                sign = {"le": "<=", "lt": "<", "eq": "=="}[relation["op"]]
+                lines.append(f"fails    {relation['left']} {sign} {relation['right']}")
+    for text in details.get("calculus", {}).get("text", ()):
+        lines.append(f"because  {text}")
+    return lines
+
+
+def decide(
+    expression: str,
+    *,
+    eps: str = "any",
+    gamma: str = "any",
+    hessian: str = "any",
+    min_m: int = 2,
+    normaliser: str = "batch",
+    assume: Sequence[str] = (),
+    scalars: Sequence[str] = (),
+    vectors: Sequence[str] = (),
+    operators: Sequence[str] = (),
+    milliseconds: int = 3000,
+    seconds: float = 20.0,
+) -> Decided:
+    """Decide ``expression`` for every layer of the domain, every batch size and every loss.
+
+    eps, gamma, hessian, min_m, normaliser: as in :class:`~bntheory.layer.domain.LayerDomain`. assume: further expressions
+    that may be taken for granted. scalars: free scalars as ``"NAME"`` or ``"NAME:RANGE"`` with the ranges positive, nonzero,
+    nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``.
+    milliseconds, seconds: limits for one question to the solver and for the whole.
+
+    Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain.
+    """
+    start = time.perf_counter()
+    try:
+        domain = LayerDomain(
+            eps=eps,  # type: ignore[arg-type]
+            gamma=gamma,  # type: ignore[arg-type]
+            hessian=hessian,  # type: ignore[arg-type]
+            min_m=min_m,
+            normaliser=normaliser,  # type: ignore[arg-type]
+            scalars=_declared("scalar", scalars, get_args(ScalarRange)),
+            vectors=tuple(_free_name("vector", v) for v in vectors),
+            operators=_declared("operator", operators, get_args(OperatorKind)),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    claim = claim_of_expression(expression, assume, domain)
+    from bntheory.judges.algebra import judge
+
+    evidence = judge(
+        claim,
+        milliseconds=milliseconds,
+        seconds=seconds,
+        reference=Reference("expression", expression=expression, assume=tuple(assume)),
+    )
+    verdict = verdict_of(claim, [evidence])
+    return Decided(expression, tuple(assume), claim, verdict, evidence, time.perf_counter() - start)
+
+
+def _declared(what: str, entries: Sequence[str], allowed: Sequence[str]) -> dict[str, Any]:
+    declared: dict[str, Any] = {}
+    for entry in entries:
+        name, _, kind = entry.partition(":")
+        kind = kind or "any"
+        if kind not in allowed:
+            raise UserError(
+                f"--{what} {entry!r:.60}: the range {kind!r:.40} is not one of {', '.join(allowed)}"
+            )
+        if name in declared:
+            raise UserError(f"--{what} {name!r:.60} is declared twice")
+        declared[_free_name(what, name)] = kind
+    return declared
+
+
+def _free_name(what: str, name: str) -> str:
+    bare = name.removesuffix("@case") if what == "vector" else name
+    if not (bare.isascii() and bare.isidentifier() and not bare.startswith("_")) or len(name) > 40:
+        raise UserError(f"--{what} {name!r:.60}: a name is a letter followed by letters, digits and _")
+    return name
