@@ -15,13 +15,12 @@ import pytest
 import torch
 from torch import nn
 
+from bntheory.bridge.noise import ActivationNoise, set_noise_step
 from bntheory.bridge.normalisation import (
-    ActivationNoise,
     LpBatchNorm,
     PrimitiveBatchNorm,
     PrimitiveGroupNorm,
     PrimitiveLayerNorm,
-    set_noise_step,
 )
 from bntheory.bridge.primitive import to_primitive
 

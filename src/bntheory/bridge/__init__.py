@@ -26,13 +26,12 @@ from bntheory.bridge.data import (
 )
 from bntheory.bridge.evaluation import evaluate, loss_and_gradients
 from bntheory.bridge.networks import NetworkSpec, build_network, common_parameters
+from bntheory.bridge.noise import ActivationNoise, set_noise_step
 from bntheory.bridge.normalisation import (
-    ActivationNoise,
     LpBatchNorm,
     PrimitiveBatchNorm,
     PrimitiveGroupNorm,
     PrimitiveLayerNorm,
-    set_noise_step,
 )
 from bntheory.bridge.primitive import to_primitive
 from bntheory.bridge.reparametrised import reparametrised

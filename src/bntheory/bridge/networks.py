@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.network_spec import ACTIVATIONS, NetworkSpec, initialise
-from bntheory.bridge.normalisation import ActivationNoise, LpBatchNorm, PrimitiveBatchNorm
+from bntheory.bridge.noise import ActivationNoise
+from bntheory.bridge.normalisation import LpBatchNorm, PrimitiveBatchNorm
 from bntheory.errors import UserError
 
 __all__ = ["NetworkSpec", "build_network", "common_parameters"]

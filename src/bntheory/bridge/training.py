@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bntheory.bridge.evaluation import Batch, Loss, loss_and_gradients, trainable
-from bntheory.bridge.normalisation import set_noise_step
+from bntheory.bridge.noise import set_noise_step
 from bntheory.errors import UserError
 
 __all__ = ["SGDConfig", "StepRecord", "Trainer", "reproducible"]
@@ -217,8 +217,12 @@ class Trainer:
                 f"{path}: holds another network; {', '.join(wrong[:3])} missing, extra or of another kind"
             )
         with torch.no_grad():
-            for name, target in own.items():
-                target.copy_(tensors[name])
+            for name, velocity in self.velocity.items():
+                velocity.copy_(tensors[f"velocity/{name}"])
+        prefix = "model/"
+        self.model.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        )
         self.step = int(note["step"])
         extra: dict[str, Any] = note["extra"]
         return extra
