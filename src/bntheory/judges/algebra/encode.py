@@ -6,16 +6,18 @@ A formula is a tree of ``("and", parts)``, ``("or", parts)`` and atoms ``(op, po
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bntheory.judges.algebra.coordinates import Coordinates, Frame, NeedsOutside
 from bntheory.judges.algebra.field import Field, Scalar, exact_rational
+from bntheory.judges.algebra.frame import Frame, needs_entries
+from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement, negate
 
-__all__ = ["Formula", "Problem", "evaluate", "formula_symbols", "to_z3", "z3_symbol"]
+__all__ = ["Formula", "Problem", "evaluate", "evaluate_at", "formula_symbols", "to_z3", "z3_symbol"]
 
 Formula = tuple[str, Any]
 
@@ -57,7 +59,7 @@ class Problem:
         pending = [
             ({"gt": "gt", "ge": "ge", "eq": "eq"}[op], field.cleared(x)) for op, x in frame.constraints
         ]
-        minors = [(op, field.cleared(x)) for op, x in frame.semidefinite(used)]
+        minors = [("ge", field.cleared(x)) for o in frame.operators.values() for x in o.minors(used)]
         formulas += minors
         for f in minors:
             used |= formula_symbols(f)
@@ -128,38 +130,61 @@ def _scalar(frame: Frame, x: Any) -> Scalar:
     return x if isinstance(x, Scalar) else frame.field.constant(x)
 
 
+def _state(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, frame: Frame) -> Problem:
+    claim = _scalars_only(frame, as_statement(check(frame)))
+    assumptions: Statement = AllOf(())
+    if assume is not None:
+        assumptions = _scalars_only(frame, as_statement(assume(frame)))
+    conditions = tuple(("ne" if kind == "nonzero" else "ge", poly) for kind, poly in frame.field.conditions)
+    return Problem(frame, claim, assumptions, conditions)
+
+
+def _scout(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> Frame:
+    """A first evaluation, only to see of which vectors the claim speaks."""
+    frame = Frame(domain, with_outside=True)
+    _state(check, assume, frame)
+    return frame
+
+
 def evaluate(
-    check: Callable[[Any], Any],
-    assume: Callable[[Any], Any] | None,
-    domain: LayerDomain,
-    m_value: int | None = None,
-    room: int | None = None,
+    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain
 ) -> Problem:
-    """State a claim in a frame: symbolic m, or ``m_value`` with at most ``room`` directions.
-
-    A first evaluation only finds which vectors the claim speaks of. Products with operators leave the span only if the
-    claim looks outside it.
-    """
-
-    def run(frame: Frame) -> Problem:
-        claim = _scalars_only(frame, as_statement(check(frame)))
-        assumptions: Statement = AllOf(())
-        if assume is not None:
-            assumptions = _scalars_only(frame, as_statement(assume(frame)))
-        conditions = tuple(
-            ("ne" if kind == "nonzero" else "ge", poly) for kind, poly in frame.field.conditions
-        )
-        return Problem(frame, claim, assumptions, conditions)
-
-    scout = Frame(domain, None, with_outside=True)
-    run(scout)
-    vectors = scout.vectors_used
-    if m_value is not None:
-        return run(Frame(domain, m_value, vectors=vectors, room=room))
+    """State a claim for a symbolic batch size. Products with operators leave the span only if the claim looks there."""
+    scout = _scout(check, assume, domain)
+    bare = not scout.touched and domain.normaliser not in ("l1", "linf")
     try:
-        return run(Frame(domain, vectors=vectors))
+        return _state(check, assume, Frame(domain, vectors=scout.vectors_used, bare=bare))
     except NeedsOutside:
-        return run(Frame(domain, with_outside=True, vectors=vectors))
+        frame = Frame(domain, vectors=scout.vectors_used, bare=bare, with_outside=True)
+        return _state(check, assume, frame)
+
+
+def evaluate_at(
+    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain, m: int, room: int
+) -> list[Problem]:
+    """State a claim for a concrete batch size, exactly: one problem, or one for each pattern of a standard frame.
+
+    room: the directions that the claim needs where the batch has them.
+    """
+    vectors = _scout(check, assume, domain).vectors_used
+    if not needs_entries(domain):
+        return [_state(check, assume, Frame(domain, m, vectors=vectors, room=max(2, room)))]
+    return [
+        _state(check, assume, Frame(domain, m, vectors=vectors, pattern=pattern))
+        for pattern in _patterns(domain, m)
+    ]
+
+
+def _patterns(domain: LayerDomain, m: int) -> list[tuple[int, ...]]:
+    """Signs of the batch (l_p), and which examples the ``@case`` vectors single out; up to permutations elsewhere."""
+    cases = sum(v.endswith("@case") for v in domain.vectors)
+    first = {"l1": range(1, m), "linf": range(2)}.get(domain.normaliser, range(1))
+    if domain.normaliser in ("l1", "linf"):
+        return [(f, *rest) for f in first for rest in itertools.product(range(m), repeat=cases)]
+    grown: list[tuple[int, ...]] = [(0,)]
+    for _ in range(cases):  # the first example, then one already named or the next
+        grown = [(*g, i) for g in grown for i in range(min(m, len(set(g[1:])) + 1))]
+    return grown
 
 
 def z3_symbol(field: Field, i: int) -> Any:

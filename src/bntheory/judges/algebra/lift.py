@@ -7,8 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.algebra.coordinates import Coordinates, Frame, SymbolicOperator
 from bntheory.judges.algebra.field import Scalar, exact_rational
+from bntheory.judges.algebra.frame import Frame
+from bntheory.judges.algebra.vectors import Coordinates, SymbolicOperator
 from bntheory.judges.witness import Instance
 
 __all__ = ["lift"]

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.algebra.encode import Problem, evaluate
+from bntheory.judges.algebra.encode import Problem, evaluate, evaluate_at
+from bntheory.judges.algebra.frame import needs_entries
 from bntheory.judges.algebra.lift import lift
 from bntheory.judges.algebra.solver import (
     Reply,
@@ -30,7 +31,7 @@ from bntheory.layer.domain import LayerDomain
 
 __all__ = ["Decision", "decide_by_coordinates"]
 
-_LARGEST_BATCH = 128
+_LARGEST_BATCH, _LARGEST_STANDARD = 128, 6  # the latter has m^2/2 unknowns in H
 
 Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
 
@@ -119,7 +120,8 @@ class _Run:
         settled, found = True, False  # all smaller batches are unsat; some batch was satisfiable
         ask_again = max(least, n)
         m = least
-        while m <= _LARGEST_BATCH:
+        largest = _LARGEST_STANDARD if needs_entries(self.domain) else _LARGEST_BATCH
+        while m <= largest:
             if time.perf_counter() > self.deadline:
                 reasons.append("the time limit was reached")
                 break
@@ -136,27 +138,27 @@ class _Run:
                     break
                 if reply.answer == "sat" and m >= n + 8:
                     jump = max(m, batch_size_of(self.generic, reply))
-            if jump > _LARGEST_BATCH:
+            if jump > largest:
                 reasons.append(f"a counterexample needs a batch of about {jump}, too large to write down")
                 break
             settled, m = settled and jump == m, jump
-            problem = evaluate(self.check, self.assume, self.domain, m, n)
-            reply = self._ask(
-                f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True)
-            )
-            if reply.answer == "unsat":
-                scripts.append(smt_lib(problem, reply.formulas))
-            elif reply.answer == "unknown":
-                settled = False
-                reasons.append(f"m = {m}: the solver could not decide")
-            else:
-                settled, found = False, True
-                lifted = self._lift(problem, reply)
-                if isinstance(lifted, Decision):
-                    return lifted
-                reasons.append(f"m = {m}: {lifted}")
-                if m >= n + 4:
-                    break
+            for problem in evaluate_at(self.check, self.assume, self.domain, m, n):
+                reply = self._ask(
+                    f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True)
+                )
+                if reply.answer == "unsat":
+                    scripts.append(smt_lib(problem, reply.formulas))
+                elif reply.answer == "unknown":
+                    settled = False
+                    reasons.append(f"m = {m}: the solver could not decide")
+                else:
+                    settled, found = False, True
+                    lifted = self._lift(problem, reply)
+                    if isinstance(lifted, Decision):
+                        return lifted
+                    reasons.append(f"m = {m}: {lifted}")
+            if found and m >= n + 4:
+                break
             m += 1
         why = "; ".join(dict.fromkeys(reasons)) or "the solver could not decide"
         if found:
@@ -195,11 +197,11 @@ class _Run:
         while reply.answer != "unsat":
             if reply.answer == "unknown" or m > least + self.directions + 2:
                 return None
-            small = evaluate(self.check, self.assume, self.domain, m, self.directions)
-            at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(small.hypotheses()))
-            if at_m.answer != "unsat":
-                return None
-            scripts.append(smt_lib(small, at_m.formulas))
+            for small in evaluate_at(self.check, self.assume, self.domain, m, self.directions):
+                at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(small.hypotheses()))
+                if at_m.answer != "unsat":
+                    return None
+                scripts.append(smt_lib(small, at_m.formulas))
             m += 1
             rest = max(m, self.directions)
             reply = self._ask(

@@ -1,0 +1,289 @@
+"""A layer in coordinates: every vector of a claim in the orthogonal basis that Gram-Schmidt makes of 1, y_hat, grad, ...
+
+Nothing in a claim depends on more of a vector than its components along the vectors that came before it and the length of
+the rest, so finitely many real numbers describe every layer, whatever its batch size. There are three kinds of frame:
+
+* symbolic m. All basis vectors have squared norm m. An operator applied to a basis vector leaves the span by at most one new
+  direction, which is introduced when something sees it.
+* a concrete m, Gram-Schmidt: m directions and no more, along rational vectors, so that numbers found here are vectors at
+  once. Every layer of that batch size is described up to a rotation that fixes the vector of ones.
+* a concrete m, standard: the directions are the examples of the batch. Needed where a rotation is not allowed (diagonal
+  Hessians, l_p normalisers, singled-out examples).
+
+With eps > 0 the batch may be constant: then y_hat = 0, and the second direction is any one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from bntheory.judges.algebra.basis import rational_basis, standard_basis
+from bntheory.judges.algebra.field import Field, Scalar, Sign
+from bntheory.judges.algebra.statistics import statistics, statistics_by_entry
+from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside, SymbolicOperator
+from bntheory.layer.domain import LayerDomain
+
+__all__ = ["Frame", "needs_entries"]
+
+_SIGNS: dict[str, Sign] = {
+    "positive": "positive",
+    "nonzero": "nonzero",
+    "nonnegative": "nonnegative",
+    "unit": "nonnegative",
+}
+
+
+def needs_entries(domain: LayerDomain) -> bool:
+    """Whether a rotation that fixes the ones can lead out of the domain, so that concrete batches need a standard frame."""
+    return (
+        domain.hessian == "diagonal"
+        or domain.normaliser in ("l1", "linf")
+        or any(v.endswith("@case") for v in domain.vectors)
+    )
+
+
+class Frame:
+    """The symbolic layer: what a claim function receives.
+
+    m_value: None is the symbolic batch size. with_outside: products with operators may leave the span (symbolic m only).
+    vectors: the vectors that the claim speaks of, in the order of Gram-Schmidt. An operator's product has a component along
+    each of them, so all must be known before the first product; :func:`bntheory.judges.algebra.encode.evaluate` finds them
+    by a first evaluation. room: the most directions of a concrete frame, where the batch has more of them than the claim.
+    bare: leave the directions of 1 and y out, for a claim that never looks at them. pattern: None for Gram-Schmidt; a number
+    for a standard frame (see :func:`~bntheory.judges.algebra.statistics.statistics_by_entry`), where it also says to which
+    example a second ``@case`` vector belongs.
+    """
+
+    def __init__(
+        self,
+        domain: LayerDomain,
+        m_value: int | None = None,
+        *,
+        with_outside: bool = False,
+        vectors: tuple[str, ...] = (),
+        room: int | None = None,
+        bare: bool = False,
+        pattern: tuple[int, ...] | None = None,
+    ) -> None:
+        self.domain, self.m_value, self.with_outside, self.bare = domain, m_value, with_outside, bare
+        self.pattern, self.standard = pattern, pattern is not None
+        self.room = m_value if room is None or m_value is None else min(room, m_value)
+        self.touched = False
+        field = self.field = Field()
+        self.constraints: list[tuple[str, Scalar]] = []  # (op, x): x op 0
+        self.m = field.symbol("m", "positive") if m_value is None else field.constant(m_value)
+        self.basis: list[list[int]] | None = None
+        if m_value is not None:
+            self.basis = standard_basis(m_value) if self.standard else rational_basis(m_value, self.room)
+        self.norms: list[Scalar] = []
+        self.labels: list[str] = []
+        self._vectors: dict[str, Coordinates] = {}
+        self._scalars: dict[str, Scalar] = {}
+        self.operators: dict[str, SymbolicOperator] = {}
+        self.gamma = field.symbol("gamma", _SIGNS.get(domain.gamma, "any"))
+        self.beta = field.symbol("beta")
+        self._layer(vectors)
+
+    def _layer(self, vectors: tuple[str, ...]) -> None:
+        if self.standard:
+            assert self.m_value is not None
+            assert self.pattern is not None
+            for i in range(self.m_value):
+                self.new_direction(f"e{i + 1}")
+            self._one = self.zero_vector()
+            for i in range(self.m_value):
+                self._one = self._one + self.unit(i)
+            self._statistics = statistics_by_entry(self, self.pattern[0])
+        else:
+            for label in ("1", "y"):
+                self.new_direction(label)
+            self._one = self.unit(0)
+            self._statistics = statistics(self)
+            if self.bare:
+                self.norms.clear()
+                self.labels.clear()
+        self.constraints += self._statistics.constraints
+        s = self._statistics
+        self.mu, self.var, self.sigma, self.eps = s.mu, s.var, s.sigma, s.eps
+        for name in vectors:
+            if name not in self._vectors and name != "layer.dual":
+                _ = self.grad if name == "layer.grad" else self.vector(name)
+        if self.room is not None:
+            while len(self.norms) < self.room:
+                self.new_direction("")
+
+    # -- the basis -------------------------------------------------------------------------------------------------
+
+    def new_direction(self, label: str) -> int | None:
+        """One more basis vector, orthogonal to all before; None where the batch has no room for it."""
+        index = len(self.norms)
+        if self.m_value is None:
+            self.norms.append(self.m)
+        elif self.room is not None and index < self.room:
+            assert self.basis is not None
+            self.norms.append(self.field.constant(sum(x * x for x in self.basis[index])))
+        else:
+            return None
+        self.labels.append(label)
+        return index
+
+    def unit(self, i: int) -> Coordinates:
+        """The basis vector u_i."""
+        return Coordinates(self, {i: self.field.one})
+
+    def zero_vector(self) -> Coordinates:
+        """The zero vector."""
+        return Coordinates(self, {})
+
+    def named(self, key: str, name: str) -> Coordinates:
+        """A vector of which nothing is known, by Gram-Schmidt; the length of what is left is not negative."""
+        if key not in self._vectors:
+            parts = {i: self.field.symbol(f"{name}_{i + 1}") for i in range(len(self.norms))}
+            new = None if self.standard else self.new_direction(name)
+            if new is not None:
+                parts[new] = self.field.symbol(f"{name}_{new + 1}", "nonnegative")
+            self._vectors[key] = Coordinates(self, parts)
+        return self._vectors[key]
+
+    @property
+    def vectors_used(self) -> tuple[str, ...]:
+        """The named vectors that were asked for, in order."""
+        return tuple(self._vectors)
+
+    # -- the vocabulary ----------------------------------------------------------------------------------------------
+
+    @property
+    def one(self) -> Coordinates:
+        self.touched = True
+        return self._one
+
+    @property
+    def y(self) -> Coordinates:
+        self.touched = True
+        return self._statistics.y
+
+    @property
+    def y_hat(self) -> Coordinates:
+        self.touched = True
+        return self._statistics.y_hat
+
+    @property
+    def dual(self) -> Coordinates:
+        self.touched = True
+        return self._statistics.dual
+
+    @property
+    def grad(self) -> Coordinates:
+        return self.named("layer.grad", "g")
+
+    def hess(self, v: Coordinates) -> Coordinates:
+        return self._operator("layer.hess", "H", self.domain.hessian)(v)
+
+    def _operator(self, key: str, name: str, kind: str) -> SymbolicOperator:
+        if key not in self.operators:
+            self.operators[key] = SymbolicOperator(self, name, kind)
+        return self.operators[key]
+
+    def dot(self, u: Coordinates, v: Coordinates) -> Scalar:
+        for x in (u, v):
+            if not isinstance(x, Coordinates):
+                raise TypeError(f"dot takes two vectors, not a {type(x).__name__}")
+        if u.outside and v.outside:
+            raise NeedsOutside
+        total = self.field.zero
+        for i, c in u.parts.items():
+            if i in v.parts:
+                total = total + c * v.parts[i] * self.norms[i]
+        return total
+
+    def norm2(self, v: Coordinates) -> Scalar:
+        return self.dot(v, v)
+
+    def _centred(self, v: Coordinates) -> Coordinates:
+        return v - self.one.scaled(self.dot(self.one, v) / self.m)
+
+    def _dy_hat(self, v: Coordinates) -> Coordinates:
+        """(d y_hat/dy) v."""
+        kind = self.domain.normaliser
+        if kind == "frozen":
+            return v.scaled(1 / self.sigma)
+        if kind != "rms":
+            v = self._centred(v)
+        if kind == "mean-only":
+            return v
+        return (v - self.y_hat.scaled(self.dot(self.dual, v) / self.m)).scaled(1 / self.sigma)
+
+    def _transposed(self, u: Coordinates) -> Coordinates:
+        """(d y_hat/dy)' u."""
+        kind = self.domain.normaliser
+        if kind not in ("l1", "linf"):
+            return self._dy_hat(u)
+        w = self._centred(u - self.dual.scaled(self.dot(self.y_hat, u) / self.m))
+        return w.scaled(1 / self.sigma)
+
+    @property
+    def input_grad(self) -> Coordinates:
+        return self._transposed(self.grad).scaled(self.gamma)
+
+    def input_hess(self, v: Coordinates) -> Coordinates:
+        kind = self.domain.normaliser
+        moved = self._dy_hat(v)
+        curved = self._transposed(self.hess(moved)).scaled(self.gamma**2)
+        if kind in ("frozen", "mean-only"):
+            return curved
+        # d/dt of gamma C (g - q <y_hat, g>/m)/sigma along v, with g held fixed
+        slope = self.dot(self.dual, v if kind == "rms" else self._centred(v)) / self.m  # d sigma
+        bend = self.dual.scaled(self.dot(moved, self.grad))
+        if kind not in ("l1", "linf"):  # the dual is y_hat itself, and moves with it
+            bend = bend + moved.scaled(self.dot(self.y_hat, self.grad))
+        if kind != "rms":
+            bend = self._centred(bend)
+        return (
+            curved
+            - self.input_grad.scaled(slope / self.sigma)
+            - bend.scaled(self.gamma / (self.m * self.sigma))
+        )
+
+    # -- free quantities -------------------------------------------------------------------------------------------------
+
+    def scalar(self, name: str) -> Scalar:
+        if name not in self.domain.scalars:
+            raise _undeclared("scalar", name, self.domain.scalars)
+        if name not in self._scalars:
+            kind = self.domain.scalars[name]
+            self._scalars[name] = symbol = self.field.symbol(name, _SIGNS.get(kind, "any"))
+            if kind == "unit":
+                self.constraints.append(("ge", 1 - symbol))
+        return self._scalars[name]
+
+    def vector(self, name: str) -> Coordinates:
+        if name not in self.domain.vectors:
+            raise _undeclared("vector", name, self.domain.vectors)
+        if name in self._vectors or not name.endswith("@case"):
+            return self.named(name, name)
+        cases = [v for v in self._vectors if v.endswith("@case")]
+        if self.standard:
+            assert self.pattern is not None
+            self._vectors[name] = self.unit(self.pattern[1 + len(cases)])
+            return self._vectors[name]
+        self.touched = True
+        vector = self.named(name, name.removesuffix("@case"))
+        self.constraints.append(("eq", self.dot(self._one, vector) - 1))
+        self.constraints.append(("eq", self.norm2(vector) - 1))
+        for other in cases:  # the same example or another one
+            product = self.dot(vector, self._vectors[other])
+            self.constraints.append(("eq", product * (product - 1)))
+        return vector
+
+    def operator(self, name: str) -> Callable[[Coordinates], Coordinates]:
+        if name not in self.domain.operators:
+            raise _undeclared("operator", name, self.domain.operators)
+        return self._operator(name, name, self.domain.operators[name])
+
+
+def _undeclared(what: str, name: str, known: Iterable[str]) -> ValueError:
+    names = ", ".join(known) or "none"
+    return ValueError(
+        f"the claim uses the free {what} {name!r}, which its LayerDomain does not declare (declared: {names}); "
+        f"add it to LayerDomain({what}s=...)"
+    )

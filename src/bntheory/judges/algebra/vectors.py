@@ -1,0 +1,139 @@
+"""Vectors and operators of a frame, by their coefficients in its basis."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from bntheory.judges.algebra.field import Scalar, Sign
+
+if TYPE_CHECKING:
+    from bntheory.judges.algebra.frame import Frame
+
+__all__ = ["Coordinates", "NeedsOutside", "SymbolicOperator"]
+
+
+class NeedsOutside(Exception):  # noqa: N818 - asks for another evaluation
+    """The claim looks at the part of a product H v outside the span; evaluate again with it."""
+
+
+class Coordinates:
+    """A vector. ``outside`` says that a part of it, orthogonal to the whole basis, was left out."""
+
+    __slots__ = ("frame", "outside", "parts")
+    __array_ufunc__ = None
+
+    def __init__(self, frame: Frame, parts: dict[int, Scalar], outside: bool = False) -> None:
+        self.frame = frame
+        self.parts = {i: c for i, c in parts.items() if not c.num.is_zero()}
+        self.outside = outside
+
+    def __add__(self, other: Any) -> Coordinates:
+        if not isinstance(other, Coordinates):
+            return NotImplemented
+        parts = dict(self.parts)
+        for i, c in other.parts.items():
+            parts[i] = parts[i] + c if i in parts else c
+        return Coordinates(self.frame, parts, self.outside or other.outside)
+
+    def __neg__(self) -> Coordinates:
+        return self.scaled(-1)
+
+    def __pos__(self) -> Coordinates:
+        return self
+
+    def __sub__(self, other: Any) -> Coordinates:
+        if not isinstance(other, Coordinates):
+            return NotImplemented
+        return self + other.scaled(-1)
+
+    def scaled(self, factor: Any) -> Coordinates:
+        """The vector times a scalar."""
+        return Coordinates(self.frame, {i: c * factor for i, c in self.parts.items()}, self.outside)
+
+    def __mul__(self, factor: Any) -> Coordinates:
+        if isinstance(factor, Coordinates):
+            raise TypeError("two vectors are multiplied; the vocabulary has layer.dot(u, v)")
+        try:
+            return self.scaled(factor)
+        except TypeError:
+            return NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: Any) -> Coordinates:
+        if isinstance(factor, Coordinates):
+            raise TypeError("a vector is divided by a vector; the vocabulary has layer.dot(u, v)")
+        return self.scaled(self.frame.field.one / factor)
+
+
+class SymbolicOperator:
+    """A symmetric operator by its entries <u_i, H u_j>/m, which are made when a product first needs them."""
+
+    def __init__(self, frame: Frame, name: str, kind: str) -> None:
+        self.frame, self.name, self.kind = frame, name, kind
+        self.entries: dict[tuple[int, int], Scalar] = {}
+        self.expanded: dict[int, int] = {}  # direction -> how many directions hold its product
+        self.factor = frame.field.symbol(name) if kind == "isotropic" else frame.field.one
+
+    def entry(self, i: int, j: int) -> Scalar:
+        """<u_i, H u_j>/m."""
+        i, j = min(i, j), max(i, j)
+        zero = self.frame.field.zero
+        if self.expanded.get(i, j + 1) <= j:
+            return zero  # u_j came later than the span that holds H u_i
+        if i != j and self.kind == "diagonal" and self.frame.standard:
+            return zero
+        if (i, j) not in self.entries:
+            sign: Sign = "nonnegative" if self.kind == "psd" and i == j else "any"
+            self.entries[i, j] = self.frame.field.symbol(f"{self.name}_{i + 1}{j + 1}", sign)
+        return self.entries[i, j]
+
+    def __call__(self, v: Coordinates) -> Coordinates:
+        frame = self.frame
+        if not isinstance(v, Coordinates):
+            raise TypeError(f"{self.name} applies to a vector, not to a {type(v).__name__}")
+        if self.kind == "zero":
+            return Coordinates(frame, {})
+        if self.kind in ("identity", "isotropic"):
+            return v * self.factor
+        if v.outside:
+            raise NeedsOutside
+        if frame.m_value is None and frame.with_outside:
+            for j in sorted(v.parts):
+                if j not in self.expanded:
+                    frame.new_direction(f"{self.name} u{j + 1}")
+                    self.expanded[j] = len(frame.norms)
+        result: dict[int, Scalar] = {}
+        for i in range(len(frame.norms)):
+            total = frame.field.zero
+            for j, c in v.parts.items():
+                total = total + self.entry(i, j) * c
+            result[i] = total * frame.m / frame.norms[i]
+        leaves = frame.m_value is None and not frame.with_outside and bool(v.parts)
+        return Coordinates(frame, result, leaves)
+
+    def minors(self, used: set[int]) -> list[Scalar]:
+        """The principal minors of sizes from 2 up that are >= 0 exactly if the operator can be positive semidefinite.
+
+        Only the block whose entries occur among the symbols ``used`` matters: elsewhere the operator can be zero.
+        """
+        if self.kind != "psd":
+            return []
+        field = self.frame.field
+        block = sorted({i for pair, e in self.entries.items() if field.index(e) in used for i in pair})
+        return [
+            _determinant([[self.entry(i, j) for j in rows] for i in rows])
+            for size in range(2, len(block) + 1)
+            for rows in itertools.combinations(block, size)
+        ]
+
+
+def _determinant(matrix: list[list[Scalar]]) -> Scalar:
+    if len(matrix) == 1:
+        return matrix[0][0]
+    total = matrix[0][0].field.zero
+    for j, entry in enumerate(matrix[0]):
+        minor = [row[:j] + row[j + 1 :] for row in matrix[1:]]
+        total = total + entry * _determinant(minor) * (-1) ** j
+    return total
