@@ -264,7 +264,7 @@ def _margin(op: str, left: Any, right: Any, difference: Any) -> float | None:
     size = max(abs(float(v)) for v in left.ravel()) + max(abs(float(v)) for v in right.ravel())
     if not 0 < size < float("inf"):
         return None
-    gaps = [float(d) for d in difference]
+    gaps = [0.0 if _sign(d) in (0, None) else float(d) for d in difference]
     return -max(map(abs, gaps)) / size if op == "eq" else -gaps[0] / size
 
 

@@ -1,9 +1,7 @@
-"""Where attacks start, and how raw parameters become layers that lie in the claim's domain.
+"""Candidate layers: raw parameters, and how they become layers that lie in the claim's domain.
 
-Domains are kept by parametrisation: gamma > 0 and eps > 0 are exponentials, a positive semidefinite H is A A'. Starts mix plain
-Gaussian draws with the structures at which claims about normalisation break: g in the span of 1 and y_hat or orthogonal to
-both, rank-one H, eps far above and below the variance, tiny, huge, negative and zero gamma, +-1 batches, outliers,
-equal entries, almost constant batches.
+Domains are kept by parametrisation: gamma > 0 and eps > 0 are exponentials, a positive semidefinite H is A A', a number of [0, 1] is
+(1 + sin)/2. So gradient ascent needs no constraints, and rounding A keeps A A' positive semidefinite exactly.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bntheory.judges.search.starts import Start, structured
 from bntheory.judges.shrink import Rounding
 from bntheory.judges.witness import Instance
 from bntheory.layer.domain import LayerDomain
@@ -26,43 +25,28 @@ Values = dict[str, Any]
 class Candidates:
     """n layers of batch size m as raw, unconstrained parameters, with :meth:`values` to read them as layers."""
 
-    def __init__(self, domain: LayerDomain, n: int, m: int, generator: torch.Generator, device: str) -> None:
-        self.domain, self.n, self.m, self.device = domain, n, m, device
-        self.generator = generator
-        y = self._batches()
-        self.raw: dict[str, torch.Tensor] = {"y": y, "beta": self._pick([self._zeros(1), self._normal(1)])}
-        self.fixed: dict[str, torch.Tensor] = {}
-        centred = y - y.mean(-1, keepdim=True)
-        y_hat = centred / (centred.square().mean(-1, keepdim=True).sqrt() + 1e-30)
-        if domain.normaliser == "rms":
-            y_hat = y / (y.square().mean(-1, keepdim=True).sqrt() + 1e-30)
-        self.raw["grad"] = self._vectors(y_hat, y)
-        if domain.gamma in ("positive",):
-            self.raw["gamma"] = self._pick([self._zeros(1), self._normal(1), 7 * self._normal(1)])
-        else:
-            wide = self._normal(1).sign() * (5 * self._normal(1)).exp()
-            kinds = [self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), wide]
-            if domain.gamma != "nonzero":
-                kinds.append(self._zeros(1))
-            self.raw["gamma"] = self._pick(kinds)
-        self._start_eps(centred)
-        if domain.hessian in ("any", "psd"):
-            self.raw["hess"] = self._matrices(y_hat, self.raw["grad"], factor=domain.hessian == "psd")
-        elif domain.hessian == "diagonal":
-            self.raw["hess"] = self._vectors(y_hat, y)
-        elif domain.hessian == "isotropic":
-            self.raw["hess"] = self._pick(
-                [self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), self._zeros(1)]
-            )
-        for name, kind in domain.scalars.items():
-            self.raw[name] = self._scalars(kind)
-        for name in domain.vectors:
-            if name.endswith("@case"):
-                self.fixed[name] = torch.eye(m, dtype=torch.float64, device=device)[self._choice(m)]
-            else:
-                self.raw[name] = self._vectors(y_hat, y)
-        for name, op in domain.operators.items():
-            self.raw[name] = self._matrices(y_hat, self.raw["grad"], factor=op == "psd")
+    def __init__(
+        self,
+        domain: LayerDomain,
+        n: int,
+        m: int,
+        generator: torch.Generator,
+        device: str,
+        draw: Callable[..., Start] = structured,
+    ) -> None:
+        self.domain, self.n, self.m, self.device, self.generator = domain, n, m, device, generator
+        start = draw(domain, n, m, generator, device)
+        self.raw, self.fixed, self.has_eps = start.raw, start.fixed, start.has_eps
+
+    def weight(self) -> torch.Tensor:
+        """How large each candidate would look as a witness: non-zero entries, then sizes; (n,)."""
+        values = self.values()
+        tensors = [v for k, v in values.items() if k not in ("free", "hess") and v is not None]
+        tensors += list(values["free"].values()) + ([values["hess"]] if values["hess"] is not None else [])
+        return sum(
+            ((t != 0).flatten(1).sum(1) + 0.1 * t.abs().flatten(1).sum(1) for t in tensors),
+            torch.zeros(self.n, device=self.device),
+        )
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -114,7 +98,7 @@ class Candidates:
 
         def build(change: Rounding) -> Instance:
             def use(x: Any) -> Any:
-                return change(Fraction(x)) if isinstance(x, float) else tuple(use(v) for v in x)
+                return change(_short(x)) if isinstance(x, float) else tuple(use(v) for v in x)
 
             def gram(a: Any) -> Any:
                 rows = use(a)
@@ -147,145 +131,12 @@ class Candidates:
 
         return build
 
-    # -- starting ------------------------------------------------------------------------------------------------
 
-    def _normal(self, *shape: int) -> torch.Tensor:
-        draw = torch.randn((self.n, *shape), generator=self.generator, dtype=torch.float64)
-        return draw.to(self.device)
-
-    def _choice(self, k: int) -> torch.Tensor:
-        return torch.randint(k, (self.n,), generator=self.generator).to(self.device)
-
-    def _zeros(self, *shape: int) -> torch.Tensor:
-        return torch.zeros((self.n, *shape), dtype=torch.float64, device=self.device)
-
-    def _pick(self, kinds: list[torch.Tensor]) -> torch.Tensor:
-        stacked = torch.stack(kinds)
-        index = self._choice(len(kinds))
-        return stacked[index, torch.arange(self.n, device=self.device)].clone()
-
-    def _unit(self) -> torch.Tensor:
-        return torch.eye(self.m, dtype=torch.float64, device=self.device)[self._choice(self.m)]
-
-    def _batches(self) -> torch.Tensor:
-        normal = self._normal(self.m)
-        ramp = torch.arange(self.m, dtype=torch.float64, device=self.device).expand(self.n, self.m)
-        signs = torch.where(normal > 0, 1.0, -1.0)
-        kinds = [
-            normal,
-            normal * (3 * self._normal(1)).exp() + 3 * self._normal(1),
-            (2 * normal).round(),
-            signs + self._pick([self._zeros(1), self._normal(1)]),
-            self._unit() * (2 * self._normal(1)).exp(),
-            self._unit() * 100 + normal,
-            ramp * self._normal(1),
-            1 + 1e-4 * normal,
-            normal.sign() * normal.abs() ** 4,
-        ]
-        y = self._pick(kinds)
-        flat = (y == y[:, :1]).all(-1, keepdim=True)
-        y = torch.where(flat, y + ramp, y)
-        if self.domain.normaliser in ("l1", "linf"):  # keep away from the kinks
-            y = y + 0.01 * self._normal(self.m)
-        return y
-
-    def _vectors(self, y_hat: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        normal = self._normal(self.m)
-        one = torch.ones_like(normal)
-        residual = normal - normal.mean(-1, keepdim=True)
-        residual = residual - y_hat * (
-            (residual * y_hat).mean(-1, keepdim=True) / y_hat.square().mean(-1, keepdim=True).clamp(min=1e-30)
-        )
-        span = self._normal(1) * one + self._normal(1) * y_hat
-        return self._pick(
-            [
-                normal,
-                normal,
-                (2 * normal).round(),
-                span,
-                span + residual,
-                span + 0.01 * residual,
-                residual,
-                y_hat + self._pick([self._zeros(1), self._normal(1)]) * residual,
-                self._unit(),
-                one,
-                y_hat.sign(),
-                y,
-                self._zeros(self.m),
-                normal * (6 * self._normal(1)).exp(),
-            ]
-        )
-
-    def _scalars(self, kind: str) -> torch.Tensor:
-        if kind in ("positive",):
-            return self._pick([self._zeros(1), self._normal(1), 4 * self._normal(1)])
-        if kind == "unit":
-            return self._pick(
-                [
-                    self._zeros(1),
-                    self._normal(1),
-                    self._zeros(1) + torch.pi / 2,
-                    self._zeros(1) - torch.pi / 2,
-                ]
-            )
-        one = self._zeros(1) + 1
-        kinds = [
-            one,
-            -one,
-            2 * one,
-            one / 2,
-            self._normal(1),
-            self._normal(1).sign() * (4 * self._normal(1)).exp(),
-        ]
-        if kind != "nonzero":
-            kinds.append(self._zeros(1))
-        return self._pick(kinds)
-
-    def _start_eps(self, centred: torch.Tensor) -> None:
-        kind = self.domain.eps
-        self.has_eps = torch.zeros((self.n, 1), dtype=torch.bool, device=self.device)
-        if kind == "zero":
-            return
-        variance = centred.square().mean(-1, keepdim=True).clamp(min=1e-300)
-        ratio = self._pick([self._zeros(1), self._normal(1), 4 * self._normal(1), self._zeros(1) - 12])
-        self.raw["eps"] = variance.log() + ratio
-        draw = torch.rand((self.n, 1), generator=self.generator).to(self.device)
-        self.has_eps = torch.ones_like(self.has_eps) if kind == "positive" else draw < 0.7
-
-    def _matrices(self, y_hat: torch.Tensor, g: torch.Tensor, *, factor: bool) -> torch.Tensor:
-        """Symmetric matrices, or factors A of A A'."""
-        m = self.m
-        full = self._normal(m, m)
-        one = torch.ones_like(g)
-        mixed = self._normal(1) * g + self._normal(1) * y_hat + self._normal(1) * one
-        u = self._pick([self._normal(m), g, y_hat, mixed, self._unit(), mixed + 0.3 * self._normal(m)])
-        identity = torch.eye(m, dtype=torch.float64, device=self.device).expand(self.n, m, m)
-        if factor:
-            column = torch.nn.functional.pad(u[..., None], (0, m - 1))
-            return self._pick(
-                [
-                    full,
-                    column,
-                    identity.clone(),
-                    full * torch.eye(m, device=self.device),
-                    full * 0,
-                    column * 10 + full,
-                ]
-            )
-        rank_one = u[:, :, None] * u[:, None, :]
-        size = self._normal(1)[..., None]
-        return self._pick(
-            [
-                full,
-                rank_one,
-                -rank_one,
-                identity * size,
-                full * torch.eye(m, device=self.device),
-                full * 0,
-                size * rank_one + self._normal(1)[..., None] * identity,
-                full * (5 * size).exp(),
-            ]
-        )
+def _short(x: float) -> Fraction:
+    """The float's value, or the short rational that it is next to (exp(log 2) is meant to be 2)."""
+    exact = Fraction(x)
+    short = exact.limit_denominator(60)
+    return short if abs(short - exact) <= abs(exact) * Fraction(1, 10**14) else exact
 
 
 def _symmetric(raw: torch.Tensor, *, psd: bool) -> torch.Tensor:

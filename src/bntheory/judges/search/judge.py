@@ -11,13 +11,14 @@ import torch
 
 from bntheory.claims.core import Claim, Effort
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.certificate import Certificate, ClaimError, certify
+from bntheory.judges.certificate import Certificate, ClaimError, certify, outside_domain
 from bntheory.judges.repair import has_equality_hypotheses, repair
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
 from bntheory.judges.search.budget import Budget
 from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.search.objective import VISIBLE
-from bntheory.judges.shrink import minimise, roundings
+from bntheory.judges.search.starts import small_integers
+from bntheory.judges.shrink import map_numbers, minimise, roundings
 from bntheory.judges.verdict import Evidence
 from bntheory.judges.witness import Instance, Reference, Witness
 from bntheory.layer.domain import LayerDomain
@@ -74,11 +75,17 @@ def judge(
     if not attack.feasible:
         summary = f"none of {attack.evaluations} layers met the claim's hypotheses: it may be vacuous"
         return Evidence("search", "unknown", summary, details, monotonic() - started, seed)
-    closest = attack.closest
-    details["closest_margin"] = closest.margin
+    closest = attack.show_closest()
+    summary = f"{attack.evaluations} layers tried"
     if closest.instance is not None:
+        details["closest_margin"] = closest.margin
         details["closest_layer"] = closest.instance.as_json()
-    summary = f"{attack.evaluations} layers tried; closest relative margin {closest.margin:.3g}"
+        tight = (
+            "met with equality at"
+            if closest.margin == 0
+            else f"closest relative margin {closest.margin:.3g} at"
+        )
+        summary += f"; {tight} {closest.instance.describe()}"
     if attack.undecided:
         summary += f"; {attack.undecided} candidates that exact arithmetic could not decide"
         details["undecided"] = attack.undecided
@@ -139,7 +146,27 @@ class _Attack:
             smaller = self._certify([end])
             if smaller is not None and smaller[0].m < found[0].m:
                 found = smaller
-        return minimise(*found, self._accept, self.budget.shrink_seconds)[:2]
+        instance, certificate, _ = minimise(*found, self._accept, self.budget.shrink_seconds)
+        for m in range(self.domain.min_m, instance.m + 1):
+            for x, c in self._small_integers(m):
+                x, c, _ = minimise(x, c, self._accept, self.budget.shrink_seconds / 4)
+                if x.size() < instance.size():
+                    instance, certificate = x, c
+            if instance.m == m:
+                break
+        return instance, certificate
+
+    def _small_integers(self, m: int) -> Iterator[tuple[Instance, Certificate]]:
+        """A few refutations among layers of small integers, the lightest first."""
+        candidates = Candidates(self.domain, 4096, m, self.generator, self.device, small_integers)
+        scored = evaluate(self.claim, self.domain, candidates)
+        self.evaluations += scored.evaluations
+        weight = torch.where(scored.merit > VISIBLE, candidates.weight(), torch.inf)
+        order = weight.topk(4, largest=False)
+        for value, i in zip(order.values.tolist(), order.indices.tolist(), strict=True):
+            found = self._accept(candidates.exact(i)(lambda v: v)) if value < float("inf") else None
+            if found is not None:
+                yield found
 
     def _start(self, m: int) -> Attacked:
         start = evaluate(
@@ -159,13 +186,8 @@ class _Attack:
             exact = build(lambda v: v)
             self.certified += 1
             found = self._accept(exact)
-            if found is None:
-                continue
-            for shorter in roundings(build):
-                rounded = self._accept(shorter)
-                if rounded is not None:
-                    return rounded
-            return found
+            if found is not None:
+                return next(filter(None, map(self._accept, roundings(build))), found)
         return None
 
     def _accept(self, x: Instance) -> tuple[Instance, Certificate] | None:
@@ -196,10 +218,27 @@ class _Attack:
         pool.sort(key=lambda e: (e[0] <= VISIBLE, e[2].candidates.m if e[0] > VISIBLE else 0, -e[0]))
         for rank, (value, _, group, i) in enumerate(pool):
             tie = rank < self.budget.certificates and value > -1e-12
-            if value > VISIBLE or tie or (rank < 3 and value > -float("inf")):
+            near = rank < 3 or self.closest.instance is None
+            if monotonic() > self.deadline and rank > 3:
+                return
+            if value > VISIBLE or tie or (near and value > -float("inf")):
                 yield group, i
 
     def _near(self, instance: Instance, certificate: Certificate) -> None:
         margins = [abs(r.margin) for r in certificate.relations if r.margin is not None]
         if margins and min(margins) < self.closest.margin:
             self.closest = _Closest(min(margins), instance)
+
+    def show_closest(self) -> _Closest:
+        """The closest call in short rationals, where they come as close."""
+        closest = self.closest
+        if closest.instance is None:
+            return closest
+        original = closest.instance
+        for shorter in roundings(lambda change: map_numbers(original, change)):
+            self.closest = _Closest()
+            if outside_domain(self.domain, shorter) is None and self._accept(shorter) is None:
+                found = self.closest
+                if found.instance is not None and found.margin <= 1.1 * closest.margin:
+                    return found
+        return closest
