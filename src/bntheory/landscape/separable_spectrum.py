@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from bntheory.landscape.measure import Cost, Measure, NumberKind
 from bntheory.landscape.unit import BatchNormUnit
@@ -142,6 +141,8 @@ class SeparableSpectrum:
 
         The near set is held fixed across the interval, so the function is smooth up to its ends.
         """
+        from scipy.optimize import brentq
+
         middle = (left + right) / 2
         low, high = self._near(middle)
         index = k - low - int(np.searchsorted(self._released, middle)) + self._offset
