@@ -96,6 +96,23 @@ def test_against_the_definition_on_copies(kind: str, norm: str, weights_only: bo
     assert all(s.l2 > 0 for s in found[1:])
 
 
+def test_layers_of_other_architectures(device: str) -> None:
+    model = nn.Sequential(
+        nn.LayerNorm((2, 3)),
+        nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)),
+        nn.BatchNorm1d(4),
+        nn.LSTM(4, 5),
+        nn.TransformerEncoderLayer(4, 2, 8),
+    ).to(device)
+    found = weight_layers(model)
+    assert list(found) == ["0", "1", "3", "4.self_attn", "4.self_attn.out_proj", "4.linear1", "4.linear2"]
+    assert set(found["1"]) == {
+        "1.bias", "1.parametrizations.weight.original0", "1.parametrizations.weight.original1", "2.weight", "2.bias",
+    }  # fmt: skip
+    assert len(found["3"]) == 4
+    assert sum(map(len, found.values())) == len(list(model.parameters()))
+
+
 def test_linear_in_the_learning_rate(device: str) -> None:
     """The shift over the rate has a limit: it changes by O(rate) when the rate is halved."""
     model, data = network("vgg", device), batch(device)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from bntheory.bridge import state
 from bntheory.bridge.state import state_fingerprint, state_guard
 
 
@@ -36,7 +37,7 @@ class Counter(nn.Module):
 
 
 @pytest.fixture
-def model(device: torch.device) -> nn.Module:
+def model(device: str) -> nn.Module:
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), Counter(), nn.Linear(6, 3)
@@ -69,7 +70,7 @@ def seed_all() -> None:
     random.seed(11)
 
 
-def disturb(model: nn.Module, device: torch.device) -> None:
+def disturb(model: nn.Module, device: str) -> None:
     """Everything that a careless measurement could do, in one function."""
     model.train()
     out = model(torch.randn(8, 5, device=device))
@@ -91,7 +92,7 @@ def disturb(model: nn.Module, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("end", ["normal", "exception", "interrupt"])
-def test_everything_comes_back(model: nn.Module, device: torch.device, end: str) -> None:
+def test_everything_comes_back(model: nn.Module, device: str, end: str) -> None:
     seed_all()
     before, expected = bits(model), draws()
     seed_all()
@@ -118,7 +119,27 @@ def test_everything_comes_back(model: nn.Module, device: torch.device, end: str)
     )
 
 
-def test_user_hooks_survive_and_stay_removable(model: nn.Module, device: torch.device) -> None:
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_an_interrupt_during_restoration_is_held_back(
+    model: nn.Module, device: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, calls, original = bits(model), 0, state._write_back
+
+    def interrupted(target: torch.Tensor, copy: torch.Tensor) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at + 1:
+            raise KeyboardInterrupt
+        original(target, copy)
+
+    monkeypatch.setattr(state, "_write_back", interrupted)
+    with pytest.raises(KeyboardInterrupt), state_guard(model):
+        disturb(model, device)
+    assert calls > at
+    assert bits(model) == before
+
+
+def test_user_hooks_survive_and_stay_removable(model: nn.Module, device: str) -> None:
     fired: list[str] = []
     handle = model[2].register_forward_hook(lambda *a: fired.append("module"))
     tensor_handle = model[5].weight.register_hook(lambda g: fired.append("tensor"))
@@ -153,7 +174,7 @@ def test_storage_exchange_is_undone(model: nn.Module) -> None:
     assert bits(model) == before
 
 
-def test_outer_graph_can_still_be_differentiated(model: nn.Module, device: torch.device) -> None:
+def test_outer_graph_can_still_be_differentiated(model: nn.Module, device: str) -> None:
     model.eval()  # the graph of eval mode keeps the running statistics themselves
     model[5].weight.data[0, 0] = 0.5
     loss = model(torch.randn(8, 5, device=device)).square().mean()
@@ -177,7 +198,7 @@ def test_promise_to_leave_parameters_is_checked(model: nn.Module) -> None:
         spoil(KeyError)
 
 
-def test_shared_tensors_and_several_models(device: torch.device) -> None:
+def test_shared_tensors_and_several_models(device: str) -> None:
     a, b = nn.Linear(3, 3, device=device), nn.Linear(3, 3, device=device)
     b.weight = a.weight
     before = bits(a), bits(b)
@@ -187,7 +208,7 @@ def test_shared_tensors_and_several_models(device: torch.device) -> None:
     assert (bits(a), bits(b)) == before
 
 
-def test_nested_guards(model: nn.Module, device: torch.device) -> None:
+def test_nested_guards(model: nn.Module, device: str) -> None:
     before = bits(model)
     with state_guard(model):
         model.train()
@@ -207,7 +228,7 @@ def test_rng_may_run_on(model: nn.Module) -> None:
     assert draws() != first
 
 
-def test_lazy_modules_are_refused(device: torch.device) -> None:
+def test_lazy_modules_are_refused(device: str) -> None:
     lazy = nn.Sequential(nn.LazyLinear(3))
     with pytest.raises(ValueError, match=r"0\.weight is lazy"), state_guard(lazy):
         raise AssertionError("the block must not run")

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.evaluation import Batch, Loss, flat, loss_and_gradients, trainable
+from bntheory.bridge.normalisation import PrimitiveLayerNorm
 from bntheory.bridge.state import state_guard
 from bntheory.errors import UserError
 
 __all__ = ["LayerShift", "covariate_shift", "weight_layers"]
 
-WEIGHT_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.Bilinear)
+NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, PrimitiveLayerNorm)
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,23 @@ class LayerShift:
 def weight_layers(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """The layers W_1, ..., W_k: name of each weight layer, and the names of the parameters that move with it.
 
-    A layer is a linear, convolutional or embedding module in the order of definition; gamma, beta and whatever other
-    parameters are defined after it and before the next one belong to it. For modules defined in another order than
-    they run in, give :func:`covariate_shift` the layers yourself.
+    A layer is a module with a weight of two or more axes of its own (linear, convolutional, recurrent, attention,
+    embedding; no LayerNorm), in the order of definition. Gamma, beta and whatever other parameters are defined after
+    it and before the next one belong to it. For modules defined in another order than they run in, give
+    :func:`covariate_shift` the layers yourself.
     """
     modules = dict(model.named_modules())
+    owners = {name: name.rpartition(".")[0].partition(".parametrizations")[0] for name in trainable(model)}
+    heads = {
+        owners[name]
+        for name, parameter in trainable(model).items()
+        if parameter.dim() >= 2 and not isinstance(modules[owners[name]], NORMALISATIONS)
+    }
     layers: dict[str, list[str]] = {}
     current: str | None = None
-    for name in trainable(model):
-        owner = name.rpartition(".")[0]
-        if isinstance(modules[owner], WEIGHT_LAYERS):
-            current = owner
-        if current is None:
-            current = owner  # parameters before the first weight layer form a layer of their own
+    for name, owner in owners.items():
+        if current is None or (owner in heads and owner != current):
+            current = owner  # parameters before the first weight form a layer of their own
         layers.setdefault(current, []).append(name)
     return {name: tuple(parameters) for name, parameters in layers.items()}
 

@@ -21,7 +21,7 @@ from bntheory.errors import UserError
 __all__ = ["ACTIVATIONS", "INITS", "KINDS", "NORMS", "NetworkSpec", "initialise"]
 
 KINDS = ("mlp", "vgg", "resnet", "deep-linear", "ioffe-mnist")
-SIZES = ("tiny", "small", "full")
+SIZES = ("tiny", "small", "medium", "full")
 NORMS = (
     "none", "batch", "batch-primitive", "layer", "group", "instance", "l1", "l2", "linf", "mean-only", "noisy-batch",
     "noisy-none",
@@ -43,18 +43,23 @@ LAYOUTS: Mapping[tuple[str, str], tuple[Any, ...]] = MappingProxyType(
     {
         ("mlp", "tiny"): (16, 16),
         ("mlp", "small"): (128, 128, 128),
+        ("mlp", "medium"): (256, 256, 256, 256),
         ("mlp", "full"): (1024, 1024, 1024, 1024),
         ("vgg", "tiny"): (8, 0, 8, 0),
-        ("vgg", "small"): (16, 0, 32, 0, 64, 64, 0),
+        ("vgg", "small"): (8, 0, 16, 0, 32, 32, 0),
+        ("vgg", "medium"): (16, 0, 32, 0, 64, 64, 0, 128, 128, 0),
         ("vgg", "full"): (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),  # VGG-11
         ("resnet", "tiny"): ((8, 1), (8, 1)),
-        ("resnet", "small"): ((16, 1), (32, 1), (64, 1)),
+        ("resnet", "small"): ((8, 1), (16, 1), (32, 1)),
+        ("resnet", "medium"): ((16, 1), (32, 1), (64, 1), (128, 1)),
         ("resnet", "full"): ((64, 2), (128, 2), (256, 2), (512, 2)),  # ResNet-18
         ("deep-linear", "tiny"): (10,) * 4,
         ("deep-linear", "small"): (10,) * 9,
+        ("deep-linear", "medium"): (10,) * 14,
         ("deep-linear", "full"): (10,) * 24,  # with the last layer: 25 layers of 10 x 10
         ("ioffe-mnist", "tiny"): (100, 100, 100),
         ("ioffe-mnist", "small"): (100, 100, 100),
+        ("ioffe-mnist", "medium"): (100, 100, 100),
         ("ioffe-mnist", "full"): (100, 100, 100),
     }
 )
@@ -68,7 +73,8 @@ class NetworkSpec:
     Fields:
         kind: "mlp", "vgg", "resnet", "deep-linear" (no activations) or "ioffe-mnist" (3 x 100 sigmoid units, small
             Gaussian weights unless another init is given).
-        size: "tiny" (unit tests), "small" (minutes on 2 cores) or "full" (VGG-11, ResNet-18 for 32 x 32 images).
+        size: "tiny" (unit tests), "small" (2 cores, minutes), "medium" (2 cores, an hour) or "full" (VGG-11,
+            ResNet-18 for 32 x 32 images).
         norm: what follows each weight layer but the last. "layer" normalises over channels and positions; "l1", "l2",
             "linf" divide by the average l_p norm; "noisy-*" adds the noise of Santurkar's figure 2, in training mode.
         init: "glorot" (uniform), "glorot-normal", "he" (normal, fan in), "gaussian" (standard deviation

@@ -83,15 +83,27 @@ def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -
         yield
         completed = True
     finally:
-        # the tree and the attributes come back last, once every tensor that they point to holds its values
-        for restore in reversed(undo):
-            restore()
+        _restore_all(undo)
     changed = [name for name, tensor, version in promised if tensor._version != version]
     if completed and changed:
         raise RuntimeError(
             f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no "
             "copy was kept to restore it from; use parameters=True"
         )
+
+
+def _restore_all(undo: list[Restore]) -> None:
+    """Run every step, also when an interrupt (or an error) strikes one of them, and raise the first only then."""
+    first: BaseException | None = None
+    for restore in reversed(undo):
+        try:
+            restore()
+        except BaseException as error:
+            first = first or error
+            if isinstance(error, KeyboardInterrupt):
+                restore()  # each step may be repeated: what it did not reach the first time it does now
+    if first is not None:
+        raise first
 
 
 def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
