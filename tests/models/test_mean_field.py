@@ -42,11 +42,14 @@ from bntheory.models.mean_field_monte_carlo import (
 )
 from bntheory.models.mean_field_quadrature import degree_weights, rate_by_quadrature, sphere_averages
 from bntheory.models.mean_field_symbolic import (
+    averaging_identity,
     gap_of_degrees,
     inverse_radius_moment,
     linear_identity,
     relu_identity,
+    relu_limit_identity,
     sphere_identity,
+    trace_identity,
 )
 
 BATCHES = [4, 5, 8, 16, 64, 1000]
@@ -70,7 +73,18 @@ def test_kernel_against_its_defining_integral(c: float) -> None:
     assert float(arc_cosine_kernel_derivative(c)) == pytest.approx(relu_pair(0), abs=1e-13)
 
 
-@pytest.mark.parametrize("identity", [inverse_radius_moment, linear_identity, relu_identity, gap_of_degrees])
+@pytest.mark.parametrize(
+    "identity",
+    [
+        inverse_radius_moment,
+        trace_identity,
+        averaging_identity,
+        linear_identity,
+        relu_identity,
+        relu_limit_identity,
+        gap_of_degrees,
+    ],
+)
 def test_symbolic_identities_hold_for_every_batch_size(identity) -> None:  # type: ignore[no-untyped-def]
     found = identity()
     assert found.holds, found.remainder
@@ -303,6 +317,7 @@ ERRORS = {
     "dtype": (lambda: overflow_depth(2.0, "int8"), "dtype"),
     "rate": (lambda: overflow_depth(-1.0), "rate=-1"),
     "offset": (lambda: residual_growth(1.5, 0.0, 3), "offset=0"),
+    "no gradient": (lambda: monte_carlo_rate(activation("sign"), 8, width=8), "no gradient through"),
     "networks": (lambda: monte_carlo_rate(activation("relu"), 8, networks=1), "networks=1"),
 }
 

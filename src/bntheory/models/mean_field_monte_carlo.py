@@ -91,6 +91,10 @@ def monte_carlo_rate(
         g2 = _through_batch_norm(u2, top) * (math.sqrt(b) / radius2)
         down = _through_batch_norm(u1, act.derivative(math.sqrt(b) * u1) * (w2.T @ g2))
         squares, above = np.sum(down**2, axis=1), float(np.sum(g2**2))
+        if above == 0:
+            raise UserError(
+                f"activation={act.name!r}: its derivative lets no gradient through, so there is no ratio"
+            )
         plain[index] = b * float(np.sum(squares / radius1[:, 0] ** 2)) / above
         # S is spread * G here, so u' S^+ u = 1/spread for every unit
         conditional[index] = b * float(np.sum(squares)) / (spread * (n - 2)) / above

@@ -15,11 +15,14 @@ from bntheory.errors import UserError
 
 __all__ = [
     "Identity",
+    "averaging_identity",
     "gap_of_degrees",
     "inverse_radius_moment",
     "linear_identity",
     "relu_identity",
+    "relu_limit_identity",
     "sphere_identity",
+    "trace_identity",
 ]
 
 
@@ -45,6 +48,57 @@ def inverse_radius_moment() -> Identity:
     # the integral of r^k exp(-r^2/2) over r > 0 is 2^((k - 1)/2) Gamma((k + 1)/2)
     moment = 2 ** ((n - 4) / 2) * sp.gamma((n - 2) / 2) / (2 ** ((n - 2) / 2) * sp.gamma(n / 2))
     return Identity("E[1/R^2] = 1/(B - 3)", str(sp.simplify(sp.gammasimp(moment) - 1 / (n - 2))))
+
+
+def trace_identity() -> Identity:
+    """``||(G - u u') D G||^2`` in sums over the batch, ``D = diag(d)``, for every ``B``.
+
+    ``G`` and ``G - u u'`` are projections (u centred, norm one), so the norm is ``tr((G - u u') D G D)``, which is
+    ``(1 - 2/B) sum d^2 + (sum d)^2/B^2 - sum d^2 u^2 + (sum d u)^2/B`` as polynomials in ``d`` and ``u``. Each
+    coefficient, times ``B^2``, is a polynomial in ``B`` of degree at most 2 (``G = 1 - 11'/B`` enters twice), so three
+    batch sizes, multiplied out here, prove it for all.
+    """
+    import sympy as sp
+
+    remainder: Any = sp.Integer(0)
+    for b in (4, 5, 6):
+        d, u = sp.symbols(f"d0:{b}"), sp.symbols(f"u0:{b}")
+        g, diagonal, column = sp.eye(b) - sp.ones(b, b) / b, sp.diag(*d), sp.Matrix(u)
+        norm2 = ((g - column * column.T) * diagonal * g * diagonal).trace()
+        along = sum(x * y for x, y in zip(d, u, strict=True))
+        sums = (1 - sp.Rational(2, b)) * sum(x**2 for x in d) + sum(d) ** 2 / sp.Integer(b) ** 2
+        sums += along**2 / b - sum((x * y) ** 2 for x, y in zip(d, u, strict=True))
+        found = sp.expand(norm2 - sums)
+        remainder = found if found != 0 else remainder
+    return Identity("squared norm of the layer's Jacobian", str(remainder), 3)
+
+
+def averaging_identity() -> Identity:
+    """The averaged trace is ``(B - 1)/B`` times the numerator of the rate, for samples that enter alike, every ``B``.
+
+    ``sum d^2 -> B a``, ``(sum d)^2 -> B a + B(B - 1) c``, ``sum d^2 u^2 -> q`` and ``(sum d u)^2 -> q + (B - 1) e`` with
+    ``a = E d^2, c = E d_1 d_2, q = E d^2 t^2, e = E d_1 t_1 d_2 t_2`` and ``t = sqrt(B) u``.
+    """
+    import sympy as sp
+
+    b, a, c, q, e = sp.symbols("B a c q e", positive=True)
+    averaged = (1 - 2 / b) * b * a + (b * a + b * (b - 1) * c) / b**2 - q + (q + (b - 1) * e) / b
+    numerator = (b - 1) * a - q + c + e
+    return Identity("averaged trace", str(sp.simplify(averaged - (b - 1) / b * numerator)))
+
+
+def relu_limit_identity() -> Identity:
+    """The limit of the printed ReLU rate as ``B`` grows, with the kernel written out, minus ``pi/(pi - 1)``."""
+    import sympy as sp
+
+    b = sp.symbols("B", positive=True)
+    c = -1 / (b - 1)
+    angle = sp.pi - sp.acos(c)
+    j, dj = (sp.sqrt(1 - c**2) + angle * c) / sp.pi, angle / sp.pi
+    # the two parts have limits of their own: (B - 1)/(B - 3) -> 1, and everything else over B - 3 vanishes
+    leading = sp.limit((b - 1) / (b - 3), b, sp.oo) * sp.limit(1 / (1 - j), b, sp.oo)
+    rest = sp.limit(1 / (b - 3), b, sp.oo) * (sp.limit(dj / (1 - j), b, sp.oo) - 1)
+    return Identity("limit of the ReLU rate", str(sp.simplify(leading + rest - sp.pi / (sp.pi - 1))))
 
 
 def linear_identity() -> Identity:
