@@ -126,7 +126,7 @@ def symmetry_defect(landscape: Landscape, x: ArrayLike, *, seed: int = 0) -> flo
     """|u'Hv - v'Hu| / (||u|| ||Hv|| + ||v|| ||Hu||) at x for one random pair: rounding, or the products are wrong.
 
     Automatic differentiation through normalisation layers has routes that return non-symmetric "Hessians"; probe before a
-    spectrum is believed. Two products.
+    spectrum is believed. Where H is zero up to rounding the ratio is noise: look at the size of the products as well. Two products.
     """
     point = as_point(x, landscape.dimension)
     rng = np.random.default_rng(seed)
