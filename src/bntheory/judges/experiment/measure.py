@@ -1,0 +1,242 @@
+"""What is measured on an arm at one step. Every measurement leaves the network bit for bit as it was."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bntheory.bridge.along_gradient import along_gradient
+from bntheory.bridge.capture import Capture, capture
+from bntheory.bridge.covariate_shift import covariate_shift
+from bntheory.bridge.curvature import hessian, top_eigenvalues
+from bntheory.bridge.data import ImageData
+from bntheory.bridge.evaluation import Loss, evaluate, loss_and_gradients
+from bntheory.bridge.state import state_guard
+from bntheory.bridge.training import Trainer
+from bntheory.bridge.twins import frozen_twin
+from bntheory.judges.experiment.arms import Cell, measurement_batch
+from bntheory.judges.experiment.identities import Identity, check_identity
+from bntheory.judges.experiment.layer_theory import first_order, second_order, single_precision
+from bntheory.judges.experiment.presets import Preset
+
+__all__ = ["measure"]
+
+Json = dict[str, Any]
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Setting:
+    preset: Preset
+    data: ImageData
+    device: str
+    seed: int
+    loss: Loss
+
+    def batch(self, size: int) -> Batch:
+        return measurement_batch(self.data, self.seed, size, device=self.device)
+
+
+def measure(
+    cell: Cell, trainer: Trainer, factor: float, preset: Preset, data: ImageData, device: str
+) -> Json:
+    """The record of one arm at the trainer's present step; a network that has diverged gives a record that only says so."""
+    head: Json = {
+        "cell": cell.name,
+        "network": cell.network.name,
+        "seed": cell.seed,
+        "arm": cell.arm,
+        "step": trainer.step,
+        "factor": factor,
+    }
+    model = trainer.model.train()
+    setting = _Setting(preset, data, device, cell.seed, trainer.loss)
+    batch = setting.batch(preset.measure.batch_size)
+    if not _finite(model, trainer.loss, batch):
+        return {**head, "diverged": True, "identities": []}
+    record: Json = {**head, "diverged": False, **_point(model, setting, batch)}
+    record |= _accuracy(model, batch, "", trainer.loss)
+    held_out = data.inputs(slice(0, min(preset.measure.test_size, data.size("test"))), "test", device=device)
+    record |= _accuracy(model, held_out, "test_", trainer.loss, evaluation=True)
+    shift, first = _shift(model, setting, batch, trainer)
+    record["shift"] = shift
+    record["twin"], record["layers"], record["theorem_4_2"] = None, [], []
+    identities = [first]
+    if cell.arm == "batchnorm":
+        twin = frozen_twin(model, batch[0])
+        record["twin"] = _point(twin, setting, batch)
+        layers, second, found = _theory(model, setting)
+        record["layers"], record["theorem_4_2"] = layers, second
+        identities += found
+    record["identities"] = [identity.as_json() for identity in identities]
+    return record
+
+
+def _finite(model: nn.Module, loss: Loss, batch: Batch) -> bool:
+    with state_guard(model, parameters=False), torch.no_grad():
+        value = evaluate(model, loss, batch)
+    weights = all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    return weights and math.isfinite(float(value))
+
+
+# -- one point of the landscape --------------------------------------------------------------------------------------
+
+
+def _point(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
+    """Loss, gradient norm, Santurkar's three measures and the ends of the Hessian's spectrum."""
+    spec = setting.preset.measure
+    low, high = spec.step_range
+    rate = setting.preset.training.learning_rate
+    multiples = [low + (high - low) * i / (spec.points - 1) for i in range(spec.points)]
+    along = along_gradient(model, setting.loss, batch, [rate * s for s in multiples])
+    loss_low, loss_high = along.loss_range
+    change_low, change_high = along.gradient_change_range
+    return {
+        "loss": along.loss,
+        "gradient_norm": along.gradient_norm,
+        "along": {
+            "multiples": multiples,
+            "losses": [_number(x) for x in along.losses],
+            "gradient_changes": [_number(x) for x in along.gradient_changes],
+            "cosines": [_number(x) for x in along.cosines],
+            "linear_errors": [_number(x) for x in along.linear_errors],
+            "loss_low": _number(loss_low),
+            "loss_high": _number(loss_high),
+            "loss_range": _number(loss_high - loss_low),
+            "gradient_low": _number(change_low),
+            "gradient_high": _number(change_high),
+            "gradient_range": _number(change_high - change_low),
+            "effective_beta": _number(along.effective_beta),
+        },
+        "curvature": _curvature(model, setting),
+    }
+
+
+def _curvature(model: nn.Module, setting: _Setting) -> Json:
+    spec = setting.preset.curvature
+    batch = setting.batch(spec.batch_size)
+    with hessian(model, setting.loss, batch, mode="current") as operator:
+        top, bottom = (
+            top_eigenvalues(
+                operator, which=which, tol=spec.tolerance, seed=setting.seed, max_products=spec.max_products
+            )
+            for which in ("LA", "SA")
+        )
+    return {
+        "top": top.top,
+        "top_error": float(top.errors[0]),
+        "top_residual": float(top.residuals[0]),
+        "bottom": bottom.top,
+        "bottom_error": float(bottom.errors[0]),
+        "bottom_residual": float(bottom.residuals[0]),
+        "converged": top.converged and bottom.converged,
+        "products": top.products + bottom.products,
+        "symmetry_defect": float(max(top.symmetry_defect, bottom.symmetry_defect)),
+        "batch_size": spec.batch_size,
+    }
+
+
+def _accuracy(model: nn.Module, batch: Batch, prefix: str, loss: Loss, *, evaluation: bool = False) -> Json:
+    with state_guard(model, parameters=False), torch.no_grad():
+        model.train(not evaluation)
+        parts = torch.split(batch[0], 250) if evaluation else (batch[0],)
+        outputs = torch.cat([model(x) for x in parts])
+        correct = (outputs.argmax(1) == batch[1]).double().mean()
+        found = {f"{prefix}accuracy": float(correct)}
+        if evaluation:
+            found[f"{prefix}loss"] = _number(float(loss(outputs, batch[1])))  # type: ignore[assignment]
+    return found
+
+
+def _shift(model: nn.Module, setting: _Setting, batch: Batch, trainer: Trainer) -> tuple[Json, Identity]:
+    """Internal covariate shift of every weight layer by Definition 2.1, for the plain gradient step with this learning rate."""
+    found = covariate_shift(model, setting.loss, batch, learning_rate=trainer.config.rate(trainer.step))
+    shift = {
+        "layers": [s.layer for s in found],
+        "l2": [_number(s.l2) for s in found],
+        "relative": [_number(s.relative) for s in found],
+        "cosine": [_number(s.cosine) for s in found],
+    }
+    l2 = torch.tensor([found[0].l2], dtype=torch.float64)
+    zero = torch.zeros_like(l2)
+    first = check_identity(
+        "first-layer-shift", found[0].layer, left=l2, right=zero, relative=l2, tolerance=zero
+    )
+    return shift, first
+
+
+# -- against the theory ------------------------------------------------------------------------------------------------
+
+
+def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json], list[Identity]]:
+    """Every normalisation layer in float64 against the closed form, and once more in the precision of training."""
+    spec = setting.preset.measure
+    x, labels = setting.batch(spec.theory_batch_size)
+    exact = copy.deepcopy(model).double().train()
+    found = capture(exact, setting.loss, (x.double(), labels))
+    parameters = dict(exact.named_parameters())
+    own = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
+    with state_guard(exact, parameters=False):
+        _, gradients = loss_and_gradients(
+            exact, setting.loss, (x.double(), labels), [parameters[n] for n in own]
+        )
+    by_name = dict(zip(own, gradients, strict=True))
+    layers, second, identities = [], [], []
+    for number, layer in enumerate(found):
+        record, checks = first_order(layer, by_name[f"{layer.name}.bias"], by_name[f"{layer.name}.weight"])
+        layers.append(record)
+        identities += checks
+        units = _spread(layer.units, spec.hessian_units)
+        more, checks = second_order(layer, units, setting.seed * 1000 + number)
+        second.append(more)
+        identities += checks
+    identities.append(_twin_loss(exact, found, setting, (x.double(), labels)))
+    del found, exact
+    identities += [single_precision(layer) for layer in capture(model, setting.loss, (x, labels))]
+    return layers, second, identities
+
+
+def _spread(total: int, wanted: int) -> list[int]:
+    """Some of ``total`` units, evenly spread, the first and the last among them."""
+    if wanted >= total:
+        return list(range(total))
+    if wanted == 1:
+        return [total // 2]
+    return sorted({round(i * (total - 1) / (wanted - 1)) for i in range(wanted)})
+
+
+def _twin_loss(model: nn.Module, found: Capture, setting: _Setting, batch: Batch) -> Identity:
+    """The twin's loss is the network's, to rounding.
+
+    The two differ in how each unit's z is rounded: by at most its tolerance times the size of its terms. To first order that moves
+    the loss by the inner product with the gradient at z, so the sum over all units of ||g|| times that difference bounds it.
+    """
+    twin = frozen_twin(model, batch[0])
+    with torch.no_grad():
+        value = evaluate(twin, setting.loss, batch).double()
+    bound = torch.finfo(value.dtype).eps * abs(found.loss)
+    for layer in found:
+        closed = layer.closed_form()
+        size = closed.gamma.abs()[..., 0] * closed.y_hat.norm(dim=-1)
+        size = size + closed.beta.abs()[..., 0] * math.sqrt(layer.m)
+        bound += float((layer.grad.norm(dim=-1) * size * layer.gradient_residual().tolerance).sum())
+    left, right = value.reshape(1), torch.tensor([found.loss], dtype=torch.float64)
+    scale = abs(found.loss) or 1.0
+    return check_identity(
+        "twin-loss",
+        "(whole network)",
+        left=left,
+        right=right,
+        relative=(left.cpu() - right).abs() / scale,
+        tolerance=torch.tensor([bound / scale], dtype=torch.float64),
+    )
+
+
+def _number(x: float) -> float | None:
+    """A float that JSON can hold; None for what overflowed."""
+    return float(x) if math.isfinite(x) else None

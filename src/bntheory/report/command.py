@@ -1,0 +1,177 @@
+"""The main job on the command line: ``bntheory compare`` and ``validation/compare_empirical.py`` are this one function.
+
+Importing this module is cheap: torch loads once the options have been read.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bntheory.errors import UserError
+
+__all__ = ["compare_command", "show_progress"]
+
+Progress = Callable[[float, str], None]
+
+
+def compare_command(
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="How large a run: smoke (under 40 s), quick (about 2 minutes on 2 cores; the default), cpu (about 20 minutes), "
+            "gpu (full-size VGG and ResNet on CIFAR-10, about 8 minutes on one H100), or the path of your own .toml file.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to compute: cpu (default), cuda or cuda:1.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set instead of the preset's: fashion-mnist-subset (in the package), fashion-mnist, cifar10, idx."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the data: CIFAR-10's binary version, or four IDX files. Nothing is downloaded."
+        ),
+    ] = None,
+    data_note: Annotated[
+        str,
+        typer.Option(
+            help="Where your data come from, shown with every result; say here if they are recompressed."
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/PRESET (numbered if taken) where left out.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds instead of the preset's, as 0,1,2.")] = "",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a run that was cut off (the latest of the preset, or the one in --out); options left out are taken "
+            "from it. It ends with the same numbers as an uninterrupted run.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")
+    ] = False,
+) -> None:
+    """Train matched networks, measure every batch-norm layer in them, and hold the measurements against the theory.
+
+    Three arms start from the same weights and see the same batches: the network with batch norm, without it, and without it on a
+    rescaled loss. At chosen steps each layer's gradient is split into scaling and what lies beyond it, both printed versions
+    of Santurkar et al.'s Theorem 4.1 and Theorem 4.2 are evaluated on every unit, and batch norm's curvature is compared with that
+    of its frozen-statistics twin. The run's folder then holds report.html, verdicts.json, the figures and all records.
+
+    Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named), 2 for bad
+    use.
+    """
+    try:
+        chosen_seeds = _read_seeds(seeds)
+        from bntheory.report.compare import compare
+
+        began = time.monotonic()
+        with show_progress() as progress:
+            result = compare(
+                preset,
+                device=device,
+                data=data,
+                data_dir=data_dir,
+                data_note=data_note,
+                out=out,
+                seeds=chosen_seeds,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+            )
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command with --resume goes on with it", err=True)
+        raise typer.Exit(130) from None
+    identities = result.verdicts["identities"].values()
+    if result.exit_code == 0:
+        typer.echo(
+            f"all {len(identities)} proved identities held on {sum(i['units'] for i in identities)} units of all layers "
+            f"({time.monotonic() - began:.0f} s)"
+        )
+    else:
+        typer.echo(f"a proved identity does not hold; {len(result.failures)} case(s):", err=True)
+        for failure in result.failures[:20]:
+            typer.echo(f"  {failure}", err=True)
+        for name, item in result.verdicts["identities"].items():
+            if not item["checks"]:
+                typer.echo(f"  {name} was never checked, which is no pass", err=True)
+    typer.echo(f"report: {result.report}")
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def _read_seeds(text: str) -> list[int] | None:
+    if not text.strip():
+        return None
+    try:
+        return [int(part) for part in text.replace(" ", ",").split(",") if part]
+    except ValueError:
+        raise UserError(f"seeds: {text!r} is no list of whole numbers; write 0,1,2") from None
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A bar with the time left where there is a terminal; elsewhere a line every half minute, so that a log shows life."""
+    if not sys.stderr.isatty():
+        yield _quiet_progress()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    columns = (
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+
+
+def _quiet_progress(every: float = 30.0) -> Progress:
+    began = last = time.monotonic()
+    first: float | None = None
+
+    def say(fraction: float, text: str) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        first = fraction if first is None else first
+        if now - last < every:
+            return
+        last = now
+        left = ""
+        if fraction > first:
+            left = f", about {(now - began) * (1 - fraction) / (fraction - first):.0f} s left"
+        typer.echo(f"{100 * fraction:3.0f} %{left}: {text}", err=True)
+
+    return say

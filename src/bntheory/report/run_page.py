@@ -1,0 +1,145 @@
+"""The report of a run: figures as PNG files, and one self-contained HTML page with them inside."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bntheory.judges.experiment.aggregate import summarise
+from bntheory.judges.experiment.presets import Preset
+from bntheory.judges.experiment.run_folder import RunFolder, write_atomic
+from bntheory.report.html import render
+from bntheory.report.run_figures import draw_groups
+from bntheory.report.run_panels import batch_norm_steps, layer_names, split_values
+
+__all__ = ["write_report"]
+
+Json = Mapping[str, Any]
+
+
+def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], verdicts: Json) -> Path:
+    """Draw the figures into ``figures/`` and write ``report.html``; returns its path."""
+    networks = [n.name for n in preset.networks]
+    figures = folder.path / "figures"
+    figures.mkdir(exist_ok=True)
+    groups = []
+    for group in draw_groups(records, networks, preset.seeds, verdicts):
+        for panel in group.panels:
+            write_atomic(figures / f"{panel.name}.png", panel.png)
+        shown = [{"alt": p.alt, "src": _inline(p.png), "name": p.name} for p in group.panels]
+        groups.append(
+            {
+                "key": group.key,
+                "title": group.title,
+                "shows": group.shows,
+                "not_shows": group.not_shows,
+                "panels": shown,
+            }
+        )
+    page = render(
+        "run.html",
+        manifest=folder.manifest,
+        preset=preset,
+        verdicts=verdicts,
+        groups=groups,
+        comparisons=comparison_rows(verdicts, networks),
+        networks=networks,
+        layers=list(layer_tables(records, networks)),
+        command=command_line(folder.manifest),
+    )
+    path = folder.path / "report.html"
+    write_atomic(path, page.encode())
+    return path
+
+
+def _inline(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def comparison_rows(verdicts: Json, networks: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a question, one cell a network: the effect, its interval, the outcome."""
+    rows: dict[str, dict[str, Any]] = {}
+    for o in verdicts["outcomes"]:
+        row = rows.setdefault(
+            o["name"],
+            {"question": o["question"], "control": o["control"], "claims": o["claims"], "cells": {}},
+        )
+        row["cells"][o["network"]] = {"outcome": o["outcome"], "text": effect_text(o), "n": len(o["seeds"])}
+    return [{**row, "cells": [row["cells"].get(n) for n in networks]} for row in rows.values()]
+
+
+def effect_text(o: Json) -> str:
+    """The effect and its interval as printed: ratios as factors, shares in per cent."""
+    e = o["estimate"]
+    if e is None:
+        return "not measured"
+
+    def say(x: float) -> str:
+        if o["unit"] == "ratio":
+            return f"×{_significant(10**x)}"
+        return f"{100 * x:.3g} %" if o["unit"] == "share" else f"{x:.3g}"
+
+    if e["low"] is None:
+        return f"{say(e['mean'])} (one seed: no interval)"
+    return f"{say(e['mean'])} [{say(e['low'])}, {say(e['high'])}]"
+
+
+def _significant(x: float) -> str:
+    if not math.isfinite(x):
+        return "∞"
+    if 1e-3 <= x < 1e4:
+        return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
+    return f"{x:.1e}"
+
+
+def layer_tables(records: Sequence[Json], networks: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """For each network the layers at the last measured step, medians over seeds."""
+    for network in networks:
+        steps = batch_norm_steps(records, network)
+        if not steps:
+            continue
+        step, rows = steps[-1], []
+        for i, name in enumerate(layer_names(records, network)):
+            layers = [
+                r["layers"][i]
+                for r in records
+                if r["network"] == network and r["step"] == step and r["layers"]
+            ]
+            parts = {
+                key: _median(split_values(records, network, i, step, key))
+                for key in ("scaling", "share_mean", "share_y_hat", "left")
+            }
+            affine = {
+                f"affine_{key}": _median(split_values(records, network, i, step, key, "affine_split"))
+                for key in ("share_mean", "share_y_hat")
+            }
+            rows.append(
+                {
+                    "name": name,
+                    "m": layers[0]["m"],
+                    "units": layers[0]["units"],
+                    "sigma": _median([x["sigma"][2] for x in layers]),
+                    "gamma": _median([x["gamma"][2] for x in layers]),
+                    **parts,
+                    **affine,
+                }
+            )
+        yield {"network": network, "step": step, "rows": rows}
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return summarise(values).median if values else None
+
+
+def command_line(manifest: Json) -> str:
+    """The command that repeats the run (data folders are the reader's own)."""
+    words = ["bntheory compare", f"--preset {manifest['preset']}"]
+    words.append("--seeds " + ",".join(map(str, manifest["seeds"])))
+    words.append(f"--data {manifest['data']['name']}")
+    if manifest["data"]["name"] not in ("fashion-mnist-subset", "fashion-mnist"):
+        words.append("--data-dir FOLDER")
+    words.append(f"--device {manifest['device']}")
+    return " ".join(words)

@@ -1,0 +1,294 @@
+"""The panels of a run's report: each draws one comparison of one network from the records, median and range over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bntheory.judges.experiment.aggregate import summarise
+from bntheory.judges.experiment.effects import arm_points, quantity
+from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, PARTS, new_panel
+
+__all__ = ["Series", "alongside", "band", "depth", "over_steps", "scaling_by_depth", "shares_over_steps"]
+
+Json = Mapping[str, Any]
+Read = Callable[[Json], float | None]
+ARMS = ("batchnorm", "twin", "standard", "rescaled")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A quantity over steps: median, smallest and largest over the seeds that have it."""
+
+    steps: list[int]
+    median: list[float]
+    low: list[float]
+    high: list[float]
+
+
+def series(records: Sequence[Json], network: str, seeds: Iterable[int], arm: str, read: Read) -> Series:
+    """Collect ``read`` of the arm's measurements over seeds."""
+    found: dict[int, list[float]] = {}
+    for seed in seeds:
+        for step, point in arm_points(records, network, seed).get(arm, {}).items():
+            value = read(point)
+            if value is not None and np.isfinite(value):
+                found.setdefault(step, []).append(float(value))
+    steps = sorted(found)
+    rows = [summarise(found[s]) for s in steps]
+    return Series(
+        steps,
+        [r.median for r in rows],
+        [min(found[s]) for s in steps],
+        [max(found[s]) for s in steps],
+    )
+
+
+def _draw(axes: Any, s: Series, arm: str, label: str | None = None) -> None:
+    if not s.steps:
+        return
+    axes.plot(
+        s.steps,
+        s.median,
+        color=COLOURS[arm],
+        linestyle=LINES[arm],
+        marker=MARKERS[arm],
+        label=ARM_LABELS[arm] if label is None else label,
+    )
+    axes.fill_between(s.steps, s.low, s.high, color=COLOURS[arm], alpha=0.18, linewidth=0)
+
+
+def _finish(axes: Any, *, ylabel: str, log: bool = False, legend: bool = True) -> None:
+    axes.set_xlabel("training step")
+    axes.set_ylabel(ylabel)
+    if log and any(np.any(np.asarray(line.get_ydata()) > 0) for line in axes.get_lines()):
+        axes.set_yscale("log")
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend()
+
+
+def over_steps(
+    records: Sequence[Json],
+    network: str,
+    seeds: Sequence[int],
+    name: str | Read,
+    *,
+    title: str,
+    ylabel: str,
+    arms: Sequence[str] = ARMS,
+    log: bool = True,
+) -> Any:
+    """A quantity of each arm over training: median line, band from the smallest seed to the largest."""
+    figure, axes = new_panel(title)
+    read: Read = (lambda p: quantity(p, name)) if isinstance(name, str) else name
+    for arm in arms:
+        _draw(axes, series(records, network, seeds, arm, read), arm)
+    _finish(axes, ylabel=ylabel, log=log)
+    return figure
+
+
+def alongside(
+    records: Sequence[Json], network: str, seeds: Sequence[int], *, title: str, names: Mapping[str, str]
+) -> Any:
+    """Batch norm over its frozen twin at the same point, paired within each seed; one is "no effect beyond scaling"."""
+    figure, axes = new_panel(title)
+    colours = ["#0072B2", "#CC79A7", "#009E73", "#D55E00"]
+    for (name, label), colour in zip(names.items(), colours, strict=False):
+        found: dict[int, list[float]] = {}
+        for seed in seeds:
+            arms = arm_points(records, network, seed)
+            for step, point in arms.get("batchnorm", {}).items():
+                a = quantity(point, name)
+                b = quantity(arms["twin"][step], name) if step in arms.get("twin", {}) else None
+                if a is not None and b is not None and a > 0 and b > 0:
+                    found.setdefault(step, []).append(a / b)
+        if found:
+            steps = sorted(found)
+            axes.plot(steps, [float(np.median(found[s])) for s in steps], "o-", color=colour, label=label)
+            axes.fill_between(
+                steps,
+                [min(found[s]) for s in steps],
+                [max(found[s]) for s in steps],
+                color=colour,
+                alpha=0.18,
+                linewidth=0,
+            )
+    axes.axhline(1, color="black", linewidth=1)
+    axes.annotate(
+        "no effect beyond scaling",
+        (0.99, 1),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=8,
+        ha="right",
+    )
+    _finish(axes, ylabel="batch norm / frozen twin", log=True)
+    _plain_log_ticks(axes)
+    return figure
+
+
+def _plain_log_ticks(axes: Any) -> None:
+    """Plain numbers on a logarithmic axis that spans little."""
+    from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
+
+    if axes.get_yscale() != "log":
+        return
+    low, high = axes.get_ylim()
+    narrow = high / low < 100
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=12))
+    axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(9, 9)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def band(
+    records: Sequence[Json],
+    network: str,
+    seeds: Sequence[int],
+    *,
+    low: str,
+    high: str,
+    title: str,
+    ylabel: str,
+    arms: Sequence[str] = ("standard", "rescaled", "batchnorm"),
+    log: bool = True,
+) -> Any:
+    """Santurkar's bands: at each step the range that a quantity covers along the gradient, medians of its ends over seeds."""
+    figure, axes = new_panel(title)
+    for arm in arms:
+        ends = [series(records, network, seeds, arm, _reader(key)) for key in (low, high)]
+        if not ends[0].steps:
+            continue
+        axes.fill_between(
+            ends[0].steps,
+            ends[0].median,
+            ends[1].median,
+            color=COLOURS[arm],
+            alpha=0.25,
+            label=ARM_LABELS[arm],
+            linewidth=0,
+        )
+        for end in ends:
+            axes.plot(end.steps, end.median, color=COLOURS[arm], linestyle=LINES[arm], linewidth=1)
+    _finish(axes, ylabel=ylabel, log=log)
+    return figure
+
+
+def _reader(key: str) -> Read:
+    def read(point: Json) -> float | None:
+        along = point.get("along")
+        return None if along is None else along[key]
+
+    return read
+
+
+# -- layers ---------------------------------------------------------------------------------------------------------
+
+
+def layer_names(records: Sequence[Json], network: str) -> list[str]:
+    """The normalisation layers in order."""
+    for r in records:
+        if r["network"] == network and r["layers"]:
+            return [layer["name"] for layer in r["layers"]]
+    return []
+
+
+def split_values(
+    records: Sequence[Json], network: str, layer: int, step: int, key: str, split: str = "split"
+) -> list[float]:
+    """A part of one layer's split at one step, one value a seed."""
+    values = []
+    for r in records:
+        if r["network"] == network and r["arm"] == "batchnorm" and r["step"] == step and r["layers"]:
+            value = r["layers"][layer].get(split, {}).get(key)
+            if value is not None:
+                values.append(float(value))
+    return values
+
+
+def batch_norm_steps(records: Sequence[Json], network: str) -> list[int]:
+    """The steps at which batch norm's layers were measured."""
+    return sorted({r["step"] for r in records if r["network"] == network and r["layers"]})
+
+
+def depth(records: Sequence[Json], network: str, step: int, *, title: str) -> Any:
+    """Where the scaled gradient's squared norm goes, layer by layer: to the mean, to y_hat, or through."""
+    names = layer_names(records, network)
+    figure, axes = new_panel(title)
+    x = np.arange(len(names))
+    bottom = np.zeros(len(names))
+    for key, part, label in (
+        ("share_y_hat", "y_hat", "taken by ŷ"),
+        ("share_mean", "mean", "taken by the mean"),
+        ("left", "left", "passes through"),
+    ):
+        median = np.array(
+            [
+                float(np.median(values)) if (values := split_values(records, network, i, step, key)) else 0.0
+                for i in range(len(names))
+            ]
+        )
+        axes.bar(x, median, bottom=bottom, color=PARTS[part], label=label, width=0.85)
+        bottom += median
+    _layer_axis(axes, names)
+    axes.set_ylim(0, 1.0)
+    axes.set_ylabel("share of (γ²/σ²)‖g‖²")
+    axes.legend(loc="lower right", framealpha=0.9, frameon=True)
+    axes.grid(axis="x", visible=False)
+    return figure
+
+
+def scaling_by_depth(records: Sequence[Json], network: str, steps: Sequence[int], *, title: str) -> Any:
+    """The factor γ²/σ² of each layer (weighted by ‖g‖²) at the first and the last measured step."""
+    names = layer_names(records, network)
+    figure, axes = new_panel(title)
+    for step, colour, offset in zip(steps, ("#9ca3af", "#0072B2"), (-0.12, 0.12), strict=False):
+        for i in range(len(names)):
+            values = split_values(records, network, i, step, "scaling")
+            if values:
+                axes.plot([i + offset] * 2, [min(values), max(values)], color=colour, linewidth=3, alpha=0.4)
+                axes.plot(
+                    [i + offset],
+                    [float(np.median(values))],
+                    "o",
+                    color=colour,
+                    label=f"step {step}" if i == 0 else None,
+                )
+    axes.set_yscale("log")
+    axes.axhline(1, color="black", linewidth=1)
+    _layer_axis(axes, names)
+    axes.set_ylabel("scaling γ²/σ²")
+    axes.legend()
+    return figure
+
+
+def _layer_axis(axes: Any, names: Sequence[str]) -> None:
+    axes.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
+    if len(names) > 14:
+        axes.set_xticks(range(0, len(names), 3), [str(i + 1) for i in range(0, len(names), 3)])
+    axes.set_xlabel("normalisation layer, from input to output")
+
+
+def shares_over_steps(records: Sequence[Json], network: str, seeds: Sequence[int], *, title: str) -> Any:
+    """Mean over layers of the two shares, over training."""
+    figure, axes = new_panel(title)
+    for key, part, label in (
+        ("share_y_hat", "y_hat", "taken by ŷ"),
+        ("share_mean", "mean", "taken by the mean"),
+    ):
+
+        def read(point: Json, key: str = key) -> float | None:
+            values = [
+                layer["split"][key] for layer in point.get("layers", ()) if layer["split"][key] is not None
+            ]
+            return float(np.mean(values)) if values else None
+
+        s = series(records, network, seeds, "batchnorm", read)
+        axes.plot(s.steps, s.median, "o-", color=PARTS[part], label=label)
+        axes.fill_between(s.steps, s.low, s.high, color=PARTS[part], alpha=0.25, linewidth=0)
+    axes.set_ylim(bottom=0)
+    _finish(axes, ylabel="share of (γ²/σ²)‖g‖², mean over layers")
+    return figure
