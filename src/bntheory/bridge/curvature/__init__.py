@@ -17,7 +17,7 @@ from bntheory.bridge.curvature.operator import (
     gauss_newton,
     hessian,
 )
-from bntheory.bridge.curvature.reference import frozen_statistics, primitive_normalisation
+from bntheory.bridge.curvature.reference import primitive_normalisation
 from bntheory.bridge.curvature.selection import Activation
 from bntheory.bridge.curvature.spectrum import GradientShare, Spectrum, gradient_share, top_eigenvalues
 
@@ -32,7 +32,6 @@ __all__ = [
     "SymmetryProbe",
     "empirical_fisher",
     "fisher",
-    "frozen_statistics",
     "gauss_newton",
     "gradient_share",
     "hessian",

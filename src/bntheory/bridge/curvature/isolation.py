@@ -7,7 +7,7 @@ user goes on training. Everything else is put back by :func:`bntheory.bridge.sta
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.curvature.reference import Normalisation, frozen_statistics, primitive_normalisation
+from bntheory.bridge.curvature.reference import Normalisation, detached_statistics, primitive_normalisation
 from bntheory.bridge.curvature.selection import Activation
+from bntheory.bridge.normalisation import LpBatchNorm
 from bntheory.bridge.state import state_guard
 from bntheory.errors import UserError
 
@@ -47,8 +48,10 @@ def isolated(
                 for name, buffer in module._buffers.items():
                     if buffer is not None:
                         module._buffers[name] = buffer.clone()
+                if mode == "frozen" and isinstance(module, LpBatchNorm):
+                    module.__dict__["statistics"] = _detached(module.statistics)
         if mode == "frozen":
-            stack.enter_context(frozen_statistics(normalisation))
+            stack.enter_context(detached_statistics(normalisation))
         elif normalisation == "primitive":
             stack.enter_context(primitive_normalisation())
         if reseed is not None:
@@ -57,6 +60,16 @@ def isolated(
             random.seed(reseed)
         with torch.enable_grad():
             yield
+
+
+def _detached(
+    statistics: Callable[[Tensor], tuple[Tensor, Tensor]],
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def constants(x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, moment = statistics(x)
+        return mean.detach(), moment.detach()
+
+    return constants
 
 
 def _switch(model: nn.Module, mode: Mode, dropout: str) -> None:

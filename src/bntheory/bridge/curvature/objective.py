@@ -85,7 +85,7 @@ def read_batches(batch: Any, split: int | None) -> list[tuple[Any, ...] | None]:
     if split is not None:
         if split < 1:
             raise UserError(f"split is {split}; the number of examples in a piece has to be positive")
-        batches = [piece for whole in batches for piece in _pieces(whole or (), split)]
+        batches = [piece for whole in batches for piece in pieces(whole or (), split)]
     return batches
 
 
@@ -110,7 +110,7 @@ def _refuse_shuffling(loader: DataLoader[Any]) -> None:
         )
 
 
-def _pieces(batch: tuple[Any, ...], split: int) -> list[tuple[Any, ...]]:
+def pieces(batch: tuple[Any, ...], split: int) -> list[tuple[Any, ...]]:
     total = batch_size(batch)
 
     def cut(value: Any, start: int) -> Any:

@@ -83,7 +83,7 @@ class CurvatureOperator(SymmetricOperator):
         self._model, self._options, self._selection = model, o, selection
         self._objective, self._batches = Objective(model, loss), batches
         self._sizes = [batch_size(b) for b in batches]
-        check_batches(model, self._sizes, o, split=o.split is not None)
+        check_batches(model, o)
         self._recomputes = False
         self._versions: list[tuple[str, Tensor, int]] = []
         self._graphs: list[tuple[BatchProduct, list[Tensor]] | None] = []

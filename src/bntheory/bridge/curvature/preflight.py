@@ -18,7 +18,8 @@ from bntheory.bridge.curvature.memory import (
     saved_bytes,
     worth_measuring,
 )
-from bntheory.bridge.curvature.objective import Objective, _pieces
+from bntheory.bridge.curvature.objective import Objective, pieces
+from bntheory.bridge.normalisation import LpBatchNorm
 from bntheory.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,31 +27,25 @@ if TYPE_CHECKING:
 
 
 def batch_coupled(model: nn.Module | None, mode: str) -> list[str]:
-    """Names of the modules whose output for one example depends on the others in this mode."""
-    if model is None or mode == "eval":
+    """Names of the modules whose output for one example depends on the other examples in this mode."""
+    if model is None:
         return []
     coupled = []
     for name, module in model.named_modules():
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if not isinstance(module, (nn.modules.batchnorm._BatchNorm, LpBatchNorm)):
             continue
-        uses_batch = module.running_mean is None or mode in ("train", "frozen") or module.training
-        if uses_batch:
+        training = module.training if mode == "current" else mode != "eval"
+        # without tracked statistics even eval mode normalises by the batch
+        if training or module.running_mean is None:
             coupled.append(name or type(module).__name__)
     return coupled
 
 
-def check_batches(model: nn.Module | None, sizes: list[int], o: Options, *, split: bool) -> None:
+def check_batches(model: nn.Module | None, o: Options) -> None:
     """Refuse to split a batch whose statistics a normalisation layer uses, unless asked for by name."""
-    if not split or o.ghost_batches:
+    if o.split is None or o.ghost_batches:
         return
     coupled = batch_coupled(model, o.mode)
-    # without tracked statistics even eval mode normalises by the batch
-    if o.mode == "eval" and model is not None:
-        coupled = [
-            name
-            for name, m in model.named_modules()
-            if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None
-        ]
     if coupled:
         shown = ", ".join(coupled[:5]) + (", ..." if len(coupled) > 5 else "")
         raise UserError(
@@ -85,7 +80,7 @@ def check_memory(
     parameters = list(model.parameters())
 
     def measure(examples: int) -> int:
-        return saved_bytes(lambda: build(_pieces(whole, examples)[0]), exclude=parameters)
+        return saved_bytes(lambda: build(pieces(whole, examples)[0]), exclude=parameters)
 
     try:
         one = extrapolate(measure, sizes[largest])

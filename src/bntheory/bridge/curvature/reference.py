@@ -110,7 +110,7 @@ def primitive_normalisation() -> TorchFunctionMode:
     )
 
 
-def frozen_statistics(normalisation: Normalisation = "native") -> TorchFunctionMode:
+def detached_statistics(normalisation: Normalisation = "native") -> TorchFunctionMode:
     """Context in which every batch normalisation treats the statistics of its batch as constants.
 
     Layer and group normalisation keep their dependence on the example: their statistics are no batch statistics.
