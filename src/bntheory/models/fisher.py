@@ -34,6 +34,7 @@ __all__ = ["FisherScaling", "RandomNetwork", "TopEigenvalue", "fisher_scaling", 
 Floats = NDArray[np.float64]
 Hidden = Literal["none", "batch-norm", "layer-norm"]
 Output = Literal["none", "mean", "batch-norm", "layer-norm"]
+_DENSE = 200  # up to this size a full eigenvalue solver is faster than Lanczos
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def top_eigenvalue(
 
     ``"mean"`` subtracts each output's mean over the samples, ``"batch-norm"`` divides by its deviation too,
     ``"layer-norm"`` standardises the outputs of each sample (needs at least 3 of them). The relative ``tolerance``
-    is that of the Lanczos iteration where samples are coupled; otherwise the dual is formed.
+    is that of the Lanczos iteration; the dual is formed unless samples are coupled, and solved directly if small.
     """
     from scipy.linalg import eigh
     from scipy.sparse.linalg import LinearOperator, eigsh
@@ -193,12 +194,16 @@ def top_eigenvalue(
     values = network.forward()
     n, c = values.shape
     normalise = _output_map(values, output)
+    start = np.random.default_rng(0).standard_normal(n * c)
     if network.hidden != "batch-norm":
         dual = network.dual()
         for _ in range(2):  # T D T': the map on the columns, transposed, on the columns again
             dual = np.stack([normalise(v.reshape(n, c)).ravel() for v in dual]) if output != "none" else dual
             dual = dual.T
-        top, vectors = eigh(dual, subset_by_index=[n * c - 1, n * c - 1])
+        if len(dual) <= _DENSE:
+            top, vectors = eigh(dual, subset_by_index=[n * c - 1, n * c - 1])
+        else:
+            top, vectors = eigsh(dual, k=1, which="LA", v0=start, tol=tolerance)
         vector = vectors[:, 0]
         return TopEigenvalue(float(top[0]), float(np.linalg.norm(dual @ vector - top[0] * vector)), 0)
     count = 0
@@ -209,7 +214,6 @@ def top_eigenvalue(
         moved = network.tangent(network.backward(normalise(v.reshape(n, c))))
         return np.asarray(normalise(moved).ravel() / n)
 
-    start = np.random.default_rng(0).standard_normal(n * c)
     operator = LinearOperator((n * c, n * c), matvec=product, dtype=np.float64)
     found, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance)
     residual = float(np.linalg.norm(product(vectors[:, 0]) - found[0] * vectors[:, 0]))
