@@ -84,8 +84,8 @@ def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
         return np.arange(total + 1, dtype=np.int64)
     if points < 2:
         raise ValueError(f"points must be at least 2 (first and last step), got {points}")
-    inner = np.unique(np.round(np.geomspace(1, total, points - 1)).astype(np.int64))
-    return np.concatenate([np.zeros(1, dtype=np.int64), inner])
+    inner = np.round(np.geomspace(1, total, points)[1:]).astype(np.int64)
+    return np.unique(np.concatenate([np.zeros(1, dtype=np.int64), inner]))
 
 
 def positive(value: ArrayLike, name: str) -> Array:
