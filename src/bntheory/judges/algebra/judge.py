@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.core import Claim
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.verdict import Evidence
 from bntheory.judges.witness import Instance, Reference, Witness
+
+if TYPE_CHECKING:
+    from bntheory.judges.algebra.calculus import Calculus
 
 __all__ = ["judge"]
 
@@ -24,19 +27,31 @@ def judge(
     """Decide a layer claim for every layer of its domain and every batch size.
 
     milliseconds: the limit for one question to the solver; seconds: for the claim. reference: how the witness of a
-    refutation names its claim (default: by id). The evidence's details hold ``proof`` or ``witness``.
+    refutation names its claim (default: by id).
+
+    The evidence's details: ``calculus``, every relation in normal form; ``questions``, what the solver was asked;
+    ``proof`` with the SMT-LIB scripts whose *unsat* is the proof, or ``witness``, a counterexample that replays.
+    Raises RoutesDisagree where the two routes contradict each other, and passes on what the claim itself raises.
     """
     start = time.perf_counter()
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
+    from bntheory.judges.algebra.agreement import RoutesDisagree
     from bntheory.judges.algebra.procedure import decide_by_coordinates
     from bntheory.judges.certificate import certify
 
+    details: dict[str, Any] = {}
+
+    def evidence(finding: Any, summary: str, more: Mapping[str, Any] = details) -> Evidence:
+        return Evidence("algebra", finding, summary, more, time.perf_counter() - start)
+
+    calculus = _calculus(claim, details)
+
+    def second_opinion() -> str | None:
+        return None if calculus is None else _over_inner_products(calculus, milliseconds)
+
     def check_instance(instance: Instance) -> Any:
         return certify(claim, instance)
-
-    def evidence(finding: Any, summary: str, details: Mapping[str, Any]) -> Evidence:
-        return Evidence("algebra", finding, summary, details, time.perf_counter() - start)
 
     try:
         decision = decide_by_coordinates(
@@ -44,19 +59,27 @@ def judge(
             claim.assume,
             claim.domain,
             check_instance,
+            second_opinion,
             milliseconds=milliseconds,
             seconds=seconds,
         )
     except OutsideVocabulary as error:
-        return evidence("unknown", f"outside real arithmetic: {error}", {})
-    questions = [{"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions]
-    details: dict[str, Any] = {"questions": questions, "directions": decision.directions}
-    if decision.outcome == "proved":
-        details["proof"] = {"smt_lib": list(decision.smt), "solver": _solver_version()}
-        return evidence("proved", f"for every m >= {claim.domain.min_m}: {decision.why}", details)
-    if decision.outcome == "vacuous":
-        details["proof"] = {"smt_lib": list(decision.smt), "solver": _solver_version()}
-        return evidence("vacuous", decision.why, details)
+        return evidence("unknown", f"outside real arithmetic: {error}")
+    details["questions"] = [
+        {"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions
+    ]
+    details["directions"] = decision.directions
+    if calculus is not None and calculus.proved and decision.outcome == "counterexample":
+        raise RoutesDisagree(
+            f"claim {claim.id}: the inner-product calculus proves it, the coordinates refute it. Please report it"
+        )
+    if decision.outcome in ("proved", "vacuous"):
+        details["proof"] = _proof(claim, decision.smt, milliseconds)
+        if decision.outcome == "vacuous":
+            return evidence("vacuous", decision.why)
+        by_eye = calculus is not None and calculus.proved
+        how = "both sides have one normal form" if by_eye and _identities(calculus) else decision.why
+        return evidence("proved", f"for every m >= {claim.domain.min_m}: {how}")
     if decision.outcome == "counterexample" and decision.instance is not None:
         witness = Witness(
             reference or Reference("registry", claim.id),
@@ -65,11 +88,59 @@ def judge(
             decision.certificate.as_json(),
         )
         details["witness"] = witness.as_json()
-        return evidence("refuted", f"m = {decision.instance.m}: {decision.instance.describe()}", details)
-    return evidence("unknown", decision.why, details)
+        return evidence("refuted", f"m = {decision.instance.m}: {decision.instance.describe()}")
+    if calculus is not None and calculus.proved:
+        return evidence("proved", f"for every m >= {claim.domain.min_m}: read off the normal form")
+    return evidence("unknown", decision.why)
 
 
-def _solver_version() -> str:
+def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
+    """The normal forms, compared with the coordinates; None where inner products do not suffice."""
+    from bntheory.judges.algebra.agreement import compare_routes
+    from bntheory.judges.algebra.calculus import calculate
+
+    assert claim.domain is not None
+    try:
+        calculus = calculate(claim.check, claim.assume, claim.domain)
+        compared = compare_routes(claim.check, claim.domain, calculus)
+    except OutsideVocabulary as error:
+        details["calculus"] = {"unavailable": str(error)}
+        return None
+    details["calculus"] = {
+        "relations": [form.as_json() for form in calculus.forms],
+        "compared_with_coordinates": compared,
+        "seconds": round(calculus.seconds, 4),
+    }
+    return calculus
+
+
+def _identities(calculus: Calculus | None) -> bool:
+    return calculus is not None and all(form.how == "identity" for form in calculus.forms)
+
+
+def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
+    from bntheory.judges.algebra.gram import gram_problem
+    from bntheory.judges.algebra.solver import ask, smt_lib
+
+    try:
+        problem = gram_problem(calculus)
+        for size in (2, 3):
+            formulas = problem.formulas(size)
+            if ask(problem.field, formulas, milliseconds, quick=True).answer == "unsat":
+                return smt_lib(problem.field, formulas)
+    except OutsideVocabulary:
+        return None
+    return None
+
+
+def _proof(claim: Claim, scripts: tuple[str, ...], milliseconds: int) -> dict[str, Any]:
     import z3
 
-    return f"z3 {z3.get_version_string()}"
+    assert claim.domain is not None
+    return {
+        "domain": claim.domain.describe(),
+        "assumptions": claim.assume is not None,
+        "smt_lib": list(scripts),
+        "solver": f"z3 {z3.get_version_string()}",
+        "milliseconds": milliseconds,
+    }

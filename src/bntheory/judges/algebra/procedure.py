@@ -61,12 +61,18 @@ def decide_by_coordinates(
     assume: Callable[[Any], Any] | None,
     domain: LayerDomain,
     certify: Callable[[Instance], Any],
+    second_opinion: Callable[[], str | None] = lambda: None,
     *,
     milliseconds: int = 3000,
     seconds: float = 20.0,
 ) -> Decision:
-    """Decide a claim. ``certify`` is given each lifted layer and returns a certificate with a boolean ``refuted``."""
+    """Decide a claim.
+
+    certify: is given each lifted layer and returns a certificate with a boolean ``refuted``. second_opinion: is asked for
+    a proof (an SMT-LIB script, or None) where the symbolic question is too hard for the solver.
+    """
     run = _Run(check, assume, domain, certify, milliseconds, time.perf_counter() + seconds)
+    run.second_opinion = second_opinion
     start = time.perf_counter()
     decision = run.decide()
     return Decision(
@@ -92,26 +98,36 @@ class _Run:
     ) -> None:
         self.check, self.assume, self.domain, self.certify = check, assume, domain, certify
         self.milliseconds, self.deadline = milliseconds, deadline
+        self.second_opinion: Callable[[], str | None] = lambda: None
         self.questions: list[tuple[str, str, float]] = []
         self.generic = evaluate(check, assume, domain)
         self.directions = len(self.generic.frame.norms)
 
-    def _ask(self, what: str, problem: Problem, formulas: list[Any]) -> Any:
-        reply = ask(problem, formulas, self.milliseconds)
+    def _ask(self, what: str, problem: Problem, formulas: list[Any], *, quick: bool = False) -> Any:
+        reply = ask(problem.frame.field, formulas, self.milliseconds, quick=quick)
         self.questions.append((what, reply.answer, reply.seconds))
         return reply
 
     def decide(self) -> Decision:
         least = self.domain.min_m
-        first = self._generic_question(least, f"negation, any m >= {least}")
-        if first.answer == "unsat":
-            return self._proved([smt_lib(self.generic, first.formulas)])
-        return self._batch_by_batch(first.answer)
+        what = f"negation, any m >= {least}"
+        reply = self._generic_question(least, what, quick=True)
+        if reply.answer == "unknown":
+            start = time.perf_counter()
+            script = self.second_opinion()
+            answer = "unsat" if script else "unknown"
+            self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
+            if script:
+                return self._proved([script])
+            reply = self._generic_question(least, what)
+        if reply.answer == "unsat":
+            return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
+        return self._batch_by_batch(reply.answer)
 
-    def _generic_question(self, least: int, what: str) -> Any:
+    def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
         problem = self.generic
         formulas = [*problem.closed(problem.negation()), batch_size_at_least(problem, least)]
-        return self._ask(what, problem, formulas)
+        return self._ask(what, problem, formulas, quick=quick)
 
     def _batch_by_batch(self, generic_answer: str) -> Decision:
         least, n = self.domain.min_m, self.directions
@@ -130,7 +146,7 @@ class _Run:
                 ask_again = m + max(1, (m - n) // 2)
                 reply = self._generic_question(m, f"negation, any m >= {m}")
                 if reply.answer == "unsat" and settled:
-                    return self._proved([*scripts, smt_lib(self.generic, reply.formulas)])
+                    return self._proved([*scripts, smt_lib(self.generic.frame.field, reply.formulas)])
                 if reply.answer == "unsat":
                     break
                 if reply.answer == "unknown" and m >= n + 3:
@@ -147,7 +163,7 @@ class _Run:
                     f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True)
                 )
                 if reply.answer == "unsat":
-                    scripts.append(smt_lib(problem, reply.formulas))
+                    scripts.append(smt_lib(problem.frame.field, reply.formulas))
                 elif reply.answer == "unknown":
                     settled = False
                     reasons.append(f"m = {m}: the solver could not decide")
@@ -201,7 +217,7 @@ class _Run:
                 at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(small.hypotheses()))
                 if at_m.answer != "unsat":
                     return None
-                scripts.append(smt_lib(small, at_m.formulas))
+                scripts.append(smt_lib(small.frame.field, at_m.formulas))
             m += 1
             rest = max(m, self.directions)
             reply = self._ask(
@@ -209,5 +225,5 @@ class _Run:
             )
             if reply.answer == "unsat" and m < self.directions:
                 reply = Reply("sat", None, 0.0, ())  # small batches remain to be asked
-        scripts.append(smt_lib(problem, reply.formulas))
+        scripts.append(smt_lib(problem.frame.field, reply.formulas))
         return Decision("vacuous", "no layer of the domain meets the assumptions", smt=tuple(scripts))

@@ -1,0 +1,157 @@
+"""A second try at a proof: real arithmetic over the inner products themselves.
+
+The normal forms of :mod:`~bntheory.judges.algebra.calculus` are handed to the solver with what every table of inner products
+satisfies: principal minors of Gram matrices, and of <u, K v> for a positive semidefinite K, are not negative. These conditions
+are necessary, so *unsat* is a proof and *sat* means nothing. Cauchy-Schwarz and its kin are immediate here and hard
+in coordinates.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from bntheory.errors import OutsideVocabulary
+from bntheory.judges.algebra.calculus import Calculus
+from bntheory.judges.algebra.encode import Formula
+from bntheory.judges.algebra.field import Field, Scalar, Sign
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, negate
+
+__all__ = ["GramProblem", "gram_problem"]
+
+
+class GramProblem:
+    """The negation of a claim over inner products, in the form that :func:`bntheory.judges.algebra.solver.ask` takes."""
+
+    def __init__(self, calculus: Calculus) -> None:
+        self.calculus = calculus
+        self.field = Field()
+        self._symbols: dict[Any, Scalar] = {}
+        self._roots: dict[Any, Scalar] = {}
+
+    def scalar(self, x: Any) -> Scalar:
+        """A sympy expression as a fraction of polynomials."""
+        field = self.field
+        if x.is_Rational:
+            from fractions import Fraction
+
+            return field.constant(Fraction(int(x.p), int(x.q)))
+        if x.is_Symbol:
+            if x not in self._symbols:
+                sign: Sign = "any"
+                if x.is_positive:
+                    sign = "positive"
+                elif x.is_nonnegative:
+                    sign = "nonnegative"
+                elif x.is_nonzero:
+                    sign = "nonzero"
+                self._symbols[x] = field.symbol(f"x{len(self._symbols)}", sign)
+            return self._symbols[x]
+        if x.is_Add:
+            total = field.zero
+            for term in x.args:
+                total = total + self.scalar(term)
+            return total
+        if x.is_Mul:
+            product = field.one
+            for factor in x.args:
+                product = product * self.scalar(factor)
+            return product
+        if x.is_Pow and x.exp.is_Rational and x.exp.q in (1, 2):
+            base = self.scalar(x.base)
+            return (base if x.exp.q == 1 else base.sqrt()) ** int(x.exp.p)
+        raise OutsideVocabulary(f"{type(x).__name__} in a normal form")
+
+    def _formula(self, statement: Statement) -> Formula:
+        from bntheory.layer.symbolic import Expression, FormalVector
+
+        if isinstance(statement, (AllOf, AnyOf)):
+            word = "and" if isinstance(statement, AllOf) else "or"
+            return (word, tuple(self._formula(part) for part in statement.parts))
+        left, right = statement.left, statement.right
+        if isinstance(left, FormalVector) or isinstance(right, FormalVector):
+            raise OutsideVocabulary("an equality of vectors")
+        difference = (Expression(0) + right - left).value
+        poly = self.field.cleared(self.scalar(difference))
+        return ({"le": "ge", "lt": "gt", "eq": "eq"}[statement.op], poly)
+
+    def formulas(self, largest: int) -> list[Formula]:
+        """The negation, the assumptions, and what inner products satisfy: minors up to size ``largest``."""
+        layer, field = self.calculus.layer, self.field
+        claim = _as_scalars(self.calculus.claim, layer.space)
+        parts = [
+            self._formula(negate(claim)),
+            self._formula(_as_scalars(self.calculus.assumptions, layer.space)),
+        ]
+        parts += [("ge", (self.scalar(layer._m) - layer.domain.min_m).num)]
+        for matrix in self._matrices():
+            for size in range(2, min(len(matrix), largest) + 1):
+                for rows in itertools.combinations(range(len(matrix)), size):
+                    parts.append(
+                        ("ge", field.cleared(_determinant([[matrix[i][j] for j in rows] for i in rows])))
+                    )
+        variance = layer._variance
+        if variance.free_symbols:
+            parts.append(("ge", field.cleared(self.scalar(variance))))
+        for kind, poly in field.conditions:
+            parts.append(("ne" if kind == "nonzero" else "ge", poly))
+        generators = field.context.gens()
+        for i, inside in field.roots.items():
+            symbol = Scalar(field, generators[i], field.context.constant(1))
+            parts.append(("eq", (symbol * symbol - inside).num))
+        signs = {"positive": "gt", "nonnegative": "ge", "nonzero": "ne"}
+        parts += [(signs[s], generators[i]) for i, s in enumerate(field.signs) if s != "any"]
+        for name, kind in layer.domain.scalars.items():
+            if kind == "unit":
+                parts.append(("ge", (1 - self.scalar(layer.scalar(name).value)).num))
+        return [p for p in parts if p[0] in ("and", "or") or not p[1].is_constant() or p[0] == "gt"]
+
+    def _matrices(self) -> list[list[list[Scalar]]]:
+        """Gram matrices of the vectors that occur, and the tables <u, K v> of semidefinite operators."""
+        space = self.calculus.layer.space
+        keys = [key for key in space.table if not key[0].startswith("(") and not key[2].startswith("(")]
+        words = {"": (), **{op: (op,) for _, word, _ in keys for op in word}}
+        tables = []
+        plain = {(n, ()) for a, w, b in keys if not w for n in (a, b)}
+        for op, word in words.items():
+            moved = {(n, word) for a, w, b in keys if op and w == (op, op) for n in (a, b)}
+            if op and moved:
+                plain |= moved | {(n, ()) for n, _ in moved}
+            if op in space.semidefinite:
+                names = sorted({n for a, w, b in keys if w == (op,) for n in (a, b)})
+                tables.append([[self.scalar(space.product(a, word, b)) for b in names] for a in names])
+        atoms = sorted(plain | {("one", ()), ("y_hat", ())} if plain else plain)[:6]
+        tables.append(
+            [[self.scalar(space.product(a, (*reversed(v), *w), b)) for b, w in atoms] for a, v in atoms]
+        )
+        return [t for t in tables if t]
+
+
+def _as_scalars(statement: Statement, space: Any) -> Statement:
+    """Equalities of vectors as a vanishing norm."""
+    from bntheory.layer.symbolic import Expression, FormalVector
+
+    if isinstance(statement, AllOf):
+        return AllOf(tuple(_as_scalars(p, space) for p in statement.parts))
+    if isinstance(statement, AnyOf):
+        return AnyOf(tuple(_as_scalars(p, space) for p in statement.parts))
+    left, right = statement.left, statement.right
+    if isinstance(left, FormalVector) and isinstance(right, FormalVector):
+        gap = left - right
+        return Relation("eq", Expression(space.dot(gap, gap)), Expression(0), statement.label)
+    return statement
+
+
+def _determinant(matrix: list[list[Scalar]]) -> Scalar:
+    if len(matrix) == 1:
+        return matrix[0][0]
+    total = matrix[0][0].field.zero
+    for j, entry in enumerate(matrix[0]):
+        minor = [row[:j] + row[j + 1 :] for row in matrix[1:]]
+        total = total + entry * _determinant(minor) * (-1) ** j
+    return total
+
+
+def gram_problem(calculus: Calculus) -> GramProblem:
+    """The claim's negation over its inner products."""
+    return GramProblem(calculus)

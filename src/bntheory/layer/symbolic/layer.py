@@ -1,0 +1,183 @@
+"""The symbolic layer: the vocabulary over formal vectors, for every batch size at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from bntheory.errors import OutsideVocabulary
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.symbolic.derivation import moved_output, pulled_back
+from bntheory.layer.symbolic.space import Expression, FormalVector, Space
+
+__all__ = ["SymbolicLayer"]
+
+_ASSUMPTIONS: dict[str, dict[str, bool]] = {
+    "positive": {"positive": True},
+    "nonzero": {"real": True, "nonzero": True},
+    "nonnegative": {"nonnegative": True},
+    "unit": {"nonnegative": True},
+    "any": {"real": True},
+}
+_PROBE = "(direction)"
+
+
+class SymbolicLayer:
+    """What a claim function receives in the inner-product calculus. Scalars are sympy expressions in
+
+    m, gamma, beta, mu, sigma, eps (only where the domain allows eps > 0), the free scalars, and inner products of
+    1, y_hat, grad and the free vectors, with operators between them.
+
+    Raises OutsideVocabulary for the l_1 and l_inf normalisers, whose scales are no functions of inner products.
+    """
+
+    def __init__(self, domain: LayerDomain) -> None:
+        if domain.normaliser in ("l1", "linf"):
+            raise OutsideVocabulary(f"{domain.normaliser}: its scale is no function of inner products")
+        self.domain = domain
+        kind = domain.normaliser
+        space = self.space = Space()
+        m = self._m = sp.Symbol("m", positive=True)
+        gamma = sp.Symbol(r"\gamma", **_ASSUMPTIONS[domain.gamma])
+        sigma = sp.Integer(1) if kind == "mean-only" else sp.Symbol(r"\sigma", positive=True)
+        mu = sp.Integer(0) if kind == "rms" else sp.Symbol(r"\mu", real=True)
+        eps = {
+            "zero": sp.Integer(0),
+            "positive": sp.Symbol(r"\varepsilon", positive=True),
+            "any": sp.Symbol(r"\varepsilon", nonnegative=True),
+        }[domain.eps]
+        self._symbols = {
+            "gamma": gamma,
+            "beta": sp.Symbol(r"\beta", real=True),
+            "sigma": sigma,
+            "eps": eps,
+            "mu": mu,
+        }
+        self.one = space.vector("one", "1")
+        self.y_hat = space.vector("y_hat", r"\hat y")
+        space.known["one", (), "one"] = m
+        if kind == "mean-only":
+            variance = sp.Symbol("v", nonnegative=True)
+        else:
+            variance = sigma**2 - eps
+        space.known["y_hat", (), "y_hat"] = m * variance / sigma**2
+        if kind != "rms":
+            space.known["one", (), "y_hat"] = sp.Integer(0)
+        self._variance = variance
+        for name in sorted(domain.operators):
+            if domain.operators[name] == "psd":
+                space.semidefinite.add(_label(name))
+        if domain.hessian == "psd":
+            space.semidefinite.add("H")
+        self._isotropic = sp.Symbol("h", real=True)
+
+    # -- scalars and vectors ---------------------------------------------------------------------------------------
+
+    @property
+    def m(self) -> Expression:
+        return Expression(self._m)
+
+    @property
+    def gamma(self) -> Expression:
+        return Expression(self._symbols["gamma"])
+
+    @property
+    def beta(self) -> Expression:
+        return Expression(self._symbols["beta"])
+
+    @property
+    def eps(self) -> Expression:
+        return Expression(self._symbols["eps"])
+
+    @property
+    def mu(self) -> Expression:
+        return Expression(self._symbols["mu"])
+
+    @property
+    def var(self) -> Expression:
+        return Expression(self._variance)
+
+    @property
+    def sigma(self) -> Expression:
+        return Expression(self._symbols["sigma"])
+
+    @cached_property
+    def y(self) -> FormalVector:
+        return self.one.scaled(self._symbols["mu"]) + self.y_hat.scaled(self._symbols["sigma"])
+
+    @property
+    def dual(self) -> FormalVector:
+        return self.space.zero() if self.domain.normaliser == "mean-only" else self.y_hat
+
+    @cached_property
+    def grad(self) -> FormalVector:
+        return self.space.vector("g")
+
+    def dot(self, u: FormalVector, v: FormalVector) -> Expression:
+        for x in (u, v):
+            if not isinstance(x, FormalVector):
+                raise TypeError(f"dot takes two vectors, not a {type(x).__name__}")
+        return Expression(self.space.dot(u, v))
+
+    def norm2(self, v: FormalVector) -> Expression:
+        return self.dot(v, v)
+
+    # -- operators and derivatives -----------------------------------------------------------------------------------
+
+    def hess(self, v: FormalVector) -> FormalVector:
+        kind = self.domain.hessian
+        if kind == "zero":
+            return self.space.zero()
+        if kind == "identity":
+            return v
+        if kind == "isotropic":
+            return v.scaled(self._isotropic)
+        return self.space.apply("H", v)
+
+    def _moved(self, d: FormalVector, v: FormalVector) -> Any:
+        return moved_output(self.space, self.domain.normaliser, self._m, self._symbols, self.y, d, v)
+
+    @cached_property
+    def input_grad(self) -> FormalVector:
+        """dL_hat/dy, derived from the definition of the normaliser."""
+        _, first, _, _ = self._moved(self.space.vector(_PROBE), self.space.zero()).parts
+        return pulled_back(self.space, self.space.dot(self.grad, first), _PROBE)
+
+    def input_hess(self, v: FormalVector) -> FormalVector:
+        """(d2L_hat/dy2) v, derived from the definition of the normaliser."""
+        _, first, other, mixed = self._moved(self.space.vector(_PROBE), v).parts
+        functional = self.space.dot(self.grad, mixed) + self.space.dot(first, self.hess(other))
+        return pulled_back(self.space, functional, _PROBE)
+
+    # -- free quantities -----------------------------------------------------------------------------------------------
+
+    def scalar(self, name: str) -> Expression:
+        return Expression(sp.Symbol(name, **_ASSUMPTIONS[self.domain.scalars[name]]))
+
+    def vector(self, name: str) -> FormalVector:
+        if name not in self.domain.vectors:
+            raise ValueError(
+                f"the claim uses the free vector {name!r}, which its LayerDomain does not declare"
+            )
+        bare = name.removesuffix("@case")
+        vector = self.space.vector(f"free {name}", rf"\mathrm{{{bare}}}" if len(bare) > 1 else bare)
+        if name.endswith("@case"):
+            key = f"free {name}"
+            self.space.known[key, (), key] = sp.Integer(1)
+            self.space.known[min(key, "one"), (), max(key, "one")] = sp.Integer(1)
+        return vector
+
+    def operator(self, name: str) -> Callable[[FormalVector], FormalVector]:
+        if name not in self.domain.operators:
+            raise ValueError(
+                f"the claim uses the free operator {name!r}, which its LayerDomain does not declare"
+            )
+        return lambda v: self.space.apply(_label(name), v)
+
+
+def _label(operator: str) -> str:
+    """H is the Hessian; a free operator of that name is told apart."""
+    return operator if operator != "H" else "H'"

@@ -1,0 +1,201 @@
+"""Formal vectors and their inner products, for a symbolic batch size.
+
+A vector is a combination of *atoms*: a named vector with a word of symmetric operators applied to it, ``H K g``. Inner
+products reduce to a table of scalars: by symmetry <H u, K v> = <u, H K v>, read from whichever end comes first in
+lexical order. Nothing here knows of normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+
+from bntheory.errors import OutsideVocabulary
+
+__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space"]
+
+Atom = tuple[
+    str, tuple[str, ...]
+]  # (name, word): the operators of the word applied to the named vector, the last one first
+Key = tuple[str, tuple[str, ...], str]  # <u, word v>
+
+
+class Expression:
+    """A scalar: a sympy expression with the operators that a claim may use."""
+
+    __slots__ = ("value",)
+    __array_ufunc__ = None
+
+    def __init__(self, value: Any) -> None:
+        self.value = sp.sympify(value)
+
+    @staticmethod
+    def _of(x: Any) -> Any:
+        if isinstance(x, Expression):
+            return x.value
+        if isinstance(x, Fraction):
+            return sp.Rational(x.numerator, x.denominator)
+        if isinstance(x, bool):
+            return None
+        if isinstance(x, int):
+            return sp.Integer(x)
+        if isinstance(x, float):
+            simple = Fraction(x).limit_denominator(1_000_000)
+            chosen = simple if float(simple) == x else Fraction(x)
+            return sp.Rational(chosen.numerator, chosen.denominator)
+        return x if isinstance(x, sp.Expr) else None
+
+    def _binary(self, x: Any, operation: Callable[[Any, Any], Any]) -> Any:
+        other = self._of(x)
+        return NotImplemented if other is None else Expression(operation(self.value, other))
+
+    def __add__(self, x: Any) -> Any:
+        return self._binary(x, lambda a, b: a + b)
+
+    __radd__ = __add__
+
+    def __sub__(self, x: Any) -> Any:
+        return self._binary(x, lambda a, b: a - b)
+
+    def __rsub__(self, x: Any) -> Any:
+        return self._binary(x, lambda a, b: b - a)
+
+    def __mul__(self, x: Any) -> Any:
+        return self._binary(x, lambda a, b: a * b)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, x: Any) -> Any:
+        return self._binary(x, lambda a, b: a / b)
+
+    def __rtruediv__(self, x: Any) -> Any:
+        return self._binary(x, lambda a, b: b / a)
+
+    def __neg__(self) -> Expression:
+        return Expression(-self.value)
+
+    def __pos__(self) -> Expression:
+        return self
+
+    def __pow__(self, n: Any) -> Expression:
+        power = self._of(n)
+        if power is None or not power.is_Integer:
+            raise OutsideVocabulary(f"the power {n}: only whole powers and sqrt are in the vocabulary")
+        return Expression(self.value**power)
+
+    def sqrt(self) -> Expression:
+        """The non-negative square root."""
+        return Expression(sp.sqrt(sp.factor(self.value)))
+
+    def _no_comparison(self, *_: Any) -> bool:
+        raise TypeError(
+            "a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _no_comparison
+
+    def __repr__(self) -> str:
+        return str(self.value)
+
+
+class FormalVector:
+    """A combination of atoms with sympy coefficients."""
+
+    __slots__ = ("space", "terms")
+    __array_ufunc__ = None
+
+    def __init__(self, space: Space, terms: Mapping[Atom, Any]) -> None:
+        self.space = space
+        self.terms = {atom: c for atom, c in terms.items() if c != 0}
+
+    def __add__(self, other: Any) -> FormalVector:
+        if not isinstance(other, FormalVector):
+            return NotImplemented
+        terms = dict(self.terms)
+        for atom, c in other.terms.items():
+            terms[atom] = terms.get(atom, sp.Integer(0)) + c
+        return FormalVector(self.space, terms)
+
+    def scaled(self, factor: Any) -> FormalVector:
+        """The vector times a sympy expression."""
+        return FormalVector(self.space, {atom: c * factor for atom, c in self.terms.items()})
+
+    def __neg__(self) -> FormalVector:
+        return self.scaled(-1)
+
+    def __pos__(self) -> FormalVector:
+        return self
+
+    def __sub__(self, other: Any) -> FormalVector:
+        return self + other.scaled(-1) if isinstance(other, FormalVector) else NotImplemented
+
+    def __mul__(self, factor: Any) -> FormalVector:
+        if isinstance(factor, FormalVector):
+            raise TypeError("two vectors are multiplied; the vocabulary has layer.dot(u, v)")
+        value = Expression._of(factor)
+        return NotImplemented if value is None else self.scaled(value)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: Any) -> FormalVector:
+        if isinstance(factor, FormalVector):
+            raise TypeError("a vector is divided by a vector; the vocabulary has layer.dot(u, v)")
+        value = Expression._of(factor)
+        return NotImplemented if value is None else self.scaled(1 / value)
+
+    def reduced(self) -> FormalVector:
+        """Every coefficient in lowest terms; coefficients that cancel are gone."""
+        return FormalVector(self.space, {atom: sp.cancel(c) for atom, c in self.terms.items()})
+
+
+class Space:
+    """The table of inner products. ``known`` holds those that are no new symbols."""
+
+    def __init__(self) -> None:
+        self.known: dict[Key, Any] = {}
+        self.table: dict[Key, sp.Symbol] = {}
+        self.named: dict[str, str] = {}  # name -> LaTeX
+        self.semidefinite: set[str] = set()
+
+    def vector(self, name: str, latex: str | None = None) -> FormalVector:
+        """A named vector."""
+        self.named.setdefault(name, latex or name)
+        return FormalVector(self, {(name, ()): sp.Integer(1)})
+
+    def zero(self) -> FormalVector:
+        """The zero vector."""
+        return FormalVector(self, {})
+
+    def apply(self, operator: str, v: FormalVector) -> FormalVector:
+        """A symmetric operator applied to a vector."""
+        return FormalVector(self, {(name, (operator, *word)): c for (name, word), c in v.terms.items()})
+
+    def dot(self, u: FormalVector, v: FormalVector) -> Any:
+        """<u, v> as a sympy expression."""
+        total = sp.Integer(0)
+        for (a, left), c in u.terms.items():
+            for (b, right), d in v.terms.items():
+                total += c * d * self.product(a, (*reversed(left), *right), b)
+        return total
+
+    def product(self, a: str, word: tuple[str, ...], b: str) -> Any:
+        """<a, word b>, from the table."""
+        key = min((a, word, b), (b, tuple(reversed(word)), a))
+        if key in self.known:
+            return self.known[key]
+        if key not in self.table:
+            self.table[key] = self._symbol(key)
+        return self.table[key]
+
+    def _symbol(self, key: Key) -> sp.Symbol:
+        a, word, b = key
+        middle = " ".join(word) + " " if word else ""
+        text = rf"\langle {self.named.get(a, a)}, {middle}{self.named.get(b, b)} \rangle"
+        palindrome = a == b and word == tuple(reversed(word))
+        half = word[len(word) // 2] if len(word) % 2 else ""
+        if palindrome and (not half or half in self.semidefinite):
+            return sp.Symbol(text, nonnegative=True)
+        return sp.Symbol(text, real=True)
