@@ -19,7 +19,8 @@ Elementwise = Callable[[Array, Array], Array]
 class SeparableLoss:
     """value, first and second derivative of l in its first argument z; t is the target.
 
-    max_curvature: sup over z and t of |l''|, inf where it is unbounded. convex: whether l'' >= 0 everywhere.
+    max_curvature: sup over z and t of |l''|, inf where it is unbounded. convex: whether l'' >= 0 everywhere. target_for: the t at
+    which l'(z, t) = g, nan where there is none; None where t is a label and cannot be chosen.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SeparableLoss:
     second: Elementwise
     max_curvature: float
     convex: bool
+    target_for: Elementwise | None = None
 
     def total(self, z: Array, t: Array) -> float:
         """The sum over the batch."""
@@ -62,6 +64,7 @@ def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:
         second=lambda z, t: a * k**2 * np.cos(k * (z - t)),
         max_curvature=abs(a) * k**2,
         convex=a == 0.0 or k == 0.0,
+        target_for=lambda z, g: z - np.arcsin(np.where(np.abs(g) < a * k, g, np.nan) / (a * k)) / k,
     )
 
 
@@ -76,6 +79,7 @@ LOSSES = MappingProxyType(
                 lambda z, t: np.ones_like(z),
                 1.0,
                 True,
+                lambda z, g: z - g,
             ),
             SeparableLoss(  # targets are labels -1 and 1
                 "logistic",
@@ -85,6 +89,15 @@ LOSSES = MappingProxyType(
                 0.25,
                 True,
             ),
+            SeparableLoss(  # targets are probabilities; other numbers only tilt the loss
+                "cross-entropy",
+                lambda z, t: np.logaddexp(0.0, z) - t * z,
+                lambda z, t: _sigmoid(z) - t,
+                lambda z, t: _sigmoid(z) * _sigmoid(-z),
+                0.25,
+                True,
+                lambda z, g: _sigmoid(z) - g,
+            ),
             SeparableLoss(  # a smooth Huber loss
                 "log-cosh",
                 lambda z, t: np.logaddexp(z - t, t - z) - np.log(2.0),
@@ -92,6 +105,7 @@ LOSSES = MappingProxyType(
                 lambda z, t: _sech2(z - t),
                 1.0,
                 True,
+                lambda z, g: z - np.arctanh(np.where(np.abs(g) < 1, g, np.nan)),
             ),
             SeparableLoss(
                 "linear",
@@ -108,6 +122,7 @@ LOSSES = MappingProxyType(
                 lambda z, t: 3 * (z - t) ** 2,
                 float("inf"),
                 True,
+                lambda z, g: z - np.cbrt(g),
             ),
             cosine_loss(1.0, 1.0),
         )

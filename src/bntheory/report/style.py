@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-__all__ = ["ARM_LABELS", "COLOURS", "LINES", "PARTS", "as_png", "new_panel"]
+__all__ = ["ARM_LABELS", "COLOURS", "LINES", "PARTS", "as_png", "new_grid", "new_panel"]
 
 #: Okabe and Ito's palette: told apart also with colour-blind eyes; line styles tell them apart in grey.
 COLOURS = {"batchnorm": "#0072B2", "twin": "#D55E00", "standard": "#4d4d4d", "rescaled": "#009E73"}
@@ -49,6 +49,28 @@ def new_panel(title: str, *, width: float = 5.2, height: float = 3.5) -> tuple[A
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.set_title(title)
+    return figure, axes
+
+
+def new_grid(
+    rows: int, columns: int, titles: list[str], *, width: float = 4.2, height: float = 3.5, **options: Any
+) -> tuple[Any, list[Any]]:
+    """A figure with rows x columns axes in the common style, filled row by row; ``width`` and ``height`` are those of one panel.
+
+    ``options`` go to ``Figure.subplots``. Axes without a title are hidden.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
+        for axis, title in zip(axes, titles, strict=False):
+            axis.set_title(title)
+        for axis in axes[len(titles) :]:
+            axis.set_visible(False)
     return figure, axes
 
 
