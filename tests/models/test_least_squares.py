@@ -178,7 +178,11 @@ def test_certificate_refuses_states_that_move_away():
     problem = LeastSquares.random(3, 3.0, seed=8)
     w = problem.solution[None] * np.array([[1.0], [-1.0]])
     assert trap_certificate(problem, 1.0, w, 1e-3).holds.tolist() == [True, False]
-    assert not trap_certificate(problem, -1.0, w[0], 1e-3).holds
+    assert trap_certificate(problem, -1.0, w, 1e-3).holds.tolist() == [False, True]
+    np.testing.assert_allclose(
+        trap_certificate(problem, -1.0, w[1], 1e-3).step_low,
+        trap_certificate(problem, 1.0, w[0], 1e-3).step_low,
+    )
     with pytest.raises(ValueError, match="eps = 0"):
         trap_certificate(LeastSquares.random(3, 3.0, seed=8, eps=1e-3), 1.0, w, 1.0)
 

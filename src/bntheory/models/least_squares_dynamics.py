@@ -126,11 +126,12 @@ class TrapCertificate:
 
     Let U = ||u||_S, E = ||e||_S, A = max(a, U), and let q <= s^2/||w||^2 be the better of the two lower
     bounds lambda_min and (U^2 - E^2)/(||u|| + E/sqrt(lambda_min))^2, which hold now and, as long as E does
-    not grow, for ever. If a > 0, w'b > 0 and theta = lambda_max lr A U/(q ||w||^2) < 2, then every later
-    effective step stays in (0, 2/lambda_max), E never grows, and ||w||^2 never exceeds ``norm2_high``; so
-    effective steps stay above a positive number and E -> 0 geometrically. The limiting step is lr
-    ||u||^2/||w_limit||^2, in [step_low, step_high]. The condition is sufficient only: limits between
-    2/lambda_max and 2/lambda*_max exist and are never certified.
+    not grow, for ever. If a > 0, w'b > 0 (or both < 0: the iteration commutes with (a, w) -> (-a, -w)) and
+    theta = lambda_max lr A U/(q ||w||^2) < 2, then every later effective step stays in (0, 2/lambda_max),
+    E never grows, and ||w||^2 never exceeds ``norm2_high``; so effective steps stay above a positive
+    number and E -> 0 geometrically. The limiting step is lr ||u||^2/||w_limit||^2, in [step_low,
+    step_high]. The condition is sufficient only: limits between 2/lambda_max and 2/lambda*_max exist and
+    are never certified.
     """
 
     holds: NDArray[np.bool_]
@@ -150,7 +151,8 @@ def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Array, lr: ArrayLik
     """
     if problem.eps != 0:
         raise ValueError(f"the certificate is proved for eps = 0 only, the problem has eps = {problem.eps}")
-    A, eta = np.asarray(a, dtype=float), positive(lr, "lr")
+    wb, eta = w @ problem.correlation, positive(lr, "lr")
+    A = np.asarray(a, dtype=float) * np.sign(wb)
     U2, lam = problem.signal, problem.eigenvalues
     E2, norm2 = problem.excess(w), np.sum(w * w, axis=-1)
     top = np.maximum(A, np.sqrt(U2))
@@ -158,7 +160,7 @@ def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Array, lr: ArrayLik
         reach = np.linalg.norm(problem.solution) + np.sqrt(E2 / lam[0])
         share = np.maximum(lam[0], (U2 - E2) / reach**2)
         theta = lam[-1] * eta * top * np.sqrt(U2) / (share * norm2)
-        holds = (A > 0) & (w @ problem.correlation > 0) & (theta < 2.0 * (1 - 1e-9)) & (E2 < U2)
+        holds = (A > 0) & (theta < 2.0 * (1 - 1e-9)) & (E2 < U2)
         growth = eta * top * np.sqrt(U2) / (U2 - E2) * E2 / (2.0 - theta)
         high = np.where(holds, norm2 + growth, np.inf)
         u2 = float(problem.solution @ problem.solution)
