@@ -86,25 +86,27 @@ def roundings(build: Callable[[Rounding], Instance]) -> Iterator[Instance]:
 
 
 def minimise(
-    x: Instance, certificate: Certificate, accept: Accept, seconds: float
-) -> tuple[Instance, Certificate, int]:
-    """The smallest certified layer found from ``x`` within the time, its certificate, and the number of attempts."""
-    deadline = monotonic() + seconds
-    attempts = 0
+    x: Instance, certificate: Certificate, accept: Accept, attempts: int, deadline: float = float("inf")
+) -> tuple[Instance, Certificate]:
+    """The smallest certified layer reached from ``x`` with so many attempts, and its certificate.
+
+    ``accept`` gives a layer and its certificate where a proposal refutes the claim, None otherwise. No attempt is begun
+    after ``deadline`` (of :func:`time.monotonic`).
+    """
     improved = True
-    while improved and monotonic() < deadline:
+    while improved:
         improved = False
         for smaller in _smaller(x):
-            if monotonic() >= deadline:
-                break
             if smaller.size() >= x.size():
                 continue
-            attempts += 1
+            if attempts <= 0 or monotonic() >= deadline:
+                return x, certificate
+            attempts -= 1
             found = accept(smaller)
             if found is not None and found[0].size() < x.size():
                 (x, certificate), improved = found, True
                 break
-    return x, certificate, attempts
+    return x, certificate
 
 
 def _smaller(x: Instance) -> Iterator[Instance]:

@@ -14,8 +14,9 @@ class Budget:
     """An explicit budget for one claim.
 
     extra_sizes: batch sizes beyond the claim's least one, as offsets. starts: candidates for each batch size. steps: gradient
-    steps from every start. rounds: fresh sets of starts. certificates: candidates handed to exact arithmetic in each round.
-    seconds: the time after which no new work is begun. shrink_seconds: for making a witness small.
+    steps from every start. rounds: fresh sets of starts. certificates: candidates of one batch size handed to exact arithmetic at a
+    time. shrinks: attempts at making a witness smaller. These counts, and the seed, determine the result. seconds is a safety
+    net, for claims that are slow to evaluate or a busy machine: after it, no new work is begun.
     """
 
     extra_sizes: tuple[int, ...]
@@ -23,8 +24,8 @@ class Budget:
     steps: int
     rounds: int
     certificates: int
+    shrinks: int
     seconds: float
-    shrink_seconds: float
 
     @classmethod
     def of(cls, effort: Effort) -> Budget:
@@ -35,7 +36,7 @@ class Budget:
 
 
 _BUDGETS: dict[str, Budget] = {
-    "quick": Budget((0, 1, 3), 256, 30, 1, 8, 0.7, 0.5),
-    "normal": Budget((0, 1, 2, 4), 512, 80, 2, 16, 3.0, 1.5),
-    "thorough": Budget((0, 1, 2, 3, 5, 9), 2048, 300, 8, 64, 60.0, 10.0),
+    "quick": Budget((0, 1, 3), 256, 30, 1, 8, 150, 6.0),
+    "normal": Budget((0, 1, 2, 4), 512, 80, 2, 12, 500, 30.0),
+    "thorough": Budget((0, 1, 2, 3, 5, 9), 2048, 300, 8, 48, 4000, 600.0),
 }

@@ -11,7 +11,7 @@ import torch
 
 from bntheory.claims.core import Claim, Effort
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.certificate import Certificate, ClaimError, certify, outside_domain
+from bntheory.judges.certificate import Certificate, ClaimError, certify
 from bntheory.judges.repair import has_equality_hypotheses, repair
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
 from bntheory.judges.search.budget import Budget
@@ -75,7 +75,7 @@ def judge(
     if not attack.feasible:
         summary = f"none of {attack.evaluations} layers met the claim's hypotheses: it may be vacuous"
         return Evidence("search", "unknown", summary, details, monotonic() - started, seed)
-    closest = attack.show_closest()
+    closest = attack.closest
     summary = f"{attack.evaluations} layers tried"
     if closest.instance is not None:
         details["closest_margin"] = closest.margin
@@ -132,7 +132,8 @@ class _Attack:
                 found = self._certify([end])
             if found is not None:
                 return self._smallest(found, starts)
-        return None
+        polished = self._polish()
+        return None if polished is None else self._smallest(polished, [])
 
     def _smallest(
         self, found: tuple[Instance, Certificate], starts: list[Attacked]
@@ -146,10 +147,11 @@ class _Attack:
             smaller = self._certify([end])
             if smaller is not None and smaller[0].m < found[0].m:
                 found = smaller
-        instance, certificate, _ = minimise(*found, self._accept, self.budget.shrink_seconds)
+        shrinks, deadline = self.budget.shrinks, self.deadline
+        instance, certificate = minimise(*found, self._accept, shrinks, deadline)
         for m in range(self.domain.min_m, instance.m + 1):
             for x, c in self._small_integers(m):
-                x, c, _ = minimise(x, c, self._accept, self.budget.shrink_seconds / 4)
+                x, c = minimise(x, c, self._accept, shrinks // 5, deadline)
                 if x.size() < instance.size():
                     instance, certificate = x, c
             if instance.m == m:
@@ -158,15 +160,18 @@ class _Attack:
 
     def _small_integers(self, m: int) -> Iterator[tuple[Instance, Certificate]]:
         """A few refutations among layers of small integers, the lightest first."""
+        return filter(None, map(self._accept, self._lightest(m, VISIBLE)))
+
+    def _lightest(self, m: int, floor: float) -> Iterator[Instance]:
+        """The lightest layers of small integers whose merit is above ``floor``."""
         candidates = Candidates(self.domain, 4096, m, self.generator, self.device, small_integers)
         scored = evaluate(self.claim, self.domain, candidates)
         self.evaluations += scored.evaluations
-        weight = torch.where(scored.merit > VISIBLE, candidates.weight(), torch.inf)
+        weight = torch.where(scored.merit > floor, candidates.weight(), torch.inf)
         order = weight.topk(4, largest=False)
         for value, i in zip(order.values.tolist(), order.indices.tolist(), strict=True):
-            found = self._accept(candidates.exact(i)(lambda v: v)) if value < float("inf") else None
-            if found is not None:
-                yield found
+            if value < float("inf"):
+                yield candidates.exact(i)(lambda v: v)
 
     def _start(self, m: int) -> Attacked:
         start = evaluate(
@@ -229,16 +234,19 @@ class _Attack:
         if margins and min(margins) < self.closest.margin:
             self.closest = _Closest(min(margins), instance)
 
-    def show_closest(self) -> _Closest:
-        """The closest call in short rationals, where they come as close."""
+    def _polish(self) -> tuple[Instance, Certificate] | None:
+        """Show the closest call in short rationals, where they come as close; one of them may even refute the claim."""
         closest = self.closest
         if closest.instance is None:
-            return closest
-        original = closest.instance
-        for shorter in roundings(lambda change: map_numbers(original, change)):
+            return None
+        original, shown = closest.instance, None
+        small = self._lightest(self.domain.min_m, -1.1 * closest.margin - 1e-12)
+        for shorter in (*small, *roundings(lambda change: map_numbers(original, change))):
             self.closest = _Closest()
-            if outside_domain(self.domain, shorter) is None and self._accept(shorter) is None:
-                found = self.closest
-                if found.instance is not None and found.margin <= 1.1 * closest.margin:
-                    return found
-        return closest
+            found = self._accept(shorter)
+            if found is not None:
+                return found
+            if shown is None and self.closest.margin <= 1.1 * closest.margin:
+                shown = self.closest
+        self.closest = shown or closest
+        return None

@@ -39,7 +39,7 @@ def small_integers(domain: LayerDomain, n: int, m: int, generator: torch.Generat
     sparse = torch.rand((n, 1), generator=generator)
     for name, raw in start.raw.items():
         shape = (n,) + (1,) * (raw.ndim - 1)
-        numbers = torch.randint(-2, 3, raw.shape, generator=generator).double()
+        numbers = torch.randint(-3, 4, raw.shape, generator=generator).double()
         kept = torch.rand(raw.shape, generator=generator) < sparse.reshape(shape)
         numbers = torch.where(kept, numbers, torch.zeros_like(numbers)).to(device)
         if raw.ndim == 2 and raw.shape[1] == 1:  # scalars: mostly one
