@@ -166,6 +166,14 @@ def test_dtype_conversion_inside_is_undone(model: nn.Module, change: str) -> Non
     assert bits(model) == before
 
 
+def test_the_sign_of_zero_comes_back(device: str) -> None:
+    layer = nn.Linear(1, 1, device=device)
+    layer.weight.data.fill_(-0.0)
+    with state_guard(layer):
+        layer.weight.data.fill_(0.0)
+    assert bool(torch.signbit(layer.weight).all())
+
+
 def test_storage_exchange_is_undone(model: nn.Module) -> None:
     before = bits(model)
     with state_guard(model):

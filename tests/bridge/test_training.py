@@ -129,15 +129,16 @@ def test_global_generators_are_not_moved(device: str) -> None:
     assert random.getstate() == states[2]
 
 
-def test_dropout_differs_between_steps_and_seeds(device: str) -> None:
+@pytest.mark.parametrize(("norm", "dropout"), [("batch", 0.5), ("noisy-batch", 0.0), ("noisy-none", 0.0)])
+def test_randomness_differs_between_steps_and_seeds(norm: str, dropout: float, device: str) -> None:
     def losses(seed: int) -> list[float]:
         config = SGDConfig(0.0, seed=seed)
-        trainer = Trainer(network(device, dropout=0.5), F.cross_entropy, config)
+        trainer = Trainer(network(device, norm, dropout, seed=0), F.cross_entropy, config)
         return [r.loss for r in trainer.run(lambda t: batch(0, device), 3)]
 
     assert len(set(losses(0))) == 3
     assert losses(0) == losses(0)
-    assert losses(0) != losses(1)
+    assert (losses(0) != losses(1)) is (dropout > 0)  # the noise layers have seeds of their own
 
 
 def test_training_learns(device: str) -> None:

@@ -180,6 +180,16 @@ def test_every_kind_of_layer(kind: str, mode: str, device: str) -> None:
         torch.testing.assert_close(twin.eval()(x), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_twin_of_a_model_in_evaluation_mode_has_the_statistics_of_training_mode(device: str) -> None:
+    model = network("vgg", device)
+    x, _ = batch(device)
+    model(batch(device, seed=5)[0])  # running statistics now differ from the start and from the batch
+    expected = model(x)
+    twin = frozen_twin(model.eval(), x)
+    torch.testing.assert_close(twin(x), expected, rtol=1e-11, atol=1e-11)
+    assert not torch.allclose(model(x), expected, rtol=1e-2)
+
+
 @pytest.mark.parametrize("norm", ["l1", "l2", "linf", "mean-only", "batch-primitive", "noisy-batch"])
 def test_twins_of_the_family(norm: str, device: str) -> None:
     model = network("vgg", device, norm)
@@ -365,10 +375,33 @@ class Leaks(nn.Module):
         return self.norm(y) + y
 
 
+class Fork(nn.Module):
+    """One weight layer feeds two normalisations: the factor goes in once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.left, self.right = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x)
+        return self.left(y) + torch.tanh(self.right(y))
+
+
+@pytest.mark.parametrize("scale_eps", [True, False])
+def test_one_weight_layer_before_two_normalisations(scale_eps: bool, device: str) -> None:
+    model = Fork().double().to(device)
+    x = batch(device)[0].reshape(12, 64)[:, :4]
+    other = reparametrised(model, x, 2.0, scale_eps=scale_eps)
+    torch.testing.assert_close(other.linear.weight, 2 * model.linear.weight, rtol=0, atol=0)
+    assert other.left.eps == (4e-5 if scale_eps else 1e-5)
+    assert torch.equal(other(x), model(x)) is scale_eps
+
+
 def test_reparametrised_refusals(device: str) -> None:
     x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).to(device)
-    with pytest.raises(ValueError, match="feeds something besides"):
-        reparametrised(Leaks().to(device), x, 2.0)
+    for scale_eps in (True, False):
+        with pytest.raises(ValueError, match="feeds something besides"):
+            reparametrised(Leaks().to(device), x, 2.0, scale_eps=scale_eps)
     with pytest.raises(ValueError, match="fed directly"):
         reparametrised(nn.Sequential(nn.BatchNorm1d(4)).to(device), x, 2.0)
     with pytest.raises(ValueError, match="factor: -1"):

@@ -25,19 +25,16 @@ def normalised_weight_layers(model: nn.Module, inputs: Any) -> dict[str, str]:
     """Which weight layer feeds which batch-norm layer directly: {batch-norm name: weight layer name}.
 
     Found by running ``model`` on ``inputs`` once: the very tensor that the weight layer returns must be what the
-    batch-norm layer receives. Only weight layers that are called once and whose output no other batch norm takes
-    are listed. The model is left as it was.
+    batch-norm layer receives. The model is left as it was.
     """
     produced: dict[int, str] = {}
     alive: list[Tensor] = []  # holds on to the outputs, so that no id is used twice
-    calls: dict[str, int] = {}
     feeds: dict[str, str] = {}
 
     def after(name: str) -> Any:
         def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
             produced[id(output)] = name
             alive.append(output)
-            calls[name] = calls.get(name, 0) + 1
 
         return hook
 
@@ -58,8 +55,7 @@ def normalised_weight_layers(model: nn.Module, inputs: Any) -> dict[str, str]:
             layer.train()
             layer.register_forward_pre_hook(before(name))
         model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
-    sources = list(feeds.values())
-    return {norm: s for norm, s in feeds.items() if calls[s] == 1 and sources.count(s) == 1}
+    return feeds
 
 
 @torch.no_grad()
@@ -73,7 +69,7 @@ def reparametrised(model: nn.Module, inputs: Any, factor: float, *, scale_eps: b
 
     Raises:
         ValueError: ``factor`` not positive and finite, no weight layer in front of a batch norm, or the output on
-            ``inputs`` changes by more than rounding and eps explain (the weight layer feeds something else, too).
+            ``inputs`` changes by more than rounding with eps scaled along (the weight layer feeds something else, too).
     """
     if not 0 < factor < float("inf"):
         raise UserError(f"factor: {factor} is not a positive finite number")
@@ -82,22 +78,26 @@ def reparametrised(model: nn.Module, inputs: Any, factor: float, *, scale_eps: b
         raise UserError("model: no batch-norm layer is fed directly by a linear or convolutional layer")
     other = copy.deepcopy(model)
     modules = dict(other.named_modules())
-    for norm_name, weight_name in feeds.items():
-        source, norm = modules[weight_name], modules[norm_name]
+    eps: dict[str, float] = {}
+    for weight_name in sorted(set(feeds.values())):
+        for parameter in modules[weight_name].parameters(recurse=False):
+            parameter.mul_(factor)
+    for norm_name in feeds:
+        norm = modules[norm_name]
         power = float(getattr(norm, "p", 2.0))
         if power == 0:
             raise UserError(f"{norm_name}: mean-only normalisation does not remove a factor")
         power = 1.0 if power == float("inf") else power
-        for parameter in source.parameters(recurse=False):
-            parameter.mul_(factor)
-        if scale_eps:
-            norm.eps = float(norm.eps) * factor**power
+        eps[norm_name] = float(norm.eps)
+        norm.eps = eps[norm_name] * factor**power
         for name, scale in (("running_mean", factor), ("running_var", factor**power)):
             buffer = norm._buffers.get(name)
             if buffer is not None:
                 buffer.mul_(scale)
-    if scale_eps:
-        _check_same_function(model, other, inputs)
+    _check_same_function(model, other, inputs)
+    if not scale_eps:
+        for norm_name, value in eps.items():
+            modules[norm_name].eps = value
     return other
 
 

@@ -78,14 +78,12 @@ def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -
                 if not values:
                     promised.append((full, tensor, tensor._version))
                 undo.append(_save_tensor(tensor, values=values))
-    completed = False
     try:
         yield
-        completed = True
     finally:
         _restore_all(undo)
     changed = [name for name, tensor, version in promised if tensor._version != version]
-    if completed and changed:
+    if changed:
         raise RuntimeError(
             f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no "
             "copy was kept to restore it from; use parameters=True"

@@ -130,7 +130,7 @@ def batch_statistics(model: nn.Module, inputs: Any) -> dict[str, LayerStatistics
                     "so no constant can replace them; give every call a layer of its own"
                 )
             x = arguments[0] if arguments else next(iter(named.values()))
-            found[name] = _statistics(module, x.detach())
+            found[name] = _statistics(module, x)
 
         return hook
 
