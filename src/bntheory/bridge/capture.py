@@ -85,11 +85,37 @@ def capture(
             )
         inputs = [t for tap in taps for t in (tap.y, tap.z)]
         grads = torch.autograd.grad(value, inputs, create_graph=True, allow_unused=True)
+        own = _parameter_gradients(value, chosen, taps)
     captured = {
-        tap.name: CapturedLayer(tap.name, tap.view, tap.y, tap.z, grads[2 * i], grads[2 * i + 1])
+        tap.name: CapturedLayer(
+            tap.name, tap.view, tap.y, tap.z, grads[2 * i], grads[2 * i + 1], own.get(tap.name, {})
+        )
         for i, tap in enumerate(taps)
     }
     return Capture(captured, float(value.detach()))
+
+
+def _parameter_gradients(
+    value: Tensor, modules: Mapping[str, nn.Module], taps: Sequence[_Tap]
+) -> dict[str, dict[str, Tensor]]:
+    """dL/dgamma and dL/dbeta of every batch-normalisation layer that was called once and has them, detached."""
+    wanted = [
+        (tap.name, role, parameter)
+        for tap in taps
+        if tap.view.kind == "batch" and f"{tap.name}#2" not in {other.name for other in taps}
+        for role, parameter in (
+            ("gamma", getattr(modules.get(tap.name), "weight", None)),
+            ("beta", getattr(modules.get(tap.name), "bias", None)),
+        )
+        if parameter is not None and parameter.requires_grad
+    ]
+    if not wanted:
+        return {}
+    grads = torch.autograd.grad(value, [p for *_, p in wanted], retain_graph=True, allow_unused=True)
+    found: dict[str, dict[str, Tensor]] = {}
+    for (name, role, parameter), grad in zip(wanted, grads, strict=True):
+        found.setdefault(name, {})[role] = torch.zeros_like(parameter) if grad is None else grad.detach()
+    return found
 
 
 @dataclass(frozen=True)

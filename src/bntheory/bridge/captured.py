@@ -13,8 +13,9 @@ the comparison; the Hessian product repeats this twice, around a product with H 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -64,10 +65,12 @@ class CapturedLayer:
         z: Tensor,
         grad_y: Tensor | None,
         grad_z: Tensor | None,
+        parameter_grads: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.name, self.view = name, view
         self._y, self._z = y, z
         self._grad_y, self._grad_z = grad_y, grad_z
+        self._parameter_grads = dict(parameter_grads or {})
         self.kind, self.m, self.eps = view.kind, view.m, view.eps
         self.gamma, self.beta = view.gamma, view.beta
         self.y = view.split(y.detach())
@@ -89,6 +92,10 @@ class CapturedLayer:
             return self.view.split(self._z.detach())
         z: Tensor = self.closed_form().z
         return z
+
+    def parameter_grad(self, name: Literal["gamma", "beta"]) -> Tensor | None:
+        """dL/dgamma or dL/dbeta as autograd gives it, (units,); None where the layer has no such parameter of its own."""
+        return self._parameter_grads.get(name)
 
     def _split_or_zero(self, full: Tensor | None) -> Tensor:
         return torch.zeros_like(self.y) if full is None else self.view.split(full.detach())
@@ -155,6 +162,10 @@ class CapturedLayer:
             beta=self.beta[chosen],
             eps=self.eps,
         )
+
+    def rounding(self, units: Sequence[int] | None = None) -> Tensor:
+        """(k,) how far rounding may move this layer's measured vectors, relative to their terms; see the module's text."""
+        return self._tolerance(self.closed_form(units))
 
     def _tolerance(self, layer: BatchNormLayer) -> Tensor:
         u = torch.finfo(self.y.dtype).eps / 2

@@ -153,6 +153,8 @@ class PrimitiveBatchNorm(LpBatchNorm):
     torch get wrong. Source of the formula: Ioffe and Szegedy 2015, algorithm 1.
     """
 
+    is_batch_norm = True  # how capture knows it
+
     def __init__(
         self,
         num_features: int,

@@ -190,13 +190,13 @@ def weight_space_any(layer: Layer) -> Statement:
     return _weight_space(layer)
 
 
-def _whitened(layer: Layer) -> list[Statement]:
-    """X' 1 = 0, X' X = m I and y_hat in the range of X, as far as the claim uses them."""
-    one, y_hat, g, m = layer.one, layer.y_hat, layer.grad, layer.m
+def _projection(layer: Layer) -> list[Statement]:
+    """What <k, .> satisfies for k = Qg, Q the orthogonal projection on the range of X: Q1 = 0, Q y_hat = y_hat, Q^2 = Q = Q'."""
+    k, g, dot = layer.vector("k"), layer.grad, layer.dot
     return [
-        eq(_gram(layer, one), 0 * one),
-        eq(_gram(layer, y_hat), m * y_hat),
-        eq(_gram(layer, _gram(layer, g)), m * _gram(layer, g)),
+        eq(dot(k, layer.one), 0),
+        eq(dot(k, layer.y_hat), dot(g, layer.y_hat)),
+        eq(dot(k, k), dot(k, g)),
     ]
 
 
@@ -204,52 +204,63 @@ def _whitened(layer: Layer) -> list[Statement]:
     "bntheory2026.weight-space.whitened-inputs",
     source=_own("gradient in the weights, y = Xw"),
     statement=_WEIGHT_SPACE + r",\qquad X^\top 1 = 0,\ X^\top X = mI",
-    domain=GRAM,
-    assume=_whitened,
-    reading="K/m = X X'/m is then an orthogonal projection that kills 1 and keeps y_hat",
+    domain=LayerDomain(eps="zero", vectors=("k",)),
+    assume=_projection,
+    reading=(
+        "X X'/m is the orthogonal projection Q on the range of X, which contains y_hat and is orthogonal to 1; k = Qg, "
+        "||X'g||^2 = m ||k||^2 and Q input_grad = (gamma/sigma)(k - <y_hat,g>/m y_hat)"
+    ),
 )
 def weight_space_whitened(layer: Layer) -> Statement:
-    return _weight_space(layer)
+    k = layer.vector("k")
+    image = k - layer.dot(layer.y_hat, layer.grad) / layer.m * layer.y_hat
+    slope2 = layer.gamma**2 / layer.sigma**2
+    return le(slope2 * layer.m * layer.norm2(image), slope2 * layer.m * layer.norm2(k))
+
+
+def _amplification(layer: Layer, u: Vector, cq: Vector) -> Scalar:
+    """A^2 = ||y_hat||^2 ||Cq||^2/m^2."""
+    return layer.norm2(u) * layer.norm2(cq) / layer.m**2
 
 
 def _dual_pair(layer: Layer) -> list[Statement]:
-    u, q = layer.vector("u"), layer.vector("q")
-    return [eq(layer.dot(layer.one, u), 0), eq(layer.dot(q, u), layer.m)]
-
-
-def _oblique(layer: Layer, u: Vector, q: Vector, g: Vector) -> Vector:
-    """C(g - q <u, g>/m): the gradient through l_p normalisation beyond its scaling gamma/sigma."""
-    return centre(layer, g - layer.dot(u, g) / layer.m * q)
-
-
-def _amplification(layer: Layer, u: Vector, q: Vector) -> Scalar:
-    """A^2 = ||y_hat||^2 ||Cq||^2/m^2."""
-    return layer.norm2(u) * layer.norm2(centre(layer, q)) / layer.m**2
+    u, cq = layer.vector("u"), layer.vector("cq")
+    return [
+        eq(layer.dot(layer.one, u), 0),
+        eq(layer.dot(layer.one, cq), 0),
+        eq(layer.dot(cq, u), layer.m),
+    ]
 
 
 @claim(
     "bntheory2026.lp.amplification",
     source=_own("l_p normalisation, every p"),
     statement=r"\max_g \frac{\|C(g - q\langle\hat y,g\rangle/m)\|}{\|g\|} = \frac{\|\hat y\|\,\|Cq\|}{m} \ge 1, \qquad q = |\hat y|^{p-1}\mathrm{sign}(\hat y)",
-    domain=LayerDomain(eps="zero", min_m=3, vectors=("u", "q")),
+    domain=LayerDomain(min_m=3, vectors=("u", "cq", "d")),
     assume=_dual_pair,
-    reading="u stands for y_hat; of q only <q, y_hat> = sum |y_hat|^p = m is used, so this holds for every p at once",
+    reading=(
+        "u stands for y_hat, d for g; of q only its centred part Cq enters, and of that only <Cq, y_hat> = sum |y_hat|^p = m is used, "
+        "so this holds for every p at once"
+    ),
     note="Reached at g = (||Cq||^2/m) y_hat - Cq; where that vanishes, Cq is parallel to y_hat and the factor is 1.",
 )
 def lp_amplification(layer: Layer) -> Statement:
-    u, q, g = layer.vector("u"), layer.vector("q"), layer.grad
-    factor = _amplification(layer, u, q)
-    cq = centre(layer, q)
+    u, cq, d = layer.vector("u"), layer.vector("cq"), layer.vector("d")
+    factor = _amplification(layer, u, cq)
     top = layer.norm2(cq) / layer.m * u - cq
+
+    def beyond_scaling(g: Vector) -> Vector:
+        return centre(layer, g) - layer.dot(u, g) / layer.m * cq
+
     return all_of(
-        le(layer.norm2(_oblique(layer, u, q, g)), factor * layer.norm2(g), "bound"),
-        eq(layer.norm2(_oblique(layer, u, q, top)), factor * layer.norm2(top), "reached"),
+        le(layer.norm2(beyond_scaling(d)), factor * layer.norm2(d), "bound"),
+        eq(layer.norm2(beyond_scaling(top)), factor * layer.norm2(top), "reached"),
         le(1, factor, "at least one"),
     )
 
 
 def _lp_layer(layer: Layer) -> Statement:
-    factor = _amplification(layer, layer.y_hat, layer.dual)
+    factor = _amplification(layer, layer.y_hat, centre(layer, layer.dual))
     scaled = layer.gamma**2 / layer.sigma**2 * factor
     return all_of(le(layer.norm2(layer.input_grad), scaled * layer.norm2(layer.grad)), le(1, factor))
 

@@ -9,7 +9,7 @@ the :class:`~bntheory.claims.evidence.Check` s that it made, from which a judge 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -68,7 +68,8 @@ class Claim:
 
     check: the function that states it. assume: for layer claims, a function ``layer -> relations`` with further hypotheses.
     reading: how an ambiguous print was read. repairs: the id of the printed claim that this one puts right.
-    constant: for a bound with a constant in it, see :mod:`bntheory.judges.tightness`.
+    note: what a reader should know. candidates: layers (the ``layer`` block of a witness file) that somebody believes to be
+    counterexamples; the judges try them first and believe nothing.
     """
 
     id: str
@@ -81,7 +82,7 @@ class Claim:
     reading: str = ""
     repairs: str | None = None
     note: str = ""
-    tags: tuple[str, ...] = ()
+    candidates: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -106,9 +107,15 @@ class Claim:
 
 @dataclass
 class Registry:
-    """Claims by id, in the order of their definition."""
+    """Claims by id, in the order of their definition.
+
+    lenient: a claim that cannot be added is kept in ``rejected``, with the reason, instead of raising: how a user's file is read
+    to its end.
+    """
 
     _claims: dict[str, Claim] = field(default_factory=dict)
+    lenient: bool = False
+    rejected: list[tuple[Callable[[Any], Any], str]] = field(default_factory=list)
 
     def add(self, new: Claim) -> None:
         """Add a claim; its id must be new."""
@@ -180,7 +187,7 @@ def claim(
     reading: str = "",
     repairs: str | None = None,
     note: str = "",
-    tags: tuple[str, ...] = (),
+    candidates: tuple[Mapping[str, Any], ...] = (),
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Register the decorated function as a claim and give the function back unchanged.
 
@@ -189,8 +196,8 @@ def claim(
 
     def register(function: Callable[[Any], Statement | Iterable[Statement] | Check | Iterable[Check]]) -> Any:
         target = _collecting[-1] if _collecting else _PRINTED
-        target.add(
-            Claim(
+        try:
+            new = Claim(
                 id=id,
                 kind=kind,
                 source=source or Source(id.split(".")[0], "", seen="own"),
@@ -201,9 +208,13 @@ def claim(
                 reading=reading,
                 repairs=repairs,
                 note=note,
-                tags=tags,
+                candidates=candidates,
             )
-        )
+            target.add(new)
+        except ValueError as error:
+            if not target.lenient:
+                raise
+            target.rejected.append((function, str(error)))
         return function
 
     return register

@@ -75,6 +75,22 @@ def _spectrum_of_unscaled(layer: Layer) -> list[Statement]:
     return [*ones, *_minors(below), *_minors(above)]
 
 
+# Three nearly dependent columns of different lengths, as integers over 2, and eigenvectors to two digits.
+_SUSPECT = {
+    "y": ["1", "-1", "0", "0"],
+    "grad": ["0", "0", "0", "0"],
+    "gamma": "1",
+    "eps": "1",
+    "vectors": {
+        "x1": ["-2", "4", "0", "-2"],
+        "x2": ["-5/2", "7/2", "1/2", "-3/2"],
+        "x3": ["-1", "2", "-1", "0"],
+    },
+    "scalars": {"low": "2/5", "high": "49"}
+    | {"p1": "53/100", "p2": "57/100", "p3": "1", "q1": "-1", "q2": "49/50", "q3": "1/5"},
+}
+
+
 @claim(
     "lange2022.scaling",
     source=_ABSTRACT,
@@ -89,6 +105,7 @@ def _spectrum_of_unscaled(layer: Layer) -> list[Statement]:
         "three columns; with D in the coefficients, every quotient p'Sp/sum(S_jj p_j^2) of the scaled matrix over every other is at most "
         "high/low"
     ),
+    candidates=(_SUSPECT,),
 )
 def scaling(layer: Layer) -> Statement:
     s = _gram(layer)

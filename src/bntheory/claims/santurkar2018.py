@@ -171,6 +171,18 @@ def curvature_second_isotropic(layer: Layer) -> Statement:
 
 
 @claim(
+    "santurkar2018.theorem-4.2.second.isotropic.positive",
+    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+    statement=_SECOND,
+    domain=LayerDomain(eps="zero", gamma="positive", hessian="isotropic"),
+    assume=lambda layer: [gt(layer.dot(layer.grad, layer.hess(layer.grad)), 0)],
+    reading="H is a positive multiple of the identity",
+)
+def curvature_second_positive(layer: Layer) -> Statement:
+    return _second(layer)
+
+
+@claim(
     "santurkar2018.theorem-4.2.second.quadratic-forms",
     source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
     statement=_SECOND,

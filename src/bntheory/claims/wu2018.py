@@ -7,7 +7,7 @@ number: their indicator vectors ``a`` and ``b`` add up to 1, and ``y_a`` and ``y
 from __future__ import annotations
 
 from bntheory.claims.core import Source, claim
-from bntheory.layer import LayerDomain, Statement, all_of, eq, gt, sqrt
+from bntheory.layer import LayerDomain, Statement, all_of, eq, gt
 from bntheory.layer.vocabulary import Layer, Scalar, Vector
 
 KEY = "wu2018"
@@ -27,37 +27,40 @@ def _disjoint(layer: Layer) -> list[Statement]:
     return [*zeros, gt(dot(a, a), 0), gt(dot(b, b), 0)]
 
 
-def _standardised(layer: Layer, group: list[tuple[Vector, Vector]]) -> Vector:
-    """Group normalisation of one group of channels, statistics accumulated channel by channel."""
+def _pooled(layer: Layer, group: list[tuple[Vector, Vector]]) -> tuple[Scalar, Scalar]:
+    """Mean and variance of a group, accumulated channel by channel as sums of entries and of squares."""
     count: Scalar = sum((layer.dot(indicator, indicator) for indicator, _ in group), 0)
     mean = sum((layer.dot(indicator, part) for indicator, part in group), 0) / count
     square = sum((layer.norm2(part) for _, part in group), 0) / count
-    sigma = sqrt(square - mean**2 + layer.eps)
-    first_indicator, first = group[0]
-    out = (first - mean * first_indicator) / sigma
-    for indicator, part in group[1:]:
-        out = out + (part - mean * indicator) / sigma
-    return out
+    return mean, square - mean**2
 
 
-def _instance_norm(layer: Layer, indicator: Vector, part: Vector) -> Vector:
-    """Each channel by its own two-pass mean and variance."""
+def _two_pass(layer: Layer, indicator: Vector, part: Vector) -> tuple[Scalar, Scalar]:
+    """A channel's own mean, and the mean square of what is left when it is subtracted."""
     count = layer.dot(indicator, indicator)
-    centred = part - layer.dot(indicator, part) / count * indicator
-    return centred / sqrt(layer.norm2(centred) / count + layer.eps)
+    mean = layer.dot(indicator, part) / count
+    return mean, layer.norm2(part - mean * indicator) / count
 
 
 @claim(
     "wu2018.group-limits",
     source=Source(KEY, "section 3.1"),
     statement=r"G = 1:\ \mathrm{GN} = \mathrm{LN} \text{ over channels and positions}, \qquad G = C:\ \mathrm{GN} = \mathrm{IN}",
-    domain=LayerDomain(eps="positive", vectors=("a", "y_a")),
+    domain=LayerDomain(vectors=("a", "y_a")),
     assume=_disjoint,
-    reading="two channels; group statistics pooled from the channels' sums against statistics of the whole example, or of the channel",
+    reading=(
+        "two channels; the three layers divide (y - mean) by sqrt(var + eps) and differ only in mean and var, so those are compared: "
+        "pooled from the channels' sums against the whole example's, and against the channel's own"
+    ),
 )
 def group_limits(layer: Layer) -> Statement:
     one, other = _channels(layer)
+    mean, var = _pooled(layer, [one, other])
+    channel_mean, channel_var = _pooled(layer, [one])
+    instance_mean, instance_var = _two_pass(layer, *one)
     return all_of(
-        eq(_standardised(layer, [one, other]), layer.y_hat, "one group"),
-        eq(_standardised(layer, [one]), _instance_norm(layer, *one), "one channel a group"),
+        eq(mean, layer.mu, "one group: mean"),
+        eq(var, layer.var, "one group: variance"),
+        eq(channel_mean, instance_mean, "one channel a group: mean"),
+        eq(channel_var, instance_var, "one channel a group: variance"),
     )

@@ -1,0 +1,123 @@
+"""Read a user's own file of claims, to its end, whatever is wrong with parts of it.
+
+The file is Python and is run: it is the user's own. Each top-level statement runs by itself, so that a mistake in one claim costs that
+claim only; a part that does not parse is set aside with its line number, and the rest is read.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from bntheory.claims.core import Claim, Registry, collecting
+from bntheory.errors import UserError
+
+__all__ = ["Problem", "UserClaims", "load_claims"]
+
+_MAX_BYTES = 2_000_000
+_CONTINUES = re.compile(r"[\s)\]}]|(?:else|elif|except|finally)\b")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One part of the file that could not be used. line: where it starts, from 1."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+@dataclass(frozen=True)
+class UserClaims:
+    """What a file holds: its claims, and what was wrong with the rest."""
+
+    path: Path
+    claims: tuple[Claim, ...]
+    problems: tuple[Problem, ...]
+
+
+def load_claims(path: str | Path) -> UserClaims:
+    """Run the file and collect its claims. UserError where it cannot be read at all."""
+    path = Path(path)
+    source = _read(path)
+    registry = Registry(lenient=True)
+    problems: list[Problem] = []
+    module = ModuleType(f"bntheory_user_claims_{abs(hash(str(path.resolve())))}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # decorated functions and dataclasses look their module up
+    with collecting(registry):
+        for statement in _statements(source, path, problems):
+            code = compile(ast.Module([statement], []), str(path), "exec")
+            try:
+                exec(code, module.__dict__)
+            except Exception as error:
+                problems.append(Problem(_line_of(error, path, statement), f"{type(error).__name__}: {error}"))
+    for function, reason in registry.rejected:
+        problems.append(Problem(function.__code__.co_firstlineno, reason))
+    return UserClaims(path, tuple(registry), tuple(sorted(problems, key=lambda p: p.line)))
+
+
+def _read(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a Python file of claims"
+        ) from None
+    if len(raw) > _MAX_BYTES:
+        raise UserError(f"{path}: {len(raw)} bytes; a file of claims has at most {_MAX_BYTES}")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _statements(source: str, path: Path, problems: list[Problem]) -> Iterator[ast.stmt]:
+    """The top-level statements; where the whole does not parse, those of every part that does."""
+    try:
+        yield from ast.parse(source, str(path)).body
+        return
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    for start, block in _blocks(source):
+        try:
+            # blank lines in front keep the line numbers
+            body = ast.parse("\n" * (start - 1) + block, str(path)).body
+        except SyntaxError as error:
+            problems.append(Problem(error.lineno or start, f"syntax error: {error.msg}"))
+        except (ValueError, RecursionError, MemoryError) as error:
+            problems.append(Problem(start, f"cannot be parsed: {type(error).__name__}: {error}"))
+        else:
+            yield from body
+
+
+def _blocks(source: str) -> Iterator[tuple[int, str]]:
+    """The source cut where a line starts in column 0 and does not continue what is before it; (first line, text)."""
+    start = 1
+    block: list[str] = []
+    decorated = False
+    for number, line in enumerate(source.split("\n"), 1):
+        begins = bool(line) and not _CONTINUES.match(line)
+        if begins and block and not (decorated and line.startswith(("@", "def ", "async def ", "class "))):
+            yield start, "\n".join(block)
+            start, block = number, []
+        if begins:
+            decorated = line.startswith("@")
+        block.append(line)
+    yield start, "\n".join(block)
+
+
+def _line_of(error: Exception, path: Path, statement: ast.stmt) -> int:
+    """The last line of the user's own file that the error went through."""
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
+    return lines[-1] if lines and lines[-1] else statement.lineno

@@ -1,0 +1,129 @@
+"""Judge a claim by every judge that its kind has, and compute the verdict.
+
+Layer claims: candidates that somebody named, algebra, search, network. Other kinds: the claim's own study. A judge that breaks is an
+``error`` in the evidence, with its cause; the other judges go on, and so do the other claims.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bntheory.claims.core import Claim, Effort, Study
+from bntheory.claims.evidence import Check
+from bntheory.errors import OutsideVocabulary
+from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
+from bntheory.judges.witness import Instance, Reference, Witness
+
+__all__ = ["JUDGES", "judge_claim"]
+
+JUDGES: tuple[JudgeName, ...] = ("algebra", "search", "network", "study")
+
+
+def judge_claim(
+    claim: Claim,
+    *,
+    judges: Sequence[JudgeName] = JUDGES,
+    effort: Effort = "normal",
+    seed: int = 0,
+    device: str = "cpu",
+    reference: Reference | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+) -> Verdict:
+    """The verdict of the chosen judges on one claim.
+
+    effort bounds the search and the studies; seed is where all chance comes from; reference says how a witness names the claim
+    (default: by its id).
+    """
+    unknown = sorted(set(judges) - set(JUDGES))
+    if unknown:
+        raise ValueError(f"judge {unknown[0]!r} is not known; the judges are {', '.join(JUDGES)}")
+    evidence: list[Evidence] = []
+    if claim.kind != "layer":
+        if "study" in judges:
+            study = Study(effort, seed, device, progress)
+            evidence.append(_guarded("study", lambda: _study(claim, study)))
+        return verdict_of(claim, evidence)
+    reference = reference or Reference("registry", claim.id)
+    named = _guarded("search", lambda: _candidates(claim, reference)) if claim.candidates else None
+    if named is not None and named.finding != "not-applicable":
+        evidence.append(named)
+    if "algebra" in judges:
+        evidence.append(_guarded("algebra", lambda: _algebra(claim, reference)))
+    if "search" in judges and not (named is not None and named.finding == "refuted"):
+        evidence.append(_guarded("search", lambda: _search(claim, effort, seed, device, reference)))
+    if "network" in judges:
+        evidence.append(_guarded("network", lambda: _network(claim, seed, device)))
+    return verdict_of(claim, evidence)
+
+
+def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
+    """The judge's evidence, or an error that names the line of the claim that broke it."""
+    start = time.perf_counter()
+    try:
+        return call()
+    except OutsideVocabulary as error:
+        return Evidence(
+            judge, "unknown", f"outside this judge's vocabulary: {error}", {}, time.perf_counter() - start
+        )
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if "claims" in frame.filename]
+        place = own[-1] if own else place
+        summary = (
+            f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename.rsplit('/', 1)[-1]})"
+        )
+        return Evidence(judge, "error", summary, {}, time.perf_counter() - start)
+
+
+def _study(claim: Claim, study: Study) -> Evidence:
+    start = time.perf_counter()
+    returned: Any = claim.check(study)
+    checks: Iterable[Any] = (returned,) if isinstance(returned, Check) else tuple(returned)
+    wrong = [c for c in checks if not isinstance(c, Check)]
+    if wrong:
+        raise TypeError(
+            f"a claim of kind {claim.kind!r} returns Checks; this one returned {type(wrong[0]).__name__}"
+        )
+    return evidence_of_checks(checks, seconds=time.perf_counter() - start, seed=study.seed)
+
+
+def _candidates(claim: Claim, reference: Reference) -> Evidence:
+    """Certify the layers that the claim's author believes to be counterexamples, in order."""
+    from bntheory.judges.certificate import certify
+
+    start = time.perf_counter()
+    assert claim.domain is not None
+    for block in claim.candidates:
+        instance = Instance.from_json(dict(block))
+        certificate = certify(claim, instance)
+        if certificate.refuted:
+            witness = Witness(reference, claim.domain, instance, certificate.as_json())
+            summary = f"fails at a layer that was suggested, m = {instance.m}: {instance.describe()}"
+            return Evidence(
+                "search", "refuted", summary, {"witness": witness.as_json()}, time.perf_counter() - start
+            )
+    return Evidence(
+        "search", "not-applicable", "no suggested layer is a counterexample", {}, time.perf_counter() - start
+    )
+
+
+def _algebra(claim: Claim, reference: Reference) -> Evidence:
+    from bntheory.judges.algebra import judge
+
+    return judge(claim, reference=reference)
+
+
+def _search(claim: Claim, effort: Effort, seed: int, device: str, reference: Reference) -> Evidence:
+    from bntheory.judges.search import judge
+
+    return judge(claim, effort, seed, device, reference=reference)
+
+
+def _network(claim: Claim, seed: int, device: str) -> Evidence:
+    from bntheory.judges.network import judge
+    from bntheory.judges.network_suite import captured_suite
+
+    return judge(claim, captured_suite(seed, device), seed=seed)

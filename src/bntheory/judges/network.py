@@ -1,0 +1,329 @@
+"""The network judge: the same claim, on layers measured inside real networks.
+
+Nothing is computed from the layer's formulas: ``grad``, ``input_grad``, ``hess(v)``, ``input_hess(v)``, ``gamma_grad`` and
+``beta_grad`` are autograd's. Free quantities of a claim are drawn at random, with a seed. A layer counts if it lies in the claim's
+domain and meets its hypotheses. Measurements have rounding errors, so each relation is evaluated again with every measured vector
+shaken by its own derived error bound; what those shakes move is the relation's uncertainty, and a layer fails only beyond it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from bntheory.bridge.captured import CapturedLayer
+from bntheory.claims.core import Claim
+from bntheory.errors import OutsideVocabulary
+from bntheory.judges.verdict import Evidence
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.relations import AllOf, Relation, Statement, as_statement
+
+__all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
+
+_SHAKES = 4
+_SAFETY = 8.0  # the spread of a few shakes underestimates their bound
+
+
+class MeasuredLayer:
+    """Chosen units of a captured layer in the vocabulary of a claim: scalars (k, 1), vectors (k, m), float64.
+
+    Products with Hessians are measured once, in the unshaken copy (shake = 0); a shaken copy replays them in the order of their calls,
+    moved by their error bound.
+    """
+
+    def __init__(
+        self,
+        layer: CapturedLayer,
+        units: list[int],
+        domain: LayerDomain,
+        seed: int,
+        base: MeasuredLayer | None,
+        shake: int,
+    ) -> None:
+        self._layer, self._units, self._domain, self._seed = layer, units, domain, seed
+        self._base = base
+        self._noise = torch.Generator().manual_seed(1_000_003 * shake + seed) if base is not None else None
+        self._products: list[Tensor] = []
+        self._calls = 0
+        closed = layer.closed_form(units)
+        self.bound = layer.rounding(units)[:, None]
+        self.m, self.one, self.y = layer.m, closed.one, closed.y
+        self.gamma, self.beta, self.eps = closed.gamma, closed.beta, torch.full_like(closed.sigma, layer.eps)
+        self.mu, self.var, self.sigma = closed.mu, closed.var, closed.sigma
+        self.y_hat = self._measured(closed.y_hat)
+        self.dual = self.y_hat
+        grad = layer.grad[units]
+        self.grad = self._measured(grad)
+        self.input_grad = self._measured(layer.input_grad[units], like=grad * closed.gamma / closed.sigma)
+
+    def _measured(self, v: Tensor, like: Tensor | None = None) -> Tensor:
+        """v, moved by its own rounding error in a shaken copy. ``like`` gives the size where v itself is a difference."""
+        if self._noise is None:
+            return v
+        direction = torch.randn(v.shape, generator=self._noise, dtype=v.dtype).to(v.device)
+        direction = direction / direction.norm(dim=-1, keepdim=True)
+        size = v.norm(dim=-1, keepdim=True)
+        if like is not None:
+            size = torch.maximum(size, like.norm(dim=-1, keepdim=True))
+        moved: Tensor = v + self.bound * size * direction
+        return moved
+
+    def dot(self, u: Tensor, v: Tensor) -> Tensor:
+        """<u, v>, (k, 1)."""
+        product: Tensor = (u * v).sum(-1, keepdim=True)
+        return product
+
+    def norm2(self, v: Tensor) -> Tensor:
+        """||v||^2, (k, 1)."""
+        return self.dot(v, v)
+
+    def _product(self, measure: Callable[[Tensor, list[int]], Tensor], v: Tensor) -> Tensor:
+        if self._base is None:
+            self._products.append(
+                _remembered(self._layer, measure, v + torch.zeros_like(self.y), self._units)
+            )
+            return self._products[-1]
+        self._calls += 1
+        return self._measured(self._base._products[self._calls - 1])
+
+    def hess(self, v: Tensor) -> Tensor:
+        """H v, measured."""
+        return self._product(self._layer.hess, v)
+
+    def input_hess(self, v: Tensor) -> Tensor:
+        """d2L_hat/dy2 v, measured."""
+        return self._product(self._layer.input_hess, v)
+
+    @property
+    def gamma_grad(self) -> Tensor:
+        """dL/dgamma, measured where the layer has a gamma."""
+        return self._parameter_grad("gamma", self.dot(self.grad, self.y_hat))
+
+    @property
+    def beta_grad(self) -> Tensor:
+        """dL/dbeta, measured where the layer has a beta."""
+        return self._parameter_grad("beta", self.dot(self.grad, self.one))
+
+    def _parameter_grad(self, name: Literal["gamma", "beta"], otherwise: Tensor) -> Tensor:
+        measured = self._layer.parameter_grad(name)
+        return otherwise if measured is None else measured[self._units][:, None]
+
+    # -- free quantities: any value will do, since the claim is about all of them ------------------------------------
+
+    def _draw(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        generator = torch.Generator().manual_seed(self._seed + sum(map(ord, name + self._layer.name)))
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.y)
+
+    def scalar(self, name: str) -> Tensor:
+        """A random value in the free scalar's range."""
+        x = self._draw(name, (len(self._units), 1))
+        kind = self._domain.scalars.get(name)
+        if kind is None:
+            raise OutsideVocabulary(f"the free scalar {name!r} is not declared")
+        ranges: dict[str, Callable[[], Tensor]] = {
+            "positive": lambda: x.exp(),
+            "nonnegative": lambda: x.abs(),
+            "unit": lambda: torch.sigmoid(x),
+        }
+        value: Tensor = ranges[kind]() if kind in ranges else x
+        return value
+
+    def vector(self, name: str) -> Tensor:
+        """A random vector of y's size, or a random standard basis vector for a single case."""
+        x = self._draw(name, tuple(self.y.shape))
+        if name.endswith("@case"):
+            return torch.nn.functional.one_hot(x.argmax(-1), self.m).to(self.y)
+        scaled: Tensor = x * self.y.norm(dim=-1, keepdim=True) / x.norm(dim=-1, keepdim=True)
+        return scaled
+
+    def operator(self, name: str) -> Callable[[Tensor], Tensor]:
+        """A random symmetric operator of rank two, positive semidefinite where the claim says so."""
+        a, b = (self._draw(name + part, tuple(self.y.shape)) / self.m**0.5 for part in "ab")
+        sign = 1.0 if self._domain.operators.get(name) == "psd" else -1.0
+        return lambda v: a * self.dot(a, v) + sign * b * self.dot(b, v)
+
+
+def _remembered(
+    layer: CapturedLayer, measure: Callable[[Tensor, list[int]], Tensor], v: Tensor, units: list[int]
+) -> Tensor:
+    """measure(v, units), measured once a layer and vector: claims ask for the same products again and again."""
+    cache: dict[tuple[str, tuple[int, ...], bytes], Tensor] = _CACHES.setdefault(layer, {})
+    key = (measure.__name__, tuple(units), hashlib.sha256(v.detach().cpu().numpy().tobytes()).digest())
+    if key not in cache:
+        cache[key] = measure(v, units)
+    return cache[key]
+
+
+_CACHES: WeakKeyDictionary[CapturedLayer, dict[tuple[str, tuple[int, ...], bytes], Tensor]] = (
+    WeakKeyDictionary()
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One claim on the chosen units of one layer: (k,) tensors.
+
+    margin: (right - left)/(|left| + |right|) of the tightest relation, negative where it fails. uncertainty: of the margin.
+    applies: whether the unit lies in the domain and meets the hypotheses.
+    """
+
+    network: str
+    layer: str
+    units: tuple[int, ...]
+    margin: Tensor
+    uncertainty: Tensor
+    applies: Tensor
+
+
+def margins(
+    claim: Claim, network: str, layer: CapturedLayer, units: Iterable[int], seed: int = 0
+) -> Measured:
+    """Evaluate a layer claim on some units of a captured layer."""
+    chosen = [int(u) for u in units]
+    domain = claim.domain or LayerDomain()
+    applies = _in_domain(layer, chosen, domain)
+    if not bool(applies.any()):  # spare the products
+        nothing = torch.zeros_like(applies, dtype=torch.float64)
+        return Measured(network, layer.name, tuple(chosen), nothing, nothing, applies)
+    base = MeasuredLayer(layer, chosen, domain, seed, None, 0)
+    copies = [
+        base,
+        *(MeasuredLayer(layer, chosen, domain, seed, base, shake) for shake in range(1, _SHAKES + 1)),
+    ]
+
+    def evaluate(function: Callable[[Any], Any]) -> _Tree:
+        statements = [as_statement(function(copy)) for copy in copies]
+        return _tree(statements, base)
+
+    claimed = evaluate(claim.check)
+    if claim.assume is not None:
+        applies = applies & _certain(evaluate(claim.assume))
+    margin, uncertainty = _decided(claimed)
+    return Measured(network, layer.name, tuple(chosen), margin, uncertainty, applies)
+
+
+@dataclass(frozen=True)
+class _Atom:
+    """One relation on every unit: relative margin, its uncertainty, and whether it is an equality."""
+
+    margin: Tensor
+    uncertainty: Tensor
+    equality: bool
+
+
+_Tree = _Atom | tuple[str, list[Any]]
+
+
+def _tree(statements: list[Statement], base: MeasuredLayer) -> _Tree:
+    """The same statement evaluated in every copy, as one tree of margins with uncertainties."""
+    first = statements[0]
+    if isinstance(first, Relation):
+        return _atom([s for s in statements if isinstance(s, Relation)], base)
+    parts = [[s.parts[i] for s in statements if not isinstance(s, Relation)] for i in range(len(first.parts))]
+    return ("all" if isinstance(first, AllOf) else "any", [_tree(part, base) for part in parts])
+
+
+def _atom(relations: list[Relation], base: MeasuredLayer) -> _Atom:
+    zero = base.y[:, :1] * 0
+    gaps, sizes = [], []
+    for relation in relations:
+        left, right = torch.broadcast_tensors(relation.left + zero, relation.right + zero)  # type: ignore[no-untyped-call]
+        sizes.append(left.norm(dim=-1) + right.norm(dim=-1))
+        gaps.append(right - left)
+    size = torch.where(sizes[0] > 0, sizes[0], torch.ones_like(sizes[0]))
+    spread = torch.stack([(gap - gaps[0]).norm(dim=-1) for gap in gaps[1:]]).amax(0)
+    uncertainty = (_SAFETY * spread / size).nan_to_num(torch.inf) + 4 * base.bound[:, 0]
+    equality = relations[0].op == "eq"
+    margin = (-gaps[0].norm(dim=-1) if equality else gaps[0][..., 0]) / size
+    return _Atom(margin.nan_to_num(0.0), uncertainty, equality)
+
+
+def _decided(tree: _Tree) -> tuple[Tensor, Tensor]:
+    """Margin and uncertainty of the part that decides: the worst of a conjunction, the best of a disjunction."""
+    if isinstance(tree, _Atom):
+        return tree.margin, tree.uncertainty
+    kind, parts = tree
+    decided = [_decided(part) for part in parts]
+    margin, uncertainty = (torch.stack([d[i] for d in decided]) for i in (0, 1))
+    upper = margin + uncertainty
+    index = (upper.argmin(0) if kind == "all" else upper.argmax(0))[None]
+    return margin.gather(0, index)[0], uncertainty.gather(0, index)[0]
+
+
+def _certain(tree: _Tree) -> Tensor:
+    """Whether a hypothesis holds for certain; an equality, whether it holds to within its uncertainty."""
+    if isinstance(tree, _Atom):
+        return tree.margin >= (-tree.uncertainty if tree.equality else tree.uncertainty)
+    kind, parts = tree
+    stacked = torch.stack([_certain(part) for part in parts])
+    return stacked.all(0) if kind == "all" else stacked.any(0)
+
+
+def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:
+    gamma = layer.gamma[units]
+    inside = torch.ones_like(gamma, dtype=torch.bool)
+    if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m or domain.hessian not in ("any",):
+        return inside & False  # a network's Hessian is whatever it is
+    if (domain.eps == "zero" and layer.eps != 0) or (domain.eps == "positive" and layer.eps == 0):
+        return inside & False
+    if domain.gamma == "positive":
+        return inside & (gamma > 0)
+    return inside & (gamma != 0) if domain.gamma == "nonzero" else inside
+
+
+def judge(
+    claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: int = 2, seed: int = 0
+) -> Evidence:
+    """Judge a layer claim on measured layers: ``suite`` yields (network's name, captured layer)."""
+    start = time.perf_counter()
+    if claim.kind != "layer":
+        return Evidence("network", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
+    results: list[Measured] = []
+    for network, layer in suite:
+        chosen = (
+            torch.randperm(layer.units, generator=torch.Generator().manual_seed(seed))[:units].sort().values
+        )
+        try:
+            results.append(margins(claim, network, layer, chosen.tolist(), seed))
+        except OutsideVocabulary as error:
+            return Evidence("network", "unknown", f"outside what a network can measure: {error}")
+    seconds = time.perf_counter() - start
+    total = sum(len(r.units) for r in results)
+    rows = [
+        (float(r.margin[i]), float(r.uncertainty[i]), r.network, r.layer, unit)
+        for r in results
+        for i, unit in enumerate(r.units)
+        if bool(r.applies[i])
+    ]
+    details: dict[str, Any] = {"units_measured": total, "units_in_domain": len(rows)}
+    if not rows:
+        return Evidence(
+            "network",
+            "not-applicable",
+            f"none of {total} measured units met the claim's hypotheses",
+            details,
+            seconds,
+            seed,
+        )
+    failing = [row for row in rows if row[0] < -row[1]]
+    worst = min(rows, key=lambda row: row[0] + row[1])
+    details |= {"failing": len(failing), "worst_margin": worst[0], "uncertainty": worst[1]}
+    details |= {"worst_at": {"network": worst[2], "layer": worst[3], "unit": worst[4]}}
+    where = f"worst relative margin {worst[0]:.3g} (+- {worst[1]:.1g}) at {worst[2]}, layer {worst[3]}, channel {worst[4]}"
+    if failing:
+        return Evidence(
+            "network",
+            "fails",
+            f"fails on {len(failing)} of {len(rows)} units; {where}",
+            details,
+            seconds,
+            seed,
+        )
+    return Evidence("network", "holds", f"holds on {len(rows)} units; {where}", details, seconds, seed)
