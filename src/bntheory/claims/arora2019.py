@@ -1,12 +1,14 @@
-"""Arora, Li and Lyu: Theoretical analysis of auto rate-tuning by batch normalization, ICLR 2019, arXiv 1812.03981.
+"""Arora, Li and Lyu: Theoretical analysis of auto rate-tuning by batch normalization, ICLR 2019, arXiv
+1812.03981.
 
-The weights w enter through y = Xw, so their gradient is X' input_grad: <w, grad_w> = <y, input_grad> and ||grad_w|| is a number of
-its own (the free scalar ``grad_w``), since X may be anything.
+The weights w enter through y = Xw, so their gradient is X' input_grad: <w, grad_w> = <y, input_grad> and
+||grad_w|| is a number of its own (the free scalar ``grad_w``), since X may be anything.
 """
 
 from __future__ import annotations
 
-from bntheory.claims.core import Source, claim
+from bntheory.claims.core import Source, Study, claim
+from bntheory.claims.evidence import Check
 from bntheory.layer import LayerDomain, Statement, eq
 from bntheory.layer.domain import ScalarRange
 from bntheory.layer.vocabulary import Layer
@@ -80,3 +82,35 @@ def pythagoras(layer: Layer) -> Statement:
 )
 def pythagoras_eps(layer: Layer) -> Statement:
     return _pythagoras(layer)
+
+
+_RATE = r"\min_{t<T}\|\nabla_{w/\|w\|}L(w_t)\|\ \text{falls like}\ T^{-1/2}\ \text{for } \eta \text{ over six orders of magnitude}"
+
+
+@claim(
+    "arora2019.any-learning-rate",
+    kind="dynamics",
+    source=Source(KEY, "Theorem 3.1", seen="second hand"),
+    statement=_RATE,
+    reading="at least as fast as T^-1/2, plain gradient descent on a smooth scale-invariant loss, eps = 0; the constant may"
+    " depend on eta",
+)
+def any_learning_rate(study: Study) -> list[Check]:
+    from bntheory.claims._sphere_studies import any_rate_checks
+
+    return any_rate_checks(study)
+
+
+@claim(
+    "arora2019.any-learning-rate.exactly",
+    kind="dynamics",
+    source=Source(KEY, "Theorem 3.1", seen="second hand"),
+    statement=_RATE,
+    reading="the exponent is -1/2 and not a smaller one",
+    note="For one fixed trajectory it never is: the squares of the gradients are summable, so T min^2 -> 0. T^-1/2 is the"
+    " best bound that holds for all losses together.",
+)
+def any_learning_rate_exactly(study: Study) -> list[Check]:
+    from bntheory.claims._sphere_studies import exact_exponent_checks
+
+    return exact_exponent_checks(study)
