@@ -43,7 +43,7 @@ class CriticalGamma:
     measured_two_lipschitz: Array
 
 
-def critical_gamma(*, m: int = 6, points: int = 9, seed: int = 0) -> CriticalGamma:
+def critical_gamma(*, m: int = 5, points: int = 7, seed: int = 0) -> CriticalGamma:
     """Closed forms on a fine grid of correlations and measurements at ``points`` of them.
 
     Every constant is proportional to gamma and T while the twin's goes with gamma^2, so the critical |gamma|/T is the constant itself
@@ -63,7 +63,7 @@ def critical_gamma(*, m: int = 6, points: int = 9, seed: int = 0) -> CriticalGam
         values = np.linalg.eigvalsh(dense_hessian(unit, y))
         top.append(values[-1])
         norm.append(np.max(np.abs(values)))
-        two.append(two_lipschitz(unit, y, reach=math.sqrt(m), samples=400, climbs=20, seed=seed).value)
+        two.append(two_lipschitz(unit, y, reach=math.sqrt(m), samples=160, climbs=8, seed=seed).value)
     return CriticalGamma(
         phi,
         (phi + root) / 2,
@@ -89,8 +89,9 @@ class SingleUnitStudy:
         """What was found, in sentences with numbers."""
         found = []
         for p in self.phases:
+            eps = "" if p.q == 1 else f" with eps = {1 / p.q - 1:.3g} var"
             found.append(
-                f"{p.loss}: BN's top eigenvalue is below its frozen twin's in {p.smoothed:.1%} of the reachable cells; "
+                f"{p.loss} loss{eps}: BN's top eigenvalue is below its frozen twin's in {p.smoothed:.1%} of the reachable cells; "
                 f"{p.violations} of {p.layers} layers contradict the proved region"
             )
         c = self.critical
@@ -110,18 +111,28 @@ def single_unit_study(
     *,
     gamma: float = 1.0,
     m: int = 16,
-    q: float = 1.0,
+    with_eps: float | None = 1.0,
     resolution: int = 41,
     draws: int = 4,
     seed: int = 0,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> SingleUnitStudy:
-    """Phase diagrams of the named losses at batch size m and q = var/(var + eps), and the critical gamma of the squared loss."""
+    """Phase diagrams of the named losses at batch size m and eps = 0, and the critical gamma of the squared loss.
+
+    with_eps: one more diagram of the squared loss, at this eps in units of the batch variance; None for none.
+    """
     if resolution < 5:
         raise ValueError(f"resolution is {resolution}; a diagram needs at least 5 cells a side")
     phases = []
-    for number, name in enumerate(losses):
-        progress(0.9 * number / max(len(losses), 1), f"phase diagram, {name} loss")
+    wanted = [(name, 1.0) for name in losses]
+    if with_eps is not None:
+        if not with_eps > 0:
+            raise ValueError(
+                f"with_eps is {with_eps}; it is an epsilon > 0 in units of the variance, or None"
+            )
+        wanted.append(("squared", 1 / (1 + with_eps)))
+    for number, (name, q) in enumerate(wanted):
+        progress(0.9 * number / max(len(wanted), 1), f"phase diagram, {name} loss")
         phases.append(
             phase_diagram(
                 name,

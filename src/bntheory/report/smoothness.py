@@ -16,7 +16,7 @@ from bntheory.report.style import as_png, new_grid
 
 __all__ = ["rough_layer_figure", "save_figure", "single_unit_figure", "smooth_pictures"]
 
-_INK, _PROVED, _SECOND, _THIRD = "#111827", "#111827", "#7c2d12", "#0f766e"
+_INK, _PROVED, _SECOND, _THIRD, _BRIGHT = "#111827", "#111827", "#7c2d12", "#0f766e", "#facc15"
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
@@ -40,7 +40,9 @@ def single_unit_figure(study: SingleUnitStudy) -> Any:
     count = len(study.phases) + 1
     columns = min(3, count)
     rows = -(-count // columns)
-    titles = [f"{p.loss} loss" for p in study.phases] + ["squared loss: how large gamma must be"]
+    titles = [
+        f"{p.loss} loss" + ("" if p.q == 1 else f", eps = {1 / p.q - 1:.3g} var") for p in study.phases
+    ] + ["squared loss: how large gamma must be"]
     figure, axes = new_grid(rows, columns, titles, width=4.3, height=3.9)
     shade = TwoSlopeNorm(vmin=-0.6, vcenter=0.0, vmax=0.6)
     mesh = None
@@ -48,7 +50,7 @@ def single_unit_figure(study: SingleUnitStudy) -> Any:
         mesh = axis.pcolormesh(
             phase.alignments,
             phase.sizes,
-            np.log10(phase.top_ratio),
+            np.log10(np.maximum(phase.top_ratio, 1e-6)),  # a top eigenvalue of 0 is as blue as it gets
             cmap="RdBu_r",
             norm=shade,
             shading="nearest",
@@ -70,11 +72,11 @@ def single_unit_figure(study: SingleUnitStudy) -> Any:
                     s,
                     two_lipschitz_margin(c, s),
                     levels=[0],
-                    colors=_THIRD,
+                    colors=_BRIGHT,
                     linewidths=1.6,
                     linestyles=":",
                 )
-                handles.append(_line(_THIRD, ":", "proved: 2-Lipschitz constant below"))
+                handles.append(_line(_BRIGHT, ":", "proved: 2-Lipschitz constant below"))
         axis.axvline(0, color=_INK, linewidth=0.8, alpha=0.5)
         axis.set_yscale("log")
         axis.grid(False)
@@ -85,13 +87,12 @@ def single_unit_figure(study: SingleUnitStudy) -> Any:
         bar = figure.colorbar(mesh, ax=axes[: len(study.phases)], shrink=0.7, extend="both")
         bar.set_label(r"$\log_{10}$ of BN's top eigenvalue over its frozen twin's")
     _draw_critical(axes[len(study.phases)], study.critical)
-    eps = "" if all(p.q == 1 for p in study.phases) else f", var/(var + eps) = {study.phases[0].q:g}"
-    figure.suptitle(
-        f"Where batch normalisation smooths one unit (blue) and where it roughens it (red), batch of {study.phases[0].m}{eps}"
-        if study.phases
-        else "One unit with squared loss",
-        fontsize=11,
-    )
+    if study.phases:
+        figure.suptitle(
+            "Where batch normalisation smooths one unit (blue) and where it roughens it (red), "
+            f"batch of {study.phases[0].m}, gamma = {study.phases[0].gamma:g}",
+            fontsize=11,
+        )
     return figure
 
 
@@ -122,15 +123,14 @@ def _draw_critical(axis: Any, critical: CriticalGamma) -> None:
         critical.worst, color="#6b7280", linewidth=1, linestyle="-.", label="top eigenvalue, worst batch"
     )
     axis.plot(phi, critical.stationary, color="#D55E00", linewidth=2.4, label=r"where $\gamma$ is stationary")
-    axis.set_ylim(0, 5.6)
+    axis.set_ylim(0, 6.6)
     axis.set_xlabel("correlation of y with the targets")
     axis.set_ylabel(r"$\gamma/T$, $T$ the targets' standard deviation")
     axis.legend(
         loc="upper center",
         fontsize=7,
-        ncols=2,
-        title="BN below its twin above the line; markers: measured",
-        title_fontsize=7.5,
+        title="BN is below its twin above the line; markers: measured",
+        title_fontsize=7,
     )
 
 
