@@ -16,6 +16,8 @@ from bntheory.layer.domain import LayerDomain, OperatorKind, ScalarRange
 
 __all__ = ["Decided", "decide"]
 
+_LONGEST_SHOWN = 400
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -68,8 +70,10 @@ def _shown(evidence: Evidence) -> list[str]:
             if relation["holds"] is False:
                 sign = {"le": "<=", "lt": "<", "eq": "=="}[relation["op"]]
                 lines.append(f"fails    {relation['left']} {sign} {relation['right']}")
-    for text in details.get("calculus", {}).get("text", ()):
-        lines.append(f"because  {text}")
+    for form in details.get("calculus", {}).get("relations", ()):
+        label = f" ({form['label']})" if form["label"] else ""
+        if len(form["difference"]) <= _LONGEST_SHOWN:
+            lines.append(f"right - left{label} = {form['difference']}")
     return lines
 
 
@@ -85,15 +89,15 @@ def decide(
     scalars: Sequence[str] = (),
     vectors: Sequence[str] = (),
     operators: Sequence[str] = (),
-    milliseconds: int = 3000,
-    seconds: float = 20.0,
+    milliseconds: int = 1500,
+    seconds: float = 30.0,
 ) -> Decided:
     """Decide ``expression`` for every layer of the domain, every batch size and every loss.
 
     eps, gamma, hessian, min_m, normaliser: as in :class:`~bntheory.layer.domain.LayerDomain`. assume: further expressions
     that may be taken for granted. scalars: free scalars as ``"NAME"`` or ``"NAME:RANGE"`` with the ranges positive, nonzero,
     nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``.
-    milliseconds, seconds: limits for one question to the solver and for the whole.
+    milliseconds, seconds: limits for one question to the solver, and a backstop for the whole.
 
     Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain.
     """

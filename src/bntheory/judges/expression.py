@@ -40,7 +40,7 @@ __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
 
 Kind = Literal["scalar", "vector", "relation"]
 
-_SCALARS = ("m", "gamma", "beta", "eps", "mu", "var", "sigma")
+_SCALARS = ("m", "gamma", "beta", "eps", "mu", "var", "sigma", "gamma_grad", "beta_grad")
 _VECTORS = ("one", "y", "y_hat", "dual", "grad", "input_grad")
 _OPPOSITE = {"<=": ">", ">": "<=", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 _FUNCTIONS: dict[str, tuple[tuple[Kind, ...], Kind]] = {

@@ -24,7 +24,7 @@ _BATCH = 4
 _DIGITS = 60
 
 
-class RoutesDisagree(AssertionError):
+class RoutesDisagree(AssertionError):  # noqa: N818 - says what happened
     """The two routes of the algebra judge contradict each other: a defect of bntheory, never of the claim."""
 
 
@@ -45,29 +45,29 @@ def compare_routes(check: Callable[[Any], Any], domain: LayerDomain, calculus: C
         value = number(x)
         if value is None or (value != 0 if op == "eq" else value <= 0 if op == "gt" else value < 0):
             return False
-    substitution = _substitution(calculus, frame, number)
-    if substitution is None:
-        return False
+    sides: list[tuple[str, Any, Any]] = []
     for index, (ours, theirs) in enumerate(zip(relations, atoms(calculus.claim), strict=True)):
         for side in ("left", "right"):
             a, b = getattr(ours, side), getattr(theirs, side)
+            where = f"relation {index + 1}, {side} side"
             if isinstance(a, Coordinates) != isinstance(b, FormalVector):
-                raise RoutesDisagree(
-                    f"relation {index + 1}: one route has a vector where the other has a scalar"
-                )
+                raise RoutesDisagree(f"{where}: one route has a vector where the other has a scalar")
             if isinstance(a, Coordinates):
                 a, b = frame.norm2(a), calculus.layer.norm2(b)
-            ours_value = number(a if isinstance(a, Scalar) else frame.field.constant(a))
-            expression = sp.sympify(getattr(b, "value", b))
-            theirs_value = expression.xreplace(substitution).evalf(_DIGITS)
-            if ours_value is None or not theirs_value.is_Float and not theirs_value.is_Rational:
-                return False
-            gap = abs(theirs_value - ours_value)
-            if gap > sp.Float(10) ** (10 - _DIGITS) * (1 + abs(ours_value)):
-                raise RoutesDisagree(
-                    f"relation {index + 1}, {side} side: the coordinates give {sp.N(ours_value, 15)}, the inner-product "
-                    f"calculus {sp.N(theirs_value, 15)}. Please report it"
-                )
+            sides.append((where, a, sp.sympify(getattr(b, "value", b))))
+    substitution = _substitution(calculus, frame, number)
+    if substitution is None:
+        return False
+    for where, a, b in sides:
+        ours_value = number(a if isinstance(a, Scalar) else frame.field.constant(a))
+        theirs_value = b.xreplace(substitution).evalf(_DIGITS)
+        if ours_value is None or not (theirs_value.is_Float or theirs_value.is_Rational):
+            return False
+        if abs(theirs_value - ours_value) > sp.Float(10) ** (10 - _DIGITS) * (1 + abs(ours_value)):
+            raise RoutesDisagree(
+                f"{where}: the coordinates give {sp.N(ours_value, 15)}, the inner-product calculus "
+                f"{sp.N(theirs_value, 15)}. Please report it"
+            )
     return True
 
 

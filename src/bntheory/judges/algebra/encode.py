@@ -15,7 +15,7 @@ from bntheory.judges.algebra.field import Field, Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame, needs_entries
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement, negate
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement, atoms, negate
 
 __all__ = ["Formula", "Problem", "evaluate", "evaluate_at", "formula_symbols", "to_z3", "z3_symbol"]
 
@@ -30,6 +30,12 @@ class Problem:
     claim: Statement
     assumptions: Statement
     claim_conditions: tuple[Formula, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of terms of the longest side of a relation."""
+        sides = [x for a in atoms(self.claim) for x in (a.left, a.right)]
+        return max((len(x.num) + len(x.den) for x in sides), default=0)
 
     def hypotheses(self) -> list[Formula]:
         """The assumptions and what makes them, and the claim, defined."""

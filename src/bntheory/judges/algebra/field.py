@@ -23,7 +23,7 @@ Sign = Literal["positive", "nonnegative", "nonzero", "any"]
 Condition = tuple[Literal["nonzero", "nonnegative"], Any]
 
 _CAPACITY = 128
-_MAX_TERMS = 20_000
+_MAX_TERMS = 5_000
 _MAX_DEGREE = 160
 
 

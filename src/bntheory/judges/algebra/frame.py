@@ -82,6 +82,8 @@ class Frame:
         self.operators: dict[str, SymbolicOperator] = {}
         self.gamma = field.symbol("gamma", _SIGNS.get(domain.gamma, "any"))
         self.beta = field.symbol("beta")
+        if domain.gamma == "unit":
+            self.constraints.append(("ge", 1 - self.gamma))
         self._layer(vectors)
 
     def _layer(self, vectors: tuple[str, ...]) -> None:
@@ -175,6 +177,14 @@ class Frame:
     @property
     def grad(self) -> Coordinates:
         return self.named("layer.grad", "g")
+
+    @property
+    def gamma_grad(self) -> Scalar:
+        return self.dot(self.y_hat, self.grad)
+
+    @property
+    def beta_grad(self) -> Scalar:
+        return self.dot(self.one, self.grad)
 
     def hess(self, v: Coordinates) -> Coordinates:
         return self._operator("layer.hess", "H", self.domain.hessian)(v)

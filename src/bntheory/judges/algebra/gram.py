@@ -59,7 +59,8 @@ class GramProblem:
             return product
         if x.is_Pow and x.exp.is_Rational and x.exp.q in (1, 2):
             base = self.scalar(x.base)
-            return (base if x.exp.q == 1 else base.sqrt()) ** int(x.exp.p)
+            power: Scalar = (base if x.exp.q == 1 else base.sqrt()) ** int(x.exp.p)
+            return power
         raise OutsideVocabulary(f"{type(x).__name__} in a normal form")
 
     def _formula(self, statement: Statement) -> Formula:

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["judge"]
 
+_LONGEST_NORMAL_FORM = 2000
+
 
 def judge(
     claim: Claim,
     *,
-    milliseconds: int = 3000,
-    seconds: float = 20.0,
+    milliseconds: int = 1500,
+    seconds: float = 30.0,
     reference: Reference | None = None,
 ) -> Evidence:
     """Decide a layer claim for every layer of its domain and every batch size.
 
-    milliseconds: the limit for one question to the solver; seconds: for the claim. reference: how the witness of a
+    milliseconds: the limit for one question to the solver, in time of an idle core but counted in the solver's own steps,
+    so that a busy machine changes nothing; seconds: a backstop for the claim. reference: how the witness of a
     refutation names its claim (default: by id).
 
     The evidence's details: ``calculus``, every relation in normal form; ``questions``, what the solver was asked;
@@ -45,7 +48,7 @@ def judge(
     def evidence(finding: Any, summary: str, more: Mapping[str, Any] = details) -> Evidence:
         return Evidence("algebra", finding, summary, more, time.perf_counter() - start)
 
-    calculus = _calculus(claim, details)
+    calculus: Calculus | None = None
 
     def second_opinion() -> str | None:
         return None if calculus is None else _over_inner_products(calculus, milliseconds)
@@ -54,6 +57,7 @@ def judge(
         return certify(claim, instance)
 
     try:
+        calculus = _calculus(claim, details)
         decision = decide_by_coordinates(
             claim.check,
             claim.assume,
@@ -98,9 +102,13 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
     """The normal forms, compared with the coordinates; None where inner products do not suffice."""
     from bntheory.judges.algebra.agreement import compare_routes
     from bntheory.judges.algebra.calculus import calculate
+    from bntheory.judges.algebra.encode import evaluate
 
     assert claim.domain is not None
     try:
+        size = evaluate(claim.check, claim.assume, claim.domain).size
+        if size > _LONGEST_NORMAL_FORM:
+            raise OutsideVocabulary(f"a side with {size} terms is too long for a normal form")
         calculus = calculate(claim.check, claim.assume, claim.domain)
         compared = compare_routes(claim.check, claim.domain, calculus)
     except OutsideVocabulary as error:

@@ -25,7 +25,7 @@ def lift(frame: Frame, values: Mapping[int, Fraction]) -> Instance:
     basis, batch = frame.basis, frame.m_value
     field = frame.field
     filled = {
-        i: values.get(i, Fraction(1 if sign in ("positive", "nonzero") else 0))
+        i: values.get(i, Fraction(1 if sign in ("positive", "nonzero") or field.names[i] == "gamma" else 0))
         for i, sign in enumerate(field.signs)
     }
 

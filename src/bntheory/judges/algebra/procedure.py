@@ -32,6 +32,7 @@ from bntheory.layer.domain import LayerDomain
 __all__ = ["Decision", "decide_by_coordinates"]
 
 _LARGEST_BATCH, _LARGEST_STANDARD = 128, 6  # the latter has m^2/2 unknowns in H
+_PATIENCE = 3
 
 Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
 
@@ -63,8 +64,8 @@ def decide_by_coordinates(
     certify: Callable[[Instance], Any],
     second_opinion: Callable[[], str | None] = lambda: None,
     *,
-    milliseconds: int = 3000,
-    seconds: float = 20.0,
+    milliseconds: int = 1500,
+    seconds: float = 30.0,
 ) -> Decision:
     """Decide a claim.
 
@@ -108,6 +109,11 @@ class _Run:
         self.questions.append((what, reply.answer, reply.seconds))
         return reply
 
+    def _exhausted(self) -> bool:
+        """Whether the solver gave up too often, or (the backstop) the time is over."""
+        unknown = sum(answer == "unknown" for _, answer, _ in self.questions)
+        return unknown > _PATIENCE or time.perf_counter() > self.deadline
+
     def decide(self) -> Decision:
         least = self.domain.min_m
         what = f"negation, any m >= {least}"
@@ -138,8 +144,8 @@ class _Run:
         m = least
         largest = _LARGEST_STANDARD if needs_entries(self.domain) else _LARGEST_BATCH
         while m <= largest:
-            if time.perf_counter() > self.deadline:
-                reasons.append("the time limit was reached")
+            if self._exhausted():
+                reasons.append("the limit was reached")
                 break
             jump = m
             if m >= ask_again:
@@ -182,7 +188,7 @@ class _Run:
         return Decision("unknown", why)
 
     def _lift(self, problem: Problem, reply: Any) -> Decision | str:
-        budget = min(4.0, max(0.5, self.deadline - time.perf_counter()))
+        budget = min(15.0, max(1.0, self.deadline - time.perf_counter()))
         values = rational_model(problem, reply, 300, budget)
         if values is None:
             return "its coordinates could not be made rational"

@@ -1,4 +1,8 @@
-"""Asking z3, with a time limit on every question; "unknown" is an answer."""
+"""Asking z3, with a limit on every question; "unknown" is an answer.
+
+Limits are given in milliseconds of an idle core but set as z3's count of its own steps, so that the same question gets the same
+answer on a busy machine; the clock is only a backstop.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +59,11 @@ def _solvers(milliseconds: int, quick: bool) -> list[tuple[Any, int]]:
     return [nlsat] if quick else [nlsat, (z3.SolverFor("QF_NRA"), milliseconds - first)]
 
 
+def _limit(solver: Any, milliseconds: int) -> None:
+    solver.set("rlimit", milliseconds * _STEPS_PER_MILLISECOND)
+    solver.set("timeout", milliseconds * _BACKSTOP)
+
+
 def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: bool = False) -> Reply:
     """Whether the formulas have a common real solution: nlsat first, then z3's portfolio for non-linear arithmetic.
 
@@ -65,7 +74,7 @@ def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: 
     start = time.perf_counter()
     expressions = _expressions(field, formulas)
     for solver, limit in _solvers(milliseconds, quick):
-        solver.set("timeout", limit)
+        _limit(solver, limit)
         solver.add(*expressions)
         try:
             answer = solver.check()
@@ -89,12 +98,9 @@ def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
     )
 
 
-_NICE = [Fraction(x) for x in (0, 1, -1, 2, -2, 3, -3, 4, -4)] + [
-    Fraction(1, 2),
-    Fraction(-1, 2),
-    Fraction(3, 2),
-    Fraction(1, 4),
-]
+_STEPS_PER_MILLISECOND, _BACKSTOP = 1500, 3
+_PLAIN = [Fraction(x) for x in (0, 1, -1, 2, -2, 3, -3)] + [Fraction(x, 2) for x in (1, -1, 3, -3)]
+_TELLING = [Fraction(x) for x in (1, 2, -1, -2)] + [Fraction(1, 2), Fraction(-1, 2), Fraction(3), Fraction(0)]
 
 
 def rational_model(
@@ -117,14 +123,14 @@ def rational_model(
     fixed: list[Any] = []
     for i in used:
         current = model.eval(z3_symbol(field, i), model_completion=True)
-        for candidate in _candidates(current):
+        for candidate in _candidates(current, telling=not field.names[i][-1].isdigit()):
             if time.perf_counter() > deadline:
                 return None
             equation = z3_symbol(field, i) == z3.Q(candidate.numerator, candidate.denominator)
             if z3.is_true(z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator))):
                 break  # the model already says so
             solver = z3.Tactic("qfnra-nlsat").solver()
-            solver.set("timeout", milliseconds)
+            _limit(solver, milliseconds)
             solver.add(*expressions, *fixed, equation)
             if solver.check() == z3.sat:
                 model = solver.model()
@@ -136,16 +142,15 @@ def rational_model(
     return values
 
 
-def _candidates(value: Any) -> list[Fraction]:
-    """Simple numbers first, then ever closer approximations of the model's own value."""
+def _candidates(value: Any, *, telling: bool) -> list[Fraction]:
+    """Simple numbers first, then ever closer approximations of the model's own value.
+
+    telling: a scalar such as gamma, where a counterexample with 0 tells little; a component of a vector is best 0.
+    """
     import z3
 
-    if z3.is_rational_value(value):
-        own = Fraction(value.numerator_as_long(), value.denominator_as_long())
-        near = [own.limit_denominator(d) for d in (1, 2, 4, 8, 64, 1024)] + [own]
-    else:
-        approximate = value.approx(20)
-        own = Fraction(approximate.numerator_as_long(), approximate.denominator_as_long())
-        near = [own.limit_denominator(d) for d in (1, 2, 4, 8, 64, 1024)]
-    order = [x for x in _NICE if x == own] + _NICE + near
-    return list(dict.fromkeys(order))
+    if not z3.is_rational_value(value):
+        value = value.approx(20)
+    own = Fraction(value.numerator_as_long(), value.denominator_as_long())
+    near = [own.limit_denominator(d) for d in (1, 2, 4, 8, 64, 1024)]
+    return list(dict.fromkeys([*(_TELLING if telling else _PLAIN), *near, own]))

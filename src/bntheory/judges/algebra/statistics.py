@@ -83,6 +83,11 @@ def _mean_only(frame: Frame) -> Statistics:
 
 def _rms(frame: Frame) -> Statistics:
     field = frame.field
+    if frame.m_value is not None:  # y by rational coordinates, sigma a root: y_hat itself is seldom rational
+        y = frame.unit(0) * field.symbol("y_1") + frame.unit(1) * field.symbol("y_2", "nonnegative")
+        var, eps = frame.dot(y, y) / frame.m, _eps_symbol(frame)
+        sigma = (var + eps).sqrt()
+        return Statistics(field.zero, var, sigma, eps, y, y / sigma, y / sigma, (("gt", var + eps),))
     sigma = field.symbol("sigma", "positive")
     along, rest = field.symbol("p"), field.symbol("q", "nonnegative")
     y_hat = frame.unit(0) * along + frame.unit(1) * rest

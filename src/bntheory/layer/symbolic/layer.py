@@ -59,10 +59,7 @@ class SymbolicLayer:
         self.one = space.vector("one", "1")
         self.y_hat = space.vector("y_hat", r"\hat y")
         space.known["one", (), "one"] = m
-        if kind == "mean-only":
-            variance = sp.Symbol("v", nonnegative=True)
-        else:
-            variance = sigma**2 - eps
+        variance = sp.Symbol("v", nonnegative=True) if kind == "mean-only" else sigma**2 - eps
         space.known["y_hat", (), "y_hat"] = m * variance / sigma**2
         if kind != "rms":
             space.known["one", (), "y_hat"] = sp.Integer(0)
@@ -115,6 +112,21 @@ class SymbolicLayer:
     @cached_property
     def grad(self) -> FormalVector:
         return self.space.vector("g")
+
+    def _parameter_grad(self, name: str) -> Expression:
+        """The derivative of L(z) with respect to gamma or beta, from the definition of z."""
+        zero = self.space.zero()
+        output = self._moved(zero, zero).parts[0].reduced()
+        moved = {atom: sp.diff(c, self._symbols[name]) for atom, c in output.terms.items()}
+        return self.dot(self.grad, FormalVector(self.space, moved))
+
+    @property
+    def gamma_grad(self) -> Expression:
+        return self._parameter_grad("gamma")
+
+    @property
+    def beta_grad(self) -> Expression:
+        return self._parameter_grad("beta")
 
     def dot(self, u: FormalVector, v: FormalVector) -> Expression:
         for x in (u, v):
