@@ -129,6 +129,14 @@ def test_one_layer_has_none(device: str) -> None:
     assert only.l2 == 0
 
 
+def test_dropout_is_the_same_in_every_evaluation(device: str) -> None:
+    layers = nn.Flatten(), nn.Linear(64, 40), nn.Dropout(0.5), nn.Linear(40, 10)
+    model = nn.Sequential(*layers).double().to(device)
+    first, second = covariate_shift(model, F.cross_entropy, batch(device), learning_rate=1e-9)
+    assert first.l2 == 0
+    assert second.relative < 1e-6  # another mask would change it by far more
+
+
 def test_momentum_goes_in_by_the_next_parameters(device: str) -> None:
     model, data = network("mlp", device), batch(device)
     trainer = Trainer(model, F.cross_entropy, SGDConfig(0.1))
@@ -257,6 +265,13 @@ def test_constant_units_are_counted_not_divided_by(device: str) -> None:
     x[:] = 1.0
     still = activation_moments(Shifted(1.0, 0.0), x)
     assert math.isnan(moment_shift(still, still)["act"].mean)
+
+
+def test_a_place_that_is_called_again_is_measured_at_its_first_call(device: str) -> None:
+    act = nn.Tanh()
+    x = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
+    found = activation_moments(nn.Sequential(act, nn.Sequential(act)), x)["0"]
+    torch.testing.assert_close(found.mean, x.mean(0).cpu(), rtol=1e-12, atol=1e-14)
 
 
 def test_moment_requests(device: str) -> None:

@@ -269,6 +269,16 @@ def test_damaged_cifar_folder(tmp_path: Path, short_cifar: int, damage: str) -> 
         load_dataset("cifar10", tmp_path)
 
 
+@pytest.mark.parametrize("size", [0, 1, 3072, 3074, 2 * 3073 - 1])
+def test_only_whole_records_are_read(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "some.bin"
+    path.write_bytes(bytes(size))
+    with pytest.raises(ValueError, match=f"{size} bytes, .*a multiple of 3073"):
+        read_cifar10_file(path, records=None)
+    path.write_bytes(bytes(2 * 3073))
+    assert len(read_cifar10_file(path, records=None)[0]) == 2
+
+
 def test_full_files_have_ten_thousand_records(tmp_path: Path) -> None:
     write_cifar(tmp_path, 7)
     with pytest.raises(ValueError, match=r"must have 30730000 \(10000 records\)"):

@@ -98,6 +98,16 @@ def test_building_draws_nothing_from_the_global_generator(device: str) -> None:
     assert not torch.equal(first.get_parameter("output.weight"), other.get_parameter("output.weight"))
 
 
+def test_layers_of_equal_shape_start_differently() -> None:
+    model = build_network(NetworkSpec("mlp", layout=(16, 16, 16)), 0)
+    a, b = (
+        model.get_parameter("hidden1.weight_layer.weight"),
+        model.get_parameter("hidden2.weight_layer.weight"),
+    )
+    assert a.shape == b.shape
+    assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]).detach())[0, 1])) < 0.3
+
+
 def test_float32_is_the_rounded_float64_network(device: str) -> None:
     spec = NetworkSpec("vgg", size="tiny")
     single = build_network(spec, 0, device=device)

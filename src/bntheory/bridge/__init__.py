@@ -25,6 +25,7 @@ from bntheory.bridge.data import (
     synthetic_data,
 )
 from bntheory.bridge.evaluation import evaluate, loss_and_gradients
+from bntheory.bridge.network_landscape import NetworkLandscape
 from bntheory.bridge.networks import NetworkSpec, build_network, common_parameters
 from bntheory.bridge.noise import ActivationNoise, set_noise_step
 from bntheory.bridge.normalisation import (
@@ -60,6 +61,7 @@ __all__ = [
     "LayerStatistics",
     "LpBatchNorm",
     "MomentShift",
+    "NetworkLandscape",
     "NetworkSpec",
     "PrimitiveBatchNorm",
     "PrimitiveGroupNorm",
