@@ -228,6 +228,18 @@ def test_bad_specs(arguments: dict[str, object], message: str) -> None:
         NetworkSpec(**arguments)
 
 
+@pytest.mark.parametrize(
+    "norm", ["batch", "batch-primitive", "layer", "group", "l1", "l2", "linf", "noisy-batch"]
+)
+@pytest.mark.parametrize("kind", ["mlp", "vgg"])
+def test_eps_and_momentum_arrive(kind: str, norm: str) -> None:
+    model = build_network(NetworkSpec(kind, size="tiny", norm=norm, eps=0.25, momentum=0.5), 0)
+    layers = [m for m in model.modules() if hasattr(m, "eps")]
+    assert len(layers) == 2
+    assert {m.eps for m in layers} == {0.25}
+    assert {getattr(m, "momentum", 0.5) for m in layers} == {0.5}
+
+
 def test_negative_seed() -> None:
     with pytest.raises(ValueError, match="seed: -1 is negative"):
         build_network(NetworkSpec("mlp"), -1)
