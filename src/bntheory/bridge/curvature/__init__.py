@@ -8,6 +8,8 @@ measures that need no second derivative.
         spectrum = top_eigenvalues(op, k=5)
 """
 
+from bntheory.bridge.curvature.density import SpectralDensity, spectral_density
+from bntheory.bridge.curvature.doctor import DoctorReport, doctor_report
 from bntheory.bridge.curvature.linear import FunctionOperator, SymmetricOperator, SymmetryProbe
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.operator import (
@@ -18,23 +20,37 @@ from bntheory.bridge.curvature.operator import (
     hessian,
 )
 from bntheory.bridge.curvature.reference import primitive_normalisation
+from bntheory.bridge.curvature.routes import Route, RouteTable, measure_routes
 from bntheory.bridge.curvature.selection import Activation
 from bntheory.bridge.curvature.spectrum import GradientShare, Spectrum, gradient_share, top_eigenvalues
+from bntheory.bridge.curvature.spherical import NormScaledOperator, norm_scaled
+from bntheory.bridge.curvature.trace import TraceEstimate, trace
 
 __all__ = [
     "Activation",
     "CurvatureOperator",
+    "DoctorReport",
     "FunctionOperator",
     "GradientShare",
     "MemoryEstimate",
+    "NormScaledOperator",
+    "Route",
+    "RouteTable",
+    "SpectralDensity",
     "Spectrum",
     "SymmetricOperator",
     "SymmetryProbe",
+    "TraceEstimate",
+    "doctor_report",
     "empirical_fisher",
     "fisher",
     "gauss_newton",
     "gradient_share",
     "hessian",
+    "measure_routes",
+    "norm_scaled",
     "primitive_normalisation",
+    "spectral_density",
     "top_eigenvalues",
+    "trace",
 ]

@@ -57,7 +57,7 @@ class CurvatureOperator(SymmetricOperator):
     """A curvature matrix of a loss, averaged over batches by their sizes. Made by :func:`hessian` and its siblings.
 
     Attributes: ``kind``, ``mode``, ``names`` and ``shapes`` of the variables in flat order, ``loss`` and ``gradient``
-    (flat, detached) at the point, ``memory`` (the estimate), ``products`` (the number of products so far).
+    (flat, detached) at ``point`` (the variables, flat), ``memory`` (the estimate), ``products`` (the number of products so far).
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class CurvatureOperator(SymmetricOperator):
         self.shapes = tuple(tuple(t.shape) for t in tensors)
         super().__init__(gradient.numel(), gradient.dtype, gradient.device)
         self.loss, self.gradient = loss, gradient
+        self.point = flatten([t.detach() for t in tensors])
         if not bool(torch.isfinite(gradient).all()):
             raise UserError(
                 "the gradient of the loss is not finite at this point, so the curvature is not either"

@@ -1,0 +1,123 @@
+"""The trace from products: Hutchinson's estimator, Hutch++, and deflation by eigenpairs that are known already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bntheory.bridge.curvature.linear import SymmetricOperator
+from bntheory.bridge.curvature.spectrum import Spectrum
+from bntheory.errors import UserError
+
+_FEWEST = 4  # samples below which a standard error says nothing
+
+
+@dataclass(frozen=True)
+class TraceEstimate:
+    """An estimate of the trace. ``error`` is its standard error: of the random part, the rest is exact.
+
+    ``exact_part`` is the trace on the subspace that was handled exactly (Hutch++, deflation), 0 without one.
+    """
+
+    value: float
+    error: float
+    exact_part: float
+    samples: int
+    products: int
+    method: str
+    seed: int
+    symmetry_defect: float
+
+
+def trace(
+    op: SymmetricOperator,
+    samples: int = 30,
+    *,
+    method: Literal["hutchinson", "hutch++"] = "hutchinson",
+    tol: float | None = None,
+    deflate: Spectrum | None = None,
+    seed: int = 0,
+) -> TraceEstimate:
+    """Estimate the trace with ``samples`` products.
+
+    ``"hutchinson"``: the mean of z'Az over random signs z (Hutchinson, 1990). ``"hutch++"``: a third of the products
+    finds a subspace with much of A in it, a third takes the trace there, a third samples its complement (Meyer, Musco,
+    Musco and Woodruff, 2021): better where few eigenvalues dominate. ``deflate``: eigenpairs from
+    :func:`top_eigenvalues` take that role at no product at all.
+
+    Stops early once the standard error is below ``tol`` times the estimate (Hutchinson only).
+    Raises ValueError for too few samples, or an operator that is not symmetric.
+    """
+    if method not in ("hutchinson", "hutch++"):
+        raise UserError(f"method is {method!r}; it must be 'hutchinson' or 'hutch++'")
+    least = 3 * _FEWEST if method == "hutch++" else _FEWEST
+    if samples < least:
+        raise UserError(f"samples is {samples}; a standard error for {method} needs at least {least}")
+    if tol is not None and not tol > 0:
+        raise UserError(f"tol is {tol}; a relative accuracy is positive")
+    generator = torch.Generator().manual_seed(seed)
+    before = op.products
+    basis: Tensor | None = None
+    exact = 0.0
+    if deflate is not None:
+        if deflate.vectors.shape[0] != op.size:
+            raise UserError(
+                f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}"
+            )
+        basis = deflate.vectors
+        exact = float(deflate.values.sum())
+    if method == "hutch++":
+        part = min(samples // 3, op.size)
+        sketch = torch.stack([_outside(_signs(op, generator), basis) for _ in range(part)], dim=1)
+        images = torch.stack([op.apply(sketch[:, i]) for i in range(part)], dim=1)
+        fresh = torch.linalg.qr(_outside(images, basis))[0]
+        exact += sum(float(fresh[:, i] @ op.apply(fresh[:, i])) for i in range(part))
+        basis = fresh if basis is None else torch.linalg.qr(torch.cat([basis, fresh], dim=1))[0]
+        samples -= 2 * part
+    values: list[float] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
+    if basis is None or basis.shape[1] < op.size:
+        for _ in range(samples):
+            z = _outside(_signs(op, generator), basis)
+            image = op.apply(z)
+            values.append(float(z @ image))
+            if len(pairs) < 2:
+                pairs.append((z, image))
+            if tol is not None and len(values) >= 2 * _FEWEST:
+                mean, error = _mean(values)
+                if error <= tol * abs(exact + mean):
+                    break
+    mean, error = _mean(values) if values else (0.0, 0.0)
+    defect = _defect(op, pairs)
+    op.require_symmetry(defect)
+    name = method + (" with deflation" if deflate is not None else "")
+    return TraceEstimate(exact + mean, error, exact, len(values), op.products - before, name, seed, defect)
+
+
+def _signs(op: SymmetricOperator, generator: torch.Generator) -> Tensor:
+    return op.random_vector(generator, signs=True)
+
+
+def _outside(vectors: Tensor, basis: Tensor | None) -> Tensor:
+    """The part of the vectors orthogonal to the orthonormal columns of ``basis``."""
+    if basis is None:
+        return vectors
+    rest: Tensor = vectors - basis @ (basis.T @ vectors)
+    return rest
+
+
+def _mean(values: list[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def _defect(op: SymmetricOperator, pairs: list[tuple[Tensor, Tensor]]) -> float:
+    """|u'Av - v'Au| of the first two samples, in the units of :meth:`SymmetricOperator.probe_symmetry`."""
+    if len(pairs) < 2:
+        return 0.0
+    (u, au), (v, av) = pairs
+    scale = float(av.norm() * u.norm() + au.norm() * v.norm())
+    return abs(float(u @ av) - float(v @ au)) / scale * op.size**0.5 if scale > 0 else 0.0
