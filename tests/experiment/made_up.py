@@ -110,7 +110,7 @@ def shift(rng: np.random.Generator, factor: float, step: int) -> dict[str, Any]:
         "l2": [0.0, *(factor * (0.1 + 0.01 * rng.random()) for _ in range(2))],
         "relative": [0.0, *(factor * (0.2 + 0.01 * rng.random()) for _ in range(2))],
         "cosine": [1.0, *(1 - factor * 0.1 * (1 + 0.1 * rng.random()) for _ in range(2))],
-        "moments": {"layers": ["a", "b", "c"], "mean": [0.1, 0.2, 0.3], "std": [0.1, 0.1, 0.2]},
+        "moments": {"places": ["a", "b"], "shift": [0.1 * factor, 0.2 * factor]},
     }
 
 

@@ -78,7 +78,7 @@ def compare(
         _remove_run(path)
     folder = RunFolder.resume(path, manifest) if resume else RunFolder.create(path, manifest)
     with folder.lock():
-        records = run_cells(folder, chosen, images, device, progress)
+        records = run_cells(folder, chosen, images, device, progress, workers=_workers())
         progress(1.0, "writing the report")
         return finish(folder, chosen, records)
 
@@ -147,7 +147,6 @@ def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dic
         "seeds": list(preset.seeds),
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
-        "threads": max(1, min(torch.get_num_threads(), os.cpu_count() or 1)),
         "data": {
             "name": data.name,
             "description": data.description,
@@ -168,6 +167,13 @@ def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dic
         "source_revision": source_revision(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _workers() -> int:
+    """How many cells run side by side: the cores that this process may use, four at most, fewer where OMP_NUM_THREADS says so."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)), 4))
 
 
 _NUMBERS = ("arrays.py", "layer", "landscape", "bridge", "judges/experiment")

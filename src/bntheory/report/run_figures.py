@@ -176,7 +176,7 @@ def _shift(run: _Run) -> Iterator[tuple[str, str, Any]]:
         for name, title, label in (
             ("shift_l2", "covariate shift, l2", "‖G − G′‖, geometric mean over layers"),
             ("shift_angle", "covariate shift, angle", "1 − cos(G, G′), mean over layers"),
-            ("moment_shift", "moments of the layer inputs", "drift since the last measured step"),
+            ("moment_shift", "moments of the layer inputs", "drift in one step / standard deviation"),
         ):
             figure = panels.over_steps(
                 run.records,
@@ -256,7 +256,7 @@ _GROUPS: tuple[tuple[str, str, str, str, Draw], ...] = (
         "shift",
         "Internal covariate shift",
         "By Definition 2.1 of Santurkar et al.: how far, and by which angle, a layer's gradient changes once the layers before it have "
-        "taken their step; and by moments, as Ioffe and Szegedy define it. {band}",
+        "taken their step; and by moments of the nonlinearities' inputs, as Ioffe and Szegedy define it, over the same step. {band}",
         "Neither reading says whether the shift harms training. The l2 version grows with the gradient's size, the angle does not.",
         _shift,
     ),

@@ -102,8 +102,8 @@ def quantity(point: Json, name: str) -> float | None:
     if along is not None and name in ("loss_range", "gradient_range", "effective_beta"):
         return float(along[name])
     if shift is not None and name == "moment_shift":
-        moments = shift.get("moments")
-        return None if moments is None else float(moments)
+        moved = [x for x in shift["moments"]["shift"] if x is not None]
+        return float(np.mean(moved)) if moved else None
     if shift is not None and name in ("shift_l2", "shift_relative", "shift_angle"):
         key = {"shift_l2": "l2", "shift_relative": "relative", "shift_angle": "cosine"}[name]
         later = [x for x in shift[key][1:] if x is not None]  # the first layer's is zero by definition

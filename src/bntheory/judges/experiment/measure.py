@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.activation_moments import activation_moments, moment_shift
 from bntheory.bridge.along_gradient import along_gradient
 from bntheory.bridge.capture import Capture, capture
 from bntheory.bridge.covariate_shift import covariate_shift
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.data import ImageData
-from bntheory.bridge.evaluation import Loss, evaluate, loss_and_gradients
+from bntheory.bridge.evaluation import Loss, evaluate, loss_and_gradients, trainable
 from bntheory.bridge.state import state_guard
 from bntheory.bridge.training import Trainer
 from bntheory.bridge.twins import frozen_twin
@@ -63,7 +64,9 @@ def measure(
     record |= _accuracy(model, batch, "", trainer.loss)
     held_out = data.inputs(slice(0, min(preset.measure.test_size, data.size("test"))), "test", device=device)
     record |= _accuracy(model, held_out, "test_", trainer.loss, evaluation=True)
-    shift, first = _shift(model, setting, batch, trainer)
+    rate = trainer.config.rate(trainer.step)
+    shift, first = _shift(model, setting, batch, rate)
+    shift["moments"] = _moments(model, setting, batch, rate)
     record["shift"] = shift
     record["twin"], record["layers"], record["theorem_4_2"] = None, [], []
     identities = [first]
@@ -153,9 +156,9 @@ def _accuracy(model: nn.Module, batch: Batch, prefix: str, loss: Loss, *, evalua
     return found
 
 
-def _shift(model: nn.Module, setting: _Setting, batch: Batch, trainer: Trainer) -> tuple[Json, Identity]:
+def _shift(model: nn.Module, setting: _Setting, batch: Batch, rate: float) -> tuple[Json, Identity]:
     """Internal covariate shift of every weight layer by Definition 2.1, for the plain gradient step with this learning rate."""
-    found = covariate_shift(model, setting.loss, batch, learning_rate=trainer.config.rate(trainer.step))
+    found = covariate_shift(model, setting.loss, batch, learning_rate=rate)
     shift = {
         "layers": [s.layer for s in found],
         "l2": [_number(s.l2) for s in found],
@@ -168,6 +171,23 @@ def _shift(model: nn.Module, setting: _Setting, batch: Batch, trainer: Trainer) 
         "first-layer-shift", found[0].layer, left=l2, right=zero, relative=l2, tolerance=zero
     )
     return shift, first
+
+
+def _moments(model: nn.Module, setting: _Setting, batch: Batch, rate: float) -> Json:
+    """How the distribution of every nonlinearity's input moves in one gradient step, in standard deviations (medians over units).
+
+    The reading of Ioffe and Szegedy, over the same step as Definition 2.1.
+    """
+    before = activation_moments(model, batch[0])
+    parameters = list(trainable(model).values())
+    with state_guard(model):
+        _, gradients = loss_and_gradients(model, setting.loss, batch, parameters)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(gradient, alpha=rate)
+        after = activation_moments(model, batch[0])
+    moved = moment_shift(before, after)
+    return {"places": list(moved), "shift": [_number(m.wasserstein) for m in moved.values()]}
 
 
 # -- against the theory ------------------------------------------------------------------------------------------------

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Event, Lock
 from typing import Any
 
 import torch
@@ -42,10 +45,10 @@ def check_device(name: str) -> str:
 
 
 @contextmanager
-def fixed_threads(count: int) -> Iterator[None]:
-    """``count`` threads inside: sums are split by them, so that numbers repeat bit for bit only for the same count."""
+def single_threaded_operations() -> Iterator[None]:
+    """One thread an operation inside, put back afterwards: how a sum is split over threads changes its last bits."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -58,74 +61,97 @@ def run_cells(
     data: ImageData,
     device: str,
     progress: Progress = lambda fraction, text: None,
+    *,
+    workers: int = 1,
 ) -> list[dict[str, Any]]:
-    """Do what is left of the run and return all its records.
+    """Do what is left of the run and return all its records, ordered by cell and step.
 
     A cell goes on from its checkpoint, or from its start where there is none; measurements whose record is on disk are not made
-    again. Numbers do not depend on where a run was cut.
+    again. On the CPU ``workers`` cells run side by side, each operation on one thread (networks of this size gain little from
+    more), so numbers depend neither on where a run was cut nor on the number of workers.
     """
     data = data.to(device)
-    with fixed_threads(int(folder.manifest["threads"])), reproducible():
-        done = {(r["cell"], r["step"]) for r in folder.records()}
-        ended = {r["cell"] for r in folder.records() if r["diverged"]}
-        meter = _Meter(preset, progress, done)
-        for cell in cells(preset):
-            steps = [s for s in preset.measure.at if (cell.name, s) not in done]
-            if cell.name in ended or not steps:
-                folder.drop_checkpoint(cell.name)
-                continue
-            _run_cell(folder, cell, steps, preset, data, device, meter)
-    return folder.records()
-
-
-def _run_cell(
-    folder: RunFolder,
-    cell: Cell,
-    steps: list[int],
-    preset: Preset,
-    data: ImageData,
-    device: str,
-    meter: _Meter,
-) -> None:
-    meter.say(cell, "starting")
-    trainer, factor = make_trainer(cell, preset, data, device)
-    path = folder.checkpoint_path(cell.name)
-    if path.exists():
-        trainer.load(path)
-    for step in steps:
-        began = time.perf_counter()
-        _train_until(trainer, step, cell, preset, data, device, meter)
-        trained = time.perf_counter()
-        meter.say(cell, f"measuring at step {step}")
-        record = measure(cell, trainer, factor, preset, data, device)
-        seconds = {
-            "train": round(trained - began, 3),
-            "measure": round(time.perf_counter() - trained, 3),
-        }
-        folder.append(record, timing={"cell": cell.name, "step": step, **seconds})
-        meter.measured(cell)
-        if record["diverged"]:
-            break
-        if step != steps[-1]:
-            trainer.save(path)
-    folder.drop_checkpoint(cell.name)
-
-
-def _train_until(
-    trainer: Trainer, step: int, cell: Cell, preset: Preset, data: ImageData, device: str, meter: _Meter
-) -> None:
-    while trainer.step < step:
-        trainer.train_step(
-            batch_at(data, trainer.step, batch_size=preset.training.batch_size, seed=cell.seed, device=device)
+    on_cpu = torch.device(device).type == "cpu"
+    plan = cells(preset)
+    existing = folder.records()
+    done = {(r["cell"], r["step"]) for r in existing}
+    ended = {r["cell"] for r in existing if r["diverged"]}
+    meter = _Meter(preset, progress, done)
+    run = _Run(folder, preset, data, device, meter)
+    with ExitStack() as stack:
+        stack.enter_context(reproducible())
+        if on_cpu:
+            stack.enter_context(single_threaded_operations())
+        pool = (
+            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+            if on_cpu
+            else ThreadPoolExecutor(1)
         )
-        meter.trained(cell, trainer.step)
+        waiting: list[Future[None]] = []
+        try:
+            for cell in plan:
+                steps = [s for s in preset.measure.at if (cell.name, s) not in done]
+                if cell.name in ended or not steps:
+                    folder.drop_checkpoint(cell.name)
+                else:
+                    waiting.append(pool.submit(run.cell, cell, steps))
+            for future in as_completed(waiting):
+                future.result()
+        finally:
+            meter.stop.set()  # after an error or an interrupt the other cells end at their next step
+            pool.shutdown(wait=True, cancel_futures=True)
+    order = {cell.name: number for number, cell in enumerate(plan)}
+    return sorted(folder.records(), key=lambda r: (order[r["cell"]], r["step"]))
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error of this cell
+    """Another cell failed, or the run was interrupted."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    folder: RunFolder
+    preset: Preset
+    data: ImageData
+    device: str
+    meter: _Meter
+
+    def cell(self, cell: Cell, steps: list[int]) -> None:
+        """Train one cell from step to step; the record comes first, then the checkpoint."""
+        meter, folder = self.meter, self.folder
+        meter.say(cell, "starting")
+        trainer, factor = make_trainer(cell, self.preset, self.data, self.device)
+        path = folder.checkpoint_path(cell.name)
+        if path.exists():
+            trainer.load(path)
+        for step in steps:
+            began = time.perf_counter()
+            self.train_until(trainer, step, cell)
+            trained = time.perf_counter()
+            meter.say(cell, f"measuring at step {step}")
+            record = measure(cell, trainer, factor, self.preset, self.data, self.device)
+            seconds = {"train": round(trained - began, 3), "measure": round(time.perf_counter() - trained, 3)}
+            folder.append(record, timing={"cell": cell.name, "step": step, **seconds})
+            meter.measured(cell)
+            if record["diverged"]:
+                break
+            if step != steps[-1]:
+                trainer.save(path)
+        folder.drop_checkpoint(cell.name)
+
+    def train_until(self, trainer: Trainer, step: int, cell: Cell) -> None:
+        size = self.preset.training.batch_size
+        while trainer.step < step:
+            batch = batch_at(self.data, trainer.step, batch_size=size, seed=cell.seed, device=self.device)
+            trainer.train_step(batch)
+            self.meter.trained(cell, trainer.step)
 
 
 class _Meter:
-    """How much of the run is done, by the rough cost of its parts."""
+    """How much of the run is done, by the rough cost of its parts; and whether it is to stop."""
 
     def __init__(self, preset: Preset, progress: Progress, done: set[tuple[str, int]]) -> None:
-        self.progress = progress
+        self.progress, self.stop, self.lock = progress, Event(), Lock()
         last = preset.measure.at[-1]
         plan = cells(preset)
         self.total = sum(last + len(preset.measure.at) * _MEASURE_COST[c.arm] for c in plan)
@@ -135,13 +161,18 @@ class _Meter:
             self.spent += max(reached, default=0) + len(reached) * _MEASURE_COST[cell.arm]
 
     def say(self, cell: Cell, what: str) -> None:
+        if self.stop.is_set():
+            raise _Stopped
         text = f"{cell.network.name}, seed {cell.seed}, {cell.arm}: {what}"
-        self.progress(min(self.spent / self.total, 1.0), text)
+        with self.lock:
+            self.progress(min(self.spent / self.total, 1.0), text)
 
     def trained(self, cell: Cell, step: int) -> None:
-        self.spent += 1
+        with self.lock:
+            self.spent += 1
         if step % 10 == 0:
             self.say(cell, f"training, step {step}")
 
     def measured(self, cell: Cell) -> None:
-        self.spent += _MEASURE_COST[cell.arm]
+        with self.lock:
+            self.spent += _MEASURE_COST[cell.arm]

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from bntheory.errors import UserError
@@ -67,6 +68,7 @@ class RunFolder:
 
     def __init__(self, path: Path, manifest: Json) -> None:
         self.path, self.manifest = path, manifest
+        self._writing = Lock()
 
     # -- opening -----------------------------------------------------------------------------------------------
 
@@ -138,9 +140,10 @@ class RunFolder:
 
     def append(self, record: Mapping[str, Any], *, timing: Mapping[str, Any] | None = None) -> None:
         """Add one measurement. What differs from run to run (seconds) goes to its own file, so that records replay bit for bit."""
-        self._append_line(self.path / RECORDS, as_line(record))
-        if timing is not None:
-            self._append_line(self.path / TIMINGS, as_line(timing))
+        with self._writing:
+            self._append_line(self.path / RECORDS, as_line(record))
+            if timing is not None:
+                self._append_line(self.path / TIMINGS, as_line(timing))
 
     @staticmethod
     def _append_line(path: Path, line: str) -> None:
