@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from bntheory.bridge.along_gradient import along_gradient
-from bntheory.bridge.network_landscape import NetworkLandscape
+from bntheory.bridge.curvature import hessian
+from bntheory.bridge.network_landscape import NetworkLandscape, network_landscape
 from bntheory.bridge.networks import NetworkSpec, build_network
 from bntheory.bridge.state import state_fingerprint
+from bntheory.bridge.twins import frozen_twin
 from bntheory.landscape.along_gradient import along_gradient as along_function
 from bntheory.landscape.protocol import Landscape
 
@@ -89,6 +91,29 @@ def test_one_measure_two_implementations(norm: str, device: str) -> None:
     assert by_network.losses == pytest.approx(by_function.losses.tolist(), rel=1e-10)
     assert by_network.gradient_changes == pytest.approx(by_function.gradient_changes.tolist(), rel=1e-9)
     assert by_network.effective_beta == pytest.approx(by_function.effective_beta, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet"])
+def test_frozen_landscape_is_that_of_the_twin(kind: str, device: str) -> None:
+    """At the model's own point: equal values, other derivatives; away from it the twin's statistics stay."""
+    model, data = network(kind, device).eval(), batch(device)
+    live, x = network_landscape(model, F.cross_entropy, data)
+    frozen, same = network_landscape(model, F.cross_entropy, data, frozen=True)
+    assert np.array_equal(x, same)
+    assert not model.training
+    assert frozen.value(x) == pytest.approx(live.value(x), rel=1e-11)
+    twin = frozen_twin(model, data[0])
+    F.cross_entropy(twin(data[0]), data[1]).backward()
+    expected = np.concatenate([p.grad.cpu().numpy().ravel() for p in twin.parameters()])
+    np.testing.assert_allclose(frozen.grad(x), expected, rtol=1e-9, atol=1e-13)
+    assert not np.allclose(live.grad(x), expected, rtol=1e-3)
+    v = np.random.default_rng(1).normal(size=x.size)
+    with hessian(model, F.cross_entropy, data, mode="frozen") as operator:
+        product = np.asarray(operator.matvec(v))
+    np.testing.assert_allclose(frozen.hvp(x, v), product, rtol=1e-7, atol=1e-9 * np.abs(product).max())
+    moved = x + 0.1 * v
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(moved).to(device), twin.parameters())
+    assert frozen.value(moved) == pytest.approx(F.cross_entropy(twin(data[0]), data[1]).item(), rel=1e-11)
 
 
 def test_dropout_is_one_function(device: str) -> None:

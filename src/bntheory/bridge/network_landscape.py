@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from bntheory.bridge.evaluation import Batch, Loss, evaluate, trainable
 from bntheory.bridge.state import state_guard
+from bntheory.bridge.twins import frozen_twin
 from bntheory.landscape.protocol import Vector, as_point
 
-__all__ = ["NetworkLandscape"]
+__all__ = ["NetworkLandscape", "network_landscape"]
 
 
 class NetworkLandscape:
@@ -111,6 +112,29 @@ class NetworkLandscape:
             parts = torch.split(flat, [p.numel() for p in self._parameters])
             for p, part in zip(self._parameters, parts, strict=True):
                 p.copy_(part.reshape(p.shape))
+
+
+def network_landscape(
+    model: nn.Module,
+    loss: Loss,
+    batch: Batch,
+    *,
+    frozen: bool = False,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[NetworkLandscape, Vector]:
+    """The landscape of ``model`` in training mode, and the model's own parameters as its point.
+
+    With ``frozen`` it is that of the frozen-statistics twin, whose statistics keep the values that they have at the
+    model's own parameters. The model is left alone.
+
+    Raises:
+        ValueError: for a model without trainable parameters, and as :func:`frozen_twin`.
+    """
+    network = copy.deepcopy(model).to(dtype).train()
+    if frozen:
+        network = frozen_twin(network, _converted(batch[0], dtype))
+    landscape = NetworkLandscape(network, loss, batch, dtype=dtype)
+    return landscape, landscape.point
 
 
 def _flat(tensors: list[Tensor]) -> Vector:
