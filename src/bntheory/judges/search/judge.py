@@ -209,6 +209,7 @@ class _Attack:
             return x, certificate
         self.undecided += certificate.why.startswith("undecided")
         if certificate.why == "the claim holds here":
+            self.feasible = True  # hypotheses met exactly, if not by any candidate as it was drawn
             self._near(x, certificate)
         return None
 
@@ -223,7 +224,10 @@ class _Attack:
         pool.sort(key=lambda e: (e[0] <= VISIBLE, e[2].candidates.m if e[0] > VISIBLE else 0, -e[0]))
         for rank, (value, _, group, i) in enumerate(pool):
             tie = rank < self.budget.certificates and value > -1e-12
-            near = rank < 3 or self.closest.instance is None
+            # an equality hypothesis is met by the repair, so candidates that violate it are worth a try
+            near = (
+                rank < (self.budget.certificates if self.equalities else 3) or self.closest.instance is None
+            )
             if monotonic() > self.deadline and rank > 3:
                 return
             if value > VISIBLE or tie or (near and value > -float("inf")):
