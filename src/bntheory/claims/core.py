@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from bntheory.claims.evidence import Check
+from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Statement
 
@@ -134,7 +135,7 @@ class Registry:
 
             near = get_close_matches(claim_id, self._claims, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else "; `bntheory claims` lists them"
-            raise ValueError(f"no claim has the id {claim_id!r}{hint}") from None
+            raise UserError(f"no claim has the id {claim_id!r}{hint}") from None
 
     def __contains__(self, claim_id: object) -> bool:
         return claim_id in self._claims
@@ -149,7 +150,7 @@ class Registry:
         """The claims of one source, of one kind, or both."""
         return tuple(c for c in self if (key is None or c.key == key) and (kind is None or c.kind == kind))
 
-    def keys(self) -> tuple[str, ...]:
+    def sources(self) -> tuple[str, ...]:
         """The sources' keys, in order of first appearance."""
         return tuple(dict.fromkeys(c.key for c in self))
 

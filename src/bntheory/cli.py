@@ -1,0 +1,68 @@
+"""The command ``bntheory``: it parses, calls and prints. Whatever computes loads with the command that needs it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bntheory.commands import claims, networks, pages, pictures
+from bntheory.report.command import compare_command
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="bntheory",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Decide what is true about batch normalisation.\n\n"
+        "A claim is judged by algebra (a proof for every batch size, or a counterexample), by adversarial search (with an exact "
+        "certificate), inside real networks, and by experiment.\n\n"
+        'Start with `bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero`, '
+        "`bntheory check --paper santurkar2018`, or `bntheory compare`."
+    ),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from bntheory import __version__
+
+        typer.echo(f"bntheory {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+_JUDGING, _MEASURING, _SHOWING = "Deciding claims", "Measuring networks", "Pictures and pages"
+app.command("decide", rich_help_panel=_JUDGING)(claims.decide)
+app.command("claims", rich_help_panel=_JUDGING)(claims.claims)
+app.command("show", rich_help_panel=_JUDGING)(claims.show)
+app.command("check", rich_help_panel=_JUDGING)(claims.check)
+app.command("replay", rich_help_panel=_JUDGING)(claims.replay)
+app.command("compare", rich_help_panel=_MEASURING)(compare_command)
+app.command("probe", rich_help_panel=_MEASURING)(networks.probe)
+app.command("doctor", rich_help_panel=_MEASURING)(networks.doctor)
+app.command("smooth", rich_help_panel=_SHOWING)(pictures.smooth)
+app.command("model", rich_help_panel=_SHOWING)(pictures.model)
+app.command("papers", rich_help_panel=_SHOWING)(pages.papers)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
