@@ -105,7 +105,11 @@ def mean_field(
         color=COLOURS["batchnorm"],
         label=f"residual: over all layers about L to the power {rate:.3f}",
     )
-    right.set(xlabel="layers L below the top", ylabel="log₁₀ of the growth of ‖∂L/∂h‖²")
+    right.set(
+        xlabel="layers L below the top",
+        ylabel="log₁₀ of the growth of ‖∂L/∂h‖²",
+        ylim=(None, 1.35 * depth * math.log10(rate)),
+    )
     right.legend(title=f"ReLU, B = {batch_size}; points: 4 networks each", title_fontsize=8)
     variance, covariance = leaky_relu_fixed_point(batch_size)
     overflow = overflow_depth(rate)
@@ -118,7 +122,7 @@ def mean_field(
     return ModelFigure(figure, sentence)
 
 
-def conditioning(*, samples: int = 30, draws: int = 400, seed: int = 0) -> ModelFigure:
+def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: int = 0) -> ModelFigure:
     """Condition numbers of ``[1, X]`` under centring and unit-variance scaling (Lange et al. 2022, arXiv 2108.01110).
 
     Left: kappa before and after scaling for random centred data of two and three columns. Right: kappa of unit columns
@@ -170,7 +174,7 @@ def conditioning(*, samples: int = 30, draws: int = 400, seed: int = 0) -> Model
     ratios: list[list[float]] = []
     for columns in sizes:
         row = []
-        for trial in range(6):
+        for trial in range(trials):
             x = rng.standard_normal((samples, columns)) @ rng.standard_normal((columns, columns))
             x -= x.mean(axis=0)
             row.append(
