@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -18,8 +19,16 @@ from torch import nn
 from bntheory.bridge.along_gradient import AlongGradient, along_gradient
 from bntheory.bridge.networks import NetworkSpec, build_network
 from bntheory.bridge.state import state_fingerprint
+from bntheory.bridge.training import reproducible
 
 STEPS = [0.05, 0.1, 0.4]
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Iterator[None]:
+    """Exact equality between two evaluations is asked for below; on CUDA it needs deterministic algorithms."""
+    with reproducible():
+        yield
 
 
 def network(kind: str, device: str, norm: str = "batch") -> nn.Module:

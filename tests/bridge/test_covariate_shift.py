@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,7 +21,14 @@ from bntheory.bridge.activation_moments import activation_moments, moment_shift
 from bntheory.bridge.covariate_shift import covariate_shift, weight_layers
 from bntheory.bridge.networks import NetworkSpec, build_network
 from bntheory.bridge.state import state_fingerprint
-from bntheory.bridge.training import SGDConfig, Trainer
+from bntheory.bridge.training import SGDConfig, Trainer, reproducible
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Iterator[None]:
+    """Exact equality between two evaluations is asked for below; on CUDA it needs deterministic algorithms."""
+    with reproducible():
+        yield
 
 
 def network(kind: str, device: str, norm: str = "batch") -> nn.Module:

@@ -7,6 +7,8 @@ own measurement along the gradient, which moves the network's parameters instead
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -18,9 +20,17 @@ from bntheory.bridge.curvature import hessian
 from bntheory.bridge.network_landscape import NetworkLandscape, network_landscape
 from bntheory.bridge.networks import NetworkSpec, build_network
 from bntheory.bridge.state import state_fingerprint
+from bntheory.bridge.training import reproducible
 from bntheory.bridge.twins import frozen_twin
 from bntheory.landscape.along_gradient import along_gradient as along_function
 from bntheory.landscape.protocol import Landscape
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Iterator[None]:
+    """Exact equality between two evaluations is asked for below; on CUDA it needs deterministic algorithms."""
+    with reproducible():
+        yield
 
 
 def network(kind: str, device: str, norm: str = "batch") -> nn.Module:

@@ -182,6 +182,32 @@ def test_storage_exchange_is_undone(model: nn.Module) -> None:
     assert bits(model) == before
 
 
+def test_unusual_buffers(device: str) -> None:
+    model = nn.Module()
+    model.register_buffer("sparse", torch.eye(3, device=device).to_sparse())
+    model.register_buffer("flags", torch.tensor([True, False], device=device))
+    model.register_buffer("empty", torch.zeros(0, device=device))
+    model.register_buffer("short", torch.ones(2, dtype=torch.bfloat16, device=device))
+    model.register_buffer("strided", torch.arange(6.0, device=device).reshape(2, 3).T)
+    model.register_buffer("nothing", None)
+    before = state_fingerprint(model)
+    originals = dict(model.named_buffers())
+    values = {n: b.to_dense().clone() if n == "sparse" else b.clone() for n, b in originals.items()}
+    with state_guard(model):
+        model.sparse.mul_(2)
+        model.flags.logical_not_()
+        model.short.add_(1)
+        model.strided.neg_()
+        model.empty.resize_(4)
+        model.nothing = torch.ones(1)
+        assert state_fingerprint(model) != before
+    assert state_fingerprint(model) == before
+    for name, buffer in model.named_buffers():
+        assert buffer is originals[name]
+        assert torch.equal(buffer.to_dense() if name == "sparse" else buffer, values[name]), name
+    assert model.nothing is None
+
+
 def test_outer_graph_can_still_be_differentiated(model: nn.Module, device: str) -> None:
     model.eval()  # the graph of eval mode keeps the running statistics themselves
     model[5].weight.data[0, 0] = 0.5

@@ -197,6 +197,20 @@ LOAD_FAILURES = {
     "truncated": (_damage, CONFIG, "batch", "cannot be read"),
     "garbage": (lambda p: p.write_bytes(b"\x80\x04garbage"), CONFIG, "batch", "cannot be read"),
     "other safetensors": (lambda p: save_file({"a": torch.ones(1)}, p), CONFIG, "batch", "no checkpoint"),
+    "other metadata": (
+        lambda p: save_file(
+            {"a": torch.ones(1)}, p, metadata={"bntheory": '{"format": "bntheory-checkpoint-1"}'}
+        ),
+        CONFIG,
+        "batch",
+        "no checkpoint",
+    ),
+    "metadata no JSON": (
+        lambda p: save_file({"a": torch.ones(1)}, p, metadata={"bntheory": "{"}),
+        CONFIG,
+        "batch",
+        "no checkpoint",
+    ),
     "other configuration": (lambda p: None, SGDConfig(0.1, 0.9), "batch", "configured as"),
     "other network": (lambda p: None, CONFIG, "none", "holds another network"),
 }

@@ -8,6 +8,7 @@ differences of the twin's loss; the projection formula for what freezing removes
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 from bntheory.bridge.networks import NetworkSpec, build_network
 from bntheory.bridge.reparametrised import normalised_weight_layers, reparametrised
 from bntheory.bridge.state import state_fingerprint
+from bntheory.bridge.training import reproducible
 from bntheory.bridge.twins import (
     FrozenBatchNorm,
     LayerStatistics,
@@ -28,6 +30,13 @@ from bntheory.bridge.twins import (
 )
 
 KINDS = ["mlp", "vgg", "resnet"]
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Iterator[None]:
+    """Exact equality between two evaluations is asked for below; on CUDA it needs deterministic algorithms."""
+    with reproducible():
+        yield
 
 
 def network(kind: str, device: str, norm: str = "batch", **more: object) -> nn.Module:

@@ -106,7 +106,8 @@ def _restore_all(undo: list[Restore]) -> None:
 
 def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
     """A function that restores values, storage, ``requires_grad``, ``.grad`` and hooks of ``tensor``."""
-    storage = tensor.detach()  # an alias: survives `tensor.data = other`, as `model.double()` does it
+    # an alias survives `tensor.data = other`, as `model.double()` does it; an alias of a sparse tensor shares nothing
+    storage = tensor.detach() if tensor.layout == torch.strided else tensor
     copy = storage.clone() if values else None
     requires_grad = tensor.requires_grad
     grad = tensor.grad if tensor.is_leaf else None
@@ -143,11 +144,16 @@ def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
 
 
 def _write_back(target: Tensor, copy: Tensor) -> None:
-    if not _same_bits(target, copy):
+    if target.layout != torch.strided:
+        with torch.no_grad():
+            target.copy_(copy)
+    elif not _same_bits(target, copy):
         target.data.copy_(copy)  # `.data`: the version counter stays, as the bits are what a graph saw
 
 
 def _same_storage(a: Tensor, b: Tensor) -> bool:
+    if a.layout != torch.strided or b.layout != torch.strided:
+        return a.layout == b.layout  # sparse tensors have no one place in memory to compare
     return (
         a.dtype == b.dtype
         and a.device == b.device
@@ -158,11 +164,16 @@ def _same_storage(a: Tensor, b: Tensor) -> bool:
 
 
 def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    tensor = tensor.detach()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
     """Equality of representations: NaN equals itself, and 0.0 differs from -0.0."""
+    if a.shape != b.shape or a.dtype != b.dtype:  # resized in place
+        return False
     return bool(torch.equal(_bytes(a), _bytes(b)))
 
 
@@ -230,7 +241,8 @@ def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
             add(name, None)
             return
         add(name, id(tensor), tensor.dtype, tensor.device, tuple(tensor.shape), tensor.requires_grad)
-        digest.update(_bytes(tensor).cpu().numpy().tobytes())
+        # a clone, since memory that numpy has seen can never be resized again
+        digest.update(_bytes(tensor).cpu().clone().numpy().tobytes())
 
     for prefix, module in model.named_modules():
         add(prefix, id(module), module.__class__.__qualname__, module.training)

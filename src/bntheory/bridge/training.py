@@ -200,10 +200,14 @@ class Trainer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: cannot be read as a checkpoint ({error})") from error
-        note = json.loads(metadata.get("bntheory", "{}"))
-        if note.get("format") != FORMAT:
+        try:
+            note = json.loads(metadata.get("bntheory", "{}"))
+            kind, saved = note["format"], json.dumps(note["config"], sort_keys=True)
+            step, extra = int(note["step"]), dict(note["extra"])
+        except (ValueError, KeyError, TypeError):
+            kind = None
+        if kind != FORMAT:
             raise UserError(f"{path}: is a safetensors file, but no checkpoint of format {FORMAT}")
-        saved = json.dumps(note["config"], sort_keys=True)
         present = json.dumps(asdict(self.config), sort_keys=True)
         if saved != present:
             raise UserError(f"{path}: was trained with {saved}, but this run is configured as {present}")
@@ -223,8 +227,7 @@ class Trainer:
         self.model.load_state_dict(
             {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         )
-        self.step = int(note["step"])
-        extra: dict[str, Any] = note["extra"]
+        self.step = step
         return extra
 
 
