@@ -1,7 +1,7 @@
 """What measuring smoothness costs.
 
 1. The exact curvature of a single normalised unit, batches from 1e3 to 1e6: squared loss in closed form, logistic loss by
-   inertia counts. Reported: seconds at 1e6 (stated limit: one second) and the exponent of the growth with the batch (1 is linear),
+   inertia counts. Reported: processor seconds at 1e6 (stated limit: one second) and the exponent of the growth with the batch (1 is linear),
    each time beside one sweep over the batch that does nothing but read it, so that the ratio holds on any machine.
 2. The measures on a landscape of 1e5 parameters (a normalised layer of 100 units on 1000 inputs): values, gradients and products
    that each one asked for, and the time in units of one product, all measured in this run.
@@ -43,12 +43,12 @@ LIMIT_PRODUCTS = 400  # any single measure on 1e5 parameters, values, gradients 
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """The least of several timings."""
+    """The least of several timings, in processor seconds of this single-threaded process: other work on the machine adds nothing."""
     best = float("inf")
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 

@@ -45,8 +45,14 @@ def _logistic_first(z: Array, t: Array) -> Array:
     return -t * _sigmoid(-t * z)
 
 
+def _bell(x: Array) -> Array:
+    """sigmoid(x) sigmoid(-x), without overflow or cancellation in the tails."""
+    small = np.exp(-np.abs(x))
+    return np.asarray(small / (1 + small) ** 2)
+
+
 def _logistic_second(z: Array, t: Array) -> Array:
-    return t**2 * _sigmoid(t * z) * _sigmoid(-t * z)
+    return t**2 * _bell(t * z)
 
 
 def _sech2(x: Array) -> Array:
@@ -93,7 +99,7 @@ LOSSES = MappingProxyType(
                 "cross-entropy",
                 lambda z, t: np.logaddexp(0.0, z) - t * z,
                 lambda z, t: _sigmoid(z) - t,
-                lambda z, t: _sigmoid(z) * _sigmoid(-z),
+                lambda z, t: _bell(z),
                 0.25,
                 True,
                 lambda z, g: _sigmoid(z) - g,

@@ -29,6 +29,7 @@ from bntheory.landscape.unit import BatchNormUnit
 __all__ = ["SeparableSpectrum"]
 
 Array = NDArray[np.float64]
+_BLOCK = 16384  # columns swept at a time, so that they stay in the cache
 _NEAR = 4  # deltas kept out of the elimination on either side of x
 
 
@@ -47,18 +48,23 @@ class SeparableSpectrum:
         b = -gamma / (self.m * sigma**2)
         s = float(layer.gamma_grad[0])
         self.largest, self.smallest = float(second.max()), float(second.min())
-        self._order = order = np.argsort(second, kind="stable")
+        order = np.argsort(second)
         self.nodes: Array = c * second[order] + b * s
-        rows = np.empty((5, self.m))  # row-major: every later sweep runs along the batch
-        rows[0] = 1 / np.sqrt(self.m)
-        rows[1] = layer.y_hat[order] / np.sqrt(self.m)
-        rows[2:4] = second[order] * rows[:2]
-        rows[4] = layer.projected_grad[order]
-        middle = np.zeros((5, 5))
-        middle[:2, :2] = c * (rows[:2] @ rows[2:4].T) - b * s * np.eye(2)
-        middle[0, 2] = middle[2, 0] = middle[1, 3] = middle[3, 1] = -c
-        middle[1, 4] = middle[4, 1] = b * np.sqrt(self.m)
-        q, r = np.linalg.qr(rows.T)
+        n1, n2 = np.full(self.m, self.m**-0.5), layer.y_hat[order] / np.sqrt(self.m)
+        pg = layer.projected_grad[order]
+        if self.largest == self.smallest:  # D = h I: D1 and D y_hat add nothing to 1 and y_hat
+            h = self.largest
+            rows = np.stack([n1, n2, pg])
+            middle = np.diag([-c * h - b * s, -c * h * (2 - float(n2 @ n2)) - b * s, 0.0])
+            middle[1, 2] = middle[2, 1] = b * np.sqrt(self.m)
+        else:
+            d = second[order]
+            rows = np.stack([n1, n2, d * n1, d * n2, pg])  # row-major: every later sweep runs along the batch
+            middle = np.zeros((5, 5))
+            middle[:2, :2] = c * (rows[:2] @ rows[2:4].T) - b * s * np.eye(2)
+            middle[0, 2] = middle[2, 0] = middle[1, 3] = middle[3, 1] = -c
+            middle[1, 4] = middle[4, 1] = b * np.sqrt(self.m)
+        left, base, r = _orthonormal_rows(rows)
         values, vectors = np.linalg.eigh(r @ middle @ r.T)
         self.scale = float(np.max(np.abs(self.nodes)) + np.max(np.abs(values)))
         self.rounding = float(8 * np.finfo(float).eps * self.scale)
@@ -68,7 +74,7 @@ class SeparableSpectrum:
         self._reach = float(np.max(np.abs(values), initial=0.0) + 4 * self.rounding)
         self._sign: Array = np.sign(values)
         self._offset = int(np.sum(self._sign > 0))
-        basis = (vectors * np.sqrt(np.abs(values))).T @ q.T
+        basis = ((vectors * np.sqrt(np.abs(values))).T @ left) @ base
         self._reduced, self._basis, self._released = _merge_equal(self.nodes, basis, self.rounding / 8)
         self.evaluations = 0
 
@@ -81,11 +87,12 @@ class SeparableSpectrum:
         delta, basis = self._reduced, self._basis
         inner = -np.diag(self._sign)
         size = np.ones(self.rank)
-        for part in (
-            slice(0, low),
-            slice(high, delta.size),
-        ):  # one sign of delta - x on each side: no cancellation
-            side = (basis[:, part] / (delta[part] - x)) @ basis[:, part].T
+        for begin, end in ((0, low), (high, delta.size)):  # one sign on each side: no cancellation
+            side = np.zeros((self.rank, self.rank))
+            for at in range(begin, end, _BLOCK):
+                block = slice(at, min(at + _BLOCK, end))
+                part = basis[:, block]
+                side += (part * (1 / (delta[block] - x))) @ part.T
             inner -= side
             size += np.abs(np.diag(side))
         far = 1 / np.sqrt(size)
@@ -147,14 +154,18 @@ class SeparableSpectrum:
         low, high = self._near(middle)
         index = k - low - int(np.searchsorted(self._released, middle)) + self._offset
 
+        known: dict[float, float] = {}
+
         def crossing(x: float) -> float:
-            return float(self._inertia_matrix(x, low, high)[index])
+            if x not in known:
+                known[x] = float(self._inertia_matrix(x, low, high)[index])
+            return known[x]
 
         if crossing(left) <= 0:
             return left
         if crossing(right) >= 0:
             return right
-        return float(brentq(crossing, left, right, xtol=self.rounding / 8, rtol=8.9e-16))
+        return float(brentq(crossing, left, right, xtol=self.rounding / 2, rtol=8.9e-16))
 
     @property
     def top(self) -> float:
@@ -198,6 +209,26 @@ class SeparableSpectrum:
             witness={"lambda_min": low, "lambda_max": high, "evaluations": steps},
             note=f"{steps} evaluations at O(m) each",
         )
+
+
+def _orthonormal_rows(rows: Array) -> tuple[Array, Array, Array]:
+    """(w, b, r) with q = w b orthonormal rows, (k, m), and rows = r' q; w is k x k and left unmultiplied to save a sweep.
+
+    Two rounds of Cholesky on the k x k Gram matrix wherever it is conditioned well enough for that to be as good as Householder's
+    method; otherwise Householder's.
+    """
+    k, m = rows.shape
+    gram = rows @ rows.T
+    norms = np.sqrt(np.diag(gram))
+    if m > 4 * k and norms.min() > 0:
+        scaled = gram / np.outer(norms, norms)
+        if np.linalg.eigvalsh(scaled)[0] > 1e-6:
+            first = norms[:, None] * np.linalg.cholesky(scaled)
+            base = np.linalg.inv(first) @ rows
+            second = np.linalg.cholesky(base @ base.T)
+            return np.linalg.inv(second), base, (first @ second).T
+    full = np.linalg.qr(rows.T)
+    return np.eye(len(full[1])), np.ascontiguousarray(full[0].T), np.asarray(full[1])
 
 
 def _merge_equal(nodes: Array, basis: Array, tolerance: float) -> tuple[Array, Array, Array]:
