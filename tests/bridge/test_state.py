@@ -8,11 +8,13 @@ fire. ``state_fingerprint`` is itself tested by single changes, each of which mu
 from __future__ import annotations
 
 import random
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from bntheory.bridge import state
@@ -289,6 +291,36 @@ CHANGES = {
     "numpy generator": lambda m: np.random.rand(),  # noqa: NPY002
     "python generator": lambda m: random.random(),
 }
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    outer=st.lists(st.sampled_from(sorted(CHANGES)), max_size=4),
+    inner=st.lists(st.sampled_from(sorted(CHANGES)), max_size=6),
+    fails=st.booleans(),
+)
+def test_any_sequence_of_changes_comes_back(
+    model: nn.Module, outer: list[str], inner: list[str], fails: bool
+) -> None:
+    """Changes before the guard are the state to come back to; those inside leave nothing, in whatever order."""
+
+    def apply(names: list[str]) -> None:
+        for name in names:
+            with suppress(AttributeError):  # a gradient that an earlier change removed
+                CHANGES[name](model)
+
+    def block() -> None:
+        with state_guard(model):
+            apply(inner)
+            if fails:
+                raise LookupError
+
+    apply(outer)
+    before, found = state_fingerprint(model), bits(model)
+    with pytest.raises(LookupError) if fails else nullcontext():
+        block()
+    assert state_fingerprint(model) == before
+    assert bits(model) == found
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -110,7 +110,7 @@ def _moments(place: str, x: Tensor) -> ActivationMoments:
         raise UserError(
             f"{place}: its input has shape {tuple(x.shape)}, but (examples, units, ...) is needed"
         )
-    values = x.detach().transpose(0, 1).reshape(x.shape[1], -1).double().cpu()
+    values = x.detach().transpose(0, 1).reshape(x.shape[1], -1).double()
     mean = values.mean(1)
     centred = values - mean[:, None]
     std = centred.square().mean(1).sqrt()
@@ -125,7 +125,7 @@ def _moments(place: str, x: Tensor) -> ActivationMoments:
         low = int(position)
         high = min(low + 1, m - 1)
         rows.append(ordered[:, low] + (position - low) * (ordered[:, high] - ordered[:, low]))
-    return ActivationMoments(place, m, mean, std, skewness, torch.stack(rows))
+    return ActivationMoments(place, m, mean.cpu(), std.cpu(), skewness.cpu(), torch.stack(rows).cpu())
 
 
 def moment_shift(

@@ -111,8 +111,8 @@ def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
     copy = storage.clone() if values else None
     requires_grad = tensor.requires_grad
     grad = tensor.grad if tensor.is_leaf else None
-    grad_storage = None if grad is None else grad.detach()
-    grad_copy = None if grad_storage is None else grad_storage.clone()
+    grad_storage = grad.detach() if grad is not None and grad.layout == torch.strided else grad
+    grad_copy = None if grad_storage is None else grad_storage.detach().clone()
     hooks = {name: getattr(tensor, name, None) for name in _TENSOR_HOOKS}
     contents = {name: None if hook is None else dict(hook) for name, hook in hooks.items()}
 
