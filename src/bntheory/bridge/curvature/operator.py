@@ -7,8 +7,8 @@ bit, also when building fails or is interrupted: everything happens inside :func
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -130,7 +130,7 @@ class CurvatureOperator(SymmetricOperator):
                         "an Activation has to be computed exactly once"
                     )
                 tensors = found
-            with counted_calls(self._model) as calls:
+            with counted_calls(self._model) as calls, self._explained(calls):
                 graph: BatchProduct
                 if self.kind == "hessian":
                     graph = HessianProduct(value, tensors, self.names)
@@ -140,6 +140,20 @@ class CurvatureOperator(SymmetricOperator):
                     graph = GaussNewtonProduct(value, inner, tensors, self.names)
             self._recomputes = self._recomputes or calls[0] > 0
         return graph, tensors
+
+    @contextmanager
+    def _explained(self, calls: list[int]) -> Iterator[None]:
+        """torch suspends the interception of functions during a backward pass, and with it in recomputed segments."""
+        try:
+            yield
+        except RuntimeError as error:
+            if calls[0] and (self.mode == "frozen" or self._options.normalisation == "primitive"):
+                raise UserError(
+                    "the model recomputes parts of its forward pass (activation checkpointing), which cannot be "
+                    f"combined with mode={self.mode!r}, normalisation={self._options.normalisation!r}; switch the "
+                    "checkpointing off for the measurement"
+                ) from error
+            raise
 
     def _forward(self, batch: tuple[Any, ...] | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """What the product differentiates (loss, losses or outputs), and the loss as a function of the outputs."""

@@ -24,8 +24,9 @@ _AFTER_BREAKDOWN = 10
 _MARGIN_RANDOM_START, _MARGIN_WARM_START = 10.0, 2.0
 # Runners-up join a warm start, the more the closer they were: one of them may have overtaken since.
 _RUNNERS_UP, _RUNNER_UP_PART, _RUNNER_UP_RANGE = 3, 0.1, 0.25
-# Part of a warm start that is random: without it a direction absent from the old vectors would stay absent.
-_RANDOM_PART = 1e-3
+# Part of a start that is random: without it a direction absent from the given vectors would stay absent. A spectrum
+# brings its runners-up along, a bare vector may be an eigenvector of any eigenvalue.
+_RANDOM_PART_SPECTRUM, _RANDOM_PART_VECTOR = 1e-3, 1.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def top_eigenvalues(
 
     Args:
         tol: relative accuracy of the eigenvalues. Their vectors are accurate to about its square root.
-        start: a spectrum measured nearby (an earlier checkpoint of the same network), or a vector: a warm start.
-            A small random part is always added. Without it the start is random.
+        start: a spectrum measured nearby (an earlier checkpoint of the same network): a warm start, which saves the
+            more the less has changed. An eigenvalue that was not among the k + 3 first there may be missed, so
+            measure cold now and then. Or a vector, to which as much of a random one is added.
         max_products: give up after so many; the result then says ``converged=False``.
         max_basis: vectors kept at most; memory is ``max_basis * size`` entries.
         callback: called after each product with the number of products and the current wanted Ritz values.
@@ -201,7 +203,8 @@ def _start_vector(
     length = float(combined.norm())
     if not (np.isfinite(length) and length > 0):
         raise UserError(f"start has norm {length}; a start vector is finite and not zero")
-    return combined / length + _RANDOM_PART * noise
+    part = _RANDOM_PART_SPECTRUM if isinstance(start, Spectrum) else _RANDOM_PART_VECTOR
+    return combined / length + part * noise
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,10 @@ def trace(
     generator = torch.Generator().manual_seed(seed)
     before = op.products
     basis: Tensor | None = None
-    exact = 0.0
+    exact, norm = (
+        0.0,
+        0.0,
+    )  # norm: the largest growth of a vector seen, a lower estimate of the operator's norm
     if deflate is not None:
         if deflate.vectors.shape[0] != op.size:
             raise UserError(
@@ -74,25 +77,28 @@ def trace(
         part = min(samples // 3, op.size)
         sketch = torch.stack([_outside(_signs(op, generator), basis) for _ in range(part)], dim=1)
         images = torch.stack([op.apply(sketch[:, i]) for i in range(part)], dim=1)
+        norm = float((images.norm(dim=0) / sketch.norm(dim=0)).max())
         fresh = torch.linalg.qr(_outside(images, basis))[0]
         exact += sum(float(fresh[:, i] @ op.apply(fresh[:, i])) for i in range(part))
         basis = fresh if basis is None else torch.linalg.qr(torch.cat([basis, fresh], dim=1))[0]
         samples -= 2 * part
     values: list[float] = []
-    pairs: list[tuple[Tensor, Tensor]] = []
+    previous: tuple[Tensor, Tensor] | None = None
+    defect = 0.0
     if basis is None or basis.shape[1] < op.size:
         for _ in range(samples):
             z = _outside(_signs(op, generator), basis)
             image = op.apply(z)
             values.append(float(z @ image))
-            if len(pairs) < 2:
-                pairs.append((z, image))
+            norm = max(norm, float(image.norm() / z.norm()))
+            if previous is not None:
+                defect = max(defect, _defect(previous, (z, image), norm, op.size))
+            previous = (z, image)
             if tol is not None and len(values) >= 2 * _FEWEST:
                 mean, error = _mean(values)
                 if error <= tol * abs(exact + mean):
                     break
     mean, error = _mean(values) if values else (0.0, 0.0)
-    defect = _defect(op, pairs)
     op.require_symmetry(defect)
     name = method + (" with deflation" if deflate is not None else "")
     return TraceEstimate(exact + mean, error, exact, len(values), op.products - before, name, seed, defect)
@@ -114,10 +120,8 @@ def _mean(values: list[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def _defect(op: SymmetricOperator, pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """|u'Av - v'Au| of the first two samples, in the units of :meth:`SymmetricOperator.probe_symmetry`."""
-    if len(pairs) < 2:
-        return 0.0
-    (u, au), (v, av) = pairs
-    scale = float(av.norm() * u.norm() + au.norm() * v.norm())
-    return abs(float(u @ av) - float(v @ au)) / scale * op.size**0.5 if scale > 0 else 0.0
+def _defect(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], norm: float, size: int) -> float:
+    """|u'Av - v'Au| for two samples, in the units of :meth:`SymmetricOperator.probe_symmetry`."""
+    (u, au), (v, av) = first, second
+    scale = 2 * norm * float(u.norm() * v.norm())
+    return abs(float(u @ av) - float(v @ au)) / scale * size**0.5 if scale > 0 else 0.0
