@@ -32,10 +32,10 @@ class Problem:
     claim_conditions: tuple[Formula, ...]
 
     @property
-    def size(self) -> int:
-        """The number of terms of the longest side of a relation."""
-        sides = [x for a in atoms(self.claim) for x in (a.left, a.right)]
-        return max((len(x.num) + len(x.den) for x in sides), default=0)
+    def size(self) -> tuple[int, int]:
+        """The number of terms, and the highest degree, of the sides of the claim's relations."""
+        polys = [p for a in atoms(self.claim) for x in (a.left, a.right) for p in (x.num, x.den)]
+        return max(map(len, polys), default=0), max((int(p.total_degree()) for p in polys), default=0)
 
     def hypotheses(self) -> list[Formula]:
         """The assumptions and what makes them, and the claim, defined."""

@@ -57,6 +57,9 @@ class GramProblem:
             for factor in x.args:
                 product = product * self.scalar(factor)
             return product
+        if x.func.__name__ == "Abs":
+            size: Scalar = (self.scalar(x.args[0]) ** 2).sqrt()
+            return size
         if x.is_Pow and x.exp.is_Rational and x.exp.q in (1, 2):
             base = self.scalar(x.base)
             power: Scalar = (base if x.exp.q == 1 else base.sqrt()) ** int(x.exp.p)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["judge"]
 
-_LONGEST_NORMAL_FORM = 2000
+_MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
 
 
 def judge(
@@ -106,9 +106,11 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
 
     assert claim.domain is not None
     try:
-        size = evaluate(claim.check, claim.assume, claim.domain).size
-        if size > _LONGEST_NORMAL_FORM:
-            raise OutsideVocabulary(f"a side with {size} terms is too long for a normal form")
+        terms, degree = evaluate(claim.check, claim.assume, claim.domain).size
+        if terms > _MOST_TERMS or degree > _HIGHEST_DEGREE:
+            raise OutsideVocabulary(
+                f"a side with {terms} terms of degree {degree} is too long for a normal form"
+            )
         calculus = calculate(claim.check, claim.assume, claim.domain)
         compared = compare_routes(claim.check, claim.domain, calculus)
     except OutsideVocabulary as error:

@@ -76,9 +76,8 @@ def _mean_only(frame: Frame) -> Statistics:
     mu, spread = field.symbol("mu"), field.symbol("s", "nonnegative")
     y_hat = frame.unit(1) * spread
     var = spread**2 * frame.norms[1] / frame.m
-    return Statistics(
-        mu, var, field.one, _eps_symbol(frame), frame.unit(0) * mu + y_hat, y_hat, frame.zero_vector()
-    )
+    y = frame.unit(0) * mu + y_hat
+    return Statistics(mu, var, field.one, _eps_symbol(frame), y, y_hat, y_hat)
 
 
 def _rms(frame: Frame) -> Statistics:
@@ -153,7 +152,7 @@ def statistics_by_entry(frame: Frame, positives: int) -> Statistics:
     var = frame.dot(c, c) / m
     constraints: list[tuple[str, Scalar]] = []
     if kind == "mean-only":
-        return Statistics(mu, var, field.one, _eps_symbol(frame), y, c, frame.zero_vector())
+        return Statistics(mu, var, field.one, _eps_symbol(frame), y, c, c)
     if kind in ("l1", "linf"):
         return _l_p_by_entry(frame, positives, mu, var, y, centred, c)
     eps = _eps_symbol(frame)

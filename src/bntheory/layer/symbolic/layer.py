@@ -107,7 +107,7 @@ class SymbolicLayer:
 
     @property
     def dual(self) -> FormalVector:
-        return self.space.zero() if self.domain.normaliser == "mean-only" else self.y_hat
+        return self.y_hat
 
     @cached_property
     def grad(self) -> FormalVector:

@@ -1,0 +1,253 @@
+"""Frames against the closed-form layer in arrays.
+
+Two directions, and both are needed. *Lifting*: whatever values the symbols of a concrete frame take, the vectors they stand for,
+put into the closed-form layer, have the inner products that the frame computed. *Completeness*: any layer in arrays, its vectors
+taken apart by a numerical Gram-Schmidt of the test's own, is one of the layers that the symbolic frame describes; otherwise
+"no model" would not mean "true". The closed-form layer is itself held against 60-digit differences of the definition.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bntheory.judges.algebra.basis import rational_basis
+from bntheory.judges.algebra.frame import Frame
+from bntheory.judges.algebra.lift import lift
+from bntheory.judges.certificate import outside_domain
+from bntheory.layer import LayerDomain
+from bntheory.layer.family import make_layer
+
+NORMALISERS = ("batch", "mean-only", "rms", "frozen", "l1", "l2", "linf")
+
+
+class Number:
+    """The float of a field scalar at given values of the symbols; roots follow from the rest."""
+
+    def __init__(self, field, values):
+        self.field, self.values = field, values
+
+    def symbol(self, i):
+        if i in self.field.roots:
+            return math.sqrt(self(self.field.roots[i]))
+        return float(self.values[i])
+
+    def poly(self, p):
+        total = 0.0
+        for exponents, c in p.terms():
+            term = float(Fraction(int(c.p), int(c.q)))
+            for i, e in enumerate(exponents):
+                if e:
+                    term *= self.symbol(i) ** int(e)
+            total += term
+        return total
+
+    def __call__(self, x):
+        return self.poly(x.num) / self.poly(x.den)
+
+
+def quantities(x, deep=True):
+    """Scalars that see every part of the vocabulary; the same function speaks to frames and to arrays.
+
+    deep: products of products too, which need many more directions.
+    """
+    v, g, d = x.vector("v"), x.grad, x.input_grad
+    hv, bent = x.hess(v), x.input_hess(v)
+    again = x.hess(hv) if deep else hv
+    vectors = [x.one, x.y, x.y_hat, x.dual, g, d, v, hv, bent, x.operator("K")(g)]
+    pairs = [x.dot(a, b) for i, a in enumerate(vectors) for b in vectors[: i + 1]]
+    return [
+        *pairs,
+        x.dot(again, g),
+        x.mu * 1,
+        x.var * 1,
+        x.sigma * 1,
+        x.eps * 1,
+        x.gamma_grad,
+        x.beta_grad,
+        x.m * 1,
+    ]
+
+
+def arrays(instance):
+    return instance.arrays(float, dtype=float)
+
+
+def scalar_of(value):
+    return float(np.ravel(value)[0])
+
+
+def compare(found, expected):
+    expected = [scalar_of(e) for e in expected]
+    scale = max(1.0, max(abs(e) for e in expected))
+    for index, (a, b) in enumerate(zip(found, expected, strict=True)):
+        assert a == pytest.approx(b, rel=1e-9, abs=1e-10 * scale), f"quantity {index}"
+
+
+def domain(normaliser, eps, hessian="any", **more):
+    return LayerDomain(
+        normaliser=normaliser, eps=eps, hessian=hessian, vectors=("v",), operators={"K": "any"}, **more
+    )
+
+
+def assignment(frame, seed):
+    rng = np.random.default_rng(seed)
+    values = {}
+    for i, sign in enumerate(frame.field.signs):
+        size = Fraction(int(rng.integers(1, 9)), 10)
+        values[i] = size if sign in ("positive", "nonnegative") else size * int(rng.choice([-1, 1]))
+    return values
+
+
+def admissible(frame):
+    """Values that meet the frame's constraints."""
+    for seed in range(300):
+        values = assignment(frame, seed)
+        number = Number(frame.field, values)
+        if all(number(x) > 0 for _, x in frame.constraints):
+            return values
+    return pytest.fail("no draw met the constraints of the frame")
+
+
+@pytest.mark.parametrize("m", [2, 3, 4, 5])
+@pytest.mark.parametrize("eps", ["zero", "positive", "any"])
+@pytest.mark.parametrize("normaliser", ["batch", "mean-only", "rms", "frozen", "l2"])
+def test_lifting_by_gram_schmidt(normaliser, eps, m):
+    frame = Frame(domain(normaliser, eps), m, vectors=("layer.grad", "v"))
+    scalars = quantities(frame)
+    values = admissible(frame)
+    number = Number(frame.field, values)
+    instance = lift(frame, values)
+    assert outside_domain(frame.domain, instance) is None
+    compare([number(s) for s in scalars], quantities(make_layer(normaliser, **arrays(instance))))
+
+
+PATTERNS = [
+    *[
+        (n, e, h, 0)
+        for n in ("batch", "rms", "mean-only", "frozen")
+        for e in ("zero", "any")
+        for h in ("diagonal", "any")
+    ],
+    *[("l1", e, "any", p) for e in ("zero", "positive") for p in (1, 2)],
+    *[("linf", "zero", "any", p) for p in (0, 1)],
+]
+
+
+@pytest.mark.parametrize(("normaliser", "eps", "hessian", "pattern"), PATTERNS, ids=str)
+def test_lifting_by_entries(normaliser, eps, hessian, pattern):
+    m = 3
+    frame = Frame(domain(normaliser, eps, hessian), m, vectors=("layer.grad", "v"), pattern=(pattern,))
+    scalars = quantities(frame)
+    values = admissible(frame)
+    number = Number(frame.field, values)
+    instance = lift(frame, values)
+    assert outside_domain(frame.domain, instance) is None
+    compare([number(s) for s in scalars], quantities(make_layer(normaliser, **arrays(instance))))
+
+
+def gram_schmidt(vectors, m):
+    """Orthogonal vectors of squared norm m, one for each that is not in the span of those before."""
+    basis = []
+    for v in vectors:
+        for _ in range(2):
+            for u in basis:
+                v = v - u * (u @ v) / m
+        basis.append(v * math.sqrt(m) / np.linalg.norm(v))
+    return basis
+
+
+DESCRIBED = [(n, e) for n in ("batch", "rms", "frozen", "mean-only", "l1") for e in (0.0, 0.3)] + [
+    ("linf", 0.0)
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("normaliser", "eps"), DESCRIBED, ids=str)
+def test_every_layer_is_described(normaliser, eps, seed):
+    """Completeness, at m = 20: room for every direction that the quantities use."""
+    m, rng = 20, np.random.default_rng(seed)
+    y, g, v = rng.normal(size=(3, m))
+    H, K = (a + a.T for a in rng.normal(size=(2, m, m)))
+    layer = make_layer(normaliser, y, g, H, gamma=1.3, beta=0.2, eps=eps, free={"v": v, "K": K})
+    names = ("layer.dual", "layer.grad", "v") if normaliser in ("l1", "linf") else ("layer.grad", "v")
+    frame = Frame(domain(normaliser, "positive" if eps else "zero"), with_outside=True, vectors=names)
+    deep = normaliser == "batch"
+    scalars = quantities(frame, deep)
+
+    own = {"layer.dual": np.ravel(layer.dual), "layer.grad": g, "v": v}
+    start = [np.ones(m), y, *(own[n] for n in frame.vectors_used)]
+    basis = gram_schmidt(start, m)
+    matrices = {"layer.hess": H, "K": K}
+    steps = sorted((count, key, j) for key, o in frame.operators.items() for j, count in o.expanded.items())
+    for count, key, j in steps:
+        assert len(basis) == count - 1
+        basis = gram_schmidt([*basis, matrices[key] @ basis[j]], m)
+    names_of = {}
+    for prefix, vector in (("g", g), ("v", v), ("p", own["layer.dual"])):
+        names_of |= {f"{prefix}_{i + 1}": u @ vector / m for i, u in enumerate(basis)}
+    for key, label in (("layer.hess", "H"), ("K", "K")):
+        for i, j in frame.operators[key].entries:
+            names_of[f"{label}_{i + 1}{j + 1}"] = basis[i] @ matrices[key] @ basis[j] / m
+    sigma = scalar_of(layer.sigma)
+    y_hat = np.ravel(layer.y_hat)
+    names_of |= {"m": m, "gamma": 1.3, "beta": 0.2, "mu": y.mean(), "sigma": sigma, "eps": eps}
+    names_of |= {"p": basis[0] @ y_hat / m, "q": basis[1] @ y_hat / m}
+    number = Number(frame.field, [names_of[n] for n in frame.field.names])
+    for op, x in frame.constraints:
+        here = number(x)
+        assert abs(here) < 1e-8 * m**2 if op == "eq" else here > -1e-9, (
+            "a real layer breaks a constraint of the frame"
+        )
+    for i, sign in enumerate(frame.field.signs):
+        if sign in ("positive", "nonnegative"):
+            assert number.values[i] > -1e-12, frame.field.names[i]
+    compare([number(s) for s in scalars], quantities(layer, deep))
+
+
+@pytest.mark.parametrize("m", [*range(2, 14), 21, 64, 127])
+def test_rational_bases(m):
+    basis = np.array(rational_basis(m, min(m, 9)))
+    gram = basis @ basis.T
+    assert np.count_nonzero(gram - np.diag(np.diag(gram))) == 0
+    assert (basis[0] == 1).all()
+    ratio = Fraction(int(gram[1, 1]), m)
+    square = (
+        math.isqrt(ratio.numerator) ** 2 == ratio.numerator
+        and math.isqrt(ratio.denominator) ** 2 == ratio.denominator
+    )
+    assert square == (m != 3), "only m = 3 has no rational batch with rational sigma"
+
+
+def test_a_constant_batch_is_described_where_eps_is_positive():
+    frame = Frame(domain("batch", "positive"), 3, vectors=("layer.grad", "v"))
+    scalars = quantities(frame)
+    values = assignment(frame, 0)
+    values[frame.field.names.index("q")] = Fraction(0)
+    number = Number(frame.field, values)
+    instance = lift(frame, values)
+    assert len(set(instance.y)) == 1
+    compare([number(s) for s in scalars], quantities(make_layer("batch", **arrays(instance))))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f.grad * f.grad, "dot"),
+        (lambda f: f.dot(f.grad, f.m), "two vectors"),
+        (lambda f: f.hess(f.m), "applies to a vector"),
+    ],
+    ids=["product", "dot", "operator"],
+)
+def test_type_errors_say_what_to_do(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(Frame(LayerDomain()))
+
+
+@pytest.mark.parametrize("what", ["scalar", "vector", "operator"])
+def test_an_undeclared_quantity_is_named(what):
+    with pytest.raises(ValueError, match=f"free {what} 'w'.*LayerDomain"):
+        getattr(Frame(LayerDomain()), what)("w")

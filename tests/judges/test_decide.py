@@ -1,0 +1,118 @@
+"""`decide`: a typed claim, a verdict, and evidence that replays from its own JSON alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bntheory.errors import UserError
+from bntheory.judges.certificate import certify
+from bntheory.judges.decide import decide
+from bntheory.judges.expression import claim_of_expression
+from bntheory.judges.verdict import Status
+from bntheory.judges.witness import load_witness
+
+CASES = {
+    "never longer": ("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)", {"eps": "zero"}, Status.PROVED),
+    "a little shorter": (
+        "norm2(input_grad) <= 0.999*gamma**2/sigma**2 * norm2(grad)",
+        {"eps": "zero"},
+        Status.REFUTED,
+    ),
+    "no scale part": ("dot(y, input_grad) == 0", {"eps": "zero"}, Status.PROVED),
+    "some with eps": ("dot(y, input_grad) == 0", {"eps": "positive"}, Status.REFUTED),
+    "no shift part": ("dot(one, input_grad) == 0 and input_hess(one) == 0", {}, Status.PROVED),
+    "own parameters": ("dot(one, grad) == beta_grad and dot(y_hat, grad) == gamma_grad", {}, Status.PROVED),
+    "with a free scalar": ("a*norm2(y_hat) <= m", {"scalars": ["a:unit"]}, Status.PROVED),
+    "any scalar": ("a*norm2(y_hat) <= m", {"scalars": ["a"]}, Status.REFUTED),
+    "a free operator": (
+        "dot(K(s), y) == dot(s, K(y))",
+        {"operators": ["K"], "vectors": ["s"]},
+        Status.PROVED,
+    ),
+    "psd": ("dot(s, K(s)) >= 0", {"operators": ["K:psd"], "vectors": ["s"]}, Status.PROVED),
+    "one example": ("dot(e@case, y_hat)**2 <= m - 1", {"vectors": ["e@case"]}, Status.PROVED),
+    "assumed": ("norm2(input_grad) > 0", {"eps": "zero", "assume": ["m > 2", "gamma != 0"]}, Status.REFUTED),
+    "impossible": ("m <= 1", {"assume": ["m < 2"]}, Status.VACUOUS),
+    "two": ("input_grad == 0", {"eps": "zero", "assume": ["m == 2"]}, Status.PROVED),
+    "least batch": ("m >= 4", {"min_m": 4}, Status.PROVED),
+    "identity Hessian": ("hess(grad) == grad", {"hessian": "identity"}, Status.PROVED),
+    "other normaliser": ("dot(one, input_grad) == 0", {"normaliser": "rms", "eps": "zero"}, Status.REFUTED),
+    "undefined": ("1/(m - m) <= 1", {}, Status.VACUOUS),
+}
+
+
+@pytest.mark.parametrize(("text", "options", "status"), CASES.values(), ids=CASES)
+def test_decisions(text, options, status, tmp_path):
+    result = decide(text, **options)
+    assert result.verdict.status is status
+    shown = result.render()
+    assert shown.startswith(status.value.upper())
+    assert text in shown
+    data = json.loads(json.dumps(result.as_json()))
+    assert {"id", "kind", "status", "evidence", "expression", "assume"} <= set(data)
+    assert (result.witness is not None) == (status is Status.REFUTED)
+    if result.witness:
+        path = tmp_path / "witness.json"
+        path.write_text(json.dumps(result.witness))
+        witness = load_witness(path)
+        reference = witness.reference
+        claim = claim_of_expression(reference.expression, reference.assume, witness.domain)
+        assert certify(claim, witness.instance).refuted
+        assert "fails" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eps": "small"}, "eps is 'small'"),
+        ({"gamma": "big"}, "gamma is 'big'"),
+        ({"hessian": "round"}, "hessian is 'round'"),
+        ({"min_m": 1}, "min_m is 1"),
+        ({"scalars": ["a:large"]}, "'large' is not one of"),
+        ({"scalars": ["a", "a:positive"]}, "declared twice"),
+        ({"scalars": ["a b"]}, "a name is a letter"),
+        ({"scalars": ["__a"]}, "a name is a letter"),
+        ({"vectors": ["a"], "scalars": ["a"]}, "declared twice"),
+        ({"vectors": ["grad"]}, "word of the vocabulary"),
+        ({"assume": ["m <"]}, "column 4"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_user_errors(options, message):
+    with pytest.raises(UserError, match=message):
+        decide("m <= 1", **options)
+
+
+EXPLOSIVE = {
+    "powers of sums": "((m + gamma + beta + mu + sigma + eps)**16)**16 <= 1",
+    "nested powers": "((((m**16)**16)**16)**16)**16 <= 1",
+    "big numbers": "((((9999**16)**16)**16)**16)**16 <= m",
+    "norms of norms": "(norm2(input_hess(input_hess(input_grad))) + norm2(hess(hess(hess(grad)))))**8 <= 1",
+    "roots of roots": "sqrt(sqrt(sqrt(sqrt(norm2(grad))))) + sqrt(norm2(hess(grad)) + sqrt(m)) <= sqrt(m*sigma + norm2(y))",
+    "many quotients": " + ".join(f"1/(m + {k}*norm2(grad))" for k in range(1, 25)) + " <= 30",
+}
+
+
+@pytest.mark.parametrize("text", EXPLOSIVE.values(), ids=EXPLOSIVE)
+def test_explosive_expressions_end(text):
+    """Whatever is too large is unknown or refused; none takes the machine down."""
+    try:
+        result = decide(text, eps="zero", milliseconds=300, seconds=5)
+    except UserError as error:
+        assert "6000 digits" in str(error)
+    else:
+        assert result.verdict.status in (Status.UNKNOWN, Status.REFUTED, Status.PROVED)
+
+
+def test_start_up_loads_neither_torch_nor_matplotlib():
+    code = (
+        "import sys; from bntheory.judges.decide import decide; assert 'sympy' not in sys.modules and 'z3' not in sys.modules;"
+        "decide('dot(one, input_grad) == 0');"
+        "bad = {'torch', 'matplotlib', 'scipy'} & set(sys.modules); assert not bad, bad"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
