@@ -1,0 +1,253 @@
+"""The command line as a user meets it: what it prints, its exit codes, and that bad use is never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bntheory.cli import app
+
+MINE = '''
+"""A user's claims: two good ones, and most of what can go wrong."""
+from bntheory import LayerDomain, claim, eq, ge, gt, le
+
+@claim("mine.orthogonal", statement=r"\\langle y, \\nabla\\rangle = 0", domain=LayerDomain(eps="zero"))
+def orthogonal(layer):
+    return eq(layer.dot(layer.y, layer.input_grad), 0)
+
+@claim("mine.raises", statement="x")
+def raises(layer):
+    return le({}["missing"], 1)
+
+@claim("mine.unknown-name", statement="x")
+def unknown_name(layer):
+    return le(layer.norm2(layer.gradient), 1)
+
+@claim("mine.orthogonal", statement="the same id again")
+def duplicate(layer):
+    return eq(1, 1)
+
+@claim("mine.vacuous", statement="x", assume=lambda layer: [gt(0, layer.norm2(layer.y))])
+def vacuous(layer):
+    return le(layer.norm2(layer.grad), 0)
+
+@claim("mine.bad-domain", statement="x", domain=LayerDomain(eps="tiny"))
+def bad_domain(layer):
+    return le(0, 1)
+
+@claim("mine.a-bool", statement="x")
+def a_bool(layer):
+    return layer.m == 2
+
+@claim("mine.false", statement="x", domain=LayerDomain(eps="positive"))
+def false(layer):
+    return eq(layer.dot(layer.y, layer.input_grad), 0)
+'''
+
+
+@pytest.fixture
+def run():
+    runner = CliRunner()
+
+    def call(*arguments):
+        result = runner.invoke(app, [str(a) for a in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+def test_help_of_every_command_teaches(run):
+    top = run("--help").output
+    for command in (
+        "decide",
+        "claims",
+        "show",
+        "check",
+        "replay",
+        "compare",
+        "probe",
+        "doctor",
+        "smooth",
+        "model",
+        "papers",
+    ):
+        assert command in top
+        assert len(run(command, "--help").output) > 300
+
+
+def test_decide_a_true_and_a_false_claim(run):
+    true = run("decide", "dot(y, input_grad) == 0", "--eps", "zero", "--json")
+    false = run("decide", "dot(y, input_grad) == 0", "--eps", "positive", "--json")
+    assert (true.exit_code, json.loads(true.stdout)["status"]) == (0, "proved")
+    assert (false.exit_code, json.loads(false.stdout)["status"]) == (0, "refuted")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').system('echo hi')",
+        "layer.y",
+        "[x for x in y]",
+        "m ** 999999",
+        "norm2(grad",
+        "y + 1 <= 0",
+        "(" * 500,
+        "x" * 10_001,
+    ],
+    ids=["call", "attribute", "comprehension", "power", "parenthesis", "types", "nesting", "length"],
+)
+def test_decide_refuses_hostile_input(run, expression):
+    result = run("decide", expression)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error:")
+    assert len(result.stderr) < 2000
+
+
+def test_claims_as_json_has_the_documented_fields(run):
+    listed = json.loads(run("claims", "--json").stdout)
+    assert len(listed) >= 65
+    assert all({"id", "kind", "source", "statement"} <= set(c) for c in listed)
+    only = json.loads(run("claims", "--json", "--paper", "arora2019").stdout)
+    assert {c["source"]["key"] for c in only} == {"arora2019"}
+
+
+def test_check_prints_stable_json(run):
+    (verdict,) = json.loads(
+        run("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra", "--json").stdout
+    )
+    assert {"id", "kind", "status", "evidence"} <= set(verdict)
+    assert verdict["status"] == "refuted"
+    assert verdict["evidence"][0]["details"]["witness"]["schema"].startswith("bntheory.witness/")
+
+
+def test_expect_makes_it_a_test(run):
+    target = "santurkar2018.theorem-4.1.arxiv"
+    assert run("check", target, "--judge", "algebra", "--expect", "proved").exit_code == 0
+    assert run("check", target, "--judge", "algebra", "--expect", "refuted").exit_code == 1
+
+
+def test_witness_is_saved_and_replays_in_a_fresh_process(run, tmp_path):
+    target = "santurkar2018.theorem-4.1.neurips"
+    assert run("check", target, "--judge", "algebra", "--witnesses", tmp_path).exit_code == 0
+    path = tmp_path / f"{target}.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "bntheory.cli", "replay", path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is refuted by" in done.stdout
+    data = json.loads(path.read_text())
+    data["layer"]["grad"] = ["0"] * len(data["layer"]["grad"])
+    path.write_text(json.dumps(data))
+    assert run("replay", path).exit_code == 1
+    path.write_text("{")
+    assert run("replay", path).exit_code == 2
+
+
+def test_a_users_file_is_judged_to_its_end(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    result = run(
+        "check", path, "--judge", "algebra", "--judge", "search", "--effort", "quick", "--jobs", "1", "--json"
+    )
+    verdicts = {v["id"]: v for v in json.loads(result.stdout)}
+    assert result.exit_code == 2
+    assert {i: v["status"] for i, v in verdicts.items()} == {
+        "mine.orthogonal": "proved",
+        "mine.raises": "error",
+        "mine.unknown-name": "error",
+        "mine.vacuous": "vacuous",
+        "mine.a-bool": "error",
+        "mine.false": "refuted",
+    }
+    assert "'gradient'" in json.dumps(verdicts["mine.unknown-name"])
+    assert "'mine.orthogonal' is taken" in result.stderr
+    assert "eps is 'tiny'" in result.stderr
+
+
+def test_a_syntax_error_costs_one_claim_only(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE.replace("def raises(layer):", "def raises(layer:").replace("tiny", "zero"))
+    result = run("check", path, "--judge", "algebra", "--jobs", "1", "--json")
+    found = {v["id"] for v in json.loads(result.stdout)}
+    assert result.exit_code == 2
+    assert "syntax error" in result.stderr
+    assert {"mine.orthogonal", "mine.vacuous", "mine.false"} <= found
+    assert "mine.raises" not in found
+
+
+FACTORIES = """
+import torch
+from torch import nn
+x, t = torch.randn(8, 4), torch.zeros(8, dtype=torch.long)
+def plain(): return nn.Linear(4, 2), nn.functional.cross_entropy, (x, t)
+def number(): return 3
+def broken(): raise RuntimeError("no data here")
+def not_a_model(): return 1, nn.functional.cross_entropy, (x, t)
+def good(): return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2)), nn.functional.cross_entropy, (x, t)
+"""
+
+
+@pytest.fixture
+def factories(tmp_path, monkeypatch):
+    (tmp_path / "user_factories.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "user_factories", raising=False)
+    return tmp_path
+
+
+BAD_USE = {
+    "no such command": ("frobnicate",),
+    "no such id": ("check", "santurkar2018.theorem-9"),
+    "nothing to check": ("check",),
+    "no such paper": ("check", "--paper", "nobody1999"),
+    "no such kind": ("claims", "--kind", "wish"),
+    "no such judge": ("check", "--all", "--judge", "jury"),
+    "no such effort": ("check", "--all", "--effort", "heroic"),
+    "no such status": ("check", "--all", "--expect", "true"),
+    "no such file": ("check", "missing/claims.py"),
+    "no such device": ("check", "--all", "--device", "toaster"),
+    "witness missing": ("replay", "missing.json"),
+    "factory without colon": ("probe", "user_factories"),
+    "factory that does not import": ("probe", "no_such_module:make"),
+    "factory that does not exist": ("probe", "user_factories:nothing"),
+    "factory that raises": ("probe", "user_factories:broken"),
+    "factory of a number": ("probe", "user_factories:number"),
+    "factory of no model": ("probe", "user_factories:not_a_model"),
+    "model without normalisation": ("probe", "user_factories:plain"),
+    "figure of an unknown kind": ("smooth", "--plot", "figure.docx"),
+    "figure in a missing folder": ("smooth", "--plot", "nowhere/figure.png"),
+    "no such model": ("model", "perpetuum-mobile"),
+    "no such pages": ("papers", "--check", "--dir", "nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_USE)
+def test_bad_use_ends_with_a_message_and_code_2(run, factories, name):
+    result = run(*BAD_USE[name])
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.strip()) > 20
+
+
+def test_probe_measures_a_users_model(run, factories):
+    found = json.loads(run("probe", "user_factories:good", "--json").stdout)
+    (layer,) = found["layers"]
+    assert layer["residual"] <= layer["tolerance"]
+    assert layer["share_mean"] + layer["share_y_hat"] + layer["left"] == pytest.approx(1, abs=1e-9)
+    assert found["network"]["loss"] == pytest.approx(found["twin"]["loss"], rel=1e-12)
+    assert found["network"]["lambda_max"] != pytest.approx(found["twin"]["lambda_max"], rel=1e-3)
+    assert "frozen twin" in run("probe", "user_factories:good").stdout
+
+
+def test_every_id_that_was_ever_published_is_there(run):
+    """Ids are permanent: this list only grows."""
+    published = Path(__file__).with_name("published_ids.txt").read_text().split()
+    ids = {c["id"] for c in json.loads(run("claims", "--json").stdout)}
+    assert set(published) <= ids, sorted(set(published) - ids)

@@ -1,0 +1,94 @@
+"""The shape of the code: rooms depend downwards only, files stay small, and the command starts without the heavy libraries."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bntheory
+
+ROOT = Path(bntheory.__file__).parent
+ROOMS = [
+    "errors",
+    "arrays",
+    "layer",
+    "landscape",
+    "models",
+    "bridge",
+    "claims",
+    "judges",
+    "report",
+    "commands",
+    "cli",
+]
+LEVEL = {room: level for level, room in enumerate(ROOMS)} | {"testing": ROOMS.index("judges")}
+FILES = sorted(ROOT.rglob("*.py"))
+HEAVY = ("torch", "sympy", "z3", "flint", "matplotlib", "scipy", "hypothesis", "jinja2")
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms of this package that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "bntheory" and len(parts) > 1:
+                found.add(parts[1])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_depend_downwards_only(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    assert room in LEVEL, f"{room} is a new room: give it a level"
+    upwards = {other for other in imports(path) if LEVEL.get(other, -1) > LEVEL[room]}
+    assert not upwards, f"{path.relative_to(ROOT)} reaches up to {upwards}"
+
+
+def test_the_rule_would_notice_an_upward_import(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n    from bntheory.judges.verdict import Status\n")
+    assert imports(bad) == {"judges"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_hold_one_concept_each(path):
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= 450 if room_of(path) == "claims" else lines <= 380, f"{lines} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no docstring"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["bntheory", "bntheory.claims", "bntheory.cli", "bntheory.judges.decide", "bntheory.judges.verdict"],
+)
+def test_starting_up_imports_nothing_heavy(module):
+    code = f"import sys, {module}; print(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "", f"{module} pulls in {done.stdout.strip()}"
+
+
+def test_loading_every_claim_imports_nothing_heavy():
+    code = f"import sys; from bntheory import registry; registry(); print(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
