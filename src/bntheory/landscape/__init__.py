@@ -23,6 +23,7 @@ from bntheory.landscape.constants import (
 from bntheory.landscape.curvature import Eigenpair, dense_hessian, extreme_eigenpairs
 from bntheory.landscape.losses import LOSSES, SeparableLoss, cosine_loss
 from bntheory.landscape.measure import Cost, Measure, NumberKind
+from bntheory.landscape.phase import PhaseDiagram, phase_diagram
 from bntheory.landscape.protocol import Counted, FunctionLandscape, Landscape, symmetry_defect
 from bntheory.landscape.regions import Ball, Box, Everywhere, Region, Sphere, interval
 from bntheory.landscape.restriction import AffinePullback, OnSphere, Scaled, line, plane
@@ -36,9 +37,11 @@ from bntheory.landscape.scale_free import (
     trust_fraction,
 )
 from bntheory.landscape.separable_spectrum import SeparableSpectrum
+from bntheory.landscape.study import SingleUnitStudy, single_unit_study
 from bntheory.landscape.two_lipschitz import two_lipschitz, two_lipschitz_constant
 from bntheory.landscape.unit import BatchNormUnit, FrozenUnit, StandardUnit
 from bntheory.landscape.unit_spectrum import SquaredLossSpectrum, squared_loss_spectrum
+from bntheory.landscape.unit_suprema import unit_suprema, whitened_suprema
 
 __all__ = [
     "LOSSES",
@@ -57,11 +60,13 @@ __all__ = [
     "Measure",
     "NumberKind",
     "OnSphere",
+    "PhaseDiagram",
     "Region",
     "ScaleFree",
     "Scaled",
     "SeparableLoss",
     "SeparableSpectrum",
+    "SingleUnitStudy",
     "Sphere",
     "SquaredLossSpectrum",
     "StandardUnit",
@@ -82,9 +87,11 @@ __all__ = [
     "linearity_error",
     "lipschitz_constant",
     "local_derivative_lipschitz",
+    "phase_diagram",
     "plane",
     "relative_curvature",
     "scale_free",
+    "single_unit_study",
     "spectral_ratio",
     "squared_loss_spectrum",
     "steepest_secant",
@@ -92,4 +99,6 @@ __all__ = [
     "trust_fraction",
     "two_lipschitz",
     "two_lipschitz_constant",
+    "unit_suprema",
+    "whitened_suprema",
 ]
