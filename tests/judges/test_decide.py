@@ -100,12 +100,11 @@ EXPLOSIVE = {
 @pytest.mark.parametrize("text", EXPLOSIVE.values(), ids=EXPLOSIVE)
 def test_explosive_expressions_end(text):
     """Whatever is too large is unknown or refused; none takes the machine down."""
-    try:
-        result = decide(text, eps="zero", milliseconds=300, seconds=5)
-    except UserError as error:
-        assert "6000 digits" in str(error)
+    if text.startswith("((((9999"):
+        with pytest.raises(UserError, match="6000 digits"):
+            decide(text)
     else:
-        assert result.verdict.status in (Status.UNKNOWN, Status.REFUTED, Status.PROVED)
+        decide(text, eps="zero", milliseconds=300, seconds=5)
 
 
 def test_start_up_loads_neither_torch_nor_matplotlib():
