@@ -55,7 +55,7 @@ app.command("compare", rich_help_panel=_MEASURING)(compare_command)
 app.command("probe", rich_help_panel=_MEASURING)(networks.probe)
 app.command("doctor", rich_help_panel=_MEASURING)(networks.doctor)
 app.command("smooth", rich_help_panel=_SHOWING)(pictures.smooth)
-app.command("model", rich_help_panel=_SHOWING)(pictures.model)
+app.add_typer(pictures.model_commands(), name="model", rich_help_panel=_SHOWING)
 app.command("papers", rich_help_panel=_SHOWING)(pages.papers)
 
 

@@ -225,6 +225,7 @@ BAD_USE = {
     "figure of an unknown kind": ("smooth", "--plot", "figure.docx"),
     "figure in a missing folder": ("smooth", "--plot", "nowhere/figure.png"),
     "no such model": ("model", "perpetuum-mobile"),
+    "model option out of range": ("model", "mean-field", "--batch-size", "2"),
     "no such pages": ("papers", "--check", "--dir", "nowhere"),
 }
 

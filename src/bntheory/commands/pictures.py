@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -12,7 +13,7 @@ from bntheory.commands.common import clear_errors, one_of
 from bntheory.errors import UserError
 from bntheory.report.command import show_progress
 
-__all__ = ["model", "smooth"]
+__all__ = ["model_commands", "smooth"]
 
 _EXAMPLES = ("single-unit",)
 Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).")]
@@ -57,38 +58,46 @@ def smooth(
         typer.echo(f"figure: {plot}")
 
 
-@clear_errors
-def model(
-    name: Annotated[
-        str, typer.Argument(help="Which model; `bntheory model list` names them with their sources.")
-    ] = "list",
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A parameter of the model, NAME=VALUE; repeatable. See `--explain`."),
-    ] = None,
-    plot: Plot = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="The mathematics, the source and the parameters.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
-) -> None:
-    """Run one of the analytic models with exact dynamics, and draw it.
+def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
+    """A command whose options are the keyword arguments of the function that draws the model."""
+    hints = get_type_hints(draw)
+    own = [
+        inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default, annotation=hints[p.name])
+        for p in inspect.signature(draw).parameters.values()
+    ]
+    plot_option = inspect.Parameter("plot", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Plot)
 
-    Example: bntheory model least-squares --set dimension=20 --plot least-squares.png
-    """
-    from bntheory.report.models import MODELS, run_model
+    def run(*, plot: Path | None, **parameters: Any) -> None:
+        check_plot(plot)
+        try:
+            with show_progress() as progress:
+                progress(0.0, name)
+                drawn = draw(**parameters)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        typer.echo(drawn.sentence)
+        if plot is not None:
+            from bntheory.report.smoothness import save_figure
 
-    if name == "list":
-        for key, entry in MODELS.items():
-            typer.echo(f"{key:<22} {entry.summary}")
-        return
-    one_of("model", name, tuple(MODELS))
-    if explain:
-        typer.echo(MODELS[name].explanation())
-        return
-    check_plot(plot)
-    with show_progress() as progress:
-        result = run_model(name, option or [], plot=plot, progress=progress)
-    typer.echo(json.dumps(result.numbers, indent=2) if as_json else "\n".join(result.lines))
-    if plot is not None:
-        typer.echo(f"figure: {plot}")
+            save_figure(drawn.figure, plot)
+            typer.echo(f"figure: {plot}")
+
+    run.__name__ = name.replace("-", "_")
+    run.__doc__ = inspect.getdoc(draw)
+    run.__signature__ = inspect.Signature([*own, plot_option])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, plot_option)}
+    return clear_errors(run)
+
+
+def model_commands() -> typer.Typer:
+    """``bntheory model NAME``: one command a model, its mathematics and source in its help."""
+    from bntheory.report.models_a import MODELS_A
+    from bntheory.report.models_b import MODELS_B
+
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.",
+    )
+    for name, draw in {**MODELS_A, **MODELS_B}.items():
+        group.command(name)(_drawer(name, draw))
+    return group
