@@ -71,6 +71,9 @@ def test_value_and_prediction_against_numpy(kind: str, normalise: bool, device: 
     np.testing.assert_allclose(model.predict(x), expected, rtol=1e-11, atol=1e-12)
     assert model.value(x) == pytest.approx(np.mean((expected - model.target) ** 2) / 2, rel=1e-12)
     assert isinstance(model, Landscape)
+    loss, gradient = model.value_and_grad(x)
+    assert loss == model.value(x)
+    np.testing.assert_array_equal(gradient, model.grad(x))
 
 
 @pytest.mark.parametrize("normalise", [False, True], ids=["standard", "batch norm"])
@@ -244,6 +247,12 @@ ERRORS = {
     "rate": (
         lambda: train(build("deep linear", False), np.zeros(36), learning_rate=0.0, steps=3),
         "learning_rate=0",
+    ),
+    "infinite start": (
+        lambda: train(
+            FunctionLandscape(1, lambda x: math.inf, lambda x: x), [1.0], learning_rate=1.0, steps=3
+        ),
+        "start where it is finite",
     ),
     "constant unit": (
         lambda: build("deep linear", True, eps=0.0).value(np.zeros(36 + 18)),

@@ -56,13 +56,17 @@ def train(
 
     ``points`` steps are recorded, evenly in the logarithm (None: all of them). The run ends early as CONVERGED when
     the loss is at most ``tolerance``, and as DIVERGED when it is not finite or above ``bound`` times its first value;
-    the point where it ended is recorded if it is finite. Raises ValueError for a learning rate that is not positive.
+    the point where it ended is recorded if it is finite. A landscape with ``value_and_grad(x)`` is asked for both at
+    once. Raises ValueError for a learning rate that is not positive and a start without a finite loss.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise UserError(f"learning_rate={learning_rate}: must be positive and finite")
     if not bound > 1:
         raise UserError(f"bound={bound}: a run may pass its first loss, so the bound is a factor above 1")
     x = as_point(x0, landscape.dimension)
+    value_and_grad = getattr(landscape, "value_and_grad", None) or (
+        lambda at: (landscape.value(at), landscape.grad(at))
+    )
     wanted = {int(s) for s in recording_steps(steps, points)}
     kept_steps: list[int] = []
     kept: list[Floats] = []
@@ -70,7 +74,9 @@ def train(
     losses: list[float] = []
     outcome = Outcome.UNFINISHED
     for step in range(steps + 1):
-        loss = landscape.value(x)
+        loss, gradient = value_and_grad(x)
+        if step == 0 and not math.isfinite(loss):
+            raise UserError(f"x0: the loss there is {loss}; start where it is finite")
         losses.append(loss)
         if not math.isfinite(loss) or loss > bound * max(losses[0], np.finfo(float).tiny):
             outcome = Outcome.DIVERGED
@@ -78,7 +84,6 @@ def train(
             outcome = Outcome.CONVERGED
         ends = outcome is not Outcome.UNFINISHED or step == steps
         finite = math.isfinite(loss)
-        gradient = landscape.grad(x) if finite else np.full_like(x, np.nan)
         if finite and (step in wanted or ends):
             kept_steps.append(step)
             kept.append(x.copy())
