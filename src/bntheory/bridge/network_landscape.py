@@ -86,11 +86,7 @@ class NetworkLandscape:
         if self._at is None or not np.array_equal(self._at, x):
             self._at = None
             self._move(x)
-            # a copy of each buffer goes into the graph: the guard writes to the buffers themselves afterwards
             with torch.enable_grad(), state_guard(self._model, parameters=False):
-                for module in self._model.modules():
-                    for name, buffer in module._buffers.items():
-                        module._buffers[name] = None if buffer is None else buffer.clone()
                 value = evaluate(self._model, self._loss, self._batch)
                 found = torch.autograd.grad(value, self._parameters, create_graph=True, allow_unused=True)
             self._gradients = [
@@ -103,10 +99,8 @@ class NetworkLandscape:
     def _move(self, x: Vector) -> None:
         point = as_point(x, self.dimension)
         if self._at is not None and not np.array_equal(self._at, point):
-            self._at, self._gradients = (
-                None,
-                [],
-            )  # the graph belongs to the parameters that are about to change
+            # the graph belongs to the parameters, which are about to change
+            self._at, self._gradients = None, []
         if self._at is None:
             flat = torch.from_numpy(point).to(self._parameters[0])
             parts = torch.split(flat, [p.numel() for p in self._parameters])
