@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from time import monotonic
+from time import process_time
 from typing import Any
 
 from bntheory.judges.certificate import Certificate
@@ -91,7 +91,7 @@ def minimise(
     """The smallest certified layer reached from ``x`` with so many attempts, and its certificate.
 
     ``accept`` gives a layer and its certificate where a proposal refutes the claim, None otherwise. No attempt is begun
-    after ``deadline`` (of :func:`time.monotonic`).
+    after ``deadline`` (of :func:`time.process_time`).
     """
     improved = True
     while improved:
@@ -99,7 +99,7 @@ def minimise(
         for smaller in _smaller(x):
             if smaller.size() >= x.size():
                 continue
-            if attempts <= 0 or monotonic() >= deadline:
+            if attempts <= 0 or process_time() >= deadline:
                 return x, certificate
             attempts -= 1
             found = accept(smaller)

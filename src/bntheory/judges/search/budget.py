@@ -15,8 +15,8 @@ class Budget:
 
     extra_sizes: batch sizes beyond the claim's least one, as offsets. starts: candidates for each batch size. steps: gradient
     steps from every start. rounds: fresh sets of starts. certificates: candidates of one batch size handed to exact arithmetic at a
-    time. shrinks: attempts at making a witness smaller. These counts, and the seed, determine the result. seconds is a safety
-    net, for claims that are slow to evaluate or a busy machine: after it, no new work is begun.
+    time. shrinks: attempts at making a witness smaller. These counts, and the seed, determine the result. seconds, of
+    processor time, is a safety net for claims that are slow to evaluate: after it, no new work is begun.
     """
 
     extra_sizes: tuple[int, ...]
