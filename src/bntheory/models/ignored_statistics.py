@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Statistics = Literal["ignored", "differentiated"]
+Trained = Literal["bias", "all"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def network_run(
     width: int = 16,
     batch: int = 64,
     statistics: Statistics = "ignored",
-    trained: Literal["bias", "all"] = "bias",
+    trained: Trained = "bias",
     affine: bool = True,
     double: bool = True,
     seed: int = 0,
