@@ -72,10 +72,10 @@ def weight_decay(
     et al. 2021).
 
     Noise model: gradients orthogonal to w, Gaussian in the tangent space, of root mean square 1 on the
-    unit sphere, independent in time. Left: the norm from three starts without momentum, to ``||w||^4 =
-    lr/(4 penalty)`` for penalty ``penalty ||w||^2``. Right: root mean square angle between successive
-    weights, simulated, against ``sqrt(2 lr decay/(1 + momentum))`` and the exact ``arccos(1 - lr decay/(1
-    + momentum))``.
+    unit sphere, independent in time. Left: the norm from three starts without momentum, to
+    ``||w||^4 = lr/(4 penalty)`` for penalty ``penalty ||w||^2``. Right: root mean square angle between
+    successive weights over the printed ``sqrt(2 lr decay/(1 + momentum))``: simulated, and the angle of the
+    exact mean cosine ``1 - lr decay/(1 + momentum)``, which is the same where the norm does not fluctuate.
     """
     from bntheory.models.weight_decay import (
         exact_cosine,
@@ -100,7 +100,7 @@ def weight_decay(
     for mu, colour in ((0.0, COLOURS["batchnorm"]), (momentum, COLOURS["twin"])):
         grid = np.geomspace(products[0] / 2, products[-1] * 2, 60)
         exact = [np.arccos(exact_cosine(lr, p / lr, mu)) / wan_angle(lr, p / lr, mu) for p in grid]
-        right.plot(grid, exact, color=colour, label=f"from the exact cosine, momentum {mu:g}")
+        right.plot(grid, exact, color=colour, label=f"of the exact mean cosine, momentum {mu:g}")
         found = []
         for p in products:
             steps = int(max(20 * (1 - mu) / p, 400))
