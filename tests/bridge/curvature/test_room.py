@@ -1,0 +1,95 @@
+"""The operators beside the other rooms' own ways to the same thing: twins, primitive copies, l_p normalisers.
+
+The frozen twin is a copied network with constants in place of its normalisation; the primitive copy replaces modules.
+Neither is used by the operators, which intercept functions, so they check each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from curvature_cases import BY_NAME
+from torch.nn import functional
+
+from bntheory.bridge import NetworkSpec, build_network
+from bntheory.bridge.curvature import hessian
+from bntheory.bridge.curvature.memory import saved_bytes
+from bntheory.bridge.primitive import to_primitive
+from bntheory.bridge.twins import frozen_twin
+
+
+@pytest.mark.parametrize("name", ["batch-norm-1d", "batch-norm-2d-grouped-strided", "residual", "tied"])
+def test_frozen_mode_is_the_hessian_of_the_frozen_twin(name: str, device: str) -> None:
+    net, (x, y) = BY_NAME[name].make(device)
+    with (
+        hessian(net, functional.cross_entropy, (x, y), mode="frozen") as op,
+        hessian(frozen_twin(net, x), functional.cross_entropy, (x, y)) as twin,
+        hessian(net, functional.cross_entropy, (x, y)) as moving,
+    ):
+        a, b, c = op.dense(), twin.dense(), moving.dense()
+        assert op.loss == pytest.approx(twin.loss, rel=1e-13)
+        assert np.abs(a - b).max() < 1e-11 * np.abs(b).max()
+        assert np.abs(a - c).max() > 1e-3 * np.abs(c).max()
+
+
+@pytest.mark.parametrize(
+    "norm", ["batch", "batch-primitive", "layer", "group", "l1", "l2", "linf", "mean-only"]
+)
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+def test_every_normaliser_of_the_family(norm: str, mode: str, device: str) -> None:
+    """Oracle: central differences of the gradient of the frozen twin or of the network itself."""
+    spec = NetworkSpec(
+        "vgg", size="tiny", norm=norm, activation="tanh", input_shape=(1, 8, 8), pool="average"
+    )
+    net = build_network(spec, 0, device=device, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 1, 8, 8, generator=generator, dtype=torch.float64).to(device)
+    y = (torch.arange(6) % 10).to(device)
+    freezable = norm not in ("layer", "group")
+    other = frozen_twin(net, x) if mode == "frozen" and freezable else net
+    parameters = list(other.parameters())
+    direction = torch.randn(sum(p.numel() for p in parameters), generator=generator, dtype=torch.float64).to(
+        device
+    )
+    direction /= direction.norm()
+
+    def gradient(t: float) -> torch.Tensor:
+        with torch.no_grad():
+            for p, d in zip(parameters, direction.split([p.numel() for p in parameters]), strict=True):
+                p += t * d.view_as(p)
+        return torch.cat(
+            [g.reshape(-1) for g in torch.autograd.grad(functional.cross_entropy(other(x), y), parameters)]
+        )
+
+    with hessian(net, functional.cross_entropy, (x, y), mode=mode) as op:
+        product = op.matvec(direction)
+    h = 1e-3
+    ahead, behind = gradient(h), gradient(-2 * h)
+    far, near = gradient(3 * h), gradient(-4 * h)  # at h, -h, 2h, -2h
+    expected = (8 * (ahead - behind) - (far - near)) / (12 * h)
+    assert float((product - expected).abs().max() / expected.abs().max()) < (1e-6 if norm != "linf" else 1e-3)
+
+
+@pytest.mark.parametrize("name", ["batch-norm-1d", "layer-norm", "group-norm", "residual"])
+def test_primitive_operations_by_interception_and_by_replacement_agree(name: str, device: str) -> None:
+    net, batch = BY_NAME[name].make(device)
+    with (
+        hessian(net, functional.cross_entropy, batch, normalisation="primitive") as a,
+        hessian(to_primitive(net), functional.cross_entropy, batch) as b,
+    ):
+        assert np.abs(a.dense() - b.dense()).max() < 1e-12 * np.abs(b.dense()).max()
+
+
+def test_the_memory_estimate_is_what_autograd_keeps(device: str) -> None:
+    """The estimate comes from two small pieces; the truth from counting while the whole graph is built."""
+    net = build_network(NetworkSpec("vgg", size="tiny"), 0, device=device)
+    x = torch.randn(96, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device)
+    y = (torch.arange(96) % 10).to(device)
+    estimate = hessian(net, functional.cross_entropy, (x, y)).memory.graph_bytes
+    kept = saved_bytes(
+        lambda: hessian(net, functional.cross_entropy, (x, y), memory_limit=float("inf")),
+        exclude=list(net.parameters()),
+    )
+    assert estimate is not None
+    assert 0.8 * kept < estimate < 1.3 * kept
