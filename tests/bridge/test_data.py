@@ -148,6 +148,18 @@ def test_idx_folder(tmp_path: Path, packed: bool) -> None:
     assert data.test_labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
+def test_idx_files_in_the_usual_subfolder(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_idx(tmp_path / "raw", packed=True)
+    assert load_dataset("idx", tmp_path).size() == 12
+    nested = tmp_path / "FashionMNIST" / "raw"
+    nested.mkdir(parents=True)
+    write_idx(nested)
+    (tmp_path / "raw").rename(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"FashionMNIST.raw.train-images.*SHA-256"):
+        load_dataset("fashion-mnist", tmp_path)
+
+
 def test_other_images_are_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
     write_idx(tmp_path)
     with pytest.raises(ValueError, match=r"SHA-256.*'idx'"):

@@ -9,6 +9,9 @@ from __future__ import annotations
 import copy
 import json
 import random
+import subprocess
+import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -43,7 +46,9 @@ def batch(step: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def bits(trainer: Trainer) -> dict[str, bytes]:
     state = {**trainer.model.state_dict(), **{f"v/{n}": v for n, v in trainer.velocity.items()}}
-    return {n: t.detach().cpu().numpy().tobytes() for n, t in state.items()} | {"step": bytes([trainer.step])}
+    return {n: t.detach().cpu().numpy().tobytes() for n, t in state.items()} | {
+        "step": str(trainer.step).encode()
+    }
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -145,6 +150,49 @@ def test_training_learns(device: str) -> None:
     trainer = Trainer(network(device), F.cross_entropy, SGDConfig(0.05, 0.9))
     records = trainer.run(lambda t: batch(t, device), 40)
     assert records[-1].loss < 0.2 * records[0].loss
+
+
+KILLED = """
+import sys, torch
+import torch.nn.functional as F
+from bntheory.bridge.data import batch_at, synthetic_data
+from bntheory.bridge.networks import NetworkSpec, build_network
+from bntheory.bridge.training import SGDConfig, Trainer
+data = synthetic_data(seed=0)
+spec = NetworkSpec("vgg", size="tiny", norm="noisy-batch", input_shape=data.shape, classes=data.classes)
+trainer = Trainer(build_network(spec, 0), F.cross_entropy, SGDConfig(0.05, 0.9))
+torch.set_num_threads(1)
+while True:
+    trainer.train_step(batch_at(data, trainer.step, batch_size=32, seed=1))
+    trainer.save(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_without_warning_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(path)])
+    try:
+        deadline = time.monotonic() + 120
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+    finally:
+        child.kill()
+        child.wait()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        resumed = Trainer(network("cpu", "noisy-batch"), F.cross_entropy, SGDConfig(0.05, 0.9))
+        resumed.load(path)
+        stopped = resumed.step
+        whole = Trainer(network("cpu", "noisy-batch"), F.cross_entropy, SGDConfig(0.05, 0.9))
+        whole.run(lambda t: batch(t, "cpu"), stopped + 3)
+        resumed.run(lambda t: batch(t, "cpu"), stopped + 3)
+    finally:
+        torch.set_num_threads(threads)
+    assert stopped >= 1
+    assert bits(resumed) == bits(whole)
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -19,6 +19,7 @@ from bntheory.bridge.data_files import (
     Bytes,
     cifar10_folder,
     find_idx_file,
+    has_idx_files,
     parse_idx,
     read_cifar10_file,
     read_compressed,
@@ -126,6 +127,9 @@ def _load_subset() -> ImageData:
 def _load_idx(name: str, folder: Path) -> ImageData:
     arrays: dict[str, Bytes] = {}
     hashes: dict[str, str] = {}
+    # where a user's other tools put the files inside the folder that they were given
+    places = [folder, folder / "raw"] + ([folder / "FashionMNIST" / "raw"] if name == "fashion-mnist" else [])
+    folder = next((place for place in places if has_idx_files(place)), folder)
     for part, file in IDX_FILES.items():
         path = find_idx_file(folder, file)
         content = read_compressed(path)

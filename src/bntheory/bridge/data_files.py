@@ -23,6 +23,7 @@ __all__ = [
     "IDX_FILES",
     "Bytes",
     "find_idx_file",
+    "has_idx_files",
     "parse_idx",
     "read_cifar10_file",
     "read_compressed",
@@ -104,6 +105,13 @@ def parse_idx(content: bytes, where: str) -> tuple[Bytes, int]:
             f"{len(content) - start} follow, so the file is truncated. Copy it again"
         )
     return np.frombuffer(content, np.uint8, size, start).reshape(shape), start + size
+
+
+def has_idx_files(folder: Path) -> bool:
+    """Whether any of the four IDX files lies in ``folder``."""
+    return any(
+        (folder / f"{name}{suffix}").is_file() for name in IDX_FILES.values() for suffix in ("", ".gz")
+    )
 
 
 def find_idx_file(folder: Path, name: str) -> Path:
