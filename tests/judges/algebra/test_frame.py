@@ -195,7 +195,7 @@ def test_every_layer_is_described(normaliser, eps, seed):
     sigma = scalar_of(layer.sigma)
     y_hat = np.ravel(layer.y_hat)
     names_of |= {"m": m, "gamma": 1.3, "beta": 0.2, "mu": y.mean(), "sigma": sigma, "eps": eps}
-    names_of |= {"p": basis[0] @ y_hat / m, "q": basis[1] @ y_hat / m}
+    names_of |= {"p": basis[0] @ y_hat / m, "q": basis[1] @ y_hat / m, "s": basis[1] @ y / m}
     number = Number(frame.field, [names_of[n] for n in frame.field.names])
     for op, x in frame.constraints:
         here = number(x)
