@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bntheory.bridge.networks import NetworkSpec, build_network
+from bntheory.bridge.normalisation import PrimitiveBatchNorm
 from bntheory.bridge.reparametrised import normalised_weight_layers, reparametrised
 from bntheory.bridge.state import state_fingerprint
 from bntheory.bridge.training import reproducible
@@ -299,6 +300,34 @@ def test_unreached_layer_is_refused(device: str) -> None:
 
     with pytest.raises(ValueError, match="unused: was not reached"):
         frozen_twin(Skips().to(device), torch.randn(5, 4, device=device))
+
+
+@pytest.mark.parametrize("how", ["positional", "keyword", "torch", "frozen already"])
+def test_hidden_functional_batch_norm_is_refused(how: str, device: str) -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.primitive = nn.BatchNorm1d(4), PrimitiveBatchNorm(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.primitive(torch.relu(self.norm(x)))
+            if how == "positional":
+                return F.batch_norm(x, None, None, None, None, True)
+            if how == "keyword":
+                return F.batch_norm(x, None, None, training=True)
+            if how == "torch":
+                return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
+            return F.batch_norm(x, torch.zeros(4).to(x), torch.ones(4).to(x))
+
+    model = Hidden().to(device)
+    x = torch.randn(6, 4, device=device)
+    if how == "frozen already":  # affine with constants anyway
+        torch.testing.assert_close(frozen_twin(model, x)(x), model(x), rtol=1e-4, atol=1e-5)
+        return
+    before = state_fingerprint(model)
+    with pytest.raises(ValueError, match=r"batch_norm 1 times outside"):
+        frozen_twin(model, x)
+    assert state_fingerprint(model) == before
 
 
 def test_bad_statistics(device: str) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.evaluation import Loss
 from bntheory.bridge.normalisation import LpBatchNorm
@@ -103,6 +105,22 @@ def _statistics(module: nn.Module, x: Tensor) -> LayerStatistics:
     return LayerStatistics(mean, torch.sqrt(variance + module.eps))
 
 
+class _CountBatchNormCalls(TorchFunctionMode):
+    """Counts calls of torch's batch norm with batch statistics, by modules or by a user's own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (F.batch_norm, torch.batch_norm):
+            self.calls += bool(kwargs.get("training", args[5] if len(args) > 5 else False))
+        return func(*args, **kwargs)
+
+
 @torch.no_grad()
 def batch_statistics(model: nn.Module, inputs: Any) -> dict[str, LayerStatistics]:
     """The statistics that each batch-norm layer has on this batch in training mode, by layer name.
@@ -115,7 +133,8 @@ def batch_statistics(model: nn.Module, inputs: Any) -> dict[str, LayerStatistics
 
     Raises:
         ValueError: no batch-norm layer, one that this forward pass does not reach, or one that it calls several
-            times (its statistics differ from call to call, and one constant cannot stand for both).
+            times (its statistics differ from call to call, and one constant cannot stand for both); a call of
+            ``torch.nn.functional.batch_norm`` outside any such layer.
     """
     layers = batch_norm_layers(model)
     if not layers:
@@ -134,7 +153,7 @@ def batch_statistics(model: nn.Module, inputs: Any) -> dict[str, LayerStatistics
 
         return hook
 
-    with state_guard(model, parameters=False):
+    with state_guard(model, parameters=False), _CountBatchNormCalls() as counted:
         for name, layer in layers.items():
             layer.train()
             layer.register_forward_pre_hook(observe(name), with_kwargs=True)
@@ -148,6 +167,12 @@ def batch_statistics(model: nn.Module, inputs: Any) -> dict[str, LayerStatistics
     if missing:
         raise UserError(
             f"{missing[0] or 'model'}: was not reached by the forward pass, so it has no statistics"
+        )
+    hidden = counted.calls - sum(isinstance(layer, _BatchNorm) for layer in layers.values())
+    if hidden > 0:
+        raise UserError(
+            f"model: calls torch.nn.functional.batch_norm {hidden} times outside any batch-norm layer, where its "
+            "statistics cannot be frozen; use nn.BatchNorm1d/2d/3d (with affine=False, track_running_stats=False)"
         )
     return found
 
