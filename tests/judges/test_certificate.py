@@ -319,3 +319,12 @@ def test_a_missing_or_binary_file_gets_a_message(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read"):
         replay(binary)
+
+
+@pytest.mark.parametrize("m", [3, 7, 49])
+def test_the_batch_size_is_exact(m):
+    """1/49*49 and sqrt(7)^2 differ from 49 and 7 in floats; a rounding of m must not refute."""
+    here = Instance(y=tuple(F(i) for i in range(m)), grad=(F(1),) * m)
+    true = _claim(lambda x: [eq(1 / x.m * x.m * x.norm2(x.grad), x.norm2(x.grad)), eq(sqrt(x.m) ** 2, x.m)])
+    assert not certify(true, here).refuted
+    assert certify(_claim(lambda x: eq(x.m, m + 1)), here).refuted

@@ -225,8 +225,19 @@ def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement
 
 
 def _evaluate(claim: Claim, domain: LayerDomain, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
-    assumed, stated = statements(claim, make_layer(domain.normaliser, **arrays))
+    assumed, stated = statements(claim, _Exact(make_layer(domain.normaliser, **arrays)))
     return _check(assumed), _check(stated)
+
+
+class _Exact:
+    """A layer whose batch size is a number of the layer's own kind: 1/m and sqrt(m) of a Python int would be rounded floats."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self.m = layer.var * 0 + layer.m
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
 
 
 def _check(statement: Statement) -> Any:
