@@ -80,11 +80,10 @@ def test_without_running_statistics_evaluation_uses_the_batch(device: str) -> No
     assert own.state_dict().keys() == fused.state_dict().keys()
 
 
-@pytest.mark.parametrize("shape", [(5, 6), (2, 6, 3, 4)])
-@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((5, 6), 1), ((5, 6), 2), ((2, 6, 3, 4), 1), ((2, 6, 3, 4), 2), ((2, 6, 3, 4), 6)]
+)
 def test_group_norm_equals_the_fused_layer(shape: tuple[int, ...], groups: int, device: str) -> None:
-    if len(shape) == 2 and groups == 6:
-        pytest.skip("one value a group: torch refuses it")
     fused = nn.GroupNorm(groups, 6, eps=1e-3).double().to(device)
     randomise(fused)
     own = PrimitiveGroupNorm(groups, 6, eps=1e-3, device=device, dtype=torch.float64)
