@@ -77,7 +77,8 @@ def covariate_shift(
     """Definition 2.1 at the present parameters W^(t), for every layer i, on one batch.
 
     G = the gradient by W_i at W^(t); G' = the same with layers 1, ..., i-1 already at W^(t+1). The first layer's
-    shift is zero by definition, and is computed nevertheless. The model runs in the mode that it is in and is left
+    shift is zero by definition, and is computed nevertheless. In float32 a shift below about 1e-6 of the gradient's
+    norm is rounding; use a float64 copy for small learning rates. The model runs in the mode that it is in and is left
     bit for bit as it was.
 
     Args:

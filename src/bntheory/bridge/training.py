@@ -175,7 +175,7 @@ class Trainer:
             "extra": dict(extra or {}),
         }
         packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = path.with_name(f".{path.name}.part")  # one name: what a killed run leaves is overwritten
         try:
             save_file(packed, temporary, metadata={"bntheory": json.dumps(note)})
             with temporary.open("rb") as file:
