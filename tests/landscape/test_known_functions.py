@@ -189,6 +189,37 @@ def test_bisection_never_loses_slope() -> None:
     assert kink.jump == 2.0
 
 
+@pytest.mark.parametrize("offset", [1e6, 1e10], ids=lambda v: f"offset={v:g}")
+@pytest.mark.parametrize("slope", [0.0, 1e6], ids=lambda v: f"slope={v:g}")
+def test_rounding_is_neither_curvature_nor_kink(offset: float, slope: float) -> None:
+    """sin + slope x + offset: the constants are those of sin, though its values drown; never more, never infinite."""
+    f = FunctionLandscape(
+        1,
+        lambda x: float(np.sin(x[0]) + slope * x[0] + offset),
+        lambda x: np.cos(x) + slope,
+        lambda x, v: -np.sin(x) * v,
+    )
+    for measured in (
+        two_lipschitz(f, 0.0),
+        two_lipschitz(f, math.pi / 2),
+        two_lipschitz_constant(f, interval(-3.0, 3.0), samples=300),
+        derivative_lipschitz_constant(f, interval(-3.0, 3.0)),
+    ):
+        assert 0.6 < measured.value <= 1 + 1e-9 or (offset == 1e10 and 0.3 < measured.value <= 1 + 1e-9)
+    assert not steepest_secant(f, [-2.0], [2.1]).diverges
+
+
+def test_a_region_that_is_partly_undefined_is_survived() -> None:
+    """log on an interval that reaches below zero: non-finite values are never the maximum."""
+    f = FunctionLandscape(
+        1,
+        lambda x: math.log(x[0]) if x[0] > 0 else math.nan,
+        lambda x: 1 / x if x[0] > 0 else x * math.nan,
+        lambda x, v: -v / x**2,
+    )
+    assert math.isfinite(two_lipschitz(f, 1.0, radius=3.0).value)
+
+
 def test_hessian_lipschitz_along_a_segment() -> None:
     """x^4: H = 12 x^2, so |H(a) - H(b)|/|a-b| = 12|a+b|, largest at the far end: towards 24 b."""
     measured = hessian_lipschitz_along(quartic().landscape, 0.5, 2.0)
