@@ -21,8 +21,8 @@ class ActivationNoise(nn.Module):
     """The noise of Santurkar et al. 2018, figure 2, put after a normalisation layer (or in its place).
 
     Per unit j and step: mu_j ~ U(-0.5, 0.5), s_j ~ U(1, 1.25). Per example i and unit: m_ij ~ U(mu_j - 0.1,
-    mu_j + 0.1), s_ij ~ N(s_j, 0.1), 0.1 read as the standard deviation. Then a_ij <- s_ij a_ij + m_ij. A unit is a channel (all its positions share
-    the draw) or, with ``unit="activation"``, every single activation. Active in training mode only.
+    mu_j + 0.1), s_ij ~ N(s_j, 0.1), 0.1 read as the standard deviation. Then a_ij <- s_ij a_ij + m_ij. A unit is a
+    channel (all its positions share the draw) or, with ``unit="activation"``, every single activation. Active in training mode only.
 
     The noise is a pure function of (seed, step, shape): evaluating a step again repeats it, so that measurements on
     one batch see one function. :func:`set_noise_step` moves a whole model to a step.
