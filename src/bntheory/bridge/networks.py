@@ -31,7 +31,8 @@ def build_network(
 ) -> nn.Module:
     """The network of ``spec``, in training mode, with initial values that depend on ``seed`` and names alone.
 
-    No global random state is read or changed. Raises ValueError for a negative seed. Input (N, *spec.input_shape), output (N, spec.classes).
+    No global random state is read or changed. Raises ValueError for a negative seed.
+    Input (N, *spec.input_shape), output (N, spec.classes).
     """
     if seed < 0:
         raise UserError(f"seed: {seed} is negative; use an integer >= 0")
