@@ -79,7 +79,7 @@ def effect_text(o: Json) -> str:
 
     def say(x: float) -> str:
         if o["unit"] == "ratio":
-            return f"×{_significant(10**x)}"
+            return f"×{_significant(10.0**x if x < 300 else math.inf)}"
         return f"{100 * x:.3g} %" if o["unit"] == "share" else f"{x:.3g}"
 
     if e["low"] is None:
@@ -90,6 +90,8 @@ def effect_text(o: Json) -> str:
 def _significant(x: float) -> str:
     if not math.isfinite(x):
         return "∞"
+    if x == 0:
+        return "0"
     if 1e-3 <= x < 1e4:
         return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
     return f"{x:.1e}"

@@ -100,7 +100,7 @@ def quantity(point: Json, name: str) -> float | None:
             return None
         return float(curvature["top"]) * float(point["loss"]) / float(point["gradient_norm"]) ** 2
     if along is not None and name in ("loss_range", "gradient_range", "effective_beta"):
-        return float(along[name])
+        return None if along[name] is None else float(along[name])  # it overflowed on the way
     if shift is not None and name == "moment_shift":
         moved = [x for x in shift["moments"]["shift"] if x is not None]
         return float(np.mean(moved)) if moved else None

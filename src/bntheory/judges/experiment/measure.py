@@ -59,7 +59,8 @@ def measure(
     setting = _Setting(preset, data, device, cell.seed, trainer.loss)
     batch = setting.batch(preset.measure.batch_size)
     if not _finite(model, trainer.loss, batch):
-        return {**head, "diverged": True, "identities": []}
+        nothing: Json = {"twin": None, "layers": [], "theorem_4_2": [], "identities": []}
+        return {**head, "diverged": True, **nothing}
     record: Json = {**head, "diverged": False, **_point(model, setting, batch)}
     record |= _accuracy(model, batch, "", trainer.loss)
     held_out = data.inputs(slice(0, min(preset.measure.test_size, data.size("test"))), "test", device=device)
