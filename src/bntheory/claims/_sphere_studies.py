@@ -20,15 +20,31 @@ def _runs(study: Study, power: int) -> tuple[Any, Any, Any, Any]:
     loss = RayleighPower(_SPECTRUM, power)
     rates = np.geomspace(1e-3, 1e3, 7)
     starts = np.random.default_rng(study.seed).normal(
-        size=(study.choose(quick=4, normal=8, thorough=16), 1, 4)
+        size=(study.choose(quick=12, normal=12, thorough=24), 1, 4)
     )
-    steps = study.choose(quick=10_000, normal=50_000, thorough=500_000)
+    steps = study.choose(quick=20_000, normal=50_000, thorough=500_000)
     return loss, rates, starts, descend(loss, starts, rates, steps, points=40)
+
+
+def _late_fits(run: Any) -> tuple[dict[int, Any], list[int]]:
+    """Exponents over the last decade and a half, by rate, from the starts whose gradient has begun to fall
+    by then."""
+    from bntheory.models.fit import fit_power_law
+
+    late = run.steps >= run.total_steps / 30
+    least = run["least_sphere_grad"]
+    begun = least[..., np.argmax(late)] <= 0.1 * least[..., 0]
+    fits, waiting = {}, []
+    for j in range(least.shape[1]):
+        if begun[:, j].sum() >= 8:
+            fits[j] = fit_power_law(run.steps[late], least[begun[:, j], j][:, late])
+        else:
+            waiting.append(j)
+    return fits, waiting
 
 
 def any_rate_checks(study: Study) -> list[Check]:
     """The proved bound at every step, and the fitted exponents over the last decade and a half."""
-    from bntheory.models.fit import fit_power_law
     from bntheory.models.scale_invariant import any_rate_bound
 
     checks: list[Check] = []
@@ -47,24 +63,31 @@ def any_rate_checks(study: Study) -> list[Check]:
                 why=f"C(eta) is derived (AnyRateBound); closest call {float(share.max()):.3g} of it",
             )
         )
-        late = run.steps >= run.total_steps / 30
-        for j, rate in enumerate(rates):
-            fit = fit_power_law(run.steps[late], run["least_sphere_grad"][:, j, late])
-            checks.append(at_most_checks(f"eta = {rate:g}", fit, -0.5, 0.0, flat))
+        fits, waiting = _late_fits(run)
+        checks += [at_most_checks(f"eta = {rates[j]:g}", fit, -0.5, 0.0, flat) for j, fit in fits.items()]
+        if waiting:
+            checks.append(
+                Check(
+                    "rates whose exponent could not be read: no tenfold fall by T/30 in enough runs",
+                    float(len(waiting)),
+                    "le",
+                    float(len(rates) // 2),
+                    "numerical",
+                    flat,
+                    why=f"eta = {[float(rates[j]) for j in waiting]}: covered by the bound alone",
+                )
+            )
     return checks
 
 
 def exact_exponent_checks(study: Study) -> list[Check]:
     """The same fits, against exactly -1/2."""
-    from bntheory.models.fit import fit_power_law
-
     checks: list[Check] = []
     for power in (2,):
         _, rates, starts, run = _runs(study, power)
-        late = run.steps >= run.total_steps / 30
         scope = f"loss R^{power}/2, {starts.shape[0]} starts, T up to {run.total_steps:g}"
-        for j in (2, 3, 4):
-            fit = fit_power_law(run.steps[late], run["least_sphere_grad"][:, j, late])
+        fits, _ = _late_fits(run)
+        for j, fit in fits.items():
             checks += slope_checks(f"eta = {rates[j]:g}", fit, -0.5, 0.1, scope)
     return checks
 
@@ -96,7 +119,7 @@ def edge_checks(study: Study) -> list[Check]:
     from bntheory.models.fit import fit_power_law
 
     products = study.choose(
-        quick=np.array([4e-2, 2e-2, 1e-2]),
+        quick=np.array([4e-2, 2e-2, 1e-2, 5e-3]),
         normal=np.array([4e-2, 2e-2, 1e-2, 5e-3, 2.5e-3]),
         thorough=np.array([4e-2, 2e-2, 1e-2, 5e-3, 2.5e-3, 1.25e-3, 6e-4]),
     )
@@ -117,7 +140,8 @@ def edge_checks(study: Study) -> list[Check]:
                 float(5 * products[-1]),
                 "numerical",
                 scope,
-                why=f"exact recursion; single steps still lie up to {widest:.2g} from 2 (the oscillation it starts with)",
+                why="the edge itself lies at 2 (1 - lr*decay); 5 leaves room for the oscillation's own shift. Exact recursion; "
+                f"single steps still lie up to {widest:.2g} from 2 (the oscillation it starts with)",
             )
         )
         if len(products) >= 4:

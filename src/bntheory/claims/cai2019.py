@@ -168,6 +168,7 @@ def rate_s_star(study: Study) -> list[Check]:
     source=_source("section 3, insensitivity"),
     statement=r"\hat\varepsilon \sim C\varepsilon\ (\varepsilon\to 0),\qquad \hat\varepsilon\sim C'/\varepsilon\ "
     r"(\varepsilon\to\infty)",
+    reading="limit of the effective step along runs from fixed random starts, eps_a = 1",
 )
 def insensitivity(study: Study) -> list[Check]:
     return rates.insensitivity(study)
