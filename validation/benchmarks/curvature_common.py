@@ -58,19 +58,20 @@ def trained(
 
 
 def power_iteration(
-    op: SymmetricOperator, stop: Callable[[float, float | None], bool], *, seed: int, limit: int = 2000
-) -> tuple[float, int]:
-    """The Rayleigh quotient when ``stop(present, previous)`` says so, and the number of products."""
+    op: SymmetricOperator, finished: Callable[[list[float]], bool], *, seed: int, limit: int = 1000
+) -> tuple[list[float], list[float]]:
+    """Rayleigh quotient and seconds since the start after each product, until ``finished`` says so."""
+    begin = time.perf_counter()
     v = op.random_vector(torch.Generator().manual_seed(seed), signs=True)
     v = v / v.norm()
-    previous: float | None = None
-    for count in range(1, limit + 1):
+    values: list[float] = []
+    seconds: list[float] = []
+    while len(values) < limit and not (values and finished(values)):
         image = op.apply(v)
-        value = float(v @ image)
-        if stop(value, previous):
-            return value, count
-        previous, v = value, image / image.norm()
-    return value, limit
+        values.append(float(v @ image))  # waits for the device, so the clock below is right
+        seconds.append(time.perf_counter() - begin)
+        v = image / image.norm()
+    return values, seconds
 
 
 def timed(call: Callable[[], Any], device: str) -> tuple[Any, float]:
