@@ -86,6 +86,9 @@ MORE = {
     "orthogonal to 1": (lambda x: eq(x.dot(x.one, x.input_grad), 0), ANY, None, "proved"),
     "orthogonal to y, eps = 0": (lambda x: eq(x.dot(x.y, x.input_grad), 0), ZERO, None, "proved"),
     "orthogonal to y, any eps": (lambda x: eq(x.dot(x.y, x.input_grad), 0), ANY, None, "refuted"),
+    "H couples 1 with what is left of g": (
+        lambda x: eq(x.dot(x.one, x.hess(x.input_grad)), 0), ZERO, None, "refuted",
+    ),
     "1 in the kernel": (lambda x: eq(x.input_hess(x.one), 0 * x.one), ANY, None, "proved"),
     "y in the kernel": (lambda x: eq(x.input_hess(x.y), 0 * x.one), ZERO, None, "refuted"),
     "symmetric": (lambda x: eq(x.dot(x.y, x.input_hess(x.grad)), x.dot(x.grad, x.input_hess(x.y))), ANY, None, "proved"),
@@ -357,3 +360,12 @@ def test_the_order_of_statements_does_not_matter():
     for order in itertools.permutations(("y_hat", "grad")):
         claim = claim_of(lambda x, o=order: eq(x.dot(x.hess(getattr(x, o[0])), getattr(x, o[1])), 0), ZERO)
         assert judge(claim).finding == "refuted"
+
+
+@pytest.mark.parametrize(("power", "needed"), [(1, True), (2, False)], ids=["needed", "not needed"])
+def test_whether_the_assumptions_were_needed_is_said(power, needed):
+    """gamma >= 0 is needed for gamma |g|^2 >= 0 and not for gamma^2 |g|^2 >= 0."""
+    claim = claim_of(lambda x: ge(x.gamma**power * x.norm2(x.grad), 0), ANY, lambda x: ge(x.gamma, 0))
+    evidence = judge(claim)
+    assert evidence.finding == "proved"
+    assert evidence.details["proof"]["assumptions_needed"] is needed

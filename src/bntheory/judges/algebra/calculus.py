@@ -107,9 +107,24 @@ def _normal_form(relation: Relation) -> NormalForm:
         raise OutsideVocabulary(
             f"a difference with {raw.count_ops()} operations is too long for a normal form"
         )
-    difference = sp.factor(sp.cancel(sp.together(raw)))
+    difference = _tidy(sp.factor(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
     return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)
+
+
+def _tidy(x: Any) -> Any:
+    """-c (-a - b) as c (a + b)."""
+    import sympy as sp
+
+    coefficient, rest = x.as_coeff_Mul()
+    if coefficient >= 0:
+        return x
+    factors = list(sp.Mul.make_args(rest))
+    for i, factor in enumerate(factors):
+        if factor.is_Add:
+            factors[i] = sp.Add(*(-term for term in factor.args))
+            return sp.Mul(-coefficient, *factors)
+    return x
 
 
 def _how(op: str, difference: Any) -> How:

@@ -41,9 +41,10 @@ class Problem:
         """The assumptions and what makes them, and the claim, defined."""
         return [self._formula(self.assumptions), *self.claim_conditions]
 
-    def negation(self) -> list[Formula]:
-        """Formulas whose joint satisfiability means that the claim fails somewhere."""
-        return [*self.hypotheses(), self._formula(negate(self.claim))]
+    def negation(self, *, assumed: bool = True) -> list[Formula]:
+        """Formulas whose joint satisfiability means that the claim fails somewhere (``assumed=False``: assumptions aside)."""
+        hypotheses = self.hypotheses() if assumed else self.claim_conditions
+        return [*hypotheses, self._formula(negate(self.claim))]
 
     def _formula(self, statement: Statement) -> Formula:
         if isinstance(statement, AllOf):

@@ -138,10 +138,7 @@ class Field:
         for factor, power in self.factors(x.den):
             if power % 2 == 0:
                 continue
-            sign = self.sign(factor)
-            if sign in ("-",):
-                poly = -poly
-            elif sign != "+":
+            if self.sign(factor) != "+":
                 poly = poly * factor
         # positive factors of the numerator carry no information about the sign
         if poly.is_zero():

@@ -73,12 +73,15 @@ def judge(
         {"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions
     ]
     details["directions"] = decision.directions
-    if calculus is not None and calculus.proved and decision.outcome == "counterexample":
+    if calculus is not None and calculus.proved and decision.outcome in ("counterexample", "candidate"):
         raise RoutesDisagree(
             f"claim {claim.id}: the inner-product calculus proves it, the coordinates refute it. Please report it"
         )
     if decision.outcome in ("proved", "vacuous"):
-        details["proof"] = _proof(claim, decision.smt, milliseconds)
+        details["proof"] = {
+            **_proof(claim, decision.smt, milliseconds),
+            "assumptions_needed": decision.assumptions_needed,
+        }
         if decision.outcome == "vacuous":
             return evidence("vacuous", decision.why)
         by_eye = calculus is not None and calculus.proved

@@ -59,11 +59,11 @@ def lift(frame: Frame, values: Mapping[int, Fraction]) -> Instance:
         return tuple(tuple(row) for row in rows)
 
     domain = frame.domain
-    hess = frame.operators.get("layer.hess")
+    hess = matrix(frame.operators.get("layer.hess") or SymbolicOperator(frame, "H", domain.hessian))
     return Instance(
         y=vector(frame.y),
         grad=vector(frame.grad),
-        hess=matrix(hess or SymbolicOperator(frame, "H", domain.hessian)),
+        hess=hess if any(any(row) for row in hess) else None,
         gamma=number(frame.gamma),
         beta=number(frame.beta),
         eps=number(frame.eps),

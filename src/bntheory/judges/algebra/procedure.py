@@ -43,6 +43,7 @@ class Decision:
 
     outcome: ``"candidate"`` is a solution of the negation that could not be lifted to a certified layer; it refutes nothing.
     instance: the certified layer of a counterexample. smt: the questions whose *unsat* is the proof, as SMT-LIB scripts.
+    assumptions_needed: whether the proof fails without the assumptions (None: there are none, or not known).
     directions: how many basis vectors the claim needs. questions: (what was asked, answer, seconds).
     """
 
@@ -51,6 +52,7 @@ class Decision:
     instance: Instance | None = None
     certificate: Any = None
     smt: tuple[str, ...] = ()
+    assumptions_needed: bool | None = None
     directions: int = 0
     questions: tuple[tuple[str, str, float], ...] = ()
     problem: Problem | None = field(default=None, repr=False)
@@ -205,7 +207,22 @@ class _Run:
         vacuous = self._vacuity()
         if vacuous is not None:
             return vacuous
-        return Decision("proved", "the negation has no solution", smt=tuple(scripts))
+        return Decision(
+            "proved",
+            "the negation has no solution",
+            smt=tuple(scripts),
+            assumptions_needed=self._assumptions_needed(),
+        )
+
+    def _assumptions_needed(self) -> bool | None:
+        """Whether the proof fails without the assumptions; None: there are none, or it is not known."""
+        problem = self.generic
+        if self.assume is None:
+            return None
+        formulas = problem.closed(problem.negation(assumed=False))
+        formulas.append(batch_size_at_least(problem, self.domain.min_m))
+        reply = self._ask("negation without the assumptions", problem, formulas, quick=True)
+        return {"sat": True, "unsat": False}.get(reply.answer)
 
     def _vacuity(self) -> Decision | None:
         """Whether the hypotheses can be met at all; a claim about nothing proves nothing."""
