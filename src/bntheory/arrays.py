@@ -6,6 +6,7 @@ Only what the closed-form layer needs, and without importing torch: a tensor bri
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 __all__ = [
     "Array",
     "as_float_array",
+    "combine",
     "is_floating",
     "is_object",
     "is_torch",
@@ -70,8 +72,54 @@ def as_float_array(x: Any, name: str) -> Array:
 def outer_dot(u: Array, v: Array) -> Array:
     """<u, v> over the last axis, which is kept: (..., m), (..., m) -> (..., 1)."""
     if is_torch(u):
-        return (u * v).sum(-1, keepdim=True)
-    return np.sum(u * v, axis=-1, keepdims=True)  # pairwise: the error grows like log m, not m
+        return namespace(u).linalg.vecdot(u, v, dim=-1).unsqueeze(-1)
+    if is_object(u) or is_object(v):
+        return np.sum(u * v, axis=-1, keepdims=True)
+    return np.vecdot(u, v)[..., None]
+
+
+def combine(terms: Sequence[tuple[Array, Array]], constant: Array) -> Array:
+    """constant + sum of c x over (x, c), with vectors x (..., m) and scalars c (..., 1), in one pass a term and without temporaries."""
+    (first, scale), *rest = terms
+    if is_torch(first):
+        module = namespace(first)
+        total = module.addcmul(constant, first, scale)
+        for x, c in rest:
+            fits = np.broadcast_shapes(x.shape, c.shape, total.shape) == tuple(total.shape)
+            total = total.addcmul_(x, c) if fits else module.addcmul(total, x, c)
+        return total
+    if is_object(first):
+        return sum((x * c for x, c in rest), first * scale) + constant
+    shape = np.broadcast_shapes(*(np.shape(a) for term in terms for a in term), np.shape(constant))
+    total = np.empty(shape, dtype=np.result_type(first, scale))
+    if total.ndim < 2 or total.size <= _BLOCK:
+        return _accumulate(terms, constant, total, np.empty_like(total))
+    # Block by block, so that partial sums stay in the cache.
+    rows = max(1, _BLOCK * shape[0] // total.size)
+    scratch = np.empty_like(total[:rows])
+
+    def block(x: Array, start: int) -> Array:
+        whole = x.ndim == total.ndim and x.shape[0] == shape[0]
+        return x[start : start + rows] if whole else x
+
+    for start in range(0, shape[0], rows):
+        part = total[start : start + rows]
+        pieces = [(block(x, start), block(c, start)) for x, c in terms]
+        _accumulate(pieces, block(constant, start), part, scratch[: len(part)])
+    return total
+
+
+_BLOCK = 1 << 14  # entries
+
+
+def _accumulate(terms: Sequence[tuple[Array, Array]], constant: Array, total: Array, scratch: Array) -> Array:
+    (first, scale), *rest = terms
+    np.multiply(first, scale, out=total)
+    for x, c in rest:
+        np.multiply(x, c, out=scratch)
+        total += scratch
+    total += constant
+    return total
 
 
 def unit_roundoff(x: Array) -> float:

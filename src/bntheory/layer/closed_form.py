@@ -22,7 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.arrays import Array, as_float_array, is_object, is_torch, namespace, outer_dot
+from bntheory.arrays import (
+    Array,
+    as_float_array,
+    combine,
+    is_object,
+    is_torch,
+    namespace,
+    outer_dot,
+    unit_roundoff,
+)
 from bntheory.layer.vocabulary import sqrt
 
 __all__ = ["BatchNormLayer", "Operator"]
@@ -149,10 +158,14 @@ class BatchNormLayer:
     def _refuse_constant_batch(self) -> None:
         if is_object(self.y):
             return
-        same = (self.y == self.y[..., :1]).all(-1)[
-            ..., None
-        ]  # the variance of 0.1, 0.1, 0.1 may round to 1e-34
-        flat = (same | (self.var == 0)) & (self.eps == 0)
+        if bool((self.eps > 0).all()):
+            return
+        # The variance of 0.1, 0.1, 0.1 may round to 1e-34, so where it is that small the entries are compared.
+        size = abs(self.mu) * (64 * unit_roundoff(self.y))
+        suspect = (self.var <= size * size) & (self.eps == 0)
+        if not bool(suspect.any()):
+            return
+        flat = suspect & ((self.y == self.y[..., :1]).all(-1)[..., None] | (self.var == 0))
         if bool(flat.any()):
             count = int(flat.sum())
             raise ValueError(
@@ -205,7 +218,10 @@ class BatchNormLayer:
     def centred(self) -> Array:
         """y - mu, (..., m). The mean is taken twice, so that the rounding of a large mean does not stay behind."""
         first = self.y - self.mu
-        return first if is_object(self.y) else first - self._mean(first)
+        if is_object(self.y):
+            return first
+        first -= self._mean(first)
+        return first
 
     @cached_property
     def var(self) -> Array:
@@ -236,14 +252,25 @@ class BatchNormLayer:
         """H v, the Hessian of the downstream loss at z; (..., m) -> (..., m)."""
         return v * 0 if self._hess is None else self._hess(v)
 
+    def _along_one(self, v: Array) -> Array:
+        """What the projection subtracts in every coordinate, (..., 1): the mean."""
+        return self._mean(v)
+
+    def _projected(
+        self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
+    ) -> Array:
+        """scale P v, (..., m); ``dot`` is <y_hat, v> and ``mean`` v's part along 1, where they are known already."""
+        along = (self.dot(self.y_hat, v) if dot is None else dot) / self.m
+        mean = self._along_one(v) if mean is None else mean
+        return combine([(v, scale), (self.y_hat, -scale * along)], -scale * mean)
+
     def project(self, v: Array) -> Array:
         """P v = v - <1,v>/m 1 - <y_hat,v>/m y_hat, (..., m) -> (..., m)."""
-        v = v - self._mean(v)
-        return v - self.y_hat * (self.dot(self.y_hat, v) / self.m)
+        return self._projected(v, self.mu * 0 + 1)
 
     def jvp(self, v: Array) -> Array:
         """(dz/dy) v = (gamma/sigma) P v, (..., m) -> (..., m)."""
-        return (self.gamma / self.sigma) * self.project(v)
+        return self._projected(v, self.gamma / self.sigma)
 
     def vjp(self, u: Array) -> Array:
         """(dz/dy)' u; the Jacobian is symmetric, so this is :meth:`jvp`."""
@@ -252,7 +279,7 @@ class BatchNormLayer:
     @cached_property
     def projected_grad(self) -> Array:
         """P g, (..., m)."""
-        return self.project(self.grad)
+        return self._projected(self.grad, self.mu * 0 + 1, self.gamma_grad)
 
     @cached_property
     def input_grad(self) -> Array:
@@ -260,19 +287,23 @@ class BatchNormLayer:
         return (self.gamma / self.sigma) * self.projected_grad
 
     def input_hess(self, v: Array) -> Array:
-        """(d2L_hat/dy2) v in O(m) beyond the one product with H; (..., m) -> (..., m)."""
-        y_hat, g = self.y_hat, self.grad
-        pv = self.project(v)
-        bend = (
-            self.dot(y_hat, g) * pv
-            + self.dot(y_hat, v) * self.projected_grad
-            + self.dot(self.projected_grad, v) * y_hat
-        )
-        bent = -(self.gamma / (self.m * self.sigma**2)) * bend
+        """(d2L_hat/dy2) v in O(m) beyond the one product with H; (..., m) -> (..., m).
+
+        All terms are combinations of v, P g, y_hat, 1 and one product with H, so they are added up once, by coefficients.
+        """
+        y_hat, pg, m = self.y_hat, self.projected_grad, self.m
+        bend = -self.gamma / (m * self.sigma * self.sigma)
+        along, mean = self.dot(y_hat, v), self._along_one(v)
+        on_v = bend * self.gamma_grad
+        on_pg = bend * along
+        on_y_hat = bend * self.dot(pg, v) - on_v * along / m
         if self._hess is None:
-            return bent
+            return combine([(v, on_v), (pg, on_pg), (y_hat, on_y_hat)], -on_v * mean)
         slope = self.gamma / self.sigma  # on either side of H, which may couple units of different slopes
-        return slope * self.project(self.hess(slope * pv)) + bent
+        hv = self.hess(self._projected(v, slope, along, mean))
+        on_y_hat = on_y_hat - slope * self.dot(y_hat, hv) / m
+        offset = -on_v * mean - slope * self._along_one(hv)
+        return combine([(hv, slope), (v, on_v), (pg, on_pg), (y_hat, on_y_hat)], offset)
 
     # -- the layer's own parameters ------------------------------------------------------------------------------
 
@@ -343,6 +374,11 @@ def _refuse_non_finite(x: Array, name: str) -> None:
     if is_object(x):
         return
     module = namespace(x)
+    with np.errstate(all="ignore"):
+        if bool(
+            module.isfinite(x.sum())
+        ):  # one pass without a temporary; an overflowing sum only sends us on
+            return
     bad = ~module.isfinite(x)
     if bool(bad.any()):
         where = tuple(int(i[0]) for i in (bad.nonzero(as_tuple=True) if is_torch(x) else np.nonzero(bad)))

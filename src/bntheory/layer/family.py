@@ -43,9 +43,11 @@ __all__ = ["FrozenLayer", "LpLayer", "MeanOnlyLayer", "RmsLayer", "make_layer"]
 class FrozenLayer(BatchNormLayer):
     """The frozen-statistics twin: mu and sigma keep the value they have at y, so the layer is an affine map."""
 
-    def project(self, v: Array) -> Array:
-        """The identity: nothing depends on the batch."""
-        return v
+    def _projected(
+        self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
+    ) -> Array:
+        """scale v: nothing depends on the batch."""
+        return scale * v
 
     def input_hess(self, v: Array) -> Array:
         """(gamma/sigma) H (gamma/sigma) v, (..., m)."""
@@ -64,9 +66,11 @@ class MeanOnlyLayer(FrozenLayer):
         """One, (..., 1)."""
         return self.var * 0 + 1
 
-    def project(self, v: Array) -> Array:
-        """C v, (..., m)."""
-        return v - self._mean(v)
+    def _projected(
+        self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
+    ) -> Array:
+        """scale C v, (..., m)."""
+        return scale * (v - self._mean(v))
 
     def input_hess(self, v: Array) -> Array:
         """gamma C H C gamma v, (..., m)."""
@@ -94,9 +98,9 @@ class RmsLayer(BatchNormLayer):
         """y itself, (..., m)."""
         return self.y
 
-    def project(self, v: Array) -> Array:
-        """v - <y_hat,v>/m y_hat, (..., m)."""
-        return v - self.y_hat * (self.dot(self.y_hat, v) / self.m)
+    def _along_one(self, v: Array) -> Array:
+        """Zero: nothing is subtracted in every coordinate."""
+        return self.mu
 
 
 class LpLayer(BatchNormLayer):
