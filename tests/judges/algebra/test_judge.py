@@ -89,6 +89,9 @@ MORE = {
     "H couples 1 with what is left of g": (
         lambda x: eq(x.dot(x.one, x.hess(x.input_grad)), 0), ZERO, None, "refuted",
     ),
+    "H 1, formed before g is named": (
+        lambda x: eq(x.dot(x.hess(x.one), x.input_grad), 0), ZERO, None, "refuted",
+    ),
     "1 in the kernel": (lambda x: eq(x.input_hess(x.one), 0 * x.one), ANY, None, "proved"),
     "y in the kernel": (lambda x: eq(x.input_hess(x.y), 0 * x.one), ZERO, None, "refuted"),
     "symmetric": (lambda x: eq(x.dot(x.y, x.input_hess(x.grad)), x.dot(x.grad, x.input_hess(x.y))), ANY, None, "proved"),
@@ -369,3 +372,21 @@ def test_whether_the_assumptions_were_needed_is_said(power, needed):
     evidence = judge(claim)
     assert evidence.finding == "proved"
     assert evidence.details["proof"]["assumptions_needed"] is needed
+
+
+def test_a_solver_that_gives_up_proves_nothing(monkeypatch):
+    from bntheory.judges.algebra import procedure
+    from bntheory.judges.algebra.solver import Reply
+
+    monkeypatch.setattr(procedure, "ask", lambda *a, **k: Reply("unknown", None, 0.0, ()))
+    evidence = judge(claim_of(theorem_42_second, isotropic("psd")))
+    assert evidence.finding == "unknown"
+    assert {q["answer"] for q in evidence.details["questions"]} == {"unknown"}
+
+
+def test_a_counterexample_that_cannot_be_written_down_still_forbids_a_proof():
+    """False only at m = 2 and gamma^3 = 2: no rational layer shows it, and no proof may step over it."""
+    claim = claim_of(lambda x: any_of(gt(x.m, 2), lt(x.gamma**3, 2), gt(x.gamma**3, 2)))
+    evidence = judge(claim)
+    assert evidence.finding == "unknown"
+    assert "rational" in evidence.summary
