@@ -129,6 +129,8 @@ ERRORS = {
     "not centred": (lambda: certify_scaling_counterexample([[1, 0], [0, 1]]), "sum to zero"),
     "nan": (lambda: condition_number([[math.nan]]), "finite"),
     "dependent": (lambda: best_diagonal_scaling([[1.0, 2.0], [2.0, 4.0]]), "dependent"),
+    "no columns": (lambda: search_scaling(0), "columns=0"),
+    "no trials": (lambda: search_scaling(2, trials=0), "trials=0"),
     "few samples": (lambda: search_scaling(3, samples=3), "more samples"),
 }
 
@@ -138,6 +140,10 @@ def test_errors_name_the_argument(case: str) -> None:
     call, words = ERRORS[case]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_two_samples_are_enough_for_one_column() -> None:
+    assert conditioning([[0.0], [2.0]]).scaled == pytest.approx(1.0)
 
 
 def test_wide_matrix_has_an_infinite_condition_number() -> None:

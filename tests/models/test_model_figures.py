@@ -62,6 +62,16 @@ def test_a_seed_determines_the_file() -> None:
     assert first != other
 
 
+def test_every_public_name_of_the_room_loads() -> None:
+    import bntheory.models as room
+
+    for name in room.__all__:
+        found = getattr(room, name)
+        assert isinstance(found, dict) or found.__module__.startswith("bntheory.models.")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        room.nothing  # noqa: B018
+
+
 def test_models_load_without_torch_or_matplotlib() -> None:
     names = [
         "activations", "conditioning", "deep_linear", "fisher", "gradient_descent", "layer_jacobian",

@@ -35,8 +35,8 @@ def _compare(
 
     from bntheory.models.smoothness_along import best_run, smoothness_along
 
-    seeds = study.choose(quick=4, normal=8, thorough=24)
-    steps = study.choose(quick=80, normal=120, thorough=400)
+    seeds = study.choose(quick=3, normal=8, thorough=24)
+    steps = study.choose(quick=50, normal=120, thorough=400)
     numbers: dict[str, list[float]] = {
         name: []
         for name in (
