@@ -1,16 +1,32 @@
 r"""The single unit with squared loss over whole regions: globally, on spheres, along a trajectory. In y and in whitened weights.
 
-Let k = T/|gamma|, T the standard deviation of the targets, and r = sqrt(var/(var + eps)). With the spectrum of
-:mod:`bntheory.landscape.unit_spectrum` and sigma^2 = eps/(1 - r^2), suprema over y in R^m are suprema over r in [0, 1) and the angle
-between y and t. Both are attained with y parallel to t (for the curvature a numerical finding, checked on dense grids for k from
-1e-3 to 1e4; for m = 2 there is no other angle):
+Let k = T/|gamma|, T the standard deviation of the targets, and r = sqrt(var/(var + eps)).
 
     eps > 0:   Lip(grad f) = (gamma^2/eps) max_r (1-r^2)^2 (1 - 4 r^2 + 3 k r),
-               Lip(f)      = (sqrt(m) gamma^2/sqrt(eps)) max_r (1-r^2)^(3/2) (r + k);
+               Lip(f)      = (sqrt(m) gamma^2/sqrt(eps)) max_r (1-r^2)^(3/2) (r + k),
+               both over 0 <= r <= 1, attained with y parallel to t;
     eps = 0:   both infinite (zero where gamma = 0 or T = 0: then f is constant).
 
-The first maximum is at least 1 (r = 0), and above it for every k > 0: the frozen twin's gamma^2/sigma^2 <= gamma^2/eps is never reached from
-above, so globally BN never reduces the constant. For k -> infinity it tends to 48/(25 sqrt 5) k, at r = 1/sqrt 5.
+The first maximum is at least 1 (r = 0), and above it for every k > 0, while a frozen twin has gamma^2/sigma^2 <= gamma^2/eps: globally BN
+never reduces the constant. For k -> infinity it tends to 48/(25 sqrt 5) k, at r = 1/sqrt 5.
+
+**Proof.** Scale lengths by sqrt(m eps) and f by m gamma^2: up to a constant f(v) = -1/(2(1+|v|^2)) - k <v,t'>/sqrt(1+|v|^2), v the centred y and t' the
+unit vector along the centred t. On a line v = p + s d (p orthogonal to d, |d| = 1) put pi = 1/(1+|p|^2), s = x^(1/2)/pi^(1/2), and maximise over
+the direction of t' within the plane of p and d. The derivatives along the line become
+
+    f''  =  pi^2 D(x) +- k G,     D = (1-3x)/(1+x)^3,           G^2  = pi^2 (9x + (1-pi)(1-2x)^2)/(1+x)^5,
+    f'   =  pi^(3/2) E(x) +- k F,  E = sqrt(x)/(1+x)^2,          F^2  = pi (1 + (1-pi) x)/(1+x)^3.
+
+pi = 1 is the line through the origin along t, where G^2 = h(x) = 9x/(1+x)^5 and F^2 = 1/(1+x)^3; with x = r^2/(1-r^2) it gives the polynomials above.
+It remains to find, for every (pi, x), a y with D(y) >= +-pi^2 D(x) and h(y) >= G^2, whatever k:
+
+- if pi^2 D(x) >= D(1/4), the y in [x, 1/4] with D(y) = pi^2 D(x) (D falls there); since 1 - pi <= 1 - pi^2 the second inequality follows from one
+  between polynomials in x and y;
+- otherwise y = 1/4, where h is largest: G^2 <= h(1/4) for all pi and x;
+- for -f'': y = 1/4 where D(x) >= 0; elsewhere x > 1/3, y = 19/100, as -D <= 1/4 <= D(19/100) and G^2 <= h(19/100) there.
+
+For f': the y in [0, 1/3] with E(y)^2 = pi^3 E(x)^2, E^2 being largest at 1/3, has 1/(1+y)^3 >= F^2. Each of these polynomial inequalities is decided by real
+arithmetic in the tests, and the derivatives along the line by symbolic differentiation.
 
 Whitened weights (y = X w, X'1 = 0, X'X = m I): |y|^2 = m |w|^2, and everything is m times (sqrt(m) times, for Lip(f)) that of y, with T
 replaced by T_X, the standard deviation of the projection of t on the range of X.
