@@ -15,6 +15,7 @@ __all__ = ["margins_panel", "violations_panel"]
 
 Json = Mapping[str, Any]
 _FLOOR = 1e-9
+_NETWORKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
 def margins_panel(records: Sequence[Json]) -> Any:
@@ -57,10 +58,7 @@ def violations_panel(records: Sequence[Json]) -> Any:
                         checked, violated = checked + found["checked"], violated + found["violated"]
             shares.append(100 * violated / checked if checked else 0.0)
         x = np.arange(len(STATEMENTS)) + (column - (len(networks) - 1) / 2) * width
-        shade = 0.35 + 0.5 * column / max(len(networks), 1)
-        bars = axes.bar(
-            x, shares, width * 0.9, color=(0.84, 0.37 * shade + 0.2, 0.1 + 0.5 * shade), label=network
-        )
+        bars = axes.bar(x, shares, width * 0.9, color=_NETWORKS[column % len(_NETWORKS)], label=network)
         axes.bar_label(bars, [f"{s:.0f}" if s >= 1 or s == 0 else f"{s:.1f}" for s in shares], fontsize=8)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_ylim(0, 112)

@@ -228,8 +228,8 @@ _GROUPS: tuple[tuple[str, str, str, str, Draw], ...] = (
     (
         "decomposition",
         "What becomes of the gradient at a batch-norm layer",
-        "The squared norm of the scaled gradient (γ²/σ²)‖g‖² split exactly into what the mean takes off, what ŷ takes off, and what "
-        "passes through to the layer's input; the third panel is the scaling γ²/σ² itself. {band}",
+        "How much of the squared norm of the scaled gradient (γ²/σ²)‖g‖² the mean and ŷ take off before it reaches the layer's "
+        "input (an exact split: the rest passes through); the third panel is the scaling γ²/σ² itself. {band}",
         "It says nothing about the weights' gradient, which also depends on the layer's inputs; nor that a smaller gradient trains "
         "better. The frozen twin passes 100 % of the scaled gradient by construction.",
         _decomposition,

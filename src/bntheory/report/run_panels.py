@@ -66,6 +66,7 @@ def _finish(axes: Any, *, ylabel: str, log: bool = False, legend: bool = True) -
     axes.set_ylabel(ylabel)
     if log and any(np.any(np.asarray(line.get_ydata()) > 0) for line in axes.get_lines()):
         axes.set_yscale("log")
+        _plain_log_ticks(axes)
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend()
 
@@ -127,20 +128,21 @@ def alongside(
         ha="right",
     )
     _finish(axes, ylabel="batch norm / frozen twin", log=True)
-    _plain_log_ticks(axes)
     return figure
 
 
 def _plain_log_ticks(axes: Any) -> None:
-    """Plain numbers on a logarithmic axis that spans little."""
-    from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
+    """Plain numbers on a logarithmic axis, with ticks between the powers of ten where it spans little."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    if axes.get_yscale() != "log":
-        return
     low, high = axes.get_ylim()
-    narrow = high / low < 100
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=12))
-    axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(9, 9)))
+    if axes.get_yscale() != "log" or not 0 < low < high:
+        return
+    decades = float(np.log10(high / low))
+    subs = (1, 1.5, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.5 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    if low >= 1e-4 and high <= 1e5:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -215,7 +217,7 @@ def batch_norm_steps(records: Sequence[Json], network: str) -> list[int]:
 
 
 def depth(records: Sequence[Json], network: str, step: int, *, title: str) -> Any:
-    """Where the scaled gradient's squared norm goes, layer by layer: to the mean, to y_hat, or through."""
+    """What the mean and y_hat take off the scaled gradient's squared norm, layer by layer; the rest passes through."""
     names = layer_names(records, network)
     figure, axes = new_panel(title)
     x = np.arange(len(names))
@@ -223,20 +225,18 @@ def depth(records: Sequence[Json], network: str, step: int, *, title: str) -> An
     for key, part, label in (
         ("share_y_hat", "y_hat", "taken by ŷ"),
         ("share_mean", "mean", "taken by the mean"),
-        ("left", "left", "passes through"),
     ):
-        median = np.array(
-            [
-                float(np.median(values)) if (values := split_values(records, network, i, step, key)) else 0.0
-                for i in range(len(names))
-            ]
-        )
-        axes.bar(x, median, bottom=bottom, color=PARTS[part], label=label, width=0.85)
+        found = [split_values(records, network, i, step, key) for i in range(len(names))]
+        median = np.array([100 * float(np.median(values)) if values else 0.0 for values in found])
+        axes.bar(x, median, bottom=bottom, color=PARTS[part], label=label, width=0.8)
         bottom += median
+    for place, total in zip(x, bottom, strict=True):
+        if len(names) <= 14 and total > 0.03 * bottom.max():
+            axes.annotate(f"{total:.2g} %", (place, total), ha="center", va="bottom", fontsize=7.5)
     _layer_axis(axes, names)
-    axes.set_ylim(0, 1.0)
-    axes.set_ylabel("share of (γ²/σ²)‖g‖²")
-    axes.legend(loc="lower right", framealpha=0.9, frameon=True)
+    axes.set_ylim(0, max(float(bottom.max(initial=0)) * 1.35, 1e-6))
+    axes.set_ylabel("% of (γ²/σ²)‖g‖²")
+    axes.legend(loc="upper left")
     axes.grid(axis="x", visible=False)
     return figure
 
@@ -261,7 +261,9 @@ def scaling_by_depth(records: Sequence[Json], network: str, steps: Sequence[int]
     axes.axhline(1, color="black", linewidth=1)
     _layer_axis(axes, names)
     axes.set_ylabel("scaling γ²/σ²")
-    axes.legend()
+    axes.margins(y=0.18)
+    axes.legend(loc="best")
+    _plain_log_ticks(axes)
     return figure
 
 

@@ -1,0 +1,150 @@
+"""The decomposition of the gradient reduction at every training step, read off the ordinary backward pass.
+
+What lives here: a monitor that costs one reduction over each normalisation layer's output gradient. What does not: anything that
+needs a second pass or second derivatives (``capture.py``). Theorem 4.1's subtracted terms are gradients that training computes
+anyway: <1, g> = dL/dbeta and <g, y_hat> = dL/dgamma; sigma is kept by the forward pass for its own backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bntheory.errors import UserError
+
+__all__ = ["DecompositionMonitor", "StepSplit"]
+
+
+@dataclass(frozen=True)
+class StepSplit:
+    """One layer at one step; every field is (channels,), on the model's device.
+
+    scaling = gamma^2/sigma^2. share_mean = (dL/dbeta)^2/(m ||g||^2). share_y_hat = (1 + eps/sigma^2)(dL/dgamma)^2/(m ||g||^2).
+    output_gradient = ||g||^2. So the squared norm of the gradient at the layer's input is
+    scaling * output_gradient * (1 - share_mean - share_y_hat), exactly for every eps >= 0. Shares are 0 where g is 0.
+    """
+
+    m: int
+    scaling: Tensor
+    share_mean: Tensor
+    share_y_hat: Tensor
+    output_gradient: Tensor
+
+    @property
+    def input_gradient(self) -> Tensor:
+        """||dL_hat/dy||^2 of each channel, (channels,)."""
+        return self.scaling * self.output_gradient * (1 - self.share_mean - self.share_y_hat)
+
+
+@dataclass
+class _Seen:
+    m: int
+    inverse_sigma: Tensor
+    squared: Tensor | None = None
+
+
+class DecompositionMonitor:
+    """Watch the batch-norm layers of ``model`` while it trains; use as a context manager and call :meth:`read` after backward.
+
+    ::
+
+        with DecompositionMonitor(model) as monitor:
+            loss_function(model(x), target).backward()
+            split = monitor.read()["features.1"].share_y_hat
+
+    Raises ValueError where the model has no batch-norm layer with gamma and beta.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, _BatchNorm) and module.affine
+        }
+        if not self.layers:
+            raise UserError(
+                "model: has no BatchNorm layer with weight and bias, from whose gradients the split is read"
+            )
+        self._seen: dict[str, _Seen] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self._handles = [
+            module.register_forward_hook(partial(self._after, name)) for name, module in self.layers.items()
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _after(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], z: Tensor) -> None:
+        if not module.training or not z.requires_grad:
+            return
+        y = inputs[0].detach()
+        seen = _Seen(y.numel() // y.shape[1], _inverse_sigma(module, y, z))
+        self._seen[name] = seen
+
+        def gradient(g: Tensor) -> None:
+            seen.squared = _squared_norms(g)
+
+        z.register_hook(gradient)  # type: ignore[no-untyped-call]
+
+    def read(self, gradients: Mapping[str, Tensor] | None = None) -> dict[str, StepSplit]:
+        """The split of every layer that the last forward and backward pass went through.
+
+        gradients: of the parameters by name, where they are not in ``.grad``.
+        """
+        found: dict[str, StepSplit] = {}
+        for name, seen in self._seen.items():
+            if seen.squared is None:
+                continue
+            layer = self.layers[name]
+            weight_grad, bias_grad = (
+                getattr(layer, part).grad if gradients is None else gradients[f"{name}.{part}"]
+                for part in ("weight", "bias")
+            )
+            if weight_grad is None or bias_grad is None:
+                raise UserError(
+                    f"{name}: gamma and beta have no gradient; call backward() first, or pass gradients by name"
+                )
+            assert layer.weight is not None
+            e = layer.eps * seen.inverse_sigma.square()
+            whole = seen.m * seen.squared
+            alive = whole > 0
+            whole = torch.where(alive, whole, 1.0)
+            found[name] = StepSplit(
+                seen.m,
+                (layer.weight.detach() * seen.inverse_sigma).square(),
+                torch.where(alive, bias_grad.detach().square() / whole, 0.0),
+                torch.where(alive, (1 + e) * weight_grad.detach().square() / whole, 0.0),
+                seen.squared,
+            )
+        return found
+
+
+def _inverse_sigma(module: nn.Module, y: Tensor, z: Tensor) -> Tensor:
+    """1/sqrt(var + eps): what the forward pass saved for its backward, where torch shows it; computed once more elsewhere."""
+    saved = getattr(z.grad_fn, "_saved_result2", None)
+    if isinstance(saved, Tensor) and saved.shape == (y.shape[1],):
+        return saved.detach()
+    axes = [axis for axis in range(y.dim()) if axis != 1]
+    return torch.rsqrt(torch.var(y, axes, correction=0) + float(module.eps))  # type: ignore[arg-type]
+
+
+def _squared_norms(g: Tensor) -> Tensor:
+    """The squared norm of each channel; one pass over g and no copy of its size."""
+    if g.dim() > 2:
+        g = torch.linalg.vector_norm(g.flatten(2), dim=2)  # along contiguous memory first
+    norms: Tensor = torch.linalg.vector_norm(g, dim=0)
+    return norms.square()
