@@ -155,6 +155,10 @@ def test_same_seed_same_numbers_and_progress_ends_at_one() -> None:
     np.testing.assert_array_equal(first.eigenvalues[:, 1], again.eigenvalues[:, 0])
     assert seen[-1] == 1.0
     assert first.samples == (4, 8)
+    rng = np.random.default_rng([5, 1, 16])
+    default = RandomNetwork.draw(rng, samples=8, input_dimension=16, width=16)
+    assert (default.outputs, len(default.weights)) == (1, 3)
+    assert top_eigenvalue(default).value == first.eigenvalues[1, 1]
 
 
 ERRORS = {

@@ -185,6 +185,7 @@ def test_training_lowers_the_loss_and_records_what_it_says(kind: str, normalise:
         assert model.value(point) == loss
         assert np.linalg.norm(model.grad(point)) == norm
     assert run.reaching(run.losses[-1]) is not None
+    assert model.value(run.final) == run.all_losses[-1]
     assert run.reaching(-1.0) is None
 
 
@@ -225,6 +226,8 @@ def test_data_have_the_stated_structure() -> None:
     full[rows, columns] = values
     assert np.linalg.matrix_rank(full) == 2
     assert len(values) == 56
+    _, smooth = tensor_train_data(500, 4, seed=3)
+    assert (smooth.mean(), smooth.std()) == pytest.approx((0.0, 1.0), abs=1e-12)
 
 
 INPUTS, TARGET = linear_data(8, 2)
@@ -233,6 +236,7 @@ ERRORS = {
     "layers": (lambda: DeepLinear(INPUTS, TARGET, layers=1), "layers=1"),
     "eps": (lambda: DeepLinear(INPUTS, TARGET, eps=-1.0), "eps=-1"),
     "tensor target": (lambda: TensorTrain(INPUTS, TARGET), "needs"),
+    "tensor spread": (lambda: TensorTrain(INPUTS, TARGET[:, 0], spread=0.0), "spread=0"),
     "rank": (lambda: TensorTrain(INPUTS, TARGET[:, 0], rank=0), "rank=0"),
     "indices": (lambda: MatrixFactorisation([0, 5], [0, 1], [1.0, 2.0], shape=(3, 3)), "rows: indices"),
     "float indices": (
