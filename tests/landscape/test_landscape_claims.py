@@ -29,6 +29,9 @@ EXPECTED = {
     "santurkar2018.lemma-4.5.printed": "refuted",
     "santurkar2018.lemma-4.5.geometry": "proved",
     "dannemann2025.counterexample": "proved",
+    "bntheory2026.single-unit.two-lipschitz": "proved",
+    "bntheory2026.single-unit.global-constant": "proved",
+    "bntheory2026.single-unit.trajectory": "proved",
 }
 
 
@@ -109,3 +112,19 @@ def test_minima_with_a_bias_in_floating_point() -> None:
         lowest = min(lowest, 0.5 * float(np.sum((y_hat @ t / 8 * y_hat + t.mean() - t) ** 2)))
     assert lowest >= best * (1 - 1e-12)
     assert lowest == pytest.approx(best, rel=1e-4)
+
+
+def test_an_identity_that_sympy_cannot_reduce_is_not_called_false() -> None:
+    import sympy as sp
+
+    from bntheory.claims._identities import identity
+
+    x = sp.symbols("x")
+    assert identity("true", sp.sin(x) ** 2 + sp.cos(x) ** 2 - 1, "every x").outcome == "holds"
+    assert identity("false", sp.sin(x) - x, "every x").outcome == "fails"
+    hidden = sp.Function("f")(x)
+    assert identity("unknown", hidden - hidden.subs(x, x + 1), "no f is given").outcome == "undecided"
+
+
+def test_every_landscape_claim_is_here() -> None:
+    assert {c.id for c in registry() if c.kind == "landscape"} == set(EXPECTED)

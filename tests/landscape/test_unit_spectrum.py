@@ -2,7 +2,7 @@
 
 Oracles, and why they are independent. (1) ``numpy.linalg.eigvalsh`` on the dense matrix of the layer's Hessian products: it shares
 the layer's formula for the Hessian but nothing of the diagonalisation. (2) Double backward in torch through the definition of
-batch normalisation: it shares no formula at all. (3) sympy and z3 on the scalar inequalities that the derivation ends in. (4) For
+batch normalisation: it shares no formula at all. (3) sympy on the scalar conditions that the derivation ends in. (4) For
 the 2-Lipschitz constant an ascent over u that knows only values and gradients.
 """
 
@@ -23,6 +23,7 @@ from bntheory.landscape import (
     squared_loss_spectrum,
     two_lipschitz,
 )
+from bntheory.layer import BatchNormLayer
 
 RNG = np.random.default_rng
 
@@ -39,7 +40,7 @@ def random_layer(seed: int, m: int, eps: float) -> tuple[np.ndarray, np.ndarray,
 @pytest.mark.parametrize("m", [2, 3, 4, 5, 17, 100, 500], ids=lambda m: f"m={m}")
 def test_spectrum_against_eigvalsh(m: int, eps: float) -> None:
     """Relative error below 1e-10 (it is near 1e-15), relative to the spectral norm of both terms of the Hessian."""
-    for seed in range(3 if m > 50 else 20):
+    for seed in range(1 if m == 500 else 3 if m == 100 else 20):
         y, t, gamma = random_layer(seed, m, eps)
         spectrum = squared_loss_spectrum(y, t, gamma=gamma, eps=eps)
         computed = np.linalg.eigvalsh(dense_hessian(BatchNormUnit(t, gamma=gamma, beta=0.7, eps=eps), y))
@@ -67,26 +68,33 @@ def test_spectrum_against_double_backward_through_the_definition(eps: float, dev
 
 def test_conditions_never_disagree_with_computed_spectra() -> None:
     """10 000 random layers, both conditions; ties (within 1e-9 of the twin) aside, and there are few of them."""
-    wrong, ties, below, norm_below = 0, 0, 0, 0
-    for seed in range(10_000):
-        rng = RNG((1, seed))
-        m = int(rng.integers(2, 10))
-        eps = float(rng.choice([0.0, 0.0, 1e-3, 0.1, 1.0, 10.0]))
-        y, t, gamma = random_layer(seed, m, eps)
-        spectrum = squared_loss_spectrum(y, t, gamma=gamma, eps=eps)
-        layer = BatchNormUnit(t, gamma=gamma, eps=eps).layer(y)
-        computed = np.linalg.eigvalsh(layer.dense(layer.input_hess))
-        twin = spectrum.twin
-        for value, margin in (
-            (computed[-1], spectrum.top_margin),
-            (np.max(np.abs(computed)), spectrum.norm_margin),
-        ):
-            if abs(value - twin) < 1e-9 * twin:
-                ties += 1
-            else:
-                wrong += bool(value < twin) != (margin > 0)
-        below += spectrum.top_margin > 0
-        norm_below += spectrum.norm_margin > 0
+    wrong, ties, below, norm_below, layers = 0, 0, 0, 0, 0
+    for m in range(2, 12):
+        rng = RNG(m)
+        count = 1000
+        y = rng.normal(size=(count, m)) * 10 ** rng.uniform(-1, 1, size=(count, 1)) + rng.normal(
+            size=(count, 1)
+        )
+        t = rng.normal(size=(count, m)) * 10 ** rng.uniform(-1, 1, size=(count, 1))
+        gamma = rng.choice([-1, 1], size=(count, 1)) * 10 ** rng.uniform(-1.5, 1.5, size=(count, 1))
+        eps = rng.choice([0.0, 0.0, 1e-3, 0.1, 1.0, 10.0], size=(count, 1))
+        z = BatchNormLayer(y, gamma=gamma, eps=eps).z
+        layer = BatchNormLayer(y, z - t, lambda v: v, gamma=gamma, eps=eps)
+        spectra = np.linalg.eigvalsh(layer.dense(layer.input_hess))
+        for i, computed in enumerate(spectra):
+            exact = squared_loss_spectrum(y[i], t[i], gamma=float(gamma[i, 0]), eps=float(eps[i, 0]))
+            layers += 1
+            for value, margin in (
+                (computed[-1], exact.top_margin),
+                (np.max(np.abs(computed)), exact.norm_margin),
+            ):
+                if abs(value - exact.twin) < 1e-9 * exact.twin:
+                    ties += 1
+                else:
+                    wrong += bool(value < exact.twin) != (margin > 0)
+            below += exact.top_margin > 0
+            norm_below += exact.norm_margin > 0
+    assert layers == 10_000
     assert wrong == 0
     assert ties < 100
     assert 1000 < norm_below < below < 9000  # both answers occur often, and the two conditions differ
@@ -125,23 +133,6 @@ def test_the_two_readings_of_the_condition_meet_in_algebra() -> None:
     upper, lower = (sp.eye(2) - block).det(), (sp.eye(2) + block).det()
     assert sp.expand(upper - (rho - tau**2)) == 0
     assert sp.expand(lower - (2 - rho - tau**2)) == 0
-
-
-def test_two_lipschitz_inequality_by_real_arithmetic() -> None:
-    """z3: no s >= 0, c in [0,1] violates the bound that the proof reduces to (that it is attained is tested numerically below)."""
-    import z3
-
-    s, c, root = z3.Reals("s c root")
-    domain = [s >= 0, c >= 0, c <= 1, root >= 0]
-    squared = (2 * s * (1 + c) - c) ** 2 + (1 - c**2) * (1 - s) ** 2
-    solver = z3.Solver()
-    solver.add(*domain, root**2 == squared, root > 1 + s**2 * (1 + c))
-    assert solver.check() == z3.unsat
-    solver = (
-        z3.Solver()
-    )  # the same with a constant that is too small must be refuted, or the encoding is vacuous
-    solver.add(*domain, root**2 == squared, root > z3.RealVal("0.999") + s**2 * (1 + c))
-    assert solver.check() == z3.sat
 
 
 @pytest.mark.parametrize("m", [3, 6])
