@@ -180,13 +180,13 @@ def _instance() -> list[Check]:
     """Both consequences differentiated out for three examples with two weights: beside the proof, not part of it."""
     import sympy as sp
 
-    a, b, x1, x2, gamma, beta, c = sp.symbols("a b x1 x2 gamma beta c", positive=True)
+    a, b, x1, x2, gamma, beta = sp.symbols("a b x1 x2 gamma beta", positive=True)
     y = [a, x1 * a + b, x2 * b]
     mean = sum(y) / 3
     sigma = sp.sqrt(sum((v - mean) ** 2 for v in y) / 3)
     z = [gamma * (v - mean) / sigma + beta for v in y]
     euler = sum(w * sp.diff(z[0], w) for w in (a, b))
-    numbers = {x1: 2, x2: -1, gamma: 2, beta: 1}
+    numbers = {x1: 2, x2: 3, gamma: 2, beta: 1}
     loss = (z[0] - 1) ** 2 + sp.exp(z[1]) + (z[2] - 3) ** 4
     bend = sp.diff(loss.subs(numbers), a, 2)
     here, there = bend.subs({a: sp.Rational(3, 2), b: 1}), bend.subs({a: sp.Rational(9, 2), b: 3})
