@@ -77,6 +77,6 @@ def test_links_point_somewhere():
 def test_the_table_of_verdicts_is_complete():
     from bntheory.judges.verdict import Status
 
-    printed = set(re.findall(r"[a-z-]+", "".join(re.findall(r"^\| ([a-z, -]+) \|", TEXT, re.M))))
+    printed = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"^\| ([a-z, -]+) \|", TEXT, re.M))))
     internal = {Status.ERROR.value, Status.DISAGREEMENT.value}
     assert {s.value for s in Status} - internal <= printed

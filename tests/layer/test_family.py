@@ -135,7 +135,7 @@ def test_dense_matrices_are_symmetric_and_the_scale_direction_is_free(m):
 
 @pytest.mark.parametrize("kind", ["numpy", "torch"])
 def test_float32_stays_within_what_its_roundoff_allows(kind):
-    y, g, H, v, gamma = draw((50, 64))
+    y, g, H, _, gamma = draw((50, 64))
     truth = BatchNormLayer(y, g, H, gamma=gamma, eps=1e-5)
     cast = (
         (lambda x: x.astype(np.float32))

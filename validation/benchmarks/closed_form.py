@@ -54,7 +54,9 @@ def routes(units: int, m: int, device: str, seed: int):
     kept = BatchNormLayer(Y, G, lambda u: D * u, gamma=C, eps=eps)
     kept.input_hess(V)
     return {
-        "closed form, numpy": lambda: BatchNormLayer(y, g, lambda u: d * u, gamma=gamma, eps=eps).input_hess(v),
+        "closed form, numpy": lambda: BatchNormLayer(y, g, lambda u: d * u, gamma=gamma, eps=eps).input_hess(
+            v
+        ),
         "closed form, torch": lambda: BatchNormLayer(Y, G, lambda u: D * u, gamma=C, eps=eps).input_hess(V),
         "autograd, fused": lambda: product(*graph(fused)),
         "autograd, written": lambda: product(*graph(written)),
@@ -72,7 +74,9 @@ def measure(units: int, m: int, device: str, repetitions: int, seed: int) -> dic
     for name, x in products.items():
         error = np.linalg.norm(x - reference) / np.linalg.norm(reference)
         if not error < 1e-10:
-            raise SystemExit(f"{name} differs from autograd by {error:.2e}; a benchmark of wrong numbers is none")
+            raise SystemExit(
+                f"{name} differs from autograd by {error:.2e}; a benchmark of wrong numbers is none"
+            )
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
@@ -86,7 +90,9 @@ def measure(units: int, m: int, device: str, repetitions: int, seed: int) -> dic
 
 def main() -> None:
     """Parse, measure, print a table of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--units", type=int, default=1024)
     parser.add_argument("--m", type=int, default=256)
     parser.add_argument("--device", default="cpu")
@@ -103,7 +109,9 @@ def main() -> None:
         ("autograd, fused, graph kept", "closed form, torch, point kept"),
         ("autograd, written, graph kept", "closed form, torch, point kept"),
     ]
-    print(f"{options.units} units, m = {options.m}, float64, {options.device}, medians of {options.repetitions} repetitions")
+    print(
+        f"{options.units} units, m = {options.m}, float64, {options.device}, medians of {options.repetitions} repetitions"
+    )
     for name, seconds in medians.items():
         print(f"  {name:<34} {1e3 * seconds:9.3f} ms")
     ratios = {f"{slow} / {fast}": medians[slow] / medians[fast] for slow, fast in pairs}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +84,11 @@ def timed(call: Callable[[], Any], device: str) -> tuple[Any, float]:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return result, time.perf_counter() - begin
+
+
+def progress(*parts: object) -> None:
+    """One line to stderr, so that long runs show that they live and tables on stdout stay clean."""
+    print("...", *parts, file=sys.stderr, flush=True)
 
 
 def show(rows: list[dict[str, Any]], columns: list[str]) -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from curvature_common import NORMS, parser, show, trained, write
+from curvature_common import NORMS, parser, progress, show, trained, write
 
 from bntheory.bridge.curvature import (
     SpectralDensity,
@@ -89,6 +89,7 @@ def main() -> None:
         ("resnet", ["stem", "output"]),
     ):
         for norm in NORMS:
+            progress(kind, norm)
             model, batch = next(trained(kind, norm, args, seed=0, lr=0.05, every=60, checkpoints=1))
             # a block whose dense Hessian is cheap enough to be the truth
             with hessian(model, functional.cross_entropy, batch, parameters=layer) as op:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from curvature_common import KINDS, NORMS, parser, show, trained, write
+from curvature_common import KINDS, NORMS, parser, progress, show, trained, write
 from scipy.sparse.linalg import eigsh
 
 from bntheory.bridge.curvature import Spectrum, hessian, top_eigenvalues
@@ -82,6 +82,7 @@ def main() -> None:
         for tol in (1e-3, 1e-6):
             for kind in args.kinds.split(","):
                 for norm in NORMS:
+                    progress(kind, norm, f"lr {lr:g}, {every} step(s), tol {tol:g}")
                     rows.append(
                         follow(kind, norm, args, lr=lr, every=every, tol=tol, checkpoints=args.checkpoints)
                     )

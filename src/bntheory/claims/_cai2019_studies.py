@@ -56,7 +56,7 @@ def any_learning_rate(study: Study) -> list[Check]:
 
     starts = study.choose(quick=20, normal=60, thorough=200)
     rounds = study.choose(
-        quick=(2000, 30000), normal=(3000, 30000, 300000), thorough=(10000, 100000, 1000000)
+        quick=(1000, 10000, 100000), normal=(3000, 30000, 300000), thorough=(10000, 100000, 1000000)
     )
     rates = np.geomspace(1e-5, 1e5, study.choose(quick=21, normal=41, thorough=81))
     open_runs, stuck, cases, certified, wrong = 0, 0, 0, 0, 0

@@ -10,7 +10,7 @@ from bntheory.claims.evidence import Check
 if TYPE_CHECKING:
     from bntheory.models.fit import SlopeFit
 
-__all__ = ["at_most_checks", "count_check", "identity", "slope_checks"]
+__all__ = ["count_check", "identity", "slope_checks"]
 
 
 def identity(name: str, difference: Any, scope: str, why: str = "") -> Check:
@@ -80,13 +80,6 @@ def slope_checks(
             f"{name}: exponent at most {claimed:g}", fit.slope, "le", claimed + margin, scope=scope, **common
         ),
     )
-
-
-def at_most_checks(
-    name: str, fit: SlopeFit, claimed: float, margin: float, scope: str, *, decisive: bool = True
-) -> Check:
-    """The fitted exponent is at most the claimed one, up to ``margin``: a bound on a rate."""
-    return slope_checks(name, fit, claimed, margin, scope, decisive=decisive)[1]
 
 
 def count_check(

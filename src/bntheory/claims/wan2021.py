@@ -24,7 +24,7 @@ _STATES = "every stationary state of momentum descent with decay in the buffer, 
 )
 def angular_update(study: Study) -> list[Check]:
     checks = [*_cosine(), *_order(study)]
-    product = study.choose(quick=4e-3, normal=2e-3, thorough=5e-4)
+    product = study.choose(quick=1e-2, normal=4e-3, thorough=5e-4)
     for momentum in study.choose(quick=(0.0, 0.9), normal=(0.0, 0.5, 0.9), thorough=(0.0, 0.5, 0.9, 0.97)):
         share, blur, scope = _simulated(study, product, momentum, dimension=30, mean=False)
         for name, left, right in (("at least", 0.98, share), ("at most", share, 1.02)):
@@ -54,7 +54,7 @@ def angular_update(study: Study) -> list[Check]:
     note="The mean of a fluctuating angle is below its root mean square: by 1 - 1/(4(d-1)) for Gaussian noise in R^d.",
 )
 def angular_update_mean(study: Study) -> list[Check]:
-    share, blur, scope = _simulated(study, 4e-3, 0.0, dimension=5, mean=True)
+    share, blur, scope = _simulated(study, 1e-2, 0.0, dimension=5, mean=True)
     return [
         Check(
             "mean angle over the printed one is at least 0.98",

@@ -92,6 +92,16 @@ MORE = {
     "H 1, formed before g is named": (
         lambda x: eq(x.dot(x.hess(x.one), x.input_grad), 0), ZERO, None, "refuted",
     ),
+    "H g leaves the span, seen by a second product": (
+        lambda x: le(x.dot(x.grad, x.hess(x.hess(x.grad))) * x.norm2(x.grad), x.dot(x.grad, x.hess(x.grad)) ** 2),
+        ANY, None, "refuted",
+    ),
+    "H g leaves the span, seen by its norm": (
+        lambda x: le(x.norm2(x.hess(x.grad)) * x.norm2(x.grad), x.dot(x.grad, x.hess(x.grad)) ** 2), ANY, None, "refuted",
+    ),
+    "H g leaves the span, seen by an equality": (
+        lambda x: eq(x.norm2(x.grad) * x.hess(x.grad), x.dot(x.grad, x.hess(x.grad)) * x.grad), ANY, None, "refuted",
+    ),
     "1 in the kernel": (lambda x: eq(x.input_hess(x.one), 0 * x.one), ANY, None, "proved"),
     "y in the kernel": (lambda x: eq(x.input_hess(x.y), 0 * x.one), ZERO, None, "refuted"),
     "symmetric": (lambda x: eq(x.dot(x.y, x.input_hess(x.grad)), x.dot(x.grad, x.input_hess(x.y))), ANY, None, "proved"),

@@ -49,7 +49,8 @@ class SymmetricOperator(ABC):
             raise UserError(
                 f"dtype is {dtype}; curvature needs float32 or float64 (half precision has no room for it)"
             )
-        self.size, self.dtype, self.device = size, dtype, torch.device(device)
+        # an empty tensor knows its device in full: "cuda" is "cuda:0" there
+        self.size, self.dtype, self.device = size, dtype, torch.empty(0, device=device).device
         self.products = 0
 
     @abstractmethod

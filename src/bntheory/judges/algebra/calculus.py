@@ -18,7 +18,7 @@ from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_state
 __all__ = ["Calculus", "NormalForm", "calculate", "plain"]
 
 How = Literal["identity", "manifest", "open"]
-_MAX_OPERATIONS = 4000
+_MAX_OPERATIONS = 600  # beyond it a normal form takes longer than everything else, and nobody reads it
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,6 @@ class Budget:
 
 _BUDGETS: dict[str, Budget] = {
     "quick": Budget((0, 1, 3), 256, 30, 1, 8, 150, 6.0),
-    "normal": Budget((0, 1, 2, 4), 512, 80, 2, 12, 500, 30.0),
+    "normal": Budget((0, 1, 2, 4), 512, 70, 1, 12, 400, 30.0),
     "thorough": Budget((0, 1, 2, 3, 5, 9), 2048, 300, 8, 48, 4000, 600.0),
 }

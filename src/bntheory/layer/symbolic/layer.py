@@ -23,6 +23,7 @@ _ASSUMPTIONS: dict[str, dict[str, bool]] = {
     "any": {"real": True},
 }
 _PROBE = "(direction)"
+_LONGEST_DIRECTION = 200
 
 
 class SymbolicLayer:
@@ -160,6 +161,8 @@ class SymbolicLayer:
 
     def input_hess(self, v: FormalVector) -> FormalVector:
         """(d2L_hat/dy2) v, derived from the definition of the normaliser."""
+        if sum(c.count_ops() for c in v.terms.values()) > _LONGEST_DIRECTION:
+            raise OutsideVocabulary("second derivatives nested so deep have no readable normal form")
         _, first, other, mixed = self._moved(self.space.vector(_PROBE), v).parts
         functional = self.space.dot(self.grad, mixed) + self.space.dot(first, self.hess(other))
         return pulled_back(self.space, functional, _PROBE)
