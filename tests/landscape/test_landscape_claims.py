@@ -128,3 +128,15 @@ def test_an_identity_that_sympy_cannot_reduce_is_not_called_false() -> None:
 
 def test_every_landscape_claim_is_here() -> None:
     assert {c.id for c in registry() if c.kind == "landscape"} == set(EXPECTED)
+
+
+def test_the_global_refutation_by_other_means() -> None:
+    """The same unit as a landscape in floating point: its curvature at w = 0 and its jump, against the standard neuron's."""
+    x, t = np.array([[1.0], [1.0], [-1.0], [-1.0]]), np.array([1.0, -1.0, 1.0, -1.0])
+    unit = BatchNormUnit(t, eps=1e-5)
+    zero, one = np.zeros(1), np.ones(1)
+    assert AffinePullback(unit, x).hvp(zero, one)[0] == pytest.approx(4e5)
+    assert AffinePullback(unit.standard(), x).hvp(zero, one)[0] == pytest.approx(4.0)
+    flat = AffinePullback(BatchNormUnit([1.0, 0.0, 0.0, 0.0]), x)
+    assert flat.value(-one / 1000) - flat.value(one / 1000) == pytest.approx(2.0)
+    assert flat.grad(one / 1000)[0] == pytest.approx(0.0, abs=1e-9)

@@ -307,23 +307,26 @@ def relu_kink(study: Study) -> list[Check]:
     ),
 )
 def batchnorm_reduces_globally(study: Study) -> list[Check]:
-    # X = (1, -1)', so var(Xw) = w^2 and z = (w, -w)/sqrt(w^2 + eps); f(0) and f'(0) are exact by symmetry where t = 0.
-    def even_loss(w: Q, eps: Q) -> Q:
-        return w * w / (w * w + eps)
+    # X = (1, 1, -1, -1)', so var(X w) = w^2 and z = X w/sqrt(w^2 + eps). With t orthogonal to X the losses are even in w.
+    inputs, target = [Q(1), Q(1), Q(-1), Q(-1)], [Q(1), Q(-1), Q(1), Q(-1)]
+
+    def loss(z_over_x: Q, t: list[Q]) -> Q:
+        return sum(((z_over_x * x - v) ** 2 for x, v in zip(inputs, t, strict=True)), Q(0)) / 2
 
     def needed(u: Q, eps: Q) -> Q:
-        """a2 at w = 0: f(0) = 0, and f even, so the second difference forces a2 >= 2 f(u)/u^2."""
-        return 2 * even_loss(u, eps) / (u * u)
+        """a2 at w = 0: twice the even loss's rise over u^2; z^2 = u^2/(u^2 + eps) x^2 is rational although z is not."""
+        rise = sum((x * x for x in inputs), Q(0)) * (u * u / (u * u + eps)) / 2
+        return 2 * rise / (u * u)
 
-    standard = Q(2)  # f(w) = w^2
+    u = Q(1, 1000)
+    standard = 2 * (loss(u, target) - loss(Q(0), target)) / (u * u)  # a quadratic: the same at every u
+    data = "X = (1, 1, -1, -1)', t = (1, -1, 1, -1)', gamma = 1"
     checks = []
     for eps in (Q(1, 100_000), Q(1, 1000)):
-        u = Q(1, 1000)
-        twin_at = Q(1)
-        twin = 2 / (twin_at**2 + eps)  # (gamma/sigma)^2 X'X with sigma frozen at w = 1
+        twin = sum((x * x for x in inputs), Q(0)) / (1 + eps)  # X'X/sigma^2, sigma frozen at w = 1
         witness = {
-            "X": ["1", "-1"],
-            "t": ["0", "0"],
+            "X": [str(x) for x in inputs],
+            "t": [str(v) for v in target],
             "eps": str(eps),
             "w": "0",
             "u": str(u),
@@ -331,17 +334,17 @@ def batchnorm_reduces_globally(study: Study) -> list[Check]:
         }
         checks += [
             Check(f"2-Lipschitz constant of the BN loss, at least, against the standard one, eps = {eps}", float(needed(u, eps)), "le",
-                  float(standard), "exact", "X = (1, -1)', t = 0, rational arithmetic", witness=witness),
+                  float(standard), "exact", f"{data}, rational arithmetic", witness=witness),
             Check(f"the same against the frozen twin at w = 1, eps = {eps}", float(needed(u, eps)), "le", float(twin), "exact",
-                  "X = (1, -1)', t = 0", witness=witness),
+                  data, witness=witness),
         ]  # fmt: skip
-    # eps = 0 and t = (1, 0): z = (s, -s) with s = sign(w), loss ((s-1)^2 + s^2)/2: 1/2 on the right, 5/2 on the left.
-    near = Q(1, 1000)
-    jump = (((Q(-1) - 1) ** 2 + 1) - ((Q(1) - 1) ** 2 + 1)) / 2
+    # eps = 0: z = sign(w) X, so the loss is constant on either side of 0, where its gradient vanishes
+    uneven = [Q(1), Q(0), Q(0), Q(0)]
+    jump = loss(Q(-1), uneven) - loss(Q(1), uneven)
     checks += [
-        Check("eps = 0: 2|f(-1/1000) - f(1/1000)|/(2/1000)^2, at least, against the standard constant", float(2 * abs(jump) / (2 * near) ** 2), "le",
-              float(standard), "exact", "X = (1, -1)', t = (1, 0): f is 1/2 for w > 0, where f' = 0, and 5/2 for w < 0", witness={"jump": str(jump)}),
-        Check("for eps = 10 the BN neuron's constant, 2/eps, is below the standard one", float(2 / Q(10)), "le", float(standard), "exact",
-              "X = (1, -1)', t = 0: reductions exist as well", decisive=False),
+        Check("eps = 0: 2|f(-1/1000) - f(1/1000)|/(2/1000)^2, at least, against the standard constant", float(2 * abs(jump) / (2 * u) ** 2),
+              "le", float(standard), "exact", "X as before, t = (1, 0, 0, 0)': f' = 0 at w = 1/1000, and f jumps at 0", witness={"jump": str(jump)}),
+        Check("for eps = 10 the BN neuron's constant, X'X/eps, is below the standard one", float(sum((x * x for x in inputs), Q(0)) / 10), "le",
+              float(standard), "exact", f"{data}: reductions exist as well", decisive=False),
     ]  # fmt: skip
     return checks
