@@ -53,8 +53,8 @@ def test_a_run_that_holds(preset: str, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["seeds"] == [3]
 
 
-def _wrong_projection(self: BatchNormLayer, v: Any) -> Any:
-    return v - self._mean(v)  # forgets the part along y_hat
+def _wrong_gradient(self: BatchNormLayer) -> Any:
+    return (self.gamma / self.sigma) * (self.grad - self._mean(self.grad))  # forgets the part along y_hat
 
 
 def _slightly_wrong_bend(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +76,7 @@ def test_a_planted_fault_is_exit_code_1_and_named(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: str, identity: str
 ) -> None:
     if plant == "projection":
-        monkeypatch.setattr(BatchNormLayer, "project", _wrong_projection)
+        monkeypatch.setattr(BatchNormLayer, "input_grad", property(_wrong_gradient))
     elif plant.startswith("hessian"):
         monkeypatch.setattr(BatchNormLayer, "input_hess", _slightly_wrong_bend(BatchNormLayer.input_hess))
     else:

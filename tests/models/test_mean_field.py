@@ -235,6 +235,49 @@ def test_plain_and_conditional_estimates_agree_where_both_have_a_variance() -> N
     assert found.standard_error < found.plain_standard_error
 
 
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_whole_backward_pass_against_autograd(name: str) -> None:
+    import torch
+
+    batch, width, seed = 6, 9, 11
+    act = activation(name)
+    found = monte_carlo_rate(act, batch, width=width, networks=2, seed=seed)
+    averages = sphere_averages(act, batch)
+    spread = averages.variance - averages.covariance
+    phi = {"tanh": torch.tanh, "relu": torch.relu}[name]
+
+    def norm(h: torch.Tensor) -> torch.Tensor:
+        centred = h - h.mean(1, keepdim=True)
+        return centred / torch.sqrt((centred**2).mean(1, keepdim=True))
+
+    ratios, conditional = [], []
+    for index in range(2):
+        rng = np.random.default_rng([seed, index])
+        h1 = torch.tensor(rng.standard_normal((width, batch - 1)) @ _simplex(batch) * math.sqrt(spread))
+        h1.requires_grad_(True)
+        w2 = torch.tensor(rng.standard_normal((width, width)) / math.sqrt(width))
+        h2 = w2 @ phi(norm(h1))
+        loss = (phi(norm(h2)) * torch.tensor(rng.standard_normal((width, batch)))).sum()
+        below, above = torch.autograd.grad(loss, (h1, h2))
+        ratios.append(float((below**2).sum() / (above**2).sum()))
+        # the radius taken out, and its mean inverse square put in: 1/(spread (B - 3))
+        radius2 = ((h1 - h1.mean(1, keepdim=True)) ** 2).sum(1, keepdim=True)
+        conditional.append(float((below**2 * radius2).sum() / (above**2).sum() / (spread * (batch - 3))))
+    assert found.plain_rate == pytest.approx(np.mean(ratios), rel=1e-10)
+    assert found.rate == pytest.approx(np.mean(conditional), rel=1e-10)
+
+
+def test_limit_removes_the_first_order_in_the_width() -> None:
+    found = monte_carlo_limit(activation("relu"), 8, width=32, networks=6, seed=1)
+    assert (found.fine.width, found.coarse.width, found.coarse.networks) == (32, 16, 12)
+    for limit, slope in [(1.7, 3.0), (1.2, -8.0)]:  # a + b/width is mapped to a
+        assert 2 * (limit + slope / 32) - (limit + slope / 16) == pytest.approx(limit)
+    assert found.rate == 2 * found.fine.rate - found.coarse.rate
+    assert found.standard_error == pytest.approx(
+        math.hypot(2 * found.fine.standard_error, found.coarse.standard_error)
+    )
+
+
 def test_radius_given_direction_has_the_stated_inverse_moment() -> None:
     # E[1/R^2 | u] = u' S^+ u/(n - 2): averaged over u it must give E[1/R^2], here for an anisotropic S
     rng = np.random.default_rng(4)

@@ -105,32 +105,44 @@ class DecompositionMonitor:
 
         gradients: of the parameters by name, where they are not in ``.grad``.
         """
-        found: dict[str, StepSplit] = {}
-        for name, seen in self._seen.items():
-            if seen.squared is None:
-                continue
-            layer = self.layers[name]
-            weight_grad, bias_grad = (
-                getattr(layer, part).grad if gradients is None else gradients[f"{name}.{part}"]
-                for part in ("weight", "bias")
+        seen = {name: s for name, s in self._seen.items() if s.squared is not None}
+        if not seen:
+            return {}
+        layers = [self.layers[name] for name in seen]
+        weight_grad, bias_grad = (
+            torch.cat([self._gradient(name, part, gradients) for name in seen]) for part in ("weight", "bias")
+        )
+        # all layers in one row: a dozen small operations in all, and not for each layer
+        sizes = [layer.num_features for layer in layers]
+        inverse_sigma = torch.cat([s.inverse_sigma for s in seen.values()])
+        squared = torch.cat([s.squared for s in seen.values() if s.squared is not None])
+        gamma = torch.cat([layer.weight.detach() for layer in layers])
+        repeats = torch.tensor(sizes, device=gamma.device)
+        m, eps = (
+            torch.tensor(values, dtype=gamma.dtype, device=gamma.device).repeat_interleave(
+                repeats, output_size=len(gamma)
             )
-            if weight_grad is None or bias_grad is None:
-                raise UserError(
-                    f"{name}: gamma and beta have no gradient; call backward() first, or pass gradients by name"
-                )
-            assert layer.weight is not None
-            e = layer.eps * seen.inverse_sigma.square()
-            whole = seen.m * seen.squared
-            alive = whole > 0
-            whole = torch.where(alive, whole, 1.0)
-            found[name] = StepSplit(
-                seen.m,
-                (layer.weight.detach() * seen.inverse_sigma).square(),
-                torch.where(alive, bias_grad.detach().square() / whole, 0.0),
-                torch.where(alive, (1 + e) * weight_grad.detach().square() / whole, 0.0),
-                seen.squared,
+            for values in ([float(s.m) for s in seen.values()], [layer.eps for layer in layers])
+        )
+        inverse = torch.where(squared > 0, 1 / (m * squared), 0.0)
+        rows = (
+            (gamma * inverse_sigma).square(),
+            bias_grad.square() * inverse,
+            (1 + eps * inverse_sigma.square()) * weight_grad.square() * inverse,
+            squared,
+        )
+        parts = zip(*(row.split(sizes) for row in rows), strict=True)
+        return {name: StepSplit(s.m, *part) for (name, s), part in zip(seen.items(), parts, strict=True)}
+
+    def _gradient(self, name: str, part: str, gradients: Mapping[str, Tensor] | None) -> Tensor:
+        found: Tensor | None = (
+            getattr(self.layers[name], part).grad if gradients is None else gradients[f"{name}.{part}"]
+        )
+        if found is None:
+            raise UserError(
+                f"{name}: gamma and beta have no gradient; call backward() first, or pass gradients by name"
             )
-        return found
+        return found.detach()
 
 
 def _inverse_sigma(module: nn.Module, y: Tensor, z: Tensor) -> Tensor:
@@ -143,8 +155,8 @@ def _inverse_sigma(module: nn.Module, y: Tensor, z: Tensor) -> Tensor:
 
 
 def _squared_norms(g: Tensor) -> Tensor:
-    """The squared norm of each channel; one pass over g and no copy of its size."""
+    """The squared norm of each channel, in two sums over g."""
+    square = g.square()
     if g.dim() > 2:
-        g = torch.linalg.vector_norm(g.flatten(2), dim=2)  # along contiguous memory first
-    norms: Tensor = torch.linalg.vector_norm(g, dim=0)
-    return norms.square()
+        square = square.flatten(2).sum(2)  # along contiguous memory first
+    return square.sum(0)

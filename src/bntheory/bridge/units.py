@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["UnitView", "is_normalisation", "normalisation_layers", "unit_view"]

@@ -88,11 +88,12 @@ def _normal_form(relation: Relation) -> NormalForm:
 
     left, right = relation.left, relation.right
     if isinstance(left, FormalVector) or isinstance(right, FormalVector):
-        vector = (
-            right - left
-            if isinstance(left, FormalVector) and isinstance(right, FormalVector)
-            else (left if isinstance(left, FormalVector) else right)
-        ).reduced()
+        if isinstance(left, FormalVector) and isinstance(right, FormalVector):
+            vector = right - left
+        else:  # against the number zero
+            vector = left if isinstance(left, FormalVector) else right
+        _refuse_long(sum(c.count_ops() for c in vector.terms.values()))
+        vector = vector.reduced()
         how: How = "open" if vector.terms else "identity"
         parts = [
             rf"\left({sp.latex(sp.factor(c))}\right) {' '.join((*word, vector.space.named[name]))}"
@@ -110,6 +111,11 @@ def _normal_form(relation: Relation) -> NormalForm:
     difference = _tidy(sp.factor(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
     return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)
+
+
+def _refuse_long(operations: int) -> None:
+    if operations > _MAX_OPERATIONS:
+        raise OutsideVocabulary(f"a difference with {operations} operations is too long for a normal form")
 
 
 def _tidy(x: Any) -> Any:
