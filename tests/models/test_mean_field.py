@@ -261,7 +261,7 @@ def test_whole_backward_pass_against_autograd(name: str) -> None:
         below, above = torch.autograd.grad(loss, (h1, h2))
         ratios.append(float((below**2).sum() / (above**2).sum()))
         # the radius taken out, and its mean inverse square put in: 1/(spread (B - 3))
-        radius2 = ((h1 - h1.mean(1, keepdim=True)) ** 2).sum(1, keepdim=True)
+        radius2 = ((h1 - h1.mean(1, keepdim=True)) ** 2).sum(1, keepdim=True).detach()
         conditional.append(float((below**2 * radius2).sum() / (above**2).sum() / (spread * (batch - 3))))
     assert found.plain_rate == pytest.approx(np.mean(ratios), rel=1e-10)
     assert found.rate == pytest.approx(np.mean(conditional), rel=1e-10)
