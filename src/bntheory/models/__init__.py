@@ -33,9 +33,10 @@ _HOME = {
     "tensor_train": "TensorTrain tensor_train_data",
     "matrix_factorisation": "MatrixFactorisation low_rank_data",
     "gradient_descent": "Descent train",
+    "covariate_shift": "CovariateShift",
     "smoothness_along": "Smoothness best_run",
 }
-# Functions that share their module's name (conditioning, layer_jacobian, smoothness_along) are imported from the module.
+# Functions that share their module's name (conditioning, covariate_shift, ...) are imported from the module.
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = sorted(_NAMES)

@@ -82,6 +82,10 @@ class MatrixFactorisation(NormalisedRegressor):
         rows, columns = (torch.as_tensor(index, device=device) for index in (self.rows, self.columns))
         return (normalise(weights["U"][rows]) * weights["V"][columns]).sum(dim=1)
 
+    def stage_of(self, name: str) -> int:
+        """The row factors and their normalisation come first, then the column factors."""
+        return 1 if name == "V" else 0
+
     def initial_weights(self, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Gaussian factors of deviation ``scale``."""
         return {name: self.scale * rng.standard_normal(size) for name, size in self.weight_shapes().items()}

@@ -75,6 +75,11 @@ class NormalisedRegressor(ABC):
     def initial_weights(self, rng: np.random.Generator) -> Mapping[str, Floats]:
         """A draw of the initial parameters, gamma and beta not included."""
 
+    def stage_of(self, name: str) -> int:
+        """The stage that a parameter belongs to, counted from 0: the number its name ends with, else the last one."""
+        digits = name[len(name.rstrip("0123456789")) :]
+        return int(digits) if digits else len(self.stage_units())
+
     # the landscape
 
     @property
