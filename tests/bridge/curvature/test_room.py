@@ -93,3 +93,14 @@ def test_the_memory_estimate_is_what_autograd_keeps(device: str) -> None:
     )
     assert estimate is not None
     assert 0.8 * kept < estimate < 1.3 * kept
+
+
+def test_saved_bytes_of_operations_that_can_be_counted_by_hand() -> None:
+    """exp keeps its result, a product both factors, a sum nothing; a tensor kept twice counts once."""
+    a = torch.ones(100, dtype=torch.float64, requires_grad=True)
+    b = torch.ones(100, dtype=torch.float64, requires_grad=True)
+    assert saved_bytes(lambda: a.exp().sum()) == 800
+    assert saved_bytes(lambda: (a * b).sum()) == 1600
+    assert saved_bytes(lambda: (a * a).sum()) == 800
+    assert saved_bytes(lambda: (a * b).sum(), exclude=[b]) == 800
+    assert saved_bytes(lambda: (a + b).sum()) == 0
