@@ -60,6 +60,16 @@ CASES: dict[str, tuple[Any, Any, bool]] = {
         None,
         False,
     ),
+    "undecided-hypothesis": (
+        lambda x: lt(1, 0),
+        lambda x: [eq(sqrt(3 + 2 * sqrt(x.var)), 1 + sqrt(x.var)), le(0, x.sigma)],
+        False,
+    ),
+    "disjunction-with-an-undecided-part": (
+        lambda x: any_of(lt(1, 0), eq(sqrt(3 + 2 * sqrt(x.var)), 1 + sqrt(x.var))),
+        None,
+        False,
+    ),
     "undefined-here": (lambda x: le(1 / (x.sigma - 2), 0), None, False),
     "root-of-a-negative-number": (lambda x: le(sqrt(x.sigma - 3), -1), None, False),
 }
