@@ -8,6 +8,7 @@ The monitor reads gamma's and beta's gradients, sigma from the forward pass, and
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import time
@@ -35,30 +36,30 @@ def paired(kind: str, options: dict[str, object], args: argparse.Namespace) -> l
     ).train()
     # processor time on the CPU, so that other programs do not blur it; wall time on a device, where the processor only waits
     clock = time.perf_counter if x.is_cuda else time.process_time
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    watched = copy.deepcopy(model)  # hooks stay on between steps, as in real use
+    optimisers = {m: torch.optim.SGD(m.parameters(), lr=1e-3) for m in (model, watched)}
 
-    def step(watch: bool) -> float:
+    def step(network: nn.Module, monitor: DecompositionMonitor | None) -> float:
         if x.is_cuda:
             torch.cuda.synchronize()
         began = clock()
-        optimiser.zero_grad()
-        if watch:
-            with DecompositionMonitor(model) as monitor:
-                nn.functional.cross_entropy(model(x), labels).backward()
-                splits = monitor.read()
-            assert splits
-        else:
-            nn.functional.cross_entropy(model(x), labels).backward()
-        optimiser.step()
+        optimisers[network].zero_grad()
+        nn.functional.cross_entropy(network(x), labels).backward()
+        if monitor is not None:
+            assert monitor.read()
+        optimisers[network].step()
         if x.is_cuda:
             torch.cuda.synchronize()
         return clock() - began
 
     ratios = []
-    for i in range(args.pairs + 3):
-        order = (True, False) if i % 2 else (False, True)  # neither always runs on the other's warm caches
-        seconds = {watch: step(watch) for watch in order}
-        ratios.append(seconds[True] / seconds[False])
+    with DecompositionMonitor(watched) as monitor:
+        for i in range(args.pairs + 3):
+            if i % 2:  # neither always runs on the other's warm caches
+                with_monitor, without = step(watched, monitor), step(model, None)
+            else:
+                without, with_monitor = step(model, None), step(watched, monitor)
+            ratios.append(with_monitor / without)
     return ratios[3:]
 
 

@@ -74,6 +74,7 @@ class DecompositionMonitor:
             )
         self._seen: dict[str, _Seen] = {}
         self._handles: list[Any] = []
+        self._rows: dict[Any, Tensor] = {}
 
     def __enter__(self) -> Self:
         self._handles = [
@@ -117,13 +118,7 @@ class DecompositionMonitor:
         inverse_sigma = torch.cat([s.inverse_sigma for s in seen.values()])
         squared = torch.cat([s.squared for s in seen.values() if s.squared is not None])
         gamma = torch.cat([layer.weight.detach() for layer in layers])
-        repeats = torch.tensor(sizes, device=gamma.device)
-        m, eps = (
-            torch.tensor(values, dtype=gamma.dtype, device=gamma.device).repeat_interleave(
-                repeats, output_size=len(gamma)
-            )
-            for values in ([float(s.m) for s in seen.values()], [layer.eps for layer in layers])
-        )
+        m, eps = self._constants(tuple(s.m for s in seen.values()), layers, gamma)
         inverse = torch.where(squared > 0, 1 / (m * squared), 0.0)
         rows = (
             (gamma * inverse_sigma).square(),
@@ -131,8 +126,18 @@ class DecompositionMonitor:
             (1 + eps * inverse_sigma.square()) * weight_grad.square() * inverse,
             squared,
         )
-        parts = zip(*(row.split(sizes) for row in rows), strict=True)
+        parts = zip(*(torch.split(row, sizes) for row in rows), strict=True)
         return {name: StepSplit(s.m, *part) for (name, s), part in zip(seen.items(), parts, strict=True)}
+
+    def _constants(self, m: tuple[int, ...], layers: list[_BatchNorm], like: Tensor) -> tuple[Tensor, Tensor]:
+        """m and eps of every channel in a row; made once, since they change with the batch size only."""
+        key = (m, like.dtype, like.device)
+        if key not in self._rows:
+            sizes = torch.tensor([layer.num_features for layer in layers])
+            values = torch.tensor([[float(x) for x in m], [layer.eps for layer in layers]], dtype=like.dtype)
+            self._rows[key] = values.repeat_interleave(sizes, dim=1).to(like.device)
+        row = self._rows[key]
+        return row[0], row[1]
 
     def _gradient(self, name: str, part: str, gradients: Mapping[str, Tensor] | None) -> Tensor:
         found: Tensor | None = (
@@ -155,8 +160,9 @@ def _inverse_sigma(module: nn.Module, y: Tensor, z: Tensor) -> Tensor:
 
 
 def _squared_norms(g: Tensor) -> Tensor:
-    """The squared norm of each channel, in two sums over g."""
-    square = g.square()
-    if g.dim() > 2:
-        square = square.flatten(2).sum(2)  # along contiguous memory first
-    return square.sum(0)
+    """The squared norm of each channel. Rows of many positions are reduced along memory, short ones across examples first."""
+    if g.dim() > 2 and g[0, 0].numel() >= 16:
+        rows: Tensor = torch.linalg.vector_norm(g.flatten(2), dim=2)
+        return rows.square_().sum(0)
+    total = g.square().sum(0)
+    return total.flatten(1).sum(1) if g.dim() > 2 else total
