@@ -13,3 +13,7 @@ class UserError(ValueError):
 
 class OutsideVocabulary(Exception):  # noqa: N818 - a state of knowledge, not a failure
     """A claim uses something that this judge's world does not have; the judge answers *unknown*."""
+
+
+class RoutesDisagree(AssertionError):  # noqa: N818 - says what happened
+    """Two routes of one judge contradict each other: a defect of bntheory, never of the claim."""

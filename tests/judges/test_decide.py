@@ -115,3 +115,17 @@ def test_start_up_loads_neither_torch_nor_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_routes_that_disagree_are_shown_as_an_internal_error(monkeypatch):
+    """In `decide` and in `check`, and no other judge's evidence hides it."""
+    from bntheory.judges.check import judge_claim
+    from bntheory.layer.symbolic import SymbolicLayer
+
+    monkeypatch.setattr(SymbolicLayer, "input_grad", property(lambda self: self.grad))
+    text = "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)"
+    result = decide(text, eps="zero")
+    assert result.verdict.status is Status.DISAGREEMENT
+    assert "internal error" in result.render()
+    verdict = judge_claim(result.claim, judges=("algebra", "search"), effort="quick")
+    assert verdict.status is Status.DISAGREEMENT

@@ -13,7 +13,7 @@ from typing import Any
 
 from bntheory.claims.core import Claim, Effort, Study
 from bntheory.claims.evidence import Check
-from bntheory.errors import OutsideVocabulary
+from bntheory.errors import OutsideVocabulary, RoutesDisagree
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.judges.witness import Instance, Reference, Witness
 
@@ -67,6 +67,10 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
     except OutsideVocabulary as error:
         return Evidence(
             judge, "unknown", f"outside this judge's vocabulary: {error}", {}, time.perf_counter() - start
+        )
+    except RoutesDisagree as error:  # a judge that contradicts itself: never to be outvoted by another judge
+        return Evidence(
+            judge, "error", f"internal error: {error}", {"internal_error": True}, time.perf_counter() - start
         )
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from bntheory.claims.core import Claim
-from bntheory.errors import UserError
+from bntheory.errors import RoutesDisagree, UserError
 from bntheory.judges.expression import claim_of_expression
 from bntheory.judges.verdict import Evidence, Verdict, verdict_of
 from bntheory.judges.witness import Reference
@@ -118,12 +118,15 @@ def decide(
     claim = claim_of_expression(expression, assume, domain)
     from bntheory.judges.algebra import judge
 
-    evidence = judge(
-        claim,
-        milliseconds=milliseconds,
-        seconds=seconds,
-        reference=Reference("expression", expression=expression, assume=tuple(assume)),
-    )
+    try:
+        evidence = judge(
+            claim,
+            milliseconds=milliseconds,
+            seconds=seconds,
+            reference=Reference("expression", expression=expression, assume=tuple(assume)),
+        )
+    except RoutesDisagree as error:  # the two routes contradict each other
+        evidence = Evidence("algebra", "error", f"internal error: {error}", {"internal_error": True})
     verdict = verdict_of(claim, [evidence])
     return Decided(expression, tuple(assume), claim, verdict, evidence, time.perf_counter() - start)
 

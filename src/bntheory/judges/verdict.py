@@ -132,14 +132,15 @@ class Verdict:
 def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     """The status that the evidence amounts to.
 
-    Order: disagreement; refuted; vacuous; proved; then what is short of both: contradicted, supported, inconclusive for
+    Order: disagreement (of two judges, or of the two routes of one); refuted; vacuous; proved; then what is short of both: contradicted, supported, inconclusive for
     experiments and statistical studies; survives; holds on networks; unknown. An error counts only when no judge decided.
     A failure inside networks without a certificate does not refute, but it contradicts a proof.
     """
     evidence = tuple(evidence)
     found = {e.finding for e in evidence}
     network_fails = any(e.judge == "network" and e.finding == "fails" for e in evidence)
-    if "proved" in found and ("refuted" in found or network_fails):
+    contradicts_itself = any(e.details.get("internal_error") for e in evidence)
+    if contradicts_itself or ("proved" in found and ("refuted" in found or network_fails)):
         status = Status.DISAGREEMENT
     elif "refuted" in found:
         status = Status.DISAGREEMENT if "vacuous" in found else Status.REFUTED

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bntheory.claims.core import Claim, Source
+from bntheory.errors import RoutesDisagree
 from bntheory.judges.algebra import judge
-from bntheory.judges.algebra.agreement import RoutesDisagree
 from bntheory.judges.certificate import certify
 from bntheory.judges.witness import Witness
 from bntheory.layer import LayerDomain, all_of, any_of, eq, ge, gt, implies, le, lt

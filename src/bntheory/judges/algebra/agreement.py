@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from bntheory.errors import RoutesDisagree
 from bntheory.judges.algebra.calculus import Calculus
 from bntheory.judges.algebra.field import Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame
@@ -18,14 +19,10 @@ from bntheory.judges.algebra.vectors import Coordinates
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import as_statement, atoms
 
-__all__ = ["RoutesDisagree", "compare_routes"]
+__all__ = ["compare_routes"]
 
 _BATCH = 4
 _DIGITS = 60
-
-
-class RoutesDisagree(AssertionError):  # noqa: N818 - says what happened
-    """The two routes of the algebra judge contradict each other: a defect of bntheory, never of the claim."""
 
 
 def compare_routes(check: Callable[[Any], Any], domain: LayerDomain, calculus: Calculus) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.core import Claim
-from bntheory.errors import OutsideVocabulary
+from bntheory.errors import OutsideVocabulary, RoutesDisagree
 from bntheory.judges.verdict import Evidence
 from bntheory.judges.witness import Instance, Reference, Witness
 
@@ -39,7 +39,6 @@ def judge(
     start = time.perf_counter()
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
-    from bntheory.judges.algebra.agreement import RoutesDisagree
     from bntheory.judges.algebra.procedure import decide_by_coordinates
     from bntheory.judges.certificate import certify
 
