@@ -107,3 +107,27 @@ def test_index_out_of_range_is_named() -> None:
     unit, y = draw(1, "logistic")
     with pytest.raises(ValueError, match="numbered 0"):
         SeparableSpectrum(unit, y).eigenvalue(unit.dimension)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "target", "eps", "name"),
+    [
+        (0.0, [4.0, 1.0, 0.0, 2.0, 3.0], 0.0, "squared"),
+        (0.0, [1.0, 1.0, 1.0, 1.0, 1.0], 1e-5, "logistic"),
+        (
+            1.0,
+            [0.0, 0.0, 0.0, 0.0, 0.0],
+            0.0,
+            "squared",
+        ),  # constant targets: the Hessian is zero by cancellation
+        (3.0, [0.0, 0.0, 0.0, 0.0, 0.0], 1.0, "linear"),
+        (1e8, [1.0, 1.0, 1.0, 1.0, 1.0], 0.0, "logistic"),
+    ],
+)
+def test_degenerate_units(gamma: float, target: list[float], eps: float, name: str) -> None:
+    unit, y = BatchNormUnit(target, name, gamma=gamma, eps=eps), np.array([1.0, 2.0, 4.0, 3.0, 0.0])
+    spectrum = SeparableSpectrum(unit, y)
+    computed = np.linalg.eigvalsh(dense_hessian(unit, y))
+    found = np.array([spectrum.eigenvalue(k) for k in range(5)])
+    assert np.max(np.abs(found - computed)) <= spectrum.rounding + 1e-300
+    assert spectrum.measure().error == spectrum.rounding

@@ -70,6 +70,7 @@ def test_losses_against_autograd(name: str, device: str) -> None:
     formulas = {
         "squared": lambda z: 0.5 * (z - t) ** 2,
         "logistic": lambda z: torch.nn.functional.softplus(-t * z),
+        "cross-entropy": lambda z: torch.nn.functional.softplus(z) - t * z,
         "log-cosh": lambda z: torch.log(torch.cosh(z - t)),
         "linear": lambda z: -t * z,
         "quartic": lambda z: 0.25 * (z - t) ** 4,

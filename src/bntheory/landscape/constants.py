@@ -166,7 +166,8 @@ def derivative_lipschitz_constant(
     counted = Counted(landscape)
     rng = np.random.default_rng(seed)
     candidates = region.sample(rng, samples)
-    chords = [steepest_secant(counted, *region.sample(rng, 2)) for _ in range(segments)]
+    ends = [region.sample(rng, 2) for _ in range(segments)]
+    chords = [steepest_secant(counted, x, y) for x, y in ends if not np.array_equal(x, y)]
     jumps = [c for c in chords if c.diverges]
     if jumps:
         worst = max(jumps, key=lambda c: c.jump)

@@ -74,6 +74,8 @@ class Measure:
             raise ValueError(
                 f"{self.name}: the error is {self.error!r}; it bounds a deviation, so it is >= 0"
             )
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "error", float(self.error))
         object.__setattr__(self, "witness", MappingProxyType(dict(self.witness)))
 
     @property

@@ -66,7 +66,10 @@ class SeparableSpectrum:
             middle[1, 4] = middle[4, 1] = b * np.sqrt(self.m)
         left, base, r = _orthonormal_rows(rows)
         values, vectors = np.linalg.eigh(r @ middle @ r.T)
-        self.scale = float(np.max(np.abs(self.nodes)) + np.max(np.abs(values)))
+        terms = c * max(abs(self.largest), abs(self.smallest)) + abs(
+            b * s
+        )  # they may cancel; their rounding does not
+        self.scale = float(max(np.max(np.abs(self.nodes)) + np.max(np.abs(values)), terms))
         self.rounding = float(8 * np.finfo(float).eps * self.scale)
         keep = np.abs(values) > self.rounding / 8  # dropping the others moves no eigenvalue by more than that
         values, vectors = values[keep], vectors[:, keep]
@@ -125,6 +128,8 @@ class SeparableSpectrum:
                 f"k is {k}; the {self.m} eigenvalues are numbered 0 (smallest) to {self.m - 1} (largest)"
             )
         nodes, tol = self.nodes, self.rounding / 4
+        if self.rank == 0:
+            return float(nodes[k])
         # The perturbation has rank r, so the k-th eigenvalue lies between the nodes k - r and k + r.
         low, high = max(k - self.rank, 0), min(k + self.rank, self.m - 1)
         while low < high:  # the first node with more than k eigenvalues up to it

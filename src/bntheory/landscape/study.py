@@ -101,7 +101,7 @@ class SingleUnitStudy:
             f"{c.two_lipschitz.min():.3g} and {c.two_lipschitz.max():.3g}, depending on the correlation; globally it never is"
         )
         found.append(
-            "Where gamma is stationary the residual has no part along y_hat, and BN's top eigenvalue is nowhere below the twin's"
+            "squared loss: where gamma is stationary the residual has no part along y_hat, and BN's top eigenvalue is never below its twin's"
         )
         return tuple(found)
 

@@ -185,7 +185,10 @@ def two_lipschitz_constant(
     n = counted.dimension
     rng = np.random.default_rng(seed)
     for _ in range(segments):
-        secant = steepest_secant(counted, *region.sample(rng, 2))
+        first, second = region.sample(rng, 2)
+        if np.array_equal(first, second):
+            continue
+        secant = steepest_secant(counted, first, second)
         if secant.diverges:
             return Measure(
                 "2-Lipschitz constant",

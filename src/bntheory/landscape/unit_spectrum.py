@@ -197,8 +197,13 @@ def squared_loss_spectrum(
         raise ValueError(f"h is {h}; the loss (h/2)||z - t||^2 needs h > 0")
     m = y.shape[0]
     yc, tc = _centred(y), _centred(t)
+    size = float(np.max(np.abs(yc)))
+    if size > 1e150 or (0 < size < 1e-150 and eps == 0):
+        raise ValueError(
+            f"y varies by {size:.2g} over the batch, which over- or underflows when squared: rescale y (and eps)"
+        )
     var = float(yc @ yc) / m
-    if bool((y == y[0]).all()):
+    if bool((y == y[0]).all()) or var == 0:
         yc, var = np.zeros_like(yc), 0.0
         if eps == 0:
             raise ValueError(

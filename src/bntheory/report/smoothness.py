@@ -179,11 +179,11 @@ def smooth_pictures(*, seed: int = 0) -> Any:
             color="#4d4d4d",
             linestyle=style,
             linewidth=1.2,
-            label=rf"$u/2 + \frac{{1}}{{2}}\,{a2:g}\,u^2$",
+            label=rf"$u/2 + {a2 / 2:g}\,u^2$",
         )
     axes[1].set_ylim(-0.15, 1.0)
     axes[1].set_xlim(-0.6, 1.0)
-    axes[1].set_xlabel("u: every parabola is below |u|/2 + u/2 near 0")
+    axes[1].set_xlabel("u: near 0 every parabola falls below the kink")
     axes[1].legend(loc="upper left", fontsize=7.5)
     radii = np.geomspace(1e-3, 3, 14)
     curves = (
