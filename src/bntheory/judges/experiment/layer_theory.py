@@ -50,9 +50,9 @@ def first_order(
     e = _flat(layer.eps / layer.sigma**2).expand_as(g2)
     mean_part, y_hat_part = b**2 / m, a**2 / m
     # A relative error r of a vector of size s makes its squared norm wrong by at most (2r + r^2) s^2; the sums add their own.
-    size = scale * (
-        g2.sqrt() + b.abs() / math.sqrt(m) + a.abs() * layer.y_hat.norm(dim=-1) / m
-    ).square().clamp_min(torch.finfo(g2.dtype).tiny)
+    terms = g2.sqrt() + b.abs() / math.sqrt(m) + a.abs() * layer.y_hat.norm(dim=-1) / m
+    # a dead unit (gamma = 0, or g = 0) has nothing to compare: both sides are zero, and so is their difference
+    size = (scale * terms.square()).clamp_min(torch.finfo(g2.dtype).tiny / u)  # squares that underflow
     tolerance = 2 * residual.tolerance + residual.tolerance**2 + 8 * _LAMBDA * math.sqrt(m) * u
 
     def two_sides(name: str, right: Tensor, *, one_sided: bool = False) -> Identity:
@@ -181,9 +181,9 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
         scale * (g * h_g).sum(-1) - bend
     )  # gamma^2/sigma^2 * 1/(m gamma) <g,y_hat> ||v||^2 is the same term
     y_norm, g_norm = layer.y_hat.norm(dim=-1), layer.grad.norm(dim=-1)
-    size = scale * torch.maximum(h_pv.norm(dim=-1), h_v.norm(dim=-1)) + 3 * _bend_size(
-        scale, sigma2, y_norm, g_norm, m
-    )
+    bending = 3 * _bend_size(scale, sigma2, y_norm, g_norm, m)
+    size = scale * torch.maximum(h_pv.norm(dim=-1), h_v.norm(dim=-1)) + bending
+    size = size.clamp_min(torch.finfo(size.dtype).tiny / u)
     asymmetry = ((h_pv * v).sum(-1) - (h_v * pv).sum(-1)).abs()
     kappa = layer.y.abs().amax(-1) / sigma2.sqrt()
     rounding = 4 * u * (_LAMBDA * math.sqrt(m) * (3 + 2 * kappa) + 8) * math.sqrt(m)

@@ -67,7 +67,7 @@ def measure(
     record |= _accuracy(model, held_out, "test_", trainer.loss, evaluation=True)
     rate = trainer.config.rate(trainer.step)
     shift, first = _shift(model, setting, batch, rate)
-    shift["moments"] = _moments(model, setting, batch, rate)
+    shift["moments"] = _moments(model, setting, setting.batch(preset.measure.theory_batch_size), rate)
     record["shift"] = shift
     record["twin"], record["layers"], record["theorem_4_2"] = None, [], []
     identities = [first]
