@@ -14,7 +14,13 @@ from scipy.sparse.linalg import eigsh
 from torch import nn
 from torch.nn import functional
 
-from bntheory.bridge.curvature import FunctionOperator, gradient_share, hessian, top_eigenvalues
+from bntheory.bridge.curvature import (
+    FunctionOperator,
+    gradient_share,
+    hessian,
+    spectral_density,
+    top_eigenvalues,
+)
 
 
 def symmetric(values: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -233,6 +239,13 @@ def test_bad_requests_are_refused(keywords: dict, message: str) -> None:
     op = FunctionOperator.of_matrix(np.diag([1.0, 2.0, 3.0]))
     with pytest.raises(ValueError, match=message):
         top_eigenvalues(op, **keywords)
+
+
+def test_vectors_that_cannot_fit_are_refused_before_they_are_made() -> None:
+    op = FunctionOperator(lambda v: v, 10**15)
+    for call in (lambda: top_eigenvalues(op), op.dense, lambda: spectral_density(op)):
+        with pytest.raises(ValueError, match=r"vectors of 1000000000000000 entries .* free on cpu"):
+            call()
 
 
 def test_non_finite_products_are_refused() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from bntheory.bridge.curvature.lanczos import LanczosBasis
 from bntheory.bridge.curvature.linear import SymmetricOperator
+from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.spectrum import Spectrum
 from bntheory.errors import UserError
 
@@ -100,6 +101,7 @@ def spectral_density(
     steps = min(steps, op.size - removed)
     if steps < 1:
         raise UserError("deflate holds every eigenvalue of the operator; there is nothing left to sample")
+    require_room(steps, op.size, op.dtype, op.device, "lower steps")
     generator = torch.Generator().manual_seed(seed)
     before, defect = op.products, 0.0
     nodes, weights = np.empty((probes, steps)), np.empty((probes, steps))

@@ -61,10 +61,11 @@ class LanczosBasis:
         image = self._op.apply(self._basis[j])
         basis = self._basis[: j + 1]
         overlap = basis @ image
-        image = image - basis.T @ overlap
+        image = torch.addmv(image, basis.T, overlap, alpha=-1)
         second = basis @ image  # once more, or rounding would let the basis turn back to found vectors
-        image = image - basis.T @ second
-        column = (overlap + second).cpu().numpy().astype(np.float64)
+        image = torch.addmv(image, basis.T, second, alpha=-1)
+        overlap, length = overlap + second, float(image.norm())
+        column = overlap.cpu().numpy().astype(np.float64)
         projection = np.zeros((j + 1, j + 1))
         projection[:j, :j] = self.projection
         # what was measured from the other side earlier is kept; the difference measures the asymmetry
@@ -73,7 +74,6 @@ class LanczosBasis:
         if j:
             self._asymmetry = max(self._asymmetry, float(np.abs(column[:j] - self.coupling).max()))
         self.projection, self.order = projection, j + 1
-        length = float(image.norm())
         self.coupling = np.zeros(j + 1)
         self.coupling[j] = length
         self.steps_since_breakdown += 1

@@ -16,6 +16,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
+from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.selection import as_vector
 from bntheory.errors import UserError
 
@@ -91,6 +92,9 @@ class SymmetricOperator(ABC):
 
     def dense(self) -> np.ndarray[Any, Any]:
         """The whole matrix, one product a column; not symmetrised, so that a defect stays visible."""
+        require_room(
+            2 * self.size, self.size, self.dtype, self.device, "the whole matrix is large: use products"
+        )
         matrix = torch.empty((self.size, self.size), dtype=self.dtype, device=self.device)
         unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
         for column in range(self.size):

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from bntheory.errors import UserError
+
 _SMALL = (2, 4)
 
 
@@ -57,6 +59,17 @@ def extrapolate(measure: Callable[[int], int], examples: int) -> int:
 def worth_measuring(examples: int) -> bool:
     """Whether the batch is larger than the pieces that a measurement would take."""
     return examples > 2 * _SMALL[1]
+
+
+def require_room(vectors: int, size: int, dtype: torch.dtype, device: torch.device, remedy: str) -> None:
+    """Raise ValueError when ``vectors`` vectors of ``size`` entries do not fit into the free memory."""
+    needed = vectors * size * dtype.itemsize
+    free = available_bytes(device)
+    if free is not None and needed > free:
+        raise UserError(
+            f"{vectors} vectors of {size} entries in {dtype} take {in_words(needed)}, and {in_words(free)} are free on "
+            f"{device}; {remedy}, or choose fewer `parameters` (a layer instead of all)"
+        )
 
 
 def available_bytes(device: torch.device) -> int | None:
