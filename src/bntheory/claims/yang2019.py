@@ -52,8 +52,8 @@ def linear_rate_claim(study: Study) -> list[Check]:
         return float(linear_rate(batch))
 
     return [
-        *_layer_jacobian(),
         replayed(linear_identity(), "every B > 3"),
+        *_layer_jacobian(),
         *against_quadrature("linear", rate, (4, 5, 8, 64, 10_000)),
         *against_networks(study, "linear", rate),
     ]
@@ -81,8 +81,8 @@ def relu_rate_claim(study: Study) -> list[Check]:
     far = 10**8
     excess = [rate(b) - relu_limit() for b in (far // 100, far // 10, far)]
     return [
-        *_layer_jacobian(),
         replayed(relu_identity(), "every B > 3", "rational identity in B, J and J', reduced by sympy"),
+        *_layer_jacobian(),
         replayed(relu_limit_identity(), "B -> infinity", "limits of the two parts, by sympy"),
         beside_a_proof(
             Check(
@@ -124,7 +124,6 @@ def always_explodes(study: Study) -> list[Check]:
     from bntheory.models.mean_field_symbolic import gap_of_degrees, sphere_identity
 
     checks = [
-        *_layer_jacobian(),
         replayed(
             sphere_identity(study.choose(quick=3, normal=5, thorough=7)),
             "every B; polynomials, which are dense among activations with a square integrable derivative",
@@ -134,6 +133,7 @@ def always_explodes(study: Study) -> list[Check]:
             gap_of_degrees(),
             "every degree and B: a weighted mean is at least its least term, attained by degree 1 alone",
         ),
+        *_layer_jacobian(),
     ]
     count = study.choose(quick=20, normal=120, thorough=1000)
     worst = None
