@@ -92,6 +92,43 @@ def test_differentiated_network_is_torchs_batch_norm():
     np.testing.assert_allclose(run.loss, losses, rtol=1e-10)
 
 
+def test_ignored_statistics_are_those_of_evaluation_mode():
+    """torch in evaluation mode, its running statistics set to the batch's, treats both as constants."""
+    run = network_run(steps=1, trained="all", seed=3, lr=0.1, width=5, batch=12)
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    x = draw(12, 8)
+    target = torch.sin(x[:, :1] * 2) + x[:, 1:2] * x[:, 2:3]
+    weight, head = draw(8, 5) / 8**0.5, draw(5, 1) / 5**0.5
+    one, zero = torch.ones(5).double(), torch.zeros(5).double()
+    parameters = [weight, zero, one, zero, head, torch.zeros(1).double()]
+    losses = []
+    for _ in range(2):
+        w, b, gamma, beta, h, c = (p.detach().requires_grad_(True) for p in parameters)
+        pre = x @ w + b
+        mean, var = pre.detach().mean(0), pre.detach().var(0, unbiased=False)
+        z = torch.nn.functional.batch_norm(pre, mean, var, gamma, beta, training=False, eps=1e-5)
+        loss = ((torch.tanh(z) @ h + c - target) ** 2).mean() / 2
+        losses.append(loss.item())
+        moving = [w, b, gamma, beta, h, c]
+        gradients = torch.autograd.grad(loss, moving)
+        parameters = [p - 0.1 * g for p, g in zip(moving, gradients, strict=True)]
+    np.testing.assert_allclose(run.loss, losses, rtol=1e-10)
+    assert run.bias_norm[1] == pytest.approx(
+        parameters_norm_after_one_step(x, target, weight, head), rel=1e-10
+    )
+
+
+def parameters_norm_after_one_step(x, target, weight, head):
+    """The bias after one step at rate 0.1, by hand: gradient of the loss in b with mean and variance
+    constant."""
+    pre = x @ weight
+    sigma = torch.sqrt(pre.var(0, unbiased=False) + 1e-5)
+    hidden = torch.tanh((pre - pre.mean(0)) / sigma)
+    residual = (hidden @ head - target) / len(x)
+    return float((0.1 * ((residual @ head.T) * (1 - hidden**2) / sigma).sum(0)).norm())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -153,6 +153,21 @@ def test_series_of_a_descent():
     assert np.all(np.diff(run["norm"]) >= -1e-15 * run["norm"][:, :-1])
 
 
+def test_running_minimum_keeps_the_least_gradient_of_a_run_that_rises_again():
+    run = descend(CircleOfMinima(0.5), np.array([1.0, 0.4, 0.8]), 1.0, 300, weight_decay=0.05, points=None)
+    assert np.any(np.diff(run["sphere_grad"]) > 0.01)
+    np.testing.assert_array_equal(run["least_sphere_grad"], np.minimum.accumulate(run["sphere_grad"]))
+
+
+def test_a_growing_rate_starts_at_the_given_one():
+    loss = RayleighPower(SPECTRUM)
+    w = np.random.default_rng(5).normal(size=4)
+    run = descend(loss, w, 0.3, 4, lr_growth=1.5)
+    for rate in (0.3, 0.45, 0.675, 1.0125):
+        w = w - rate * loss.grad(w)
+    np.testing.assert_allclose(run["w"], w, rtol=1e-12)
+
+
 @pytest.mark.parametrize("power", [1, 2, 3])
 def test_bounds_on_the_sphere_are_bounds(power):
     loss = RayleighPower(SPECTRUM, power)
@@ -277,6 +292,9 @@ def test_roots_and_the_edge_of_their_region():
     )
     for momentum in (0.0, 0.5, 0.9):
         edge = largest_decay(momentum)
+        inside, outside = (np.roots([1, -(1 + momentum - x), momentum]) for x in (edge * 0.999, edge * 1.001))
+        assert np.all(np.isreal(inside))
+        assert momentum == 0 or not np.any(np.isreal(outside))
         exponential_schedule(1.0, edge * (1 - 1e-9), momentum)
         with pytest.raises(ValueError, match="not real and positive"):
             exponential_schedule(1.0, edge * (1 + 1e-9) + 1e-15, momentum)
