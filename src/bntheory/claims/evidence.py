@@ -65,7 +65,7 @@ class Check:
     def outcome(self) -> Outcome:
         """Whether the comparison holds, fails, or cannot be told from its uncertainty."""
         gap, blur = self.gap, self.uncertainty
-        if math.isnan(gap) or math.isnan(blur):
+        if math.isnan(gap) or not math.isfinite(blur):
             return "undecided"
         if self.op == "eq":
             # An equality can be met to within its uncertainty, never shown by floating point.

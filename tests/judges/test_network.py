@@ -1,0 +1,148 @@
+"""The network judge: it sees what is true and what is false, it says how close, and rounding alone convinces it of nothing.
+
+Independent: the judged quantities are autograd's, on networks that train; the truth of the claims below is known from the algebra
+judge, which never sees a number.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from bntheory import LayerDomain, eq, le, registry
+from bntheory.bridge import capture
+from bntheory.claims.core import Claim, Source
+from bntheory.judges.network import judge, margins
+
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def suite(device):
+    """A small network with eps = 0 and one with eps = 0.1, gammas of both signs."""
+    from bntheory.bridge import PrimitiveBatchNorm
+
+    captured = []
+    for eps in (0.0, 0.1):
+        torch.manual_seed(SEED)
+        model = nn.Sequential(
+            nn.Linear(5, 6),
+            PrimitiveBatchNorm(6, eps=eps),
+            nn.Softplus(),
+            nn.Linear(6, 4),
+            PrimitiveBatchNorm(4, eps=eps),
+            nn.Linear(4, 3),
+        ).to(device, torch.float64)
+        with torch.no_grad():
+            for module in (model[1], model[4]):
+                module.weight.copy_(torch.randn(module.weight.shape))
+        x = torch.randn(9, 5, dtype=torch.float64).to(device)
+        t = torch.randint(3, (9,)).to(device)
+        captured += [(f"eps = {eps}", layer) for layer in capture(model, cross_entropy, (x, t))]
+    return captured
+
+
+TRUE = [
+    "santurkar2018.theorem-4.1.arxiv",
+    "santurkar2018.theorem-4.1.eps",
+    "santurkar2018.theorem-4.1.affine-gradients",
+    "santurkar2018.theorem-4.2.first",
+    "bntheory2026.theorem-4.1.eps",
+    "bntheory2026.theorem-4.2.eps",
+    "bntheory2026.affine-share",
+    "bntheory2026.scale-direction",
+    "arora2019.orthogonal.eps-zero",
+    "arora2019.orthogonal.eps-exact",
+]
+FALSE = [
+    "santurkar2018.theorem-4.1.neurips",
+    "santurkar2018.theorem-4.2.first.eps",
+    "arora2019.orthogonal.eps-positive",
+    "ioffe2015.scale-invariance.output.positive-eps",
+    "bntheory2026.weight-space.any-inputs",
+]
+
+
+@pytest.mark.parametrize("claim_id", TRUE)
+def test_true_claims_hold(suite, claim_id):
+    found = judge(registry()[claim_id], suite, units=6)
+    assert found.finding == "holds", found.summary
+    assert found.details["units_in_domain"] >= 10
+
+
+@pytest.mark.parametrize("claim_id", FALSE)
+def test_false_claims_fail(suite, claim_id):
+    assert judge(registry()[claim_id], suite, units=6).finding == "fails"
+
+
+@pytest.mark.parametrize("slip", [1e-3, -1e-3, 1e-6])
+def test_a_small_slip_in_a_constant_is_seen(suite, slip):
+    def slipped(layer):
+        right = (
+            layer.gamma**2
+            / layer.sigma**2
+            * (
+                layer.norm2(layer.grad)
+                - layer.beta_grad**2 / layer.m
+                - (1 + slip) * layer.gamma_grad**2 / layer.m
+            )
+        )
+        return eq(layer.norm2(layer.input_grad), right)
+
+    claim = Claim("mine.slipped", "layer", Source("mine", ""), "x", slipped, LayerDomain(eps="zero"))
+    assert judge(claim, suite, units=6).finding == "fails"
+
+
+def test_a_relation_that_rounding_breaks_does_not_fail(suite):
+    """<y - mu, input_grad> is zero at eps = 0 up to rounding: neither <= 0 nor >= 0 may fail."""
+    for sign in (1, -1):
+        claim = Claim(
+            "mine.zero",
+            "layer",
+            Source("mine", ""),
+            "x",
+            lambda layer, sign=sign: le(sign * layer.dot(layer.y, layer.input_grad), 0),
+            LayerDomain(eps="zero"),
+        )
+        assert judge(claim, suite, units=6).finding == "holds"
+
+
+def test_hypotheses_and_domain_select_the_units(suite):
+    everywhere = Claim(
+        "mine.all",
+        "layer",
+        Source("mine", ""),
+        "x",
+        lambda layer: le(0, layer.norm2(layer.grad)),
+        LayerDomain(),
+    )
+    positive = Claim(
+        "mine.positive", "layer", Source("mine", ""), "x", everywhere.check, LayerDomain(gamma="positive")
+    )
+    assumed = Claim(
+        "mine.assumed",
+        "layer",
+        Source("mine", ""),
+        "x",
+        everywhere.check,
+        LayerDomain(),
+        assume=lambda layer: [le(0, layer.gamma)],
+    )
+    counts = [judge(c, suite, units=6).details["units_in_domain"] for c in (everywhere, positive, assumed)]
+    negative = sum(int((layer.gamma < 0).sum()) for _, layer in suite)
+    assert counts == [20, 20 - negative, 20 - negative]
+    assert negative > 0
+
+
+def test_nothing_in_the_domain_is_not_applicable(suite):
+    assert judge(registry()["bntheory2026.squared-loss.spectrum"], suite).finding == "not-applicable"
+
+
+def test_margins_name_the_worst_unit(suite):
+    network, layer = suite[0]
+    found = margins(registry()["santurkar2018.theorem-4.1.neurips"], network, layer, range(layer.units))
+    worst = int(found.margin.argmin())
+    evidence = judge(registry()["santurkar2018.theorem-4.1.neurips"], [(network, layer)], units=layer.units)
+    assert evidence.details["worst_at"] == {"network": network, "layer": layer.name, "unit": worst}
