@@ -209,6 +209,14 @@ def test_rounding_is_neither_curvature_nor_kink(offset: float, slope: float) -> 
     assert not steepest_secant(f, [-2.0], [2.1]).diverges
 
 
+def test_a_quantised_gradient_is_not_a_kink() -> None:
+    """cos(x) + 1e9 moves in steps of 1e-7, which look like jumps once the chord is shorter than that."""
+    steep = FunctionLandscape(1, lambda x: 0.0, lambda x: np.cos(x) + 1e9)
+    found = steepest_secant(steep, [-2.0], [2.1])
+    assert not found.diverges
+    assert found.slope == pytest.approx(1.0, abs=0.3)
+
+
 def test_a_region_that_is_partly_undefined_is_survived() -> None:
     """log on an interval that reaches below zero: non-finite values are never the maximum."""
     f = FunctionLandscape(

@@ -67,6 +67,17 @@ def test_the_residual_is_what_was_asked_for() -> None:
         assert h[0] == pytest.approx(np.max(loss.second(z, t)))
 
 
+def test_residuals_that_a_loss_cannot_have_are_left_out() -> None:
+    """log-cosh has |l'| < 1, so no target gives a residual of size 5; squared loss has them all."""
+    bounded = phase_diagram("log-cosh", m=6, draws=2, sizes=[0.1, 5.0], alignments=[-0.5, 0.5])
+    assert np.isfinite(bounded.top_ratio[0]).all()
+    assert np.isnan(bounded.top_ratio[1]).all()
+    assert bounded.layers == 4
+    assert np.isfinite(
+        phase_diagram("squared", m=6, sizes=[0.1, 5.0], alignments=[-0.5, 0.5]).top_ratio
+    ).all()
+
+
 def test_margins_agree_with_the_spectrum_of_one_layer() -> None:
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -109,6 +120,7 @@ def test_critical_gamma_measured_on_closed_forms() -> None:
     ):
         np.testing.assert_allclose(measured, np.interp(found.at, found.correlations, curve), rtol=2e-3)
     exact = 2 * (1 + np.abs(found.at))
+    np.testing.assert_allclose(np.interp(found.at, found.correlations, found.two_lipschitz), exact, rtol=1e-6)
     assert np.all(found.measured_two_lipschitz <= exact * (1 + 1e-6))
     assert np.all(found.measured_two_lipschitz >= 0.97 * exact)
     # a stationary gamma is never in the smoothed region

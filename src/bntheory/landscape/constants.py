@@ -133,7 +133,7 @@ def steepest_secant(landscape: Landscape, x: ArrayLike, y: ArrayLike, *, halving
         gm = landscape.grad(middle)
         left, right = float(np.linalg.norm(gm - ga)), float(np.linalg.norm(gb - gm))
         size = float(max(np.linalg.norm(ga), np.linalg.norm(gb)))
-        if max(left, right) < 1e6 * noise * size:  # below this the difference is rounding
+        if max(left, right) < 1e3 * noise * size:  # below this the difference is rounding
             break
         if left >= right:
             b, gb = middle, gm
