@@ -163,3 +163,31 @@ def test_a_diverged_arm_is_recorded_and_said(tmp_path: Path) -> None:
     verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
     assert any("standard at step 6" in d for d in verdicts["diverged"])
     assert "Diverged" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_refused_curvature_is_said_and_leaves_the_rest(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ValueError("the operator is not symmetric: planted")
+
+    monkeypatch.setattr("bntheory.judges.experiment.measure.top_eigenvalues", refuse)
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
+    assert len(verdicts["refused"]) == 2 * (3 + 1)  # steps, arms and the twin
+    assert "planted" in (tmp_path / "run" / "report.html").read_text()
+    answers = {o["name"]: o for o in verdicts["outcomes"]}
+    assert answers["top-eigenvalue.twin"]["estimate"] is None
+    assert answers["gradient-norm.twin"]["estimate"] is not None
+
+
+def test_a_full_disk_is_a_message(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bntheory.judges.experiment.run_folder.RunFolder.append", full)
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert "No space left" in result.output
+    assert "Traceback" not in result.output

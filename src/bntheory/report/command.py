@@ -97,6 +97,9 @@ def compare_command(
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
+    except OSError as error:
+        typer.echo(f"error: {error}; --resume goes on once that is put right", err=True)
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command with --resume goes on with it", err=True)
         raise typer.Exit(130) from None

@@ -257,7 +257,8 @@ _GROUPS: tuple[tuple[str, str, str, str, Draw], ...] = (
         "Internal covariate shift",
         "By Definition 2.1 of Santurkar et al.: how far, and by which angle, a layer's gradient changes once the layers before it have "
         "taken their step; and by moments of the nonlinearities' inputs, as Ioffe and Szegedy define it, over the same step. {band}",
-        "Neither reading says whether the shift harms training. The l2 version grows with the gradient's size, the angle does not.",
+        "Neither reading says whether the shift harms training. The l2 version grows with the gradient's size, the angle does not. Where "
+        "batch norm stands before the nonlinearity, its moments there are β and |γ| by construction: a small drift is no finding.",
         _shift,
     ),
     (

@@ -117,8 +117,16 @@ def _point(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
             "gradient_range": _number(change_high - change_low),
             "effective_beta": _number(along.effective_beta),
         },
-        "curvature": _curvature(model, setting),
+        **_curvature_or_why(model, setting),
     }
+
+
+def _curvature_or_why(model: nn.Module, setting: _Setting) -> Json:
+    """The curvature; or, where the operator refuses (asymmetric beyond rounding, as on the brink of overflow), the reason."""
+    try:
+        return {"curvature": _curvature(model, setting), "curvature_refused": None}
+    except ValueError as error:
+        return {"curvature": None, "curvature_refused": str(error)}
 
 
 def _curvature(model: nn.Module, setting: _Setting) -> Json:

@@ -76,6 +76,7 @@ def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
         "statements": [_statement(records, *s) for s in STATEMENTS],
         "outcomes": [effect.as_json() for effect in effects],
         "diverged": diverged,
+        "refused": list(_refused(records)),
         "method": _method(effects),
     }
 
@@ -112,6 +113,15 @@ def _identity(name: str, found: Sequence[tuple[Json, Identity]]) -> dict[str, An
             "margin": worst.margin,
         },
     }
+
+
+def _refused(records: Iterable[Json]) -> Iterator[str]:
+    """Points whose curvature could not be measured, with the reason."""
+    for record in records:
+        for place, point in (("", record), (", frozen twin", record["twin"] or {})):
+            reason = point.get("curvature_refused")
+            if reason:
+                yield f"{record['cell']}{place} at step {record['step']}: {reason}"
 
 
 def _statement(records: Iterable[Json], claim: str, text: str, place: str, key: str) -> dict[str, Any]:
