@@ -34,7 +34,7 @@ def smooth(
     example: Annotated[str, typer.Option(help=f"One of: {', '.join(_EXAMPLES)}.")] = "single-unit",
     plot: Plot = None,
     gamma: Annotated[float, typer.Option(help="gamma of the unit.")] = 1.0,
-    m: Annotated[int, typer.Option(help="Batch size.", min=3)] = 16,
+    m: Annotated[int, typer.Option(help="Batch size.", min=4)] = 16,
     seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
 ) -> None:
     """Where does batch normalisation smooth, and where does it roughen? The single unit, exactly, against its frozen twin.
