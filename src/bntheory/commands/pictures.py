@@ -47,8 +47,11 @@ def smooth(
     check_plot(plot)
     from bntheory.landscape.study import single_unit_study
 
-    with show_progress() as progress:
-        study = single_unit_study(gamma=gamma, m=m, seed=seed, progress=progress)
+    try:
+        with show_progress() as progress:
+            study = single_unit_study(gamma=gamma, m=m, seed=seed, progress=progress)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     for line in study.lines():
         typer.echo(line)
     if plot is not None:
