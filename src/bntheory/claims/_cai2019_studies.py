@@ -59,7 +59,7 @@ def any_learning_rate(study: Study) -> list[Check]:
         quick=(1000, 10000, 100000), normal=(3000, 30000, 300000), thorough=(10000, 100000, 1000000)
     )
     rates = np.geomspace(1e-5, 1e5, study.choose(quick=21, normal=41, thorough=81))
-    open_runs, stuck, cases, certified, wrong = 0, 0, 0, 0, 0
+    open_runs, stuck, cases, certified, flipped, wrong = 0, 0, 0, 0, 0, 0
     examples: list[float] = []
     for number, problem in enumerate(random_problems(study, 3, condition=20.0)):
         limit = problem.gradient_descent_limit
@@ -76,6 +76,7 @@ def any_learning_rate(study: Study) -> list[Check]:
                 settled = run.last("excess") <= 1e-20 * problem.signal
                 certified += int(certificate.holds.sum())
                 keep = ~(certificate.holds | settled)
+                flipped += int(((w @ problem.correlation < 0) & ~keep).sum())
                 w, a, lr = w[keep], a[keep], lr[keep]
                 if not len(w):
                     break
@@ -98,7 +99,9 @@ def any_learning_rate(study: Study) -> list[Check]:
             " condition 20",
             uncertainty=float(open_runs),
             why=f"{certified} runs end in a state from which convergence is proved (trap_certificate), {open_runs} are"
-            " still open and count as uncertainty, the others have ||e||_S^2 <= 1e-20 u'Su",
+            " still open and count as uncertainty, the others have ||e||_S^2 <= 1e-20 u'Su; "
+            f"{flipped} end at the"
+            " minimiser with a < 0, although a_0 > 0",
             witness={"seed": study.seed, "rates of open runs, in 2/lambda_max": examples[:10]},
         ),
         count_check(
