@@ -12,6 +12,7 @@ from typing import Any
 
 import mpmath
 import pytest
+import torch
 
 from bntheory import LayerDomain, all_of, any_of, eq, ge, gt, iff, implies, le, lt, standardise
 from bntheory.claims.core import Claim, Source, registry
@@ -19,6 +20,8 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.certificate import certify
 from bntheory.judges.replay import replay
 from bntheory.judges.search import Budget, judge
+from bntheory.judges.search.ascent import ascend, evaluate
+from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.witness import Instance, Reference, Witness
 
 
@@ -229,3 +232,15 @@ def test_the_budget_bounds_the_work() -> None:
 def test_search_runs_on_the_device(device: str) -> None:
     assert judge(FALSE["sqrt-m-for-m"][0], "quick", 0, device).finding == "refuted"
     assert judge(TRUE["psd-hessian"], "quick", 0, device).finding == "survives"
+
+
+def test_ascent_climbs_and_keeps_what_it_passed() -> None:
+    claim = _claim(lambda x: le(1, 1000 * (x.gamma - 7.3) ** 2))  # fails for gamma within 0.03 of 7.3 only
+    generator = torch.Generator().manual_seed(0)
+    domain = LayerDomain()
+    start = evaluate(claim, domain, Candidates(domain, 128, 2, generator, "cpu"))
+    assert not bool((start.merit > 0).any())
+    end = ascend(claim, domain, start, 60, lambda attacked: False)
+    assert bool((end.merit >= start.merit).all())
+    assert bool((end.merit > 0).any())
+    assert end.evaluations == 61 * 128
