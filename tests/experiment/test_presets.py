@@ -102,3 +102,17 @@ def test_json_and_back_is_the_same_experiment() -> None:
     assert again == preset
     assert again.sha256 == preset.sha256
     assert preset.sha256 != load_preset("smoke").sha256
+
+
+def test_the_script_in_validation_is_the_same_command() -> None:
+    """``validation/compare_empirical.py`` answers for bad use without loading torch first, and with the command's own words."""
+    import subprocess
+    import sys
+
+    script = Path(__file__).parents[2] / "validation" / "compare_empirical.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--preset", "nope"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "'nope' is unknown; choose one of smoke, quick, cpu, gpu" in done.stderr
+    assert "Traceback" not in done.stderr
