@@ -114,6 +114,9 @@ def top_eigenvalues(
     least = min(op.size, k if known_next is not None else k + 1)
     while True:
         basis.expand()
+        early = known_next is None and basis.order <= least and not basis.complete
+        if early and callback is None and op.products - before < limit:
+            continue  # nothing from a random start can be settled yet: spare the small eigenproblem
         values, coordinates, residuals = basis.ritz()
         chosen = _order(values, which)[:k]
         if callback is not None:
