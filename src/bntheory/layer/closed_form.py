@@ -32,6 +32,7 @@ from bntheory.arrays import (
     outer_dot,
     unit_roundoff,
 )
+from bntheory.layer.checks import as_vector, first_entry, refuse_non_finite, same_kind
 from bntheory.layer.vocabulary import sqrt
 
 __all__ = ["BatchNormLayer", "Operator"]
@@ -66,51 +67,24 @@ class BatchNormLayer:
         eps: Any = 0.0,
         free: Mapping[str, Any] | None = None,
     ) -> None:
-        self.y = self._vector(as_float_array(y, "y"), "y", reference=None)
+        self.y = as_vector(as_float_array(y, "y"), "y", reference=None)
         self._scalar_free = dict(free or {})
         self.gamma = self._scalar(gamma, "gamma")
         self.beta = self._scalar(beta, "beta")
         self.eps = self._scalar(eps, "eps")
         if not is_object(self.y) and bool((self.eps < 0).any()):
             raise ValueError(
-                f"eps is {_first(self.eps[self.eps < 0])}; it is added to a variance, so it must be >= 0"
+                f"eps is {first_entry(self.eps[self.eps < 0])}; it is added to a variance, so it must be >= 0"
             )
         self.grad = (
             self.zeros()
             if grad is None
-            else self._vector(as_float_array(grad, "grad"), "grad", reference=self.y)
+            else as_vector(as_float_array(grad, "grad"), "grad", reference=self.y)
         )
         self._hess = None if hess is None else self._operator(hess, "hess")
         self._refuse_constant_batch()
 
     # -- checks ------------------------------------------------------------------------------------------------
-
-    def _vector(self, x: Array, name: str, reference: Array | None) -> Array:
-        if x.ndim == 0:
-            raise ValueError(
-                f"{name} is a single number; it needs shape (..., m) with the batch on the last axis"
-            )
-        if reference is None and x.shape[-1] < 2:
-            raise ValueError(
-                f"{name} has shape {tuple(x.shape)}: m = {x.shape[-1]}. A batch of one equals its own mean, so nothing "
-                "is left to normalise; the batch goes on the last axis and has at least 2 entries"
-            )
-        if reference is not None and x.shape[-1] != reference.shape[-1]:
-            raise ValueError(
-                f"{name} has shape {tuple(x.shape)} but y has shape {tuple(reference.shape)}: the last axis, the batch, "
-                "must agree"
-            )
-        if reference is not None:
-            _same_kind(x, reference, name)
-            try:
-                np.broadcast_shapes(tuple(x.shape), tuple(reference.shape))
-            except ValueError:
-                raise ValueError(
-                    f"{name} has shape {tuple(x.shape)} and y has shape {tuple(reference.shape)}: the leading axes count "
-                    "layers and must broadcast"
-                ) from None
-        _refuse_non_finite(x, name)
-        return x
 
     def _scalar(self, value: Any, name: str) -> Array:
         y = self.y
@@ -132,7 +106,7 @@ class BatchNormLayer:
                 f"{name} has shape {tuple(np.shape(value))} but y has shape {tuple(y.shape)}: {name} is one number a layer, "
                 f"shape {tuple(y.shape[:-1])} or ()"
             ) from None
-        _refuse_non_finite(x, name)
+        refuse_non_finite(x, name)
         return x
 
     def _operator(self, value: Array | Operator, name: str) -> Operator:
@@ -144,8 +118,8 @@ class BatchNormLayer:
             raise ValueError(
                 f"{name} has shape {tuple(matrix.shape)}; a dense Hessian has shape (..., {m}, {m})"
             )
-        _same_kind(matrix, self.y, name)
-        _refuse_non_finite(matrix, name)
+        same_kind(matrix, self.y, name)
+        refuse_non_finite(matrix, name)
         if not is_object(matrix):
             gap = abs(matrix - matrix.swapaxes(-1, -2)).max()
             size = abs(matrix).max()
@@ -325,7 +299,7 @@ class BatchNormLayer:
 
     def vector(self, name: str) -> Array:
         """The free vector ``name``, (..., m)."""
-        return self._vector(as_float_array(self._free(name), name), name, reference=self.y)
+        return as_vector(as_float_array(self._free(name), name), name, reference=self.y)
 
     def operator(self, name: str) -> Operator:
         """The free symmetric operator ``name``."""
@@ -351,35 +325,3 @@ class BatchNormLayer:
             columns.append(product(unit))
         module = namespace(self.y)
         return module.stack(columns, -1)
-
-
-def _first(x: Array) -> float:
-    return float(x.reshape(-1)[0])
-
-
-def _same_kind(x: Array, y: Array, name: str) -> None:
-    if is_torch(x) != is_torch(y):
-        raise ValueError(
-            f"{name} is {type(x).__name__} but y is {type(y).__name__}: give both as numpy or both as torch"
-        )
-    if is_torch(x) and x.device != y.device:
-        raise ValueError(f"{name} is on {x.device} but y is on {y.device}: move one of them")
-    if x.dtype != y.dtype:
-        raise ValueError(
-            f"{name} has dtype {x.dtype} but y has dtype {y.dtype}: choose one precision for both"
-        )
-
-
-def _refuse_non_finite(x: Array, name: str) -> None:
-    if is_object(x):
-        return
-    module = namespace(x)
-    with np.errstate(all="ignore"):
-        if bool(
-            module.isfinite(x.sum())
-        ):  # one pass without a temporary; an overflowing sum only sends us on
-            return
-    bad = ~module.isfinite(x)
-    if bool(bad.any()):
-        where = tuple(int(i[0]) for i in (bad.nonzero(as_tuple=True) if is_torch(x) else np.nonzero(bad)))
-        raise ValueError(f"{name} has {int(bad.sum())} non-finite entries, the first at index {where}")
