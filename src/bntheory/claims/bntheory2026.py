@@ -164,6 +164,29 @@ def squared_loss_condition(layer: Layer) -> Statement:
     )
 
 
+def _curvature_bound(layer: Layer) -> list[Statement]:
+    """H <= h I, at the one direction where the claim uses it: P d."""
+    d = layer.vector("d")
+    u = centre(layer, d) - layer.dot(layer.y_hat, d) / layer.m * layer.y_hat
+    return [le(layer.dot(u, layer.hess(u)), layer.scalar("h") * layer.norm2(u))]
+
+
+@claim(
+    "bntheory2026.any-loss.sufficient",
+    source=_own("any loss, eps = 0"),
+    statement=r"H \preceq hI,\ h > 0:\quad \gamma h\langle\hat y,g\rangle \ge \|Pg\|^2 \implies \lambda_{\max}(\hat H) \le \frac{\gamma^2}{\sigma^2}h",
+    domain=LayerDomain(eps="zero", gamma="nonzero", scalars={"h": "positive"}, vectors=("d",)),
+    assume=_curvature_bound,
+    reading="h is the largest eigenvalue of H, so the right side is the frozen twin's; d is any direction",
+    note="Sufficient for every loss; for squared loss, H = I, the condition is necessary as well.",
+)
+def any_loss_sufficient(layer: Layer) -> Statement:
+    d, h = layer.vector("d"), layer.scalar("h")
+    condition = ge(layer.gamma * h * layer.gamma_grad, layer.norm2(grad_perp(layer)))
+    bound = layer.gamma**2 / layer.sigma**2 * h * layer.norm2(d)
+    return implies(condition, le(layer.dot(d, layer.input_hess(d)), bound))
+
+
 def _gram(layer: Layer, v: Vector) -> Vector:
     return layer.operator("K")(v)
 

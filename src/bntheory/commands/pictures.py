@@ -15,7 +15,7 @@ from bntheory.report.command import show_progress
 
 __all__ = ["model_commands", "smooth"]
 
-_EXAMPLES = ("single-unit",)
+_EXAMPLES = ("single-unit", "two-lipschitz", "rough-layer")
 Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).")]
 
 
@@ -42,9 +42,15 @@ def smooth(
     For squared loss the largest eigenvalue of BN's Hessian is below the twin's exactly where
     gamma <y_hat, g> > ||P g||^2 (eps = 0): where gamma is stationary it never is. The phase diagram shows the measured regions
     with the proved boundary on top, over the residual's alignment with y_hat and its size.
+
+    --example two-lipschitz draws the 2-Lipschitz constant and the affine defect of smooth functions and of a kink; --example rough-layer
+    a network of one layer, arbitrarily rough, that has no internal covariate shift.
     """
     one_of("example", example, _EXAMPLES)
     check_plot(plot)
+    if example != "single-unit":
+        _draw_example(example, plot, seed)
+        return
     from bntheory.landscape.study import single_unit_study
 
     try:
@@ -59,6 +65,16 @@ def smooth(
 
         save_figure(single_unit_figure(study), plot)
         typer.echo(f"figure: {plot}")
+
+
+def _draw_example(example: str, plot: Path | None, seed: int) -> None:
+    if plot is None:
+        raise UserError(f"--example {example} is a picture and has no numbers to print: give --plot FILE")
+    from bntheory.report.smoothness import rough_layer_figure, save_figure, smooth_pictures
+
+    draw = {"two-lipschitz": smooth_pictures, "rough-layer": rough_layer_figure}[example]
+    save_figure(draw(seed=seed), plot)
+    typer.echo(f"figure: {plot}")
 
 
 def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
