@@ -1,0 +1,17 @@
+(set-logic QF_NRA)
+(declare-fun n () Real)
+(declare-fun sigma () Real)
+(declare-fun m () Real)
+(assert
+ (and (= 0.0 (+ (* (- 1.0) sigma) n))))
+(assert
+ (let (($x1160 (or (< 0.0 (+ (* (- 1.0) sigma) n)) (< 0.0 (+ sigma (* (- 1.0) n))))))
+ (or $x1160)))
+(assert
+ (< 0.0 sigma))
+(assert
+ (< 0.0 n))
+(assert
+ (let ((?x1182 (+ m (- 2.0))))
+(<= 0.0 ?x1182)))
+(check-sat)

@@ -1,0 +1,12 @@
+(set-logic QF_NRA)
+(declare-fun g_2 () Real)
+(declare-fun gamma () Real)
+(declare-fun m () Real)
+(assert
+ true)
+(assert
+ (< 0.0 (* (- 1.0) gamma gamma g_2 g_2)))
+(assert
+ (let ((?x1184 (+ m (- 2.0))))
+(<= 0.0 ?x1184)))
+(check-sat)

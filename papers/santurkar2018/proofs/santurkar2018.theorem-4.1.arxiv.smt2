@@ -1,0 +1,10 @@
+(set-logic QF_NRA)
+(declare-fun m () Real)
+(assert
+ true)
+(assert
+ false)
+(assert
+ (let ((?x26 (+ m (- 2.0))))
+(<= 0.0 ?x26)))
+(check-sat)

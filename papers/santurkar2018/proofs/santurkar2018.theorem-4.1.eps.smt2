@@ -1,0 +1,18 @@
+(set-logic QF_NRA)
+(declare-fun g_2 () Real)
+(declare-fun q () Real)
+(declare-fun gamma () Real)
+(declare-fun m () Real)
+(assert
+ true)
+(assert
+ (let ((?x683 (+ (* gamma gamma q q q g_2 g_2) (* (- 1.0) gamma gamma q q g_2 g_2))))
+ (< 0.0 ?x683)))
+(assert
+ (< 0.0 (+ (* (- 1.0) q) 1.0)))
+(assert
+ (<= 0.0 q))
+(assert
+ (let ((?x243 (+ m (- 2.0))))
+(<= 0.0 ?x243)))
+(check-sat)
