@@ -120,7 +120,7 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
         (e.details["proof"] for e in verdict.evidence if e.finding == "proved" and "proof" in e.details), None
     )
     _keep(home / "witnesses" / f"{verdict.claim.id}.json", witness and json.dumps(witness, indent=1) + "\n")
-    smt = "\n".join(proof.get("smt_lib", ())) if proof else None
+    smt = "\n(reset)\n".join(proof.get("smt_lib", ())) if proof else None  # one question after another
     _keep(home / "proofs" / f"{verdict.claim.id}.smt2", smt and smt + "\n")
     said = tuple(
         (str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable"
