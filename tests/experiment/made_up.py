@@ -31,6 +31,8 @@ def point(rng: np.random.Generator, loss: float, factor: float) -> dict[str, Any
         "test_loss": loss + 0.05,
         "test_accuracy": max(0.1, 0.95 - loss / 2.4),
         "curvature": {
+            "loss": loss,
+            "gradient_norm": noisy(2.0),
             "top": noisy(20.0),
             "top_residual": 0.01,
             "bottom": -noisy(2.0),
@@ -48,6 +50,14 @@ def point(rng: np.random.Generator, loss: float, factor: float) -> dict[str, Any
             "gradient_high": max(changes),
             "gradient_range": noisy(1.0),
             "effective_beta": noisy(30.0),
+        },
+        "scale_free": {
+            "fraction": 0.1,
+            "linearity_error": noisy(0.2),
+            "trust_fraction": 0.1 / noisy(1.0),
+            "trust_note": "",
+            "gradient_cosine": 1 - noisy(0.05),
+            "refused": None,
         },
     }
 

@@ -15,7 +15,8 @@ from made_up import LAYERS, NETWORKS, SEEDS, STANDARD_RATIO, TWIN_RATIO, make_re
 from scipy import stats
 
 from bntheory.judges.experiment.aggregate import estimate, outcome, summarise
-from bntheory.judges.experiment.effects import COMPARISONS, compare_all, quantity
+from bntheory.judges.experiment.comparisons import COMPARISONS, compare_all
+from bntheory.judges.experiment.quantities import quantity
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 9, 20])
@@ -92,6 +93,9 @@ def _effects() -> dict[tuple[str, str], object]:
         ("top-eigenvalue.standard", STANDARD_RATIO, "supported"),
         ("top-eigenvalue.standard-at-matched-loss", STANDARD_RATIO, "supported"),
         ("effective-beta.standard", STANDARD_RATIO, "supported"),
+        ("linearity-error.twin", TWIN_RATIO, "supported"),
+        ("trust-fraction.standard", 1 / STANDARD_RATIO, "supported"),
+        ("gradient-turn.twin", TWIN_RATIO, "supported"),
         ("covariate-shift.l2", 2.0, "supported"),
         ("covariate-shift.angle", 2.0, "supported"),
     ],
@@ -106,8 +110,9 @@ def test_a_rescaled_loss_changes_no_scale_free_quantity() -> None:
     """The rescaled arm is made with factor c: quantities scale as they must, and relative curvature not at all."""
     point = make_records()[0]
     c = 0.3
-    scaled = {**point, "loss": c * point["loss"], "gradient_norm": c * point["gradient_norm"]}
-    scaled["curvature"] = {**point["curvature"], "top": c * point["curvature"]["top"]}
+    scaled = {**point, "curvature": dict(point["curvature"])}
+    for key in ("loss", "gradient_norm", "top"):
+        scaled["curvature"][key] *= c
     before, after = quantity(point, "relative_curvature"), quantity(scaled, "relative_curvature")
     assert after == pytest.approx(before, rel=1e-14)
     assert quantity(scaled, "top") == pytest.approx(c * quantity(point, "top"))  # type: ignore[operator]

@@ -16,7 +16,7 @@ from bntheory.bridge.capture import Capture, capture
 from bntheory.bridge.covariate_shift import covariate_shift
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.data import ImageData
-from bntheory.bridge.evaluation import Loss, evaluate, loss_and_gradients, trainable
+from bntheory.bridge.evaluation import Loss, evaluate, flat, loss_and_gradients, trainable
 from bntheory.bridge.state import state_guard
 from bntheory.bridge.training import Trainer
 from bntheory.bridge.twins import frozen_twin
@@ -24,6 +24,7 @@ from bntheory.judges.experiment.arms import Cell, measurement_batch
 from bntheory.judges.experiment.identities import Identity, check_identity
 from bntheory.judges.experiment.layer_theory import first_order, second_order, single_precision
 from bntheory.judges.experiment.presets import Preset
+from bntheory.judges.experiment.scale_free_point import scale_free_point
 
 __all__ = ["measure"]
 
@@ -61,7 +62,8 @@ def measure(
     if not _finite(model, trainer.loss, batch):
         nothing: Json = {"twin": None, "layers": [], "theorem_4_2": [], "identities": []}
         return {**head, "diverged": True, **nothing}
-    record: Json = {**head, "diverged": False, **_point(model, setting, batch)}
+    free = cell.arm != "rescaled"  # what a rescaled loss does not change is not measured on it
+    record: Json = {**head, "diverged": False, **_point(model, setting, batch, free=free)}
     record |= _accuracy(model, batch, "", trainer.loss)
     held_out = data.inputs(slice(0, min(preset.measure.test_size, data.size("test"))), "test", device=device)
     record |= _accuracy(model, held_out, "test_", trainer.loss, evaluation=True)
@@ -72,8 +74,7 @@ def measure(
     record["twin"], record["layers"], record["theorem_4_2"] = None, [], []
     identities = [first]
     if cell.arm == "batchnorm":
-        twin = frozen_twin(model, batch[0])
-        record["twin"] = _point(twin, setting, batch)
+        record["twin"] = _point(model, setting, batch, frozen=True)
         layers, second, found = _theory(model, setting)
         record["layers"], record["theorem_4_2"] = layers, second
         identities += found
@@ -91,8 +92,17 @@ def _finite(model: nn.Module, loss: Loss, batch: Batch) -> bool:
 # -- one point of the landscape --------------------------------------------------------------------------------------
 
 
-def _point(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
-    """Loss, gradient norm, Santurkar's three measures and the ends of the Hessian's spectrum."""
+def _point(
+    model: nn.Module, setting: _Setting, batch: Batch, *, frozen: bool = False, free: bool = True
+) -> Json:
+    """Loss, gradient norm, Santurkar's three measures, the ends of the Hessian's spectrum and the scale-free measures.
+
+    frozen: those of the frozen-statistics twin. It is made on the very batch on which it is measured, the smaller one of the
+    curvature included, since only there its outputs are the network's own.
+    """
+    small = setting.batch(setting.preset.curvature.batch_size)
+    near = frozen_twin(model, small[0]) if frozen else model
+    model = frozen_twin(model, batch[0]) if frozen else model
     spec = setting.preset.measure
     low, high = spec.step_range
     rate = setting.preset.training.learning_rate
@@ -117,21 +127,23 @@ def _point(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
             "gradient_range": _number(change_high - change_low),
             "effective_beta": _number(along.effective_beta),
         },
-        **_curvature_or_why(model, setting),
+        **_curvature_or_why(near, setting, small),
+        "scale_free": scale_free_point(near, setting.loss, small) if free else None,
     }
 
 
-def _curvature_or_why(model: nn.Module, setting: _Setting) -> Json:
+def _curvature_or_why(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
     """The curvature; or, where the operator refuses (asymmetric beyond rounding, as on the brink of overflow), the reason."""
     try:
-        return {"curvature": _curvature(model, setting), "curvature_refused": None}
+        return {"curvature": _curvature(model, setting, batch), "curvature_refused": None}
     except ValueError as error:
         return {"curvature": None, "curvature_refused": str(error)}
 
 
-def _curvature(model: nn.Module, setting: _Setting) -> Json:
+def _curvature(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
     spec = setting.preset.curvature
-    batch = setting.batch(spec.batch_size)
+    with state_guard(model, parameters=False):
+        loss, gradients = loss_and_gradients(model, setting.loss, batch)
     with hessian(model, setting.loss, batch, mode="current") as operator:
         top, bottom = (
             top_eigenvalues(
@@ -140,6 +152,8 @@ def _curvature(model: nn.Module, setting: _Setting) -> Json:
             for which in ("LA", "SA")
         )
     return {
+        "loss": float(loss),
+        "gradient_norm": float(torch.linalg.vector_norm(flat(gradients))),
         "top": top.top,
         "top_error": float(top.errors[0]),
         "top_residual": float(top.residuals[0]),

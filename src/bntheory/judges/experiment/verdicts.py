@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bntheory.judges.experiment.effects import Effect, compare_all
+from bntheory.judges.experiment.comparisons import compare_all
+from bntheory.judges.experiment.contrasts import activation_contrasts
+from bntheory.judges.experiment.effects import Effect
 from bntheory.judges.experiment.identities import IDENTITIES, Identity
 from bntheory.judges.experiment.presets import Preset
 
@@ -75,6 +77,7 @@ def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
         "identities": identities,
         "statements": [_statement(records, *s) for s in STATEMENTS],
         "outcomes": [effect.as_json() for effect in effects],
+        "contrasts": [contrast.as_json() for contrast in activation_contrasts(effects, preset.networks)],
         "diverged": diverged,
         "refused": list(_refused(records)),
         "method": _method(effects),
@@ -145,6 +148,6 @@ def _method(effects: Sequence[Effect]) -> str:
     n = sorted({len(e.seeds) for e in effects if e.seeds})
     return (
         f"One number a seed ({', '.join(map(str, n)) or 'no'} seeds): the mean over measured steps after the first of log10 of the "
-        "paired ratio. Student's t interval of the mean at 95 %, which assumes that this number is roughly normal over seeds. "
+        "paired ratio (at the last step where the claim says so). Student's t interval of the mean at 95 %, which assumes that this number is roughly normal over seeds. "
         "Supported or contradicted only where the whole interval lies on one side."
     )
