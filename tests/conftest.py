@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+# Before numpy and torch are imported: two test processes on two cores must not each start two threads that wait for each other.
+for _pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_pool, "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
