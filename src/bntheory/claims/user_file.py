@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -57,11 +58,13 @@ def load_claims(path: str | Path) -> UserClaims:
         for statement in _statements(source, path, problems):
             code = compile(ast.Module([statement], []), str(path), "exec")
             try:
-                exec(code, module.__dict__)
-            except Exception as error:
+                with redirect_stdout(sys.stderr):  # what it prints is no part of a command's answer
+                    exec(code, module.__dict__)
+            except (Exception, SystemExit) as error:
                 problems.append(Problem(_line_of(error, path, statement), f"{type(error).__name__}: {error}"))
     for function, reason in registry.rejected:
-        problems.append(Problem(function.__code__.co_firstlineno, reason))
+        written = getattr(function, "__code__", None)
+        problems.append(Problem(written.co_firstlineno if written else 0, reason))
     return UserClaims(path, tuple(registry), tuple(sorted(problems, key=lambda p: p.line)))
 
 
@@ -115,7 +118,7 @@ def _blocks(source: str) -> Iterator[tuple[int, str]]:
     yield start, "\n".join(block)
 
 
-def _line_of(error: Exception, path: Path, statement: ast.stmt) -> int:
+def _line_of(error: BaseException, path: Path, statement: ast.stmt) -> int:
     """The last line of the user's own file that the error went through."""
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from bntheory.claims.core import Claim, Effort
-from bntheory.commands.common import BAD_USE, FAILED, INTERRUPTED, STYLE, clear_errors, one_of, status_bar
+from bntheory.commands.common import (
+    BAD_USE,
+    FAILED,
+    INTERRUPTED,
+    STYLE,
+    clear_errors,
+    json_text,
+    one_of,
+    status_bar,
+)
 from bntheory.errors import UserError
 
 __all__ = ["check", "claims", "decide", "replay", "show"]
@@ -40,7 +49,7 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
     """List the claims of the literature by their permanent ids. No verdicts here: `bntheory check` computes them."""
     chosen = _selected(paper, kind)
     if as_json:
-        typer.echo(json.dumps([_claim_json(c) for c in chosen], indent=2))
+        typer.echo(json_text([_claim_json(c) for c in chosen]))
         return
     key = ""
     for c in chosen:
@@ -156,20 +165,17 @@ def check(
     try:
         with status_bar(len(tasks)) as advance:
             workers = jobs or (os.cpu_count() or 1)
-            for task, verdict in judge_many(
-                tasks,
-                judges=judges,
-                effort=cast(Effort, effort),
-                seed=seed,
-                device=device,
-                jobs=workers,
-            ):
-                found.append((task, verdict))
-                advance(len(found), task.claim.id)
-                if not as_json:
-                    _print_verdict(verdict)
-                if witnesses is not None:
-                    _save_witness(verdict, witnesses)
+            judged = judge_many(
+                tasks, judges=judges, effort=cast(Effort, effort), seed=seed, device=device, jobs=workers
+            )
+            with closing(judged):  # whatever ends the loop ends the workers
+                for task, verdict in judged:
+                    found.append((task, verdict))
+                    advance(len(found), task.claim.id)
+                    if not as_json:
+                        _print_verdict(verdict)
+                    if witnesses is not None:
+                        _save_witness(verdict, witnesses)
     except KeyboardInterrupt:
         interrupted = True
         typer.echo(f"interrupted after {len(found)} of {len(tasks)} claims; what was judged stands", err=True)
@@ -177,7 +183,7 @@ def check(
     found.sort(key=lambda pair: order[id(pair[0])])
     verdicts = [verdict for _, verdict in found]
     if as_json:
-        typer.echo(json.dumps([v.as_json() for v in verdicts], indent=2))
+        typer.echo(json_text([v.as_json() for v in verdicts]))
     elif len(verdicts) > 1:
         _print_summary(verdicts)
     if interrupted:
@@ -195,16 +201,30 @@ def _tasks(
     targets: list[str], paper: str, kind: str, everything: bool, task: Any
 ) -> tuple[list[Any], list[Any]]:
     from bntheory.claims import registry
-    from bntheory.claims.user_file import load_claims
+    from bntheory.claims.user_file import Problem, load_claims
 
     if not (targets or paper or kind or everything):
         raise UserError("nothing to check: give ids, a file of claims, --paper KEY, --kind KIND or --all")
-    tasks, problems = [], []
+    tasks: list[Any] = []
+    problems: list[Any] = []
+    where: dict[str, str] = {}
+    files: set[Path] = set()
     for target in targets:
         if target.endswith(".py") or os.sep in target:
+            if Path(target).resolve() in files:
+                continue
+            files.add(Path(target).resolve())
             loaded = load_claims(target)
-            tasks += [task(c, target) for c in loaded.claims]
             problems += [(target, problem) for problem in loaded.problems]
+            for c in loaded.claims:
+                taken = "the package" if c.id in registry() else where.get(c.id)
+                if taken:
+                    problems.append(
+                        (target, Problem(_line(c), f"claim id {c.id!r} is taken by {taken}; choose another"))
+                    )
+                    continue
+                where[c.id] = target
+                tasks.append(task(c, target))
             if not loaded.claims and not loaded.problems:
                 raise UserError(
                     f"{target}: no claims in it; decorate a function with @claim (see the README)"
@@ -214,6 +234,11 @@ def _tasks(
     if paper or kind or everything:
         tasks += [task(c) for c in _selected(paper, kind)]
     return list({(t.path, t.claim.id): t for t in tasks}.values()), problems
+
+
+def _line(c: Claim) -> int:
+    code = getattr(c.check, "__code__", None)
+    return code.co_firstlineno if code else 0
 
 
 def _check_device(device: str) -> None:
@@ -259,7 +284,7 @@ def _save_witness(verdict: Any, folder: Path) -> None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 path = folder / f"{verdict.claim.id}.json"
-                path.write_text(json.dumps(e.details["witness"], indent=1) + "\n", encoding="utf-8")
+                path.write_text(json_text(e.details["witness"], 1) + "\n", encoding="utf-8")
             except OSError as error:
                 raise UserError(
                     f"--witnesses {folder}: cannot be written ({error.strerror}); give another folder"
@@ -316,10 +341,10 @@ def decide(
     )
     if witness is not None and decided.witness is not None:
         try:
-            witness.write_text(json.dumps(decided.witness, indent=1) + "\n", encoding="utf-8")
+            witness.write_text(json_text(decided.witness, 1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
-    typer.echo(json.dumps(decided.as_json(), indent=2) if as_json else decided.render())
+    typer.echo(json_text(decided.as_json()) if as_json else decided.render())
     if decided.verdict.status.value == "disagreement":
         raise typer.Exit(FAILED)
 
@@ -339,6 +364,6 @@ def replay(
 
     result = replay_file(path)
     found = {"id": result.claim.id, "refuted": result.refuted, "certificate": result.certificate.as_json()}
-    typer.echo(json.dumps(found, indent=2) if as_json else result.summary)
+    typer.echo(json_text(found) if as_json else result.summary)
     if not result.refuted:
         raise typer.Exit(FAILED)

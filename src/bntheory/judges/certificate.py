@@ -18,6 +18,7 @@ import numpy as np
 from bntheory.claims.core import Claim
 from bntheory.errors import OutsideVocabulary, UserError
 from bntheory.judges.domain_check import outside_domain
+from bntheory.judges.shield import Shield
 from bntheory.judges.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
@@ -199,6 +200,7 @@ def statements(claim: Claim, layer: Any) -> tuple[Statement, Statement]:
 
     ArithmeticError (a division by zero at this layer) and OutsideVocabulary pass through: they are no mistake of the claim.
     """
+    layer = Shield(layer)
     try:
         assumed: Statement = AllOf(()) if claim.assume is None else as_statement(claim.assume(layer))
         return assumed, as_statement(claim.check(layer))
@@ -209,13 +211,13 @@ def statements(claim: Claim, layer: Any) -> tuple[Statement, Statement]:
 
 
 def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement]]:
-    """The pairs a < b, b < a of a disjunction as the equalities a = b that they deny, and its other parts."""
+    """What of a disjunction denies an equality (a pair a < b, b < a, or 0 < ||u - v||^2), as that equality; and its other parts."""
     parts: list[Statement] = []
     for part in statement.parts:
         parts.extend(part.parts if isinstance(part, AnyOf) else (part,))
     strict = [p for p in parts if isinstance(p, Relation) and p.op == "lt"]
-    paired: list[Relation] = []
-    used: set[int] = set()
+    paired = [p.denies for p in strict if p.denies is not None]
+    used = {id(p) for p in strict if p.denies is not None}
     for i, one in enumerate(strict):
         for other in strict[i + 1 :]:
             if one.left is other.right and one.right is other.left:

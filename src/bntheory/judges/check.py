@@ -72,7 +72,10 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
         return Evidence(
             judge, "error", f"internal error: {error}", {"internal_error": True}, time.perf_counter() - start
         )
-    except Exception as error:
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a claim that calls sys.exit ends itself, not the judging of the others
         place = traceback.extract_tb(error.__traceback__)[-1]
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if "claims" in frame.filename]
         place = own[-1] if own else place
@@ -85,11 +88,13 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
 def _study(claim: Claim, study: Study) -> Evidence:
     start = time.perf_counter()
     returned: Any = claim.check(study)
-    checks: Iterable[Any] = (returned,) if isinstance(returned, Check) else tuple(returned)
+    listed = isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, dict))
+    checks: Iterable[Any] = tuple(returned) if listed else (returned,)
     wrong = [c for c in checks if not isinstance(c, Check)]
     if wrong:
         raise TypeError(
-            f"a claim of kind {claim.kind!r} returns Checks; this one returned {type(wrong[0]).__name__}"
+            f"a claim of kind {claim.kind!r} returns the Checks that it made (bntheory.claims.evidence.Check), one or a list; this one returned "
+            f"{type(wrong[0]).__name__} ({wrong[0]!r:.60})"
         )
     return evidence_of_checks(checks, seconds=time.perf_counter() - start, seed=study.seed)
 

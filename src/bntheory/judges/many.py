@@ -6,8 +6,11 @@ back. One worker runs in this process. The verdict is always computed here, by :
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import signal
+import sys
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -41,7 +44,7 @@ def judge_many(
     seed: int = 0,
     device: str = "cpu",
     jobs: int = 1,
-) -> Iterator[tuple[Task, Verdict]]:
+) -> Generator[tuple[Task, Verdict], None, None]:
     """Verdicts in the order in which they are reached. With jobs > 1 claims are judged in parallel processes."""
     options = (tuple(judges), effort, seed, device)
     if jobs <= 1 or len(tasks) < 2:
@@ -50,7 +53,8 @@ def judge_many(
         return
     # spawn: a fork of a process that runs torch's threads may hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_one_thread) as pool:
+    before = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_start_worker) as pool:
         running: dict[Future[tuple[Evidence, ...]], Task] = {
             pool.submit(_judge, task.reference, *options): task for task in tasks
         }
@@ -60,11 +64,14 @@ def judge_many(
                 yield task, verdict_of(task.claim, future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - before:
+                worker.terminate()  # what they are at would otherwise be waited for
             raise
 
 
-def _one_thread() -> None:
-    """Workers share the cores among themselves, not each core among many threads."""
+def _start_worker() -> None:
+    """Workers share the cores among themselves, not each core among many threads; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(1)
@@ -75,10 +82,11 @@ def _judge(
 ) -> tuple[Evidence, ...]:
     from bntheory.judges.check import judge_claim
 
-    claim = _find(reference)
-    return judge_claim(
-        claim, judges=judges, effort=effort, seed=seed, device=device, reference=reference
-    ).evidence
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's claim prints is no part of the answer
+        claim = _find(reference)
+        return judge_claim(
+            claim, judges=judges, effort=effort, seed=seed, device=device, reference=reference
+        ).evidence
 
 
 def _find(reference: Reference) -> Claim:

@@ -21,6 +21,7 @@ from torch import Tensor
 from bntheory.bridge.captured import CapturedLayer
 from bntheory.claims.core import Claim
 from bntheory.errors import OutsideVocabulary
+from bntheory.judges.shield import Shield
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import AllOf, Relation, Statement, as_statement
@@ -199,23 +200,26 @@ def margins(
     ]
 
     def evaluate(function: Callable[[Any], Any]) -> _Tree:
-        statements = [as_statement(function(copy)) for copy in copies]
+        statements = [as_statement(function(Shield(copy))) for copy in copies]
         return _tree(statements, base)
 
     claimed = evaluate(claim.check)
     if claim.assume is not None:
         applies = applies & _certain(evaluate(claim.assume))
     margin, uncertainty = _decided(claimed)
+    # where a side is 0/0 the claim asserts nothing, and an unbounded uncertainty measures nothing
+    applies = applies & _defined(claimed) & uncertainty.isfinite()
     return Measured(network, layer.name, tuple(chosen), margin, uncertainty, applies)
 
 
 @dataclass(frozen=True)
 class _Atom:
-    """One relation on every unit: relative margin, its uncertainty, and whether it is an equality."""
+    """One relation on every unit: relative margin, its uncertainty, whether it is an equality, where both sides are numbers."""
 
     margin: Tensor
     uncertainty: Tensor
     equality: bool
+    defined: Tensor
 
 
 _Tree = _Atom | tuple[str, list[Any]]
@@ -241,8 +245,19 @@ def _atom(relations: list[Relation], base: MeasuredLayer) -> _Atom:
     spread = torch.stack([(gap - gaps[0]).norm(dim=-1) for gap in gaps[1:]]).amax(0)
     uncertainty = (_SAFETY * spread / size).nan_to_num(torch.inf) + 4 * base.bound[:, 0]
     equality = relations[0].op == "eq"
+    if not equality and gaps[0].shape[-1] != 1:
+        raise TypeError(
+            f"{relations[0].op}(a, b) compares numbers, but its operands are vectors; vectors can only be equal (eq)"
+        )
     margin = (-gaps[0].norm(dim=-1) if equality else gaps[0][..., 0]) / size
-    return _Atom(margin.nan_to_num(0.0), uncertainty, equality)
+    return _Atom(margin.nan_to_num(0.0), uncertainty, equality, gaps[0].isfinite().all(-1))
+
+
+def _defined(tree: _Tree) -> Tensor:
+    """Where every side of every relation is a number."""
+    if isinstance(tree, _Atom):
+        return tree.defined
+    return torch.stack([_defined(part) for part in tree[1]]).all(0)
 
 
 def _decided(tree: _Tree) -> tuple[Tensor, Tensor]:

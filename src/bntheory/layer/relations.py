@@ -9,9 +9,12 @@ Nothing here computes: operands are whatever the judge's world calls a scalar (o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from bntheory.arrays import is_torch
 
 __all__ = [
     "AllOf",
@@ -37,12 +40,21 @@ Operator = Literal["le", "lt", "eq"]
 
 @dataclass(frozen=True)
 class Relation:
-    """``left op right``. ``label`` names the relation where a claim consists of several."""
+    """``left op right``. ``label`` names the relation where a claim consists of several.
+
+    denies: the equality of vectors u = v, where this is its negation, written 0 < ||u - v||^2.
+    """
 
     op: Operator
     left: Any
     right: Any
     label: str = ""
+    denies: Relation | None = None
+
+    def __post_init__(self) -> None:
+        for side in (self.left, self.right):
+            if isinstance(side, float) and not math.isfinite(side):
+                raise ValueError(f"a side of {self.op}(a, b) is {side}; a relation compares finite numbers")
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -104,21 +116,54 @@ def any_of(*parts: Statement) -> AnyOf:
 
 
 def negate(statement: Statement) -> Statement:
-    """The negation, with atoms of the same three kinds (scalars are totally ordered)."""
+    """The negation, with atoms of the same three kinds.
+
+    Scalars are totally ordered, so a = b is denied by a < b or b < a; vectors u = v by 0 < ||u - v||^2.
+    """
     if isinstance(statement, AllOf):
         return AnyOf(tuple(negate(part) for part in statement.parts))
     if isinstance(statement, AnyOf):
         return AllOf(tuple(negate(part) for part in statement.parts))
     left, right, label = statement.left, statement.right, statement.label
+    if statement.denies is not None:
+        return statement.denies
     if statement.op == "le":
         return lt(right, left, label)
     if statement.op == "lt":
         return le(right, left, label)
+    distance2 = _distance2(left, right)
+    if distance2 is not None:
+        return Relation("lt", 0 * distance2, distance2, label, denies=statement)
     return AnyOf((lt(left, right, label), lt(right, left, label)))
 
 
+def _is_vector(x: Any) -> bool:
+    """Symbolic vectors know their own length; in arrays a scalar has one entry on its last axis, and a batch has more."""
+    shape: tuple[int, ...] = tuple(getattr(x, "shape", ()))
+    return hasattr(x, "norm2") or (bool(shape) and shape[-1] > 1)
+
+
+def _distance2(left: Any, right: Any) -> Any:
+    """||left - right||^2 for vectors (or a vector and the number 0), None for scalars. TypeError for one of each."""
+    vectors = [x for x in (left, right) if _is_vector(x)]
+    if not vectors:
+        return None
+    if len(vectors) == 2:
+        gap = left - right
+    else:
+        gap, other = (left, right) if vectors[0] is left else (right, left)
+        if not (isinstance(other, (int, float)) and other == 0):
+            raise TypeError(
+                "a vector is compared with a scalar; use dot(u, v) or norm2(v) to make a scalar of a vector"
+            )
+    if hasattr(gap, "norm2"):
+        return gap.norm2()
+    square = gap * gap
+    return square.sum(-1, keepdim=True) if is_torch(square) else square.sum(-1, keepdims=True)
+
+
 def implies(hypothesis: Statement, conclusion: Statement) -> AnyOf:
-    """Material implication. Both sides are scalars' relations where the hypothesis is an equality."""
+    """Material implication."""
     return AnyOf((negate(hypothesis), conclusion))
 
 

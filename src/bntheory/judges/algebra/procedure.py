@@ -249,4 +249,7 @@ class _Run:
             if reply.answer == "unsat" and m < self.directions:
                 reply = Reply("sat", None, 0.0, ())  # small batches remain to be asked
         scripts.append(smt_lib(problem.frame.field, reply.formulas))
-        return Decision("vacuous", "no layer of the domain meets the assumptions", smt=tuple(scripts))
+        why = "no layer of the domain meets the assumptions"
+        if self.assume is None:
+            why = "no layer of the domain gives both sides a value (a division by zero, or the root of a negative number)"
+        return Decision("vacuous", why, smt=tuple(scripts))

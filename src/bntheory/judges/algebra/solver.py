@@ -62,6 +62,7 @@ def _solvers(milliseconds: int, quick: bool) -> list[tuple[Any, int]]:
 def _limit(solver: Any, milliseconds: int) -> None:
     solver.set("rlimit", milliseconds * _STEPS_PER_MILLISECOND)
     solver.set("timeout", milliseconds * _BACKSTOP)
+    solver.set("ctrl_c", False)  # z3 would take Ctrl-C for a time-out and go on
 
 
 def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: bool = False) -> Reply:

@@ -51,6 +51,10 @@ class Coordinates:
         """The vector times a scalar."""
         return Coordinates(self.frame, {i: c * factor for i, c in self.parts.items()}, self.outside)
 
+    def norm2(self) -> Scalar:
+        """The squared Euclidean norm."""
+        return self.frame.norm2(self)
+
     def __mul__(self, factor: Any) -> Coordinates:
         if isinstance(factor, Coordinates):
             raise TypeError("two vectors are multiplied; the vocabulary has layer.dot(u, v)")

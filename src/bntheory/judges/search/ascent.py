@@ -58,6 +58,8 @@ def ascend(
                 break  # a candidate ran into the edge of the domain; what was found so far stands
             raise
         merit = violation - PENALTY * infeasible.clamp(min=0)
+        if not merit.requires_grad:
+            break  # the claim does not look at the layer: there is nothing to climb
         grads = torch.autograd.grad(merit.nan_to_num(0.0).sum(), list(raw.values()), allow_unused=True)
         with torch.no_grad():
             now = Attacked(cands, violation.detach(), infeasible.detach(), 0).merit

@@ -69,10 +69,10 @@ class Expression:
     __rmul__ = __mul__
 
     def __truediv__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: a / b)
+        return self._binary(x, _quotient)
 
     def __rtruediv__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: b / a)
+        return self._binary(x, lambda a, b: _quotient(b, a))
 
     def __neg__(self) -> Expression:
         return Expression(-self.value)
@@ -84,7 +84,7 @@ class Expression:
         power = self._of(n)
         if power is None or not power.is_Integer:
             raise OutsideVocabulary(f"the power {n}: only whole powers and sqrt are in the vocabulary")
-        return Expression(self.value**power)
+        return Expression(self.value**power if power >= 0 else _quotient(1, self.value ** (-power)))
 
     def sqrt(self) -> Expression:
         """The non-negative square root."""
@@ -99,6 +99,13 @@ class Expression:
 
     def __repr__(self) -> str:
         return str(self.value)
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    """a/b; a zero below has no normal form, and the coordinates say where nothing is asserted."""
+    if b == 0:
+        raise OutsideVocabulary("a division by zero")
+    return a / b
 
 
 class FormalVector:
@@ -132,6 +139,10 @@ class FormalVector:
     def __sub__(self, other: Any) -> FormalVector:
         return self + other.scaled(-1) if isinstance(other, FormalVector) else NotImplemented
 
+    def norm2(self) -> Expression:
+        """The squared Euclidean norm."""
+        return Expression(self.space.dot(self, self))
+
     def __mul__(self, factor: Any) -> FormalVector:
         if isinstance(factor, FormalVector):
             raise TypeError("two vectors are multiplied; the vocabulary has layer.dot(u, v)")
@@ -144,7 +155,7 @@ class FormalVector:
         if isinstance(factor, FormalVector):
             raise TypeError("a vector is divided by a vector; the vocabulary has layer.dot(u, v)")
         value = Expression._of(factor)
-        return NotImplemented if value is None else self.scaled(1 / value)
+        return NotImplemented if value is None else self.scaled(_quotient(1, value))
 
     def reduced(self) -> FormalVector:
         """Every coefficient in lowest terms; coefficients that cancel are gone."""
