@@ -18,7 +18,8 @@ from made_up import LAYERS, NETWORKS, SEEDS, identity, make_records
 from bntheory.judges.experiment.presets import load_preset, preset_from_json
 from bntheory.judges.experiment.run_folder import RunFolder
 from bntheory.judges.experiment.verdicts import failures, run_verdicts
-from bntheory.report.run_page import effect_text, write_report
+from bntheory.report.effect_text import effect_text
+from bntheory.report.run_page import write_report
 
 
 class Page(HTMLParser):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 from bntheory.judges.experiment.aggregate import summarise
 from bntheory.judges.experiment.presets import Preset
 from bntheory.judges.experiment.run_folder import RunFolder, write_atomic
+from bntheory.report.effect_text import effect_text
 from bntheory.report.html import render
+from bntheory.report.run_answers import answers
 from bntheory.report.run_figures import draw_groups
 from bntheory.report.run_panels import batch_norm_steps, layer_names, split_values
 
@@ -45,6 +46,7 @@ def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], ver
         preset=preset,
         verdicts=verdicts,
         groups=groups,
+        answers=answers(verdicts),
         comparisons=comparison_rows(verdicts, networks),
         networks=networks,
         layers=list(layer_tables(records, networks)),
@@ -69,32 +71,6 @@ def comparison_rows(verdicts: Json, networks: Sequence[str]) -> list[dict[str, A
         )
         row["cells"][o["network"]] = {"outcome": o["outcome"], "text": effect_text(o), "n": len(o["seeds"])}
     return [{**row, "cells": [row["cells"].get(n) for n in networks]} for row in rows.values()]
-
-
-def effect_text(o: Json) -> str:
-    """The effect and its interval as printed: ratios as factors, shares in per cent."""
-    e = o["estimate"]
-    if e is None:
-        return "not measured"
-
-    def say(x: float) -> str:
-        if o["unit"] == "ratio":
-            return f"×{_significant(10.0**x if x < 300 else math.inf)}"
-        return f"{100 * x:.3g} %" if o["unit"] == "share" else f"{x:.3g}"
-
-    if e["low"] is None:
-        return f"{say(e['mean'])} (one seed: no interval)"
-    return f"{say(e['mean'])} [{say(e['low'])}, {say(e['high'])}]"
-
-
-def _significant(x: float) -> str:
-    if not math.isfinite(x):
-        return "∞"
-    if x == 0:
-        return "0"
-    if 1e-3 <= x < 1e4:
-        return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
-    return f"{x:.1e}"
 
 
 def layer_tables(records: Sequence[Json], networks: Iterable[str]) -> Iterable[dict[str, Any]]:
