@@ -52,7 +52,9 @@ def draw_groups(
     run = _Run(records, tuple(networks), tuple(seeds))
     band = f"Lines are medians over n = {len(run.seeds)} seeds, bands reach from the smallest seed to the largest."
     for key, title, shows, not_shows, draw in _GROUPS:
-        drawn = tuple(Panel(f"{key}-{name}", alt, as_png(figure)) for name, alt, figure in draw(run))
+        drawn = tuple(
+            Panel(f"{key}-{name}", alt, as_png(figure, palette=128)) for name, alt, figure in draw(run)
+        )
         if drawn:
             yield FigureGroup(key, title, shows.replace("{band}", band), not_shows, drawn)
 
@@ -111,6 +113,7 @@ def _curvature(run: _Run) -> Iterator[tuple[str, str, Any]]:
                     "top": "λ_max",
                     "gradient_norm": "‖∇L‖",
                     "relative_curvature": "λ_max·L/‖∇L‖² (scale-free)",
+                    "linearity_error": "linearity error (scale-free)",
                 },
             ),
         )
@@ -238,7 +241,8 @@ _GROUPS: tuple[tuple[str, str, str, str, Draw], ...] = (
         "curvature",
         "Curvature: how much smoothing is beyond scaling",
         "The ends of the Hessian's spectrum over training, and the ratio of batch norm to its frozen-statistics twin at the very "
-        "same weights and outputs: below 1, the dependence of the statistics on the activations smooths; above 1, it roughens. {band}",
+        "same weights and outputs: below 1, the dependence of the statistics on the activations smooths; above 1, it roughens. Two of "
+        "the ratios are of measures that no rescaling of the loss changes. {band}",
         "Two eigenvalues on one fixed batch, in all parameters including γ and β, are not the whole Hessian. The curves of batch "
         "norm and standard compare networks at different losses; the table has them at matched loss.",
         _curvature,

@@ -127,7 +127,9 @@ def alongside(
         fontsize=8,
         ha="right",
     )
-    _finish(axes, ylabel="batch norm / frozen twin", log=True)
+    _finish(axes, ylabel="batch norm / frozen twin", log=True, legend=False)
+    if axes.get_legend_handles_labels()[0]:  # under the axes, since the curves may lie anywhere in them
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 

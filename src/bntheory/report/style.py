@@ -74,11 +74,21 @@ def new_grid(
     return figure, axes
 
 
-def as_png(figure: Any, *, dpi: int = 150) -> bytes:
-    """The figure as PNG bytes, without a time stamp: the same records give the same file."""
+def as_png(figure: Any, *, dpi: int = 150, palette: int = 0) -> bytes:
+    """The figure as PNG bytes, without a time stamp: the same records give the same file.
+
+    palette: with so many colours at most (up to 256), a third of the size; 0 keeps every colour.
+    """
     import matplotlib as mpl
 
     buffer = io.BytesIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
+    if not palette:
+        return buffer.getvalue()
+    from PIL import Image
+
+    small = io.BytesIO()
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
