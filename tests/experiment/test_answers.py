@@ -66,6 +66,7 @@ def _verdicts(smooth: bool = True) -> dict[str, Any]:
         for point in (r["twin"],) if r["twin"] else ():
             point["curvature"]["top"] *= 0.1
             point["scale_free"]["linearity_error"] *= 0.1
+            point["scale_free"]["trust_fraction"] *= 0.1
         if r["arm"] == "standard":
             wild = 30.0 ** (r["seed"] - 1)
             r["curvature"]["top"] *= wild
@@ -149,7 +150,12 @@ def test_relu_against_a_smooth_activation() -> None:
         expected = [*_interval(a), *_interval(b), *(10 ** (mean + h) for h in (0, -half, half))]
         printed = [x for triple in re.findall(NUMBERS, sentence) for x in triple]
         assert all(_same(x, y) for x, y in zip(printed, expected, strict=True))
-        word = "supported" if mean + half < 0 else "contradicted" if mean - half > 0 else "inconclusive"
+        sign = (
+            -1 if contrast["comparison"].startswith("trust") else 1
+        )  # a larger trust fraction is the better one
+        low, high = sorted((sign * (mean - half), sign * (mean + half)))
+        word = "supported" if high < 0 else "contradicted" if low > 0 else "inconclusive"
+        assert ("(a smaller factor)" in sentence) == (sign == 1)
         assert f"is {word}." in sentence
         assert f"{NETWORKS[0]})" in sentence
         assert f"softplus ({NETWORKS[1]})" in sentence

@@ -152,7 +152,7 @@ def _relu(v: _Verdicts) -> Answer:
                 Part(
                     f"Batch norm's factor on {_CONTRAST[c['comparison']]} is {effect_text(a)} with ReLU ({c['relu']}) and "
                     f"{effect_text(b)} with {c['activation']} ({c['smooth']}); the first over the second is {effect_text(c)}, "
-                    f"n\u00a0=\u00a0{len(c['seeds'])}. That it is smaller with ReLU is "
+                    f"n\u00a0=\u00a0{len(c['seeds'])}. That batch norm does more with ReLU (a {'smaller' if c['claim'] == 'below' else 'larger'} factor) is "
                 ),
                 _word(c["outcome"]),
                 Part("."),
@@ -162,9 +162,7 @@ def _relu(v: _Verdicts) -> Answer:
         f"{c['relu']} and {c['smooth']} differ in ReLU against {c['activation']} only" for c in v.contrasts
     )
     short = (
-        Part(
-            f"{'; '.join(pairs)}. That batch norm's factor is smaller with ReLU is, over the measures below: "
-        ),
+        Part(f"{'; '.join(pairs)}. That batch norm does more with ReLU is, over the measures below: "),
         *_count(v.contrasts),
         Part(
             ". (At a kink itself the 2-Lipschitz constant is infinite with and without batch norm; what is measured here is the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bntheory.judges.experiment.aggregate import Estimate, Outcome, estimate, outcome
 from bntheory.judges.experiment.effects import Effect
@@ -28,13 +28,15 @@ CONTRASTED = (
 class Contrast:
     """One comparison's effect with ReLU over its effect with a smooth activation; the estimate is of the log10 of that ratio.
 
-    outcome: of the claim that the factor is smaller with ReLU. estimate is None where no seed has both effects.
+    claim: the side on which the ratio lies where batch norm does more with ReLU: that of the comparison itself (a smaller factor on
+    a curvature, a larger one on the trust fraction). outcome: of that claim. estimate is None where no seed has both effects.
     """
 
     comparison: str
     relu: str
     smooth: str
     activation: str
+    claim: Literal["above", "below"]
     seeds: tuple[int, ...]
     estimate: Estimate | None
     outcome: Outcome
@@ -44,13 +46,13 @@ class Contrast:
         return {
             "name": f"{self.comparison}.relu-over-{self.activation}",
             "comparison": self.comparison,
-            "question": "Batch norm's factor is smaller with ReLU",
+            "question": f"Batch norm does more with ReLU: its factor is {'smaller' if self.claim == 'below' else 'larger'}",
             "control": f"{self.activation} in place of ReLU",
             "relu": self.relu,
             "smooth": self.smooth,
             "activation": self.activation,
             "unit": "ratio",
-            "claim": "below",
+            "claim": self.claim,
             "threshold": 0.0,
             "seeds": list(self.seeds),
             "estimate": None if self.estimate is None else self.estimate.as_json(),
@@ -81,17 +83,19 @@ def _rest(network: NetworkEntry) -> dict[str, Any]:
 def activation_contrasts(effects: Sequence[Effect], networks: Sequence[NetworkEntry]) -> list[Contrast]:
     """Every contrasted comparison on every pair. Seeds that lack one of the two effects are left out."""
     found = {(e.comparison.name, e.network): _by_seed(e) for e in effects}
+    claims = {e.comparison.name: e.comparison.claim for e in effects}
     contrasts = []
     for relu, smooth in activation_pairs(networks):
         for name in CONTRASTED:
             a, b = found.get((name, relu.name), {}), found.get((name, smooth.name), {})
             seeds = tuple(sorted(a.keys() & b.keys()))
-            parts = (name, relu.name, smooth.name, _activation(smooth), seeds)
+            claim = claims[name]
+            parts = (name, relu.name, smooth.name, _activation(smooth), claim, seeds)
             if not seeds:
                 contrasts.append(Contrast(*parts, None, "inconclusive"))
                 continue
             interval = estimate([a[s] - b[s] for s in seeds])
-            answer = outcome(interval, claim="below", threshold=0.0)
+            answer = outcome(interval, claim=claim, threshold=0.0)
             contrasts.append(Contrast(*parts, interval, answer))
     return contrasts
 
