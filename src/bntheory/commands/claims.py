@@ -354,6 +354,9 @@ def replay(
     path: Annotated[
         Path, typer.Argument(metavar="FILE", help="A witness, as `check --witnesses` writes it.")
     ],
+    claims_file: Annotated[
+        Path | None, typer.Option("--claims", help="Your file of claims, if it has moved since.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a stored counterexample again, in exact or ball arithmetic, trusting nothing that the file says of itself.
@@ -362,7 +365,7 @@ def replay(
     """
     from bntheory.judges.replay import replay as replay_file
 
-    result = replay_file(path)
+    result = replay_file(path, claims_file)
     found = {"id": result.claim.id, "refuted": result.refuted, "certificate": result.certificate.as_json()}
     typer.echo(json_text(found) if as_json else result.summary)
     if not result.refuted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bntheory.claims.core import Claim
@@ -35,9 +35,16 @@ class ReplayResult:
         return f"{self.claim.id} is not refuted by {layer}: {self.certificate.why}"
 
 
-def replay(path: str | Path) -> ReplayResult:
-    """Evaluate the witness in ``path``. UserError where the file, the claim or the user's file of claims cannot be read."""
+def replay(path: str | Path, claims: str | Path | None = None) -> ReplayResult:
+    """Evaluate the witness in ``path``. UserError where the file, the claim or the user's file of claims cannot be read.
+
+    claims: the user's file of claims, where it is no longer at the path that the witness names. That path is looked up from here
+    and, where it is relative, from the witness's own folder and the one above.
+    """
     witness = load_witness(path)
+    if witness.reference.kind == "file":
+        found = Path(claims) if claims is not None else _located(witness.reference.path, Path(path))
+        witness = replace(witness, reference=replace(witness.reference, path=str(found)))
     claim = claim_of(witness)
     if claim.domain != witness.domain:
         raise UserError(
@@ -46,6 +53,18 @@ def replay(path: str | Path) -> ReplayResult:
         )
     certificate = certify(claim, witness.instance)
     return ReplayResult(certificate.refuted, claim, witness, certificate)
+
+
+def _located(recorded: str, witness: Path) -> Path:
+    folder = witness.resolve().parent
+    places = [Path(recorded), folder / recorded, folder.parent / recorded]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(
+        f"{witness}: its claim is one of the file {recorded}, which is neither here nor near the witness; "
+        "give the place of that file: bntheory replay WITNESS --claims FILE.py"
+    )
 
 
 def claim_of(witness: Witness) -> Claim:
@@ -61,10 +80,12 @@ def claim_of(witness: Witness) -> Claim:
     if reference.kind == "file":
         from bntheory.claims.user_file import load_claims
 
-        for claim in load_claims(reference.path).claims:
+        loaded = load_claims(reference.path)
+        for claim in loaded.claims:
             if claim.id == reference.id:
                 return claim
-        raise UserError(f"witness: {reference.path} has no claim with the id {reference.id!r}")
+        why = "".join(f"; {problem}" for problem in loaded.problems[:3])
+        raise UserError(f"witness: {reference.path} has no claim with the id {reference.id!r}{why}")
     from bntheory.judges.expression import claim_of_expression
 
     return claim_of_expression(reference.expression, reference.assume, witness.domain)

@@ -167,6 +167,10 @@ class _Run:
                 break
             settled, m = settled and jump == m, jump
             for problem in evaluate_at(self.check, self.assume, self.domain, m, n):
+                if time.perf_counter() > self.deadline:
+                    settled = False
+                    reasons.append("the limit was reached")
+                    break
                 reply = self._ask(
                     f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True)
                 )
@@ -234,7 +238,8 @@ class _Run:
         reply = self._ask("hypotheses, any m", problem, [*hypotheses, batch_size_at_least(problem, least)])
         m = least
         while reply.answer != "unsat":
-            if reply.answer == "unknown" or m > least + self.directions + 2:
+            late = time.perf_counter() > self.deadline
+            if late or reply.answer == "unknown" or m > least + self.directions + 2:
                 return None
             for small in evaluate_at(self.check, self.assume, self.domain, m, self.directions):
                 at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(small.hypotheses()))

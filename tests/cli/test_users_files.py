@@ -1,0 +1,229 @@
+"""Files of a user's own claims, at their worst: what is wrong with one claim costs that claim only, and a witness replays.
+
+The verdicts expected here follow from two lines of algebra each; that a witness refutes is decided by a replay in a fresh process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from bntheory.cli import app
+
+COMMAND = [sys.executable, "-m", "bntheory.cli"]
+HEAD = """
+from bntheory import LayerDomain, claim, eq, gt, implies, le
+from bntheory.claims.evidence import Check
+"""
+FALSE = """
+@claim("mine.false", statement="x", domain=LayerDomain(eps="zero"))
+def false(layer):
+    return le(layer.norm2(layer.input_grad), layer.norm2(layer.grad))
+"""
+TRUE = """
+@claim("mine.true", statement="x", domain=LayerDomain(eps="zero"))
+def true(layer):
+    return eq(layer.dot(layer.y, layer.input_grad), 0)
+"""
+
+
+def strict(text):
+    """JSON by the standard: no NaN, no Infinity."""
+
+    def refuse(token):
+        raise AssertionError(f"{token} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def judged(folder, body, *options):
+    (folder / "mine.py").write_text(HEAD + body)
+    result = CliRunner().invoke(
+        app, ["check", "mine.py", "--judge", "algebra", "--judge", "study", "--json", *options]
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result, {v["id"]: v for v in strict(result.stdout)}
+
+
+def fresh(folder, *arguments):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_witness_of_a_users_claim_replays_from_anywhere_and_notices_changes(folder):
+    result, found = judged(folder, FALSE, "--witnesses", "found")
+    assert result.exit_code == 0
+    assert found["mine.false"]["status"] == "refuted"
+    witness = folder / "found" / "mine.false.json"
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for place in (folder, elsewhere):
+        again = fresh(place, "replay", witness)
+        assert again.returncode == 0, again.stderr
+        assert "mine.false is refuted by" in again.stdout
+
+    (folder / "mine.py").rename(elsewhere / "moved.py")
+    gone = fresh(folder, "replay", witness)
+    assert gone.returncode == 2
+    assert "mine.py" in gone.stderr
+    assert "--claims" in gone.stderr
+    again = fresh(folder, "replay", witness, "--claims", elsewhere / "moved.py")
+    assert again.returncode == 0, again.stderr
+
+    changed = FALSE.replace(
+        "layer.norm2(layer.grad)", "layer.gamma**2/layer.sigma**2*layer.norm2(layer.grad)"
+    )
+    (folder / "mine.py").write_text(HEAD + changed)
+    holds = fresh(folder, "replay", witness)
+    assert holds.returncode == 1
+    assert "is not refuted" in holds.stdout
+    (folder / "mine.py").write_text(HEAD + FALSE.replace('eps="zero"', 'eps="positive"'))
+    assert fresh(folder, "replay", witness).returncode == 2
+
+
+def test_numbers_that_are_not_finite_are_still_json(folder):
+    body = """
+@claim("mine.numbers", statement="x", kind="landscape")
+def numbers(study):
+    return [Check("a", float("nan"), "le", float("inf"), "numerical", "s"), Check("b", float("-inf"), "le", 0.0, "numerical", "s")]
+"""
+    _, found = judged(folder, body)
+    checks = found["mine.numbers"]["evidence"][0]["details"]["checks"]
+    assert [checks[0]["left"], checks[0]["right"], checks[1]["left"]] == ["NaN", "Infinity", "-Infinity"]
+
+
+MISTAKES = {
+    "exits": ("    import sys; sys.exit(3)", "SystemExit"),
+    "not finite": ('    return le(layer.m, float("nan"))', "finite"),
+    "sets an attribute": ("    layer.gamma = 1\n    return le(layer.gamma, 1)", "gamma"),
+    "orders vectors": ("    return le(layer.y, layer.grad)", "vectors"),
+    "returns nothing": ("    le(layer.m, 1)", "NoneType"),
+    "recurses": ("    return wrong(layer)", "Recursion"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_one_claim_costs_that_claim(folder, mistake):
+    code, message = MISTAKES[mistake]
+    result, found = judged(folder, f'@claim("mine.wrong", statement="x")\ndef wrong(layer):\n{code}\n{TRUE}')
+    assert found["mine.wrong"]["status"] == "error"
+    assert message in found["mine.wrong"]["evidence"][0]["summary"]
+    assert found["mine.true"]["status"] == "proved"
+    assert result.exit_code == 2
+
+
+def test_a_study_that_returns_a_relation_is_told_what_to_return(folder):
+    _, found = judged(
+        folder, '@claim("mine.study", statement="x", kind="dynamics")\ndef study(s):\n    return le(1, 2)\n'
+    )
+    assert "Check" in found["mine.study"]["evidence"][0]["summary"]
+
+
+def test_what_a_file_prints_is_no_part_of_the_answer(folder):
+    _, found = judged(
+        folder, 'print("loading")\n' + TRUE.replace("    return", '    print("here")\n    return')
+    )
+    assert found["mine.true"]["status"] == "proved"
+
+
+def test_a_file_that_exits_is_read_to_its_end(folder):
+    result, found = judged(folder, "raise SystemExit(0)\n" + TRUE)
+    assert found["mine.true"]["status"] == "proved"
+    assert result.exit_code == 2
+
+
+def test_ids_of_the_package_and_of_another_file_are_taken(folder):
+    (folder / "other.py").write_text(HEAD + TRUE)
+    clash = TRUE.replace("mine.true", "santurkar2018.theorem-4.1.arxiv").replace("def true", "def printed")
+    result, found = judged(folder, TRUE + clash, "other.py", "./mine.py")
+    assert list(found) == ["mine.true"]
+    assert result.exit_code == 2
+    assert "taken by the package" in result.stderr
+    assert "taken by mine.py" in result.stderr
+
+
+def test_a_claim_that_works_in_place_is_judged_as_it_reads(folder):
+    """y *= 2 rebinds a name in one world and would change the layer in another; the claim is true as it reads."""
+    body = '@claim("mine.place", statement="x")\ndef place(layer):\n    y = layer.y\n    y *= 2\n    return eq(y, 2 * layer.y)\n'
+    (folder / "mine.py").write_text(HEAD + body)
+    result = CliRunner().invoke(app, ["check", "mine.py", "--effort", "quick", "--jobs", "1", "--json"])
+    (verdict,) = strict(result.stdout)
+    assert verdict["status"] == "proved"
+    assert {e["judge"]: e["finding"] for e in verdict["evidence"]} == {
+        "algebra": "proved",
+        "search": "survives",
+        "network": "holds",
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_ends_at_once_says_what_was_judged_and_leaves_nobody_behind(folder, jobs):
+    """The claims take minutes; the interrupt goes to the whole group, as a terminal sends it."""
+    slow = """
+import time
+@claim("mine.slow-{0}", statement="x", kind="dynamics")
+def slow_{0}(study):
+    time.sleep(300)
+"""
+    (folder / "mine.py").write_text(HEAD + TRUE + "".join(slow.format(i) for i in range(4)))
+    process = subprocess.Popen(
+        [*COMMAND, "check", "mine.py", "--judge", "study", "--judge", "algebra", "--jobs", str(jobs)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        first = process.stdout.readline()  # the quick claim's verdict: judging is under way
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        rest, errors = process.communicate(timeout=30)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert "mine.true" in first + rest
+    assert "interrupted after 1 of 5 claims" in errors
+    assert "Traceback" not in errors
+    _wait_until_gone(process.pid)
+
+
+def _wait_until_gone(group):
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        except PermissionError:  # some systems answer so for a group of zombies
+            return
+        stats = subprocess.run(
+            ["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True, check=False
+        )
+        if all(line.startswith("Z") for line in stats.stdout.split()):
+            return
+        time.sleep(0.1)
+    raise AssertionError("a worker is still running")
