@@ -92,3 +92,9 @@ def test_loading_every_claim_imports_nothing_heavy():
     code = f"import sys; from bntheory import registry; registry(); print(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_test_files_have_names_of_their_own():
+    """Two files of one name in folders that are no packages cannot both be collected."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

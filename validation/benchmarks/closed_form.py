@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Hessian products of a batch-normalisation layer: the closed form against autograd, on the same layers, in one run.
 
-Three routes to input_hess(v) for many units at once, each from y, g and v to the product:
+Routes to input_hess(v) for many units at once, each from y, g and v to the product:
   closed form        O(m) formulas, numpy or torch
+  jvp(grad)          torch.func: forward-mode derivative of the gradient, fused kernel and written out
   autograd, fused    F.batch_norm, gradient with its graph, then one more backward
   autograd, written  the same through batch normalisation of primitive operations
 Each is also timed when one point serves many vectors (graph, or statistics, kept). Ratios of medians over alternating repetitions.
@@ -50,6 +51,10 @@ def routes(units: int, m: int, device: str, seed: int):
     def product(grad, leaf):
         return torch.autograd.grad(grad, leaf, V, retain_graph=True)[0]
 
+    def jvp_of_grad(forward):
+        gradient = torch.func.grad(lambda leaf: loss(forward(leaf)))
+        return torch.func.jvp(gradient, (Y,), (V,))[1]
+
     kept_fused, kept_written = graph(fused), graph(written)
     kept = BatchNormLayer(Y, G, lambda u: D * u, gamma=C, eps=eps)
     kept.input_hess(V)
@@ -58,6 +63,8 @@ def routes(units: int, m: int, device: str, seed: int):
             v
         ),
         "closed form, torch": lambda: BatchNormLayer(Y, G, lambda u: D * u, gamma=C, eps=eps).input_hess(V),
+        "jvp(grad), fused": lambda: jvp_of_grad(fused),
+        "jvp(grad), written": lambda: jvp_of_grad(written),
         "autograd, fused": lambda: product(*graph(fused)),
         "autograd, written": lambda: product(*graph(written)),
         "closed form, torch, point kept": lambda: kept.input_hess(V),
@@ -102,6 +109,10 @@ def main() -> None:
     options = parser.parse_args()
     medians = measure(options.units, options.m, options.device, options.repetitions, options.seed)
     pairs = [
+        ("jvp(grad), fused", "closed form, torch"),
+        ("jvp(grad), written", "closed form, torch"),
+        ("jvp(grad), fused", "closed form, numpy"),
+        ("jvp(grad), written", "closed form, numpy"),
         ("autograd, fused", "closed form, torch"),
         ("autograd, written", "closed form, torch"),
         ("autograd, fused", "closed form, numpy"),

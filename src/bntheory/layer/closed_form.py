@@ -210,7 +210,7 @@ class BatchNormLayer:
     @cached_property
     def y_hat(self) -> Array:
         """(y - mu)/sigma, (..., m)."""
-        return self.centred / self.sigma
+        return self.centred / self.sigma if is_object(self.y) else self.centred * (1 / self.sigma)
 
     @property
     def dual(self) -> Array:
