@@ -84,7 +84,7 @@ class Problem:
                         changed = True
             for f in list(pending):
                 # A constraint that speaks of a used symbol matters, and so do the symbols it brings along.
-                if formula_symbols(f) & used:
+                if formula_symbols(f) & used or not formula_symbols(f):  # a constant may be false
                     pending.remove(f)
                     formulas.append(f)
                     used |= formula_symbols(f)

@@ -59,11 +59,8 @@ class Field:
 
     def constant(self, x: Any) -> Scalar:
         value = exact(x)
-        return Scalar(
-            self,
-            self.context.constant(flint.fmpq(value.numerator, value.denominator)),
-            self.context.constant(1),
-        )
+        number = flint.fmpq(value.numerator, value.denominator)
+        return Scalar(self, self.context.constant(number), self.context.constant(1))
 
     def symbol(self, name: str, sign: Sign = "any") -> Scalar:
         """A new symbol; names are made unique."""
@@ -156,6 +153,25 @@ class Field:
         """The non-negative square root; a condition is added where x may be negative."""
         if x.num.is_zero():
             return self.zero
+        outside, inside = self._split_root(x, ("+", "+0"))
+        if not (inside.den.is_one() and self.sign(inside.num) in ("+", "+0")):
+            # sqrt(a^2 b) is a sqrt(b) only where b >= 0: with b < 0 it is 0 at a = 0, which a sqrt(b) is not
+            outside, inside = self._split_root(x, ("+",))
+        if inside.num.is_one() and inside.den.is_one():
+            return outside
+        key = (str(inside.num), str(inside.den))
+        if key not in self._interned:
+            known = self.sign(inside.num) if inside.den.is_one() else "?"
+            if known not in ("+", "+0"):
+                self._require("nonnegative", self.cleared(inside))
+            symbol = self.symbol(f"root{len(self.roots) + 1}", "positive" if known == "+" else "nonnegative")
+            self.roots[self.index(symbol)] = inside
+            self._interned[key] = symbol
+        result: Scalar = outside * self._interned[key]
+        return result
+
+    def _split_root(self, x: Scalar, squares_of: tuple[str, ...]) -> tuple[Scalar, Scalar]:
+        """(a, b) with x = a^2 b and a >= 0: the squares of factors of the given signs are taken out."""
         outside: Scalar = self.one
         inside: Scalar = self.one
         radicand, denominator = x.num, x.den
@@ -170,25 +186,13 @@ class Field:
                 square, rest = _split_square(c)
                 outside, inside = outside * square, inside * rest
                 continue
-            if self.sign(factor) in ("+", "+0"):
+            if self.sign(factor) in squares_of:
                 outside = outside * f ** (power // 2)
                 if power % 2:
                     inside = inside * f
             else:
                 inside = inside * f**power
-        inside = inside / Scalar(self, denominator, self.context.constant(1))
-        if inside.num.is_one() and inside.den.is_one():
-            return outside
-        key = (str(inside.num), str(inside.den))
-        if key not in self._interned:
-            known = self.sign(inside.num) if inside.den.is_one() else "?"
-            if known not in ("+", "+0"):
-                self._require("nonnegative", self.cleared(inside))
-            symbol = self.symbol(f"root{len(self.roots) + 1}", "positive" if known == "+" else "nonnegative")
-            self.roots[self.index(symbol)] = inside
-            self._interned[key] = symbol
-        result: Scalar = outside * self._interned[key]
-        return result
+        return outside, inside / Scalar(self, denominator, self.context.constant(1))
 
 
 def exact_rational(x: Any) -> Fraction:

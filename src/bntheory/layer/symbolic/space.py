@@ -88,7 +88,7 @@ class Expression:
 
     def sqrt(self) -> Expression:
         """The non-negative square root."""
-        return Expression(sp.sqrt(sp.factor(self.value)))
+        return Expression(_root(sp.factor(self.value)))
 
     def _no_comparison(self, *_: Any) -> bool:
         raise TypeError(
@@ -99,6 +99,17 @@ class Expression:
 
     def __repr__(self) -> str:
         return str(self.value)
+
+
+def _root(x: Any) -> Any:
+    """sqrt(x). Where sympy takes it factor by factor, a factor whose sign is open may stand under its root only beside positive
+    ones: sqrt(a^2 b) is 0 at a = 0 whatever b is, and a sqrt(b) is not."""
+    root = sp.sqrt(x)
+    half = sp.Rational(1, 2)
+    loose = [p for p in root.atoms(sp.Pow) if p.exp in (half, -half) and not p.base.is_nonnegative]
+    if root.has(sp.I) or (loose and not (len(loose) == 1 and (root / loose[0]).is_positive)):
+        raise OutsideVocabulary("the root of a product, of which a factor may be negative")
+    return root
 
 
 def _quotient(a: Any, b: Any) -> Any:
