@@ -227,3 +227,18 @@ def _wait_until_gone(group):
             return
         time.sleep(0.1)
     raise AssertionError("a worker is still running")
+
+
+def test_a_claim_that_ends_its_process_is_said(tmp_path):
+    """A worker that dies must not end the command with a traceback."""
+    path = tmp_path / "dies.py"
+    path.write_text(
+        "import os\nfrom bntheory import claim, le\n"
+        "@claim('dies.one', statement='x')\ndef one(layer):\n    os._exit(3)\n"
+        "@claim('dies.two', statement='x')\ndef two(layer):\n    return le(0, layer.norm2(layer.grad))\n"
+    )
+    arguments = [sys.executable, "-m", "bntheory.cli", "check", str(path), "--judge", "algebra", "--jobs", "2"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "ended without an answer" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

@@ -106,6 +106,7 @@ def _weight_norm(
     *,
     norm_becomes: str,
     domain: LayerDomain,
+    note: str = "",
 ) -> None:
     """Weight normalisation's output is y/n; ``norm_becomes`` says what the weight vector's norm n turns into."""
     scalars: dict[str, ScalarRange] = {**domain.scalars, "n": "positive"}
@@ -118,6 +119,7 @@ def _weight_norm(
         source=_source("weight-norm", transformation),
         statement=_statement("weight-norm", transformation),
         domain=full,
+        note=note,
     )
     def invariant(layer: Layer) -> Statement:
         n = layer.scalar("n")
@@ -126,7 +128,13 @@ def _weight_norm(
 
 
 _weight_norm("weight-matrix-rescale", _times_a, norm_becomes="a n", domain=_FACTOR)
-_weight_norm("weight-matrix-recentre", _plus_vector, norm_becomes="any", domain=_SHIFT)
+_weight_norm(
+    "weight-matrix-recentre",
+    _plus_vector,
+    norm_becomes="any",
+    domain=_SHIFT,
+    note="A shift of the weights in the kernel of X leaves y as it is and still changes the norm that it is divided by.",
+)
 _weight_norm("weight-vector-rescale", _times_a, norm_becomes="a n", domain=_FACTOR)
 _weight_norm("dataset-rescale", _times_a, norm_becomes="n", domain=_FACTOR)
 _weight_norm("dataset-recentre", _plus_constant, norm_becomes="n", domain=_CONSTANT)

@@ -72,6 +72,7 @@ def _two_points(layer: Layer) -> list[Statement]:
         "g is the gradient of the separate standard network, at y; for a general loss the gradients at two distinct points y and z "
         "are unrelated vectors"
     ),
+    note="For any two vectors there is a smooth loss with one as its gradient at y and the other as its gradient at z, y != z.",
 )
 def gradient_norm_at_y(layer: Layer) -> Statement:
     g, dot = layer.vector("grad_at_y"), layer.dot

@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from bntheory.claims.core import Claim, Effort
@@ -61,12 +61,27 @@ def judge_many(
         try:
             for future in as_completed(running):
                 task = running[future]
-                yield task, verdict_of(task.claim, future.result())
+                yield task, verdict_of(task.claim, _evidence_of(future))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - before:
                 worker.terminate()  # what they are at would otherwise be waited for
             raise
+
+
+def _evidence_of(future: Future[tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
+    """What the worker sent back; where it died, an error that says so, for this claim and for those that waited behind it."""
+    try:
+        return future.result()
+    except BrokenExecutor:
+        return (
+            Evidence(
+                "study",
+                "error",
+                "a process that was judging claims ended without an answer (out of memory, or a claim that ends the process); "
+                "judge with --jobs 1 to see which claim it was",
+            ),
+        )
 
 
 def _start_worker() -> None:
