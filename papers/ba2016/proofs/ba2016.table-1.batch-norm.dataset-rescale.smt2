@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x21 (+ m (- 2.0))))
-(<= 0.0 ?x21)))
+ (let ((?x115 (+ m (- 2.0))))
+(<= 0.0 ?x115)))
 (check-sat)

@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x53 (+ m (- 2.0))))
-(<= 0.0 ?x53)))
+ (let ((?x21 (+ m (- 2.0))))
+(<= 0.0 ?x21)))
 (check-sat)

@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x196 (+ m (- 2.0))))
-(<= 0.0 ?x196)))
+ (let ((?x193 (+ m (- 2.0))))
+(<= 0.0 ?x193)))
 (check-sat)

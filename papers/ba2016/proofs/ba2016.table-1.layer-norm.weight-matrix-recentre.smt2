@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x30 (+ m (- 2.0))))
-(<= 0.0 ?x30)))
+ (let ((?x21 (+ m (- 2.0))))
+(<= 0.0 ?x21)))
 (check-sat)

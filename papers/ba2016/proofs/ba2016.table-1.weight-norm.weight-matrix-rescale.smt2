@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x74 (+ m (- 2.0))))
-(<= 0.0 ?x74)))
+ (let ((?x7 (+ m (- 2.0))))
+(<= 0.0 ?x7)))
 (check-sat)

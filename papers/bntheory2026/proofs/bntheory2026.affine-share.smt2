@@ -6,16 +6,16 @@
 (assert
  (and (< 0.0 (+ (* g_1 g_1) (* g_2 g_2) (* g_3 g_3)))))
 (assert
- (let ((?x121 (* g_3 g_3)))
- (let ((?x225 (* g_2 g_2)))
- (let ((?x9 (* g_1 g_1)))
- (let ((?x122 (+ ?x9 ?x225 ?x121)))
- (and (distinct 0.0 ?x122) true))))))
+ (let ((?x329 (* g_3 g_3)))
+ (let ((?x72 (* g_2 g_2)))
+ (let ((?x19 (* g_1 g_1)))
+ (let ((?x91 (+ ?x19 ?x72 ?x329)))
+ (and (distinct 0.0 ?x91) true))))))
 (assert
  (or false false))
 (assert
  (<= 0.0 g_3))
 (assert
- (let ((?x74 (+ m (- 2.0))))
-(<= 0.0 ?x74)))
+ (let ((?x130 (+ m (- 2.0))))
+(<= 0.0 ?x130)))
 (check-sat)

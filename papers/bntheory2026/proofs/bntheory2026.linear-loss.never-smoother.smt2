@@ -11,13 +11,13 @@
 (assert
  (and (distinct 0.0 gamma) true))
 (assert
- (let ((?x803 (+ (* (- 2.0) gamma gamma sigma sigma sigma sigma g_3 g_3) (* gamma gamma gamma sigma sigma g_2 g_3 g_3) (* (- 2.0) gamma gamma gamma gamma g_2 g_2 g_3 g_3))))
- (<= 0.0 ?x803)))
+ (let ((?x160 (+ (* (- 2.0) gamma gamma sigma sigma sigma sigma g_3 g_3) (* gamma gamma gamma sigma sigma g_2 g_3 g_3) (* (- 2.0) gamma gamma gamma gamma g_2 g_2 g_3 g_3))))
+ (<= 0.0 ?x160)))
 (assert
  (< 0.0 sigma))
 (assert
  (<= 0.0 g_3))
 (assert
- (let ((?x670 (+ m (- 2.0))))
-(<= 0.0 ?x670)))
+ (let ((?x37 (+ m (- 2.0))))
+(<= 0.0 ?x37)))
 (check-sat)

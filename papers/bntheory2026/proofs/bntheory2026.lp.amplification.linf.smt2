@@ -12,10 +12,12 @@
 (assert
  true)
 (assert
- (let ((?x560 (+ (* (- 1.0) q q p_2 p_2) (* (- 1.0) q q p_3 p_3) 1.0)))
- (let ((?x55 (* gamma gamma g_4 g_4)))
- (let ((?x817 (+ (* (- 1.0) gamma gamma q q p_2 p_2 g_1 g_1) (* (- 1.0) gamma gamma q q p_3 p_3 g_1 g_1) (* (- 1.0) gamma gamma q q p_2 p_2 g_3 g_3) (* (- 1.0) gamma gamma q q p_3 p_3 g_3 g_3) (* (- 1.0) gamma gamma q q p_2 p_2 g_4 g_4) (* (- 1.0) gamma gamma q q p_3 p_3 g_4 g_4) (* (- 2.0) gamma gamma q p_2 g_2 g_2) (* (- 2.0) gamma gamma q p_3 g_2 g_3) (* gamma gamma g_2 g_2) (* gamma gamma g_3 g_3) ?x55)))
- (or (< 0.0 ?x817) (< 0.0 ?x560))))))
+ (let ((?x190 (+ (* (- 1.0) q q p_2 p_2) (* (- 1.0) q q p_3 p_3) 1.0)))
+ (let ((?x336 (* gamma gamma g_4 g_4)))
+ (let ((?x47 (* gamma gamma g_3 g_3)))
+ (let ((?x108 (* gamma gamma g_2 g_2)))
+ (let ((?x92 (+ (* (- 1.0) gamma gamma q q p_2 p_2 g_1 g_1) (* (- 1.0) gamma gamma q q p_3 p_3 g_1 g_1) (* (- 1.0) gamma gamma q q p_2 p_2 g_3 g_3) (* (- 1.0) gamma gamma q q p_3 p_3 g_3 g_3) (* (- 1.0) gamma gamma q q p_2 p_2 g_4 g_4) (* (- 1.0) gamma gamma q q p_3 p_3 g_4 g_4) (* (- 2.0) gamma gamma q p_2 g_2 g_2) (* (- 2.0) gamma gamma q p_3 g_2 g_3) ?x108 ?x47 ?x336)))
+ (or (< 0.0 ?x92) (< 0.0 ?x190))))))))
 (assert
  (= 0.0 (+ (* p_1 p_1) (* p_2 p_2) (* p_3 p_3) (* (- 1.0) m))))
 (assert
@@ -33,6 +35,6 @@
 (assert
  (<= 0.0 g_4))
 (assert
- (let ((?x293 (+ m (- 3.0))))
-(<= 0.0 ?x293)))
+ (let ((?x85 (+ m (- 3.0))))
+(<= 0.0 ?x85)))
 (check-sat)

@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x505 (+ m (- 2.0))))
-(<= 0.0 ?x505)))
+ (let ((?x430 (+ m (- 2.0))))
+(<= 0.0 ?x430)))
 (check-sat)

@@ -5,6 +5,6 @@
 (assert
  (or false false))
 (assert
- (let ((?x80 (+ m (- 2.0))))
-(<= 0.0 ?x80)))
+ (let ((?x106 (+ m (- 2.0))))
+(<= 0.0 ?x106)))
 (check-sat)

@@ -5,6 +5,6 @@
 (assert
  (or false false))
 (assert
- (let ((?x86 (+ m (- 2.0))))
-(<= 0.0 ?x86)))
+ (let ((?x21 (+ m (- 2.0))))
+(<= 0.0 ?x21)))
 (check-sat)

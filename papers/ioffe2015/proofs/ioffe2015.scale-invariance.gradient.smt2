@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x918 (+ m (- 2.0))))
-(<= 0.0 ?x918)))
+ (let ((?x78 (+ m (- 2.0))))
+(<= 0.0 ?x78)))
 (check-sat)

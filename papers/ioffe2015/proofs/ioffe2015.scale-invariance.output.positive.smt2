@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x903 (+ m (- 2.0))))
-(<= 0.0 ?x903)))
+ (let ((?x72 (+ m (- 2.0))))
+(<= 0.0 ?x72)))
 (check-sat)

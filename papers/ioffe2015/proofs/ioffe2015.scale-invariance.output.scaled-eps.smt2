@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x306 (+ m (- 2.0))))
-(<= 0.0 ?x306)))
+ (let ((?x72 (+ m (- 2.0))))
+(<= 0.0 ?x72)))
 (check-sat)

@@ -6,10 +6,10 @@
 (assert
  (and (= 0.0 (* (- 1.0) d_1)) (= 0.0 (* (- 1.0) d_2))))
 (assert
- (let (($x930 (or (< 0.0 (* gamma d_2)) (< 0.0 (* (- 1.0) gamma d_2)))))
- (let (($x677 (or (< 0.0 (* gamma d_1)) (< 0.0 (* (- 1.0) gamma d_1)))))
- (or (or $x677 $x930) false false))))
+ (let (($x135 (or (< 0.0 (* gamma d_2)) (< 0.0 (* (- 1.0) gamma d_2)))))
+ (let (($x161 (or (< 0.0 (* gamma d_1)) (< 0.0 (* (- 1.0) gamma d_1)))))
+ (or (or $x161 $x135) false false))))
 (assert
- (let ((?x934 (+ m (- 2.0))))
-(<= 0.0 ?x934)))
+ (let ((?x468 (+ m (- 2.0))))
+(<= 0.0 ?x468)))
 (check-sat)

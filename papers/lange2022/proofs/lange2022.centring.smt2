@@ -8,16 +8,19 @@
 (declare-fun high () Real)
 (declare-fun b () Real)
 (assert
- (let ((?x234 (* m q q sigma sigma)))
- (let (($x624 (<= 0.0 (+ ?x234 (* (- 1.0) mu mu low) (* (- 1.0) low n2)))))
- (let ((?x386 (* (- 1.0) m q q sigma sigma)))
- (and (<= 0.0 (+ m (* (- 1.0) low))) (<= 0.0 (+ (* (- 1.0) m) high)) (<= 0.0 (+ ?x386 (* (- 1.0) m mu mu) (* high n2))) $x624)))))
+ (let ((?x167 (* m q q sigma sigma)))
+ (let (($x41 (<= 0.0 (+ ?x167 (* (- 1.0) mu mu low) (* (- 1.0) low n2)))))
+ (let ((?x163 (* high n2)))
+ (let ((?x57 (* (- 1.0) m q q sigma sigma)))
+ (and (<= 0.0 (+ m (* (- 1.0) low))) (<= 0.0 (+ (* (- 1.0) m) high)) (<= 0.0 (+ ?x57 (* (- 1.0) m mu mu) ?x163)) $x41))))))
 (assert
- (let ((?x234 (* m q q sigma sigma)))
- (let ((?x455 (+ ?x234 (* m b b) (* (- 1.0) high b b) (* (- 1.0) high n2))))
- (let ((?x386 (* (- 1.0) m q q sigma sigma)))
- (let (($x315 (< 0.0 (+ ?x386 (* (- 1.0) m b b) (* low b b) (* low n2)))))
- (or $x315 (< 0.0 ?x455)))))))
+ (let ((?x43 (* m b b)))
+ (let ((?x167 (* m q q sigma sigma)))
+ (let (($x210 (< 0.0 (+ ?x167 ?x43 (* (- 1.0) high b b) (* (- 1.0) high n2)))))
+ (let ((?x365 (* low n2)))
+ (let ((?x422 (* low b b)))
+ (let ((?x57 (* (- 1.0) m q q sigma sigma)))
+ (or (< 0.0 (+ ?x57 (* (- 1.0) m b b) ?x422 ?x365)) $x210))))))))
 (assert
  (<= 0.0 (+ (* (- 1.0) q) 1.0)))
 (assert
@@ -33,6 +36,6 @@
 (assert
  (< 0.0 n2))
 (assert
- (let ((?x603 (+ m (- 2.0))))
-(<= 0.0 ?x603)))
+ (let ((?x48 (+ m (- 2.0))))
+(<= 0.0 ?x48)))
 (check-sat)

@@ -10,18 +10,18 @@
 (assert
  (and (< 0.0 (* g_3 g_3))))
 (assert
- (let ((?x127 (* (- 1.0) g_3 g_3 g_3 g_3)))
- (let ((?x812 (+ (* 2.0 gamma gamma g_3 g_3) (* (- 1.0) gamma g_2 g_3 g_3) ?x127)))
- (let (($x531 (< 0.0 (+ (* (- 2.0) gamma gamma) (* gamma g_2) (* g_3 g_3)))))
- (let (($x838 (and (< 0.0 (+ (* (- 1.0) gamma g_2) (* g_3 g_3))) (<= 0.0 (+ (* gamma g_2 g_3 g_3) ?x127)))))
- (let ((?x94 (* (- 1.0) gamma gamma d_2 d_2)))
- (let ((?x672 (* (- 1.0) gamma gamma d_1 d_1)))
- (let ((?x131 (+ ?x672 ?x94 (* 2.0 gamma g_3 d_2 d_3) (* (- 2.0) gamma gamma d_3 d_3) (* gamma g_2 d_3 d_3) (* (- 2.0) gamma gamma d_4 d_4) (* gamma g_2 d_4 d_4))))
- (let ((?x786 (* (- 1.0) g_3 g_3)))
- (let ((?x158 (* (- 1.0) gamma g_2)))
- (let (($x667 (and (<= 0.0 (+ (* 2.0 gamma gamma) ?x158 ?x786)) (< 0.0 ?x131))))
- (let ((?x815 (+ ?x672 ?x94 (* (- 2.0) gamma g_3 d_2 d_3) (* (- 1.0) gamma g_2 d_3 d_3) (* (- 1.0) gamma g_2 d_4 d_4))))
- (or (and (<= 0.0 (+ (* gamma g_2) ?x786)) (< 0.0 ?x815)) $x667 $x838 (and $x531 (<= 0.0 ?x812)))))))))))))))
+ (let ((?x800 (* (- 1.0) g_3 g_3 g_3 g_3)))
+ (let ((?x295 (+ (* 2.0 gamma gamma g_3 g_3) (* (- 1.0) gamma g_2 g_3 g_3) ?x800)))
+ (let (($x383 (< 0.0 (+ (* (- 2.0) gamma gamma) (* gamma g_2) (* g_3 g_3)))))
+ (let (($x450 (and (< 0.0 (+ (* (- 1.0) gamma g_2) (* g_3 g_3))) (<= 0.0 (+ (* gamma g_2 g_3 g_3) ?x800)))))
+ (let ((?x266 (* (- 1.0) gamma gamma d_2 d_2)))
+ (let ((?x298 (* (- 1.0) gamma gamma d_1 d_1)))
+ (let ((?x457 (+ ?x298 ?x266 (* 2.0 gamma g_3 d_2 d_3) (* (- 2.0) gamma gamma d_3 d_3) (* gamma g_2 d_3 d_3) (* (- 2.0) gamma gamma d_4 d_4) (* gamma g_2 d_4 d_4))))
+ (let ((?x250 (* (- 1.0) g_3 g_3)))
+ (let ((?x588 (* (- 1.0) gamma g_2)))
+ (let (($x396 (and (<= 0.0 (+ (* 2.0 gamma gamma) ?x588 ?x250)) (< 0.0 ?x457))))
+ (let ((?x125 (+ ?x298 ?x266 (* (- 2.0) gamma g_3 d_2 d_3) (* (- 1.0) gamma g_2 d_3 d_3) (* (- 1.0) gamma g_2 d_4 d_4))))
+ (or (and (<= 0.0 (+ (* gamma g_2) ?x250)) (< 0.0 ?x125)) $x396 $x450 (and $x383 (<= 0.0 ?x295)))))))))))))))
 (assert
  (and (distinct 0.0 gamma) true))
 (assert
@@ -29,6 +29,6 @@
 (assert
  (<= 0.0 d_4))
 (assert
- (let ((?x535 (+ m (- 3.0))))
-(<= 0.0 ?x535)))
+ (let ((?x8 (+ m (- 3.0))))
+(<= 0.0 ?x8)))
 (check-sat)

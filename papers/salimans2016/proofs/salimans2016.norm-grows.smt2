@@ -11,14 +11,14 @@
 (assert
  (and (distinct 0.0 (+ (* p p) (* q q))) true))
 (assert
- (let ((?x649 (+ (* gamma p p p g_1 eta) (* gamma p q q g_1 eta) (* gamma p p q g_2 eta) (* gamma q q q g_2 eta) (* (- 1.0) gamma p g_1 eta) (* (- 1.0) gamma q g_2 eta))))
- (let ((?x535 (+ (* (- 1.0) gamma p p p g_1 eta) (* (- 1.0) gamma p q q g_1 eta) (* (- 1.0) gamma p p q g_2 eta) (* (- 1.0) gamma q q q g_2 eta) (* gamma p g_1 eta) (* gamma q g_2 eta))))
- (or (< 0.0 ?x535) (< 0.0 ?x649)))))
+ (let ((?x286 (+ (* gamma p p p g_1 eta) (* gamma p q q g_1 eta) (* gamma p p q g_2 eta) (* gamma q q q g_2 eta) (* (- 1.0) gamma p g_1 eta) (* (- 1.0) gamma q g_2 eta))))
+ (let ((?x296 (+ (* (- 1.0) gamma p p p g_1 eta) (* (- 1.0) gamma p q q g_1 eta) (* (- 1.0) gamma p p q g_2 eta) (* (- 1.0) gamma q q q g_2 eta) (* gamma p g_1 eta) (* gamma q g_2 eta))))
+ (or (< 0.0 ?x296) (< 0.0 ?x286)))))
 (assert
  (= 0.0 (+ (* (- 1.0) p p) (* (- 1.0) q q) 1.0)))
 (assert
  (<= 0.0 q))
 (assert
- (let ((?x531 (+ m (- 2.0))))
-(<= 0.0 ?x531)))
+ (let ((?x469 (+ m (- 2.0))))
+(<= 0.0 ?x469)))
 (check-sat)

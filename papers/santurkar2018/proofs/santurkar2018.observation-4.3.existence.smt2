@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x600 (+ m (- 2.0))))
-(<= 0.0 ?x600)))
+ (let ((?x19 (+ m (- 2.0))))
+(<= 0.0 ?x19)))
 (check-sat)

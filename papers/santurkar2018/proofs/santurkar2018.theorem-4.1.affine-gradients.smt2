@@ -3,9 +3,9 @@
 (assert
  true)
 (assert
- (let (($x476 (or false false)))
- (or $x476 $x476)))
+ (let (($x5 (or false false)))
+ (or $x5 $x5)))
 (assert
- (let ((?x312 (+ m (- 2.0))))
-(<= 0.0 ?x312)))
+ (let ((?x46 (+ m (- 2.0))))
+(<= 0.0 ?x46)))
 (check-sat)

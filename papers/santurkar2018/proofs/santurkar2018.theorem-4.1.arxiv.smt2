@@ -5,6 +5,6 @@
 (assert
  false)
 (assert
- (let ((?x26 (+ m (- 2.0))))
-(<= 0.0 ?x26)))
+ (let ((?x897 (+ m (- 2.0))))
+(<= 0.0 ?x897)))
 (check-sat)

@@ -6,13 +6,13 @@
 (assert
  true)
 (assert
- (let ((?x683 (+ (* gamma gamma q q q g_2 g_2) (* (- 1.0) gamma gamma q q g_2 g_2))))
- (< 0.0 ?x683)))
+ (let ((?x86 (+ (* gamma gamma q q q g_2 g_2) (* (- 1.0) gamma gamma q q g_2 g_2))))
+ (< 0.0 ?x86)))
 (assert
  (< 0.0 (+ (* (- 1.0) q) 1.0)))
 (assert
  (<= 0.0 q))
 (assert
- (let ((?x243 (+ m (- 2.0))))
-(<= 0.0 ?x243)))
+ (let ((?x713 (+ m (- 2.0))))
+(<= 0.0 ?x713)))
 (check-sat)

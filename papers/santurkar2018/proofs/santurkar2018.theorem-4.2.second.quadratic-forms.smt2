@@ -12,11 +12,11 @@
 (declare-fun H_11 () Real)
 (declare-fun m () Real)
 (assert
- (let ((?x1168 (+ (* sigma sigma g_1 g_1 H_11) (* 2.0 sigma sigma g_1 g_2 H_12) (* 2.0 sigma sigma g_1 g_3 H_13) (* sigma sigma g_2 g_2 H_22) (* 2.0 sigma sigma g_2 g_3 H_23) (* (- 1.0) gamma gamma g_3 g_3 H_33) (* sigma sigma g_3 g_3 H_33))))
- (and (<= 0.0 ?x1168))))
+ (let ((?x7 (+ (* sigma sigma g_1 g_1 H_11) (* 2.0 sigma sigma g_1 g_2 H_12) (* 2.0 sigma sigma g_1 g_3 H_13) (* sigma sigma g_2 g_2 H_22) (* 2.0 sigma sigma g_2 g_3 H_23) (* (- 1.0) gamma gamma g_3 g_3 H_33) (* sigma sigma g_3 g_3 H_33))))
+ (and (<= 0.0 ?x7))))
 (assert
- (let ((?x1173 (+ (* (- 1.0) sigma sigma g_1 g_1 H_11) (* (- 2.0) sigma sigma g_1 g_2 H_12) (* (- 2.0) sigma sigma g_1 g_3 H_13) (* (- 1.0) sigma sigma g_2 g_2 H_22) (* (- 2.0) sigma sigma g_2 g_3 H_23) (* gamma gamma g_3 g_3 H_33) (* (- 1.0) sigma sigma g_3 g_3 H_33))))
- (< 0.0 ?x1173)))
+ (let ((?x65 (+ (* (- 1.0) sigma sigma g_1 g_1 H_11) (* (- 2.0) sigma sigma g_1 g_2 H_12) (* (- 2.0) sigma sigma g_1 g_3 H_13) (* (- 1.0) sigma sigma g_2 g_2 H_22) (* (- 2.0) sigma sigma g_2 g_3 H_23) (* gamma gamma g_3 g_3 H_33) (* (- 1.0) sigma sigma g_3 g_3 H_33))))
+ (< 0.0 ?x65)))
 (assert
  (< 0.0 gamma))
 (assert
@@ -24,6 +24,6 @@
 (assert
  (<= 0.0 g_3))
 (assert
- (let ((?x355 (+ m (- 2.0))))
-(<= 0.0 ?x355)))
+ (let ((?x40 (+ m (- 2.0))))
+(<= 0.0 ?x40)))
 (check-sat)

@@ -5,6 +5,6 @@
 (assert
  (or false false))
 (assert
- (let ((?x708 (+ m (- 2.0))))
-(<= 0.0 ?x708)))
+ (let ((?x7 (+ m (- 2.0))))
+(<= 0.0 ?x7)))
 (check-sat)

@@ -8,9 +8,8 @@
 (assert
  (and (<= 0.0 (+ (* (- 1.0) k1) largest)) (<= 0.0 (+ (* (- 1.0) k2) largest))))
 (assert
- (let ((?x687 (* k1 k1 c1 c1)))
- (let ((?x562 (+ ?x687 (* (- 1.0) largest largest c1 c1) (* k2 k2 c2 c2) (* (- 1.0) largest largest c2 c2))))
- (< 0.0 ?x562))))
+ (let ((?x80 (+ (* k1 k1 c1 c1) (* (- 1.0) largest largest c1 c1) (* k2 k2 c2 c2) (* (- 1.0) largest largest c2 c2))))
+ (< 0.0 ?x80)))
 (assert
  (<= 0.0 k1))
 (assert
@@ -18,6 +17,6 @@
 (assert
  (<= 0.0 largest))
 (assert
- (let ((?x660 (+ m (- 2.0))))
-(<= 0.0 ?x660)))
+ (let ((?x284 (+ m (- 2.0))))
+(<= 0.0 ?x284)))
 (check-sat)
