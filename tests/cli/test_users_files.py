@@ -237,7 +237,17 @@ def test_a_claim_that_ends_its_process_is_said(tmp_path):
         "@claim('dies.one', statement='x')\ndef one(layer):\n    os._exit(3)\n"
         "@claim('dies.two', statement='x')\ndef two(layer):\n    return le(0, layer.norm2(layer.grad))\n"
     )
-    arguments = [sys.executable, "-m", "bntheory.cli", "check", str(path), "--judge", "algebra", "--jobs", "2"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "bntheory.cli",
+        "check",
+        str(path),
+        "--judge",
+        "algebra",
+        "--jobs",
+        "2",
+    ]
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 2
     assert "ended without an answer" in done.stdout

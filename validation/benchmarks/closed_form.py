@@ -103,10 +103,14 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=1024)
     parser.add_argument("--m", type=int, default=256)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of torch; numpy's element-wise operations have one"
+    )
     parser.add_argument("--repetitions", type=int, default=21)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="also write the numbers to this file")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     medians = measure(options.units, options.m, options.device, options.repetitions, options.seed)
     pairs = [
         ("jvp(grad), fused", "closed form, torch"),
