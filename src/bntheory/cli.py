@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands import claims, networks, pages, pictures
+from bntheory.commands import claims, networks, pages, pictures, single
 from bntheory.report.command import compare_command
 
 __all__ = ["app", "main"]
@@ -46,11 +46,11 @@ def _root(
 
 
 _JUDGING, _MEASURING, _SHOWING = "Deciding claims", "Measuring networks", "Pictures and pages"
-app.command("decide", rich_help_panel=_JUDGING)(claims.decide)
+app.command("decide", rich_help_panel=_JUDGING)(single.decide)
 app.command("claims", rich_help_panel=_JUDGING)(claims.claims)
 app.command("show", rich_help_panel=_JUDGING)(claims.show)
 app.command("check", rich_help_panel=_JUDGING)(claims.check)
-app.command("replay", rich_help_panel=_JUDGING)(claims.replay)
+app.command("replay", rich_help_panel=_JUDGING)(single.replay)
 app.command("compare", rich_help_panel=_MEASURING)(compare_command)
 app.command("probe", rich_help_panel=_MEASURING)(networks.probe)
 app.command("doctor", rich_help_panel=_MEASURING)(networks.doctor)

@@ -8,13 +8,23 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from bntheory.errors import UserError
 
-__all__ = ["BAD_USE", "FAILED", "INTERRUPTED", "STYLE", "clear_errors", "json_text", "one_of", "status_bar"]
+__all__ = [
+    "BAD_USE",
+    "FAILED",
+    "INTERRUPTED",
+    "STYLE",
+    "Json",
+    "clear_errors",
+    "json_text",
+    "one_of",
+    "status_bar",
+]
 
 FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
 STYLE = {
@@ -30,6 +40,7 @@ STYLE = {
     "error": "bold magenta",
     "disagreement": "bold white on red",
 }
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, stable and documented in the README.")]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
