@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bntheory.bridge.curvature.lanczos import LanczosBasis
 from bntheory.bridge.curvature.linear import SymmetricOperator
+from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.spectrum import Spectrum
 from bntheory.errors import UserError
@@ -109,7 +109,7 @@ def spectral_density(
         start = op.random_vector(generator)
         if deflate is not None:
             start = start - deflate.vectors @ (deflate.vectors.T @ start)
-        basis = LanczosBasis(op, start, generator)
+        basis = LowRankModel(op, start, generator)
         for _ in range(steps):
             basis.expand()
         values, coordinates, _ = basis.ritz()

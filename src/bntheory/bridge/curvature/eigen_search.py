@@ -1,0 +1,173 @@
+"""Where to look for the wanted eigenvalues next, how wrong they still are, and when to stop: cold and from nearby.
+
+Both rules work on a :class:`~bntheory.bridge.curvature.low_rank_model.LowRankModel`. What lives here are its decisions; what does
+not: products, and the loop (``spectrum.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from bntheory.bridge.curvature.low_rank_model import LowRankModel, Ritz
+
+__all__ = ["ColdSearch", "Search", "WarmSearch", "Which", "order"]
+
+Which = Literal["LA", "SA", "LM"]
+Array = np.ndarray[Any, Any]
+
+# Steps that have to follow when the searched space closed early, before copies of an eigenvalue count as excluded.
+_AFTER_BREAKDOWN = 10
+# The error estimate has to be half of tol. Without a model from nearby it also has to be 1e-5 of the value: a Ritz value
+# that rests in a cluster, or in another eigenvector that the start leaned towards, looks converged early.
+_MARGIN, _COARSEST_COLD = 2.0, 1e-5
+# A start from nearby is given up where the first product misses the model by this part of itself.
+_LOST = 0.5
+# A rival counts as looked at where less than this part of its unit vector is left.
+_LOOKED_AT = 0.5
+
+
+def order(values: Array, which: Which) -> Array:
+    """Indices of the values from the first wanted to the last."""
+    return np.argsort(-_height(values, which), kind="stable")
+
+
+def _height(values: Array, which: Which) -> Array:
+    """The larger the more wanted."""
+    return {"LA": values, "SA": -values, "LM": np.abs(values)}[which]
+
+
+class Search(Protocol):
+    """The decisions of one search for k eigenvalues."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether to begin anew, cold."""
+        ...
+
+    @property
+    def early(self) -> bool:
+        """Whether nothing can be settled yet."""
+        ...
+
+    def goal(self, tol: float) -> float:
+        """The relative error to be estimated at most."""
+        ...
+
+    def direction(self) -> Array | None:
+        """Coordinates of where to look next; None for the newest direction."""
+        ...
+
+    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+        """Estimated absolute errors of the chosen Ritz values."""
+        ...
+
+    def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
+        """Whether k values are found; ``fine`` says which of the chosen ones reach the goal."""
+        ...
+
+    def guesses(self, count: int) -> Array:
+        """Coordinates of directions that a restart has to keep beside the Ritz vectors."""
+        ...
+
+
+class _Common:
+    def __init__(self, model: LowRankModel, k: int, which: Which) -> None:
+        self._model, self._k, self._which = model, k, which
+
+    def _closed(self) -> bool:
+        """Whether the searched space closed a short while ago, so that parts of the spectrum may be unseen."""
+        return self._model.breakdowns > 0 and self._model.steps_since_breakdown < _AFTER_BREAKDOWN
+
+
+class ColdSearch(_Common):
+    """Nothing is known: look in the newest direction, and judge a value by its residual and the gap to the others."""
+
+    lost = False
+
+    @property
+    def early(self) -> bool:
+        return (
+            self._model.order <= self._k and not self._model.complete
+        )  # k values and the next one make a gap
+
+    def goal(self, tol: float) -> float:
+        return min(tol / _MARGIN, _COARSEST_COLD)
+
+    def direction(self) -> None:
+        return None
+
+    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+        """min(r, r^2/gap), the gap to the nearest other Ritz value."""
+        errors = np.empty(len(chosen))
+        for position, i in enumerate(chosen):
+            others = np.delete(ritz.values, i)
+            gap = float(np.abs(others - ritz.values[i]).min()) if len(others) else 0.0
+            r = float(ritz.residuals[i])
+            errors[position] = min(r, r * r / gap) if gap > 0 else r
+        return errors
+
+    def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
+        return bool(fine.all()) and not self.early and not self._closed()
+
+    def guesses(self, count: int) -> Array:
+        return np.zeros((self._model.rank, 0))
+
+
+class WarmSearch(_Common):
+    """A model is known: look where it has its eigenvectors, and expect the error that it expects.
+
+    The model takes directions that it has never met for ones of eigenvalue 0. Its expectation is right to the factor of
+    the stopping rule if they have at most half of the wanted value. By as much as the first product surprised the model,
+    its other eigenvalues may be off too: those that could have overtaken are looked at before the end.
+    """
+
+    _next = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the first product showed another operator than the one that the model was made of."""
+        return self._model.order == 1 and self._model.surprise > _LOST * self._model.scale
+
+    @property
+    def early(self) -> bool:
+        return self._model.order < self._k
+
+    def goal(self, tol: float) -> float:
+        return tol / _MARGIN
+
+    def direction(self) -> Array:
+        values, coordinates = self._model.eigen()
+        ranked = order(values, self._which)
+        return np.asarray(coordinates[:, ranked[min(self._next, len(ranked) - 1)]])
+
+    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+        """min(r, how far the model's own eigenvalue lies beyond the Ritz value)."""
+        values, _ = self._model.eigen()
+        ranked = values[order(values, self._which)][: len(chosen)]
+        return np.asarray(np.minimum(ritz.residuals[chosen], np.abs(ranked - ritz.values[chosen])))
+
+    def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
+        """Whether all are accurate and no rival is left; otherwise the place to look at next is noted."""
+        if not fine.all():
+            self._next = int(np.argmin(fine))
+            return False
+        if self.early or self._closed():
+            self._next = len(fine)
+            return False
+        values, coordinates = self._model.eigen()
+        ranked = order(values, self._which)
+        last = float(_height(ritz.values[chosen], self._which).min())
+        for place in range(self._k, len(ranked)):
+            i = ranked[place]
+            if last - float(_height(values, self._which)[i]) > self._model.surprise:
+                break
+            if self._model.new_part(coordinates[:, i]) > _LOOKED_AT:
+                self._next = place
+                return False
+        return True
+
+    def guesses(self, count: int) -> Array:
+        values, coordinates = self._model.eigen()
+        return np.asarray(coordinates[:, order(values, self._which)[:count]])

@@ -1,0 +1,274 @@
+"""What a run of products has taught about a symmetric operator A: a low-rank model M with M v = A v for all v searched.
+
+Each product changes the model as little as possible (in the Frobenius norm) such that M v = A v holds for the new
+direction v, still holds for the earlier ones, and M stays symmetric. With e = A v - M v and |v| = 1 that is Powell's
+symmetric form of Broyden's update,
+
+    M <- M + e v' + v e' - <v, e> v v'.
+
+*From nothing* (M = 0) there is, after every product, exactly one direction in the model's range that was not searched.
+Taking it next is Lanczos' iteration with full reorthogonalisation, and M = V T V' + b w v' + b v w' holds its
+tridiagonal T, the next vector w and the coupling b.
+
+*From the model of a measurement nearby* (an earlier checkpoint) the eigenvectors of M are the old ones, corrected to
+first order by all that was measured since: the direction that Davidson's method finds with the model as its
+preconditioner, and by how much an eigenvalue of M exceeds the Ritz value is the error that the model expects to remain.
+
+A Ritz pair (theta, V s) has a residual that is known without a further product, and an eigenvalue lies within
+min(|r|, |r|^2/gap) of theta (Parlett, The Symmetric Eigenvalue Problem, 1998, sections 4.5 and 11.7). Testing after
+every product, where ARPACK tests after a cycle, is what makes a good start pay.
+
+The measured <u, A v> has to agree with <A u, v> from an earlier product. The largest disagreement is a symmetry probe
+that costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bntheory.bridge.curvature.linear import SymmetricOperator
+
+Array = np.ndarray[Any, Any]
+
+_CAPACITY = 12
+# One pass of Gram-Schmidt is enough where it takes off little, as it does once the expected part is gone (Daniel, Gragg,
+# Kaufman and Stewart, 1976). Where it cancels more, rounding is magnified, and by the same factor again in every step.
+_CANCELLED, _PASSES = 0.7, 4
+# A direction of which less than this is new has been searched, as far as its coordinates can say.
+_LEAST_NEW = 1e-10
+
+
+class Carried(NamedTuple):
+    """A model without its operator: basis (rank, size) with orthonormal rows, and matrix (rank, rank), symmetric."""
+
+    basis: Tensor
+    matrix: Array
+
+    def fitted(self, op: SymmetricOperator, rank: int) -> Carried:
+        """For an operator of another precision or on another device; of at most this rank."""
+        basis, matrix = self.basis.to(op.device, op.dtype), self.matrix
+        if basis.dtype != self.basis.dtype:  # orthonormal to the other precision only
+            q, r = torch.linalg.qr(basis.T)
+            triangle = r.cpu().numpy().astype(np.float64)
+            basis, matrix = q.T, triangle @ matrix @ triangle.T
+        return Carried(basis, matrix).cut(rank)
+
+    def cut(self, rank: int) -> Carried:
+        """What is left with the ``rank`` eigenvalues of largest magnitude."""
+        if len(self.matrix) <= rank:
+            return self
+        values, coordinates = np.linalg.eigh(self.matrix)
+        largest = np.argsort(-np.abs(values), kind="stable")[:rank]
+        # rounding adds up along a run of many checkpoints: one step of Newton and Schulz makes the rows orthonormal again
+        gram = (self.basis @ self.basis.T).cpu().numpy().astype(np.float64)
+        mixed = coordinates[:, largest].T @ (1.5 * np.eye(len(gram)) - 0.5 * gram)
+        rotated: Tensor = (
+            torch.as_tensor(mixed, dtype=self.basis.dtype, device=self.basis.device) @ self.basis
+        )
+        return Carried(rotated, np.diag(values[largest]))
+
+
+class Ritz(NamedTuple):
+    """Ritz values (ascending), their coordinates in the model's basis (columns), the norms of their residuals."""
+
+    values: Array
+    coordinates: Array
+    residuals: Array
+
+
+class LowRankModel:
+    """The model M = B S B' of ``op``, with B orthonormal, and the coordinates of the directions that were searched.
+
+    op: the operator. start: where to look first. known: the model of a measurement nearby, from :meth:`carried`.
+
+    ``order`` is the number of directions searched, one product each; ``rank`` the number of vectors kept. ``scale`` is a
+    lower estimate of the operator's norm, ``defect`` the largest disagreement with symmetry seen so far, relative to it.
+    ``surprise`` is |A v - M v| for the first direction searched: how far off the model was where it was sure.
+    """
+
+    def __init__(
+        self,
+        op: SymmetricOperator,
+        start: Tensor | None,
+        generator: torch.Generator,
+        *,
+        known: Carried | None = None,
+    ) -> None:
+        self._op, self._generator = op, generator
+        held = 0 if known is None else len(known.matrix)
+        self._basis = torch.empty((held + _CAPACITY, op.size), dtype=op.dtype, device=op.device)
+        self.matrix = np.zeros((0, 0))
+        if known is not None:
+            self._basis[:held], self.matrix = known.basis, known.matrix.copy()
+        self._searched = np.zeros((held, 0))
+        if start is not None:
+            self._append(start / start.norm())
+        self.steps_since_breakdown = 0
+        self.breakdowns = 0
+        self.scale = 0.0
+        self.surprise = 0.0
+        self._asymmetry = 0.0
+
+    @property
+    def rank(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def order(self) -> int:
+        return int(self._searched.shape[1])
+
+    @property
+    def defect(self) -> float:
+        return self._asymmetry / self.scale if self.scale > 0 else 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole space was searched, so that the Ritz values are the spectrum."""
+        return self.order == self._op.size
+
+    def expand(self, direction: Array | None = None) -> None:
+        """One product, with the part of ``direction`` (coordinates) that was not searched yet; by default with the newest."""
+        chosen = self._unsearched(direction)
+        vector = self._vector(chosen)
+        image = self._op.apply(vector)
+        self.scale = max(self.scale, float(image.norm()))
+        found = self.matrix @ chosen  # what the model expects is taken off first, and then the part along v
+        image = image - self._combined(found)
+        along = float(vector @ image)
+        image = torch.add(image, vector, alpha=-along)
+        found += along * chosen
+        basis, length = self._basis[: self.rank], float(image.norm())
+        for _ in range(_PASSES):
+            before, overlap = length, basis @ image
+            image = torch.addmv(image, basis.T, overlap, alpha=-1)
+            length = float(image.norm())
+            found += overlap.cpu().numpy()
+            if length > _CANCELLED * before:
+                break
+        if length > self._floor() and self.rank < self._op.size:
+            self._append(image / length)
+            found, chosen = np.append(found, length), np.append(chosen, 0.0)
+        self._learn(chosen, found)
+        self.steps_since_breakdown += 1
+        if self.order == self.rank < self._op.size:
+            # what was searched is invariant: go on in a random direction, or copies and missed parts stay unseen
+            self.breakdowns += 1
+            self.steps_since_breakdown = 0
+            self._append(self._fresh())
+
+    def _learn(self, v: Array, image: Array) -> None:
+        """The update for the unit direction v, both in coordinates."""
+        change = image - self.matrix @ v
+        disagreement = self._searched.T @ change
+        if len(disagreement):
+            self._asymmetry = max(self._asymmetry, float(np.abs(disagreement).max()))
+        if self.order == 0:
+            self.surprise = float(np.linalg.norm(change))
+        change -= self._searched @ disagreement  # what was measured from the other side earlier is kept
+        crossed = np.outer(change, v)
+        self.matrix += crossed + crossed.T - (change @ v) * np.outer(v, v)
+        self._searched = np.column_stack([self._searched, v])
+
+    def _unsearched(self, direction: Array | None) -> Array:
+        newest = np.zeros(self.rank)
+        newest[-1] = 1.0
+        if direction is None and self.rank == self.order + 1 and not self._searched[-1].any():
+            return newest
+        candidates = (
+            [newest, *np.eye(self.rank)] if direction is None else [direction, newest, *np.eye(self.rank)]
+        )
+        for candidate in candidates:
+            rest = candidate / np.linalg.norm(candidate)
+            for _ in range(2):
+                rest = rest - self._searched @ (self._searched.T @ rest)
+            if (length := float(np.linalg.norm(rest))) > _LEAST_NEW:
+                return np.asarray(rest / length)
+        raise AssertionError("every direction of the model was searched")  # expand() appends one before this
+
+    def _vector(self, coordinates: Array) -> Tensor:
+        """The unit vector of these coordinates."""
+        combined = self._combined(coordinates)
+        # a basis vector as it is: its length is 1 to the last bit that matters
+        return combined if np.count_nonzero(coordinates) == 1 else combined / combined.norm()
+
+    def _combined(self, coordinates: Array) -> Tensor:
+        (places,) = np.nonzero(coordinates)
+        if len(places) == 1:
+            row = self._basis[places[0]]
+            return row if coordinates[places[0]] == 1.0 else row * float(coordinates[places[0]])
+        weights = torch.as_tensor(coordinates, dtype=self._op.dtype, device=self._op.device)
+        combined: Tensor = weights @ self._basis[: self.rank]
+        return combined
+
+    def _floor(self) -> float:
+        return 10 * float(torch.finfo(self._op.dtype).eps) * self.scale
+
+    def _fresh(self) -> Tensor:
+        vector = self._op.random_vector(self._generator)
+        basis = self._basis[: self.rank]
+        for _ in range(2):
+            vector = vector - basis.T @ (basis @ vector)
+        unit: Tensor = vector / vector.norm()
+        return unit
+
+    def _append(self, vector: Tensor) -> None:
+        row = self.rank
+        if row >= self._basis.shape[0]:
+            larger = torch.empty((2 * row, self._op.size), dtype=self._op.dtype, device=self._op.device)
+            larger[:row] = self._basis
+            self._basis = larger
+        self._basis[row] = vector
+        matrix = np.zeros((row + 1, row + 1))
+        matrix[:row, :row] = self.matrix
+        self.matrix = matrix
+        self._searched = np.vstack([self._searched, np.zeros(self.order)])
+
+    def ritz(self) -> Ritz:
+        """Of A on the searched directions, from the products alone: the model's guesses do not enter."""
+        images = self.matrix @ self._searched
+        projection = self._searched.T @ images
+        values, weights = np.linalg.eigh((projection + projection.T) / 2)
+        coordinates = self._searched @ weights
+        residuals = np.linalg.norm(images @ weights - coordinates * values, axis=0)
+        return Ritz(values, coordinates, residuals)
+
+    def eigen(self) -> tuple[Array, Array]:
+        """Eigenvalues of the model (ascending) and their coordinates: products where there were any, guesses elsewhere."""
+        values, coordinates = np.linalg.eigh(self.matrix)
+        return values, coordinates
+
+    def new_part(self, coordinates: Array) -> float:
+        """The length of what was not searched of a unit direction."""
+        return float(np.linalg.norm(coordinates - self._searched @ (self._searched.T @ coordinates)))
+
+    def vectors(self, coordinates: Array) -> Tensor:
+        """Combinations of the basis as unit columns, of shape (size, number of columns)."""
+        weights = torch.as_tensor(coordinates, dtype=self._op.dtype, device=self._op.device)
+        combined: Tensor = self._basis[: self.rank].T @ weights
+        lengths: Tensor = combined.norm(dim=0, keepdim=True)
+        return combined / lengths
+
+    def restart(self, kept: Array, guesses: Array) -> None:
+        """Keep the Ritz vectors ``kept`` and their images exactly, and what the model says about ``guesses`` (coordinates).
+
+        From nothing and without guesses this is the thick restart of Wu and Simon (2000).
+        """
+        count = kept.shape[1]
+        rest = np.column_stack([self.matrix @ kept, guesses])
+        for _ in range(2):
+            rest = rest - kept @ (kept.T @ rest)
+        directions, sizes, _ = np.linalg.svd(rest, full_matrices=False)
+        frame = np.column_stack([kept, directions[:, sizes > self._floor()]])
+        self._basis[: frame.shape[1]] = self.vectors(frame).T
+        self.matrix = frame.T @ self.matrix @ frame
+        self._searched = np.eye(frame.shape[1], count)
+        if self.order == self.rank < self._op.size:
+            self._append(self._fresh())
+
+    def carried(self, rank: int) -> Carried:
+        """The model for a measurement nearby, cut to this rank."""
+        return Carried(self._basis[: self.rank], self.matrix).cut(rank)
