@@ -34,9 +34,9 @@ __all__ = [
     "check_of",
     "difference_at_equal_loss",
     "each_seed",
+    "held_out_accuracy",
     "mean_difference",
     "shifts",
-    "test_accuracy",
     "train_arm",
     "training_point",
 ]
@@ -192,7 +192,7 @@ def training_point(run: Run, step: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=4096)
-def test_accuracy(run: Run, step: int) -> float:
+def held_out_accuracy(run: Run, step: int) -> float:
     """Accuracy on the first 1000 test images, in evaluation mode; a run that has diverged guesses."""
     import torch
 

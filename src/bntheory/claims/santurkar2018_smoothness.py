@@ -258,4 +258,8 @@ def covariate_shift_not_reduced(study: Study) -> list[Check]:
     scope = (
         f"25 layers of 10 x 10, {samples} samples, {steps[-1]} steps at learning rate {DEEP_LINEAR_RATE:g}"
     )
+    for name, side in (("BN", 0), ("standard", 1)):
+        stopped = sum(steps[-1] not in pair[side] for pair in deep)
+        if stopped:
+            scope += f"; {stopped} {name} runs diverged and are compared up to there"
     return [*checks, *_shift_checks(study, deep, "deep linear network", scope)]

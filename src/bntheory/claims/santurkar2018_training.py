@@ -21,8 +21,8 @@ from bntheory.claims._training_studies import (
     Run,
     check_of,
     each_seed,
+    held_out_accuracy,
     mean_difference,
-    test_accuracy,
     training_point,
 )
 from bntheory.claims.core import Source, Study, claim
@@ -77,9 +77,9 @@ def last_accuracy(run: Run) -> float:
     return training_point(run, run.protocol.steps)[1]
 
 
-def last_test_accuracy(run: Run) -> float:
+def last_held_out_accuracy(run: Run) -> float:
     """Test accuracy at the end."""
-    return test_accuracy(run, run.protocol.steps)
+    return held_out_accuracy(run, run.protocol.steps)
 
 
 def last_loss_ratio(run: Run, other: Run) -> float | None:
@@ -120,7 +120,7 @@ def accuracy(study: Study) -> list[Check]:
         scope = scope_of(protocol, rate) + _diverged(runs, ("batch", "none"))
         for name, measure in [
             ("training accuracy over the run", accuracy_over_run),
-            ("test accuracy at the end", last_test_accuracy),
+            ("test accuracy at the end", last_held_out_accuracy),
         ]:
             numbers = [measure(r["batch"]) - measure(r["none"]) for r in runs]
             checks.append(
@@ -196,7 +196,7 @@ def noisy_batchnorm(study: Study) -> list[Check]:
         check_of(
             study,
             "test accuracy at the end, noisy BN minus standard",
-            [last_test_accuracy(a) - last_test_accuracy(b) for a, b in zip(noisy, none, strict=True)],
+            [last_held_out_accuracy(a) - last_held_out_accuracy(b) for a, b in zip(noisy, none, strict=True)],
             "above",
             0.0,
             scope,
