@@ -117,10 +117,10 @@ def test_lp_norms(planted: Any, l1: float, linf: float, expected: str) -> None:
 def test_the_other_reading_of_the_norm_is_shown_and_decides_nothing(planted: Any) -> None:
     raw = {"raw l1": 0.5, "raw l2": 0.9, "raw linf": 0.5}
     planted({"batch": 0.9, "none": 0.6, "l1": 0.9, "linf": 0.9, **raw})
-    checks = registry()[PREFIX + "lp-normalisation.training"].check(Study(effort="normal", seed=1))
+    checks = registry()[PREFIX + "lp-normalisation.training"].check(Study(effort="thorough", seed=1))
     beside = {c.name: c.outcome for c in checks if "raw" in c.name}
     assert list(beside.values()) == ["fails", "holds", "fails"]
-    assert status("lp-normalisation.training", Study(effort="normal", seed=1)) == "supported"
+    assert status("lp-normalisation.training", Study(effort="thorough", seed=1)) == "supported"
 
 
 # -- short real runs --------------------------------------------------------------------------------------------------
