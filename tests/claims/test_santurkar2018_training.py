@@ -221,6 +221,32 @@ def test_figure_4_numbers_are_those_of_the_measured_walks() -> None:
     assert not twin.decisive
 
 
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("claim", ["loss-variation", "gradient-predictiveness", "effective-beta"])
+@pytest.mark.parametrize(
+    ("batch", "none", "expected"),
+    [(0.1, 1.0, "supported"), (1.0, 0.1, "contradicted"), (1.0, 1.0, "inconclusive")],
+)
+def test_figure_4_follows_planted_walks(
+    claim: str, batch: float, none: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walk(run: Any, step: int, multiples: Any, *, twin: bool = False) -> Any:
+        jitter = 1 + 0.01 * (
+            (run.seed - 1000) - 1
+        )  # so that equal arms differ from seed to seed, with mean about 0
+        size = batch * jitter if run.arm.name == "batch" else none
+        return SimpleNamespace(
+            loss=1.0, loss_range=(1.0, 1.0 + size), gradient_change_range=(0.0, size), effective_beta=size
+        )
+
+    monkeypatch.setattr(
+        "bntheory.claims._training_studies.train_arm",
+        lambda arm, protocol, seed, device: SimpleNamespace(arm=arm, seed=seed, after_start=(12, 24)),
+    )
+    monkeypatch.setattr(santurkar2018_smoothness, "along", walk)
+    assert status(f"figure-4.{claim}") == expected
+
+
 def w_steps(walk: Any) -> tuple[float, float]:
     return min(walk.step_sizes), max(walk.step_sizes)
 
