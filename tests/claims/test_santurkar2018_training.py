@@ -1,0 +1,333 @@
+"""Figures 1 to 4 of Santurkar et al. 2018 as experiments: the verdicts follow the data, whichever way these point.
+
+Planted runs give known verdicts, and exchanging the arms reverses them; the numbers of real, short runs are computed once more
+from the definitions in plain torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bntheory.claims import registry, santurkar2018_smoothness, santurkar2018_training
+from bntheory.claims._training_studies import Protocol, Run, along, train_arm
+from bntheory.claims.core import Study
+from bntheory.judges.verdict import evidence_of_checks, verdict_of
+from bntheory.models.deep_linear import DeepLinear, linear_data
+
+MODULES = (santurkar2018_training, santurkar2018_smoothness)
+PREFIX = "santurkar2018."
+QUICK = Study(effort="quick", seed=1)
+
+
+def status(name: str, study: Study = QUICK) -> str:
+    claim = registry()[PREFIX + name]
+    return verdict_of(claim, [evidence_of_checks(list(claim.check(study)), seconds=0.0, seed=1)]).status.value
+
+
+def decisive(name: str, study: Study = QUICK) -> list[list[float]]:
+    return [c.witness["values"] for c in registry()[PREFIX + name].check(study) if c.decisive]
+
+
+# -- planted accuracies -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], None]:
+    """Lets every run of an arm have a given training and test accuracy, up to a little that differs from seed to seed."""
+
+    def plant(accuracies: Mapping[str, float], spread: float = 0.005) -> None:
+        def train(arm: Any, protocol: Protocol, seed: int, device: str) -> Any:
+            jitter = spread * (seed % 3 - 1)
+            return SimpleNamespace(
+                accuracy=accuracies[arm.name] + jitter * (1 if arm.name == "batch" else -1),
+                protocol=protocol,
+                after_start=protocol.record[1:],
+                diverged_at=None,
+            )
+
+        monkeypatch.setattr("bntheory.claims._training_studies.train_arm", train)
+        monkeypatch.setattr(
+            santurkar2018_training, "training_point", lambda run, step: (1 - run.accuracy, run.accuracy)
+        )
+        monkeypatch.setattr(santurkar2018_training, "held_out_accuracy", lambda run, step: run.accuracy)
+
+    return plant
+
+
+@pytest.mark.parametrize(
+    ("batch", "none", "expected"),
+    [(0.9, 0.6, "supported"), (0.6, 0.9, "contradicted"), (0.9, 0.9, "inconclusive")],
+)
+def test_accuracy(planted: Any, batch: float, none: float, expected: str) -> None:
+    planted({"batch": batch, "none": none})
+    assert status("figure-1.accuracy") == expected
+
+
+@pytest.mark.parametrize(
+    ("noisy", "expected"),
+    [
+        (0.88, "supported"),
+        (0.8, "supported"),
+        (0.7, "contradicted"),
+        (0.5, "contradicted"),
+        (0.75, "inconclusive"),
+    ],
+)
+def test_noisy_batchnorm(planted: Any, noisy: float, expected: str) -> None:
+    """With BN at 0.9 and the standard network at 0.6 the middle is 0.75."""
+    planted({"batch": 0.9, "none": 0.6, "noisy-batch": noisy})
+    assert status("figure-2.noisy-batchnorm") == expected
+
+
+def test_noisy_batchnorm_with_the_arms_exchanged(planted: Any) -> None:
+    planted({"batch": 0.6, "none": 0.9, "noisy-batch": 0.65})
+    assert status("figure-2.noisy-batchnorm") == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("noisy", "expected"),
+    [(0.1, "supported"), (0.3, "supported"), (0.45, "inconclusive"), (0.7, "contradicted")],
+)
+def test_noisy_standard(planted: Any, noisy: float, expected: str) -> None:
+    """With the standard network at 0.8 and guessing at 0.1 the middle is 0.45."""
+    planted({"none": 0.8, "noisy-none": noisy})
+    assert status("figure-2.noisy-standard") == expected
+
+
+@pytest.mark.parametrize(
+    ("l1", "linf", "expected"),
+    [
+        (0.9, 0.9, "supported"),
+        (0.9, 0.6, "contradicted"),
+        (0.6, 0.9, "contradicted"),
+        (0.9, 0.75, "inconclusive"),
+    ],
+)
+def test_lp_norms(planted: Any, l1: float, linf: float, expected: str) -> None:
+    planted({"batch": 0.9, "none": 0.6, "l1": l1, "linf": linf})
+    assert status("lp-normalisation.training") == expected
+
+
+def test_the_other_reading_of_the_norm_is_shown_and_decides_nothing(planted: Any) -> None:
+    raw = {"raw l1": 0.5, "raw l2": 0.9, "raw linf": 0.5}
+    planted({"batch": 0.9, "none": 0.6, "l1": 0.9, "linf": 0.9, **raw})
+    checks = registry()[PREFIX + "lp-normalisation.training"].check(Study(effort="thorough", seed=1))
+    beside = {c.name: c.outcome for c in checks if "raw" in c.name}
+    assert list(beside.values()) == ["fails", "holds", "fails"]
+    assert status("lp-normalisation.training", Study(effort="thorough", seed=1)) == "supported"
+
+
+# -- short real runs --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in MODULES:
+        monkeypatch.setattr(module, "protocol_of", lambda study: Protocol.even(24, 2))
+
+
+@pytest.fixture
+def exchanged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Calls BN's runs the standard network's and the other way round."""
+
+    def exchange() -> None:
+        for module in MODULES:
+            own = module.each_seed
+
+            def swap(*args: Any, own: Any = own) -> Iterator[dict[str, Run]]:
+                for runs in own(*args):
+                    yield {**runs, "batch": runs["none"], "none": runs["batch"]}
+
+            monkeypatch.setattr(module, "each_seed", swap)
+
+    return exchange
+
+
+@pytest.mark.usefixtures("short")
+def test_exchanged_arms_turn_every_difference_round(exchanged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On real runs; in 24 steps BN's lead in accuracy is far outside its interval, so there the outcome turns as well."""
+    monkeypatch.setattr(  # no exchange inside: it is exchanged by its flag
+        santurkar2018_smoothness,
+        "_deep_linear_shift",
+        lambda normalise, **options: {24: (2.0, 2.0, 2.0) if normalise else (1.0, 1.0, 1.0)},
+    )
+    # the standard network has no frozen twin to take after the exchange; the twin's check is tested below
+    real = santurkar2018_smoothness.along
+    monkeypatch.setattr(santurkar2018_smoothness, "along", lambda *a, twin=False: None if twin else real(*a))
+    names = [
+        "figure-1.accuracy",
+        "figure-3.covariate-shift",
+        "figure-4.loss-variation",
+        "figure-4.gradient-predictiveness",
+        "figure-4.effective-beta",
+    ]
+    before = {name: decisive(name) for name in names}
+    first = registry()[PREFIX + names[0]].check(QUICK)[0]
+    exchanged()
+    for name in names:
+        planted_part = 2 if "shift" in name else 0  # the deep linear network's, which were not exchanged
+        kept = len(before[name]) - planted_part
+        for left, right in zip(before[name][:kept], decisive(name)[:kept], strict=True):
+            assert right == pytest.approx([-x for x in left], abs=2e-6)
+            assert any(x != 0 for x in left)
+    turned = registry()[PREFIX + names[0]].check(QUICK)[0]
+    assert (first.outcome, turned.outcome) == ("holds", "fails")
+
+
+@pytest.mark.usefixtures("short")
+def test_figure_4_numbers_are_those_of_the_measured_walks() -> None:
+    """From the losses and gradients of each walk, with the ranges written out here, for BN, the standard network and the twin."""
+    protocol = Protocol.even(24, 2)
+    wanted: dict[str, list[float]] = {"loss": [], "gradient": [], "beta": [], "twin beta": []}
+    for seed in (1000, 1001, 1002):
+        logs: dict[str, list[float]] = {name: [] for name in wanted}
+        for step in (12, 24):
+            walks = {}
+            for name, norm, twin in (("bn", "batch", False), ("no", "none", False), ("twin", "batch", True)):
+                run = train_arm(santurkar2018_training.vgg(norm), protocol, seed, "cpu")
+                walks[name] = along(run, step, santurkar2018_smoothness.MULTIPLES, twin=twin)
+            sizes = {
+                name: (
+                    max(w.losses) - min(w.losses),
+                    max(w.gradient_changes) - min(w.gradient_changes),
+                    max(
+                        c / (s * w.gradient_norm)
+                        for c, s in zip(w.gradient_changes, w.step_sizes, strict=True)
+                    ),
+                )
+                for name, w in walks.items()
+            }
+            assert w_steps(walks["bn"]) == pytest.approx((0.05, 0.4))
+            for index, name in enumerate(("loss", "gradient", "beta")):
+                logs[name].append(math.log10(sizes["bn"][index] / sizes["no"][index]))
+            logs["twin beta"].append(math.log10(sizes["bn"][2] / sizes["twin"][2]))
+        for name, values in logs.items():
+            wanted[name].append(sum(values) / 2)
+    for claim, name in [
+        ("loss-variation", "loss"),
+        ("gradient-predictiveness", "gradient"),
+        ("effective-beta", "beta"),
+    ]:
+        assert decisive(f"figure-4.{claim}")[0] == pytest.approx(wanted[name], rel=1e-3, abs=1e-4)
+    checks = registry()[PREFIX + "figure-4.effective-beta"].check(QUICK)
+    twin = next(c for c in checks if "twin" in c.name)
+    assert twin.witness["values"] == pytest.approx(wanted["twin beta"], rel=1e-3, abs=1e-4)
+    assert not twin.decisive
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("claim", ["loss-variation", "gradient-predictiveness", "effective-beta"])
+@pytest.mark.parametrize(
+    ("batch", "none", "expected"),
+    [(0.1, 1.0, "supported"), (1.0, 0.1, "contradicted"), (1.0, 1.0, "inconclusive")],
+)
+def test_figure_4_follows_planted_walks(
+    claim: str, batch: float, none: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walk(run: Any, step: int, multiples: Any, *, twin: bool = False) -> Any:
+        jitter = 1 + 0.01 * (
+            (run.seed - 1000) - 1
+        )  # so that equal arms differ from seed to seed, with mean about 0
+        size = batch * jitter if run.arm.name == "batch" else none
+        return SimpleNamespace(
+            loss=1.0, loss_range=(1.0, 1.0 + size), gradient_change_range=(0.0, size), effective_beta=size
+        )
+
+    monkeypatch.setattr(
+        "bntheory.claims._training_studies.train_arm",
+        lambda arm, protocol, seed, device: SimpleNamespace(arm=arm, seed=seed, after_start=(12, 24)),
+    )
+    monkeypatch.setattr(santurkar2018_smoothness, "along", walk)
+    assert status(f"figure-4.{claim}") == expected
+
+
+def w_steps(walk: Any) -> tuple[float, float]:
+    return min(walk.step_sizes), max(walk.step_sizes)
+
+
+# -- the deep linear network ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_the_deep_linear_shift_by_its_definition(normalise: bool) -> None:
+    """Two steps of descent and Definition 2.1 at each of 25 layers, in plain torch."""
+    found = santurkar2018_smoothness._deep_linear_shift(
+        normalise, seed=3, steps=(0, 2), samples=24, device="cpu"
+    )
+    assert list(found) == [2]
+    inputs, target = (torch.from_numpy(a) for a in linear_data(24, 10, seed=3))
+    model = DeepLinear(*linear_data(24, 10, seed=3), layers=25, normalise=normalise)
+    start = {k: torch.from_numpy(v).clone() for k, v in model.unflatten(model.initial(3)).items()}
+
+    def gradients(at: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        leaves = {name: value.clone().requires_grad_(True) for name, value in at.items()}
+        h = inputs
+        for level in range(24):
+            h = h @ leaves[f"W{level}"]
+            if normalise:
+                h = (h - h.mean(0)) / torch.sqrt(h.var(0, unbiased=False) + 1e-5)
+                h = h * leaves[f"gamma{level}"] + leaves[f"beta{level}"]
+        loss = ((h @ leaves["W24"] - target) ** 2).mean() / 2
+        return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+    here = start
+    for _ in range(2):
+        g = gradients(here)
+        here = {name: value - 0.1 * g[name] for name, value in here.items()}
+    g = gradients(here)
+    l2, turns, relative = [], [], []
+    for layer in range(1, 25):
+        earlier = {f"{kind}{level}" for level in range(layer) for kind in ("W", "gamma", "beta")}
+        mixed = {k: v - 0.1 * g[k] if k in earlier else v for k, v in here.items()}
+        own, other = g[f"W{layer}"].flatten(), gradients(mixed)[f"W{layer}"].flatten()
+        l2.append(math.log(float((own - other).norm())))
+        relative.append(math.log(float((own - other).norm() / own.norm())))
+        turns.append(1 - float(torch.nn.functional.cosine_similarity(own, other, dim=0)))
+    expected = (math.exp(sum(l2) / 24), sum(turns) / 24, math.exp(sum(relative) / 24))
+    assert found[2] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("with_bn", "without", "expected"),
+    [((10.0, 1.5, 1.0), (1.0, 0.1, 1.0), "supported"), ((0.1, 0.01, 1.0), (1.0, 0.1, 1.0), "contradicted")],
+)
+def test_covariate_shift_follows_planted_shifts(
+    with_bn: Any, without: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        santurkar2018_smoothness,
+        "_deep_linear_shift",
+        lambda normalise, **options: {24: with_bn if normalise else without},
+    )
+    monkeypatch.setattr(
+        santurkar2018_smoothness,
+        "_vgg_shift",
+        lambda run: {24: with_bn if run.arm.name == "batch" else without},
+    )
+    assert status("figure-3.covariate-shift") == expected
+
+
+@pytest.mark.usefixtures("short")
+def test_a_deep_linear_run_that_diverged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shift(normalise: bool, *, seed: int, **options: Any) -> Any:
+        gone = seed == 1000 and not normalise
+        return {} if gone else {24: (1.0, 1.0, 1.0)}
+
+    monkeypatch.setattr(santurkar2018_smoothness, "_deep_linear_shift", shift)
+    monkeypatch.setattr(santurkar2018_smoothness, "_vgg_shift", lambda run: {24: (1.0, 1.0, 1.0)})
+    last = registry()[PREFIX + "figure-3.covariate-shift"].check(QUICK)[-1]
+    assert "1 standard runs diverged" in last.scope
+    assert "1 of 3 seeds gave no number" in last.scope
+
+
+def test_layers_are_summarised_by_geometric_means_and_mean_turns() -> None:
+    found = santurkar2018_smoothness.summarise_layers([1.0, 100.0], [0.5, math.nan], [1.0, 1.0])
+    assert found == pytest.approx((10.0, 0.5, 10.0))
+    assert math.isnan(santurkar2018_smoothness.summarise_layers([0.0, 1.0], [1.0, 1.0], [1.0, 1.0])[0])
