@@ -70,7 +70,7 @@ def _coarse(side: int, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     data = load_dataset()
     parts: list[Tensor] = []
     for split in ("train", "test"):
-        inputs, labels = data.inputs(slice(None), split, device=device)  # type: ignore[arg-type]
+        inputs, labels = data.inputs(slice(None), split, device=device)
         factor, left = divmod(inputs.shape[-1], side)
         if left:
             raise ValueError(

@@ -64,17 +64,12 @@ def band(name: str, values: list[float | None], scope: str, *, decisive: bool = 
     kept = [v for v in values if v is not None]
     lost = len(values) - len(kept)
     scope += f", {lost} runs diverged" if lost else ""
+    name += ": log of (sharpness / (2/eta)), late phase"
+    log = math.log(_BAND)
     return [
-        over_seeds(
-            f"{name}: log of (sharpness / (2/eta)), late phase, {side} {sign}log {_BAND:g}",
-            kept,
-            side,
-            bound,
-            scope,
-            decisive=decisive,
-        )
-        for side, sign, bound in (("above", "-", -math.log(_BAND)), ("below", "", math.log(_BAND)))
-    ]  # type: ignore[misc]
+        over_seeds(f"{name}, above -log {_BAND:g}", kept, "above", -log, scope, decisive=decisive),
+        over_seeds(f"{name}, below log {_BAND:g}", kept, "below", log, scope, decisive=decisive),
+    ]
 
 
 @claim(
@@ -98,7 +93,9 @@ def band(name: str, values: list[float | None], scope: str, *, decisive: bool = 
 )
 def edge_of_stability(study: Study) -> list[Check]:
     seeds = study.choose(quick=3, normal=6, thorough=12)
-    images, steps, points = study.choose(quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 8000, 20))
+    images, steps, points = study.choose(
+        quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 8000, 20)
+    )
     arms = [("batch", rate, True) for rate in _RATES] + [("none", _RATE_STANDARD, False)]
     checks: list[Check] = []
     for index, (norm, rate, decisive) in enumerate(arms):
