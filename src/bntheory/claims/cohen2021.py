@@ -92,9 +92,9 @@ def band(name: str, values: list[float | None], scope: str, *, decisive: bool = 
     ),
 )
 def edge_of_stability(study: Study) -> list[Check]:
-    seeds = study.choose(quick=3, normal=6, thorough=12)
+    seeds = study.choose(quick=3, normal=6, thorough=8)
     images, steps, points = study.choose(
-        quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 8000, 20)
+        quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 4000, 20)
     )
     arms = [("batch", rate, True) for rate in _RATES] + [("none", _RATE_STANDARD, False)]
     checks: list[Check] = []

@@ -111,8 +111,8 @@ def train_and_measure(
 def _measured(effort: Effort, seed: int, device: str) -> tuple[tuple[Seed, ...], str]:
     """All seeds of a study and their scope in words: both claims are about the same networks."""
     study = Study(effort, seed, device)
-    seeds = study.choose(quick=3, normal=6, thorough=12)
-    side, images, steps = study.choose(quick=(7, 100, 60), normal=(14, 256, 200), thorough=(28, 2000, 2000))
+    seeds = study.choose(quick=3, normal=6, thorough=8)
+    side, images, steps = study.choose(quick=(7, 100, 60), normal=(14, 256, 200), thorough=(14, 600, 800))
     found = tuple(
         train_and_measure(1000 * seed + i, side=side, images=images, steps=steps, device=device)
         for i in range(seeds)

@@ -125,11 +125,11 @@ def compare(
     ),
 )
 def trace_and_depth(study: Study) -> list[Check]:
-    seeds = study.choose(quick=3, normal=6, thorough=12)
+    seeds = study.choose(quick=3, normal=6, thorough=8)
     setting: Setting = study.choose(
         quick=Setting(2, 200, 50, 64, 6),
         normal=Setting(4, 500, 150, 100, 20),
-        thorough=Setting(9, 2000, 1500, 500, 60),
+        thorough=Setting(6, 1000, 400, 200, 40),
     )
     scope = f"{setting.steps} steps at rate {setting.rate:g}, {setting.samples} random vectors on {setting.measured} images"
     checks: list[Check] = []
