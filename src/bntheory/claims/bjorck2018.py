@@ -25,7 +25,7 @@ KEY = "bjorck2018"
 GRID = tuple(4.0**k for k in range(2, -8, -1))
 _STEP = math.log10(4.0)
 #: Stable: every loss finite, and the mean training loss of the last quarter below this share of the loss of guessing, log 10. Close to 1:
-#: a rate so small that little is learned in a short training is not unstable.
+#: a rate so small that little is learned in a short training is not unstable (0.9, tried on other seeds, took it for that).
 STABLE_SHARE = 0.98
 #: Diverged, the weaker failure that is shown beside: a training loss above this, or one that is not finite.
 _DIVERGED = 1e3
@@ -171,8 +171,10 @@ def checks(numbers: Numbers, setting: Setting) -> list[Check]:
             decisive=decisive,
             witness={"log10 of the rates": rates},
         )
+        # what lies above the grid is not known, so a search that ended at its top leaves the ratio open
+        blur = math.inf if numbers.above_grid else check.uncertainty + resolution
         why = f"{check.why}, widened by the resolution {resolution:.3f} of the search, which no number of seeds averages away"
-        return replace(check, uncertainty=check.uncertainty + resolution, why=why)
+        return replace(check, uncertainty=blur, why=why)
 
     return [
         ratio(
@@ -221,14 +223,15 @@ def checks(numbers: Numbers, setting: Setting) -> list[Check]:
     ),
     note=(
         "Scaled down: residual networks on images of 7 x 7 pixels, a few hundred steps of stochastic gradient descent with momentum 0.9 and weight "
-        "decay 5e-4, Glorot's initial values in both arms. The source's network has 110 layers, this one 6 (effort quick), 10 (normal) or 22 (thorough), and it is trained for a "
-        "small part of the source's time, so that at small rates the comparison is one of speed more than of where training ends."
+        "decay 5e-4, Glorot's initial values in both arms. The source's network has 110 layers, this one 6 (effort quick), 10 (normal) or 22 "
+        "(thorough), and it is trained for a small part of the source's time, so that at small rates the comparison is one of speed more than of "
+        "where training ends."
     ),
 )
 def learning_rate(study: Study) -> list[Check]:
     seeds = study.choose(quick=3, normal=6, thorough=8)
     setting: Setting = study.choose(
-        quick=Setting(((8, 1), (16, 1)), 1000, 30, 1, 60),
+        quick=Setting(((8, 1), (16, 1)), 1000, 24, 1, 50),
         normal=Setting(((8, 2), (16, 2)), 2000, 40, 2, 250),
         thorough=Setting(((8, 5), (16, 5)), 4000, 60, 2, 500),
     )

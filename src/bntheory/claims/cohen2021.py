@@ -44,10 +44,11 @@ def late_sharpness(
         if step in at:
             with hessian(model, squared_error, data.whole) as op:
                 spectrum = top_eigenvalues(
-                    op, tol=1e-3, seed=seed, start=spectra[-1] if spectra else None, max_products=200
+                    op, tol=1e-3, seed=seed, start=spectra[-1] if spectra else None, max_products=400
                 )
             spectra[:] = [spectrum]
-            found.append(math.log(max(rate * spectrum.top / 2, 1e-300)))
+            usable = spectrum.converged and spectrum.top > 0
+            found.append(math.log(rate * spectrum.top / 2) if usable else math.nan)  # NaN decides nothing
 
     spec = NetworkSpec("mlp", norm=norm, layout=(32, 32), activation="tanh", input_shape=(1, 14, 14))
     run = train(

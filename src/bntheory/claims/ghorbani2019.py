@@ -82,7 +82,6 @@ def train_and_measure(
     seed: int, *, side: int, images: int, steps: int, device: str, arms: tuple[str, str] = ("batch", "none")
 ) -> Seed:
     """Train both arms on the same images and batches from the same initial values, and measure; arms: their normalisations."""
-
     from bntheory.bridge import NetworkSpec
     from bntheory.claims._short_runs import choose_images, train
 

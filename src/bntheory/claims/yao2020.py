@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from bntheory.claims._seeds import over_seeds
 from bntheory.claims.core import Source, Study, claim
@@ -71,7 +72,7 @@ def log_ratio(normalised: Traced | None, standard: Traced | None) -> float | Non
 
 
 def compare(
-    name: str, pairs: list[tuple[Traced | None, Traced | None]], side: str, scope: str
+    name: str, pairs: list[tuple[Traced | None, Traced | None]], side: Literal["below", "above"], scope: str
 ) -> list[Check]:
     """log10 of the trace with batch norm over that without: its side of 0, and the losses beside.
 
@@ -90,7 +91,7 @@ def compare(
         over_seeds(
             f"{name}: log10 of the Hessian trace with batch norm over that without",
             [value for pair in kept if (value := log_ratio(*pair)) is not None],
-            "above" if side == "above" else "below",
+            side,
             0.0,
             scope,
             witness={"traces": [[round(a.trace, 3), round(b.trace, 3)] for a, b in kept]},
@@ -134,9 +135,11 @@ def trace_and_depth(study: Study) -> list[Check]:
     scope = f"{setting.steps} steps at rate {setting.rate:g}, {setting.samples} random vectors on {setting.measured} images"
     checks: list[Check] = []
     ratios: list[dict[int, float]] = []
-    for index, (name, blocks, side) in enumerate(
-        [("one block a stage", 1, "above"), (f"{setting.deep} blocks a stage", setting.deep, "below")]
-    ):
+    asked: list[tuple[str, int, Literal["below", "above"]]] = [
+        ("one block a stage", 1, "above"),
+        (f"{setting.deep} blocks a stage", setting.deep, "below"),
+    ]
+    for index, (name, blocks, side) in enumerate(asked):
         pairs = []
         for i in range(seeds):
             seed = 1000 * study.seed + i
