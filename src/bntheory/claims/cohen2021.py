@@ -7,9 +7,15 @@ normalisation do the same.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 from bntheory.claims._seeds import over_seeds
 from bntheory.claims.core import Source, Study, claim
 from bntheory.claims.evidence import Check
+
+if TYPE_CHECKING:
+    from bntheory.claims._short_runs import Run
 
 KEY = "cohen2021"
 #: "Sits at": within this factor of 2/eta, as a geometric mean over the late phase. Decided before any run.
@@ -19,10 +25,10 @@ _RATES = (0.1, 0.2)
 _RATE_STANDARD = 0.05
 
 
-def late_sharpness(
-    study: Study, norm: str, rate: float, seed: int, *, images: int, steps: int, points: int
-) -> float | None:
-    """The mean over the second half of a run of log(eta sharpness/2): 0 at the edge; None for a run that diverged."""
+def sharpness_along(
+    norm: str, rate: float, seed: int, *, images: int, steps: int, at: Collection[int], device: str
+) -> tuple[dict[int, float], Run]:
+    """The sharpness after each number of steps in ``at`` of a run of full-batch descent (NaN if not converged), and the run."""
     import math
 
     from torch import nn
@@ -31,13 +37,10 @@ def late_sharpness(
     from bntheory.bridge.curvature import Spectrum, hessian, top_eigenvalues
     from bntheory.claims._short_runs import Images, choose_images, squared_error, train
 
-    chosen = choose_images(images, side=14, seed=seed, device=study.device)
+    chosen = choose_images(images, side=14, seed=seed, device=device)
     # rounding must not decide what happens at the border of stability
     data = Images(chosen.inputs.double(), chosen.labels, chosen.test_inputs.double(), chosen.test_labels)
-    # An odd distance: at the edge the iterates jump from side to side, and an even one would see one side only.
-    distance = (steps // 2 // points - 1) | 1
-    at = {steps - distance * i for i in range(points)}
-    found: list[float] = []
+    found: dict[int, float] = {}
     spectra: list[Spectrum] = []
 
     def visit(step: int, model: nn.Module) -> None:
@@ -47,15 +50,32 @@ def late_sharpness(
                     op, tol=1e-3, seed=seed, start=spectra[-1] if spectra else None, max_products=400
                 )
             spectra[:] = [spectrum]
-            usable = spectrum.converged and spectrum.top > 0
-            found.append(math.log(rate * spectrum.top / 2) if usable else math.nan)  # NaN decides nothing
+            found[step] = spectrum.top if spectrum.converged else math.nan
 
     spec = NetworkSpec("mlp", norm=norm, layout=(32, 32), activation="tanh", input_shape=(1, 14, 14))
     run = train(
         spec, data, seed=seed, rate=rate, steps=steps, batch_size=images, momentum=0.0,
         loss=squared_error, visit=visit,
     )  # fmt: skip
-    return None if run.diverged else sum(found) / len(found)
+    return found, run
+
+
+def late_sharpness(
+    study: Study, norm: str, rate: float, seed: int, *, images: int, steps: int, points: int
+) -> float | None:
+    """The mean over the second half of a run of log(eta sharpness/2): 0 at the edge; None for a run that diverged."""
+    import math
+
+    # An odd distance: at the edge the iterates jump from side to side, and an even one would see one side only.
+    distance = (steps // 2 // points - 1) | 1
+    at = {steps - distance * i for i in range(points)}
+    found, run = sharpness_along(
+        norm, rate, seed, images=images, steps=steps, at=at, device=study.device
+    )  # fmt: skip
+    if run.diverged:
+        return None
+    logs = [math.log(rate * x / 2) if x > 0 else math.nan for x in found.values()]  # NaN decides nothing
+    return sum(logs) / len(logs)
 
 
 def band(name: str, values: list[float | None], scope: str, *, decisive: bool = True) -> list[Check]:
