@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bntheory.claims.cohen2021 import sharpness_along
 from bntheory.claims.ioffe2015_training import follow, unsteadiness
 from bntheory.report.model_figure import ModelFigure
 from bntheory.report.style import as_png
@@ -35,10 +36,12 @@ def test_sharpness_is_drawn_against_two_over_eta() -> None:
     check_drawing(drawn)
     for axes, rate in zip(drawn.figure.axes, (0.1, 0.2), strict=True):
         curve, edge = axes.lines
-        assert set(edge.get_ydata()) == {2 / rate}
+        assert set(edge.get_ydata()) == {1.0}  # in units of 2/eta
         assert list(curve.get_xdata()) == sorted(curve.get_xdata())
+        found, _ = sharpness_along("batch", rate, 3, images=40, steps=40, at={40}, device="cpu")
+        assert curve.get_ydata()[-1] == pytest.approx(found[40] * rate / 2, rel=2e-3)
         late = [y for x, y in zip(curve.get_xdata(), curve.get_ydata(), strict=True) if x > 20]
-        assert f"{np.mean(late) * rate / 2:.2f} at eta = {rate:g}" in drawn.sentence
+        assert f"{np.mean(late):.2f} at eta = {rate:g}" in drawn.sentence
 
 
 def test_percentiles_of_the_typical_unit_are_drawn() -> None:

@@ -22,21 +22,25 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
     from bntheory.claims.cohen2021 import sharpness_along
 
     rates = (0.1, 0.2)
-    figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates])
+    figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
     words = []
     for axes, rate in zip(panels, rates, strict=True):
         at = {*range(0, min(steps, 30), 3), *range(0, steps + 1, max(1, steps // 60) | 1)}
         found, _ = sharpness_along("batch", rate, seed, images=images, steps=steps, at=at, device="cpu")
+        relative = {step: rate * value / 2 for step, value in found.items()}
         axes.plot(
-            list(found), list(found.values()), color=COLOURS["batchnorm"], label="largest Hessian eigenvalue"
+            list(relative),
+            list(relative.values()),
+            color=COLOURS["batchnorm"],
+            label="largest Hessian eigenvalue",
         )
-        axes.axhline(2 / rate, color=COLOURS["standard"], linestyle="--", label="2/eta")
+        axes.axhline(1.0, color=COLOURS["standard"], linestyle="--", label="2/eta")
         axes.set_xlabel("step")
-        axes.set_ylabel("sharpness")
-        axes.set_yscale("log")
-        axes.legend()
-        late = [value for step, value in found.items() if step > steps / 2]
-        words.append(f"{sum(late) / len(late) * rate / 2:.2f} at eta = {rate:g}")
+        axes.set_ylabel("sharpness in units of 2/eta")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8.5)
+        late = [value for step, value in relative.items() if step > steps / 2]
+        words.append(f"{sum(late) / len(late):.2f} at eta = {rate:g}")
     sentence = (
         f"One network with batch norm, full-batch gradient descent on {images} images, {steps} steps. Mean sharpness over the second half, in "
         f"units of 2/eta: {' and '.join(words)}."
@@ -66,7 +70,8 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
         axes.plot(x, middle, color=COLOURS[colour], label="median")
         axes.set_xlabel("step")
         axes.set_ylabel("input of the sigmoid")
-        axes.legend()
+        axes.margins(y=0.25)  # room for the legend
+        axes.legend(frameon=False, fontsize=8.5, loc="upper right")
         words.append(f"{wandering:.2f} {label}")
     sentence = (
         f"One unit of the last of three layers of 100 sigmoid units on 1000 test images along {steps} steps, the unit whose percentiles wander by "
