@@ -23,7 +23,7 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
 
     rates = (0.1, 0.2)
     figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
-    words = []
+    words, highest = [], 0.0
     for axes, rate in zip(panels, rates, strict=True):
         at = {*range(0, min(steps, 30), 3), *range(0, steps + 1, max(1, steps // 60) | 1)}
         found, _ = sharpness_along("batch", rate, seed, images=images, steps=steps, at=at, device="cpu")
@@ -37,10 +37,11 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
         axes.axhline(1.0, color=COLOURS["standard"], linestyle="--", label="2/eta")
         axes.set_xlabel("step")
         axes.set_ylabel("sharpness in units of 2/eta")
-        axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=8.5)
+        highest = max(highest, *relative.values())
         late = [value for step, value in relative.items() if step > steps / 2]
         words.append(f"{sum(late) / len(late):.2f} at eta = {rate:g}")
+    panels[0].set_ylim(0, 1.05 * highest)
     sentence = (
         f"One network with batch norm, full-batch gradient descent on {images} images, {steps} steps. Mean sharpness over the second half, in "
         f"units of 2/eta: {' and '.join(words)}."
