@@ -128,7 +128,7 @@ def compare(
 def trace_and_depth(study: Study) -> list[Check]:
     seeds = study.choose(quick=3, normal=6, thorough=8)
     setting: Setting = study.choose(
-        quick=Setting(2, 200, 40, 64, 5),
+        quick=Setting(2, 200, 50, 64, 6),
         normal=Setting(4, 500, 150, 100, 20),
         thorough=Setting(6, 1000, 400, 200, 40),
     )
