@@ -1,0 +1,89 @@
+"""Figures of single short trainings, for the pages under ``papers/``: what two of the claims about trained networks measure.
+
+What lives here: the drawing of one seed. What does not: the evidence, which is made over several seeds by the claims themselves
+(:mod:`bntheory.claims.cohen2021`, :mod:`bntheory.claims.ioffe2015_training`), with the very functions that are drawn here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bntheory.report.model_figure import ModelFigure
+from bntheory.report.style import COLOURS, new_grid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["percentiles_along_training", "sharpness_along_training"]
+
+
+def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> ModelFigure:
+    """The sharpness of one network with batch norm along full-batch descent, at two learning rates, and 2/eta (Cohen et al. 2021)."""
+    from bntheory.claims.cohen2021 import sharpness_along
+
+    rates = (0.1, 0.2)
+    figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
+    words, highest = [], 0.0
+    for axes, rate in zip(panels, rates, strict=True):
+        at = {*range(0, min(steps, 30), 3), *range(0, steps + 1, max(1, steps // 60) | 1)}
+        found, _ = sharpness_along("batch", rate, seed, images=images, steps=steps, at=at, device="cpu")
+        relative = {step: rate * value / 2 for step, value in found.items()}
+        axes.plot(
+            list(relative),
+            list(relative.values()),
+            color=COLOURS["batchnorm"],
+            label="largest Hessian eigenvalue",
+        )
+        axes.axhline(1.0, color=COLOURS["standard"], linestyle="--", label="2/eta")
+        axes.set_xlabel("step")
+        axes.set_ylabel("sharpness in units of 2/eta")
+        axes.legend(frameon=False, fontsize=8.5)
+        highest = max(highest, *relative.values())
+        late = [value for step, value in relative.items() if step > steps / 2]
+        words.append(f"{sum(late) / len(late):.2f} at eta = {rate:g}")
+    panels[0].set_ylim(0, 1.05 * highest)
+    sentence = (
+        f"One network with batch norm, full-batch gradient descent on {images} images, {steps} steps. Mean sharpness over the second half, in "
+        f"units of 2/eta: {' and '.join(words)}."
+    )
+    return ModelFigure(figure, sentence)
+
+
+def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int = 26) -> ModelFigure:
+    """Percentiles 15, 50 and 85 of the inputs of a typical sigmoid of the last hidden layer, after Ioffe and Szegedy 2015, figure 1.
+
+    Typical: the unit whose percentiles wander by the median over the layer's units.
+    """
+    from bntheory.claims.ioffe2015_training import follow
+
+    arms = (("none", "standard", "without batch norm"), ("batch", "batchnorm", "with batch norm"))
+    figure, panels = new_grid(1, 2, [label for _, _, label in arms], sharey=True)
+    words = []
+    every = steps // (times - 1)
+    for axes, (norm, colour, label) in zip(panels, arms, strict=True):
+        course = follow(norm, seed, steps=steps, times=times, device="cpu")
+        if course is None:
+            raise ValueError(f"seed: the training {label} diverged with seed {seed}; draw another one")
+        unit, wandering = _typical(course.batch)
+        low, middle, high = course.batch[:, :, unit].T.numpy()
+        x = [every * i for i in range(len(middle))]
+        axes.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, label="percentiles 15 to 85")
+        axes.plot(x, middle, color=COLOURS[colour], label="median")
+        axes.set_xlabel("step")
+        axes.set_ylabel("input of the sigmoid")
+        axes.margins(y=0.25)  # room for the legend
+        axes.legend(frameon=False, fontsize=8.5, loc="upper right")
+        words.append(f"{wandering:.2f} {label}")
+    sentence = (
+        f"One unit of the last of three layers of 100 sigmoid units on 1000 test images along {steps} steps, the unit whose percentiles wander by "
+        f"the median over the layer: {' and '.join(words)}, in units of their mean distance."
+    )
+    return ModelFigure(figure, sentence)
+
+
+def _typical(percentiles: Tensor) -> tuple[int, float]:
+    """The unit in the middle of the order by how far its percentiles wander, and how far that is; percentiles: (times, 3, units)."""
+    wandering = (percentiles.amax(0) - percentiles.amin(0)).amax(0)
+    relative = wandering / (percentiles[:, 2] - percentiles[:, 0]).mean(0)
+    unit = int(relative.argsort(stable=True)[(len(relative) - 1) // 2])
+    return unit, float(relative[unit])

@@ -1,0 +1,65 @@
+"""The figures of single trainings: labelled, with a sentence whose numbers are those of the claims' own functions."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from bntheory.claims.cohen2021 import sharpness_along
+from bntheory.claims.ioffe2015_training import follow, unsteadiness
+from bntheory.report.model_figure import ModelFigure
+from bntheory.report.style import as_png
+from bntheory.report.training_figures import (
+    _typical,
+    percentiles_along_training,
+    sharpness_along_training,
+)
+
+
+def check_drawing(drawn: ModelFigure) -> None:
+    assert not re.search(r"\b(nan|inf)\b", drawn.sentence)
+    for axes in drawn.figure.axes:
+        assert axes.get_title(loc="left")
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+        assert axes.lines
+        for line in axes.lines:
+            assert np.all(np.isfinite(np.asarray(line.get_ydata(), dtype=float)))
+    assert as_png(drawn.figure).startswith(b"\x89PNG")
+
+
+def test_sharpness_is_drawn_against_two_over_eta() -> None:
+    drawn = sharpness_along_training(seed=3, images=40, steps=40)
+    check_drawing(drawn)
+    for axes, rate in zip(drawn.figure.axes, (0.1, 0.2), strict=True):
+        curve, edge = axes.lines
+        assert set(edge.get_ydata()) == {1.0}  # in units of 2/eta
+        assert list(curve.get_xdata()) == sorted(curve.get_xdata())
+        found, _ = sharpness_along("batch", rate, 3, images=40, steps=40, at={40}, device="cpu")
+        assert curve.get_ydata()[-1] == pytest.approx(found[40] * rate / 2, rel=2e-3)
+        late = [y for x, y in zip(curve.get_xdata(), curve.get_ydata(), strict=True) if x > 20]
+        assert f"{np.mean(late):.2f} at eta = {rate:g}" in drawn.sentence
+
+
+def test_percentiles_of_the_typical_unit_are_drawn() -> None:
+    drawn = percentiles_along_training(seed=3, steps=4, times=3)
+    check_drawing(drawn)
+    for axes, norm in zip(drawn.figure.axes, ("none", "batch"), strict=True):
+        course = follow(norm, 3, steps=4, times=3, device="cpu")
+        assert course is not None
+        unit, wandering = _typical(course.batch)
+        assert np.allclose(axes.lines[0].get_ydata(), course.batch[:, 1, unit].numpy())
+        assert f"{wandering:.2f} with" in drawn.sentence
+        # the median of an even number of units lies between the two in the middle
+        assert wandering == pytest.approx(unsteadiness(course.batch, relative=True), rel=0.1)
+
+
+def test_the_typical_unit_is_the_one_in_the_middle() -> None:
+    base = torch.tensor([-1.0, 0.0, 1.0])[None, :, None].repeat(3, 1, 5)
+    moved = base + torch.tensor([0.0, 1.0, 2.0])[:, None, None] * torch.tensor([5.0, 1.0, 3.0, 2.0, 9.0])
+    unit, wandering = _typical(moved)
+    assert unit == 2
+    assert wandering == pytest.approx(2 * 3 / 2)
