@@ -223,7 +223,10 @@ def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json]
     exact = copy.deepcopy(model).double().train()
     found = capture(exact, setting.loss, (x.double(), labels))
     parameters = dict(exact.named_parameters())
-    own = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
+    named = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
+    own = [
+        name for name in named if name in parameters
+    ]  # the steps of a recurrent layer have none of their own
     with state_guard(exact, parameters=False):
         _, gradients = loss_and_gradients(
             exact, setting.loss, (x.double(), labels), [parameters[n] for n in own]
@@ -231,7 +234,9 @@ def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json]
     by_name = dict(zip(own, gradients, strict=True))
     layers, second, identities = [], [], []
     for number, layer in enumerate(found):
-        record, checks = first_order(layer, by_name[f"{layer.name}.bias"], by_name[f"{layer.name}.weight"])
+        record, checks = first_order(
+            layer, by_name.get(f"{layer.name}.bias"), by_name.get(f"{layer.name}.weight")
+        )
         layers.append(record)
         identities += checks
         units = _spread(layer.units, spec.hessian_units)
