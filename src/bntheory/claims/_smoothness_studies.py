@@ -26,20 +26,21 @@ _EFFECTS = (
     ("gradient norm, twin", "the gradient norm over the frozen twin's", False),
     ("loss, standard", "the lowest loss over the standard model's", False),
 )
-#: The first point is the initialisation, the same for every learning rate: it is no part of training.
-_AFTER = slice(1, None)
 
 
 def at_equal_points(own: Curvatures, twin: Curvatures, measure: str) -> float:
     """The mean over a run's points of log10 of the ratio to the twin's; nan where no point gives both."""
-    ratios = zip(getattr(own, measure)[_AFTER], getattr(twin, measure)[_AFTER], strict=True)
+    ratios = zip(getattr(own, measure), getattr(twin, measure), strict=True)
     return _mean([math.log10(left / right) for left, right in ratios if left > 0 and right > 0])
 
 
 def at_equal_loss(own: Curvatures, other: Curvatures, measure: str) -> float:
     """The mean over a run's points of log10 of the ratio to the other run's where its loss is the same; nan where it never is."""
-    points = zip(own.losses[_AFTER], getattr(own, measure)[_AFTER], strict=True)
-    pairs = [(value, other.at_loss(measure, loss)) for loss, value in points]
+    pairs = [
+        (value, other.at_loss(measure, loss))
+        for loss, value in zip(own.losses, getattr(own, measure), strict=True)
+        if loss > 0
+    ]
     return _mean([math.log10(left / right) for left, right in pairs if left > 0 and right > 0])
 
 
@@ -50,7 +51,10 @@ def run_effects(
     lowest: tuple[float, float],
     curvature: str = "top_eigenvalues",
 ) -> dict[str, float]:
-    """All effects of one seed, each a log10 of a ratio; ``lowest``: the lowest losses of the normalised and the standard run."""
+    """All effects of one seed, each a log10 of a ratio; ``lowest``: the lowest losses of the normalised and the standard run.
+
+    own, twin: without the initialisation, which is the same for every learning rate and no part of training.
+    """
     return {
         "curvature, twin": at_equal_points(own, twin, curvature),
         "curvature, standard": at_equal_loss(own, standard, curvature),

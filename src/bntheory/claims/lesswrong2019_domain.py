@@ -42,7 +42,7 @@ def _compare(
         twin = smoothness_along(normalised.frozen_twin, run, points=6)
         other = smoothness_along(lambda x, model=standard: model, plain, points=8)  # type: ignore[misc]
         lowest = float(run.all_losses.min()), float(plain.all_losses.min())
-        rows.append(run_effects(own, twin, other, lowest))
+        rows.append(run_effects(own.after_start(), twin.after_start(), other, lowest))
         study.progress((index + 1) / seeds, f"{what}, seed {seed}")
     scope = f"{steps} steps at the best of the learning rates {', '.join(f'{r:g}' for r in rates)}"
     return smoothing_checks(rows, what, scope, {"seed": study.seed})

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,10 @@ class Curvatures:
     def relative_curvatures(self) -> Floats:
         """``lambda_max f/||grad f||^2``."""
         return np.asarray(self.top_eigenvalues * self.losses / self.gradient_norms**2)
+
+    def after_start(self) -> Self:
+        """All but the first point."""
+        return type(self)(**{field.name: getattr(self, field.name)[1:] for field in fields(self)})
 
     def at_loss(self, name: str, loss: float) -> float:
         """A measure interpolated to a loss in logarithms, or nan outside of the range that the run covered."""
