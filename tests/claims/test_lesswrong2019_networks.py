@@ -261,7 +261,13 @@ def dense(state: list[Tensor], batch: tuple[Tensor, Tensor], frozen: bool) -> tu
     promised = along.FRACTION * float(value.detach())
     there = float(loss(at.detach() - promised / float(g @ g) * g))
     error = abs(there - (float(value.detach()) - promised)) / promised
-    return float(value.detach()), float(g.norm()), float(eigenvalues[-1]), float(eigenvalues.abs().max()), error
+    return (
+        float(value.detach()),
+        float(g.norm()),
+        float(eigenvalues[-1]),
+        float(eigenvalues.abs().max()),
+        error,
+    )
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["live", "frozen"])
