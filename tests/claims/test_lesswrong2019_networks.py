@@ -56,7 +56,7 @@ def planted(levels: tuple[float, float, float], seeds: int = 4) -> list[SeedRun]
         own, twin, standard = (
             curvatures(at, rng, level) for at, level in zip((losses, losses, wider), levels, strict=True)
         )
-        found.append(SeedRun(own, twin, standard, (0.6, 0.5), (0.1, 0.1), (), 0, seed))
+        found.append(SeedRun(own, twin, standard, standard, (0.6, 0.5), (0.1, 0.1), (), 0, seed))
     return found
 
 

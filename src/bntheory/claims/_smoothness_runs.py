@@ -51,14 +51,14 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "transformer": ("transformer", {"kind": "transformer", "layout": (32, 2, 2), "activation": "gelu"}, 1),
     "rnn": ("recurrent network", {"kind": "rnn", "layout": (32,), "activation": "tanh"}, 1),
     "mlp-softplus": ("MLP, softplus", {"kind": "mlp", "layout": (64, 64, 64), "activation": "softplus"}, 1),
-    "vgg-softplus": (
-        "VGG-like network, softplus",
-        {"kind": "vgg", "layout": (8, 0, 16, 0, 16, 16, 0), "activation": "softplus", "pool": "average"},
+    "vgg-gelu": (
+        "VGG-like network, GELU",
+        {"kind": "vgg", "layout": (8, 0, 16, 0, 16, 16, 0), "activation": "gelu", "pool": "average"},
         2,
     ),
-    "resnet-softplus": (
-        "residual network, softplus",
-        {"kind": "resnet", "layout": ((4, 1), (8, 1)), "activation": "softplus"},
+    "resnet-gelu": (
+        "residual network, GELU",
+        {"kind": "resnet", "layout": ((4, 1), (8, 1)), "activation": "gelu"},
         2,
     ),
 }
@@ -109,13 +109,15 @@ class NetworkCurvatures(Curvatures):
 class SeedRun:
     """One seed of one network.
 
-    own, twin: along the run with batch norm, without its start; standard: along the run without batch norm. lowest: of the measured losses of both runs.
+    own, twin: along the run with batch norm, without its start; standard: along the run without batch norm; same_rate: along that at
+    the learning rate of the run with batch norm, None where it diverged. lowest: of the measured losses of both runs.
     states: the parameters with batch norm at the points of ``own``. diverged: how many of the runs at all rates did.
     """
 
     own: NetworkCurvatures
     twin: NetworkCurvatures
     standard: NetworkCurvatures
+    same_rate: NetworkCurvatures | None
     lowest: tuple[float, float]
     rates: tuple[float, float]
     states: tuple[State, ...]
@@ -159,7 +161,7 @@ def scope(found: list[SeedRun], effort: Effort) -> str:
 def _seed_run(name: str, effort: Effort, seed: int, device: str) -> SeedRun | None:
     p = protocol(effort)
     batch = measured_batch(name, p, seed, device)
-    chosen, diverged = [], 0
+    chosen, diverged, finite = [], 0, list[_Trained]()
     for norm in ("batch", "none"):
         trained = [_train(name, norm, rate, p, seed, device, batch) for rate in RATES]
         finite = [run for run in trained if run is not None]
@@ -168,16 +170,22 @@ def _seed_run(name: str, effort: Effort, seed: int, device: str) -> SeedRun | No
             return None
         chosen.append(min(finite, key=lambda run: run.score))
     run, plain = chosen
-    at, at_plain = first_reached(run.losses, p.points + 1), first_reached(plain.losses, p.points + 2)
-    states = tuple(run.states[i] for i in at[1:])
+    same = next((other for other in finite if other.rate == run.rate), None)
+    states = tuple(run.states[i] for i in first_reached(run.losses, p.points + 1)[1:])
     if not states:
         return None
     measure = partial(measure_states, batch=batch, seed=seed)
     normalised, standard = (build(name, norm, seed, device) for norm in ("batch", "none"))
+
+    def along_standard(other: _Trained) -> NetworkCurvatures:
+        return measure(standard, tuple(other.states[i] for i in first_reached(other.losses, p.points + 1)))
+
+    on_standard = along_standard(plain)
     return SeedRun(
         measure(normalised, states),
         measure(normalised, states, frozen=True),
-        measure(standard, tuple(plain.states[i] for i in at_plain)),
+        on_standard,
+        on_standard if same is plain else None if same is None else along_standard(same),
         (float(run.losses.min()), float(plain.losses.min())),
         (run.rate, plain.rate),
         states,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.claims._seeds import over_seeds
 from bntheory.claims.evidence import Check
@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["at_equal_loss", "at_equal_points", "run_effects", "smoothing_checks"]
 
-#: name of the effect, what it is the logarithm of, whether a claim about curvature rests on it
-_EFFECTS = (
-    ("curvature, twin", "the {curvature} over the frozen twin's", True),
-    ("curvature, standard", "the {curvature} over the standard model's at equal loss", True),
-    ("relative curvature, twin", "the relative curvature over the frozen twin's", False),
-    ("gradient norm, twin", "the gradient norm over the frozen twin's", False),
-    ("loss, standard", "the lowest loss over the standard model's", False),
+#: name of the effect, what it is the logarithm of, the side of 0 that speaks for smoothing, whether a claim rests on it
+_EFFECTS: tuple[tuple[str, str, Literal["below", "above"], bool], ...] = (
+    ("curvature, twin", "the {curvature} over the frozen twin's", "below", True),
+    ("curvature, standard", "the {curvature} over the standard model's at equal loss", "below", True),
+    ("relative curvature, twin", "the relative curvature over the frozen twin's", "below", False),
+    ("gradient norm, twin", "the gradient norm over the frozen twin's", "below", False),
+    ("loss, standard", "the lowest loss over the standard model's", "below", False),
+    ("rate, standard", "the learning rate over the standard model's", "above", False),
+    (
+        "curvature, same rate",
+        "the {curvature} over the standard model's at equal loss and equal learning rate",
+        "below",
+        False,
+    ),
 )
 
 
@@ -71,16 +78,21 @@ def smoothing_checks(
     witness: Mapping[str, Any],
     curvature: str = "largest Hessian eigenvalue",
 ) -> list[Check]:
-    """Each effect is below 0: the mean over seeds, with its interval. A seed that gave no number is left out and counted."""
+    """Each effect that the rows have is on its side of 0: the mean over seeds, with its interval.
+
+    A seed that gave no number (nan) is left out and counted.
+    """
     checks = []
-    for name, label, decisive in _EFFECTS:
+    for name, label, side, decisive in _EFFECTS:
+        if rows and name not in rows[0]:
+            continue
         values = [row[name] for row in rows if not math.isnan(row[name])]
         missing = len(rows) - len(values)
         checks.append(
             over_seeds(
                 f"log10 of {label.format(curvature=curvature)}, {what}",
                 values,
-                "below",
+                side,
                 0.0,
                 scope + (f"; {missing} seeds gave no number" if missing else ""),
                 witness=witness,
