@@ -352,6 +352,39 @@ def test_the_better_rate_counts_and_divergence_is_counted(tiny: str, monkeypatch
     assert "3 seeds gave nothing" in along.scope([], "quick")
 
 
+def test_the_standard_run_at_the_same_rate(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both arms are best at one rate it is the standard run itself; where it diverged there is none."""
+    run = along._seed_run(tiny, "quick", 0, "cpu")
+    assert run is not None
+    assert (run.same_rate is run.standard) == (run.rates[0] == run.rates[1])
+    effects = claims._effects(run, "top_eigenvalues")
+    assert effects["rate, standard"] == pytest.approx(np.log10(run.rates[0] / run.rates[1]))
+    train = along._train
+
+    def only_small_rates(name: str, norm: str, rate: float, *rest: object) -> object:
+        return train(name, norm, rate, *rest) if (norm == "batch") == (rate > 0.1) else None
+
+    along._seed_run.cache_clear()
+    monkeypatch.setattr(along, "_train", only_small_rates)
+    run = along._seed_run(tiny, "quick", 0, "cpu")
+    assert run is not None
+    assert run.rates[0] > run.rates[1]
+    assert run.same_rate is None
+    assert run.diverged == 3
+    effects = claims._effects(run, "top_eigenvalues")
+    assert effects["rate, standard"] > 0
+    assert np.isnan(effects["curvature, same rate"])
+
+
+def test_what_only_illustrates_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    rough = [replace(r, same_rate=r.own, rates=(0.01, 0.25)) for r in planted((1.0, 2.0, 2.0))]
+    monkeypatch.setattr(along, "runs", lambda name, study: rough)
+    checks = {c.name: c for c in claims.mlp_domain(QUICK)}
+    rate = next(c for name, c in checks.items() if "learning rate over" in name)
+    assert (rate.outcome, rate.decisive) == ("fails", False)
+    assert [c.outcome for c in checks.values() if c.decisive] == ["holds", "holds"]
+
+
 def test_a_seed_repeats_and_leaves_the_global_generators(tiny: str) -> None:
     torch.manual_seed(3)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002

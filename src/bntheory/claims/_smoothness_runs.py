@@ -62,6 +62,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
         2,
     ),
 }
+_ARMS = ("batch", "none")
 RATES = (0.01, 0.05, 0.25)
 #: The share of the loss that the gradient step of the linear prediction would remove.
 FRACTION = 0.1
@@ -161,21 +162,17 @@ def scope(found: list[SeedRun], effort: Effort) -> str:
 def _seed_run(name: str, effort: Effort, seed: int, device: str) -> SeedRun | None:
     p = protocol(effort)
     batch = measured_batch(name, p, seed, device)
-    chosen, diverged, finite = [], 0, list[_Trained]()
-    for norm in ("batch", "none"):
-        trained = [_train(name, norm, rate, p, seed, device, batch) for rate in RATES]
-        finite = [run for run in trained if run is not None]
-        diverged += len(trained) - len(finite)
-        if not finite:
-            return None
-        chosen.append(min(finite, key=lambda run: run.score))
-    run, plain = chosen
-    same = next((other for other in finite if other.rate == run.rate), None)
+    trained = {norm: [_train(name, norm, rate, p, seed, device, batch) for rate in RATES] for norm in _ARMS}
+    finite = {norm: [run for run in arm if run is not None] for norm, arm in trained.items()}
+    if not all(finite.values()):
+        return None
+    run, plain = (min(finite[norm], key=lambda run: run.score) for norm in _ARMS)
+    same = next((other for other in finite["none"] if other.rate == run.rate), None)
     states = tuple(run.states[i] for i in first_reached(run.losses, p.points + 1)[1:])
     if not states:
         return None
     measure = partial(measure_states, batch=batch, seed=seed)
-    normalised, standard = (build(name, norm, seed, device) for norm in ("batch", "none"))
+    normalised, standard = (build(name, norm, seed, device) for norm in _ARMS)
 
     def along_standard(other: _Trained) -> NetworkCurvatures:
         return measure(standard, tuple(other.states[i] for i in first_reached(other.losses, p.points + 1)))
@@ -189,7 +186,7 @@ def _seed_run(name: str, effort: Effort, seed: int, device: str) -> SeedRun | No
         (float(run.losses.min()), float(plain.losses.min())),
         (run.rate, plain.rate),
         states,
-        diverged,
+        sum(run is None for arm in trained.values() for run in arm),
         seed,
     )
 
