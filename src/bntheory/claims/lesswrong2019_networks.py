@@ -79,8 +79,8 @@ def two_lipschitz_in_networks(study: Study) -> list[Check]:
         "and a^2; of the weights in front of every batch norm, which leaves the function alone. The first two change no scale-free measure. "
         "Decisive, once against the frozen-statistics twin at the same point and once against the standard network at the same loss: at "
         "least one of two scale-free measures, the relative curvature and the relative error of the linear prediction for a gradient step "
-        "that removes a tenth of the loss, differs by more than a tenth on average, in whichever direction; against the twin whatever of "
-        "five factors its weights in front of batch norm are multiplied by. Contradicted if for some factor neither does. That either the "
+        "that removes a tenth of the loss, differs by more than a tenth on average, in whichever direction; against the twin, whichever of "
+        "five factors from 1/4 to 4 its weights in front of batch norm are multiplied by. Contradicted if for some factor neither does. That either the "
         "gradient norm or the curvature alone differs decides nothing"
     ),
     note=_SCALE
