@@ -71,7 +71,7 @@ def test_quadratic_in_closed_form(device: str) -> None:
     assert found.linear_errors == pytest.approx([s * curvature / 2 for s in STEPS], rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet"])
+@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "rnn", "transformer"])
 @pytest.mark.parametrize("norm", ["batch", "none", "noisy-batch"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_against_the_definition_on_copies(kind: str, norm: str, mode: str, device: str) -> None:

@@ -19,6 +19,9 @@ SPECS = {
     "mlp": NetworkSpec("mlp", size="tiny"),
     "vgg": NetworkSpec("vgg", size="tiny"),
     "resnet": NetworkSpec("resnet", size="tiny"),
+    "rnn": NetworkSpec("rnn", size="tiny", activation="tanh"),
+    "transformer": NetworkSpec("transformer", size="tiny", activation="gelu"),
+    "transformer, layer norm": NetworkSpec("transformer", size="tiny", norm="layer"),
     "vgg, eps = 0": NetworkSpec("vgg", size="tiny", norm="batch-primitive", eps=0.0),
     "mlp, layer norm": NetworkSpec("mlp", size="tiny", norm="layer"),
     "vgg, group norm": NetworkSpec("vgg", size="tiny", norm="group"),
@@ -142,7 +145,7 @@ def test_an_in_place_activation_does_not_overwrite_what_is_measured(device):
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("name", ["mlp", "resnet"])
+@pytest.mark.parametrize("name", ["mlp", "resnet", "rnn"])
 def test_the_model_is_left_as_it_was(name, training, device):
     model, batch = network(SPECS[name], torch.float32, device)
     model.train(training)

@@ -64,7 +64,7 @@ def test_two_scalar_layers_by_hand(device: str) -> None:
     assert second.relative == pytest.approx(abs(g - h) / abs(g), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "deep-linear"])
+@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "deep-linear", "rnn"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("weights_only", [True, False])
 def test_against_the_definition_on_copies(kind: str, norm: str, weights_only: bool, device: str) -> None:

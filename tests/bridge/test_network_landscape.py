@@ -35,7 +35,14 @@ def deterministic() -> Iterator[None]:
 
 def network(kind: str, device: str, norm: str = "batch") -> nn.Module:
     spec = NetworkSpec(
-        kind, size="tiny", norm=norm, activation="tanh", pool="average", input_shape=(1, 6, 6), classes=3
+        kind,
+        size="tiny",
+        norm=norm,
+        activation="tanh",
+        pool="average",
+        input_shape=(1, 6, 6),
+        classes=3,
+        rows=2,
     )
     return build_network(spec, 3, device=device, dtype=torch.float64)
 
@@ -45,7 +52,7 @@ def batch(device: str) -> tuple[torch.Tensor, torch.Tensor]:
     return x.to(device), (torch.arange(8) % 3).to(device)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet"])
+@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "rnn", "transformer"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_derivatives_against_differences(kind: str, mode: str, device: str) -> None:
     model = network(kind, device).train(mode == "train")
@@ -103,7 +110,7 @@ def test_one_measure_two_implementations(norm: str, device: str) -> None:
     assert by_network.effective_beta == pytest.approx(by_function.effective_beta, rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet"])
+@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "rnn", "transformer"])
 def test_frozen_landscape_is_that_of_the_twin(kind: str, device: str) -> None:
     """At the model's own point: equal values, other derivatives; away from it the twin's statistics stay."""
     model, data = network(kind, device).eval(), batch(device)

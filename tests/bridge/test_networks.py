@@ -171,7 +171,7 @@ def test_deep_linear_network_is_linear(device: str) -> None:
     torch.testing.assert_close(model(eye).detach(), product, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet"])
+@pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "rnn", "transformer"])
 def test_smooth_networks_have_the_gradient_of_finite_differences(kind: str, device: str) -> None:
     spec = NetworkSpec(kind, size="tiny", activation="softplus", pool="average", input_shape=(1, 8, 8))
     model = build_network(spec, 0, device=device, dtype=torch.float64)
@@ -220,6 +220,12 @@ def test_spec_round_trips_through_json() -> None:
         ({"kind": "vgg", "norm": "group", "groups": 3}, "groups: 3 does not divide"),
         ({"kind": "mlp", "norm": "instance"}, "single value"),
         ({"kind": "vgg", "pool": "median"}, "pool"),
+        ({"kind": "rnn", "rows": 5}, "rows: 5 does not divide the image's height, 28"),
+        ({"kind": "transformer", "rows": 0}, "rows: 0"),
+        ({"kind": "rnn", "input_shape": (784,)}, "input_shape"),
+        ({"kind": "transformer", "layout": (32, 2)}, "width, blocks, heads"),
+        ({"kind": "transformer", "layout": (32, 2, 3)}, "heads divide the width"),
+        ({"kind": "rnn", "norm": "instance"}, "single value"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values())),
 )

@@ -20,7 +20,8 @@ from bntheory.errors import UserError
 
 __all__ = ["ACTIVATIONS", "INITS", "KINDS", "NORMS", "NetworkSpec", "initialise"]
 
-KINDS = ("mlp", "vgg", "resnet", "deep-linear", "ioffe-mnist")
+KINDS = ("mlp", "vgg", "resnet", "deep-linear", "ioffe-mnist", "rnn", "transformer")
+IMAGE_KINDS = ("vgg", "resnet", "rnn", "transformer")
 SIZES = ("tiny", "small", "medium", "full")
 NORMS = (
     "none", "batch", "batch-primitive", "layer", "group", "instance", "l1", "l2", "linf", "mean-only", "noisy-batch",
@@ -38,7 +39,8 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     }
 )
 # mlp, ioffe-mnist, deep-linear: hidden widths. vgg: channels of 3x3 convolutions, 0 for a pooling. resnet: (channels,
-# blocks) of each stage; every stage after the first halves the resolution.
+# blocks) of each stage; every stage after the first halves the resolution. rnn: width of each recurrent layer.
+# transformer: width, number of blocks, heads.
 LAYOUTS: Mapping[tuple[str, str], tuple[Any, ...]] = MappingProxyType(
     {
         ("mlp", "tiny"): (16, 16),
@@ -61,6 +63,14 @@ LAYOUTS: Mapping[tuple[str, str], tuple[Any, ...]] = MappingProxyType(
         ("ioffe-mnist", "small"): (100, 100, 100),
         ("ioffe-mnist", "medium"): (100, 100, 100),
         ("ioffe-mnist", "full"): (100, 100, 100),
+        ("rnn", "tiny"): (16,),
+        ("rnn", "small"): (32,),
+        ("rnn", "medium"): (64, 64),
+        ("rnn", "full"): (256, 256),
+        ("transformer", "tiny"): (16, 1, 2),
+        ("transformer", "small"): (32, 2, 2),
+        ("transformer", "medium"): (64, 4, 4),
+        ("transformer", "full"): (192, 12, 3),
     }
 )
 VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
@@ -71,11 +81,12 @@ class NetworkSpec:
     """A network, described. ``NetworkSpec("vgg", size="full", norm="none", input_shape=(3, 32, 32))``.
 
     Fields:
-        kind: "mlp", "vgg", "resnet", "deep-linear" (no activations) or "ioffe-mnist" (3 x 100 sigmoid units, small
-            Gaussian weights unless another init is given).
+        kind: "mlp", "vgg", "resnet", "deep-linear" (no activations), "ioffe-mnist" (3 x 100 sigmoid units, small
+            Gaussian weights unless another init is given), "rnn" or "transformer" (the image read from top to bottom).
         size: "tiny" (unit tests), "small" (2 cores, minutes), "medium" (2 cores, an hour) or "full" (VGG-11,
             ResNet-18 for 32 x 32 images).
-        norm: what follows each weight layer but the last. "layer" normalises over channels and positions; "l1", "l2",
+        norm: what follows each weight layer but the last (in a transformer: what precedes each branch of a block and
+            the last layer). "layer" normalises over channels and positions; "l1", "l2",
             "linf" divide by the average l_p norm; "noisy-*" adds the noise of Santurkar's figure 2, in training mode.
         init: "glorot" (uniform), "glorot-normal", "he" (normal, fan in), "gaussian" (standard deviation
             ``init_scale``) or "orthogonal". Biases start at 0, gamma at 1, beta at 0.
@@ -90,6 +101,7 @@ class NetworkSpec:
             cancel it ("none", "layer", "group" and "noisy-none"). The last layer always has one.
         pool: "max" or "average", for vgg.
         noise_unit: "channel" or "activation", for the noisy norms.
+        rows: of the image that make one time step ("rnn") or one token ("transformer"); must divide its height.
     """
 
     kind: str
@@ -107,6 +119,7 @@ class NetworkSpec:
     bias: bool | None = None
     pool: str = "max"
     noise_unit: str = "channel"
+    rows: int = 4
 
     def __post_init__(self) -> None:
         fix = object.__setattr__
@@ -127,7 +140,7 @@ class NetworkSpec:
         fix(self, "layout", tuple(tuple(n) if isinstance(n, (list, tuple)) else n for n in layout))
         if self.bias is None:
             fix(self, "bias", self.norm in ("none", "layer", "group", "noisy-none"))
-        images = self.kind in ("vgg", "resnet")
+        images = self.kind in IMAGE_KINDS
         if len(self.input_shape) not in ((3,) if images else (1, 3)) or min(self.input_shape) < 1:
             raise UserError(
                 f"input_shape: {self.input_shape} does not fit {self.kind!r}; give (channels, height, width)"
@@ -137,6 +150,8 @@ class NetworkSpec:
             raise UserError(f"classes: {self.classes} outputs; at least 1 is needed")
         if not (math.isfinite(self.init_scale) and self.init_scale > 0):
             raise UserError(f"init_scale: {self.init_scale} is not a positive finite number")
+        if self.kind in ("rnn", "transformer") and (self.rows < 1 or self.input_shape[1] % self.rows):
+            raise UserError(f"rows: {self.rows} does not divide the image's height, {self.input_shape[1]}")
         self._check_layout()
 
     def _check_layout(self) -> None:
@@ -152,7 +167,12 @@ class NetworkSpec:
                 else "widths" + (" and 0 for a pooling" if not low else "")
             )
             raise UserError(f"layout: {self.layout} does not fit {self.kind!r}; it takes {form}")
+        if self.kind == "transformer" and (len(flat) != 3 or flat[0] % flat[2]):
+            raise UserError(
+                f"layout: {self.layout} does not fit 'transformer'; it takes (width, blocks, heads), and heads divide the width"
+            )
         channels = [e[0] for e in self.layout] if pairs else [n for n in flat if n]
+        channels = channels[:1] if self.kind == "transformer" else channels
         if self.groups == 0:
             common = math.gcd(*channels)
             most = min(32, max(1, common // 2))

@@ -1,7 +1,8 @@
 """Multilayer perceptrons, VGG-like and ResNet-like networks, and deep linear ones, with or without normalisation.
 
 What lives here: modules and :func:`build_network`. What does not: their description and initial values
-(``network_spec.py``) and normalisation layers (``normalisation.py``). The module tree does not depend on the
+(``network_spec.py``), normalisation layers (``normalisation.py``) and networks that read sequences
+(``sequence_networks.py``). The module tree does not depend on the
 normalisation (``norm="none"`` puts an identity in its place), so arms of a comparison share parameter names, and with
 them initial values.
 """
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from bntheory.bridge.network_spec import ACTIVATIONS, NetworkSpec, initialise
 from bntheory.bridge.noise import ActivationNoise
 from bntheory.bridge.normalisation import LpBatchNorm, PrimitiveBatchNorm
+from bntheory.bridge.sequence_networks import Recurrent, Transformer
 from bntheory.errors import UserError
 
-__all__ = ["NetworkSpec", "build_network", "common_parameters"]
+__all__ = ["Builder", "NetworkSpec", "build_network", "common_parameters"]
 
 
 def build_network(
@@ -36,11 +38,15 @@ def build_network(
     """
     if seed < 0:
         raise UserError(f"seed: {seed} is negative; use an integer >= 0")
-    builder = _Builder(spec, seed)
+    builder = Builder(spec, seed)
     if spec.kind == "vgg":
         model: nn.Module = _vgg(builder)
     elif spec.kind == "resnet":
         model = _ResNet(builder)
+    elif spec.kind == "rnn":
+        model = Recurrent(builder)
+    elif spec.kind == "transformer":
+        model = Transformer(builder)
     else:
         model = _mlp(builder)
     initialise(model, spec.init, spec.init_scale, seed)
@@ -53,7 +59,7 @@ def common_parameters(a: nn.Module, b: nn.Module) -> list[str]:
     return [name for name, p in a.named_parameters() if name in other and other[name].shape == p.shape]
 
 
-class _Builder:
+class Builder:
     """Makes the layers of one network in float64 without drawing random numbers."""
 
     def __init__(self, spec: NetworkSpec, seed: int) -> None:
@@ -85,24 +91,24 @@ class _Builder:
         self.noises += 1
         return ActivationNoise(seed=(self.seed, self.noises), unit=self.spec.noise_unit)  # type: ignore[arg-type]
 
-    def norm(self, channels: int, spatial: bool) -> nn.Module:
+    def norm(self, channels: int, spatial: bool, *, affine: bool = True) -> nn.Module:
         spec, kind = self.spec, self.spec.norm.removeprefix("noisy-")
         if kind == "none":
             return nn.Identity()
         if kind == "batch":
             cls = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-            return cls(channels, eps=spec.eps, momentum=spec.momentum)
+            return cls(channels, eps=spec.eps, momentum=spec.momentum, affine=affine)
         if kind == "batch-primitive":
-            return PrimitiveBatchNorm(channels, spec.eps, spec.momentum)
+            return PrimitiveBatchNorm(channels, spec.eps, spec.momentum, affine)
         if kind in ("l1", "l2", "linf", "mean-only"):
             p = {"l1": 1.0, "l2": 2.0, "linf": math.inf, "mean-only": 0.0}[kind]
-            return LpBatchNorm(channels, spec.eps, spec.momentum, p=p)
+            return LpBatchNorm(channels, spec.eps, spec.momentum, affine, p=p)
         if kind == "layer":
-            return (
-                nn.GroupNorm(1, channels, eps=spec.eps) if spatial else nn.LayerNorm(channels, eps=spec.eps)
-            )
+            if spatial:
+                return nn.GroupNorm(1, channels, eps=spec.eps, affine=affine)
+            return nn.LayerNorm(channels, eps=spec.eps, elementwise_affine=affine)
         groups = channels if kind == "instance" else spec.groups
-        return nn.GroupNorm(groups, channels, eps=spec.eps)
+        return nn.GroupNorm(groups, channels, eps=spec.eps, affine=affine)
 
 
 class _Unit(nn.Module):
@@ -116,7 +122,7 @@ class _Unit(nn.Module):
         return cast(Tensor, self.act(self.noise(self.norm(self.weight_layer(x)))))
 
 
-def _mlp(build: _Builder) -> nn.Module:
+def _mlp(build: Builder) -> nn.Module:
     spec = build.spec
     features = math.prod(spec.input_shape)
     model = nn.Sequential()
@@ -129,7 +135,7 @@ def _mlp(build: _Builder) -> nn.Module:
     return model
 
 
-def _vgg(build: _Builder) -> nn.Module:
+def _vgg(build: Builder) -> nn.Module:
     spec = build.spec
     channels, height, width = spec.input_shape
     model = nn.Sequential()
@@ -154,7 +160,7 @@ def _vgg(build: _Builder) -> nn.Module:
 class _Block(nn.Module):
     """Two 3x3 convolutions and a shortcut, which is a strided 1x1 convolution where the shape changes."""
 
-    def __init__(self, build: _Builder, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, build: Builder, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = build.unit(build.conv(inputs, outputs, 3, stride), outputs, spatial=True)
         self.second = build.unit(build.conv(outputs, outputs, 3), outputs, spatial=True, act=False)
@@ -171,7 +177,7 @@ class _Block(nn.Module):
 class _ResNet(nn.Module):
     """He et al. 2016, in the form for small images: a 3x3 stem, stages of basic blocks, mean over positions."""
 
-    def __init__(self, build: _Builder) -> None:
+    def __init__(self, build: Builder) -> None:
         super().__init__()
         spec = build.spec
         channels = spec.layout[0][0]

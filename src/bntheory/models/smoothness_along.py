@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +23,27 @@ from bntheory.models.gradient_descent import Descent, train
 from bntheory.models.normalised_regressor import NormalisedRegressor
 from bntheory.models.trajectory import Outcome
 
-__all__ = ["Smoothness", "best_run", "smoothness_along"]
+__all__ = ["Curvatures", "Smoothness", "best_run", "first_reached", "smoothness_along"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Smoothness:
-    """Measures at chosen points of one run, each of shape (points,); f* is taken as 0."""
+class Curvatures:
+    """Loss, slope and curvature at chosen points of one run, each of shape (points,); f* is taken as 0."""
 
     losses: Floats
     gradient_norms: Floats
     top_eigenvalues: Floats
-    trust_fractions: (
-        Floats  # share of the loss that one gradient step can remove before the prediction errs by half
-    )
-    gradient_cosines: (
-        Floats  # of the gradients before and after a step that linearly removes a tenth of the loss
-    )
 
     @property
     def relative_curvatures(self) -> Floats:
         """``lambda_max f/||grad f||^2``."""
         return np.asarray(self.top_eigenvalues * self.losses / self.gradient_norms**2)
+
+    def after_start(self) -> Self:
+        """All but the first point."""
+        return type(self)(**{field.name: getattr(self, field.name)[1:] for field in fields(self)})
 
     def at_loss(self, name: str, loss: float) -> float:
         """A measure interpolated to a loss in logarithms, or nan outside of the range that the run covered."""
@@ -56,6 +55,25 @@ class Smoothness:
                 weight = (high - math.log(loss)) / (high - low)
                 return float((1 - weight) * values[index] + weight * values[index + 1])
         return math.nan
+
+
+@dataclass(frozen=True)
+class Smoothness(Curvatures):
+    """And what a gradient step meets at those points, each of shape (points,)."""
+
+    trust_fractions: (
+        Floats  # share of the loss that one gradient step can remove before the prediction errs by half
+    )
+    gradient_cosines: (
+        Floats  # of the gradients before and after a step that linearly removes a tenth of the loss
+    )
+
+
+def first_reached(losses: Floats, points: int) -> list[int]:
+    """Where a run first reaches each of up to ``points`` losses, even in the logarithm, in order; the first is its start."""
+    logs = np.log(losses)
+    goals = np.linspace(logs[0], logs.min(), points)
+    return sorted({int(np.flatnonzero(logs <= goal + 1e-12)[0]) for goal in goals})
 
 
 def smoothness_along(
@@ -73,11 +91,8 @@ def smoothness_along(
         raise UserError(
             "descent: fewer than two recorded points have a positive loss and a gradient; record more"
         )
-    logs = np.log(descent.losses[usable])
-    goals = np.linspace(logs[0], logs.min(), points)
-    chosen = sorted({int(usable[np.flatnonzero(logs <= goal + 1e-12)[0]]) for goal in goals})
     rows = []
-    for index in chosen:
+    for index in usable[first_reached(descent.losses[usable], points)]:
         x = descent.points[index]
         landscape = landscape_at(x)
         # a relative tolerance of 1e-3 is far below the differences that matter here

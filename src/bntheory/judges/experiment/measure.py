@@ -59,11 +59,14 @@ def measure(
     model = trainer.model.train()
     setting = _Setting(preset, data, device, cell.seed, trainer.loss)
     batch = setting.batch(preset.measure.batch_size)
+    nothing: Json = {"twin": None, "layers": [], "theorem_4_2": [], "identities": []}
     if not _finite(model, trainer.loss, batch):
-        nothing: Json = {"twin": None, "layers": [], "theorem_4_2": [], "identities": []}
         return {**head, "diverged": True, **nothing}
     free = cell.arm != "rescaled"  # what a rescaled loss does not change is not measured on it
-    record: Json = {**head, "diverged": False, **_point(model, setting, batch, free=free)}
+    point = _point(model, setting, batch, free=free)
+    if not math.isfinite(point["gradient_norm"]):  # the loss can still be finite where its gradient overflows
+        return {**head, "diverged": True, **nothing}
+    record: Json = {**head, "diverged": False, **point}
     record |= _accuracy(model, batch, "", trainer.loss)
     held_out = data.inputs(slice(0, min(preset.measure.test_size, data.size("test"))), "test", device=device)
     record |= _accuracy(model, held_out, "test_", trainer.loss, evaluation=True)
@@ -223,15 +226,22 @@ def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json]
     exact = copy.deepcopy(model).double().train()
     found = capture(exact, setting.loss, (x.double(), labels))
     parameters = dict(exact.named_parameters())
-    own = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
-    with state_guard(exact, parameters=False):
-        _, gradients = loss_and_gradients(
-            exact, setting.loss, (x.double(), labels), [parameters[n] for n in own]
-        )
-    by_name = dict(zip(own, gradients, strict=True))
+    named = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
+    own = [
+        name for name in named if name in parameters
+    ]  # the steps of a recurrent layer have none of their own
+    by_name: dict[str, Tensor] = {}
+    if own:
+        with state_guard(exact, parameters=False):
+            _, gradients = loss_and_gradients(
+                exact, setting.loss, (x.double(), labels), [parameters[n] for n in own]
+            )
+        by_name = dict(zip(own, gradients, strict=True))
     layers, second, identities = [], [], []
     for number, layer in enumerate(found):
-        record, checks = first_order(layer, by_name[f"{layer.name}.bias"], by_name[f"{layer.name}.weight"])
+        record, checks = first_order(
+            layer, by_name.get(f"{layer.name}.bias"), by_name.get(f"{layer.name}.weight")
+        )
         layers.append(record)
         identities += checks
         units = _spread(layer.units, spec.hessian_units)
