@@ -1,7 +1,7 @@
 """Multilayer perceptrons, VGG-like and ResNet-like networks, and deep linear ones, with or without normalisation.
 
 What lives here: modules and :func:`build_network`. What does not: their description and initial values
-(``network_spec.py``), normalisation layers (``normalisation.py``) and networks that read sequences
+(``network_spec.py``), their layers (``network_builder.py``, ``normalisation.py``) and networks that read sequences
 (``sequence_networks.py``). The module tree does not depend on the
 normalisation (``norm="none"`` puts an identity in its place), so arms of a comparison share parameter names, and with
 them initial values.
@@ -15,13 +15,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.network_spec import ACTIVATIONS, NetworkSpec, initialise
-from bntheory.bridge.noise import ActivationNoise
-from bntheory.bridge.normalisation import LpBatchNorm, PrimitiveBatchNorm
+from bntheory.bridge.network_builder import Builder
+from bntheory.bridge.network_spec import NetworkSpec, initialise
 from bntheory.bridge.sequence_networks import Recurrent, Transformer
 from bntheory.errors import UserError
 
-__all__ = ["Builder", "NetworkSpec", "build_network", "common_parameters"]
+__all__ = ["NetworkSpec", "build_network", "common_parameters"]
 
 
 def build_network(
@@ -57,69 +56,6 @@ def common_parameters(a: nn.Module, b: nn.Module) -> list[str]:
     """Names of the parameters that both networks have, with the same shape."""
     other = dict(b.named_parameters())
     return [name for name, p in a.named_parameters() if name in other and other[name].shape == p.shape]
-
-
-class Builder:
-    """Makes the layers of one network in float64 without drawing random numbers."""
-
-    def __init__(self, spec: NetworkSpec, seed: int) -> None:
-        self.spec, self.seed, self.noises = spec, seed, 0
-
-    def linear(self, inputs: int, outputs: int, *, bias: bool) -> nn.Module:
-        with torch.device("meta"):
-            layer = nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64)
-        return layer.to_empty(device="cpu")
-
-    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-        with torch.device(
-            "meta"
-        ):  # there torch draws no initial values, so the global generator stays as it is
-            layer = nn.Conv2d(
-                inputs, outputs, kernel, stride, kernel // 2, bias=bool(self.spec.bias), dtype=torch.float64
-            )
-        return layer.to_empty(device="cpu")
-
-    def act(self) -> nn.Module:
-        return ACTIVATIONS[self.spec.activation]()
-
-    def unit(self, weight: nn.Module, channels: int, *, spatial: bool, act: bool = True) -> _Unit:
-        return _Unit(weight, self.norm(channels, spatial), self.noise(), self.act() if act else nn.Identity())
-
-    def noise(self) -> nn.Module:
-        if not self.spec.norm.startswith("noisy-"):
-            return nn.Identity()
-        self.noises += 1
-        return ActivationNoise(seed=(self.seed, self.noises), unit=self.spec.noise_unit)  # type: ignore[arg-type]
-
-    def norm(self, channels: int, spatial: bool, *, affine: bool = True) -> nn.Module:
-        spec, kind = self.spec, self.spec.norm.removeprefix("noisy-")
-        if kind == "none":
-            return nn.Identity()
-        if kind == "batch":
-            cls = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-            return cls(channels, eps=spec.eps, momentum=spec.momentum, affine=affine)
-        if kind == "batch-primitive":
-            return PrimitiveBatchNorm(channels, spec.eps, spec.momentum, affine)
-        if kind in ("l1", "l2", "linf", "mean-only"):
-            p = {"l1": 1.0, "l2": 2.0, "linf": math.inf, "mean-only": 0.0}[kind]
-            return LpBatchNorm(channels, spec.eps, spec.momentum, affine, p=p)
-        if kind == "layer":
-            if spatial:
-                return nn.GroupNorm(1, channels, eps=spec.eps, affine=affine)
-            return nn.LayerNorm(channels, eps=spec.eps, elementwise_affine=affine)
-        groups = channels if kind == "instance" else spec.groups
-        return nn.GroupNorm(groups, channels, eps=spec.eps, affine=affine)
-
-
-class _Unit(nn.Module):
-    """Weight layer, normalisation, noise, activation: identities stand where there is none."""
-
-    def __init__(self, weight: nn.Module, norm: nn.Module, noise: nn.Module, act: nn.Module) -> None:
-        super().__init__()
-        self.weight_layer, self.norm, self.noise, self.act = weight, norm, noise, act
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.act(self.noise(self.norm(self.weight_layer(x)))))
 
 
 def _mlp(build: Builder) -> nn.Module:

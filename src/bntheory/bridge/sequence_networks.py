@@ -8,13 +8,12 @@ so second derivatives exist: attention is written out and not torch's fused kern
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from bntheory.bridge.networks import Builder
+from bntheory.bridge.network_builder import Builder
 
 __all__ = ["Recurrent", "StepNorm", "Transformer", "image_sequence"]
 

@@ -199,6 +199,21 @@ def test_rounding_does_not_add_up_along_many_checkpoints() -> None:
     assert found.symmetry_defect < 1e-13
 
 
+def test_a_small_basis_restarts_on_a_warm_start_too() -> None:
+    """The operator's spectrum decays slowly, so the basis of ten vectors is full several times."""
+    d = np.linspace(0, 1, 300) ** 0.3
+    q, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((300, 300)))
+    turn = np.random.default_rng(2).standard_normal((300, 300))
+    p, _ = np.linalg.qr(q + 1e-3 * q @ (turn - turn.T))
+    first, second = (FunctionOperator.of_matrix((frame * d) @ frame.T) for frame in (q, p))
+    before = top_eigenvalues(first, 1, tol=1e-4, max_basis=10, max_products=2000)
+    found = top_eigenvalues(second, 1, tol=1e-6, start=before, max_basis=10, max_products=2000)
+    assert found.converged
+    assert found.products > 10
+    assert found.top == pytest.approx(d[-1], rel=2e-6)
+    assert found.symmetry_defect < 1e-13
+
+
 def test_what_is_carried_is_bounded_and_a_bound_that_cannot_be_is_refused() -> None:
     op = FunctionOperator.of_matrix(symmetric(80, 3))
     found = top_eigenvalues(op, 2, tol=1e-8, carry=5)

@@ -118,17 +118,22 @@ class ColdSearch(_Common):
 class WarmSearch(_Common):
     """A model is known: look where it has its eigenvectors, and expect the error that it expects.
 
-    The model takes directions that it has never met for ones of eigenvalue 0. Its expectation is right to the factor of
-    the stopping rule if they have at most half of the wanted value. By as much as the first product surprised the model,
-    its other eigenvalues may be off too: those that could have overtaken are looked at before the end.
+    The model takes directions that it has never met for ones of eigenvalue 0, and expects too small an error where they
+    have more: half as large as it is where they have half of the wanted value, which the stopping rule allows for. The
+    next Ritz value shows what they have; where it is above that half, the expectation is raised in proportion. By as
+    much as the first product surprised the model, its other eigenvalues may be off too: those that could have overtaken
+    are looked at before the end.
     """
 
     _next = 0
 
     @property
     def lost(self) -> bool:
-        """Whether the first product showed another operator than the one that the model was made of."""
-        return self._model.order == 1 and self._model.surprise > _LOST * self._model.scale
+        """Whether the first product showed another operator than the model's, or a value on the side of what it never met."""
+        if self._model.order != 1:
+            return False
+        height = float(_height(self._model.ritz().values, self._which)[0])
+        return height <= 0 or self._model.surprise > _LOST * self._model.scale
 
     @property
     def early(self) -> bool:
@@ -143,10 +148,15 @@ class WarmSearch(_Common):
         return np.asarray(coordinates[:, ranked[min(self._next, len(ranked) - 1)]])
 
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
-        """min(r, how far the model's own eigenvalue lies beyond the Ritz value)."""
+        """min(r, how far the model's own eigenvalue lies beyond the Ritz value, raised as above)."""
         values, _ = self._model.eigen()
-        ranked = values[order(values, self._which)][: len(chosen)]
-        return np.asarray(np.minimum(ritz.residuals[chosen], np.abs(ranked - ritz.values[chosen])))
+        expected = np.abs(values[order(values, self._which)][: len(chosen)] - ritz.values[chosen])
+        heights = _height(ritz.values, self._which)
+        others = np.delete(heights, chosen)
+        distance = heights[chosen] - max(float(others.max(initial=0.0)), 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            raised = expected * np.maximum(1.0, np.abs(heights[chosen]) / (2 * np.maximum(distance, 0.0)))
+        return np.asarray(np.fmin(ritz.residuals[chosen], raised))  # 0 times infinity: the residual decides
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         """Whether all are accurate and no rival is left; otherwise the place to look at next is noted."""

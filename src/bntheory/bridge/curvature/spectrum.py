@@ -156,7 +156,9 @@ def _start(
                 f"start has vectors of length {start.vectors.shape[0]}, the operator acts on {op.size}: it was measured "
                 "with respect to other parameters"
             )
-        return LowRankModel(op, None, generator, known=start.model.fitted(op, width))
+        return LowRankModel(
+            op, None, generator, known=start.model.fitted(op, max(len(start.values), width // 2))
+        )
     noise = op.random_vector(generator)
     noise /= float(noise.norm())
     if start is None:
