@@ -123,40 +123,15 @@ def test_a_start_in_the_wrong_eigenvector_does_not_deceive() -> None:
     assert found.top == pytest.approx(values[-1], rel=1e-8)
 
 
-@pytest.mark.parametrize("gradient", ["orthogonal", "eigenvector", "zero", "infinite"])
-def test_a_gradient_that_says_nothing_does_not_deceive(gradient: str) -> None:
-    """A cold start leans on the operator's gradient; here that is useless, or a trap.
-
-    From an exact eigenvector of the second value nothing is promised at a coarse tolerance: its Ritz value is accurate.
-    """
+def test_a_cold_start_does_not_lean_on_the_gradient() -> None:
+    """A gradient along the second eigenvector is a trap: the Ritz value there is accurate long before the first emerges."""
     d = np.concatenate([[5.0, 4.0], np.linspace(0, 1, 58)])
     matrix = symmetric(d)
     _, vectors = np.linalg.eigh(matrix)
-    rest = vectors[:, :-1] @ np.random.default_rng(0).standard_normal(59)
-    given = {
-        "orthogonal": rest,
-        "eigenvector": 1e3 * vectors[:, -2],
-        "zero": np.zeros(60),
-        "infinite": np.full(60, np.inf),
-    }
-    for tol in (1e-8,) if gradient == "eigenvector" else (1e-3, 1e-8):
-        for seed in range(20):
-            op = FunctionOperator.of_matrix(matrix)
-            op.gradient = torch.as_tensor(given[gradient])  # type: ignore[attr-defined]
-            assert top_eigenvalues(op, 1, tol=tol, seed=seed).top == pytest.approx(5.0, rel=tol)
-
-
-def test_a_gradient_that_leans_towards_the_top_saves_products() -> None:
-    d = np.concatenate([[5.0, 4.0], np.linspace(0, 1, 198)])
-    matrix = symmetric(d)
-    _, vectors = np.linalg.eigh(matrix)
-    plain, leaning = FunctionOperator.of_matrix(matrix), FunctionOperator.of_matrix(matrix)
-    leaning.gradient = torch.as_tensor(vectors[:, -1] + 0.05 * vectors.sum(axis=1))  # type: ignore[attr-defined]
-    counts = [
-        sum(top_eigenvalues(op, 1, tol=1e-6, seed=seed).products for seed in range(10))
-        for op in (plain, leaning)
-    ]
-    assert counts[1] < counts[0]
+    for seed in range(20):
+        op = FunctionOperator.of_matrix(matrix)
+        op.gradient = torch.as_tensor(1e3 * vectors[:, -2])  # type: ignore[attr-defined]
+        assert top_eigenvalues(op, 1, tol=1e-3, seed=seed).top == pytest.approx(5.0, rel=1e-3)
 
 
 def test_a_warm_start_survives_a_crossing_and_saves_products() -> None:

@@ -19,9 +19,9 @@ Array = np.ndarray[Any, Any]
 
 # Steps that have to follow when the searched space closed early, before copies of an eigenvalue count as excluded.
 _AFTER_BREAKDOWN = 10
-# The error estimate has to be half of tol. Without a model from nearby it also has to be 1e-5 of the value: a Ritz value
-# that rests in a cluster, or in another eigenvector that the start leaned towards, looks converged early.
-_MARGIN, _COARSEST_COLD = 2.0, 1e-5
+# The error estimate has to be half of tol. Without a model from nearby it also has to be 1e-4 of the value: a Ritz value
+# that rests inside a cluster of eigenvalues looks converged early.
+_MARGIN, _COARSEST_COLD = 2.0, 1e-4
 # A start from nearby is given up where the first product misses the model by this part of itself.
 _LOST = 0.5
 # A rival counts as looked at where less than this part of its unit vector is left.

@@ -71,7 +71,8 @@ class SymmetricOperator(ABC):
         """A v for a flat tensor that is known to fit; raises ValueError when the product is not finite."""
         self.products += 1
         result = self._product(v)
-        if not bool(torch.isfinite(result).all()):
+        # a finite sum has finite terms; the other way round it may overflow, so only then every entry is looked at
+        if not bool(torch.isfinite(result.sum())) and not bool(torch.isfinite(result).all()):
             raise UserError(
                 f"product {self.products} has entries that are not finite; the curvature overflows {self.dtype} "
                 "at this point. Look for a normalised feature of nearly zero variance, or use dtype=torch.float64"

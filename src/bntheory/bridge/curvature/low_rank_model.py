@@ -137,20 +137,20 @@ class LowRankModel:
         image = self._op.apply(vector)
         self.scale = max(self.scale, float(image.norm()))
         found = self.matrix @ chosen  # what the model expects is taken off first, and then the part along v
-        image = image - self._combined(found)
+        image = torch.sub(image, self._combined(found))  # a tensor of our own, changed in place from here on
         along = float(vector @ image)
-        image = torch.add(image, vector, alpha=-along)
+        image.add_(vector, alpha=-along)
         found += along * chosen
         basis, length = self._basis[: self.rank], float(image.norm())
         for _ in range(_PASSES):
             before, overlap = length, basis @ image
-            image = torch.addmv(image, basis.T, overlap, alpha=-1)
+            image.addmv_(basis.T, overlap, alpha=-1)
             length = float(image.norm())
             found += overlap.cpu().numpy()
             if length > _CANCELLED * before:
                 break
         if length > self._floor() and self.rank < self._op.size:
-            self._append(image / length)
+            self._append(image.div_(length))
             found, chosen = np.append(found, length), np.append(chosen, 0.0)
         self._learn(chosen, found)
         self.steps_since_breakdown += 1
