@@ -85,7 +85,9 @@ def top_eigenvalues(
             ``carry * size`` entries for as long as the result lives. At least k.
         callback: called after each product with the number of products and the current wanted Ritz values.
 
-    An eigenvalue of multiplicity larger than one may be returned once only, as by every Lanczos method.
+    An eigenvalue of multiplicity larger than one may be returned once only, as by every Lanczos method. And like every
+    method that stops after a few products it may, seldom, stop at the eigenvalue next to the wanted one: where much
+    hangs on a single number, measure it again with another ``seed``, or to tol = 1e-10.
     Raises ValueError for a k or tol that cannot be, and for an operator that is not symmetric.
     """
     if not 1 <= k <= op.size:
