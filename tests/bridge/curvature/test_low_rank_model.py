@@ -192,10 +192,14 @@ def test_rounding_does_not_add_up_along_many_checkpoints() -> None:
         turn = rng.standard_normal((100, 100))
         q, _ = np.linalg.qr(q + 0.01 * q @ (turn - turn.T))
         a = (q * d) @ q.T
-        found = top_eigenvalues(FunctionOperator.of_matrix((a + a.T) / 2), 1, tol=1e-6, start=found)
+        op = FunctionOperator.of_matrix((a + a.T) / 2)
+        found = top_eigenvalues(
+            op, 1, tol=1e-6, start=found, carry=6
+        )  # cut to six vectors at every checkpoint
     assert found is not None
     basis = found.model.basis.numpy()
-    np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-13)
+    # 20 roundings; without the correction it is about 45 after as many checkpoints
+    assert np.abs(basis @ basis.T - np.eye(len(basis))).max() < 20 * np.finfo(float).eps
     assert found.symmetry_defect < 1e-13
 
 
