@@ -19,10 +19,12 @@ Array = np.ndarray[Any, Any]
 
 # Steps that have to follow when the searched space closed early, before copies of an eigenvalue count as excluded.
 _AFTER_BREAKDOWN = 10
-# The error estimate has to be half of tol. Without a model from nearby it also has to be 1e-5 of the value: a Ritz value
-# that rests inside a cluster of eigenvalues looks converged early. Of 384 measurements on small networks at tol = 1e-3,
-# 1 ended at the second eigenvalue so, 2 with 1e-4 in place of 1e-5 (for one product less).
+# The error estimate has to be half of tol. Without a model from nearby r^2/gap also has to be 1e-5 of the value: a Ritz
+# value that rests inside a cluster of eigenvalues looks converged early. Of 384 measurements on small networks at
+# tol = 1e-3, 1 ended at the second eigenvalue so, 2 with 1e-4 in place of 1e-5 (for one product less).
 _MARGIN, _COARSEST_COLD = 2.0, 1e-5
+# The next Rayleigh quotient of a cold start is expected to be the mean of so many before it.
+_RECENT = 3
 # A start from nearby is given up where the first product misses the model by this part of itself.
 _LOST = 0.5
 # A rival counts as looked at where less than this part of its unit vector is left.
@@ -100,14 +102,29 @@ class ColdSearch(_Common):
         return None
 
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
-        """min(r, r^2/gap), the gap to the nearest other Ritz value."""
+        """min(r, r^2/gap), the gap to the nearest other Ritz value; where that is small, what one more product would add."""
         errors = np.empty(len(chosen))
         for position, i in enumerate(chosen):
             others = np.delete(ritz.values, i)
             gap = float(np.abs(others - ritz.values[i]).min()) if len(others) else 0.0
             r = float(ritz.residuals[i])
             errors[position] = min(r, r * r / gap) if gap > 0 else r
+        small = errors <= _COARSEST_COLD * np.abs(ritz.values[chosen])
+        if small.any() and self._model.rank == self._model.order + 1:
+            errors[small] = np.minimum(errors, self._next_changes(ritz, chosen))[small]
         return errors
+
+    def _next_changes(self, ritz: Ritz, chosen: Array) -> Array:
+        """By how much the chosen values move if the next Rayleigh quotient is like the last ones: the gap that counts is
+        the one to the bulk, not the one to the nearest Ritz value, of which the next vector has little.
+        """
+        matrix = self._model.matrix.copy()
+        matrix[-1, -1] = np.diag(matrix)[-1 - _RECENT : -1].mean()
+        values = np.linalg.eigvalsh(
+            matrix
+        )  # they interlace: a value moves up at the upper end, and down at the lower
+        below = (self._which == "SA") | ((self._which == "LM") & (ritz.values[chosen] < 0))
+        return np.asarray(np.abs(values[np.where(below, chosen, chosen + 1)] - ritz.values[chosen]))
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         return bool(fine.all()) and not self.early and not self._closed()

@@ -109,7 +109,7 @@ class SymmetricOperator(ABC):
         if signs:
             drawn = torch.randint(0, 2, (self.size,), generator=generator).to(self.dtype) * 2 - 1
         else:
-            drawn = torch.randn(self.size, generator=generator, dtype=torch.float64).to(self.dtype)
+            drawn = torch.randn(self.size, generator=generator).to(self.dtype)
         return drawn.to(self.device)
 
     def symmetry_tolerance(self) -> float:

@@ -7,8 +7,9 @@ symmetric form of Broyden's update,
     M <- M + e v' + v e' - <v, e> v v'.
 
 *From nothing* (M = 0) there is, after every product, exactly one direction in the model's range that was not searched.
-Taking it next is Lanczos' iteration with full reorthogonalisation, and M = V T V' + b w v' + b v w' holds its
-tridiagonal T, the next vector w and the coupling b.
+Taking it next is Lanczos' iteration, and M = V T V' + b w v' + b v w' holds its tridiagonal T, the next vector w and the
+coupling b. Each vector is made orthogonal to the two before it for as long as that is enough (``orthogonality.py``), and
+from then on to all.
 
 *From the model of a measurement nearby* (an earlier checkpoint) the eigenvectors of M are the old ones, corrected to
 first order by all that was measured since: the direction that Davidson's method finds with the model as its
@@ -19,7 +20,7 @@ min(|r|, |r|^2/gap) of theta (Parlett, The Symmetric Eigenvalue Problem, 1998, s
 every product, where ARPACK tests after a cycle, is what makes a good start pay.
 
 The measured <u, A v> has to agree with <A u, v> from an earlier product. The largest disagreement is a symmetry probe
-that costs nothing.
+that costs nothing: for all earlier u, or in the three-term recurrence for the one before v.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.curvature.linear import SymmetricOperator
+from bntheory.bridge.curvature.orthogonality import Orthogonality
 
 Array = np.ndarray[Any, Any]
 
-_CAPACITY = 12
+_CAPACITY = 24
 # One pass of Gram-Schmidt is enough where it takes off little, as it does once the expected part is gone (Daniel, Gragg,
 # Kaufman and Stewart, 1976). Where it cancels more, rounding is magnified, and by the same factor again in every step.
 _CANCELLED, _PASSES = 0.7, 4
@@ -106,12 +108,14 @@ class LowRankModel:
             self._basis[:held], self.matrix = known.basis, known.matrix.copy()
         self._searched = np.zeros((held, 0))
         if start is not None:
-            self._append(start / start.norm())
+            self._append(start, 1 / float(start.norm()))
         self.steps_since_breakdown = 0
         self.breakdowns = 0
         self.scale = 0.0
         self.surprise = 0.0
         self._asymmetry = 0.0
+        # from nothing, until rounding has cost too much; None: every image is made orthogonal to the whole basis
+        self._three_term = Orthogonality(float(torch.finfo(op.dtype).eps)) if known is None else None
 
     @property
     def rank(self) -> int:
@@ -135,30 +139,49 @@ class LowRankModel:
         chosen = self._unsearched(direction)
         vector = self._vector(chosen)
         image = self._op.apply(vector)
-        self.scale = max(self.scale, float(image.norm()))
         found = self.matrix @ chosen  # what the model expects is taken off first, and then the part along v
         image = torch.sub(image, self._combined(found))  # a tensor of our own, changed in place from here on
         along = float(vector @ image)
         image.add_(vector, alpha=-along)
         found += along * chosen
-        basis, length = self._basis[: self.rank], float(image.norm())
-        for _ in range(_PASSES):
-            before, overlap = length, basis @ image
-            image.addmv_(basis.T, overlap, alpha=-1)
-            length = float(image.norm())
-            found += overlap.cpu().numpy()
-            if length > _CANCELLED * before:
-                break
+        if self._three_term is not None:
+            # of the two vectors of the recurrence v is done; the other one is a probe of symmetry too
+            length = self._orthogonalise(image, found, slice(max(0, self.rank - 2), self.rank - 1))
+            if not self._keeps_orthogonal(found, length):
+                self._three_term = None
+        if self._three_term is None:
+            length = self._orthogonalise(image, found, slice(self.rank))
         if length > self._floor() and self.rank < self._op.size:
-            self._append(image.div_(length))
+            self._append(image, 1 / length)
             found, chosen = np.append(found, length), np.append(chosen, 0.0)
         self._learn(chosen, found)
         self.steps_since_breakdown += 1
         if self.order == self.rank < self._op.size:
             # what was searched is invariant: go on in a random direction, or copies and missed parts stay unseen
             self.breakdowns += 1
+            self._three_term = None
             self.steps_since_breakdown = 0
             self._append(self._fresh())
+
+    def _orthogonalise(self, image: Tensor, found: Array, rows: slice) -> float:
+        """Move the part of ``image`` along these rows of the basis into ``found``; the length of what is left."""
+        basis = self._basis[rows]
+        for _ in range(_PASSES):
+            overlap = basis @ image
+            image.addmv_(basis.T, overlap, alpha=-1)
+            length, taken = float(image.norm()), overlap.cpu().numpy()
+            found[rows] += taken
+            if length > _CANCELLED * float(np.hypot(length, np.linalg.norm(taken))):
+                break
+        self.scale = max(self.scale, float(np.hypot(length, np.linalg.norm(found))))
+        return length
+
+    def _keeps_orthogonal(self, found: Array, length: float) -> bool:
+        """Whether an image of this length, orthogonal to the last two vectors, is orthogonal to the others too."""
+        if self._three_term is None or not length > self._floor():
+            return False
+        overlap = self._three_term.append(self.matrix, found, length, self.scale, self._asymmetry)
+        return overlap <= self._three_term.limit
 
     def _learn(self, v: Array, image: Array) -> None:
         """The update for the unit direction v, both in coordinates."""
@@ -215,13 +238,13 @@ class LowRankModel:
         unit: Tensor = vector / vector.norm()
         return unit
 
-    def _append(self, vector: Tensor) -> None:
+    def _append(self, vector: Tensor, factor: float = 1.0) -> None:
         row = self.rank
         if row >= self._basis.shape[0]:
             larger = torch.empty((2 * row, self._op.size), dtype=self._op.dtype, device=self._op.device)
             larger[:row] = self._basis
             self._basis = larger
-        self._basis[row] = vector
+        torch.mul(vector, factor, out=self._basis[row])
         matrix = np.zeros((row + 1, row + 1))
         matrix[:row, :row] = self.matrix
         self.matrix = matrix
@@ -257,7 +280,7 @@ class LowRankModel:
 
         From nothing and without guesses this is the thick restart of Wu and Simon (2000).
         """
-        count = kept.shape[1]
+        count, self._three_term = kept.shape[1], None
         rest = np.column_stack([self.matrix @ kept, guesses])
         for _ in range(2):
             rest = rest - kept @ (kept.T @ rest)
