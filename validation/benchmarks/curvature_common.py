@@ -41,16 +41,24 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def trained(
-    kind: str, norm: str, args: argparse.Namespace, *, seed: int, lr: float, every: int, checkpoints: int
+    kind: str,
+    norm: str,
+    args: argparse.Namespace,
+    *,
+    seed: int,
+    lr: float,
+    every: int,
+    checkpoints: int,
+    after: int = 0,
 ) -> Iterator[tuple[nn.Module, tuple[Tensor, Tensor]]]:
-    """The network at ``checkpoints`` points of SGD, ``every`` steps apart, and the batch to measure on."""
+    """The network at points of SGD, the first after ``after + every`` steps, and the batch to measure on."""
     dtype = getattr(torch, args.dtype)
     x, y = load_dataset().inputs(slice(0, 2048), dtype=dtype, device=args.device)
     model = build_network(NetworkSpec(kind, size=args.size, norm=norm), seed, device=args.device, dtype=dtype)
     optimiser = torch.optim.SGD(model.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(checkpoints):
-        for _ in range(every):
+    for checkpoint in range(checkpoints):
+        for _ in range(every if checkpoint else after + every):
             rows = torch.randint(0, len(x), (64,), generator=generator).to(args.device)
             optimiser.zero_grad()
             functional.cross_entropy(model(x[rows]), y[rows]).backward()

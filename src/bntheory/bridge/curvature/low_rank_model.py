@@ -36,7 +36,7 @@ from bntheory.bridge.curvature.orthogonality import Orthogonality
 
 Array = np.ndarray[Any, Any]
 
-_CAPACITY = 24
+_CAPACITY = 16  # as many as a result carries on, which keeps the block alive
 # One pass of Gram-Schmidt is enough where it takes off little, as it does once the expected part is gone (Daniel, Gragg,
 # Kaufman and Stewart, 1976). Where it cancels more, rounding is magnified, and by the same factor again in every step.
 _CANCELLED, _PASSES = 0.7, 4

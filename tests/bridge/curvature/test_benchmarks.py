@@ -1,0 +1,64 @@
+"""The curvature benchmarks run, measure what they say, and write it down; their figures are for the reader, not for a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BENCHMARKS = Path(__file__).parents[3] / "validation" / "benchmarks"
+
+
+def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
+    target = folder / "rows.json"
+    command = [sys.executable, str(BENCHMARKS / name), "--size", "tiny", "--kinds", "mlp", "--batch", "32"]
+    done = subprocess.run(
+        [*command, *options, "--json", str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    record: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    for title, value in record["summary"].items():
+        assert f"{title}: {value:.3g}" in done.stdout
+    return record
+
+
+def test_eigenvalues(tmp_path: Path) -> None:
+    rows = run("curvature_eigenvalues.py", tmp_path, "--seeds", "1", "--steps", "5", "--checkpoints", "2")[
+        "rows"
+    ]
+    assert [(r["norm"], r["steps"], r["accuracy"]) for r in rows] == [
+        (norm, steps, accuracy)
+        for norm in ("batch", "none")
+        for steps in (5, 10)
+        for accuracy in (1e-3, 1e-6)
+    ]
+    for row in rows:
+        assert row["error"] <= row["accuracy"]
+        assert row["arpack_error"] <= row["accuracy"]
+        assert 0 < row["time_ratio"] < np.inf
+    coarse, fine = rows[0::2], rows[1::2]
+    assert all(
+        a["power"] <= b["power"] and a["products"] <= b["products"] for a, b in zip(coarse, fine, strict=True)
+    )
+
+
+def test_warm_start(tmp_path: Path) -> None:
+    found = run("curvature_warm_start.py", tmp_path, "--checkpoints", "3")
+    rows = found["rows"]
+    assert {(r["lr"], r["every"], r["after"]) for r in rows} == {
+        (lr, every, after) for lr, every in ((0.01, 1), (0.01, 5), (0.05, 5)) for after in (0, 200)
+    }
+    for row in rows:
+        assert row["ratio"] == row["cold"] / row["warm"]
+        assert 1 <= row["cold_least"] <= row["cold"]
+        assert 0 < row["cosine"] <= 1
+    assert found["summary"]["measured"] == 2 * len(rows)
