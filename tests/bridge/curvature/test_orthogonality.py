@@ -103,3 +103,27 @@ def test_a_top_eigenvalue_to_1e_6_hardly_needs_passes_over_the_whole_basis(
     rows.clear()
     top_eigenvalues(operator(d), 1, tol=1e-14)
     assert max(rows) > 5
+
+
+@pytest.mark.parametrize("size", [30, 100, 1000])
+def test_lost_orthogonality_is_not_taken_for_asymmetry(size: int) -> None:
+    """The smaller the operator, the less its probe of symmetry tolerates; cold, and warm from what a cold start left."""
+    rng = np.random.default_rng(size)
+    d = np.concatenate([[50.0, 30.0, 20.0], rng.uniform(-1, 3, size - 3)])
+    q, _ = np.linalg.qr(rng.standard_normal((size, size)))
+    a = (q * d) @ q.T
+    change = rng.standard_normal((size, size)) * 0.3 / np.sqrt(size)
+    op, moved = (FunctionOperator.of_matrix((m + m.T) / 2) for m in (a, a + change))
+    top = np.linalg.eigvalsh((a + change + (a + change).T) / 2)[-1]
+    overlaps = []
+    for seed in range(20):
+        for tol in (1e-6, 1e-8, 1e-10, 1e-12):
+            cold = top_eigenvalues(op, 2, tol=tol, seed=seed)
+            warm = top_eigenvalues(moved, 2, tol=tol, seed=seed, start=cold)
+            assert cold.values == pytest.approx([50.0, 30.0], rel=tol)
+            assert warm.top == pytest.approx(top, rel=tol)
+            assert max(cold.symmetry_defect, warm.symmetry_defect) < op.symmetry_tolerance() / 3
+            overlaps.append(cold.model.overlap)
+            fitted = cold.model.fitted(op, 30)
+            assert lost(fitted.basis).max() < 20 * np.finfo(float).eps
+    assert max(overlaps) > 1e-13  # or nothing was tested

@@ -40,28 +40,35 @@ _CAPACITY = 16  # as many as a result carries on, which keeps the block alive
 # One pass of Gram-Schmidt is enough where it takes off little, as it does once the expected part is gone (Daniel, Gragg,
 # Kaufman and Stewart, 1976). Where it cancels more, rounding is magnified, and by the same factor again in every step.
 _CANCELLED, _PASSES = 0.7, 4
+# Vectors that are not quite orthogonal look like an operator that is not quite symmetric: by twice their overlap, which is
+# known up to a factor of five or so.
+_EXPLAINED = 10.0
 # A direction of which less than this is new has been searched, as far as its coordinates can say.
 _LEAST_NEW = 1e-10
 
 
 class Carried(NamedTuple):
-    """A model without its operator: basis (rank, size) with orthonormal rows, and matrix (rank, rank), symmetric."""
+    """A model without its operator: basis (rank, size) with orthonormal rows, and matrix (rank, rank), symmetric.
+
+    overlap: by how much two rows may fail to be orthogonal beyond rounding.
+    """
 
     basis: Tensor
     matrix: Array
+    overlap: float = 0.0
 
     def fitted(self, op: SymmetricOperator, rank: int) -> Carried:
-        """For an operator of another precision or on another device; of at most this rank."""
+        """For an operator of another precision or on another device; of at most this rank, orthonormal to rounding."""
         basis, matrix = self.basis.to(op.device, op.dtype), self.matrix
         if basis.dtype != self.basis.dtype:  # orthonormal to the other precision only
             q, r = torch.linalg.qr(basis.T)
             triangle = r.cpu().numpy().astype(np.float64)
-            basis, matrix = q.T, triangle @ matrix @ triangle.T
-        return Carried(basis, matrix).cut(rank)
+            return Carried(q.T, triangle @ matrix @ triangle.T).cut(rank)
+        return Carried(basis, matrix, self.overlap).cut(rank)
 
     def cut(self, rank: int) -> Carried:
-        """What is left with the ``rank`` eigenvalues of largest magnitude."""
-        if len(self.matrix) <= rank:
+        """What is left with the ``rank`` eigenvalues of largest magnitude, orthonormal to rounding."""
+        if len(self.matrix) <= rank and self.overlap == 0:
             return self
         values, coordinates = np.linalg.eigh(self.matrix)
         largest = np.argsort(-np.abs(values), kind="stable")[:rank]
@@ -88,7 +95,8 @@ class LowRankModel:
     op: the operator. start: where to look first. known: the model of a measurement nearby, from :meth:`carried`.
 
     ``order`` is the number of directions searched, one product each; ``rank`` the number of vectors kept. ``scale`` is a
-    lower estimate of the operator's norm, ``defect`` the largest disagreement with symmetry seen so far, relative to it.
+    lower estimate of the operator's norm, ``defect`` the largest disagreement with symmetry seen so far, relative to it, less
+    what overlaps of the basis explain.
     ``surprise`` is |A v - M v| for the first direction searched: how far off the model was where it was sure.
     """
 
@@ -113,7 +121,7 @@ class LowRankModel:
         self.breakdowns = 0
         self.scale = 0.0
         self.surprise = 0.0
-        self._asymmetry = 0.0
+        self._asymmetry, self._overlap = 0.0, 0.0
         # from nothing, until rounding has cost too much; None: every image is made orthogonal to the whole basis
         self._three_term = Orthogonality(float(torch.finfo(op.dtype).eps)) if known is None else None
 
@@ -127,7 +135,8 @@ class LowRankModel:
 
     @property
     def defect(self) -> float:
-        return self._asymmetry / self.scale if self.scale > 0 else 0.0
+        measured = self._asymmetry / self.scale if self.scale > 0 else 0.0
+        return max(0.0, measured - _EXPLAINED * self._overlap)
 
     @property
     def complete(self) -> bool:
@@ -181,7 +190,10 @@ class LowRankModel:
         if self._three_term is None or not length > self._floor():
             return False
         overlap = self._three_term.append(self.matrix, found, length, self.scale, self._asymmetry)
-        return overlap <= self._three_term.limit
+        if overlap > self._three_term.limit:
+            return False
+        self._overlap = max(self._overlap, overlap)
+        return True
 
     def _learn(self, v: Array, image: Array) -> None:
         """The update for the unit direction v, both in coordinates."""
@@ -294,4 +306,5 @@ class LowRankModel:
 
     def carried(self, rank: int) -> Carried:
         """The model for a measurement nearby, cut to this rank."""
-        return Carried(self._basis[: self.rank], self.matrix).cut(rank)
+        known = Carried(self._basis[: self.rank], self.matrix, self._overlap)
+        return known if self.rank <= rank else known.cut(rank)

@@ -18,7 +18,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-# Simon's bound is eps^(1/2), where Ritz values are still exact. At eps^(3/4) a probe of symmetry sees nothing of it either.
+# Simon's bound is eps^(1/2), where Ritz values are still exact. At eps^(3/4) a probe of symmetry stays sharp too.
 _POWER = 0.75
 # The rounding of a product with a network, in units of eps times the norm; seen: up to 8 in float64.
 _ROUNDING = 10.0
