@@ -27,7 +27,7 @@ from scipy.sparse.linalg import eigsh
 
 from bntheory.bridge.curvature import Spectrum, hessian, top_eigenvalues
 
-SETTINGS = [(lr, every, after) for lr, every in ((0.01, 1), (0.01, 5), (0.05, 5)) for after in (0, 200)]
+SETTINGS = [(lr, every, after) for lr in (0.01, 0.05) for every in (1, 5) for after in (0, 200)]
 TOLERANCES = (1e-3, 1e-6)
 
 
