@@ -24,8 +24,10 @@ _AFTER_BREAKDOWN = 10
 # ended at the second eigenvalue so at tol = 1e-3; at 1e-6 none did, and 1 was off by 3 tol
 # (validation/benchmarks/curvature_eigenvalues.py --size tiny --kinds mlp,vgg --seeds 16 --checkpoints 4).
 _MARGIN, _COARSEST_COLD = 2.0, 1e-5
-# The next Rayleigh quotient of a cold start is expected to be the mean of so many before it.
-_RECENT = 3
+# The next Rayleigh quotient of a cold start is expected to be the mean of so many before it. What this promises is believed
+# where the value's steps shrink to a fifth or less, and down to an eighth of r^2/gap: at the edge of a bulk, where there
+# is always a nearer eigenvalue still unseen, it promises too much.
+_RECENT, _SHRINKING, _SHARPER = 3, 0.2, 8.0
 # A start from nearby is given up where the first product misses the model by this part of itself.
 _LOST = 0.5
 # A rival counts as looked at where less than this part of its unit vector is left.
@@ -89,6 +91,7 @@ class ColdSearch(_Common):
     """Nothing is known: look in the newest direction, and judge a value by its residual and the gap to the others."""
 
     lost = False
+    _before: Array = np.empty(0)
 
     @property
     def early(self) -> bool:
@@ -103,7 +106,7 @@ class ColdSearch(_Common):
         return None
 
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
-        """min(r, r^2/gap), the gap to the nearest other Ritz value; where that is small, what one more product would add."""
+        """min(r, r^2/gap), the gap to the nearest other Ritz value; where that is small, what further products would add."""
         errors = np.empty(len(chosen))
         for position, i in enumerate(chosen):
             others = np.delete(ritz.values, i)
@@ -112,20 +115,28 @@ class ColdSearch(_Common):
             errors[position] = min(r, r * r / gap) if gap > 0 else r
         small = errors <= _COARSEST_COLD * np.abs(ritz.values[chosen])
         if small.any() and self._model.rank == self._model.order + 1:
-            errors[small] = np.minimum(errors, self._next_changes(ritz, chosen))[small]
+            remaining = np.maximum(self._remaining(ritz, chosen), errors / _SHARPER)
+            errors[small] = np.minimum(errors, remaining)[small]
+        self._before = ritz.values[chosen]
         return errors
 
-    def _next_changes(self, ritz: Ritz, chosen: Array) -> Array:
-        """By how much the chosen values move if the next Rayleigh quotient is like the last ones: the gap that counts is
-        the one to the bulk, not the one to the nearest Ritz value, of which the next vector has little.
+    def _remaining(self, ritz: Ritz, chosen: Array) -> Array:
+        """By how much the chosen values will still move: by the next step if its Rayleigh quotient is like the last ones,
+        and then by steps that shrink as this one against the last. The gap that counts is the one to the bulk: of the
+        nearest Ritz vector the next direction has little. Infinite where the steps do not shrink fast: that is no outlier.
         """
+        if self._before.shape != chosen.shape:
+            return np.full(len(chosen), np.inf)
         matrix = self._model.matrix.copy()
         matrix[-1, -1] = np.diag(matrix)[-1 - _RECENT : -1].mean()
         values = np.linalg.eigvalsh(
             matrix
         )  # they interlace: a value moves up at the upper end, and down at the lower
         below = (self._which == "SA") | ((self._which == "LM") & (ritz.values[chosen] < 0))
-        return np.asarray(np.abs(values[np.where(below, chosen, chosen + 1)] - ritz.values[chosen]))
+        step = np.abs(values[np.where(below, chosen, chosen + 1)] - ritz.values[chosen])
+        last = np.abs(ritz.values[chosen] - self._before)
+        ratio = np.divide(step, last, out=np.ones_like(step), where=last > 0)
+        return np.where(ratio < _SHRINKING, step / (1 - np.minimum(ratio, _SHRINKING)), np.inf)
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         return bool(fine.all()) and not self.early and not self._closed()

@@ -31,7 +31,7 @@ class Spectrum:
     vectors: (size, k), unit columns on the operator's device.
     residuals: (k,) norms of A v - value v: an eigenvalue lies within each of them, certainly.
     errors: (k,) estimated absolute errors of the values: min(residual, residual^2/gap) with the gap estimated, and where
-        that is below 1e-5 of the value what one more product is expected to add; after a warm start min(residual,
+        that is below 1e-5 of the value what further products are expected to add; after a warm start min(residual,
         what the model expects to be missing). Rounding of the products (about symmetry_defect times the norm) comes
         on top.
     converged: whether every error is at most tol times its value or the rounding of the products: more of them
