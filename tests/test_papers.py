@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bntheory.claims.ba2016 import PRINTED, TRANSFORMATIONS
 from bntheory.claims.core import Claim, registry
 from bntheory.judges.replay import replay
 from bntheory.judges.verdict import Status
-from bntheory.report.papers import BEGIN, END
+from bntheory.report.papers import BEGIN, END, Records, _protocol
 
 PAPERS = Path(__file__).parents[1] / "papers"
 CLAIMS = registry()
@@ -232,6 +233,44 @@ def test_recorded_counterexamples_refute(path: Path) -> None:
     assert found.refuted, found.summary
     assert found.claim.id == path.stem
     assert found.claim.key == path.parent.parent.name
+
+
+@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.kind == "experiment"], ids=lambda c: c.id)
+def test_an_experiment_stands_on_the_numbers_of_its_seeds(claim: Claim) -> None:
+    """Means, intervals and the verdict are computed from the recorded numbers once more, with scipy's interval."""
+    checks = json.loads((PAPERS / claim.key / "checks" / f"{claim.id}.json").read_text(encoding="utf-8"))
+    outcomes = []
+    for check in checks:
+        values = np.asarray(check["witness"].get("values", ()), dtype=float)
+        outcome = check["outcome"]
+        if values.ndim == 1 and len(values) >= 3 and np.isfinite(values).all() and values.std() > 0:
+            low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+            room = check["uncertainty"] - (high - low) / 2  # some add what a search has left open
+            assert room >= -1e-5 * (high - low)
+            mean, bound = values.mean(), check["right"]
+            if check["left"] != pytest.approx(mean, rel=1e-4, abs=2e-6):
+                assert check["right"] == pytest.approx(mean, rel=1e-4, abs=2e-6)
+                mean, bound, low, high = -mean, -check["left"], -high, -low
+            if room < 1e-5 * (high - low):
+                outcome = "holds" if high <= bound else "fails" if low > bound else "undecided"
+                assert outcome == check["outcome"], check["name"]
+        outcomes += [outcome] if check["decisive"] else []
+    found = "fails" if "fails" in outcomes else "undecided" if "undecided" in outcomes else "holds"
+    status = {"fails": "contradicted", "undecided": "inconclusive", "holds": "supported"}[found]
+    assert outcomes
+    assert Records.load(PAPERS).verdicts[claim.id].status == status
+
+
+def test_an_experiment_is_stale_once_its_protocol_has_changed() -> None:
+    """Networks and rules stand in private modules, which a claim's own function only calls."""
+    sources = "".join(_protocol("bntheory.claims.lesswrong2019_networks"))
+    for text in (
+        "RATES = (0.01, 0.05, 0.25)",
+        "def over_seeds(",
+        "def distance_interval(",
+        "def at_equal_loss(",
+    ):
+        assert text in sources
 
 
 def test_the_table_of_invariances_shows_every_printed_entry() -> None:

@@ -163,8 +163,8 @@ def test_equal_points_and_equal_loss_by_hand() -> None:
     twin = replace(own, top_eigenvalues=np.array([40.0, 1.0, 0.8]))
     assert at_equal_points(own, twin, "top_eigenvalues") == pytest.approx((-1 + 1) / 2)
     other = replace(own, losses=np.array([4.0, 1.0, 0.5]), top_eigenvalues=np.array([1.0, 3.0, 9.0]))
-    # the loss 2 is half way from 4 to 1 in logarithms, 1 has no positive curvature, 0.1 was never reached
-    assert at_equal_loss(own, other, "top_eigenvalues") == pytest.approx(np.log10(4.0 / 2.0))
+    # the loss 2 is half way from 4 to 1 in logarithms, and so is sqrt(3) from 1 to 3; 1 has no positive curvature, 0.1 was never reached
+    assert at_equal_loss(own, other, "top_eigenvalues") == pytest.approx(np.log10(4.0 / np.sqrt(3.0)))
     assert np.isnan(at_equal_loss(own, replace(other, losses=other.losses + 9), "top_eigenvalues"))
 
 

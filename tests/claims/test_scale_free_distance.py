@@ -13,24 +13,26 @@ from bntheory.claims._seeds import over_seeds
 def test_one_measure_without_alternatives_is_students_interval() -> None:
     values = np.random.default_rng(1).normal(-0.5, 0.1, 7)
     low, high = distance_interval(values.reshape(1, 1, -1))
-    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((-expected.high, -expected.low), rel=1e-12)
+    test = stats.ttest_1samp(values, 0.0)
+    # the sign of the mean is not known beforehand, so that both tails count for the lower end
+    inner, outer = test.confidence_interval(0.975), test.confidence_interval(0.95)
+    assert (low, high) == pytest.approx((-inner.high, -outer.low), rel=1e-12)
+    check = differs("x", values.reshape(1, 1, -1), 0.0, "made up")
     one_sided = over_seeds("x", values, "below", 0.0, "made up")
-    two_sided = differs("x", values.reshape(1, 1, -1), 0.0, "made up")
-    assert two_sided.right == pytest.approx(-one_sided.left)
-    assert two_sided.uncertainty == pytest.approx(one_sided.uncertainty)
+    assert check.right + check.uncertainty == pytest.approx(one_sided.uncertainty - one_sided.left)
+    assert check.witness["estimate"] == pytest.approx(-one_sided.left, abs=1e-6)
 
 
 @pytest.mark.parametrize("candidates", [1, 5])
 def test_errors_of_the_two_sided_check_stay_below_their_level(candidates: int) -> None:
-    """At the margin exactly, neither a wrong 'holds' nor a wrong 'fails' more often than in 5 % (4 standard errors above)."""
+    """At the margin exactly, neither a wrong 'holds' nor a wrong 'fails' more often than in 2.5 % (4 standard errors above)."""
     rng, margin, repeats = np.random.default_rng(5), 0.04, 600
     counts = {"holds": 0, "fails": 0, "undecided": 0}
     for _ in range(repeats):
         truth = np.full((candidates, 2), margin) * rng.choice([-1, 1], size=(candidates, 2))
         samples = truth[:, :, None] + 0.05 * rng.normal(size=(candidates, 2, 6))
         counts[differs("x", samples, margin, "simulated").outcome] += 1
-    allowed = repeats * 0.05 + 4 * np.sqrt(repeats * 0.05 * 0.95)
+    allowed = repeats * 0.025 + 4 * np.sqrt(repeats * 0.025 * 0.975)
     assert counts["holds"] <= allowed
     assert counts["fails"] <= allowed
 

@@ -47,7 +47,7 @@ def test_interpolation_at_a_loss() -> None:
     run = train(QUADRATIC, np.ones(3), learning_rate=0.1, steps=60, points=None)
     found = smoothness_along(lambda x: QUADRATIC, run, points=5)
     middle = math.sqrt(found.losses[1] * found.losses[2])
-    expected = (found.gradient_norms[1] + found.gradient_norms[2]) / 2
+    expected = math.sqrt(found.gradient_norms[1] * found.gradient_norms[2])
     assert found.at_loss("gradient_norms", middle) == pytest.approx(expected)
     assert math.isnan(found.at_loss("gradient_norms", 2 * found.losses[0]))
 

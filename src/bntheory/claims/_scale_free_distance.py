@@ -9,10 +9,11 @@ a would have d = 0 in all measures. Looked at is
 and the claim is D >= margin: it can fail, when the interval of D lies below the margin, and is not met by a difference too small to
 matter. What lives here: the interval of D and the check. What does not: measures and networks.
 
-The interval (level alpha for each end). Let m, h be a mean and the half-width of its Student interval. If the truth is below the lower
-end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed: at level alpha/J each, probability alpha at
-most. If it is above the upper end min_a max_j(m + h), then for the a that attains this the interval of the one measure that is
-largest in truth missed: one for each of A candidates, at level alpha/A each.
+The interval (level alpha/2 for each end). Let m, h be a mean and the half-width of its Student interval. If the truth is below the lower
+end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed, on either side for the sign of a mean is lost: at
+level alpha/(2J) each, probability alpha/2 at most. If it is above the upper end min_a max_j(m + h), then for the a that attains this the interval of the one measure that is
+largest in truth missed: one for each of A candidates, at level alpha/A each, on the
+one side that makes |mean| too small.
 """
 
 from __future__ import annotations
@@ -42,9 +43,8 @@ def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float,
     means = np.abs(samples.mean(axis=2))
     errors = samples.std(axis=2, ddof=1) / math.sqrt(seeds)
     alpha = 1 - confidence
-    narrow, wide = (
-        float(student.ppf(1 - alpha / (2 * looks), seeds - 1)) for looks in (measures, candidates)
-    )
+    narrow = float(student.ppf(1 - alpha / (4 * measures), seeds - 1))
+    wide = float(student.ppf(1 - alpha / (2 * candidates), seeds - 1))
     low = float(np.maximum(means - narrow * errors, 0.0).max(axis=1).min())
     high = float((means + wide * errors).max(axis=1).min())
     return low, max(low, high)
@@ -59,14 +59,15 @@ def differs(
     confidence: float = 0.95,
     witness: Mapping[str, Any] | None = None,
 ) -> Check:
-    """``margin <= D``. A seed with a value that is not finite is left out and counted; too few seeds leave it undecided."""
+    """``margin <= D``, D by the middle of its interval (the estimate lies elsewhere in it, see the witness). A seed with a value that is not finite is left out and counted; too few seeds leave it undecided."""
     whole = np.isfinite(samples).all(axis=(0, 1))
     missing = int((~whole).sum())
     kept = samples[:, :, whole]
-    middle, half = math.nan, math.inf
+    middle, half, estimate = math.nan, math.inf, math.nan
     if kept.shape[2] >= LEAST_SEEDS:
         low, high = distance_interval(kept, confidence)
         middle, half = (low + high) / 2, (high - low) / 2
+        estimate = float(np.abs(kept.mean(axis=2)).max(axis=1).min())
     return Check(
         name,
         margin,
@@ -77,5 +78,5 @@ def differs(
         uncertainty=half,
         confidence=confidence,
         why="Student's intervals of the means over seeds, corrected for the number of measures and of parametrisations",
-        witness={**(witness or {}), "values": np.round(kept, 6).tolist()},
+        witness={**(witness or {}), "estimate": round(estimate, 6), "values": np.round(kept, 6).tolist()},
     )

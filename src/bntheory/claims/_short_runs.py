@@ -118,8 +118,8 @@ def train(
 ) -> Run:
     """``steps`` steps from the initial values of ``seed``, batches drawn by ``seed``; cross-entropy unless a loss is given.
 
-    visit: called with the number of steps done and the model, before the first step and after each. A loss that is not finite ends
-    the run.
+    visit: called with the number of steps done and the model, before the first step and after each. A loss or a gradient that is
+    not finite ends the run.
     """
     import math
 
@@ -138,7 +138,8 @@ def train(
     for step in range(steps):
         chosen = torch.from_numpy(batch_indices(len(labels), batch_size, seed, step).copy())
         chosen = chosen.to(inputs.device)
-        losses.append(trainer.train_step((inputs[chosen], labels[chosen])).loss)
+        done = trainer.train_step((inputs[chosen], labels[chosen]))
+        losses.append(done.loss if math.isfinite(done.gradient_norm) else math.inf)
         if not math.isfinite(losses[-1]):
             break
         if visit is not None:

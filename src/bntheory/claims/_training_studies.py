@@ -256,7 +256,8 @@ def mean_difference(left: Numbers, right: Numbers, *, log: bool = False) -> floa
 def difference_at_equal_loss(
     left: Numbers, right: Numbers, left_losses: Numbers, right_losses: Numbers
 ) -> float | None:
-    """Mean of log10(left/right), right read where its loss is left's: linear in the loss between its recorded steps.
+    """Mean of log10(left/right), right read where its loss is left's: linear in the loss between recorded steps
+    that are neighbours in loss.
 
     Steps of left whose loss right never had are left out; None where none remains.
     """

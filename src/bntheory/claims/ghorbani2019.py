@@ -34,7 +34,8 @@ _READING = (
     "log10 of the ratio, its mean over the middle and the end of the training, one number a seed"
 )
 _NOTE = (
-    "Scaled down: a small VGG on a few hundred images, the same short training of both networks at the same rate. The source measures networks for "
+    "Scaled down: a small VGG on a few hundred images, the same short training of both networks at rate 0.02, momentum 0.9 and "
+    "batches of 64. The source measures networks for "
     "CIFAR-10 and ImageNet, along their training."
 )
 

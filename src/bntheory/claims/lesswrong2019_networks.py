@@ -113,7 +113,7 @@ def _beyond_rescaling(name: str, study: Study) -> list[Check]:
     ]
     against_standard = [[[at_equal_loss(run.own, run.standard, m) for run in found] for m in MEASURES]]
     margin = math.log10(MARGIN_RATIO)
-    largest = "largest |mean log10 ratio| of the scale-free measures"
+    largest = "middle of the interval of the largest |mean log10 ratio| of the scale-free measures"
     checks = [
         differs(
             f"{largest} to the frozen twin's, least over its parametrisations, {what}",
@@ -217,7 +217,7 @@ def mlp_domain(study: Study) -> list[Check]:
     source=_DISCUSSION,
     statement=r"\text{it holds for VGG-like networks of convolutions}",
     reading=DOMAIN_READING,
-    note=_SCALE + "Four layers of convolutions with 8 to 16 channels, ReLU, four poolings, 14 x 14 images.",
+    note=_SCALE + "Four layers of convolutions with 8 to 16 channels, ReLU, three poolings, 14 x 14 images.",
 )
 def vgg_domain(study: Study) -> list[Check]:
     return _domain("vgg", study)

@@ -19,11 +19,11 @@ from bntheory.commands.common import (
     STYLE,
     Json,
     clear_errors,
-    json_text,
     one_of,
     status_bar,
 )
 from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
 
 __all__ = ["check", "claims", "show"]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +19,6 @@ __all__ = [
     "STYLE",
     "Json",
     "clear_errors",
-    "json_text",
     "one_of",
     "status_bar",
 ]
@@ -63,21 +60,6 @@ def clear_errors(command: Command) -> Command:
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapped  # type: ignore[return-value]
-
-
-def json_text(data: Any, indent: int = 2) -> str:
-    """JSON that every parser reads: it has no NaN and no infinities, so those are the strings "NaN", "Infinity", "-Infinity"."""
-    return json.dumps(_finite(data), indent=indent, allow_nan=False)
-
-
-def _finite(x: Any) -> Any:
-    if isinstance(x, dict):
-        return {key: _finite(value) for key, value in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_finite(value) for value in x]
-    if isinstance(x, float) and not math.isfinite(x):
-        return "NaN" if math.isnan(x) else "Infinity" if x > 0 else "-Infinity"
-    return x
 
 
 def one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import FAILED, Json, clear_errors, json_text
+from bntheory.commands.common import FAILED, Json, clear_errors
 from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
 
 __all__ = ["decide", "replay"]
 

@@ -7,7 +7,7 @@ of them is broken: that is :attr:`Status.DISAGREEMENT`, an internal error, and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
@@ -186,18 +186,36 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     if exact_failing:
         return evidence("refuted", f"fails exactly: {_say(exact_failing[0])}")
     if failing:
-        return evidence("fails", f"{len(failing)} of {len(decisive)} checks fail, first: {_say(failing[0])}")
+        return evidence(
+            "fails",
+            f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}, first: {_say(failing[0])}",
+        )
     undecided = [c for c in decisive if c.outcome == "undecided"]
     if undecided:
         return evidence(
-            "inconclusive", f"{len(undecided)} of {len(decisive)} checks undecided: {_say(undecided[0])}"
+            "inconclusive", f"{len(undecided)} of {_count(decisive)} undecided: {_say(undecided[0])}"
         )
     exactness = {c.exactness for c in decisive}
     if "proof" in exactness and exactness <= {"proof", "exact"}:
         return evidence("proved", f"{len(decisive)} exact checks, among them a proof: {_say(decisive[0])}")
-    closest = min(decisive, key=lambda c: abs(c.gap) if c.op != "eq" else c.uncertainty - abs(c.gap))
+    closest = min(decisive, key=_room)
     finding: Finding = "holds" if "statistical" in exactness else "survives"
-    return evidence(finding, f"{len(decisive)} checks hold; the closest: {_say(closest)}")
+    return evidence(finding, f"{_count(decisive)} {_verb('hold', decisive)}; the closest: {_say(closest)}")
+
+
+def _count(checks: Sequence[Check]) -> str:
+    return f"{len(checks)} check{'' if len(checks) == 1 else 's'}"
+
+
+def _verb(verb: str, checks: Sequence[Check]) -> str:
+    return verb + "s" if len(checks) == 1 else verb
+
+
+def _room(c: Check) -> tuple[bool, float]:
+    """The less, the closer a check that holds is to not holding: in half-widths of its interval where it has one."""
+    if c.op == "eq":
+        return True, c.uncertainty - abs(c.gap)
+    return (False, abs(c.gap) / c.uncertainty) if c.uncertainty > 0 else (True, abs(c.gap))
 
 
 def _say(c: Check) -> str:

@@ -46,14 +46,20 @@ class Curvatures:
         return type(self)(**{field.name: getattr(self, field.name)[1:] for field in fields(self)})
 
     def at_loss(self, name: str, loss: float) -> float:
-        """A measure interpolated to a loss in logarithms, or nan outside of the range that the run covered."""
+        """A measure interpolated to a loss, both in logarithms (a measure that is not positive linearly); nan out of range.
+
+        An arithmetic mean would lie above it, and a comparison of ratios would favour the run that is not interpolated.
+        """
         values = np.asarray(getattr(self, name))
         logs = np.log(self.losses)
         for index in range(len(logs) - 1):
             high, low = logs[index], logs[index + 1]
             if high >= math.log(loss) >= low and high > low:
                 weight = (high - math.log(loss)) / (high - low)
-                return float((1 - weight) * values[index] + weight * values[index + 1])
+                left, right = float(values[index]), float(values[index + 1])
+                if left > 0 and right > 0:
+                    return math.exp((1 - weight) * math.log(left) + weight * math.log(right))
+                return (1 - float(weight)) * left + float(weight) * right
         return math.nan
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from bntheory.claims.core import Claim, Registry
 from bntheory.errors import UserError
 from bntheory.judges.verdict import Status, Verdict
+from bntheory.report.strict_json import json_text
 
 __all__ = [
     "Record",
@@ -41,7 +45,11 @@ _SEEN = {
 
 
 def fingerprint(claim: Claim) -> str:
-    """A hash of everything that a verdict depends on in the claim: text, domain, and the code of its functions."""
+    """A hash of everything that a verdict depends on in the claim: text, domain, and the code of its functions.
+
+    Of an experiment also its module and the private ones that this imports: networks, protocol and rules stand there. What all
+    claims share (trainer, solver, judges) is not in it: after a change there, judge anew with ``--again``.
+    """
     parts = [
         claim.id,
         claim.kind,
@@ -51,7 +59,22 @@ def fingerprint(claim: Claim) -> str:
     ]
     parts += [inspect.getsource(f) for f in (claim.check, claim.assume) if f is not None]
     parts.append(json.dumps([dict(c) for c in claim.candidates], sort_keys=True))
+    if claim.kind == "experiment" and claim.check is not None:
+        parts += _protocol(claim.check.__module__)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def _protocol(module: str) -> tuple[str, ...]:
+    """The sources of a module of claims and of the private modules beside it that it imports, directly or not."""
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in sources:
+            sources[name] = inspect.getsource(import_module(name))
+            waiting += re.findall(r"^ *from (bntheory\.claims\._\w+) import", sources[name], re.MULTILINE)
+    return tuple(sources[name] for name in sorted(sources))
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,7 @@ class Record:
     evidence: tuple[tuple[str, str, str], ...]
     witness: bool = False
     proof: bool = False
+    checks: bool = False
 
 
 @dataclass
@@ -87,6 +111,7 @@ class Records:
                     tuple((e[0], e[1], e[2]) for e in v["evidence"]),
                     v.get("witness", False),
                     v.get("proof", False),
+                    v.get("checks", False),
                 )
                 for key, v in data["verdicts"].items()
             }
@@ -104,6 +129,7 @@ class Records:
                 "fingerprint": r.fingerprint,
                 "witness": r.witness,
                 "proof": r.proof,
+                "checks": r.checks,
                 "evidence": [list(e) for e in r.evidence],
             }
             for key, r in sorted(self.verdicts.items())
@@ -113,7 +139,7 @@ class Records:
 
 
 def record_of(verdict: Verdict, folder: Path) -> Record:
-    """Record a verdict; its witness and its proof go into files of their own under the source's folder."""
+    """Record a verdict; its witness, its proof and an experiment's checks go into files of their own under the source's folder."""
     home = folder / verdict.claim.key
     witness = next((e.details["witness"] for e in verdict.evidence if "witness" in e.details), None)
     proof = next(
@@ -122,10 +148,17 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
     _keep(home / "witnesses" / f"{verdict.claim.id}.json", witness and json.dumps(witness, indent=1) + "\n")
     smt = "\n(reset)\n".join(proof.get("smt_lib", ())) if proof else None  # one question after another
     _keep(home / "proofs" / f"{verdict.claim.id}.smt2", smt and smt + "\n")
+    measured = verdict.claim.kind == "experiment"
+    checks = [c for e in verdict.evidence for c in e.details.get("checks", ())] if measured else []
+    _keep(
+        home / "checks" / f"{verdict.claim.id}.json", json_text(checks, indent=1) + "\n" if checks else None
+    )
     said = tuple(
         (str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable"
     )
-    return Record(verdict.status.value, fingerprint(verdict.claim), said, witness is not None, bool(smt))
+    return Record(
+        verdict.status.value, fingerprint(verdict.claim), said, witness is not None, bool(smt), bool(checks)
+    )
 
 
 def _keep(path: Path, text: str | None) -> None:
@@ -220,6 +253,8 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
         lines += [f"- {judge}, {finding}: {_escaped(summary)}" for judge, finding, summary in record.evidence]
         if record.witness:
             lines += ["", f"Replay: `bntheory replay papers/{c.key}/witnesses/{c.id}.json`"]
+        if record.checks:
+            lines += ["", f"All checks, with the numbers of every seed: [{c.id}.json](checks/{c.id}.json)"]
         if record.proof:
             lines += ["", f"The negation, for any SMT solver: [{c.id}.smt2](proofs/{c.id}.smt2)"]
     return "\n".join(lines).rstrip()
