@@ -225,3 +225,39 @@ def test_what_is_carried_is_bounded_and_a_bound_that_cannot_be_is_refused() -> N
     assert top_eigenvalues(op, 2, tol=1e-8, start=found).values == pytest.approx(found.values, rel=1e-7)
     with pytest.raises(ValueError, match="carry is 1"):
         top_eigenvalues(op, 2, carry=1)
+
+
+def test_a_restart_leaves_the_basis_orthonormal() -> None:
+    """Directions at rounding level were kept askew, and operators that are symmetric exactly were refused for it."""
+    d = torch.linspace(0, 1, 400, dtype=torch.float64)
+    op = FunctionOperator(lambda v: d * v, 400)
+    moved = FunctionOperator(lambda v: d * v + 1e-2 * v.flip(0), 400)
+    truth = np.linalg.eigvalsh(np.diag(d.numpy()) + 1e-2 * np.eye(400)[::-1])[::-1]
+    for k in (8, 12):
+        found = top_eigenvalues(moved, k, start=top_eigenvalues(op, k))
+        np.testing.assert_allclose(found.values, truth[:k], rtol=1e-5)
+    x = torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, 1000))
+    for seed in range(5):
+        cold = top_eigenvalues(FunctionOperator(lambda v: x * v, 1000), 3, tol=1e-8, seed=seed, max_basis=100)
+        assert cold.top == pytest.approx(float(x.max()), rel=1e-6)
+
+
+def test_a_start_does_not_depend_on_the_default_dtype() -> None:
+    op = FunctionOperator(lambda v: v * torch.arange(50.0, dtype=torch.float64), 50)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            found.append(top_eigenvalues(op, seed=3).top)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert found[0] == found[1]
+
+
+def test_edges_of_start_and_of_range() -> None:
+    for seed in range(12):
+        one = FunctionOperator(lambda v: 2 * v, 1)
+        assert top_eigenvalues(one, start=np.ones(1), seed=seed).top == pytest.approx(2.0)
+    large = FunctionOperator(lambda v: 1e200 * v * torch.arange(1.0, 51.0, dtype=torch.float64), 50)
+    with pytest.raises(ValueError, match="overflows"):
+        top_eigenvalues(large)

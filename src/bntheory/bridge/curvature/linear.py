@@ -109,7 +109,9 @@ class SymmetricOperator(ABC):
         if signs:
             drawn = torch.randint(0, 2, (self.size,), generator=generator).to(self.dtype) * 2 - 1
         else:
-            drawn = torch.randn(self.size, generator=generator).to(self.dtype)
+            drawn = torch.randn(self.size, generator=generator, dtype=torch.float32, device="cpu").to(
+                self.dtype
+            )
         return drawn.to(self.device)
 
     def symmetry_tolerance(self) -> float:

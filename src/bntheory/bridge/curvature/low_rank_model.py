@@ -33,6 +33,7 @@ from torch import Tensor
 
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.orthogonality import Orthogonality
+from bntheory.errors import UserError
 
 Array = np.ndarray[Any, Any]
 
@@ -40,9 +41,9 @@ _CAPACITY = 16  # as many as a result carries on, which keeps the block alive
 # One pass of Gram-Schmidt is enough where it takes off little, as it does once the expected part is gone (Daniel, Gragg,
 # Kaufman and Stewart, 1976). Where it cancels more, rounding is magnified, and by the same factor again in every step.
 _CANCELLED, _PASSES = 0.7, 4
-# Vectors that are not quite orthogonal look like an operator that is not quite symmetric: by twice their overlap, which is
-# known up to a factor of five or so.
-_EXPLAINED = 10.0
+# Vectors that are not quite orthogonal look like an operator that is not quite symmetric: by twice their overlap, or a
+# little more.
+_EXPLAINED = 4.0
 # A direction of which less than this is new has been searched, as far as its coordinates can say.
 _LEAST_NEW = 1e-10
 
@@ -157,7 +158,10 @@ class LowRankModel:
             # of the two vectors of the recurrence v is done; the other one is a probe of symmetry too
             length = self._orthogonalise(image, found, slice(max(0, self.rank - 2), self.rank - 1))
             if not self._keeps_orthogonal(found, length):
-                self._three_term = None
+                self._three_term = None  # from here on disagreements with all rows are measured, and so is what explains them
+                basis = self._basis[: self.rank]
+                gram = (basis @ basis.T).cpu().numpy().astype(np.float64)
+                self._overlap = float(np.abs(gram - np.eye(self.rank)).max())
         if self._three_term is None:
             length = self._orthogonalise(image, found, slice(self.rank))
         if length > self._floor() and self.rank < self._op.size:
@@ -179,6 +183,10 @@ class LowRankModel:
             overlap = basis @ image
             image.addmv_(basis.T, overlap, alpha=-1)
             length, taken = float(image.norm()), overlap.cpu().numpy()
+            if not np.isfinite(length):
+                raise UserError(
+                    f"the norm of a product overflows {self._op.dtype}; scale the loss down, or use dtype=torch.float64"
+                )
             found[rows] += taken
             if length > _CANCELLED * float(np.hypot(length, np.linalg.norm(taken))):
                 break
@@ -297,7 +305,10 @@ class LowRankModel:
         for _ in range(2):
             rest = rest - kept @ (kept.T @ rest)
         directions, sizes, _ = np.linalg.svd(rest, full_matrices=False)
-        frame = np.column_stack([kept, directions[:, sizes > self._floor()]])
+        directions = directions[:, sizes > self._floor()]
+        for _ in range(2):  # the direction of a small singular value is not orthogonal to what is kept
+            directions = np.linalg.qr(directions - kept @ (kept.T @ directions))[0]
+        frame = np.column_stack([kept, directions])
         self._basis[: frame.shape[1]] = self.vectors(frame).T
         self.matrix = frame.T @ self.matrix @ frame
         self._searched = np.eye(frame.shape[1], count)

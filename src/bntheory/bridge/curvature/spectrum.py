@@ -32,8 +32,8 @@ class Spectrum:
     residuals: (k,) norms of A v - value v: an eigenvalue lies within each of them, certainly.
     errors: (k,) estimated absolute errors of the values: min(residual, residual^2/gap) with the gap estimated, and where
         that is below 1e-5 of the value what further products are expected to add; after a warm start min(residual,
-        what the model expects to be missing). Rounding of the products (about symmetry_defect times the norm) comes
-        on top.
+        what the model expects to be missing). Rounding of the products comes on top. Eigenvalues closer to each other
+        than about the residual are not told apart: the value may lie between them.
     converged: whether every error is at most tol times its value or the rounding of the products: more of them
         would gain nothing.
     symmetry_defect: relative asymmetry met on the way; an operator beyond rounding is refused.
@@ -171,7 +171,9 @@ def _start(
     length = float(given.norm())
     if not (np.isfinite(length) and length > 0):
         raise UserError(f"start has norm {length}; a start vector is finite and not zero")
-    return LowRankModel(op, given / length + _RANDOM_PART * noise, generator)
+    mixed = given / length + _RANDOM_PART * noise
+    # in one dimension they may cancel
+    return LowRankModel(op, mixed if float(mixed.norm()) > 0 else noise, generator)
 
 
 @dataclass(frozen=True)
