@@ -262,7 +262,7 @@ def test_an_experiment_stands_on_the_numbers_of_its_seeds(claim: Claim) -> None:
 
 
 def test_an_experiment_is_stale_once_its_protocol_has_changed() -> None:
-    """Networks and rules stand in private modules, which a claim's own function only calls."""
+    """Networks and rules stand in other modules, which a claim's own function only calls."""
     sources = "".join(_protocol("bntheory.claims.lesswrong2019_networks"))
     for text in (
         "RATES = (0.01, 0.05, 0.25)",
@@ -271,6 +271,9 @@ def test_an_experiment_is_stale_once_its_protocol_has_changed() -> None:
         "def at_equal_loss(",
     ):
         assert text in sources
+    assert "def vgg(" in "".join(
+        _protocol("bntheory.claims.santurkar2018_smoothness")
+    )  # from another public module
 
 
 def test_the_table_of_invariances_shows_every_printed_entry() -> None:

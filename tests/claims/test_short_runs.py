@@ -55,6 +55,18 @@ def test_squared_error_is_half_the_squared_distance_to_the_label() -> None:
     assert float(squared_error(outputs, torch.tensor([0, 1]))) == pytest.approx((0 + 4 + 0 + 4) / 2 / 2)
 
 
+def test_a_gradient_that_is_not_finite_ends_a_run_although_its_loss_is() -> None:
+    """In the very last step too, where no later loss would show it."""
+
+    def kinked(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return 1 + (0 * outputs).sum().sqrt()  # the root of 0 has no derivative
+
+    images = choose_images(20, side=7, seed=0, device="cpu")
+    run = train(SPEC, images, seed=0, rate=0.1, steps=1, batch_size=10, loss=kinked)
+    assert run.diverged
+    assert run.late_loss() == math.inf
+
+
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_a_run_is_that_of_a_plain_loop(norm: str) -> None:
     spec = NetworkSpec("mlp", norm=norm, layout=(6,), input_shape=(1, 7, 7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -116,6 +117,17 @@ def test_evidence_of_checks(checks, finding):
     found = evidence_of_checks(checks, seconds=0.0, seed=0)
     assert found.finding == finding
     assert len(found.details["checks"]) == len(checks)
+
+
+def test_the_closest_check_is_so_in_widths_of_its_interval() -> None:
+    """A far bound with a wide interval is nearer to not holding than a near one with a narrow interval."""
+    narrow = check(0.9, "le", 1, "statistical", 0.01)
+    wide = dataclasses.replace(check(-3, "le", 1, "statistical", 3.5), name="wide")
+    sure = check(0.999, "le", 1, "exact")
+    for order in itertools.permutations([narrow, wide, sure]):
+        found = evidence_of_checks(order, seconds=0.0, seed=0)
+        assert found.summary.startswith("3 checks hold; the closest: wide: -3 <= 1 +- 3.5")
+    assert evidence_of_checks([sure], seconds=0.0, seed=0).summary.startswith("1 check holds;")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ a would have d = 0 in all measures. Looked at is
 and the claim is D >= margin: it can fail, when the interval of D lies below the margin, and is not met by a difference too small to
 matter. What lives here: the interval of D and the check. What does not: measures and networks.
 
-The interval (level alpha/2 for each end). Let m, h be a mean and the half-width of its Student interval. If the truth is below the lower
-end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed, on either side for the sign of a mean is lost: at
-level alpha/(2J) each, probability alpha/2 at most. If it is above the upper end min_a max_j(m + h), then for the a that attains this the interval of the one measure that is
-largest in truth missed: one for each of A candidates, at level alpha/A each, on the
-one side that makes |mean| too small.
+The interval (level alpha/2 for each end). Let m, h be |mean| and the half-width of its Student interval. If the truth is below the
+lower end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed, on either side, since the sign of a mean
+is lost: two-sided level alpha/(2J) each, probability alpha/2 at most. If it is above the upper end min_a max_j(m + h), then for the a
+that attains this the interval of the one measure that is largest in truth missed, on the one side that makes |mean| too small: one
+for each of A candidates, two-sided level alpha/A each.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def differs(
     confidence: float = 0.95,
     witness: Mapping[str, Any] | None = None,
 ) -> Check:
-    """``margin <= D``, D by the middle of its interval (the estimate lies elsewhere in it, see the witness). A seed with a value that is not finite is left out and counted; too few seeds leave it undecided."""
+    """``margin <= D``, with D by the middle of its interval; the estimate, which lies elsewhere in it, is in the witness.
+
+    A seed with a value that is not finite is left out and counted; too few seeds leave it undecided.
+    """
     whole = np.isfinite(samples).all(axis=(0, 1))
     missing = int((~whole).sum())
     kept = samples[:, :, whole]

@@ -222,9 +222,9 @@ def checks(numbers: Numbers, setting: Setting) -> list[Check]:
         f"{_LITTLE:.0%} of test accuracy"
     ),
     note=(
-        "Scaled down: residual networks on images of 7 x 7 pixels, at normal effort 40 steps a rate in the search and 250 in the comparison (24 and 50 quick, "
-        "60 and 500 thorough) of stochastic gradient descent with momentum 0.9 and weight decay 5e-4, Glorot's initial values in both arms. The source's network has 110 layers, this one 6 (effort quick), 10 (normal) or 22 "
-        "(thorough), and it is trained for a small part of the source's time, so that at small rates the comparison is one of speed more than of "
+        "Scaled down: residual networks on images of 7 x 7 pixels, at normal effort 40 steps a rate in the search and 250 in the "
+        "comparison (24 and 50 quick, 60 and 500 thorough) of stochastic gradient descent with momentum 0.9 and weight decay 5e-4, Glorot's "
+        "initial values in both arms. The source's network has 110 layers, this one 6 (effort quick), 10 (normal) or 22 (thorough), and it is trained for a small part of the source's time, so that at small rates the comparison is one of speed more than of "
         "where training ends."
     ),
 )

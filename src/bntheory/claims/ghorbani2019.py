@@ -35,8 +35,7 @@ _READING = (
 )
 _NOTE = (
     "Scaled down: a small VGG on a few hundred images, the same short training of both networks at rate 0.02, momentum 0.9 and "
-    "batches of 64. The source measures networks for "
-    "CIFAR-10 and ImageNet, along their training."
+    "batches of 64. The source measures networks for CIFAR-10 and ImageNet, along their training."
 )
 
 

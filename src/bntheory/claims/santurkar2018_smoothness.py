@@ -229,7 +229,8 @@ def _shift_checks(study: Study, pairs: list[tuple[Shift, Shift]], what: str, sco
     source=Source(KEY, "Figure 3", "arXiv v3"),
     statement=r"\text{batch normalisation does not reduce internal covariate shift (Definition 2.1); often it increases it}",
     reading=(
-        "not reduced, taken strictly as larger (equal shifts, which the statement allows, leave this open): ||G - G'|| and 1 - cosine of G and G' are larger with BN, averaged over the layers after the first, for the "
+        "not reduced, taken strictly as larger (equal shifts, which the statement allows, leave this open): ||G - G'|| and "
+        "1 - cosine of G and G' are larger with BN, averaged over the layers after the first, for the "
         f"update of the step on its own batch; {_AVERAGED}; in {SCALED_DOWN}, and in a deep linear network of 25 layers of 10 x 10, "
         "full-batch gradient descent on Gaussian inputs and a linear target; learning rate 0.1 in both"
     ),

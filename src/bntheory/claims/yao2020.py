@@ -121,8 +121,7 @@ def compare(
     ),
     note=(
         "Scaled down: images of 7 x 7 pixels, 8 to 32 channels, a few hundred steps of stochastic gradient descent with momentum 0.9, weight decay "
-        "5e-4 and batches of 50 at a rate that "
-        "both networks bear, Glorot's initial values. The source trains networks of 20 to 56 layers to the end. With batch norm the trace by "
+        "5e-4 and batches of 50 at a rate that both networks bear, Glorot's initial values. The source trains networks of 20 to 56 layers to the end. With batch norm the trace by "
         "weights that a normalisation follows is in inverse proportion to their squared norm."
     ),
 )

@@ -44,10 +44,13 @@ _SEEN = {
 }
 
 
+_SHARED = ("bntheory.claims.core", "bntheory.claims.evidence")
+
+
 def fingerprint(claim: Claim) -> str:
     """A hash of everything that a verdict depends on in the claim: text, domain, and the code of its functions.
 
-    Of an experiment also its module and the private ones that this imports: networks, protocol and rules stand there. What all
+    Of an experiment also its module and the modules of claims that this imports: networks, protocol and rules stand there. What all
     claims share (trainer, solver, judges) is not in it: after a change there, judge anew with ``--again``.
     """
     parts = [
@@ -66,14 +69,15 @@ def fingerprint(claim: Claim) -> str:
 
 @cache
 def _protocol(module: str) -> tuple[str, ...]:
-    """The sources of a module of claims and of the private modules beside it that it imports, directly or not."""
+    """The sources of a module of claims and of those beside it that it imports, directly or not."""
     sources: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in sources:
             sources[name] = inspect.getsource(import_module(name))
-            waiting += re.findall(r"^ *from (bntheory\.claims\._\w+) import", sources[name], re.MULTILINE)
+            found = re.findall(r"^ *from (bntheory\.claims\.\w+) import", sources[name], re.MULTILINE)
+            waiting += [other for other in found if other not in _SHARED]
     return tuple(sources[name] for name in sorted(sources))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 BENCHMARKS = Path(__file__).parents[3] / "validation" / "benchmarks"
 
@@ -32,9 +33,8 @@ def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
 
 
 def test_eigenvalues(tmp_path: Path) -> None:
-    rows = run("curvature_eigenvalues.py", tmp_path, "--seeds", "1", "--steps", "5", "--checkpoints", "2")[
-        "rows"
-    ]
+    found = run("curvature_eigenvalues.py", tmp_path, "--seeds", "1", "--steps", "5", "--checkpoints", "2")
+    rows = found["rows"]
     assert [(r["norm"], r["steps"], r["accuracy"]) for r in rows] == [
         (norm, steps, accuracy)
         for norm in ("batch", "none")
@@ -58,7 +58,7 @@ def test_warm_start(tmp_path: Path) -> None:
         (lr, every, after) for lr in (0.01, 0.05) for every in (1, 5) for after in (0, 200)
     }
     for row in rows:
-        assert row["ratio"] == row["cold"] / row["warm"]
+        assert row["ratio"] == pytest.approx(row["cold"] / row["warm"])
         assert 1 <= row["cold_least"] <= row["cold"]
         assert 0 < row["cosine"] <= 1
     assert found["summary"]["measured"] == 2 * len(rows)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from bntheory.bridge.curvature import FunctionOperator, top_eigenvalues
-from bntheory.bridge.curvature.low_rank_model import Carried, LowRankModel
+from bntheory.bridge.curvature.carried import Carried
+from bntheory.bridge.curvature.low_rank_model import LowRankModel
 
 
 def symmetric(size: int, seed: int) -> np.ndarray:
@@ -193,9 +194,7 @@ def test_rounding_does_not_add_up_along_many_checkpoints() -> None:
         q, _ = np.linalg.qr(q + 0.01 * q @ (turn - turn.T))
         a = (q * d) @ q.T
         op = FunctionOperator.of_matrix((a + a.T) / 2)
-        found = top_eigenvalues(
-            op, 1, tol=1e-6, start=found, carry=6
-        )  # cut to six vectors at every checkpoint
+        found = top_eigenvalues(op, 1, tol=1e-6, start=found, carry=6)  # cut to six vectors every time
     assert found is not None
     basis = found.model.basis.numpy()
     # 20 roundings; without the correction it is about 45 after as many checkpoints
@@ -261,3 +260,32 @@ def test_edges_of_start_and_of_range() -> None:
     large = FunctionOperator(lambda v: 1e200 * v * torch.arange(1.0, 51.0, dtype=torch.float64), 50)
     with pytest.raises(ValueError, match="overflows"):
         top_eigenvalues(large)
+
+
+@pytest.mark.parametrize("max_basis", [14, 20, None])
+def test_a_warm_restart_makes_room(max_basis: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the dense edge of a bulk, where the basis is full again and again: its bound is kept, and an end is found."""
+    ranks: list[int] = []
+    plain = LowRankModel.restart
+
+    def seen(self: LowRankModel, kept: np.ndarray, guesses: np.ndarray) -> None:
+        ranks.append(self.rank)
+        plain(self, kept, guesses)
+        assert self.rank <= 0.8 * ranks[-1]
+
+    monkeypatch.setattr(LowRankModel, "restart", seen)
+    size = 30 if max_basis else 400
+    rng = np.random.default_rng(4)
+    d = np.concatenate([[50.0, 30.0, 20.0], rng.uniform(-1, 3, size - 3)])
+    q, _ = np.linalg.qr(rng.standard_normal((size, size)))
+    turn = symmetric(size, 1) * 50 / np.sqrt(size)
+    found = None
+    for step in range(3):
+        a = (q * d) @ q.T + step * 1e-2 * turn
+        a = (a + a.T) / 2
+        op = FunctionOperator.of_matrix(a)
+        found = top_eigenvalues(op, 3, "SA", tol=1e-6, seed=4, start=found, max_basis=max_basis)
+        assert found.converged
+        np.testing.assert_allclose(found.values, np.linalg.eigvalsh(a)[:3], rtol=1e-5)
+        assert found.products < 200
+    assert max(ranks) <= (max_basis or 60)

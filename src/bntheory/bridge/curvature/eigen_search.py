@@ -28,8 +28,8 @@ _MARGIN, _COARSEST_COLD = 2.0, 1e-5
 # where the value's steps shrink to a fifth or less, and down to an eighth of r^2/gap: at the edge of a bulk, where there
 # is always a nearer eigenvalue still unseen, it promises too much.
 _RECENT, _SHRINKING, _SHARPER = 3, 0.2, 8.0
-# A start from nearby is given up where the first product misses the model by this part of itself.
-_LOST = 0.5
+# A start from nearby is given up where the first product misses the model by this part of itself, and after so many restarts.
+_LOST, _TIRED = 0.5, 10
 # A rival counts as looked at where less than this part of its unit vector is left.
 _LOOKED_AT = 0.5
 
@@ -71,6 +71,10 @@ class Search(Protocol):
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         """Whether k values are found; ``fine`` says which of the chosen ones reach the goal."""
+        ...
+
+    def kept(self, width: int) -> tuple[int, int]:
+        """How many Ritz vectors and how many guesses a restart keeps, for a basis of at most ``width`` vectors."""
         ...
 
     def guesses(self, count: int) -> Array:
@@ -129,9 +133,8 @@ class ColdSearch(_Common):
             return np.full(len(chosen), np.inf)
         matrix = self._model.matrix.copy()
         matrix[-1, -1] = np.diag(matrix)[-1 - _RECENT : -1].mean()
-        values = np.linalg.eigvalsh(
-            matrix
-        )  # they interlace: a value moves up at the upper end, and down at the lower
+        # they interlace: a value moves up at the upper end, and down at the lower
+        values = np.linalg.eigvalsh(matrix)
         below = (self._which == "SA") | ((self._which == "LM") & (ritz.values[chosen] < 0))
         step = np.abs(values[np.where(below, chosen, chosen + 1)] - ritz.values[chosen])
         last = np.abs(ritz.values[chosen] - self._before)
@@ -140,6 +143,9 @@ class ColdSearch(_Common):
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         return bool(fine.all()) and not self.early and not self._closed()
+
+    def kept(self, width: int) -> tuple[int, int]:
+        return max(self._k + 2, width // 2), 0  # with one direction more, in which all their residuals lie
 
     def guesses(self, count: int) -> Array:
         return np.zeros((self._model.rank, 0))
@@ -159,8 +165,13 @@ class WarmSearch(_Common):
 
     @property
     def lost(self) -> bool:
-        """Whether the first product showed another operator than the model's, or a value on the side of what it never met."""
-        if self._model.order != 1:
+        """Whether the first product showed another operator than the model's, or a value on the side of what it never met.
+
+        Or whether the basis was full so often that the model no longer leads anywhere: at the dense edge of a bulk.
+        """
+        if self._model.restarts > _TIRED:
+            return True
+        if self._model.order != 1 or self._model.restarts > 0:
             return False
         height = float(_height(self._model.ritz().values, self._which)[0])
         return height <= 0 or self._model.surprise > _LOST * self._model.scale
@@ -207,6 +218,11 @@ class WarmSearch(_Common):
                 self._next = place
                 return False
         return True
+
+    def kept(self, width: int) -> tuple[int, int]:
+        room = 3 * width // 4 - 2 * self._k  # each Ritz vector has a residual of its own
+        extra = max(0, min(2, room // 2))
+        return self._k + extra, max(0, min(self._k + 2, room - 2 * extra))
 
     def guesses(self, count: int) -> Array:
         values, coordinates = self._model.eigen()

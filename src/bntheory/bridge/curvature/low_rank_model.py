@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.carried import Carried
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.orthogonality import Orthogonality
 from bntheory.errors import UserError
@@ -46,40 +47,6 @@ _CANCELLED, _PASSES = 0.7, 4
 _EXPLAINED = 4.0
 # A direction of which less than this is new has been searched, as far as its coordinates can say.
 _LEAST_NEW = 1e-10
-
-
-class Carried(NamedTuple):
-    """A model without its operator: basis (rank, size) with orthonormal rows, and matrix (rank, rank), symmetric.
-
-    overlap: by how much two rows may fail to be orthogonal beyond rounding.
-    """
-
-    basis: Tensor
-    matrix: Array
-    overlap: float = 0.0
-
-    def fitted(self, op: SymmetricOperator, rank: int) -> Carried:
-        """For an operator of another precision or on another device; of at most this rank, orthonormal to rounding."""
-        basis, matrix = self.basis.to(op.device, op.dtype), self.matrix
-        if basis.dtype != self.basis.dtype:  # orthonormal to the other precision only
-            q, r = torch.linalg.qr(basis.T)
-            triangle = r.cpu().numpy().astype(np.float64)
-            return Carried(q.T, triangle @ matrix @ triangle.T).cut(rank)
-        return Carried(basis, matrix, self.overlap).cut(rank)
-
-    def cut(self, rank: int) -> Carried:
-        """What is left with the ``rank`` eigenvalues of largest magnitude, orthonormal to rounding."""
-        if len(self.matrix) <= rank and self.overlap == 0:
-            return self
-        values, coordinates = np.linalg.eigh(self.matrix)
-        largest = np.argsort(-np.abs(values), kind="stable")[:rank]
-        # rounding adds up along a run of many checkpoints: one step of Newton and Schulz makes the rows orthonormal again
-        gram = (self.basis @ self.basis.T).cpu().numpy().astype(np.float64)
-        mixed = coordinates[:, largest].T @ (1.5 * np.eye(len(gram)) - 0.5 * gram)
-        rotated: Tensor = (
-            torch.as_tensor(mixed, dtype=self.basis.dtype, device=self.basis.device) @ self.basis
-        )
-        return Carried(rotated, np.diag(values[largest]))
 
 
 class Ritz(NamedTuple):
@@ -120,6 +87,7 @@ class LowRankModel:
             self._append(start, 1 / float(start.norm()))
         self.steps_since_breakdown = 0
         self.breakdowns = 0
+        self.restarts = 0
         self.scale = 0.0
         self.surprise = 0.0
         self._asymmetry, self._overlap = 0.0, 0.0
@@ -157,11 +125,8 @@ class LowRankModel:
         if self._three_term is not None:
             # of the two vectors of the recurrence v is done; the other one is a probe of symmetry too
             length = self._orthogonalise(image, found, slice(max(0, self.rank - 2), self.rank - 1))
-            if not self._keeps_orthogonal(found, length):
-                self._three_term = None  # from here on disagreements with all rows are measured, and so is what explains them
-                basis = self._basis[: self.rank]
-                gram = (basis @ basis.T).cpu().numpy().astype(np.float64)
-                self._overlap = float(np.abs(gram - np.eye(self.rank)).max())
+            if not self._keeps_orthogonal(self._three_term, found, length):
+                self._end_recurrence()
         if self._three_term is None:
             length = self._orthogonalise(image, found, slice(self.rank))
         if length > self._floor() and self.rank < self._op.size:
@@ -172,7 +137,6 @@ class LowRankModel:
         if self.order == self.rank < self._op.size:
             # what was searched is invariant: go on in a random direction, or copies and missed parts stay unseen
             self.breakdowns += 1
-            self._three_term = None
             self.steps_since_breakdown = 0
             self._append(self._fresh())
 
@@ -193,15 +157,23 @@ class LowRankModel:
         self.scale = max(self.scale, float(np.hypot(length, np.linalg.norm(found))))
         return length
 
-    def _keeps_orthogonal(self, found: Array, length: float) -> bool:
+    def _keeps_orthogonal(self, estimate: Orthogonality, found: Array, length: float) -> bool:
         """Whether an image of this length, orthogonal to the last two vectors, is orthogonal to the others too."""
-        if self._three_term is None or not length > self._floor():
+        if not length > self._floor():
             return False
-        overlap = self._three_term.append(self.matrix, found, length, self.scale, self._asymmetry)
-        if overlap > self._three_term.limit:
+        overlap = estimate.append(self.matrix, found, length, self.scale, self._asymmetry)
+        if overlap > estimate.limit:
             return False
         self._overlap = max(self._overlap, overlap)
         return True
+
+    def _end_recurrence(self) -> None:
+        """From here on disagreements with all rows are measured, and so, once, is what explains them."""
+        if self._three_term is not None:
+            self._three_term = None
+            basis = self._basis[: self.rank]
+            gram = (basis @ basis.T).cpu().numpy().astype(np.float64)
+            self._overlap = float(np.abs(gram - np.eye(self.rank)).max())
 
     def _learn(self, v: Array, image: Array) -> None:
         """The update for the unit direction v, both in coordinates."""
@@ -300,7 +272,9 @@ class LowRankModel:
 
         From nothing and without guesses this is the thick restart of Wu and Simon (2000).
         """
-        count, self._three_term = kept.shape[1], None
+        self._end_recurrence()
+        self.restarts += 1
+        count = kept.shape[1]
         rest = np.column_stack([self.matrix @ kept, guesses])
         for _ in range(2):
             rest = rest - kept @ (kept.T @ rest)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.carried import Carried
 from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, WarmSearch, Which, order
 from bntheory.bridge.curvature.linear import SymmetricOperator
-from bntheory.bridge.curvature.low_rank_model import Carried, LowRankModel
+from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.selection import as_vector
 from bntheory.errors import UserError
@@ -130,8 +131,8 @@ def top_eigenvalues(
         if converged or spent >= limit:
             break
         if width <= model.rank < op.size:
-            keep = order(ritz.values, which)[: max(k + 2, width // 2)]
-            model.restart(ritz.coordinates[:, keep], search.guesses(k + 2))
+            keep, guesses = search.kept(width)
+            model.restart(ritz.coordinates[:, order(ritz.values, which)[:keep]], search.guesses(guesses))
     op.require_symmetry(model.defect)
     return Spectrum(
         ritz.values[chosen],
