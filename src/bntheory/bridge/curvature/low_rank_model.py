@@ -172,8 +172,9 @@ class LowRankModel:
         if self._three_term is not None:
             self._three_term = None
             basis = self._basis[: self.rank]
-            gram = (basis @ basis.T).cpu().numpy().astype(np.float64)
-            self._overlap = float(np.abs(gram - np.eye(self.rank)).max())
+            newest = basis[-3:]  # overlaps grow along the recurrence, so that the largest are among theirs
+            gram = (basis @ newest.T).cpu().numpy().astype(np.float64)
+            self._overlap = float(np.abs(gram - np.eye(self.rank)[:, -3:]).max())
 
     def _learn(self, v: Array, image: Array) -> None:
         """The update for the unit direction v, both in coordinates."""
