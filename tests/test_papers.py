@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bntheory.claims.ba2016 import PRINTED, TRANSFORMATIONS
-from bntheory.claims.core import Claim, registry
-from bntheory.judges.replay import replay
+from bntheory.claims.claim import Claim, registry
+from bntheory.claims.sources.ba2016 import PRINTED, TRANSFORMATIONS
+from bntheory.judges.exact.replay import replay
 from bntheory.judges.verdict import Status
 from bntheory.report.papers import BEGIN, END, Records, _protocol
 
@@ -263,7 +263,7 @@ def test_an_experiment_stands_on_the_numbers_of_its_seeds(claim: Claim) -> None:
 
 def test_an_experiment_is_stale_once_its_protocol_has_changed() -> None:
     """Networks and rules stand in other modules, which a claim's own function only calls."""
-    sources = "".join(_protocol("bntheory.claims.lesswrong2019_networks"))
+    sources = "".join(_protocol("bntheory.claims.sources.lesswrong2019.networks"))
     for text in (
         "RATES = (0.01, 0.05, 0.25)",
         "def over_seeds(",
@@ -272,7 +272,7 @@ def test_an_experiment_is_stale_once_its_protocol_has_changed() -> None:
     ):
         assert text in sources
     assert "def vgg(" in "".join(
-        _protocol("bntheory.claims.santurkar2018_smoothness")
+        _protocol("bntheory.claims.sources.santurkar2018.figures_3_4")
     )  # from another public module
 
 

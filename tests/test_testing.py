@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import bntheory.testing
 from bntheory import BatchNormLayer, LayerDomain, eq, le
-from bntheory.judges.certificate import outside_domain
+from bntheory.judges.exact.certificate import outside_domain
 from bntheory.testing import (
     assert_claim,
     batches,

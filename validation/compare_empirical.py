@@ -6,7 +6,7 @@ The experiment itself is :func:`bntheory.report.compare.compare`; this file only
 
 import typer
 
-from bntheory.report.command import compare_command
+from bntheory.commands.compare import compare_command
 
 if __name__ == "__main__":
     typer.run(compare_command)

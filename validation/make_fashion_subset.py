@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bntheory.bridge import data
-from bntheory.bridge.data_files import sha256_of
+from bntheory.bridge.networks import data
+from bntheory.bridge.networks.data_files import sha256_of
 
 SEED = 2018
 PER_CLASS = {"train": 1000, "test": 200}

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands import claims, networks, pages, pictures, single
-from bntheory.report.command import compare_command
+from bntheory.commands import check, compare, decide, doctor, pages, pictures, probe
 
 __all__ = ["app", "main"]
 
@@ -46,14 +45,14 @@ def _root(
 
 
 _JUDGING, _MEASURING, _SHOWING = "Deciding claims", "Measuring networks", "Pictures and pages"
-app.command("decide", rich_help_panel=_JUDGING)(single.decide)
-app.command("claims", rich_help_panel=_JUDGING)(claims.claims)
-app.command("show", rich_help_panel=_JUDGING)(claims.show)
-app.command("check", rich_help_panel=_JUDGING)(claims.check)
-app.command("replay", rich_help_panel=_JUDGING)(single.replay)
-app.command("compare", rich_help_panel=_MEASURING)(compare_command)
-app.command("probe", rich_help_panel=_MEASURING)(networks.probe)
-app.command("doctor", rich_help_panel=_MEASURING)(networks.doctor)
+app.command("decide", rich_help_panel=_JUDGING)(decide.decide)
+app.command("claims", rich_help_panel=_JUDGING)(check.claims)
+app.command("show", rich_help_panel=_JUDGING)(check.show)
+app.command("check", rich_help_panel=_JUDGING)(check.check)
+app.command("replay", rich_help_panel=_JUDGING)(decide.replay)
+app.command("compare", rich_help_panel=_MEASURING)(compare.compare_command)
+app.command("probe", rich_help_panel=_MEASURING)(probe.probe)
+app.command("doctor", rich_help_panel=_MEASURING)(doctor.doctor)
 app.command("smooth", rich_help_panel=_SHOWING)(pictures.smooth)
 app.add_typer(pictures.model_commands(), name="model", rich_help_panel=_SHOWING)
 app.command("papers", rich_help_panel=_SHOWING)(pages.papers)

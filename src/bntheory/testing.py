@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hypothesis import strategies as st
 
-from bntheory.claims.core import Claim, Effort, Source, registry
+from bntheory.claims.claim import Claim, Effort, Source, registry
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.domain import LayerDomain, ScalarRange
 from bntheory.layer.family import make_layer
 
 if TYPE_CHECKING:
-    from bntheory.judges.witness import Instance
+    from bntheory.judges.exact.witness import Instance
 
 __all__ = [
     "assert_claim",
@@ -219,7 +219,7 @@ def _differentiable(domain: LayerDomain, y: np.ndarray) -> bool:
 
 def instance_of(layer: BatchNormLayer, domain: LayerDomain) -> Instance:
     """The layer's floats as the rational numbers that they are. ValueError for a batch of layers."""
-    from bntheory.judges.witness import Instance
+    from bntheory.judges.exact.witness import Instance
 
     if len(layer.shape) != 1:
         raise ValueError(f"y has shape {layer.shape}; give one layer at a time, shape (m,)")
@@ -262,7 +262,7 @@ def assert_claim(
     Raises AssertionError where the claim fails, ValueError where it cannot be judged: its code raises, or no layer met its
     hypotheses.
     """
-    from bntheory.judges.certificate import certify
+    from bntheory.judges.exact.certificate import certify
 
     target = _as_claim(claim, domain, assume)
     if target.domain is None:

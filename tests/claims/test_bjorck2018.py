@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bntheory.bridge import NetworkSpec
-from bntheory.claims._short_runs import choose_images
-from bntheory.claims.bjorck2018 import GRID, Numbers, Setting, checks, largest_stable, measure, search
-from bntheory.claims.core import Study
+from bntheory.claims.claim import Study
+from bntheory.claims.sources.bjorck2018 import GRID, Numbers, Setting, checks, largest_stable, measure, search
+from bntheory.experiments.short_runs import choose_images
 
 TINY = Setting(((4, 1),), images=96, search_steps=12, halvings=1, steps=12)
 STUDY = Study(effort="quick", seed=5)

@@ -10,9 +10,9 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from bntheory.bridge import NetworkSpec, build_network
-from bntheory.claims._short_runs import choose_images
-from bntheory.claims.cohen2021 import band, late_sharpness
-from bntheory.claims.core import Study
+from bntheory.claims.claim import Study
+from bntheory.claims.sources.cohen2021 import band, late_sharpness
+from bntheory.experiments.short_runs import choose_images
 
 STUDY = Study(effort="quick")
 

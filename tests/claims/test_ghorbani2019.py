@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bntheory.claims import ghorbani2019
-from bntheory.claims._short_runs import choose_images
-from bntheory.claims.core import Study
-from bntheory.claims.ghorbani2019 import K, Outliers, Seed, compare, measure, train_and_measure
+from bntheory.claims.claim import Study
+from bntheory.claims.sources import ghorbani2019
+from bntheory.claims.sources.ghorbani2019 import K, Outliers, Seed, compare, measure, train_and_measure
+from bntheory.experiments.short_runs import choose_images
 
 IMAGES = choose_images(60, side=7, seed=2, device="cpu")
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from bntheory.bridge import NetworkSpec, batch_indices, build_network
-from bntheory.claims import ioffe2015_training
-from bntheory.claims._short_runs import choose_images
-from bntheory.claims.core import Study
-from bntheory.claims.ioffe2015_training import Course, compare, follow, unsteadiness
+from bntheory.claims.claim import Study
+from bntheory.claims.sources.ioffe2015 import training as ioffe2015_training
+from bntheory.claims.sources.ioffe2015.training import Course, compare, follow, unsteadiness
+from bntheory.experiments.short_runs import choose_images
 
 
 def sigmoid_inputs(parameters: dict[str, torch.Tensor], x: torch.Tensor, norm: str) -> list[torch.Tensor]:

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bntheory.bridge import batch_at, load_dataset
-from bntheory.claims import _smoothness_runs as along
-from bntheory.claims import lesswrong2019_networks as claims
 from bntheory.claims import registry
-from bntheory.claims._smoothness_runs import NetworkCurvatures, Protocol, SeedRun
-from bntheory.claims._smoothness_studies import at_equal_loss, at_equal_points
-from bntheory.claims.core import Study
+from bntheory.claims.claim import Study
+from bntheory.claims.sources.lesswrong2019 import networks as claims
+from bntheory.experiments import curvature_runs as along
+from bntheory.experiments.curvature_runs import NetworkCurvatures, Protocol, SeedRun
+from bntheory.experiments.matched import at_equal_loss, at_equal_points
 from bntheory.judges.check import judge_claim
 
 KEY = "lesswrong2019"

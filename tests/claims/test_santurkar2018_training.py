@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from bntheory.claims import registry, santurkar2018_smoothness, santurkar2018_training
-from bntheory.claims._training_studies import Protocol, Run, along, train_arm
-from bntheory.claims.core import Study
+from bntheory.claims import registry
+from bntheory.claims.claim import Study
+from bntheory.claims.sources.santurkar2018 import figures_1_2 as santurkar2018_training
+from bntheory.claims.sources.santurkar2018 import figures_3_4 as santurkar2018_smoothness
+from bntheory.experiments.runs import Protocol, Run, along, train_arm
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
 from bntheory.models.deep_linear import DeepLinear, linear_data
 
@@ -51,7 +53,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], 
                 diverged_at=None,
             )
 
-        monkeypatch.setattr("bntheory.claims._training_studies.train_arm", train)
+        monkeypatch.setattr("bntheory.experiments.runs.train_arm", train)
         monkeypatch.setattr(
             santurkar2018_training, "training_point", lambda run, step: (1 - run.accuracy, run.accuracy)
         )
@@ -240,7 +242,7 @@ def test_figure_4_follows_planted_walks(
         )
 
     monkeypatch.setattr(
-        "bntheory.claims._training_studies.train_arm",
+        "bntheory.experiments.runs.train_arm",
         lambda arm, protocol, seed, device: SimpleNamespace(arm=arm, seed=seed, after_start=(12, 24)),
     )
     monkeypatch.setattr(santurkar2018_smoothness, "along", walk)

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from bntheory.bridge import NetworkSpec
-from bntheory.claims import yao2020
-from bntheory.claims._short_runs import choose_images, train
-from bntheory.claims.core import Study
-from bntheory.claims.yao2020 import Setting, Traced, compare, log_ratio, trained_trace
+from bntheory.claims.claim import Study
+from bntheory.claims.sources import yao2020
+from bntheory.claims.sources.yao2020 import Setting, Traced, compare, log_ratio, trained_trace
+from bntheory.experiments.short_runs import choose_images, train
 
 TINY = Setting(deep=2, images=40, steps=40, measured=24, samples=150, batch_size=20)
 

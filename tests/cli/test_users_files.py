@@ -20,7 +20,7 @@ from bntheory.cli import app
 COMMAND = [sys.executable, "-m", "bntheory.cli"]
 HEAD = """
 from bntheory import LayerDomain, claim, eq, gt, implies, le
-from bntheory.claims.evidence import Check
+from bntheory.evidence.checks import Check
 """
 FALSE = """
 @claim("mine.false", statement="x", domain=LayerDomain(eps="zero"))

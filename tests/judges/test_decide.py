@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import UserError
-from bntheory.judges.certificate import certify
 from bntheory.judges.decide import decide
-from bntheory.judges.expression import claim_of_expression
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.witness import load_witness
 from bntheory.judges.verdict import Status
-from bntheory.judges.witness import load_witness
 
 CASES = {
     "never longer": ("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)", {"eps": "zero"}, Status.PROVED),

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from bntheory import LayerDomain, eq, le, registry
 from bntheory.bridge import capture
-from bntheory.claims.core import Claim, Source
+from bntheory.claims.claim import Claim, Source
 from bntheory.judges.network import judge, margins
 
 SEED = 3

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bntheory import LayerDomain
-from bntheory.claims.core import Claim, Source
+from bntheory.claims.claim import Claim, Source
 from bntheory.judges.algebra import judge as algebra
-from bntheory.judges.certificate import certify
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.witness import Witness
 from bntheory.judges.search import judge as search
-from bntheory.judges.witness import Witness
 from bntheory.layer import eq, iff, implies
 from bntheory.layer.relations import Relation, negate
 

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from bntheory.claims import Check
-from bntheory.claims.core import Claim, Source
+from bntheory.claims.claim import Claim, Source
 from bntheory.judges.verdict import Evidence, Status, evidence_of_checks, verdict_of
 from bntheory.layer import le
 

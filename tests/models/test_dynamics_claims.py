@@ -16,24 +16,17 @@ import numpy as np
 import pytest
 import sympy
 
-from bntheory.claims import (
-    _cai2019_studies,
-    _least_squares_proofs,
-    _rates,
-    arora2019,
-    cai2019,
-    ioffe2015_dynamics,
-    kohler2019,
-    lesswrong2019_dynamics,
-    li2020,
-    lyu2022,
-    registry,
-    vanlaarhoven2017,
-    wan2021,
-)
-from bntheory.claims.core import Study
+from bntheory.claims import registry
+from bntheory.claims.claim import Study
+from bntheory.claims.sources import arora2019, kohler2019, li2020, lyu2022, vanlaarhoven2017, wan2021
+from bntheory.claims.sources.cai2019 import dynamics as cai2019
+from bntheory.claims.sources.cai2019 import proofs as _least_squares_proofs
+from bntheory.claims.sources.cai2019 import studies as _cai2019_studies
+from bntheory.claims.sources.ioffe2015 import dynamics as ioffe2015_dynamics
+from bntheory.claims.sources.lesswrong2019 import slope as lesswrong2019_dynamics
+from bntheory.evidence import rates as _rates
+from bntheory.evidence.slopes import fit_power_law
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
-from bntheory.models.fit import fit_power_law
 from bntheory.models.least_squares import LeastSquares
 from bntheory.models.least_squares_dynamics import bngd
 

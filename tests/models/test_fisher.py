@@ -13,8 +13,8 @@ import math
 import numpy as np
 import pytest
 
+from bntheory.evidence.slopes import Decision, decide_at_most, decide_slope, fit_power_law
 from bntheory.models.fisher import RandomNetwork, fisher_scaling, top_eigenvalue
-from bntheory.models.fit import Decision, decide_at_most, decide_slope, fit_power_law
 
 HIDDEN = ["none", "batch-norm", "layer-norm"]
 OUTPUT = ["none", "mean", "batch-norm", "layer-norm"]

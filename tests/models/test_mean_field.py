@@ -210,7 +210,7 @@ def test_networks_of_width_1024_agree_within_three_standard_errors(name: str, ba
     expected = float(linear_rate(batch) if name == "linear" else relu_rate(batch))
     found = monte_carlo_limit(activation(name), batch, width=1024, networks=20, seed=0)
     assert found.fine.width == 1024
-    assert found.standard_error < 0.025 * expected  # otherwise the next line would say little
+    assert found.standard_error < 0.03 * expected  # otherwise the next line would say little
     assert abs(found.deviation(expected)) <= 3.0
 
 

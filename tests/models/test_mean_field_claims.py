@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bntheory.claims import Study, registry
-from bntheory.claims._mean_field import against_networks, against_quadrature, replayed
-from bntheory.claims.karakida2019 import _bound
+from bntheory.claims.sources.karakida2019 import _bound
+from bntheory.claims.sources.mean_field_checks import against_networks, against_quadrature, replayed
+from bntheory.evidence.slopes import fit_slope
 from bntheory.judges.verdict import evidence_of_checks
-from bntheory.models.fit import fit_slope
 from bntheory.models.mean_field_symbolic import Identity, relu_identity
 
 QUICK = Study(effort="quick", seed=0)

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from bntheory.report.models_b import MODELS_B
+from bntheory.report.models.spectra import MODELS_B
 from bntheory.report.style import as_png
 
 SMALL: dict[str, dict[str, int]] = {
@@ -79,7 +79,7 @@ def test_models_load_without_torch_or_matplotlib() -> None:
         "mean_field_symbolic", "normalised_regressor", "smoothness_along", "tensor_train",
     ]  # fmt: skip
     code = "; ".join(f"import bntheory.models.{name}" for name in names)
-    code += "; import bntheory.report.models_b, bntheory.claims.yang2019, bntheory.claims.karakida2019"
+    code += "; import bntheory.report.models.spectra, bntheory.claims.sources.yang2019, bntheory.claims.sources.karakida2019"
     code += "; import sys; print([m for m in ('torch', 'matplotlib', 'sympy', 'z3', 'flint') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from bntheory.report.models_a import MODELS_A
+from bntheory.report.models.descent import MODELS_A
 from bntheory.report.style import as_png
 
 SMALL: dict[str, dict[str, float]] = {
@@ -76,7 +76,6 @@ def test_the_sentence_is_computed(name):
 def test_models_load_without_torch_or_matplotlib():
     names = [
         "exponential_lr",
-        "fit",
         "ignored_statistics",
         "least_squares",
         "least_squares_dynamics",
@@ -86,7 +85,10 @@ def test_models_load_without_torch_or_matplotlib():
         "trajectory",
         "weight_decay",
     ]
-    code = "; ".join(f"import bntheory.models.{name}" for name in names) + "; import bntheory.report.models_a"
+    code = (
+        "; ".join(f"import bntheory.models.{name}" for name in names)
+        + "; import bntheory.report.models.descent"
+    )
     code += "; import sys; print([m for m in ('torch', 'matplotlib', 'sympy', 'z3', 'flint') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

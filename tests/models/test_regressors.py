@@ -14,13 +14,13 @@ import math
 import numpy as np
 import pytest
 
-from bntheory.landscape import FunctionLandscape, Landscape, scale_free, symmetry_defect
 from bntheory.models.deep_linear import DeepLinear, linear_data
 from bntheory.models.gradient_descent import train
 from bntheory.models.matrix_factorisation import MatrixFactorisation, low_rank_data
 from bntheory.models.normalised_regressor import NormalisedRegressor
 from bntheory.models.tensor_train import TensorTrain, tensor_train_data
 from bntheory.models.trajectory import Outcome
+from bntheory.smoothness import FunctionLandscape, Landscape, scale_free, symmetry_defect
 
 KINDS = ["deep linear", "tensor train", "matrix factorisation"]
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from bntheory.evidence.slopes import Decision, decide_slope, fit_power_law
 from bntheory.models.exponential_lr import (
     compare_runs,
     exponential_schedule,
     largest_decay,
 )
-from bntheory.models.fit import Decision, decide_slope, fit_power_law
 from bntheory.models.scale_invariant import (
     CircleOfMinima,
     RayleighPower,

@@ -11,10 +11,10 @@ import math
 import numpy as np
 import pytest
 
-from bntheory.landscape import FunctionLandscape, Scaled
 from bntheory.models.gradient_descent import train
 from bntheory.models.smoothness_along import best_run, smoothness_along
 from bntheory.models.tensor_train import TensorTrain, tensor_train_data
+from bntheory.smoothness import FunctionLandscape, Scaled
 
 D = np.array([0.5, 1.0, 3.0])
 QUADRATIC = FunctionLandscape(3, lambda x: float(x @ (D * x)) / 2, lambda x: D * x, lambda x, v: D * v)

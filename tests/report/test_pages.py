@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bntheory.claims.core import Claim, Registry, Source
+from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.errors import UserError
 from bntheory.judges.check import judge_claim
 from bntheory.layer import LayerDomain, eq, le

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bntheory.claims.cohen2021 import sharpness_along
-from bntheory.claims.ioffe2015_training import follow, unsteadiness
-from bntheory.report.model_figure import ModelFigure
+from bntheory.claims.sources.cohen2021 import sharpness_along
+from bntheory.claims.sources.ioffe2015.training import follow, unsteadiness
+from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import as_png
 from bntheory.report.training_figures import (
     _typical,

@@ -16,9 +16,9 @@ import time
 import torch
 from torch import nn
 
-from bntheory.bridge.data import synthetic_data
-from bntheory.bridge.decomposition import DecompositionMonitor
-from bntheory.bridge.networks import NetworkSpec, build_network
+from bntheory.bridge.networks.data import synthetic_data
+from bntheory.bridge.networks.images import NetworkSpec, build_network
+from bntheory.bridge.probes.decomposition import DecompositionMonitor
 
 NETWORKS = {
     "mlp 5 x 256": ("mlp", {"layout": (256,) * 5}),

@@ -30,8 +30,8 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from planted_table import PAIRS
 
-from bntheory.claims.core import Claim
-from bntheory.judges.certificate import statements
+from bntheory.claims.claim import Claim
+from bntheory.judges.exact.certificate import statements
 from bntheory.judges.search import Budget, judge
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer

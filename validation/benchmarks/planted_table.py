@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bntheory.claims.core import Claim, Source
+from bntheory.claims.claim import Claim, Source
 from bntheory.layer import LayerDomain, Statement, eq, ge, gt, implies, le, lt
 from bntheory.layer.vocabulary import centre, sqrt, standardise
 

@@ -5,17 +5,7 @@ for batch norm, twins and controls, covariate shift, the measures along the grad
 claim or verdict. torch is imported at the top here, so nothing that must start fast imports this room.
 """
 
-from bntheory.bridge.activation_moments import (
-    ActivationMoments,
-    MomentShift,
-    activation_moments,
-    moment_shift,
-)
-from bntheory.bridge.along_gradient import AlongGradient, along_gradient
-from bntheory.bridge.capture import Capture, capture
-from bntheory.bridge.captured import CapturedLayer, Residual
-from bntheory.bridge.covariate_shift import LayerShift, covariate_shift, weight_layers
-from bntheory.bridge.data import (
+from bntheory.bridge.networks.data import (
     DATASETS,
     ImageData,
     batch_at,
@@ -24,21 +14,20 @@ from bntheory.bridge.data import (
     load_dataset,
     synthetic_data,
 )
-from bntheory.bridge.evaluation import evaluate, loss_and_gradients
-from bntheory.bridge.network_landscape import NetworkLandscape
-from bntheory.bridge.networks import NetworkSpec, build_network, common_parameters
-from bntheory.bridge.noise import ActivationNoise, set_noise_step
-from bntheory.bridge.normalisation import (
+from bntheory.bridge.networks.evaluation import evaluate, loss_and_gradients
+from bntheory.bridge.networks.images import NetworkSpec, build_network, common_parameters
+from bntheory.bridge.networks.noise import ActivationNoise, set_noise_step
+from bntheory.bridge.networks.normalisation import (
     LpBatchNorm,
     PrimitiveBatchNorm,
     PrimitiveGroupNorm,
     PrimitiveLayerNorm,
 )
-from bntheory.bridge.primitive import to_primitive
-from bntheory.bridge.reparametrised import reparametrised
-from bntheory.bridge.state import state_fingerprint, state_guard
-from bntheory.bridge.training import SGDConfig, StepRecord, Trainer, reproducible
-from bntheory.bridge.twins import (
+from bntheory.bridge.networks.primitive import to_primitive
+from bntheory.bridge.networks.reparametrised import reparametrised
+from bntheory.bridge.networks.state import state_fingerprint, state_guard
+from bntheory.bridge.networks.training import SGDConfig, StepRecord, Trainer, reproducible
+from bntheory.bridge.networks.twins import (
     FrozenBatchNorm,
     LayerStatistics,
     batch_norm_layers,
@@ -47,6 +36,17 @@ from bntheory.bridge.twins import (
     frozen_twin,
     rescaled_loss,
 )
+from bntheory.bridge.probes.activation_moments import (
+    ActivationMoments,
+    MomentShift,
+    activation_moments,
+    moment_shift,
+)
+from bntheory.bridge.probes.along_gradient import AlongGradient, along_gradient
+from bntheory.bridge.probes.capture import Capture, capture
+from bntheory.bridge.probes.captured import CapturedLayer, Residual
+from bntheory.bridge.probes.covariate_shift import LayerShift, covariate_shift, weight_layers
+from bntheory.bridge.probes.network_landscape import NetworkLandscape
 
 __all__ = [
     "DATASETS",

@@ -1,23 +1,11 @@
-"""What the literature says about batch normalisation, one module a source.
+"""What is said about batch normalisation: printed claims, users' files, typed lines.
 
-A module here states claims and decides none. :func:`registry` gives them all by their permanent ids.
+Nothing here decides. The sources stand under :mod:`bntheory.claims.sources`; :func:`registry` gives their claims by permanent ids.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
+from bntheory.claims.claim import Claim, Registry, Source, Study, claim, collecting, registry
+from bntheory.evidence.checks import Check
 
-from bntheory.claims.core import Claim, Registry, Source, Study, claim, collecting, registry
-from bntheory.claims.evidence import Check
-
-__all__ = ["Check", "Claim", "Registry", "Source", "Study", "claim", "collecting", "load_all", "registry"]
-
-_NOT_SOURCES = {"core", "evidence"}
-
-
-def load_all() -> None:
-    """Import every source's module, so that the registry is complete."""
-    for module in iter_modules(__path__):
-        if module.name not in _NOT_SOURCES and not module.name.startswith("_"):
-            import_module(f"{__name__}.{module.name}")
+__all__ = ["Check", "Claim", "Registry", "Source", "Study", "claim", "collecting", "registry"]

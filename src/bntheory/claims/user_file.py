@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from bntheory.claims.core import Claim, Registry, collecting
+from bntheory.claims.claim import Claim, Registry, collecting
 from bntheory.errors import UserError
 
 __all__ = ["Problem", "UserClaims", "load_claims"]

@@ -76,7 +76,7 @@ def papers(
 
 def _verdicts(chosen: list[Any], effort: Any, jobs: int) -> Any:
     from bntheory.judges.check import JUDGES
-    from bntheory.judges.many import Task, judge_many
+    from bntheory.judges.parallel import Task, judge_many
 
     tasks = [Task(c) for c in chosen]
     with status_bar(len(tasks)) as advance:

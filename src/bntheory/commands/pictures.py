@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from bntheory.commands.common import clear_errors, one_of
+from bntheory.commands.compare import show_progress
 from bntheory.errors import UserError
-from bntheory.report.command import show_progress
 
 __all__ = ["model_commands", "smooth"]
 
@@ -51,7 +51,7 @@ def smooth(
     if example != "single-unit":
         _draw_example(example, plot, seed)
         return
-    from bntheory.landscape.study import single_unit_study
+    from bntheory.smoothness.unit.study import single_unit_study
 
     try:
         with show_progress() as progress:
@@ -110,8 +110,8 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
 
 def model_commands() -> typer.Typer:
     """``bntheory model NAME``: one command a model, its mathematics and source in its help."""
-    from bntheory.report.models_a import MODELS_A
-    from bntheory.report.models_b import MODELS_B
+    from bntheory.report.models.descent import MODELS_A
+    from bntheory.report.models.spectra import MODELS_B
 
     group = typer.Typer(
         no_args_is_help=True,

@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from bntheory.claims.core import Claim, Effort, Study
-from bntheory.claims.evidence import Check
+from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
+from bntheory.evidence.checks import Check
+from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
-from bntheory.judges.witness import Instance, Reference, Witness
 
 __all__ = ["JUDGES", "judge_claim"]
 
@@ -93,7 +93,7 @@ def _study(claim: Claim, study: Study) -> Evidence:
     wrong = [c for c in checks if not isinstance(c, Check)]
     if wrong:
         raise TypeError(
-            f"a claim of kind {claim.kind!r} returns the Checks that it made (bntheory.claims.evidence.Check), one or a list; this one returned "
+            f"a claim of kind {claim.kind!r} returns the Checks that it made (bntheory.evidence.checks.Check), one or a list; this one returned "
             f"{type(wrong[0]).__name__} ({wrong[0]!r:.60})"
         )
     return evidence_of_checks(checks, seconds=time.perf_counter() - start, seed=study.seed)
@@ -101,7 +101,7 @@ def _study(claim: Claim, study: Study) -> Evidence:
 
 def _candidates(claim: Claim, reference: Reference) -> Evidence:
     """Certify the layers that the claim's author believes to be counterexamples, in order."""
-    from bntheory.judges.certificate import certify
+    from bntheory.judges.exact.certificate import certify
 
     start = time.perf_counter()
     assert claim.domain is not None
@@ -132,7 +132,7 @@ def _search(claim: Claim, effort: Effort, seed: int, device: str, reference: Ref
 
 
 def _network(claim: Claim, seed: int, device: str) -> Evidence:
+    from bntheory.experiments.suite import captured_suite
     from bntheory.judges.network import judge
-    from bntheory.judges.network_suite import captured_suite
 
     return judge(claim, captured_suite(seed, device), seed=seed)

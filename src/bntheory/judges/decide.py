@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bntheory.claims.core import Claim
+from bntheory.claims.claim import Claim
+from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import RoutesDisagree, UserError
-from bntheory.judges.expression import claim_of_expression
+from bntheory.judges.exact.witness import Reference
 from bntheory.judges.verdict import Evidence, Verdict, verdict_of
-from bntheory.judges.witness import Reference
 from bntheory.layer.domain import LayerDomain, OperatorKind, ScalarRange
 
 __all__ = ["Decided", "decide"]

@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from bntheory.bridge.captured import CapturedLayer
-from bntheory.claims.core import Claim
+from bntheory.bridge.probes.captured import CapturedLayer
+from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.shield import Shield
+from bntheory.judges.exact.shield import Shield
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import AllOf, Relation, Statement, as_statement

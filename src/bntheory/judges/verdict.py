@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from bntheory.claims.core import Claim
-from bntheory.claims.evidence import Check
+from bntheory.claims.claim import Claim
+from bntheory.evidence.checks import Check
 
 __all__ = ["Evidence", "Finding", "JudgeName", "Status", "Verdict", "evidence_of_checks", "verdict_of"]
 

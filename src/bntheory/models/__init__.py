@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "fit": "Decision Extrapolation SlopeFit decide_at_most decide_interval decide_slope extrapolate fit_power_law fit_slope",
     "trajectory": "Outcome Trajectories",
     "least_squares": "LeastSquares",
     "least_squares_dynamics": "bngd kohler_descent trap_certificate",

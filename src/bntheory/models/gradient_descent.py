@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.errors import UserError
-from bntheory.landscape.protocol import Landscape, as_point
 from bntheory.models.trajectory import Outcome, recording_steps
+from bntheory.smoothness.protocol import Landscape, as_point
 
 __all__ = ["Descent", "train"]
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.errors import UserError
-from bntheory.landscape.autograd import TorchLandscape
-from bntheory.landscape.protocol import as_point
+from bntheory.smoothness.autograd import TorchLandscape
+from bntheory.smoothness.protocol import as_point
 
 __all__ = ["NormalisedRegressor", "Statistics"]
 
@@ -38,7 +38,7 @@ class NormalisedRegressor(ABC):
 
     ``normalise``: whether each stage goes through BN with trainable gamma and beta. ``eps``: added to the variance
     (0 allowed; a constant unit is then an error). ``device``: a torch device name. The object is a
-    :class:`~bntheory.landscape.protocol.Landscape`.
+    :class:`~bntheory.smoothness.protocol.Landscape`.
     """
 
     def __init__(self, target: ArrayLike, *, normalise: bool, eps: float, device: str) -> None:

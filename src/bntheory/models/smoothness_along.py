@@ -1,6 +1,6 @@
 """How smooth a regressor's landscape is along its own training: with batch normalisation, for its twin, and without.
 
-The measures are the scale-free ones of :mod:`bntheory.landscape`, so a loss that is merely smaller changes none of
+The measures are the scale-free ones of :mod:`bntheory.smoothness`, so a loss that is merely smaller changes none of
 them. The frozen twin is taken at every point anew; the standard model is looked at where its loss is the same, not
 where its step count is.
 """
@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.errors import UserError
-from bntheory.landscape.curvature import extreme_eigenpairs
-from bntheory.landscape.protocol import Landscape
-from bntheory.landscape.scale_free import gradient_cosine, trust_fraction
 from bntheory.models.gradient_descent import Descent, train
 from bntheory.models.normalised_regressor import NormalisedRegressor
 from bntheory.models.trajectory import Outcome
+from bntheory.smoothness.eigenpairs import extreme_eigenpairs
+from bntheory.smoothness.protocol import Landscape
+from bntheory.smoothness.scale_free import gradient_cosine, trust_fraction
 
 __all__ = ["Curvatures", "Smoothness", "best_run", "first_reached", "smoothness_along"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.judges.experiment.presets import Preset, load_preset, preset_from_json
-from bntheory.judges.experiment.run_folder import MANIFEST, RunFolder, free_folder, latest_folder
+from bntheory.experiments.folder import MANIFEST, RunFolder, free_folder, latest_folder
+from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 
 __all__ = ["CompareResult", "compare"]
 
@@ -54,7 +54,7 @@ def compare(
 
     preset: a name of the package (``quick`` where left out) or the path of a TOML file. device: a torch device, ``cpu`` where
     left out. data, data_dir: as for
-    :func:`bntheory.bridge.data.load_dataset`; the preset's own data where left out. data_note: where the data come from, shown
+    :func:`bntheory.bridge.networks.data.load_dataset`; the preset's own data where left out. data_note: where the data come from, shown
     with every result. out: the folder of the run; ``runs/<preset>`` (numbered if taken) where left out. seeds: instead of the
     preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. progress: called with the fraction
     done and what is being done.
@@ -62,8 +62,8 @@ def compare(
     Raises UserError for bad use: unknown preset, unreadable or damaged data, unwritable folder, missing device, a folder that
     holds another run.
     """
-    from bntheory.bridge.data import load_dataset
-    from bntheory.judges.experiment.run import check_device, run_cells
+    from bntheory.bridge.networks.data import load_dataset
+    from bntheory.experiments.run import check_device, run_cells
 
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
     old = RunFolder.read_manifest(path) if resume else None
@@ -85,7 +85,7 @@ def compare(
 
 def finish(folder: RunFolder, preset: Preset, records: Sequence[Mapping[str, Any]]) -> CompareResult:
     """Verdicts, figures and page of a run whose records are complete."""
-    from bntheory.judges.experiment.verdicts import failures, run_verdicts
+    from bntheory.experiments.answers import failures, run_verdicts
     from bntheory.report.run_page import write_report
 
     verdicts = run_verdicts(preset, records)
@@ -176,7 +176,7 @@ def _workers() -> int:
     return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)), 4))
 
 
-_NUMBERS = ("arrays.py", "layer", "landscape", "bridge", "judges/experiment")
+_NUMBERS = ("arrays.py", "layer", "evidence", "smoothness", "bridge", "experiments")
 
 
 def source_hash() -> str:

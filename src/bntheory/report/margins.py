@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.judges.experiment.identities import IDENTITIES, Identity
-from bntheory.judges.experiment.verdicts import STATEMENTS
+from bntheory.bridge.probes.identities import IDENTITIES, Identity
+from bntheory.experiments.answers import STATEMENTS
 from bntheory.report.style import new_panel
 
 __all__ = ["margins_panel", "violations_panel"]

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bntheory.claims.core import Claim, Registry
+from bntheory.claims.claim import Claim, Registry
 from bntheory.errors import UserError
 from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.strict_json import json_text
@@ -44,7 +44,7 @@ _SEEN = {
 }
 
 
-_SHARED = ("bntheory.claims.core", "bntheory.claims.evidence")
+_SHARED = ("bntheory.claims.claim", "bntheory.evidence.checks")
 
 
 def fingerprint(claim: Claim) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bntheory.judges.experiment.aggregate import summarise
-from bntheory.judges.experiment.presets import Preset
-from bntheory.judges.experiment.run_folder import RunFolder, write_atomic
+from bntheory.evidence.intervals import summarise
+from bntheory.experiments.folder import RunFolder, write_atomic
+from bntheory.experiments.preset import Preset
 from bntheory.report.effect_text import effect_text
 from bntheory.report.html import render
 from bntheory.report.run_answers import answers

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.judges.experiment.aggregate import summarise
-from bntheory.judges.experiment.quantities import arm_points, quantity
+from bntheory.evidence.intervals import summarise
+from bntheory.experiments.quantities import arm_points, quantity
 from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, PARTS, new_panel
 
 __all__ = ["Series", "alongside", "band", "depth", "over_steps", "scaling_by_depth", "shares_over_steps"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.landscape.phase import norm_margin, top_margin, two_lipschitz_margin
-from bntheory.landscape.study import CriticalGamma, SingleUnitStudy
 from bntheory.report.style import as_png, new_grid
+from bntheory.smoothness.unit.phase import norm_margin, top_margin, two_lipschitz_margin
+from bntheory.smoothness.unit.study import CriticalGamma, SingleUnitStudy
 
 __all__ = ["rough_layer_figure", "save_figure", "single_unit_figure", "smooth_pictures"]
 
@@ -136,8 +136,8 @@ def _draw_critical(axis: Any, critical: CriticalGamma) -> None:
 
 def smooth_pictures(*, seed: int = 0) -> Any:
     """What the constants mean: quadratic bounds on sin at two points, a kink, and the affine defect as the radius shrinks."""
-    from bntheory.landscape import affine_defect, two_lipschitz
-    from bntheory.landscape.functions import relu, sine, softplus
+    from bntheory.smoothness import affine_defect, two_lipschitz
+    from bntheory.smoothness.functions import relu, sine, softplus
 
     figure, axes = new_grid(
         1,
@@ -203,14 +203,14 @@ def smooth_pictures(*, seed: int = 0) -> Any:
 
 
 def _divided(landscape: Any, factor: float) -> Any:
-    from bntheory.landscape import Scaled
+    from bntheory.smoothness import Scaled
 
     return Scaled(landscape, 1 / factor)
 
 
 def rough_layer_figure(*, seed: int = 0) -> Any:
     """One linear layer under losses of growing roughness: the loss on a line in the weights, and both shifts along training."""
-    from bntheory.landscape.one_layer import RoughLayer
+    from bntheory.smoothness.unit.rough_layer import RoughLayer
 
     kinds = ((4.0, 2.0), (100.0, 20.0), (2500.0, 200.0))
     titles = [f"roughness A k^2 = {r:g}" for r, _ in kinds]

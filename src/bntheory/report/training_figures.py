@@ -1,14 +1,14 @@
 """Figures of single short trainings, for the pages under ``papers/``: what two of the claims about trained networks measure.
 
 What lives here: the drawing of one seed. What does not: the evidence, which is made over several seeds by the claims themselves
-(:mod:`bntheory.claims.cohen2021`, :mod:`bntheory.claims.ioffe2015_training`), with the very functions that are drawn here.
+(:mod:`bntheory.claims.sources.cohen2021`, :mod:`bntheory.claims.sources.ioffe2015.training`), with the very functions that are drawn here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bntheory.report.model_figure import ModelFigure
+from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, new_grid
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["percentiles_along_training", "sharpness_along_training"]
 
 def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> ModelFigure:
     """The sharpness of one network with batch norm along full-batch descent, at two learning rates, and 2/eta (Cohen et al. 2021)."""
-    from bntheory.claims.cohen2021 import sharpness_along
+    from bntheory.claims.sources.cohen2021 import sharpness_along
 
     rates = (0.1, 0.2)
     figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
@@ -54,7 +54,7 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
 
     Typical: the unit whose percentiles wander by the median over the layer's units.
     """
-    from bntheory.claims.ioffe2015_training import follow
+    from bntheory.claims.sources.ioffe2015.training import follow
 
     arms = (("none", "standard", "without batch norm"), ("batch", "batchnorm", "with batch norm"))
     figure, panels = new_grid(1, 2, [label for _, _, label in arms], sharey=True)

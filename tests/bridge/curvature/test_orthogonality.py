@@ -63,7 +63,7 @@ def test_the_estimate_follows_the_loss_of_plain_lanczos(name: str, dtype: type) 
         assert truth < 10 * guess, n
         assert guess < 1e4 * max(truth, eps), n
         compared += 1
-    assert compared >= 5
+    assert compared >= 4
 
 
 @pytest.mark.parametrize("name", SPECTRA)

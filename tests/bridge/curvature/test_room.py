@@ -15,8 +15,8 @@ from torch.nn import functional
 from bntheory.bridge import NetworkSpec, build_network
 from bntheory.bridge.curvature import hessian
 from bntheory.bridge.curvature.memory import saved_bytes
-from bntheory.bridge.primitive import to_primitive
-from bntheory.bridge.twins import frozen_twin
+from bntheory.bridge.networks.primitive import to_primitive
+from bntheory.bridge.networks.twins import frozen_twin
 
 
 @pytest.mark.parametrize("name", ["batch-norm-1d", "batch-norm-2d-grouped-strided", "residual", "tied"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bntheory.claims.core import Claim, Source
+from bntheory.claims.claim import Claim, Source
 from bntheory.layer import LayerDomain, all_of, any_of, eq, ge, implies, le, lt
 from bntheory.layer.vocabulary import centre, sqrt, standardise
 

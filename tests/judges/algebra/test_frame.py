@@ -17,7 +17,7 @@ import pytest
 from bntheory.judges.algebra.basis import rational_basis
 from bntheory.judges.algebra.frame import Frame
 from bntheory.judges.algebra.lift import lift
-from bntheory.judges.certificate import outside_domain
+from bntheory.judges.exact.certificate import outside_domain
 from bntheory.layer import LayerDomain
 from bntheory.layer.family import make_layer
 

@@ -27,11 +27,11 @@ from algebra_statements import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bntheory.claims.core import Claim, Source
+from bntheory.claims.claim import Claim, Source
 from bntheory.errors import RoutesDisagree
 from bntheory.judges.algebra import judge
-from bntheory.judges.certificate import certify
-from bntheory.judges.witness import Witness
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.witness import Witness
 from bntheory.layer import LayerDomain, any_of, eq, ge, gt, le, lt
 from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, AnyOf, as_statement

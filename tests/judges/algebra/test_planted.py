@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bntheory.judges.algebra import judge
-from bntheory.judges.certificate import certify
-from bntheory.judges.witness import Witness
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.witness import Witness
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "validation" / "benchmarks"))
 from planted_table import PAIRS

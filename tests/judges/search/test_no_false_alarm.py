@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bntheory import BatchNormLayer, LayerDomain, eq, le
-from bntheory.claims.core import Claim, Source
-from bntheory.judges.certificate import certify
+from bntheory.claims.claim import Claim, Source
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search import judge
-from bntheory.judges.witness import Instance
 from bntheory.testing import instance_of, layers
 
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from bntheory import LayerDomain, all_of, any_of, eq, ge, gt, iff, implies, le, lt, standardise
-from bntheory.claims.core import Claim, Source, registry
+from bntheory.claims.claim import Claim, Source, registry
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.certificate import certify
-from bntheory.judges.replay import replay
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.replay import replay
+from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.search import Budget, judge
 from bntheory.judges.search.ascent import ascend, evaluate
 from bntheory.judges.search.candidates import Candidates
-from bntheory.judges.witness import Instance, Reference, Witness
 
 
 def _claim(check: Any, assume: Any = None, **domain: Any) -> Claim:

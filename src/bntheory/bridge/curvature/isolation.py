@@ -1,7 +1,7 @@
 """Run a model in a chosen mode without leaving a trace, on copies of its buffers.
 
 The copies matter twice: running statistics do not move, and a graph that was built on them stays valid when the
-user goes on training. Everything else is put back by :func:`bntheory.bridge.state.state_guard`.
+user goes on training. Everything else is put back by :func:`bntheory.bridge.networks.state.state_guard`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from bntheory.bridge.curvature.reference import Normalisation, detached_statistics, primitive_normalisation
 from bntheory.bridge.curvature.selection import Activation
-from bntheory.bridge.normalisation import LpBatchNorm
-from bntheory.bridge.state import state_guard
+from bntheory.bridge.networks.normalisation import LpBatchNorm
+from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
 
 Mode = Literal["train", "eval", "frozen", "current"]

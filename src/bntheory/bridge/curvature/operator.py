@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import torch
@@ -20,6 +19,7 @@ from bntheory.bridge.curvature.isolation import MODES, Mode, captured, counted_c
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.objective import Objective, batch_size, convert, read_batches
+from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.curvature.preflight import (
     check_batches,
     check_determinism,
@@ -37,20 +37,6 @@ from bntheory.bridge.curvature.selection import Parameters, Selection, flatten, 
 from bntheory.errors import UserError
 
 Kind = Literal["hessian", "gauss_newton", "fisher", "empirical_fisher"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to evaluate the loss, and with how much memory; see :func:`hessian`."""
-
-    mode: Mode = "train"
-    dtype: torch.dtype | None = None
-    normalisation: Normalisation = "native"
-    dropout: Literal["refuse", "off"] = "refuse"
-    split: int | None = None
-    ghost_batches: bool = False
-    keep_graphs: bool = True
-    memory_limit: float | None = None
 
 
 class CurvatureOperator(SymmetricOperator):

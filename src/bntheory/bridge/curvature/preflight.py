@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,11 +19,9 @@ from bntheory.bridge.curvature.memory import (
     worth_measuring,
 )
 from bntheory.bridge.curvature.objective import Objective, pieces
-from bntheory.bridge.normalisation import LpBatchNorm
+from bntheory.bridge.curvature.options import Options
+from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.errors import UserError
-
-if TYPE_CHECKING:
-    from bntheory.bridge.curvature.operator import Options
 
 
 def batch_coupled(model: nn.Module | None, mode: str) -> list[str]:

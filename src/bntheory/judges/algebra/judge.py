@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bntheory.claims.core import Claim
+from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
+from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence
-from bntheory.judges.witness import Instance, Reference, Witness
 
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
@@ -40,7 +40,7 @@ def judge(
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
     from bntheory.judges.algebra.procedure import decide_by_coordinates
-    from bntheory.judges.certificate import certify
+    from bntheory.judges.exact.certificate import certify
 
     details: dict[str, Any] = {}
 

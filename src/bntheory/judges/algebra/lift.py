@@ -10,7 +10,7 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame
 from bntheory.judges.algebra.vectors import Coordinates, SymbolicOperator
-from bntheory.judges.witness import Instance
+from bntheory.judges.exact.witness import Instance
 
 __all__ = ["lift"]
 

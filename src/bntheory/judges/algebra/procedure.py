@@ -26,7 +26,7 @@ from bntheory.judges.algebra.solver import (
     rational_model,
     smt_lib,
 )
-from bntheory.judges.witness import Instance
+from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 
 __all__ = ["Decision", "decide_by_coordinates"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bntheory.claims.core import Claim
+from bntheory.claims.claim import Claim
 from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.search.objective import PENALTY, score
 from bntheory.layer.domain import LayerDomain

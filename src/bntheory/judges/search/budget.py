@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bntheory.claims.core import Effort
+from bntheory.claims.claim import Effort
 
 __all__ = ["Budget"]
 

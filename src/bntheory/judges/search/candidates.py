@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from bntheory.judges.exact.shrink import Rounding
+from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search.starts import Start, structured
-from bntheory.judges.shrink import Rounding
-from bntheory.judges.witness import Instance
 from bntheory.layer.domain import LayerDomain
 
 __all__ = ["Candidates", "Values"]

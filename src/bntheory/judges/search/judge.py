@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from bntheory.claims.core import Claim, Effort
+from bntheory.claims.claim import Claim, Effort
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.certificate import Certificate, ClaimError, certify
-from bntheory.judges.repair import has_equality_hypotheses, repair
+from bntheory.judges.exact.certificate import Certificate, ClaimError, certify
+from bntheory.judges.exact.repair import has_equality_hypotheses, repair
+from bntheory.judges.exact.shrink import map_numbers, minimise, roundings
+from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
 from bntheory.judges.search.budget import Budget
 from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.search.objective import VISIBLE
 from bntheory.judges.search.starts import small_integers
-from bntheory.judges.shrink import map_numbers, minimise, roundings
 from bntheory.judges.verdict import Evidence
-from bntheory.judges.witness import Instance, Reference, Witness
 from bntheory.layer.domain import LayerDomain
 
 __all__ = ["judge"]

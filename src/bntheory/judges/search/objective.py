@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from bntheory.claims.core import Claim
-from bntheory.judges.certificate import ClaimError, negated_equalities, statements
+from bntheory.claims.claim import Claim
+from bntheory.judges.exact.certificate import ClaimError, negated_equalities, statements
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, Relation, Statement

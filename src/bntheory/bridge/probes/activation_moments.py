@@ -1,0 +1,164 @@
+"""Covariate shift as Ioffe and Szegedy 2015 show it: how the distribution of a layer's inputs moves.
+
+What lives here: moments and percentiles of activations on one batch, and their change between two times. What does
+not: the shift of gradients by Santurkar's Definition 2.1 (``covariate_shift.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bntheory.bridge.networks.state import state_guard
+from bntheory.errors import UserError
+
+__all__ = ["ActivationMoments", "MomentShift", "activation_moments", "moment_shift"]
+
+PERCENTILES = (15.0, 50.0, 85.0)
+NONLINEARITIES = (
+    nn.ReLU, nn.Tanh, nn.Softplus, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.ReLU6,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ActivationMoments:
+    """The distribution of each unit's values in one place of the network, in float64 on the CPU.
+
+    ``mean``, ``std``, ``skewness``: (units,), over the m examples and positions (biased, skewness 0 for a constant
+    unit). ``percentiles``: (3, units), the 15th, 50th and 85th.
+    """
+
+    place: str
+    m: int
+    mean: Tensor = field(repr=False)
+    std: Tensor = field(repr=False)
+    skewness: Tensor = field(repr=False)
+    percentiles: Tensor = field(repr=False)
+
+
+@dataclass(frozen=True)
+class MomentShift:
+    """How far a place's distribution moved, in units of its earlier standard deviation; medians over its units.
+
+    ``mean`` and ``std``: |change| / earlier std. ``wasserstein``: the 2-Wasserstein distance of the Gaussians with
+    these moments, sqrt(change of mean^2 + change of std^2) / earlier std. ``percentiles``: the largest change of the
+    three percentiles / earlier std. ``frozen_units``: units of earlier std 0, which have no such scale and are left
+    out; where all are, the medians are NaN.
+    """
+
+    place: str
+    mean: float
+    std: float
+    wasserstein: float
+    percentiles: float
+    frozen_units: int
+
+
+@torch.no_grad()
+def activation_moments(
+    model: nn.Module, inputs: Any, *, places: Sequence[str] | None = None
+) -> dict[str, ActivationMoments]:
+    """Moments and percentiles 15, 50, 85 of what enters chosen modules, on one batch.
+
+    The model runs in the mode that it is in, and is left bit for bit as it was.
+
+    Args:
+        inputs: a tensor, or a tuple of positional arguments.
+        places: names of modules whose first input is measured, axis 1 being the units; by default every nonlinearity,
+            as in Ioffe and Szegedy's figure 1. A module that is called again is measured at its first call.
+
+    Raises:
+        ValueError: no such module, none found, or one that the forward pass does not reach.
+    """
+    modules = dict(model.named_modules())
+    wanted = (
+        [n for n, m in modules.items() if isinstance(m, NONLINEARITIES)] if places is None else list(places)
+    )
+    unknown = [name for name in wanted if name not in modules]
+    if unknown or not wanted:
+        what = (
+            f"{unknown[:3]} are no modules of the model"
+            if unknown
+            else "the model has no nonlinearity modules"
+        )
+        raise UserError(f"places: {what}; name modules as model.named_modules() does")
+    found: dict[str, ActivationMoments] = {}
+
+    def observe(name: str) -> Any:
+        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            if name not in found:
+                found[name] = _moments(name, arguments[0])
+
+        return hook
+
+    with state_guard(model, parameters=False):
+        for name in wanted:
+            modules[name].register_forward_pre_hook(observe(name))
+        model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise UserError(f"places: {missing[:3]} were not reached by the forward pass")
+    return {name: found[name] for name in wanted}
+
+
+def _moments(place: str, x: Tensor) -> ActivationMoments:
+    if x.dim() < 2:
+        raise UserError(
+            f"{place}: its input has shape {tuple(x.shape)}, but (examples, units, ...) is needed"
+        )
+    values = x.detach().transpose(0, 1).reshape(x.shape[1], -1).double()
+    mean = values.mean(1)
+    centred = values - mean[:, None]
+    std = centred.square().mean(1).sqrt()
+    third = centred.pow(3).mean(1)
+    skewness = torch.where(std > 0, third / std.clamp_min(torch.finfo(torch.float64).tiny) ** 3, 0.0)
+    m = values.shape[1]
+    # linear interpolation between order statistics; torch.quantile refuses more than 2^24 values
+    ordered = values.sort(1).values
+    rows = []
+    for percent in PERCENTILES:
+        position = percent / 100 * (m - 1)
+        low = int(position)
+        high = min(low + 1, m - 1)
+        rows.append(ordered[:, low] + (position - low) * (ordered[:, high] - ordered[:, low]))
+    return ActivationMoments(place, m, mean.cpu(), std.cpu(), skewness.cpu(), torch.stack(rows).cpu())
+
+
+def moment_shift(
+    earlier: Mapping[str, ActivationMoments], later: Mapping[str, ActivationMoments]
+) -> dict[str, MomentShift]:
+    """The shift of each place that both measurements have.
+
+    Raises:
+        ValueError: no common place, or a place with another number of units.
+    """
+    common = [name for name in earlier if name in later]
+    if not common:
+        raise UserError("earlier, later: have no place in common")
+    shifts: dict[str, MomentShift] = {}
+    for name in common:
+        a, b = earlier[name], later[name]
+        if a.mean.shape != b.mean.shape:
+            raise UserError(f"{name}: has {len(a.mean)} units earlier and {len(b.mean)} later")
+        alive = a.std > 0
+        scale = a.std[alive]
+        mean = (b.mean - a.mean).abs()[alive] / scale
+        std = (b.std - a.std).abs()[alive] / scale
+        percentiles = (b.percentiles - a.percentiles).abs().amax(0)[alive] / scale
+        shifts[name] = MomentShift(
+            place=name,
+            mean=_median(mean),
+            std=_median(std),
+            wasserstein=_median(torch.hypot(mean, std)),
+            percentiles=_median(percentiles),
+            frozen_units=int((~alive).sum()),
+        )
+    return shifts
+
+
+def _median(values: Tensor) -> float:
+    return float(values.quantile(0.5)) if len(values) else float("nan")

@@ -1,0 +1,125 @@
+"""Santurkar's three measures along the gradient: how the loss and its gradient change on the way of one step.
+
+What lives here: the measurement at one point. What does not: training, plots, or any comparison between networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bntheory.bridge.networks.evaluation import Batch, Loss, flat, loss_and_gradients, trainable
+from bntheory.bridge.networks.state import state_guard
+from bntheory.errors import UserError
+
+__all__ = ["AlongGradient", "along_gradient"]
+
+
+@dataclass(frozen=True)
+class AlongGradient:
+    """The loss L and gradient g at theta, and both at theta - s g for each step size s (the same batch).
+
+    Tuples run over ``step_sizes``. What cannot be computed because the loss overflowed there is infinite or NaN, as
+    it came out.
+    """
+
+    loss: float
+    gradient_norm: float
+    step_sizes: tuple[float, ...]
+    losses: tuple[float, ...]
+    gradient_changes: tuple[float, ...]  # ||g(theta) - g(theta - s g)||
+    cosines: tuple[float, ...]  # of g(theta) and g(theta - s g)
+    distances: tuple[float, ...]  # ||s g||
+
+    @property
+    def loss_range(self) -> tuple[float, float]:
+        """Least and largest loss over the step sizes (Santurkar et al. 2018, figure 4a); NaN if any is."""
+        return _range(self.losses)
+
+    @property
+    def gradient_change_range(self) -> tuple[float, float]:
+        """Range of the gradient's change over the step sizes ("gradient predictiveness", figure 4b)."""
+        return _range(self.gradient_changes)
+
+    @property
+    def betas(self) -> tuple[float, ...]:
+        """Change of the gradient over distance moved, for each step size; NaN where nothing moved."""
+        pairs = zip(self.gradient_changes, self.distances, strict=True)
+        return tuple(change / moved if moved > 0 else math.nan for change, moved in pairs)
+
+    @property
+    def effective_beta(self) -> float:
+        """The largest of ``betas`` ("effective beta-smoothness", figure 4c)."""
+        return _range(self.betas)[1]
+
+    @property
+    def linear_errors(self) -> tuple[float, ...]:
+        """|L(theta - s g) - (L - s ||g||^2)| / (s ||g||^2): the error of the linear prediction, relative; scale-free
+        under L -> c L with s -> s/c."""
+        square = self.gradient_norm**2
+        return tuple(
+            abs(value - self.loss + s * square) / (s * square) if square > 0 else math.nan
+            for s, value in zip(self.step_sizes, self.losses, strict=True)
+        )
+
+
+def along_gradient(
+    model: nn.Module,
+    loss: Loss,
+    batch: Batch,
+    step_sizes: Sequence[float],
+) -> AlongGradient:
+    """Measure loss and gradient at theta and at theta - s g for every s, on one batch and over all parameters.
+
+    The paper takes s in [1/2, 4] times the learning rate (for deep linear networks [1/100, 30] times). The model runs
+    in the mode that it is in; in training mode each point has the batch statistics of its own activations. Every
+    evaluation starts from the same random state and the same buffers, and the model is left bit for bit as it was.
+
+    Args:
+        batch: (inputs, *targets); the loss is ``loss(model(inputs), *targets)``.
+        step_sizes: positive and finite; kept in the given order.
+
+    Raises:
+        ValueError: no or bad step sizes, or a model without trainable parameters.
+    """
+    sizes = tuple(float(s) for s in step_sizes)
+    if not sizes or not all(0 < s < math.inf for s in sizes):
+        raise UserError(f"step_sizes: {sizes} must be positive and finite, and at least one")
+    parameters = list(trainable(model).values())
+    with state_guard(model):
+        start = [p.detach().clone() for p in parameters]
+        with state_guard(model, parameters=False):
+            value, gradients = loss_and_gradients(model, loss, batch, parameters)
+        g = flat(gradients)
+        norm = float(torch.linalg.vector_norm(g))
+        losses, changes, cosines, distances = [], [], [], []
+        for s in sizes:
+            with torch.no_grad():
+                for p, origin, direction in zip(parameters, start, gradients, strict=True):
+                    p.copy_(origin).sub_(direction, alpha=s)
+            moved = torch.linalg.vector_norm(flat(parameters) - flat(start))
+            with state_guard(model, parameters=False):
+                there, other = loss_and_gradients(model, loss, batch, parameters)
+            h = flat(other)
+            losses.append(float(there))
+            changes.append(float(torch.linalg.vector_norm(g - h)))
+            cosines.append(_cosine(g, h))
+            distances.append(float(moved))
+    return AlongGradient(
+        float(value), norm, sizes, tuple(losses), tuple(changes), tuple(cosines), tuple(distances)
+    )
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    length = float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
+    return float(torch.dot(a, b)) / length if length > 0 else math.nan
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    if any(math.isnan(v) for v in values):
+        return math.nan, math.nan
+    return min(values), max(values)

@@ -1,0 +1,227 @@
+r"""One normalisation layer as it was measured inside a network, and its residuals against the closed form.
+
+All four measured quantities come from autograd by the safe route (``autograd.grad`` twice on one graph), none from the layer's
+formulas: ``grad`` = dL/dz, ``input_grad`` = dL_hat/dy through this layer alone (a skip connection around it is not part of it),
+``hess(v)`` and ``input_hess(v)`` the blocks of one unit, other units held fixed.
+
+**Tolerance.** A sum of m rounded terms is off by at most lambda sqrt(m) u times the sum of magnitudes with probability
+1 - 2 exp(-lambda^2/2) (Higham and Mary 2019, SIAM J. Sci. Comput. 41, A2815); lambda = 6 here, u the unit roundoff. The mean enters
+y_hat through a cancellation, amplified by kappa = max|y|/sigma. The gradient has three sums and uses y_hat twice, on either side of
+the comparison; the Hessian product repeats this twice, around a product with H whose own rounding is measured as its asymmetry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bntheory.bridge.probes.units import UnitView
+from bntheory.layer.closed_form import BatchNormLayer
+
+__all__ = ["CapturedLayer", "Residual"]
+
+_LAMBDA = 6.0
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Measured against closed form, per unit.
+
+    relative: (k,) the largest difference over the size of the largest term. tolerance: (k,) derived from unit roundoff, m and
+    conditioning. units: which. measured, closed_form: (k,) the norms of both sides.
+    """
+
+    quantity: str
+    units: Sequence[int]
+    relative: Tensor
+    tolerance: Tensor
+    measured: Tensor
+    closed_form: Tensor
+
+    @property
+    def passed(self) -> Tensor:
+        """(k,) whether each unit lies within its tolerance; a non-finite residual does not."""
+        return self.relative <= self.tolerance
+
+
+class CapturedLayer:
+    """A measured normalisation layer. Tensors are (units, m), detached, on the model's device.
+
+    name: the module's name, with ``#2`` for its second call in one forward pass. kind, m, eps, gamma (units,), beta (units,).
+    y, z, grad, input_grad: (units, m). For layer and group normalisation z is y_hat and gamma is one (see
+    :mod:`bntheory.bridge.probes.units`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        view: UnitView,
+        y: Tensor,
+        z: Tensor,
+        grad_y: Tensor | None,
+        grad_z: Tensor | None,
+        parameter_grads: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.name, self.view = name, view
+        self._y, self._z = y, z
+        self._grad_y, self._grad_z = grad_y, grad_z
+        self._parameter_grads = dict(parameter_grads or {})
+        self.kind, self.m, self.eps = view.kind, view.m, view.eps
+        self.gamma, self.beta = view.gamma, view.beta
+        self.y = view.split(y.detach())
+        self.grad = self._to_y_hat(self._split_or_zero(grad_z))
+        self.input_grad = self._split_or_zero(grad_y)
+
+    def __repr__(self) -> str:
+        return f"CapturedLayer({self.name!r}, kind={self.kind!r}, units={self.units}, m={self.m}, eps={self.eps:g})"
+
+    @property
+    def units(self) -> int:
+        """How many units (channels) the layer has."""
+        return self.view.units
+
+    @property
+    def z(self) -> Tensor:
+        """The output, (units, m): measured for batch normalisation; y_hat where gamma varies within a unit."""
+        if self.view.kind == "batch":
+            return self.view.split(self._z.detach())
+        z: Tensor = self.closed_form().z
+        return z
+
+    def parameter_grad(self, name: Literal["gamma", "beta"]) -> Tensor | None:
+        """dL/dgamma or dL/dbeta as autograd gives it, (units,); None where the layer has no such parameter of its own."""
+        return self._parameter_grads.get(name)
+
+    def _split_or_zero(self, full: Tensor | None) -> Tensor:
+        return torch.zeros_like(self.y) if full is None else self.view.split(full.detach())
+
+    def _element_gamma(self) -> Tensor | None:
+        if self.view.element_gamma is None:
+            return None
+        return self.view.split(self.view.element_gamma.expand(self.view.shape))
+
+    def _to_y_hat(self, dz: Tensor, units: Sequence[int] | None = None) -> Tensor:
+        """A derivative with respect to the module's output as one with respect to z of the unit."""
+        scale = self._element_gamma()
+        if scale is None:
+            return dz
+        return dz * (scale if units is None else scale[list(units)])
+
+    # -- products ------------------------------------------------------------------------------------------------
+
+    def _chosen(self, units: Sequence[int] | None) -> list[int]:
+        chosen = list(range(self.units)) if units is None else [int(u) for u in units]
+        bad = [u for u in chosen if not 0 <= u < self.units]
+        if bad:
+            raise ValueError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
+        return chosen
+
+    def _products(self, at: Tensor, grad: Tensor | None, v: Tensor, units: list[int]) -> Tensor:
+        """For each chosen unit u the block product H_uu v_u: (k, m) -> (k, m), one double backward each."""
+        if v.shape != (len(units), self.m):
+            raise ValueError(
+                f"v has shape {tuple(v.shape)}; for {len(units)} unit(s) of layer {self.name!r} it is {(len(units), self.m)}"
+            )
+        if grad is None or not grad.requires_grad:  # the loss is linear in `at`, or does not depend on it
+            return torch.zeros_like(v)
+        rows = []
+        for row, unit in zip(v, units, strict=True):
+            full = torch.zeros(self.units, self.m, dtype=at.dtype, device=at.device)
+            full[unit] = row
+            (product,) = torch.autograd.grad(
+                grad, at, self.view.join(full), retain_graph=True, allow_unused=True
+            )
+            rows.append(torch.zeros_like(row) if product is None else self.view.split(product)[unit])
+        return torch.stack(rows)
+
+    def hess(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
+        """d2L/dz2 v for each chosen unit, other units fixed; v and the result are (k, m). One double backward a unit."""
+        chosen = self._chosen(units)
+        product = self._products(self._z, self._grad_z, self._to_y_hat(v, chosen), chosen)
+        return self._to_y_hat(product, chosen)
+
+    def input_hess(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
+        """d2L_hat/dy2 v for each chosen unit, other units fixed; v and the result are (k, m)."""
+        return self._products(self._y, self._grad_y, v, self._chosen(units))
+
+    # -- against the closed form -----------------------------------------------------------------------------------
+
+    def closed_form(self, units: Sequence[int] | None = None) -> BatchNormLayer:
+        """The closed-form layer with the measured y, grad and hess of the chosen units: leading axis k = units."""
+        chosen = self._chosen(units)
+        return BatchNormLayer(
+            self.y[chosen],
+            self.grad[chosen],
+            lambda v: self.hess(v, chosen),
+            gamma=self.gamma[chosen],
+            beta=self.beta[chosen],
+            eps=self.eps,
+        )
+
+    def rounding(self, units: Sequence[int] | None = None) -> Tensor:
+        """(k,) how far rounding may move this layer's measured vectors, relative to their terms; see the module's text."""
+        return self._tolerance(self.closed_form(units))
+
+    def _tolerance(self, layer: BatchNormLayer) -> Tensor:
+        u = torch.finfo(self.y.dtype).eps / 2
+        kappa = (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+        tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * kappa) + 8)
+        return tolerance
+
+    def gradient_residual(self, units: Sequence[int] | None = None) -> Residual:
+        """Measured ``input_grad`` against (gamma/sigma) P g. Scaled by the largest of the formula's three terms."""
+        chosen = self._chosen(units)
+        layer = self.closed_form(chosen)
+        measured = self.input_grad[chosen]
+        scale = (layer.gamma / layer.sigma).abs()
+        terms = (
+            layer.grad.norm(dim=-1, keepdim=True)
+            + layer.beta_grad.abs() / math.sqrt(self.m)
+            + layer.gamma_grad.abs() * layer.y_hat.norm(dim=-1, keepdim=True) / self.m
+        )
+        size = (scale * terms)[..., 0]
+        gap = (measured - layer.input_grad).norm(dim=-1)
+        relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
+        return Residual(
+            "input_grad",
+            chosen,
+            relative,
+            self._tolerance(layer),
+            measured.norm(dim=-1),
+            layer.input_grad.norm(dim=-1),
+        )
+
+    def hessian_residual(self, units: Sequence[int] | None = None, *, seed: int = 0) -> Residual:
+        """Measured ``input_hess(v)`` against the closed form for one seeded random direction a unit.
+
+        Scaled by the size of the formula's terms, ||H|| estimated from the same products.
+        """
+        chosen = self._chosen(units)
+        layer = self.closed_form(chosen)
+        generator = torch.Generator(device="cpu").manual_seed(seed)
+        shape = (len(chosen), self.m)
+        v, w = (torch.randn(shape, generator=generator, dtype=torch.float64).to(self.y) for _ in range(2))
+        v, w = v / v.norm(dim=-1, keepdim=True), w / w.norm(dim=-1, keepdim=True)
+        measured = self.input_hess(v, chosen)
+        predicted = layer.input_hess(v)
+        hv, hw = self.hess(v, chosen), self.hess(w, chosen)
+        noise = ((hv * w).sum(-1) - (hw * v).sum(-1)).abs()
+        scale = (layer.gamma / layer.sigma).abs()[..., 0]
+        bend = scale / layer.sigma[..., 0] / self.m
+        y_norm, g_norm = layer.y_hat.norm(dim=-1), layer.grad.norm(dim=-1)
+        h_norm = torch.maximum(hv.norm(dim=-1), hw.norm(dim=-1))
+        size = scale**2 * h_norm + 3 * bend * y_norm * g_norm
+        gap = (measured - predicted).norm(dim=-1)
+        relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
+        # v is random: its image may be small beside ||H||, by sqrt(m) in the worst case of a rank-one H
+        tolerance = math.sqrt(self.m) * self._tolerance(layer) + torch.where(
+            noise == 0, torch.zeros_like(noise), _LAMBDA * scale**2 * noise * math.sqrt(self.m) / size
+        )
+        return Residual(
+            "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1)
+        )

@@ -1,0 +1,137 @@
+"""Internal covariate shift by Definition 2.1 of Santurkar et al. 2018.
+
+What lives here: the change of a layer's gradient that the update of the layers before it causes. What does not: the
+older reading by the distribution of activations (``activation_moments.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bntheory.bridge.networks.evaluation import Batch, Loss, flat, loss_and_gradients, trainable
+from bntheory.bridge.networks.normalisation import PrimitiveLayerNorm
+from bntheory.bridge.networks.state import state_guard
+from bntheory.errors import UserError
+
+__all__ = ["LayerShift", "covariate_shift", "weight_layers"]
+
+NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, PrimitiveLayerNorm)
+
+
+@dataclass(frozen=True)
+class LayerShift:
+    """The shift of one layer: l2 = ||G - G'||, the cosine of G and G', and both norms."""
+
+    layer: str
+    index: int  # 1 for the first layer
+    l2: float
+    cosine: float
+    gradient_norm: float  # ||G||
+    shifted_norm: float  # ||G'||
+
+    @property
+    def relative(self) -> float:
+        """||G - G'|| / ||G||: does not change when the loss is multiplied by a constant and lr divided by it."""
+        return self.l2 / self.gradient_norm if self.gradient_norm > 0 else math.nan
+
+
+def weight_layers(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The layers W_1, ..., W_k: name of each weight layer, and the names of the parameters that move with it.
+
+    A layer is a module with a weight of two or more axes of its own (linear, convolutional, recurrent, attention,
+    embedding; no LayerNorm), in the order of definition. Gamma, beta and whatever other parameters are defined after
+    it and before the next one belong to it. For modules defined in another order than they run in, give
+    :func:`covariate_shift` the layers yourself.
+    """
+    modules = dict(model.named_modules())
+    owners = {name: name.rpartition(".")[0].partition(".parametrizations")[0] for name in trainable(model)}
+    heads = {
+        owners[name]
+        for name, parameter in trainable(model).items()
+        if parameter.dim() >= 2 and not isinstance(modules[owners[name]], NORMALISATIONS)
+    }
+    layers: dict[str, list[str]] = {}
+    current: str | None = None
+    for name, owner in owners.items():
+        if current is None or (owner in heads and owner != current):
+            current = owner  # parameters before the first weight form a layer of their own
+        layers.setdefault(current, []).append(name)
+    return {name: tuple(parameters) for name, parameters in layers.items()}
+
+
+def covariate_shift(
+    model: nn.Module,
+    loss: Loss,
+    batch: Batch,
+    *,
+    learning_rate: float | None = None,
+    next_parameters: Mapping[str, Tensor] | None = None,
+    layers: Mapping[str, tuple[str, ...]] | None = None,
+    weights_only: bool = True,
+) -> list[LayerShift]:
+    """Definition 2.1 at the present parameters W^(t), for every layer i, on one batch.
+
+    G = the gradient by W_i at W^(t); G' = the same with layers 1, ..., i-1 already at W^(t+1). The first layer's
+    shift is zero by definition, and is computed nevertheless. In float32 a shift below about 1e-6 of the gradient's
+    norm is rounding; use a float64 copy for small learning rates. The model runs in the mode that it is in and is left
+    bit for bit as it was.
+
+    Args:
+        learning_rate: W^(t+1) = W^(t) - learning_rate * gradient; give this or ``next_parameters``.
+        next_parameters: W^(t+1) by parameter name, e.g. ``Trainer.next_parameters(...)`` with momentum.
+        layers: as from :func:`weight_layers`, which is the default.
+        weights_only: G is taken by the tensors of two or more axes (matrices and kernels), so that networks with and
+            without gamma and beta compare; otherwise by all parameters of the layer.
+
+    Raises:
+        ValueError: neither or both of ``learning_rate`` and ``next_parameters``; unknown or repeated names.
+    """
+    if (learning_rate is None) == (next_parameters is None):
+        raise UserError(
+            "learning_rate, next_parameters: give exactly one of them; they are two ways to W^(t+1)"
+        )
+    named = trainable(model)
+    groups = dict(weight_layers(model) if layers is None else layers)
+    listed = [name for group in groups.values() for name in group]
+    if len(set(listed)) != len(listed) or not set(listed) <= named.keys():
+        raise UserError(
+            f"layers: parameters {sorted(set(listed) ^ named.keys())[:3]} are unknown or repeated"
+        )
+    if next_parameters is not None and not set(listed) <= next_parameters.keys():
+        raise UserError(f"next_parameters: {sorted(set(listed) - next_parameters.keys())[:3]} missing")
+    names = list(named)
+    shifts: list[LayerShift] = []
+    with state_guard(model):
+        before = dict(zip(names, _gradients(model, loss, batch, [named[n] for n in names]), strict=True))
+        after = {
+            n: named[n].detach() - learning_rate * before[n]
+            if learning_rate is not None
+            else next_parameters[n]  # type: ignore[index]
+            for n in listed
+        }
+        for index, (layer, group) in enumerate(groups.items(), start=1):
+            of = [n for n in group if named[n].dim() >= 2] if weights_only else list(group)
+            of = of or list(group)
+            there = _gradients(model, loss, batch, [named[n] for n in of])
+            shifts.append(_shift(layer, index, [before[n] for n in of], there))
+            with torch.no_grad():
+                for n in group:
+                    named[n].copy_(after[n])
+    return shifts
+
+
+def _gradients(model: nn.Module, loss: Loss, batch: Batch, parameters: list[nn.Parameter]) -> list[Tensor]:
+    with state_guard(model, parameters=False):  # the same buffers and random numbers for every evaluation
+        return loss_and_gradients(model, loss, batch, parameters)[1]
+
+
+def _shift(layer: str, index: int, before: list[Tensor], there: list[Tensor]) -> LayerShift:
+    a, b = flat(before), flat(there)
+    norm, other = float(torch.linalg.vector_norm(a)), float(torch.linalg.vector_norm(b))
+    cosine = float(torch.dot(a, b)) / (norm * other) if norm * other > 0 else math.nan
+    return LayerShift(layer, index, float(torch.linalg.vector_norm(a - b)), cosine, norm, other)

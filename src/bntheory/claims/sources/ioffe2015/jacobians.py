@@ -1,0 +1,111 @@
+"""Ioffe and Szegedy 2015, arXiv 1502.03167, section 3.3: singular values of layer Jacobians in random networks.
+
+The source's argument: were the normalised inputs and outputs of a layer Gaussian and uncorrelated and the layer linear, its
+Jacobian J would satisfy I = J J'. Normalisation makes the diagonal of J J' one for linear layers with white inputs; what is off
+the diagonal, the correlation between units, it leaves alone.
+"""
+
+from __future__ import annotations
+
+from bntheory.claims.claim import Source, Study, claim
+from bntheory.evidence.checks import Check
+
+KEY = "ioffe2015"
+_FACTOR, _SHARE = 2.0, 0.9
+
+
+@claim(
+    "ioffe2015.singular-values.random-network",
+    kind="network",
+    source=Source(KEY, "section 3.3"),
+    statement=r"\text{BN may lead the layer Jacobians to have singular values close to 1}",
+    reading=(
+        "'may lead' read as 'does, at random initialisation'; layer Jacobian: between the normalised activations of consecutive layers, "
+        "independent Gaussian weights; close to 1: at least nine in ten singular values within a factor of 2 of 1"
+    ),
+    note=(
+        "What holds: their root mean square is near 1 whatever the scale of the weights. What does not: single values follow the "
+        "quarter-circle law on [0, 2], as in the standard network at its critical scale; ReLU adds exact zeros."
+    ),
+)
+def singular_values_of_random_layers(study: Study) -> list[Check]:
+    import numpy as np
+    from scipy.stats import t as student
+
+    from bntheory.models.activations import activation
+    from bntheory.models.layer_jacobian import layer_jacobian, quarter_circle_share
+
+    width, networks = study.choose(quick=(64, 6), normal=(256, 8), thorough=(512, 32))
+    confidence = 0.999
+    quantile = float(student.ppf((1 + confidence) / 2, networks - 1))
+    checks = []
+
+    def measured(name: str, scale: float, normalise: bool, what: str) -> tuple[float, float]:
+        found = [
+            layer_jacobian(
+                activation(name),
+                width=width,
+                batch_size=4 * width,
+                weight_scale=scale,
+                normalise=normalise,
+                samples=2,
+                seed=1000 * study.seed + index,
+            )
+            for index in range(networks)
+        ]
+        values = np.array([j.share_within(_FACTOR) if what == "share" else j.root_mean_square for j in found])
+        return float(values.mean()), quantile * float(values.std(ddof=1)) / float(np.sqrt(networks))
+
+    for step, name in enumerate(("linear", "relu", "tanh")):
+        scope = f"{networks} networks, width {width}, batch {4 * width}, four layers below"
+        share, blur = measured(name, 1.0, True, "share")
+        witness = {"activation": name, "seed": study.seed, "factor": _FACTOR}
+        checks.append(
+            Check(
+                f"{_SHARE:.0%} of the singular values within a factor of 2 of 1, {name}",
+                _SHARE,
+                "le",
+                share,
+                "statistical",
+                scope,
+                uncertainty=blur,
+                confidence=confidence,
+                why="Student's interval over independent networks",
+                witness=witness,
+            )
+        )
+        for scale in (0.1, 10.0):
+            size, blur = measured(name, scale, True, "size")
+            checks.append(
+                Check(
+                    f"root mean square of the singular values <= 3/2, {name}, weights times {scale:g}",
+                    size,
+                    "le",
+                    1.5,
+                    "statistical",
+                    scope,
+                    uncertainty=blur,
+                    confidence=confidence,
+                    why="without normalisation it would be in proportion to the weights",
+                    witness=witness,
+                    decisive=False,
+                )
+            )
+        study.progress((step + 1) / 3, name)
+    standard, blur = measured("linear", 1.0, False, "share")
+    checks.append(
+        Check(
+            "share within a factor of 2: standard linear network at its critical scale against the quarter-circle law",
+            standard,
+            "eq",
+            quarter_circle_share(_FACTOR),
+            "statistical",
+            f"{networks} networks, width {width}",
+            uncertainty=blur + 2.0 / width,
+            confidence=confidence,
+            why="Student's interval, and the granularity of a share of so many values",
+            witness={"seed": study.seed},
+            decisive=False,
+        )
+    )
+    return checks

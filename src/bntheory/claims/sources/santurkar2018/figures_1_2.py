@@ -1,0 +1,330 @@
+"""Santurkar et al. 2018, figures 1 and 2 and the appendix on l_p norms: how networks train with and without batch normalisation.
+
+Scaled down: the packaged subset of Fashion-MNIST for CIFAR-10; a VGG-11 without its last pair of convolutions, at an eighth of its
+width, on images halved by a pooling; batches of 64 for 128; tens to hundreds of steps for 15 000. Kept: plain SGD, the learning rates
+0.1 and 0.5, Glorot's initial weights, the noise. The last pair was left out because without normalisation, at these learning rates,
+the whole VGG-11 stays at its initial loss for longer than is run here; that was seen on the standard network alone.
+
+Training accuracy is that on 512 training images in training mode (batch statistics, and noise where there is noise), and "over the
+run" its mean over evenly spaced steps after the first: the speed of training. Where the source says that two ways of training are as
+good, the reading is "closer to batch normalisation than to the standard network", which needs no margin of our choosing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bntheory.claims.claim import Source, Study, claim
+from bntheory.evidence.checks import Check
+from bntheory.experiments.runs import (
+    Arm,
+    Protocol,
+    Run,
+    check_of,
+    each_seed,
+    held_out_accuracy,
+    mean_difference,
+    training_point,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+KEY = "santurkar2018"
+#: Channels of 3x3 convolutions, 0 for a pooling; the first one halves the images.
+LAYOUT = (0, 8, 0, 16, 0, 32, 32, 0, 64, 64, 0)
+RATE = 0.1
+CHANCE = 0.1
+SCALED_DOWN = (
+    "a VGG of six convolutions and a linear layer, an eighth of VGG-11's width, Glorot, plain SGD with batches of 64 on 10 000 images "
+    "of Fashion-MNIST halved to 14 x 14"
+)
+
+
+def vgg(norm: str, rate: float = RATE, *, name: str = "", **options: Any) -> Arm:
+    """An arm of these figures: the same network with one normalisation or another."""
+    from bntheory.bridge import NetworkSpec
+
+    return Arm(name or norm, NetworkSpec("vgg", norm=norm, layout=LAYOUT), rate, **options)
+
+
+def protocol_of(study: Study) -> Protocol:
+    """Steps and records for an effort, the same for all claims of this source, so that they share their networks."""
+    return Protocol.even(
+        study.choose(quick=60, normal=240, thorough=1500), study.choose(quick=4, normal=6, thorough=10)
+    )
+
+
+def seeds_of(study: Study) -> int:
+    """How many seeds an effort pays for."""
+    return study.choose(quick=3, normal=6, thorough=12)  # type: ignore[no-any-return]
+
+
+def scope_of(protocol: Protocol, rate: float = RATE) -> str:
+    """The setting of a check in a few words."""
+    return f"VGG, {protocol.steps} steps at learning rate {rate:g}"
+
+
+def accuracy_over_run(run: Run) -> float:
+    """Mean training accuracy over the recorded steps after the first."""
+    values = [training_point(run, step)[1] for step in run.after_start]
+    return sum(values) / len(values)
+
+
+def last_accuracy(run: Run) -> float:
+    """Training accuracy at the end."""
+    return training_point(run, run.protocol.steps)[1]
+
+
+def last_held_out_accuracy(run: Run) -> float:
+    """Test accuracy at the end."""
+    return held_out_accuracy(run, run.protocol.steps)
+
+
+def last_loss_ratio(run: Run, other: Run) -> float | None:
+    """log10 of the ratio of training losses at the end; None where one diverged."""
+    end = run.protocol.steps
+    left, right = ({end: training_point(r, end)[0]} for r in (run, other))
+    return mean_difference(left, right, log=True)
+
+
+def _diverged(runs: Sequence[Mapping[str, Run]], names: Sequence[str]) -> str:
+    """What to add to a scope where runs diverged: they count as guessing."""
+    count = sum(r[name].diverged_at is not None for r in runs for name in names)
+    return f"; {count} runs diverged and count as guessing" if count else ""
+
+
+def closer_to(values: Mapping[str, float], name: str, to: str = "batch", than: str = "none") -> float:
+    """How far an arm lies on one side of the middle between two others: positive where it is nearer to the better one, ``to``."""
+    return values[name] - (values[to] + values[than]) / 2
+
+
+@claim(
+    "santurkar2018.figure-1.accuracy",
+    kind="experiment",
+    source=Source(KEY, "Figure 1", "arXiv v3"),
+    statement=r"\text{a VGG with batch normalisation trains faster, and to a higher test accuracy, than without}",
+    reading=(
+        "training accuracy over the run and test accuracy at its end are higher with BN, at learning rate 0.1 and at 0.5, each paired "
+        f"within a seed; {SCALED_DOWN}"
+    ),
+    note="Printed for CIFAR-10, batches of 128 and 15 000 steps. A run that diverges counts as guessing.",
+)
+def accuracy(study: Study) -> list[Check]:
+    protocol, seeds = protocol_of(study), seeds_of(study)
+    checks = []
+    for rate in (RATE, 0.5):
+        arms = [vgg("batch", rate), vgg("none", rate)]
+        runs = list(each_seed(study, arms, protocol, seeds, f"figure 1, learning rate {rate:g}"))
+        scope = scope_of(protocol, rate) + _diverged(runs, ("batch", "none"))
+        for name, measure in [
+            ("training accuracy over the run", accuracy_over_run),
+            ("test accuracy at the end", last_held_out_accuracy),
+        ]:
+            numbers = [measure(r["batch"]) - measure(r["none"]) for r in runs]
+            checks.append(
+                check_of(study, f"{name}, BN minus standard, rate {rate:g}", numbers, "above", 0.0, scope)
+            )
+        checks.append(
+            check_of(
+                study,
+                f"log10 of the training loss at the end over the standard network's, rate {rate:g}",
+                [last_loss_ratio(r["batch"], r["none"]) for r in runs],
+                "below",
+                0.0,
+                scope,
+                decisive=False,
+            )
+        )
+    return checks
+
+
+_NOISE = (
+    "per unit (channel) and step mu ~ U(-0.5, 0.5), s ~ U(1, 1.25); per image and unit m ~ U(mu - 0.1, mu + 0.1), s' ~ N(s, 0.1); "
+    "a <- s' a + m"
+)
+
+
+@claim(
+    "santurkar2018.figure-2.noisy-batchnorm",
+    kind="experiment",
+    source=Source(KEY, "Figure 2", "arXiv v3"),
+    statement=(
+        r"\text{with noise of changing mean and variance after every BN layer the network trains almost like BN, and better than the "
+        r"standard network}"
+    ),
+    reading=(
+        f"noise: {_NOISE}; training accuracy over the run is above the standard network's, and closer to BN's than to the standard "
+        f"network's; learning rate 0.1; {SCALED_DOWN}"
+    ),
+    note="Training accuracy is measured with the noise on, as it is trained; test accuracy without.",
+)
+def noisy_batchnorm(study: Study) -> list[Check]:
+    protocol = protocol_of(study)
+    arms = [vgg("batch"), vgg("none"), vgg("noisy-batch")]
+    runs = list(each_seed(study, arms, protocol, seeds_of(study), "figure 2"))
+    scope = scope_of(protocol) + _diverged(runs, [arm.name for arm in arms])
+    over_run = [{name: accuracy_over_run(run) for name, run in r.items()} for r in runs]
+    noisy, batch, none = ([r[name] for r in runs] for name in ("noisy-batch", "batch", "none"))
+    return [
+        check_of(
+            study,
+            "training accuracy over the run, noisy BN minus standard",
+            [v["noisy-batch"] - v["none"] for v in over_run],
+            "above",
+            0.0,
+            scope,
+        ),
+        check_of(
+            study,
+            "training accuracy over the run, noisy BN minus the middle between BN and standard",
+            [closer_to(v, "noisy-batch") for v in over_run],
+            "above",
+            0.0,
+            scope,
+        ),
+        check_of(
+            study,
+            "training accuracy at the end, noisy BN minus BN: at most 0.02 lower",
+            [last_accuracy(a) - last_accuracy(b) for a, b in zip(noisy, batch, strict=True)],
+            "above",
+            -0.02,
+            scope,
+            decisive=False,
+        ),
+        check_of(
+            study,
+            "test accuracy at the end, noisy BN minus standard",
+            [last_held_out_accuracy(a) - last_held_out_accuracy(b) for a, b in zip(noisy, none, strict=True)],
+            "above",
+            0.0,
+            scope,
+            decisive=False,
+        ),
+    ]
+
+
+@claim(
+    "santurkar2018.figure-2.noisy-standard",
+    kind="experiment",
+    source=Source(KEY, "Section 2.1, at Figure 2", "arXiv v3"),
+    statement=r"\text{the same noise on the activations of the standard network keeps it from training}",
+    reading=(
+        f"noise: {_NOISE}, after every weight layer but the last; kept from training: at the end its training accuracy has less than "
+        f"half of the standard network's lead over guessing; learning rate 0.1; {SCALED_DOWN}"
+    ),
+    note="A reading in favour of the statement; that it stays within 0.05 of guessing is shown beside.",
+)
+def noisy_standard(study: Study) -> list[Check]:
+    protocol = protocol_of(study)
+    arms = [vgg("none"), vgg("noisy-none")]
+    runs = list(each_seed(study, arms, protocol, seeds_of(study), "figure 2, standard"))
+    scope = scope_of(protocol) + _diverged(runs, [arm.name for arm in arms])
+    ends = [{name: last_accuracy(run) for name, run in r.items()} for r in runs]
+    return [
+        check_of(
+            study,
+            "training accuracy at the end, noisy standard minus the middle between standard and guessing",
+            [v["noisy-none"] - (v["none"] + CHANCE) / 2 for v in ends],
+            "below",
+            0.0,
+            scope,
+        ),
+        check_of(
+            study,
+            "training accuracy at the end, noisy standard: at most 0.05 above guessing",
+            [v["noisy-none"] - CHANCE for v in ends],
+            "below",
+            0.05,
+            scope,
+            decisive=False,
+        ),
+        check_of(
+            study,
+            "training accuracy at the end, noisy standard minus standard",
+            [v["noisy-none"] - v["none"] for v in ends],
+            "below",
+            0.0,
+            scope,
+            decisive=False,
+        ),
+    ]
+
+
+def scale_of_raw_values(model: nn.Module) -> None:
+    """Let every l_p layer divide by the norm of the values before their mean is taken off."""
+    from bntheory.bridge import LpBatchNorm
+
+    for module in model.modules():
+        if isinstance(module, LpBatchNorm):
+            module.scale_of = "raw"
+
+
+@claim(
+    "santurkar2018.lp-normalisation.training",
+    kind="experiment",
+    source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
+    statement=(
+        r"\text{dividing by the average } \ell_p \text{ norm, } p = 1, 2, \infty, \text{ trains as well as batch normalisation}"
+    ),
+    reading=(
+        "as well: training accuracy over the run is closer to BN's than to the standard network's, for p = 1 and p = inf; p = 2 is BN "
+        f"itself. The norm is that of the centred values; learning rate 0.1; {SCALED_DOWN}"
+    ),
+    note=(
+        "The other reading of the appendix, the norm of the values before their mean is taken off, is shown beside: at normal effort for "
+        "p = 2, which is not BN then, and the first three seeds; thorough, for all three."
+    ),
+)
+def lp_training(study: Study) -> list[Check]:
+    protocol = protocol_of(study)
+    centred = ("l1", "linf")
+    shared = [vgg("batch"), vgg("none")]
+    runs = list(
+        each_seed(study, [*shared, *map(vgg, centred)], protocol, seeds_of(study), "l_p normalisation")
+    )
+    # the layers of primitive operations are the slowest arms, and this reading decides nothing
+    other = study.choose(quick=(), normal=("l2",), thorough=("l1", "l2", "linf"))
+    raw = [vgg(norm, name=f"raw {norm}", prepare=scale_of_raw_values) for norm in other]
+    beside = study.choose(quick=0, normal=3, thorough=12)
+    raw_runs = list(each_seed(study, [*shared, *raw], protocol, beside, "l_p norms of raw values"))
+    checks = []
+    for norm in centred:
+        scope = scope_of(protocol) + _diverged(runs, ("batch", "none", norm))
+        over_run = [{name: accuracy_over_run(run) for name, run in r.items()} for r in runs]
+        checks.append(
+            check_of(
+                study,
+                f"training accuracy over the run, {norm} minus the middle between BN and standard",
+                [closer_to(v, norm) for v in over_run],
+                "above",
+                0.0,
+                scope,
+            )
+        )
+        checks.append(
+            check_of(
+                study,
+                f"log10 of the training loss at the end, {norm} over BN: no worse",
+                [last_loss_ratio(r[norm], r["batch"]) for r in runs],
+                "below",
+                0.0,
+                scope,
+                decisive=False,
+            )
+        )
+    for arm in raw:
+        over_run = [{name: accuracy_over_run(run) for name, run in r.items()} for r in raw_runs]
+        checks.append(
+            check_of(
+                study,
+                f"training accuracy over the run, {arm.name} values minus the middle between BN and standard",
+                [closer_to(v, arm.name) for v in over_run],
+                "above",
+                0.0,
+                scope_of(protocol) + _diverged(raw_runs, ("batch", "none", arm.name)),
+                decisive=False,
+            )
+        )
+    return checks

@@ -1,0 +1,266 @@
+"""Santurkar et al. 2018, figures 3 and 4: covariate shift, and smoothness along the gradient, at equal steps of training.
+
+The networks, their training and the steps at which they are looked at are those of figures 1 and 2
+(:mod:`bntheory.claims.sources.santurkar2018.figures_1_2`). At a step everything is measured on the batch of that step, in training mode. All
+quantities are in absolute units, as printed: a rescaled loss changes them, and a network on a plateau looks smooth. So the same
+numbers against the frozen-statistics twin, and against the standard network at equal loss, are shown beside; they decide nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bntheory.claims.claim import Source, Study, claim
+from bntheory.claims.sources.santurkar2018.figures_1_2 import (
+    KEY,
+    SCALED_DOWN,
+    protocol_of,
+    scope_of,
+    seeds_of,
+    vgg,
+)
+from bntheory.evidence.checks import Check
+from bntheory.experiments.runs import (
+    Protocol,
+    Run,
+    along,
+    check_of,
+    difference_at_equal_loss,
+    each_seed,
+    mean_difference,
+    shifts,
+)
+
+#: Multiples of the learning rate, as printed from 1/2 to 4.
+MULTIPLES = (0.5, 1.375, 2.25, 3.125, 4.0)
+_AVERAGED = "the mean of log10 of BN's over the standard network's at evenly spaced steps after the first, one number a seed"
+
+Quantity = Callable[[Any], float]
+
+
+def loss_range(found: Any) -> float:
+    """Highest minus lowest loss along the gradient."""
+    low, high = found.loss_range
+    return float(high - low)
+
+
+def gradient_range(found: Any) -> float:
+    """Largest minus smallest change of the gradient along the gradient."""
+    low, high = found.gradient_change_range
+    return float(high - low)
+
+
+def effective_beta(found: Any) -> float:
+    """Largest change of the gradient over the distance moved."""
+    return float(found.effective_beta)
+
+
+def _along_run(run: Run, quantity: Quantity, *, twin: bool = False) -> dict[int, float | None]:
+    """A quantity at the recorded steps after the first; None where the run had diverged."""
+    found = {step: along(run, step, MULTIPLES, twin=twin) for step in run.after_start}
+    return {step: None if a is None else quantity(a) for step, a in found.items()}
+
+
+def _smoothness(study: Study, quantity: Quantity, name: str) -> list[Check]:
+    protocol = protocol_of(study)
+    runs = list(each_seed(study, [vgg("batch"), vgg("none")], protocol, seeds_of(study), f"figure 4, {name}"))
+    standard, twin, equal = [], [], []
+    for r in runs:
+        own, other = (_along_run(r[arm], quantity) for arm in ("batch", "none"))
+        losses, other_losses = (_along_run(r[arm], lambda a: float(a.loss)) for arm in ("batch", "none"))
+        standard.append(mean_difference(own, other, log=True))
+        twin.append(mean_difference(own, _along_run(r["batch"], quantity, twin=True), log=True))
+        equal.append(difference_at_equal_loss(own, other, losses, other_losses))
+    scope = scope_of(protocol)
+    return [
+        check_of(
+            study,
+            f"log10 of {name}, BN over standard, equal steps",
+            standard,
+            "below",
+            0.0,
+            scope,
+        ),
+        check_of(
+            study,
+            f"log10 of {name}, BN over its frozen twin, same point",
+            twin,
+            "below",
+            0.0,
+            scope,
+            decisive=False,
+        ),
+        check_of(
+            study,
+            f"log10 of {name}, BN over standard, equal loss",
+            equal,
+            "below",
+            0.0,
+            f"{scope}; BN's steps whose loss the standard network also had",
+            decisive=False,
+        ),
+    ]
+
+
+_ALONG = f"steps of 1/2 to 4 times the learning rate 0.1 along the gradient, same batch; {_AVERAGED}; {SCALED_DOWN}"
+_ABSOLUTE = (
+    "In absolute units, as printed. Beside it: the frozen-statistics twin, which contains all that rescaling does, and the standard "
+    "network at equal loss, since a network on a plateau looks smooth."
+)
+
+
+@claim(
+    "santurkar2018.figure-4.loss-variation",
+    kind="experiment",
+    source=Source(KEY, "Figure 4(a)", "arXiv v3"),
+    statement=r"\text{the loss varies less along the gradient with batch normalisation}",
+    reading=f"range of the loss; {_ALONG}",
+    note=_ABSOLUTE,
+)
+def loss_variation(study: Study) -> list[Check]:
+    return _smoothness(study, loss_range, "the range of the loss along the gradient")
+
+
+@claim(
+    "santurkar2018.figure-4.gradient-predictiveness",
+    kind="experiment",
+    source=Source(KEY, "Figure 4(b)", "arXiv v3"),
+    statement=r"\text{the gradient changes less along itself with batch normalisation}",
+    reading=rf"range of ||grad(theta) - grad(theta - s grad)||; {_ALONG}",
+    note=_ABSOLUTE,
+)
+def gradient_predictiveness(study: Study) -> list[Check]:
+    return _smoothness(study, gradient_range, "the range of the gradient's change along the gradient")
+
+
+@claim(
+    "santurkar2018.figure-4.effective-beta",
+    kind="experiment",
+    source=Source(KEY, "Figure 4(c)", "arXiv v3"),
+    statement=r"\text{the effective } \beta \text{-smoothness along the gradient is better (smaller) with batch normalisation}",
+    reading=f"largest change of the gradient over the distance moved; {_ALONG}",
+    note=_ABSOLUTE,
+)
+def effective_smoothness(study: Study) -> list[Check]:
+    return _smoothness(study, effective_beta, "the effective beta along the gradient")
+
+
+# -- figure 3 ---------------------------------------------------------------------------------------------------------
+
+Shift = Mapping[int, tuple[float, float, float]]
+"""By step: the shift's l2, 1 - cosine, and l2 over the gradient's norm, each summarised over the layers after the first."""
+DEEP_LINEAR_RATE = 0.1
+
+
+def summarise_layers(l2: list[float], cosines: list[float], norms: list[float]) -> tuple[float, float, float]:
+    """Geometric mean of the shifts, mean of 1 - cosine, geometric mean of the shifts over the gradients' norms; layers after the first."""
+    turns = [1 - c for c in cosines if math.isfinite(c)]
+    relative = [a / n if n > 0 else math.nan for a, n in zip(l2, norms, strict=True)]
+    return _geometric(l2), sum(turns) / len(turns) if turns else math.nan, _geometric(relative)
+
+
+def _geometric(values: list[float]) -> float:
+    if not values or not all(v > 0 for v in values):
+        return math.nan
+    return math.exp(sum(math.log(v) for v in values) / len(values))
+
+
+def _vgg_shift(run: Run) -> Shift:
+    found = {}
+    for step in run.after_start:
+        layers = shifts(run, step)
+        if layers is not None:
+            later = layers[1:]
+            found[step] = summarise_layers(
+                [s.l2 for s in later], [s.cosine for s in later], [s.gradient_norm for s in later]
+            )
+    return found
+
+
+def _deep_linear_shift(
+    normalise: bool, *, seed: int, steps: tuple[int, ...], samples: int, device: str
+) -> Shift:
+    """25 layers of 10 x 10 by full-batch gradient descent; steps that a diverged run did not reach are missing."""
+    from bntheory.models.covariate_shift import covariate_shift
+    from bntheory.models.deep_linear import DeepLinear, linear_data
+    from bntheory.models.gradient_descent import train
+
+    inputs, target = linear_data(samples, 10, seed=seed)
+    model = DeepLinear(inputs, target, layers=25, normalise=normalise, device=device)
+    run = train(model, model.initial(seed), learning_rate=DEEP_LINEAR_RATE, steps=steps[-1], points=None)
+    found = {}
+    for step in steps:
+        if step > 0 and step < len(run.points):
+            shift = covariate_shift(model, run.points[step], DEEP_LINEAR_RATE)
+            found[step] = summarise_layers(
+                shift.distances[1:].tolist(), shift.cosines[1:].tolist(), shift.gradient_norms[1:].tolist()
+            )
+    return found
+
+
+def _shift_checks(study: Study, pairs: list[tuple[Shift, Shift]], what: str, scope: str) -> list[Check]:
+    """BN's shift over the standard network's, three measures of it, from (BN, standard) of every seed."""
+    checks = []
+    for index, (name, decisive) in enumerate(
+        [
+            ("the shift's l2 norm", True),
+            ("the shift's 1 - cosine", True),
+            ("the shift over the gradient", False),
+        ]
+    ):
+        numbers = []
+        for pair in pairs:
+            own, other = ({step: values[index] for step, values in side.items()} for side in pair)
+            numbers.append(mean_difference(own, other, log=True))
+        checks.append(
+            check_of(
+                study, f"log10 of {name}, BN over standard, {what}", numbers, "above", 0.0, scope,
+                decisive=decisive,
+            )
+        )  # fmt: skip
+    return checks
+
+
+@claim(
+    "santurkar2018.figure-3.covariate-shift",
+    kind="experiment",
+    source=Source(KEY, "Figure 3", "arXiv v3"),
+    statement=r"\text{batch normalisation does not reduce internal covariate shift (Definition 2.1); often it increases it}",
+    reading=(
+        "not reduced, taken strictly as larger (equal shifts, which the statement allows, leave this open): ||G - G'|| and "
+        "1 - cosine of G and G' are larger with BN, averaged over the layers after the first, for the "
+        f"update of the step on its own batch; {_AVERAGED}; in {SCALED_DOWN}, and in a deep linear network of 25 layers of 10 x 10, "
+        "full-batch gradient descent on Gaussian inputs and a linear target; learning rate 0.1 in both"
+    ),
+    note=(
+        "At equal learning rates, as printed: the shift is proportional to the rate and to the gradient's scale, so the shift over the "
+        "gradient's norm is shown beside. The deep linear network's rate is this project's choice."
+    ),
+)
+def covariate_shift_not_reduced(study: Study) -> list[Check]:
+    protocol, seeds = protocol_of(study), seeds_of(study)
+    runs = each_seed(study, [vgg("batch"), vgg("none")], protocol, seeds, "figure 3")
+    pairs = [(_vgg_shift(r["batch"]), _vgg_shift(r["none"])) for r in runs]
+    checks = _shift_checks(study, pairs, "VGG", scope_of(protocol))
+
+    samples = study.choose(quick=256, normal=1000, thorough=1000)
+    steps = Protocol.even(min(protocol.steps, 480), len(protocol.record) - 1).record
+    deep = []
+    for index in range(seeds):
+        seed = 1000 * study.seed + index
+        with_bn, without = (
+            _deep_linear_shift(norm, seed=seed, steps=steps, samples=samples, device=study.device)
+            for norm in (True, False)
+        )
+        deep.append((with_bn, without))
+        study.progress((index + 1) / seeds, f"figure 3, deep linear network, seed {seed}")
+    scope = (
+        f"25 layers of 10 x 10, {samples} samples, {steps[-1]} steps at learning rate {DEEP_LINEAR_RATE:g}"
+    )
+    for name, side in (("BN", 0), ("standard", 1)):
+        stopped = sum(steps[-1] not in pair[side] for pair in deep)
+        if stopped:
+            scope += f"; {stopped} {name} runs diverged and are compared up to there"
+    return [*checks, *_shift_checks(study, deep, "deep linear network", scope)]

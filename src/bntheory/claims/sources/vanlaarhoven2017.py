@@ -1,0 +1,199 @@
+"""Van Laarhoven: L2 regularization versus batch and weight normalization, 2017, arXiv 1706.05350 (second
+hand)."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from bntheory.claims.claim import Source, Study, claim
+from bntheory.evidence.checks import Check
+from bntheory.evidence.rates import identity, slope_checks
+
+KEY = "vanlaarhoven2017"
+_SECOND_HAND = Source(KEY, "section 2", "arXiv 1706.05350", seen="second hand")
+_NO_EFFECT = r"\inf_w\, L(w)+\lambda\|w\|^2=\inf_w L(w)\ \text{for every}\ \lambda\ge0:\ L_2\ \text{regularises no function}"
+_EQUILIBRIUM = (
+    r"\|w\|^4\to\frac{\eta\,E\|\tilde g\|^2}{4\lambda},\qquad \frac{\eta}{\|w\|^2}\sim\sqrt{\eta\lambda}"
+)
+
+
+@claim(
+    "vanlaarhoven2017.no-regularisation",
+    kind="dynamics",
+    source=_SECOND_HAND,
+    statement=_NO_EFFECT,
+    reading="scale-invariant L (eps = 0): every function stays reachable at any price",
+)
+def no_regularisation(study: Study) -> list[Check]:
+    import sympy as sp
+
+    c, size, penalty, x = sp.symbols("c size penalty x", positive=True)
+    y, z = sp.symbols("y z", real=True)
+    w = sp.Matrix([x, y, z])
+    n = sp.sqrt(x**2 + y**2 + z**2)
+    scope = "every scale-invariant L, penalty >= 0"
+    moved = sp.Matrix([sp.simplify(c * e / sp.sqrt(c**2 * (x**2 + y**2 + z**2))) for e in w])
+    checks = [identity(f"direction of c w, coordinate {i}", moved[i] - w[i] / n, scope) for i in range(3)]
+    limit = sp.limit(penalty * c**2 * size**2, c, 0, "+")
+    why = "L(cw) + penalty ||cw||^2 = L(w) + penalty c^2 ||w||^2, and c > 0 is free; L + penalty >= L gives the other side"
+    return [
+        *checks,
+        identity("the price of a function, penalty c^2 ||w||^2, vanishes with c", limit, scope, why),
+    ]
+
+
+@claim(
+    "vanlaarhoven2017.no-regularisation.eps-positive",
+    kind="dynamics",
+    source=_SECOND_HAND,
+    statement=_NO_EFFECT,
+    reading="eps > 0 in the normalisation, as in practice",
+    note="For one unit the penalised infimum is 2 sqrt(penalty eps) - penalty eps: the effect is of order sqrt(eps).",
+)
+def no_regularisation_eps(study: Study) -> list[Check]:
+    penalty, eps = Fraction(1), Fraction(1, 4)
+    # L(w) = 1 - w^2/(w^2 + eps) -> inf L = 0. With x = w^2 + eps: eps/x + penalty (x - eps) >= 2
+    # sqrt(penalty eps) - penalty eps
+    root = Fraction(math.isqrt((penalty * eps).numerator), math.isqrt((penalty * eps).denominator))
+    infimum = 2 * root - penalty * eps
+    attained = eps / (root / penalty) + penalty * (root / penalty - eps)
+    if attained != infimum or root**2 != penalty * eps:
+        raise ArithmeticError("the arithmetic-geometric bound is not attained: the witness is wrong")
+    return [
+        Check(
+            "inf of L + penalty w^2 equals inf of L, for L(w) = eps/(w^2 + eps)",
+            float(infimum),
+            "eq",
+            0.0,
+            "exact",
+            "one weight, unit input variance, penalty 1, eps 1/4",
+            why="least value by the inequality of arithmetic and geometric means, attained at w^2 = 1/4",
+            witness={"penalty": "1", "eps": "1/4", "infimum": str(infimum), "w^2": "1/4"},
+        )
+    ]
+
+
+@claim(
+    "vanlaarhoven2017.equilibrium",
+    kind="dynamics",
+    source=Source(KEY, "section 3", "arXiv 1706.05350", seen="second hand"),
+    statement=_EQUILIBRIUM,
+    reading="leading order in eta lambda, plain SGD, E||g~||^2 the same in every direction",
+    note="Gradients whose size depends on the direction, or on time, have no such constant: the hypothesis is needed.",
+)
+def equilibrium(study: Study) -> list[Check]:
+    from bntheory.evidence.slopes import fit_power_law
+    from bntheory.models.weight_decay import fixed_norm4, simulate_equilibrium, van_laarhoven_norm4
+
+    products = np.geomspace(1e-3, 1e-1, 7)  # eta lambda
+    gaps = [fixed_norm4(0.1, 2 * p / 0.1, 1.0) / van_laarhoven_norm4(0.1, p / 0.1, 1.0) - 1 for p in products]
+    checks = [
+        *_fixed_point(),
+        *slope_checks(
+            "relative distance of the fixed point from the printed value, in eta lambda",
+            fit_power_law(products, gaps),
+            1.0,
+            0.1,
+            "gradients of constant size, eta lambda from 1e-3 to 1e-1",
+        ),
+    ]
+    product = study.choose(quick=4e-3, normal=1e-3, thorough=2.5e-4)
+    seeds = study.choose(quick=8, normal=16, thorough=32)
+    run = simulate_equilibrium(dimension=30, lr=0.1, decay=2 * product / 0.1, seeds=seeds, seed=study.seed)
+    share = run.norm4 / van_laarhoven_norm4(0.1, product / 0.1, 1.0)
+    blur = 2.2 * float(share.std(ddof=1) / np.sqrt(seeds))
+    scope = f"Gaussian tangent noise in R^30, eta lambda = {product:g}, {seeds} runs of {run.steps} steps"
+    for name, left, right in (
+        ("at least", 1 - 5 * product, share.mean()),
+        ("at most", share.mean(), 1 + 5 * product),
+    ):
+        checks.append(
+            Check(
+                f"E||w||^4 over the printed value is {name} 1 up to 5 eta lambda",
+                float(left),
+                "le",
+                float(right),
+                "statistical",
+                scope,
+                uncertainty=blur,
+                confidence=0.95,
+                why="2.2 standard errors over independent runs; 5 eta lambda allows for the next order",
+                witness={"seed": study.seed},
+            )
+        )
+    return checks
+
+
+@claim(
+    "vanlaarhoven2017.equilibrium.exact",
+    kind="dynamics",
+    source=Source(KEY, "section 3", "arXiv 1706.05350", seen="second hand"),
+    statement=r"\|w\|^4\to\frac{\eta\,E\|\tilde g\|^2}{4\lambda}",
+    reading="as an equality at finite eta lambda, gradients of constant size",
+)
+def equilibrium_exact(study: Study) -> list[Check]:
+    eta, penalty, noise2 = Fraction(1), Fraction(1, 4), Fraction(1)
+    shrink = (1 - 2 * eta * penalty) ** 2
+    fixed = eta**2 * noise2 / (1 - shrink)  # x = shrink x + eta^2 noise2/x, x = ||w||^2
+    printed = eta * noise2 / (4 * penalty)
+    return [
+        Check(
+            "||w||^4 at the fixed point",
+            float(fixed),
+            "eq",
+            float(printed),
+            "exact",
+            "eta = 1, lambda = 1/4, ||g~|| = 1",
+            witness={"eta": "1", "lambda": "1/4", "fixed point": str(fixed), "printed": str(printed)},
+        )
+    ]
+
+
+@claim(
+    "bntheory2026.weight-decay.equilibrium",
+    kind="dynamics",
+    source=Source("bntheory2026", "weight decay", seen="own"),
+    statement=r"\|w\|^4\to\frac{\eta\,\|\tilde g\|^2}{4\lambda(1-\eta\lambda)}\quad(\|\tilde g\|\ \text{constant},\ 0<\eta\lambda<1,\ \eta\lambda\ne\tfrac12)",
+    repairs="vanlaarhoven2017.equilibrium.exact",
+)
+def equilibrium_repaired(study: Study) -> list[Check]:
+    return _fixed_point()
+
+
+def _fixed_point() -> list[Check]:
+    import sympy as sp
+
+    eta, penalty, noise2 = sp.symbols("eta lambda G2", positive=True)
+    norm4 = eta * noise2 / (4 * penalty * (1 - eta * penalty))
+    scope = "plain descent, gradients of constant size, 0 < eta lambda < 1, eta lambda != 1/2"
+    shrink = (1 - 2 * eta * penalty) ** 2
+    y = sp.Symbol("y", positive=True)  # ||w||^2 over its fixed value
+    moved = (shrink * y * sp.sqrt(norm4) + eta**2 * noise2 / (y * sp.sqrt(norm4))) / sp.sqrt(norm4)
+    return [
+        identity(
+            "fixed point of ||w||^2 <- (1 - 2 eta lambda)^2 ||w||^2 + eta^2 ||g~||^2/||w||^2",
+            shrink + eta**2 * noise2 / norm4 - 1,
+            scope,
+        ),
+        identity(
+            "||w||^2 over its fixed value: y <- q y + (1 - q)/y with q = (1 - 2 eta lambda)^2",
+            moved - (shrink * y + (1 - shrink) / y),
+            scope,
+            "a mean of y and 1/y, so |log y| never grows, and shrinks to 0 for 0 < q < 1; at eta "
+            "lambda = 1/2, q = 0, "
+            "y and 1/y alternate for ever and nothing converges",
+        ),
+        identity(
+            "ratio to the printed value tends to 1",
+            sp.limit(norm4 / (eta * noise2 / (4 * penalty)) - 1, eta, 0),
+            scope,
+        ),
+        identity(
+            "effective rate squared is 4 eta lambda (1 - eta lambda)/G^2",
+            eta**2 / norm4 - 4 * eta * penalty * (1 - eta * penalty) / noise2,
+            scope,
+        ),
+    ]

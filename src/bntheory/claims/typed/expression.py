@@ -1,0 +1,261 @@
+"""A claim typed as one expression, in the words of the vocabulary.
+
+>>> typed = parse_claim("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)")
+>>> typed.names
+('gamma', 'grad', 'input_grad', 'sigma')
+
+The text is parsed into a small syntax tree (:mod:`bntheory.claims.typed.syntax`), checked for the types scalar, vector and
+relation, and then interpreted over whatever layer it is given: symbols, arrays, balls. It is never evaluated as code.
+Numbers are exact: 0.1 is 1/10 in every world that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, NoReturn
+
+from bntheory.claims.claim import Claim, Source
+from bntheory.claims.typed.interpreter import Interpreter
+from bntheory.claims.typed.syntax import (
+    Binary,
+    Call,
+    Compare,
+    Junction,
+    Name,
+    Node,
+    Number,
+    Sign,
+    complain,
+    parse,
+)
+from bntheory.errors import UserError
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.relations import AllOf, Statement
+
+__all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
+
+Kind = Literal["scalar", "vector", "relation"]
+
+_SCALARS = ("m", "gamma", "beta", "eps", "mu", "var", "sigma", "gamma_grad", "beta_grad")
+_VECTORS = ("one", "y", "y_hat", "dual", "grad", "input_grad")
+_FUNCTIONS: dict[str, tuple[tuple[Kind, ...], Kind]] = {
+    "hess": (("vector",), "vector"),
+    "input_hess": (("vector",), "vector"),
+    "dot": (("vector", "vector"), "scalar"),
+    "norm2": (("vector",), "scalar"),
+    "sqrt": (("scalar",), "scalar"),
+    "batch_mean": (("vector",), "scalar"),
+    "centre": (("vector",), "vector"),
+    "standardise": (("vector",), "vector"),
+}
+
+
+@dataclass(frozen=True)
+class TypedClaim:
+    """A parsed and type-checked expression. ``names`` are the words of the vocabulary and the free names that it uses."""
+
+    text: str
+    tree: Node
+    names: tuple[str, ...]
+    scalars: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+
+    def __call__(self, layer: Any) -> Statement:
+        """The statement about a layer of any world."""
+        return Interpreter(self, layer).statement(self.tree)
+
+    def kind_of(self, node: Node) -> Kind:
+        """Whether a part of the tree is a scalar, a vector or a relation."""
+        free = {"scalar": self.scalars, "vector": self.vectors, "operator": self.operators}
+        return _Checker(self.text, free).kind(node)
+
+
+def parse_claim(
+    text: str,
+    *,
+    scalars: Iterable[str] = (),
+    vectors: Iterable[str] = (),
+    operators: Iterable[str] = (),
+) -> TypedClaim:
+    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names.
+
+    Raises UserError that points at the column, for anything outside the grammar, unknown names and types that do not fit.
+    """
+    free = {"scalar": tuple(scalars), "vector": tuple(vectors), "operator": tuple(operators)}
+    for what, names in free.items():
+        for name in names:
+            if name in _SCALARS + _VECTORS or name in _FUNCTIONS or name in ("and", "or", "not"):
+                raise UserError(
+                    f"the free {what} {name!r} has the name of a word of the vocabulary; choose another"
+                )
+    tree = parse(text)
+    checker = _Checker(text, free)
+    if checker.kind(tree) != "relation":
+        raise UserError(
+            f"the expression is a {checker.kind(tree)}, not a claim; it needs a comparison such as <=, < or == "
+            f"between two sides:\n  {text[:200]}"
+        )
+    return TypedClaim(
+        text, tree, tuple(sorted(checker.names)), free["scalar"], free["vector"], free["operator"]
+    )
+
+
+def claim_of_expression(
+    text: str, assume: Iterable[str] = (), domain: LayerDomain | None = None, *, id: str = "typed.expression"
+) -> Claim:
+    """The claim that an expression states on a domain; the domain declares the free names.
+
+    Raises UserError as :func:`parse_claim`.
+    """
+    domain = domain or LayerDomain()
+    free: dict[str, Any] = {
+        "scalars": tuple(domain.scalars),
+        "vectors": domain.vectors,
+        "operators": tuple(domain.operators),
+    }
+    check = parse_claim(text, **free)
+    assumed = [parse_claim(a, **free) for a in assume]
+
+    def assumptions(layer: Any) -> Statement:
+        return AllOf(tuple(a(layer) for a in assumed))
+
+    return Claim(
+        id=id,
+        kind="layer",
+        source=Source("typed", "", seen="own"),
+        statement=rf"\texttt{{{_latex_escaped(text)}}}",
+        check=check,
+        domain=domain,
+        assume=assumptions if assumed else None,
+    )
+
+
+def _latex_escaped(text: str) -> str:
+    return "".join("\\" + c if c in "_#$%&{}" else r"\^{}" if c == "^" else c for c in text)
+
+
+class _Checker:
+    """Types, and which names are used."""
+
+    def __init__(self, text: str, free: Mapping[str, tuple[str, ...]]) -> None:
+        self.text, self.free = text, free
+        self.names: set[str] = set()
+
+    def kind(self, node: Node) -> Kind:
+        if isinstance(node, Number):
+            return "scalar"
+        if isinstance(node, Name):
+            return self._name(node)
+        if isinstance(node, Call):
+            return self._call(node)
+        if isinstance(node, Sign):
+            return self._not_relation(node.operand, "a sign", node.column)
+        if isinstance(node, Binary):
+            return self._binary(node)
+        if isinstance(node, Compare):
+            return self._compare(node)
+        parts = node.parts if isinstance(node, Junction) else (node.operand,)
+        word = node.op if isinstance(node, Junction) else "not"
+        for part in parts:
+            kind = self.kind(part)
+            if kind != "relation":
+                complain(self.text, node.column, f"'{word}' joins relations, and one side of it is a {kind}")
+        return "relation"
+
+    def _name(self, node: Name) -> Kind:
+        name = node.name
+        self.names.add(name)
+        if name in _SCALARS or name in self.free["scalar"]:
+            return "scalar"
+        if name in _VECTORS or name in self.free["vector"]:
+            return "vector"
+        if name in _FUNCTIONS or name in self.free["operator"]:
+            example = {"dot": "dot(grad, y_hat)", "sqrt": "sqrt(m)"}.get(name, f"{name}(grad)")
+            complain(self.text, node.column, f"{name} is applied to something: {example}")
+        return self._unknown(node)
+
+    def _unknown(self, node: Name | Call) -> NoReturn:
+        known = [
+            *_SCALARS,
+            *_VECTORS,
+            *_FUNCTIONS,
+            *self.free["scalar"],
+            *self.free["vector"],
+            *self.free["operator"],
+        ]
+        near = get_close_matches(node.name, known, n=2, cutoff=0.6)
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        elif isinstance(node, Call):
+            hint = f"the functions are {', '.join([*_FUNCTIONS, *self.free['operator']])}"
+        else:
+            hint = f"the names are {', '.join(known)}; declare a free one with --scalar NAME:RANGE or --vector NAME"
+        complain(self.text, node.column, f"unknown name {node.name!r:.60}; {hint}")
+
+    def _call(self, node: Call) -> Kind:
+        self.names.add(node.name)
+        if node.name in self.free["operator"]:
+            takes, gives = ("vector",), "vector"
+        elif node.name in _FUNCTIONS:
+            takes, gives = _FUNCTIONS[node.name]  # type: ignore[assignment]
+        elif node.name in _SCALARS + _VECTORS or node.name in self.free["scalar"] + self.free["vector"]:
+            complain(self.text, node.column, f"{node.name} is no function (products need *)")
+        else:
+            self._unknown(node)
+        if len(node.arguments) != len(takes):
+            complain(
+                self.text,
+                node.column,
+                f"{node.name} takes {len(takes)} argument{'s' * (len(takes) > 1)}, not {len(node.arguments)}",
+            )
+        for argument, wanted in zip(node.arguments, takes, strict=True):
+            kind = self.kind(argument)
+            if kind != wanted:
+                complain(self.text, argument.column, f"{node.name} takes a {wanted}, and this is a {kind}")
+        return gives  # type: ignore[return-value]
+
+    def _not_relation(self, node: Node, what: str, column: int) -> Kind:
+        kind = self.kind(node)
+        if kind == "relation":
+            complain(self.text, column, f"{what} applies to scalars and vectors, not to a relation")
+        return kind
+
+    def _binary(self, node: Binary) -> Kind:
+        left = self._not_relation(node.left, repr(node.op), node.column)
+        right = self._not_relation(node.right, repr(node.op), node.column)
+        if node.op in "+-" and left != right:
+            complain(
+                self.text,
+                node.column,
+                f"a {left} and a {right} cannot be {'added' if node.op == '+' else 'subtracted'}; "
+                "write s*one for a constant vector, or dot(u, v) to make a scalar",
+            )
+        if node.op == "*" and left == right == "vector":
+            complain(self.text, node.column, "two vectors cannot be multiplied; write dot(u, v)")
+        if node.op == "/" and right == "vector":
+            complain(self.text, node.column, "nothing can be divided by a vector")
+        if node.op == "**" and left == "vector":
+            complain(self.text, node.column, "a vector has no power; write norm2(v) for its squared norm")
+        return "vector" if "vector" in (left, right) else "scalar"
+
+    def _compare(self, node: Compare) -> Kind:
+        sides = (node.first, *node.rest)
+        kinds = [self._not_relation(side, "a comparison", node.column) for side in sides]
+        for op, left, right, a, b in zip(node.ops, kinds, kinds[1:], sides, sides[1:], strict=False):
+            if left == right == "vector" and op not in ("==", "!="):
+                complain(
+                    self.text,
+                    node.column,
+                    f"vectors are not ordered by {op}; only == and != compare two vectors",
+                )
+            zero = next((s for s, k in ((a, left), (b, right)) if k == "scalar"), None)
+            if left != right and not (isinstance(zero, Number) and zero.value == 0 and op in ("==", "!=")):
+                complain(
+                    self.text,
+                    node.column,
+                    f"a {left} is compared with a {right}; norm2(v) or dot(u, v) make scalars",
+                )
+        return "relation"

@@ -1,0 +1,94 @@
+"""``decide`` and ``replay``: one claim typed on the spot, one counterexample from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bntheory.commands.common import FAILED, Json, clear_errors
+from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
+
+__all__ = ["decide", "replay"]
+
+
+@clear_errors
+def decide(
+    expression: Annotated[
+        str, typer.Argument(help='A relation in the vocabulary, e.g. "dot(y, input_grad) == 0".')
+    ],
+    eps: Annotated[str, typer.Option(help="zero, positive or any.")] = "any",
+    gamma: Annotated[str, typer.Option(help="positive, nonzero or any.")] = "any",
+    hessian: Annotated[str, typer.Option(help="any, psd, zero, identity, isotropic or diagonal.")] = "any",
+    min_m: Annotated[int, typer.Option(help="Least batch size.")] = 2,
+    normaliser: Annotated[str, typer.Option(help="batch, mean-only, rms, frozen, l1, l2 or linf.")] = "batch",
+    assume: Annotated[list[str] | None, typer.Option(help="Taken for granted; repeatable.")] = None,
+    scalar: Annotated[
+        list[str] | None, typer.Option(help="A free scalar, NAME or NAME:positive; repeatable.")
+    ] = None,
+    vector: Annotated[list[str] | None, typer.Option(help="A free vector, NAME; repeatable.")] = None,
+    operator: Annotated[
+        list[str] | None, typer.Option(help="A free operator, NAME or NAME:psd; repeatable.")
+    ] = None,
+    witness: Annotated[
+        Path | None, typer.Option(help="Write the counterexample here, for `bntheory replay`.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Decide a claim typed on the spot, for every layer, every batch size and every loss.
+
+    Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad. Vectors: one y y_hat grad input_grad dual. Functions: dot(u, v) norm2(v)
+    hess(v) input_hess(v) sqrt(x). Operators: + - * / ** and <= < >= > ==. grad and hess are those of the downstream loss at z.
+
+    Examples:
+      bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
+      bntheory decide "dot(y, input_grad) == 0" --eps positive
+      bntheory decide "dot(input_grad, input_hess(input_grad)) <= 0" --hessian zero --assume "dot(grad, y_hat) >= 0" --gamma positive
+    """
+    from bntheory.judges.decide import decide as decide_expression
+
+    decided = decide_expression(
+        expression,
+        eps=eps,
+        gamma=gamma,
+        hessian=hessian,
+        min_m=min_m,
+        normaliser=normaliser,
+        assume=assume or (),
+        scalars=scalar or (),
+        vectors=vector or (),
+        operators=operator or (),
+    )
+    if witness is not None and decided.witness is not None:
+        try:
+            witness.write_text(json_text(decided.witness, 1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
+    typer.echo(json_text(decided.as_json()) if as_json else decided.render())
+    if decided.verdict.status.value == "disagreement":
+        raise typer.Exit(FAILED)
+
+
+@clear_errors
+def replay(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A witness, as `check --witnesses` writes it.")
+    ],
+    claims_file: Annotated[
+        Path | None, typer.Option("--claims", help="Your file of claims, if it has moved since.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a stored counterexample again, in exact or ball arithmetic, trusting nothing that the file says of itself.
+
+    Exit code: 0 if it refutes the claim again, 1 if it does not, 2 if it cannot be read.
+    """
+    from bntheory.judges.exact.replay import replay as replay_file
+
+    result = replay_file(path, claims_file)
+    found = {"id": result.claim.id, "refuted": result.refuted, "certificate": result.certificate.as_json()}
+    typer.echo(json_text(found) if as_json else result.summary)
+    if not result.refuted:
+        raise typer.Exit(FAILED)

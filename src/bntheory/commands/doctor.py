@@ -1,0 +1,42 @@
+"""``doctor``: whether this torch differentiates batch normalisation correctly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
+
+import typer
+
+from bntheory.commands.common import FAILED, clear_errors
+
+__all__ = ["doctor"]
+
+
+@clear_errors
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Which routes to a Hessian are right through batch normalisation on the installed torch, and which versions are here.
+
+    Every route of torch is compared with a network whose normalisation is written in primitive operations. bntheory itself uses only the
+    routes that agree. Exit code 1 if one of those does not.
+    """
+    from bntheory.bridge.curvature import doctor_report
+
+    report = doctor_report()
+    typer.echo(json.dumps(_as_json(report), indent=2) if as_json else report.as_text())
+    if not report.healthy:
+        raise typer.Exit(FAILED)
+
+
+def _as_json(report: Any) -> Any:
+    """The report as JSON-ready objects; mappings of read-only views become plain dictionaries."""
+    if is_dataclass(report) and not isinstance(report, type):
+        return {f.name: _as_json(getattr(report, f.name)) for f in fields(report)} | (
+            {"healthy": report.healthy} if hasattr(report, "healthy") else {}
+        )
+    if isinstance(report, Mapping):
+        return {str(key): _as_json(value) for key, value in report.items()}
+    if isinstance(report, (list, tuple)):
+        return [_as_json(value) for value in report]
+    return report

@@ -1,0 +1,85 @@
+r"""Do two landscapes differ by more than a rescaling? One two-sided check from several scale-free measures and many seeds.
+
+Paired values d[a][j] of measure j, one a seed: log10 of the ratio of a scale-free measure to that of a control, and the control in
+several parametrisations a. A rescaling of loss and of the unit of length changes no scale-free measure, so if BN did only that, some
+a would have d = 0 in all measures. Looked at is
+
+    D = min_a max_j |mean of d[a][j]|,
+
+and the claim is D >= margin: it can fail, when the interval of D lies below the margin, and is not met by a difference too small to
+matter. What lives here: the interval of D and the check. What does not: measures and networks.
+
+The interval (level alpha/2 for each end). Let m, h be |mean| and the half-width of its Student interval. If the truth is below the
+lower end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed, on either side, since the sign of a mean
+is lost: two-sided level alpha/(2J) each, probability alpha/2 at most. If it is above the upper end min_a max_j(m + h), then for the a
+that attains this the interval of the one measure that is largest in truth missed, on the one side that makes |mean| too small: one
+for each of A candidates, two-sided level alpha/A each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bntheory.evidence.checks import Check
+from bntheory.evidence.seeds import LEAST_SEEDS
+
+__all__ = ["differs", "distance_interval"]
+
+Floats = NDArray[np.float64]
+
+
+def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float, float]:
+    """(low, high) of D for samples of shape (parametrisations, measures, seeds); at least ``LEAST_SEEDS`` seeds."""
+    from scipy.stats import t as student
+
+    candidates, measures, seeds = samples.shape
+    if seeds < LEAST_SEEDS:
+        raise ValueError(f"{seeds} seeds; at least {LEAST_SEEDS} are needed for an interval")
+    means = np.abs(samples.mean(axis=2))
+    errors = samples.std(axis=2, ddof=1) / math.sqrt(seeds)
+    alpha = 1 - confidence
+    narrow = float(student.ppf(1 - alpha / (4 * measures), seeds - 1))
+    wide = float(student.ppf(1 - alpha / (2 * candidates), seeds - 1))
+    low = float(np.maximum(means - narrow * errors, 0.0).max(axis=1).min())
+    high = float((means + wide * errors).max(axis=1).min())
+    return low, max(low, high)
+
+
+def differs(
+    name: str,
+    samples: Floats,
+    margin: float,
+    scope: str,
+    *,
+    confidence: float = 0.95,
+    witness: Mapping[str, Any] | None = None,
+) -> Check:
+    """``margin <= D``, with D by the middle of its interval; the estimate, which lies elsewhere in it, is in the witness.
+
+    A seed with a value that is not finite is left out and counted; too few seeds leave it undecided.
+    """
+    whole = np.isfinite(samples).all(axis=(0, 1))
+    missing = int((~whole).sum())
+    kept = samples[:, :, whole]
+    middle, half, estimate = math.nan, math.inf, math.nan
+    if kept.shape[2] >= LEAST_SEEDS:
+        low, high = distance_interval(kept, confidence)
+        middle, half = (low + high) / 2, (high - low) / 2
+        estimate = float(np.abs(kept.mean(axis=2)).max(axis=1).min())
+    return Check(
+        name,
+        margin,
+        "le",
+        middle,
+        "statistical",
+        f"{kept.shape[2]} seeds, {scope}" + (f"; {missing} seeds gave no number" if missing else ""),
+        uncertainty=half,
+        confidence=confidence,
+        why="Student's intervals of the means over seeds, corrected for the number of measures and of parametrisations",
+        witness={**(witness or {}), "estimate": round(estimate, 6), "values": np.round(kept, 6).tolist()},
+    )

@@ -1,0 +1,153 @@
+"""What a run amounts to: identities with their worst margins, printed statements counted, comparisons with their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bntheory.bridge.probes.identities import IDENTITIES, Identity
+from bntheory.experiments.comparisons import compare_all
+from bntheory.experiments.contrasts import activation_contrasts
+from bntheory.experiments.effects import Effect
+from bntheory.experiments.preset import Preset
+
+__all__ = ["STATEMENTS", "failures", "run_verdicts"]
+
+Json = Mapping[str, Any]
+
+#: Printed inequalities that are counted on every unit and decide no exit code: id, text, and how to find the counts in a record.
+STATEMENTS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "santurkar2018.theorem-4.1.neurips",
+        r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/√m)",
+        "layers",
+        "neurips",
+    ),
+    (
+        "santurkar2018.theorem-4.1.eps",
+        r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/m)",
+        "layers",
+        "arxiv",
+    ),
+    (
+        "santurkar2018.theorem-4.2.first.eps",
+        r"v'K v ≤ (γ²/σ²) v'H v − (γ/(mσ²)) ⟨g,ŷ⟩ ‖v‖², v = dL̂/dy",
+        "theorem_4_2",
+        "first",
+    ),
+    (
+        "santurkar2018.theorem-4.2.second.unconditional",
+        r"v'K v ≤ (γ²/σ²)(g'H g − ⟨g,ŷ⟩ ‖v‖²/(mγ)), v = dL̂/dy",
+        "theorem_4_2",
+        "second",
+    ),
+)
+
+
+def _identities(records: Iterable[Json]) -> Iterator[tuple[Json, Identity]]:
+    for record in records:
+        for item in record["identities"]:
+            yield record, Identity(**item)
+
+
+def failures(records: Iterable[Json]) -> list[str]:
+    """One sentence for every identity that failed: network, layer, channel, both sides."""
+    return [
+        f"{record['network']} ({record['arm']}, seed {record['seed']}, step {record['step']}), layer {item.layer}, "
+        f"channel {item.unit}: {IDENTITIES[item.name]} fails on {item.failing} of {item.units} units; left {item.left:.12g}, "
+        f"right {item.right:.12g}, relative difference {item.relative:.3g}, tolerance {item.tolerance:.3g}"
+        for record, item in _identities(records)
+        if not item.passed
+    ]
+
+
+def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
+    """The content of verdicts.json. An identity that was never checked is said to be so, and does not pass."""
+    checked: dict[str, list[tuple[Json, Identity]]] = {name: [] for name in IDENTITIES}
+    for record, item in _identities(records):
+        checked[item.name].append((record, item))
+    identities = {name: _identity(name, found) for name, found in checked.items()}
+    effects = compare_all(records, [n.name for n in preset.networks], preset.seeds)
+    diverged = [f"{r['cell']} at step {r['step']}" for r in records if r["diverged"]]
+    passed = all(v["passed"] for v in identities.values())
+    return {
+        "preset": preset.name,
+        "passed": passed,
+        "exit_code": 0 if passed else 1,
+        "identities": identities,
+        "statements": [_statement(records, *s) for s in STATEMENTS],
+        "outcomes": [effect.as_json() for effect in effects],
+        "contrasts": [contrast.as_json() for contrast in activation_contrasts(effects, preset.networks)],
+        "diverged": diverged,
+        "refused": list(_refused(records)),
+        "method": _method(effects),
+    }
+
+
+def _identity(name: str, found: Sequence[tuple[Json, Identity]]) -> dict[str, Any]:
+    if not found:
+        return {
+            "formula": IDENTITIES[name],
+            "passed": False,
+            "checks": 0,
+            "units": 0,
+            "failing": 0,
+            "worst": None,
+        }
+    record, worst = max(found, key=lambda pair: pair[1].margin)
+    return {
+        "formula": IDENTITIES[name],
+        "passed": all(item.passed for _, item in found),
+        "checks": len(found),
+        "units": sum(item.units for _, item in found),
+        "failing": sum(item.failing for _, item in found),
+        "largest_relative": max(item.relative for _, item in found),
+        "worst": {
+            "network": record["network"],
+            "arm": record["arm"],
+            "seed": record["seed"],
+            "step": record["step"],
+            "layer": worst.layer,
+            "unit": worst.unit,
+            "left": worst.left,
+            "right": worst.right,
+            "relative": worst.relative,
+            "tolerance": worst.tolerance,
+            "margin": worst.margin,
+        },
+    }
+
+
+def _refused(records: Iterable[Json]) -> Iterator[str]:
+    """Points whose curvature could not be measured, with the reason."""
+    for record in records:
+        for place, point in (("", record), (", frozen twin", record["twin"] or {})):
+            reason = point.get("curvature_refused")
+            if reason:
+                yield f"{record['cell']}{place} at step {record['step']}: {reason}"
+
+
+def _statement(records: Iterable[Json], claim: str, text: str, place: str, key: str) -> dict[str, Any]:
+    """How often a printed inequality was broken beyond the tolerance, and where it was broken worst."""
+    checked = violated = 0
+    worst: dict[str, Any] | None = None
+    for record in records:
+        for layer in record.get(place) or ():
+            found = layer["theorem_4_1"][key] if place == "layers" else layer[key]
+            if found is None:
+                continue
+            checked += found["checked"]
+            violated += found["violated"]
+            if worst is None or found["excess"] > worst["excess"]:
+                where = {k: record[k] for k in ("network", "seed", "step")}
+                worst = {**where, "layer": layer["name"], **found}
+    return {"claim": claim, "statement": text, "checked": checked, "violated": violated, "worst": worst}
+
+
+def _method(effects: Sequence[Effect]) -> str:
+    n = sorted({len(e.seeds) for e in effects if e.seeds})
+    return (
+        f"One number a seed ({', '.join(map(str, n)) or 'no'} seeds): the mean over measured steps after the first of log10 of the "
+        "paired ratio (at the last step where the claim says so). Student's t interval of the mean at 95 %, which assumes that this number is roughly normal over seeds. "
+        "Supported or contradicted only where the whole interval lies on one side."
+    )

@@ -1,0 +1,263 @@
+"""Presets: how large a run is, as data. Each is a TOML file in the package, or a user's own file.
+
+A preset names the data, the networks, how they are trained, at which steps they are measured, and how thoroughly. Unknown or
+missing keys are errors: a misspelt option must not silently mean its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bntheory.errors import UserError
+
+__all__ = [
+    "CurvatureSpec",
+    "MeasureSpec",
+    "NetworkEntry",
+    "Preset",
+    "TrainingSpec",
+    "load_preset",
+    "preset_from_json",
+    "preset_names",
+]
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One architecture, built with batch norm and without it.
+
+    name: for records and figures. kind and options: of :class:`bntheory.bridge.networks.images.NetworkSpec`; its norm, input_shape and
+    classes are set by the arm and the data.
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Plain stochastic gradient descent on the mean cross-entropy; the same for every arm."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("training", self, "steps", "batch_size", "learning_rate")
+        _at_least("training", self, "momentum", 0)
+        _at_least("training", self, "weight_decay", 0)
+
+
+@dataclass(frozen=True)
+class CurvatureSpec:
+    """Top and bottom eigenvalues. batch_size: of the batch whose Hessian it is. tolerance: relative, of an eigenvalue's residual."""
+
+    batch_size: int
+    tolerance: float = 0.01
+    max_products: int = 400
+
+    def __post_init__(self) -> None:
+        _positive("curvature", self, "batch_size", "tolerance", "max_products")
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """What is measured at a step.
+
+    at: the steps. batch_size: of the fixed batch on which gradients and Santurkar's measures are taken. theory_batch_size: of the
+    float64 batch on which layers are held against the closed form; hessian_units: how many units a layer for the second-order part.
+    step_range, points: Santurkar's step sizes as multiples of the learning rate, and how many of them.
+    """
+
+    at: tuple[int, ...]
+    batch_size: int
+    theory_batch_size: int
+    hessian_units: int = 2
+    step_range: tuple[float, float] = (0.5, 4.0)
+    points: int = 6
+    test_size: int = 1000
+
+    def __post_init__(self) -> None:
+        _positive("measure", self, "batch_size", "theory_batch_size", "hessian_units", "test_size")
+        if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0:
+            raise UserError(f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up")
+        low, high = self.step_range
+        if not 0 < low < high:
+            raise UserError(f"preset: measure.step_range is {list(self.step_range)}; give 0 < low < high")
+        if self.points < 2:
+            raise UserError(f"preset: measure.points is {self.points}; a range needs at least 2")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A whole run as data. ``about`` is shown in the report."""
+
+    name: str
+    about: str
+    data: str
+    seeds: tuple[int, ...]
+    networks: tuple[NetworkEntry, ...]
+    training: TrainingSpec
+    measure: MeasureSpec
+    curvature: CurvatureSpec
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise UserError("preset: it names no network")
+        names = [n.name for n in self.networks]
+        if len(set(names)) != len(names):
+            raise UserError(f"preset: two networks share a name: {', '.join(names)}")
+        if self.measure.at[-1] > self.training.steps:
+            raise UserError(
+                f"preset: measure.at asks for step {self.measure.at[-1]} but training ends at step {self.training.steps}"
+            )
+        _check_seeds(self.seeds)
+
+    def with_options(self, *, data: str | None = None, seeds: Sequence[int] | None = None) -> Preset:
+        """The same preset on other data or with other seeds."""
+        chosen = self.seeds if seeds is None else tuple(seeds)
+        return dataclasses.replace(self, data=data or self.data, seeds=chosen)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything in it, JSON-ready."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @property
+    def sha256(self) -> str:
+        """A hash of everything in it: two runs with the same hash measure the same things."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+
+
+def preset_names() -> tuple[str, ...]:
+    """The presets that come with the package, from the shortest run to the longest."""
+    known = [p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml")]
+    order = ("smoke", "quick", "cpu", "gpu")
+    return tuple(sorted(known, key=lambda n: (order.index(n) if n in order else len(order), n)))
+
+
+def load_preset(name: str) -> Preset:
+    """A preset of the package by name, or a user's own from a path that ends in ``.toml``.
+
+    Raises UserError for an unknown name (with the list), an unreadable file, unknown or missing keys, values out of range.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"preset: {path} cannot be read ({error})") from error
+        return _parse(text, path.stem, str(path))
+    if name not in preset_names():
+        raise UserError(
+            f"preset: {name!r} is unknown; choose one of {', '.join(preset_names())}, or give the path of a .toml file"
+        )
+    return _parse((_folder() / f"{name}.toml").read_text("utf-8"), name, f"preset {name}")
+
+
+def _folder() -> Any:
+    return files("bntheory.experiments") / "presets"
+
+
+def _parse(text: str, name: str, where: str) -> Preset:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: not valid TOML ({error})") from error
+    return _from_table({**table, "name": name}, where)
+
+
+def preset_from_json(content: Mapping[str, Any]) -> Preset:
+    """The inverse of :meth:`Preset.as_json`, for a run that is taken up again from its manifest."""
+    return _from_table(dict(content), "manifest: preset_content")
+
+
+def _from_table(table: dict[str, Any], where: str) -> Preset:
+    networks = table.pop("networks", [])
+    if not isinstance(networks, list):
+        raise UserError(f"{where}: networks is a list of tables, [[networks]]")
+    parts = {
+        "training": _build(TrainingSpec, table.pop("training", {}), f"{where}: training"),
+        "measure": _build(MeasureSpec, table.pop("measure", {}), f"{where}: measure"),
+        "curvature": _build(CurvatureSpec, table.pop("curvature", {}), f"{where}: curvature"),
+        "networks": tuple(_build(NetworkEntry, n, f"{where}: networks") for n in networks),
+    }
+    preset: Preset = _build(Preset, {**table, **parts}, where)
+    return preset
+
+
+def _build(cls: type[Any], table: Any, where: str) -> Any:
+    if not isinstance(table, dict):
+        raise UserError(f"{where}: is {table!r}; it is a table")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(table) - set(fields))
+    if unknown:
+        raise UserError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+    missing = [
+        f.name
+        for f in fields.values()
+        if f.name not in table
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UserError(f"{where}: {missing[0]!r} is missing")
+    values = {}
+    for key, value in table.items():
+        kind = str(fields[key].type)
+        values[key] = _typed(value, kind, f"{where}: {key}")
+    return cls(**values)
+
+
+def _typed(value: Any, kind: str, where: str) -> Any:
+    if kind == "int":
+        ok = isinstance(value, int) and not isinstance(value, bool)
+    elif kind == "float":
+        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
+        value = float(value) if ok else value
+    elif kind == "str":
+        ok = isinstance(value, str)
+    elif kind.startswith("tuple[int"):
+        ok = isinstance(value, (list, tuple)) and all(type(v) is int for v in value)
+        value = tuple(value) if ok else value
+    elif kind.startswith("tuple[float"):
+        ok = (
+            isinstance(value, (list, tuple))
+            and len(value) == 2
+            and all(type(v) in (int, float) for v in value)
+        )
+        value = tuple(map(float, value)) if ok else value
+    else:
+        return value
+    if not ok:
+        raise UserError(f"{where} is {value!r}; expected {kind}")
+    return value
+
+
+def _positive(where: str, spec: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(spec, name) > 0:
+            raise UserError(f"preset: {where}.{name} is {getattr(spec, name)}; it must be above 0")
+
+
+def _at_least(where: str, spec: Any, name: str, least: float) -> None:
+    if not getattr(spec, name) >= least:
+        raise UserError(f"preset: {where}.{name} is {getattr(spec, name)}; it must be at least {least}")
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds:
+        raise UserError("seeds: none given; give at least one, such as --seeds 0,1,2")
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds: {list(seeds)}; give different numbers from 0 up")

@@ -1,0 +1,288 @@
+"""Whether one layer in rational numbers refutes a claim, decided without rounding.
+
+The claim's domain is checked in rational arithmetic (H positive semidefinite by an exact LDL'). Then the hypotheses and the
+claim are evaluated twice, through the same closed-form layer: in Arb balls, whose precision is doubled until every sign is
+that of a whole ball, and, where balls cannot decide (an equality, a strict inequality that is met with equality), in exact
+radicals. A relation that neither decides is undecided, and then nothing is refuted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bntheory.claims.claim import Claim
+from bntheory.errors import OutsideVocabulary, UserError
+from bntheory.judges.exact.domain_check import outside_domain
+from bntheory.judges.exact.shield import Shield
+from bntheory.judges.exact.witness import Instance
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.family import make_layer
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
+
+__all__ = [
+    "Certificate",
+    "CheckedRelation",
+    "ClaimError",
+    "certify",
+    "negated_equalities",
+    "outside_domain",
+    "statements",
+]
+
+_FIRST_BITS, _MORE_BITS = (96, 384), (1536, 6144)
+
+
+class ClaimError(UserError):
+    """The code of a claim raised, or what it returned makes no sense."""
+
+
+@dataclass(frozen=True)
+class CheckedRelation:
+    """One relation at one layer: enclosures of both sides, and whether it holds (None: undecided).
+
+    margin: (right - left)/(|left| + |right|), or minus |left - right|/(|left| + |right|) for an equality; None where both are zero.
+    """
+
+    op: str
+    left: str
+    right: str
+    holds: bool | None
+    label: str = ""
+    exact: bool = False
+    margin: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON-ready object."""
+        return {
+            "label": self.label,
+            "op": self.op,
+            "left": self.left,
+            "right": self.right,
+            "holds": self.holds,
+            "margin": self.margin,
+            "by": "radicals" if self.exact else "balls",
+        }
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What exact evaluation says of a claim at one layer.
+
+    refuted: the domain and all hypotheses hold and the claim fails, all of it decided. why: in words. bits: the precision at
+    which the balls decided (0: they did not, radicals did). hypotheses, relations: every atom with both sides.
+    """
+
+    refuted: bool
+    why: str
+    bits: int = 0
+    hypotheses: tuple[CheckedRelation, ...] = ()
+    relations: tuple[CheckedRelation, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The ``certificate`` block of a witness file."""
+        return {
+            "refuted": self.refuted,
+            "why": self.why,
+            "bits": self.bits,
+            "hypotheses": [r.as_json() for r in self.hypotheses],
+            "relations": [r.as_json() for r in self.relations],
+        }
+
+
+def certify(claim: Claim, x: Instance) -> Certificate:
+    """Decide whether ``x`` refutes ``claim``. ClaimError where the claim's own code raises."""
+    domain = claim.domain
+    if domain is None:
+        raise ValueError(
+            f"claim {claim.id} has no layer domain; only layer claims have witnesses of this kind"
+        )
+    reason = outside_domain(domain, x)
+    if reason:
+        return Certificate(False, f"outside the domain: {reason}")
+    balls: tuple[Any, ...] | None = None
+    for bits in _FIRST_BITS:
+        balls = _by_balls(claim, domain, x, bits) or balls
+        if balls is not None and (verdict := _verdict(*balls)) is not None:
+            return _certificate(verdict, bits, balls)
+    exact = _by_radicals(claim, domain, x)
+    if exact is not None:
+        merged = exact if balls is None else tuple(_merge(b, e) for b, e in zip(balls, exact, strict=True))
+        return _certificate(_verdict(*merged), 0, merged)
+    for bits in _MORE_BITS:
+        balls = _by_balls(claim, domain, x, bits) or balls
+        if balls is not None and (verdict := _verdict(*balls)) is not None:
+            return _certificate(verdict, bits, balls)
+    if balls is None:
+        return Certificate(False, "undefined here: neither balls nor radicals could evaluate the claim")
+    return _certificate(None, _MORE_BITS[-1], balls)
+
+
+def _certificate(verdict: bool | None, bits: int, trees: tuple[Any, ...]) -> Certificate:
+    hypotheses, relations = (tuple(_leaves(tree)) for tree in trees)
+    if verdict is None:
+        why = "undecided: " + next(
+            (f"{r.left} {r.op} {r.right}" for r in (*hypotheses, *relations) if r.holds is None), "a sign"
+        )
+    elif verdict:
+        why = "every hypothesis holds and the claim fails"
+    elif _holds(trees[0]) is False:
+        why = "a hypothesis fails"
+    else:
+        why = "the claim holds here"
+    return Certificate(verdict is True, why, bits, hypotheses, relations)
+
+
+def _verdict(hypotheses: Any, relations: Any) -> bool | None:
+    """True: refuted. False: it cannot be. None: undecided."""
+    assumed, stated = _holds(hypotheses), _holds(relations)
+    if assumed is False or stated is True:
+        return False
+    if assumed is True and stated is False:
+        return True
+    return None
+
+
+def _holds(tree: Any) -> bool | None:
+    """Three-valued truth of a tree ('all' | 'any', parts) of checked relations."""
+    if isinstance(tree, CheckedRelation):
+        return tree.holds
+    values: list[bool | None] = [_holds(part) for part in tree[1]]
+    decisive: bool = tree[0] == "any"
+    if decisive in values:
+        return decisive
+    return None if None in values else not decisive
+
+
+def _leaves(tree: Any) -> Any:
+    if isinstance(tree, CheckedRelation):
+        yield tree
+    else:
+        for part in tree[1]:
+            yield from _leaves(part)
+
+
+def _merge(one: Any, other: Any) -> Any:
+    if isinstance(one, CheckedRelation):
+        if one.holds is not None and other.holds is not None and one.holds != other.holds:
+            raise AssertionError(
+                f"balls and radicals disagree on {one.left} {one.op} {one.right}: a defect of bntheory, please report it"
+            )
+        return one if one.holds is not None else other
+    return one[0], [_merge(a, b) for a, b in zip(one[1], other[1], strict=True)]
+
+
+def _by_balls(claim: Claim, domain: LayerDomain, x: Instance, bits: int) -> tuple[Any, ...] | None:
+    from bntheory.judges.exact.balls import Ball, precision
+
+    with precision(bits):
+        try:
+            return _evaluate(claim, domain, x.arrays(Ball))
+        except ArithmeticError:  # overlapping balls; a division by zero; a root of a negative number
+            return None
+
+
+def _by_radicals(claim: Claim, domain: LayerDomain, x: Instance) -> tuple[Any, ...] | None:
+    from bntheory.judges.exact.radicals import Radical
+
+    try:
+        return _evaluate(claim, domain, x.arrays(Radical))
+    except ArithmeticError:
+        return None
+
+
+def statements(claim: Claim, layer: Any) -> tuple[Statement, Statement]:
+    """The hypotheses and the claim at a layer. ClaimError, with the cause, where the claim's own code raises.
+
+    ArithmeticError (a division by zero at this layer) and OutsideVocabulary pass through: they are no mistake of the claim.
+    """
+    layer = Shield(layer)
+    try:
+        assumed: Statement = AllOf(()) if claim.assume is None else as_statement(claim.assume(layer))
+        return assumed, as_statement(claim.check(layer))
+    except (ArithmeticError, OutsideVocabulary):
+        raise
+    except Exception as error:
+        raise ClaimError(f"{type(error).__name__}: {error}") from error
+
+
+def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement]]:
+    """What of a disjunction denies an equality (a pair a < b, b < a, or 0 < ||u - v||^2), as that equality; and its other parts."""
+    parts: list[Statement] = []
+    for part in statement.parts:
+        parts.extend(part.parts if isinstance(part, AnyOf) else (part,))
+    strict = [p for p in parts if isinstance(p, Relation) and p.op == "lt"]
+    paired = [p.denies for p in strict if p.denies is not None]
+    used = {id(p) for p in strict if p.denies is not None}
+    for i, one in enumerate(strict):
+        for other in strict[i + 1 :]:
+            if one.left is other.right and one.right is other.left:
+                paired.append(Relation("eq", one.left, one.right, one.label))
+                used |= {id(one), id(other)}
+    return paired, [p for p in parts if id(p) not in used]
+
+
+def _evaluate(claim: Claim, domain: LayerDomain, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
+    assumed, stated = statements(claim, _Exact(make_layer(domain.normaliser, **arrays)))
+    return _check(assumed), _check(stated)
+
+
+class _Exact:
+    """A layer whose batch size is a number of the layer's own kind: 1/m and sqrt(m) of a Python int would be rounded floats."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self.m = layer.var * 0 + layer.m
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
+
+
+def _check(statement: Statement) -> Any:
+    if isinstance(statement, Relation):
+        return _check_relation(statement)
+    return "all" if isinstance(statement, AllOf) else "any", [_check(part) for part in statement.parts]
+
+
+def _check_relation(relation: Relation) -> CheckedRelation:
+    left, right = (np.atleast_1d(np.asarray(v, dtype=object)) for v in (relation.left, relation.right))
+    difference = np.atleast_1d(left - right).ravel()
+    signs = [_sign(d) for d in difference]
+    if relation.op != "eq" and len(signs) != 1:
+        raise ClaimError(
+            f"{relation.op}(a, b) compares numbers, but its operands have {len(signs)} entries; vectors can only be equal (eq)"
+        )
+    holds: bool | None
+    if relation.op == "eq":
+        holds = False if any(s not in (0, None) for s in signs) else None if None in signs else True
+        at = next((i for i, s in enumerate(signs) if s not in (0, None)), 0)
+    else:
+        allowed = (-1, 0) if relation.op == "le" else (-1,)
+        holds = None if signs[0] is None else signs[0] in allowed
+        at = 0
+    exact = any(type(v).__name__ == "Radical" for v in difference)
+    shown = [
+        str(np.broadcast_to(v, np.broadcast_shapes(left.shape, right.shape)).ravel()[at])
+        for v in (left, right)
+    ]
+    margin = _margin(relation.op, left, right, difference)
+    return CheckedRelation(relation.op, shown[0], shown[1], holds, relation.label, exact, margin)
+
+
+def _margin(op: str, left: Any, right: Any, difference: Any) -> float | None:
+    size = max(abs(float(v)) for v in left.ravel()) + max(abs(float(v)) for v in right.ravel())
+    if not 0 < size < float("inf"):
+        return None
+    gaps = [0.0 if _sign(d) in (0, None) else float(d) for d in difference]
+    return -max(map(abs, gaps)) / size if op == "eq" else -gaps[0] / size
+
+
+def _sign(value: Any) -> int | None:
+    if isinstance(value, (int, float, Fraction)):
+        return (value > 0) - (value < 0) if value == value else None
+    sign: int | None = value.sign()
+    return sign

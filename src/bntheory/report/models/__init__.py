@@ -1,0 +1,1 @@
+"""Figures of the analytic models: each function draws one from numbers that it computes and says in a sentence what it shows."""

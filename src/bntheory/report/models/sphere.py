@@ -1,0 +1,247 @@
+"""Figures of scale-invariant losses: any learning rate, weight decay, exponential learning rates, the edge
+of stability."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bntheory.report.models.figure import ModelFigure
+from bntheory.report.style import COLOURS, new_grid
+
+__all__ = ["exponential_lr", "scale_invariant", "spherical_sharpness", "weight_decay"]
+
+_ROW = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#4d4d4d")
+
+
+def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> ModelFigure:
+    """Gradient descent on a scale-invariant loss at any learning rate, and what eps > 0 breaks (Arora, Li,
+    Lyu 2019).
+
+    ``f(w) = R^power/2``, R a Rayleigh quotient in R^4. ``w'grad f = 0``, so ``||w||`` only grows and the
+    effective rate ``lr/||w||^2`` adapts. Left: running minimum of the gradient norm on the sphere for
+    rates over six orders of magnitude, with the slope T^-1/2 of the theorem, which is an upper bound.
+    Right: with eps inside the normalisation, ``|w'grad f|`` and the defect of ``||w_next||^2 = ||w||^2 +
+    lr^2 ||grad f||^2`` against eps; both of first order.
+    """
+    from bntheory.evidence.slopes import fit_power_law
+    from bntheory.models.scale_invariant import (
+        RayleighPower,
+        any_rate_bound,
+        descend,
+        orthogonality_defect,
+        pythagoras_defect,
+    )
+
+    spectrum = (0.0, 0.3, 0.6, 1.0)
+    loss, rates = RayleighPower(spectrum, power), np.geomspace(1e-3, 1e3, 7)
+    w0 = np.random.default_rng(seed).normal(size=4)
+    w0 /= np.linalg.norm(w0)
+    run = descend(loss, w0, rates, steps)
+    bound = any_rate_bound(loss, w0, rates)
+    figure, (left, right) = new_grid(1, 2, ["Any learning rate", "What eps breaks"], width=5.2, height=4.0)
+    t = run.steps + 1
+    for row, rate, colour in zip(run["least_sphere_grad"], rates, _ROW, strict=True):
+        left.plot(t, row, color=colour, label=f"lr {rate:g}")
+    left.plot(t, 2 * t**-0.5, color="black", linestyle=":", label="T to the power −1/2")
+    left.set(xscale="log", yscale="log", xlabel="steps T", ylabel="least ‖∇f‖ on the sphere so far")
+    left.set_ylim(run["least_sphere_grad"].min() / 3, 5)
+    left.legend(ncols=2, fontsize=8, loc="lower left")
+    eps = np.geomspace(1e-8, 1e-1, 15)
+    models = [RayleighPower(spectrum, 1, float(e)) for e in eps]
+    angle = np.array([abs(float(orthogonality_defect(m, w0))) for m in models])
+    growth = np.array([abs(float(pythagoras_defect(m, w0, 1.0))) for m in models])
+    fit = fit_power_law(eps[:8], angle[:8])
+    right.plot(eps, angle, "o-", color=COLOURS["batchnorm"], label="|⟨w, ∇f⟩|")
+    right.plot(eps, growth, "s--", color=COLOURS["twin"], label="defect of Pythagoras, lr 1")
+    right.set(xscale="log", yscale="log", xlabel="eps in units of the variance", ylabel="violation")
+    right.legend()
+    share = float((run["least_sphere_grad"] * np.sqrt(t) / bound.constant[:, None]).max())
+    sentence = (
+        "At every learning rate over six orders of magnitude the gradient falls at least like T^-1/2 "
+        f"(at most {share:.2f} of the proved "
+        "bound), and in the end faster. With eps > 0 orthogonality and Pythagoras fail at order "
+        f"eps^{fit.slope:.3f}."
+    )
+    return ModelFigure(figure, sentence)
+
+
+def weight_decay(
+    *, lr: float = 0.1, momentum: float = 0.9, dimension: int = 30, seeds: int = 8, seed: int = 0
+) -> ModelFigure:
+    """Weight decay on scale-invariant weights: the equilibrium of norm and angle (van Laarhoven 2017; Wan
+    et al. 2021).
+
+    Noise model: gradients orthogonal to w, Gaussian in the tangent space, of root mean square 1 on the
+    unit sphere, independent in time. Left: the norm from three starts without momentum, to
+    ``||w||^4 = lr/(4 penalty)`` for penalty ``penalty ||w||^2``. Right: root mean square angle between
+    successive weights over the printed ``sqrt(2 lr decay/(1 + momentum))``: simulated, and the angle of the
+    exact mean cosine ``1 - lr decay/(1 + momentum)``, which is the same where the norm does not fluctuate.
+    """
+    from bntheory.models.weight_decay import (
+        exact_cosine,
+        norm_recursion,
+        simulate_equilibrium,
+        van_laarhoven_norm4,
+        wan_angle,
+    )
+
+    figure, (left, right) = new_grid(
+        1, 2, ["The norm forgets its start", "The angle of a step"], width=5.2, height=3.9
+    )
+    penalty, length = 0.01, 4000
+    level = van_laarhoven_norm4(lr, penalty, 1.0) ** 0.25
+    for start, colour in ((4.0, _ROW[0]), (1.0, _ROW[2]), (0.1, _ROW[4])):
+        norms = norm_recursion(start * level, lr, 2 * penalty, 1.0, length)
+        left.plot(np.arange(length + 1) + 1, norms / level, color=colour, label=f"start at {start:g}")
+    left.axhline(1, color="black", linestyle=":", label="printed equilibrium")
+    left.set(xscale="log", yscale="log", xlabel="step", ylabel="‖w‖ over (lr E‖g‖²/4λ)^(1/4)")
+    left.legend()
+    products = np.geomspace(1e-3, 1e-1, 7)
+    for mu, colour in ((0.0, COLOURS["batchnorm"]), (momentum, COLOURS["twin"])):
+        grid = np.geomspace(products[0] / 2, products[-1] * 2, 60)
+        exact = [np.arccos(exact_cosine(lr, p / lr, mu)) / wan_angle(lr, p / lr, mu) for p in grid]
+        right.plot(grid, exact, color=colour, label=f"of the exact mean cosine, momentum {mu:g}")
+        found = []
+        for p in products:
+            steps = int(max(20 * (1 - mu) / p, 400))
+            run = simulate_equilibrium(
+                dimension=dimension, lr=lr, decay=p / lr, momentum=mu, seeds=seeds, seed=seed, steps=steps
+            )
+            found.append(np.sqrt(run.angle2.mean()) / wan_angle(lr, p / lr, mu))
+        right.plot(products, found, "o", color=colour, markersize=5, label=f"simulated, momentum {mu:g}")
+        gap = float(found[0] - 1)
+    right.axhline(1, color="black", linestyle=":", label="√(2 lr decay/(1 + momentum))")
+    right.set(xscale="log", xlabel="lr × decay", ylabel="angle of a step over the printed one")
+    right.legend(fontsize=8)
+    sentence = (
+        "From any start the norm settles within a few 1/(lr·decay) steps. The angle follows the "
+        "printed law at small lr·decay (at 0.001 and "
+        f"momentum {momentum:g} within {100 * abs(gap):.2g} %)."
+    )
+    return ModelFigure(figure, sentence)
+
+
+def exponential_lr(
+    *, lr: float = 0.1, decay: float = 5e-4, momentum: float = 0.9, steps: int = 1500, seed: int = 0
+) -> ModelFigure:
+    """Weight decay is an exponentially growing learning rate (Li and Arora 2020, arXiv 1910.07454).
+
+    ``alpha^2 - (1 + momentum - lr decay) alpha + momentum = 0``: momentum descent with decay equals the
+    one without and with ``lr_t = lr alpha^(-2t-1)``, ``w_t = alpha^t u_t``, for a scale-invariant loss and
+    matched first buffers. Left: the two norms and the learning rate. Right: the roots against ``lr
+    decay``; beyond ``(1 - sqrt momentum)^2`` they are complex and no schedule exists.
+    """
+    from bntheory.models.exponential_lr import (
+        compare_runs,
+        exponential_schedule,
+        largest_decay,
+        matching_buffer,
+    )
+    from bntheory.models.scale_invariant import RayleighPower, descend
+
+    schedule = exponential_schedule(lr, decay, momentum)
+    loss, w0 = RayleighPower((0.0, 1.0, 2.0, 5.0)), np.random.default_rng(seed).normal(size=4)
+    alpha = schedule.slow
+    decayed = descend(loss, w0, lr, steps, momentum=momentum, weight_decay=decay, points=None)
+    first = matching_buffer(w0, lr, alpha, momentum)
+    grown = descend(
+        loss,
+        w0,
+        schedule.first_rate(),
+        steps,
+        momentum=momentum,
+        buffer0=first,
+        lr_growth=schedule.growth(),
+        points=None,
+    )
+    check = compare_runs(loss, w0, schedule, steps, seed=seed)
+    figure, (left, right) = new_grid(
+        1, 2, ["Two runs, one direction", "Where a schedule exists"], width=5.2, height=3.9
+    )
+    t = decayed.steps
+    left.plot(t, decayed["norm"], color=COLOURS["batchnorm"], label="‖w‖, with weight decay")
+    left.plot(t, grown["norm"], color=COLOURS["twin"], label="‖u‖, growing rate")
+    left.plot(
+        t[::75],
+        (grown["norm"] * alpha**t)[::75],
+        "o",
+        color=COLOURS["batchnorm"],
+        markersize=4,
+        label="αᵗ ‖u‖",
+    )
+    left.plot(
+        t,
+        lr * alpha ** (-2.0 * t - 1),
+        color=COLOURS["standard"],
+        linestyle=":",
+        label="learning rate αᐨ²ᵗᐨ¹ lr".replace("ᐨ", "⁻"),
+    )
+    left.set(xlabel="step t", yscale="log")
+    left.legend()
+    edge = largest_decay(momentum)
+    grid = np.linspace(0, edge, 400)
+    root = np.sqrt(np.maximum((1 + momentum - grid) ** 2 - 4 * momentum, 0))
+    right.plot(grid, (1 + momentum - grid + root) / 2, color=COLOURS["batchnorm"], label="root next to 1")
+    right.plot(
+        grid, (1 + momentum - grid - root) / 2, color=COLOURS["twin"], label="root next to the momentum"
+    )
+    right.axvspan(edge, 2 * edge, color=COLOURS["standard"], alpha=0.1, linewidth=0)
+    right.text(
+        1.5 * edge, float(np.sqrt(momentum)), "complex:\nno schedule", ha="center", va="center", fontsize=9
+    )
+    right.plot([lr * decay], [alpha], "o", color="black", label=f"lr·decay = {lr * decay:.2g}")
+    right.set(xlabel="lr × decay", ylabel="α", xlim=(0, 2 * edge))
+    right.legend(loc="lower right", fontsize=8)
+    sentence = (
+        "The run with decay and the one with a growing learning rate agree to "
+        f"{check.discrepancy:.1g} over {steps} steps. The rate grows by "
+        f"{schedule.growth():.6f} a step and {schedule.growth_after(391):.3f} in 391 steps; a "
+        f"schedule exists for lr·decay up to {edge:.3g}."
+    )
+    return ModelFigure(figure, sentence)
+
+
+def spherical_sharpness(
+    *, product: float = 0.01, intrinsic_time: float = 24.0, tilt: float = 0.5
+) -> ModelFigure:
+    """Gradient descent with weight decay at the edge of stability on the sphere (Lyu, Li, Arora 2022).
+
+    Loss ``v_3^2 (1 + tilt v_1)/2`` of the direction v in R^3: a circle of minima of different sharpness.
+    Decay shrinks w until ``lr/||w||^2`` times the sharpness reaches 2; there the oscillation feeds the
+    norm. Left: that product over intrinsic time ``lr decay t``. Right: the sharpness, which falls as long
+    as flatter minima are in reach.
+    """
+    from bntheory.models.scale_invariant import CircleOfMinima
+    from bntheory.models.spherical_sharpness import edge_run, edge_start
+
+    loss = CircleOfMinima(tilt)
+    start = edge_start(
+        loss, [np.cos(0.8), np.sin(0.8), 0.0], [0.0, 0.0, 1.0], 1.0, product, ratio=1.9, amplitude=1.5
+    )
+    run = edge_run(
+        loss, start, 1.0, product, intrinsic_time=intrinsic_time, windows=max(2, int(intrinsic_time))
+    )
+    ratio, sharp = run.ratio(), run.trajectory["sharpness"]
+    time = np.arange(len(ratio)) * product
+    figure, (left, right) = new_grid(
+        1, 2, ["Normalised sharpness", "Sharpness on the sphere"], width=5.2, height=3.8
+    )
+    left.plot(time, ratio, color=COLOURS["batchnorm"], linewidth=0.8)
+    left.axhline(2, color=COLOURS["twin"], linewidth=1.5, linestyle="--", label="2")
+    left.set(xlabel="lr × decay × t", ylabel="lr / ‖w‖² × sharpness", yscale="log")
+    left.legend(loc="upper left")
+    right.plot(time, sharp, color=COLOURS["batchnorm"])
+    right.axhline(
+        1 - abs(tilt), color=COLOURS["standard"], linewidth=1, linestyle=":", label="least on the circle"
+    )
+    right.set(xlabel="lr × decay × t", ylabel="largest curvature", ylim=(0, None))
+    right.legend()
+    early, late = run.intrinsic_time < 4, run.intrinsic_time >= 0.6 * intrinsic_time
+    sentence = (
+        f"Up to intrinsic time 4 the product averages {run.mean[early].mean():.3f} while sharpness "
+        f"falls from {sharp[0]:.2f}; once the "
+        "flattest minimum is reached the oscillation is no longer damped, and late values range from "
+        f"{run.low[late].min():.2g} to "
+        f"{run.high[late].max():.2g}."
+    )
+    return ModelFigure(figure, sentence)

@@ -1,0 +1,144 @@
+"""Landscapes made of others: on a line, a plane or any affine subspace, on a sphere, scaled and rotated.
+
+A ball is not a restriction of the function but of where it is looked at: see :mod:`bntheory.smoothness.regions`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bntheory.smoothness.protocol import Landscape, Vector, as_point
+
+__all__ = ["AffinePullback", "OnSphere", "Scaled", "line", "plane"]
+
+
+class AffinePullback:
+    """s -> f(origin + A s) for a matrix A of shape (n, k): chain rule, one call of f for each call.
+
+    With A the data matrix X and f a function of pre-activations this is the landscape in the weights; with A orthonormal it is
+    a restriction to a subspace (k < n) or a rotation (k = n); with A = a I a change of the unit of length.
+    """
+
+    def __init__(self, landscape: Landscape, matrix: ArrayLike, origin: ArrayLike | None = None) -> None:
+        self.matrix: NDArray[np.float64] = np.asarray(matrix, dtype=np.float64)
+        if self.matrix.ndim != 2 or self.matrix.shape[0] != landscape.dimension or self.matrix.shape[1] < 1:
+            raise ValueError(
+                f"matrix has shape {self.matrix.shape}; the landscape has dimension {landscape.dimension}, so it needs shape "
+                f"({landscape.dimension}, k) with k >= 1"
+            )
+        if not np.isfinite(self.matrix).all():
+            raise ValueError("matrix has non-finite entries")
+        self.inner = landscape
+        n = landscape.dimension
+        self.origin = np.zeros(n) if origin is None else as_point(origin, n, "origin")
+
+    @property
+    def dimension(self) -> int:
+        return int(self.matrix.shape[1])
+
+    def embed(self, s: Vector) -> Vector:
+        """The point of the inner landscape that s stands for."""
+        return np.asarray(self.origin + self.matrix @ s)
+
+    def value(self, x: Vector) -> float:
+        return self.inner.value(self.embed(x))
+
+    def grad(self, x: Vector) -> Vector:
+        return np.asarray(self.matrix.T @ self.inner.grad(self.embed(x)))
+
+    def hvp(self, x: Vector, v: Vector) -> Vector:
+        return np.asarray(self.matrix.T @ self.inner.hvp(self.embed(x), self.matrix @ v))
+
+
+def _direction(landscape: Landscape, direction: ArrayLike, name: str) -> Vector:
+    d = as_point(direction, landscape.dimension, name)
+    length = float(np.linalg.norm(d))
+    if length == 0:
+        raise ValueError(f"{name} is the zero vector; it spans no line")
+    return d / length
+
+
+def line(landscape: Landscape, origin: ArrayLike, direction: ArrayLike) -> AffinePullback:
+    """s -> f(origin + s d), d the direction at unit length: s is a distance."""
+    return AffinePullback(landscape, _direction(landscape, direction, "direction")[:, None], origin)
+
+
+def plane(landscape: Landscape, origin: ArrayLike, first: ArrayLike, second: ArrayLike) -> AffinePullback:
+    """(s, t) -> f(origin + s u + t v), (u, v) the orthonormalised pair. Raises ValueError where they are parallel."""
+    u = _direction(landscape, first, "first")
+    v = _direction(landscape, second, "second")
+    v = v - (u @ v) * u
+    if float(np.linalg.norm(v)) < 1e-8:
+        raise ValueError("first and second are parallel: they span a line, not a plane")
+    return AffinePullback(landscape, np.stack([u, v / np.linalg.norm(v)], axis=1), origin)
+
+
+class Scaled:
+    """c f: every Lipschitz-like constant is multiplied by |c|, no scale-free measure changes (for c > 0)."""
+
+    def __init__(self, landscape: Landscape, factor: float) -> None:
+        self.inner, self.factor = landscape, float(factor)
+        if not np.isfinite(self.factor):
+            raise ValueError(f"factor is {factor}; give a finite number")
+
+    @property
+    def dimension(self) -> int:
+        return self.inner.dimension
+
+    def value(self, x: Vector) -> float:
+        return self.factor * self.inner.value(x)
+
+    def grad(self, x: Vector) -> Vector:
+        return self.factor * self.inner.grad(x)
+
+    def hvp(self, x: Vector, v: Vector) -> Vector:
+        return self.factor * self.inner.hvp(x, v)
+
+
+class OnSphere:
+    """F(x) = f(centre + R (x - centre)/|x - centre|): f on a sphere, extended so that it is constant along rays.
+
+    At points of the sphere grad F is the Riemannian gradient, and P (Hess F) P, P the projection on the tangent space, is the
+    Riemannian Hessian; `hvp` returns the whole Hess F, whose extra block pairs the radius with the gradient.
+    With n = (x - c)/r, P = I - nn', g and H those of f at the point of the sphere:
+
+        grad F = (R/r) P g,    Hess F v = (R/r)^2 P H P v - (R/r^2) [ <n,g> P v + <n,v> P g + <P g,v> n ],
+
+    which is the formula of batch normalisation with n in the place of y_hat and without the mean.
+    """
+
+    def __init__(self, landscape: Landscape, radius: float = 1.0, centre: ArrayLike | None = None) -> None:
+        self.inner, self.radius = landscape, float(radius)
+        if not (self.radius > 0 and np.isfinite(self.radius)):
+            raise ValueError(f"radius is {radius}; a sphere has a positive finite radius")
+        n = landscape.dimension
+        self.centre = np.zeros(n) if centre is None else as_point(centre, n, "centre")
+
+    @property
+    def dimension(self) -> int:
+        return self.inner.dimension
+
+    def _polar(self, x: Vector) -> tuple[Vector, float, Vector]:
+        away = x - self.centre
+        r = float(np.linalg.norm(away))
+        if r == 0:
+            raise ValueError("x is the centre of the sphere, which has no direction; move it")
+        n = away / r
+        return n, r, self.centre + self.radius * n
+
+    def value(self, x: Vector) -> float:
+        return self.inner.value(self._polar(x)[2])
+
+    def grad(self, x: Vector) -> Vector:
+        n, r, point = self._polar(x)
+        g = self.inner.grad(point)
+        return np.asarray(self.radius / r * (g - (n @ g) * n))
+
+    def hvp(self, x: Vector, v: Vector) -> Vector:
+        n, r, point = self._polar(x)
+        g = self.inner.grad(point)
+        pg, pv = g - (n @ g) * n, v - (n @ v) * n
+        hpv = self.inner.hvp(point, pv)
+        bent = (n @ g) * pv + (n @ v) * pg + (pg @ v) * n
+        return np.asarray((self.radius / r) ** 2 * (hpv - (n @ hpv) * n) - self.radius / r**2 * bent)

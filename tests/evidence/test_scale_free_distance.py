@@ -1,0 +1,55 @@
+"""One two-sided check from several measures: against Student's interval where it is one, and its errors over simulated seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bntheory.evidence.distance import differs, distance_interval
+from bntheory.evidence.seeds import over_seeds
+
+
+def test_one_measure_without_alternatives_is_students_interval() -> None:
+    values = np.random.default_rng(1).normal(-0.5, 0.1, 7)
+    low, high = distance_interval(values.reshape(1, 1, -1))
+    test = stats.ttest_1samp(values, 0.0)
+    # the sign of the mean is not known beforehand, so that both tails count for the lower end
+    inner, outer = test.confidence_interval(0.975), test.confidence_interval(0.95)
+    assert (low, high) == pytest.approx((-inner.high, -outer.low), rel=1e-12)
+    check = differs("x", values.reshape(1, 1, -1), 0.0, "made up")
+    one_sided = over_seeds("x", values, "below", 0.0, "made up")
+    assert check.right + check.uncertainty == pytest.approx(one_sided.uncertainty - one_sided.left)
+    assert check.witness["estimate"] == pytest.approx(-one_sided.left, abs=1e-6)
+
+
+@pytest.mark.parametrize("candidates", [1, 5])
+def test_errors_of_the_two_sided_check_stay_below_their_level(candidates: int) -> None:
+    """At the margin exactly, neither a wrong 'holds' nor a wrong 'fails' more often than in 2.5 % (4 standard errors above)."""
+    rng, margin, repeats = np.random.default_rng(5), 0.04, 600
+    counts = {"holds": 0, "fails": 0, "undecided": 0}
+    for _ in range(repeats):
+        truth = np.full((candidates, 2), margin) * rng.choice([-1, 1], size=(candidates, 2))
+        samples = truth[:, :, None] + 0.05 * rng.normal(size=(candidates, 2, 6))
+        counts[differs("x", samples, margin, "simulated").outcome] += 1
+    allowed = repeats * 0.025 + 4 * np.sqrt(repeats * 0.025 * 0.975)
+    assert counts["holds"] <= allowed
+    assert counts["fails"] <= allowed
+
+
+def test_the_two_sided_check_finds_what_is_there() -> None:
+    rng = np.random.default_rng(6)
+    noise = 0.02 * rng.normal(size=(3, 2, 6))
+    assert differs("x", noise, 0.1, "none").outcome == "fails"
+    assert differs("x", noise + np.array([0.0, -0.5])[None, :, None], 0.1, "one measure").outcome == "holds"
+    one = noise.copy()
+    one[:2] += 0.5
+    assert differs("x", one, 0.1, "explained by the third parametrisation").outcome == "fails"
+    lost = noise + 0.5
+    lost[0, 0, :4] = np.nan
+    check = differs("x", lost, 0.1, "four seeds lost")
+    assert check.outcome == "undecided"
+    assert check.scope.startswith("2 seeds")
+    assert "4 seeds gave no number" in check.scope
+    with pytest.raises(ValueError, match="2 seeds"):
+        distance_interval(noise[:, :, :2])

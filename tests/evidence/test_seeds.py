@@ -1,0 +1,44 @@
+"""One check from many seeds: against scipy's own t test, and the cases in which nothing may be decided."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bntheory.evidence.seeds import LEAST_SEEDS, over_seeds
+
+
+def test_the_interval_is_that_of_scipys_one_sample_t_test() -> None:
+    """``ttest_1samp`` computes its interval from the statistic, not from this formula."""
+    values = np.random.default_rng(3).normal(-0.4, 0.3, 11)
+    check = over_seeds("x", values, "below", 0.0, "made up", confidence=0.9)
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    assert check.left - check.uncertainty == pytest.approx(expected.low, rel=1e-12)
+    assert check.left + check.uncertainty == pytest.approx(expected.high, rel=1e-12)
+    assert check.witness["values"] == [round(float(v), 6) for v in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "side", "outcome"),
+    [
+        ([-1.0, -1.1, -0.9], "below", "holds"),
+        ([1.0, 1.1, 0.9], "below", "fails"),
+        ([1.0, 1.1, 0.9], "above", "holds"),
+        ([-1.0, -1.1, -0.9], "above", "fails"),
+        ([-1.0, 1.0, 0.1], "below", "undecided"),
+        ([-1.0] * (LEAST_SEEDS - 1), "below", "undecided"),
+        ([-1.0, -1.1, -0.9, math.inf], "below", "undecided"),
+        ([-1.0, -1.1, -0.9, math.nan], "above", "undecided"),
+        ([], "below", "undecided"),
+    ],
+)
+def test_a_side_is_taken_only_by_a_whole_interval(values: list[float], side: str, outcome: str) -> None:
+    assert over_seeds("x", values, side, 0.0, "made up").outcome == outcome  # type: ignore[arg-type]
+
+
+def test_the_bound_is_where_it_was_put() -> None:
+    assert over_seeds("x", [1.0, 1.1, 0.9], "above", 0.5, "made up").outcome == "holds"
+    assert over_seeds("x", [1.0, 1.1, 0.9], "above", 1.5, "made up").outcome == "fails"

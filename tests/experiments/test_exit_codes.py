@@ -1,0 +1,193 @@
+"""What the command says and returns: 0, 1 with the failure named, 2 for every kind of bad use, and never a traceback.
+
+The planted faults are errors in the closed form and in a captured network; the oracle for "fails" is that the unchanged code
+passes on the same run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from tiny import tiny_preset
+from typer.testing import CliRunner, Result
+
+from bntheory.commands.compare import compare_command
+from bntheory.layer import BatchNormLayer
+
+
+def command(*words: str) -> Result:
+    app = typer.Typer()
+    app.command()(compare_command)
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> str:
+    return tiny_preset(tmp_path, seeds="[0]", steps="2", at="[0, 2]")
+
+
+def test_a_run_that_holds(preset: str, tmp_path: Path) -> None:
+    result = command(
+        "--preset", preset, "--out", str(tmp_path / "run"), "--data-note", "a note <i>of mine</i>"
+    )
+    assert result.exit_code == 0, result.output
+    assert "all 11 proved identities held" in result.output
+    assert str(tmp_path / "run" / "report.html") in result.output
+    verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
+    assert verdicts["passed"] is True
+    assert verdicts["exit_code"] == 0
+    assert all(i["units"] > 0 and i["failing"] == 0 for i in verdicts["identities"].values())
+    assert {o["outcome"] for o in verdicts["outcomes"]} == {"inconclusive"}  # one seed decides nothing
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "a note &lt;i&gt;of mine&lt;/i&gt;" in page
+    again = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert again.exit_code == 2
+    assert "holds a run already" in again.output
+    replaced = command("--preset", preset, "--out", str(tmp_path / "run"), "--overwrite", "--seeds", "3")
+    assert replaced.exit_code == 0
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["seeds"] == [3]
+
+
+def _wrong_gradient(self: BatchNormLayer) -> Any:
+    return (self.gamma / self.sigma) * (self.grad - self._mean(self.grad))  # forgets the part along y_hat
+
+
+def _slightly_wrong_bend(original: Callable[..., Any]) -> Callable[..., Any]:
+    def product(self: BatchNormLayer, v: Any) -> Any:
+        return original(self, v) * (1 + 1e-6)
+
+    return product
+
+
+@pytest.mark.parametrize(
+    ("plant", "identity"),
+    [
+        ("projection", "dL̂/dy = (γ/σ) P g"),
+        ("hessian product, by one part in a million", "d²L̂/dy² v"),
+        ("gradient of gamma", "dL̂/dγ = ⟨ŷ,g⟩"),
+    ],
+)
+def test_a_planted_fault_is_exit_code_1_and_named(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: str, identity: str
+) -> None:
+    if plant == "projection":
+        monkeypatch.setattr(BatchNormLayer, "input_grad", property(_wrong_gradient))
+    elif plant.startswith("hessian"):
+        monkeypatch.setattr(BatchNormLayer, "input_hess", _slightly_wrong_bend(BatchNormLayer.input_hess))
+    else:
+        import bntheory.experiments.measure as measure
+
+        original = measure.loss_and_gradients
+
+        def wrong(*args: Any) -> Any:
+            value, gradients = original(*args)
+            return value, [g * (1 + 1e-8) for g in gradients]
+
+        monkeypatch.setattr(measure, "loss_and_gradients", wrong)
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert identity in result.output
+    for word in ("mlp (batchnorm, seed 0, step", "layer hidden", "channel", "left", "right", "report:"):
+        assert word in result.output
+    verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
+    assert verdicts["passed"] is False
+    assert "does not hold here" in (tmp_path / "run" / "report.html").read_text()
+
+
+def _truncated_cifar(folder: Path) -> Path:
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        (folder / name).write_bytes(b"\0" * 1000)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--preset nope", "'nope' is unknown; choose one of smoke, quick"),
+        ("--preset missing.toml", "cannot be read"),
+        ("--preset {preset} --seeds one", "no list of whole numbers"),
+        ("--preset {preset} --seeds 1,1", "give different numbers"),
+        ("--preset {preset} --device quantum", "no device"),
+        ("--preset {preset} --device cuda:77", "CUDA device"),
+        ("--preset {preset} --device meta", "only cpu and cuda"),
+        ("--preset {preset} --data mnist", "'mnist' is unknown"),
+        ("--preset {preset} --data cifar10", "needs the folder"),
+        ("--preset {preset} --data cifar10 --data-dir {tmp}/none", "does not exist"),
+        ("--preset {preset} --data cifar10 --data-dir {cifar}", "data_batch_1.bin"),
+        ("--preset {preset} --out {preset}", "is a file"),
+        ("--preset {preset} --out /proc/none", "cannot be written"),
+        ("--preset {preset} --out {cifar}", "holds other files"),
+        ("--preset {preset} --out {tmp}/none --resume", "there is no run"),
+        ("--preset {preset} --out {tmp}/none --resume --overwrite", "choose one"),
+        ("--no-such-option", "No such option"),
+    ],
+)
+def test_bad_use_is_exit_code_2_without_a_traceback(
+    preset: str, tmp_path: Path, words: str, said: str
+) -> None:
+    (tmp_path / "cifar").mkdir()
+    cifar = _truncated_cifar(tmp_path / "cifar")
+    filled = [w.format(preset=preset, tmp=tmp_path, cifar=cifar) for w in words.split()]
+    if "--out" not in filled:
+        filled += ["--out", str(tmp_path / "run")]
+    result = command(*filled)
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not (tmp_path / "run" / "records.jsonl").exists()
+
+
+def test_a_network_that_cannot_be_built_is_bad_use(tmp_path: Path) -> None:
+    preset = tiny_preset(tmp_path, options='{ sise = "tiny" }')
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert "sise" in result.output
+
+
+def test_help_teaches() -> None:
+    text = command("--help").output
+    for word in ("--preset", "--device", "--data-dir", "--resume", "Exit code", "quick"):
+        assert word in text
+
+
+def test_a_diverged_arm_is_recorded_and_said(tmp_path: Path) -> None:
+    preset = tiny_preset(tmp_path, seeds="[0]", learning_rate="1e30", at="[0, 6]")
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output  # the identities at step 0 hold; there is nothing after
+    verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
+    assert any("standard at step 6" in d for d in verdicts["diverged"])
+    assert "Diverged" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_refused_curvature_is_said_and_leaves_the_rest(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ValueError("the operator is not symmetric: planted")
+
+    monkeypatch.setattr("bntheory.experiments.measure.top_eigenvalues", refuse)
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
+    assert len(verdicts["refused"]) == 2 * (3 + 1)  # steps, arms and the twin
+    assert "planted" in (tmp_path / "run" / "report.html").read_text()
+    answers = {o["name"]: o for o in verdicts["outcomes"]}
+    assert answers["top-eigenvalue.twin"]["estimate"] is None
+    assert answers["gradient-norm.twin"]["estimate"] is not None
+
+
+def test_a_full_disk_is_a_message(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bntheory.experiments.folder.RunFolder.append", full)
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert "No space left" in result.output
+    assert "Traceback" not in result.output

@@ -1,0 +1,116 @@
+"""Presets: the packaged ones are whole, and every way to get one wrong is named. The oracle is the text of the file itself."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from bntheory.errors import UserError
+from bntheory.experiments.preset import load_preset, preset_from_json, preset_names
+
+GOOD = """
+about = "x"
+data = "fashion-mnist-subset"
+seeds = [0]
+[training]
+steps = 4
+batch_size = 16
+learning_rate = 0.1
+[measure]
+at = [0, 4]
+batch_size = 16
+theory_batch_size = 8
+[curvature]
+batch_size = 16
+[[networks]]
+name = "mlp"
+kind = "mlp"
+options = { size = "tiny" }
+"""
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "cpu", "gpu"])
+def test_packaged_presets_say_what_their_files_say(name: str) -> None:
+    preset = load_preset(name)
+    table = tomllib.loads((files("bntheory.experiments") / "presets" / f"{name}.toml").read_text("utf-8"))
+    assert preset.name == name
+    assert list(preset.seeds) == table["seeds"]
+    assert preset.training.steps == table["training"]["steps"]
+    assert [n.name for n in preset.networks] == [n["name"] for n in table["networks"]]
+    assert list(preset.measure.at) == table["measure"]["at"]
+    assert len(preset.seeds) >= 2  # never a single run as a fact
+
+
+def test_packaged_presets_build_their_networks() -> None:
+    from bntheory.bridge.networks.images import NetworkSpec
+
+    for name in preset_names():
+        for network in load_preset(name).networks:
+            NetworkSpec(network.kind, norm="batch", input_shape=(3, 32, 32), classes=10, **network.options)
+
+
+def test_unknown_preset_lists_the_known() -> None:
+    with pytest.raises(UserError, match="smoke, quick, cpu, gpu"):
+        load_preset("huge")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 4", "steps = 0", "training.steps"),
+        ("steps = 4", "steps = 2", "step 4 but training ends at step 2"),
+        ("steps = 4", "stepz = 4", "unknown key 'stepz'"),
+        ("steps = 4", "steps = 4.5", "expected int"),
+        ("steps = 4", "", "'steps' is missing"),
+        ("learning_rate = 0.1", "learning_rate = -1", "learning_rate"),
+        ("learning_rate = 0.1", "learning_rate = true", "expected float"),
+        ("at = [0, 4]", "at = [4, 0]", "increasing"),
+        ("at = [0, 4]", "at = []", "increasing"),
+        ("at = [0, 4]", "at = [0, 4]\nstep_range = [2, 1]", "step_range"),
+        ("at = [0, 4]", "at = [0, 4]\npoints = 1", "points"),
+        ("seeds = [0]", "seeds = []", "seeds"),
+        ("seeds = [0]", "seeds = [0, 0]", "seeds"),
+        ("seeds = [0]", "seeds = [-1]", "seeds"),
+        ("seeds = [0]", "seeds = 'all'", "expected tuple"),
+        ("about =", "abut =", "unknown key 'abut'"),
+        ("[training]", "[training", "not valid TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        load_preset(str(path))
+
+
+def test_a_users_own_file_and_a_missing_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    assert load_preset(str(path)).name == "mine"
+    with pytest.raises(UserError, match="cannot be read"):
+        load_preset(str(tmp_path / "none.toml"))
+
+
+def test_json_and_back_is_the_same_experiment() -> None:
+    preset = load_preset("smoke").with_options(seeds=[4, 5], data="fashion-mnist")
+    again = preset_from_json(preset.as_json())
+    assert again == preset
+    assert again.sha256 == preset.sha256
+    assert preset.sha256 != load_preset("smoke").sha256
+
+
+def test_the_script_in_validation_is_the_same_command() -> None:
+    """``validation/compare_empirical.py`` answers for bad use without loading torch first, and with the command's own words."""
+    import subprocess
+    import sys
+
+    script = Path(__file__).parents[2] / "validation" / "compare_empirical.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--preset", "nope"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "'nope' is unknown; choose one of smoke, quick, cpu, gpu" in done.stderr
+    assert "Traceback" not in done.stderr
