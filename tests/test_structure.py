@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,20 @@ def test_test_files_have_names_of_their_own():
     """Two files of one name in folders that are no packages cannot both be collected."""
     names = [path.name for path in Path(__file__).parent.rglob("*.py")]
     assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "pattern", "home"),
+    [
+        ("intervals over seeds", r"scipy(\.stats)? import .*\b(t|stats)\b|stdtrit|\bnct\b", "evidence/"),
+        ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
+        ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
+    ],
+)
+def test_a_rule_has_one_home(rule, pattern, home):
+    """In the rooms that judge experiments: a second implementation is how two answers to one question begin."""
+    places = [
+        p.relative_to(ROOT).as_posix() for p in FILES if re.search(pattern, p.read_text(encoding="utf-8"))
+    ]
+    judging = [p for p in places if p.startswith(("evidence/", "experiments/", "claims/", "judges/"))]
+    assert all(p.startswith(home) for p in judging), f"{rule}: {judging}"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bntheory.evidence.seeds import LEAST_SEEDS, over_seeds
+from bntheory.evidence.decision import LEAST_SEEDS
+from bntheory.evidence.seeds import over_seeds
 
 
 def test_the_interval_is_that_of_scipys_one_sample_t_test() -> None:

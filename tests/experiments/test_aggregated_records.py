@@ -14,7 +14,8 @@ import pytest
 from made_up import LAYERS, NETWORKS, SEEDS, STANDARD_RATIO, TWIN_RATIO, make_records
 from scipy import stats
 
-from bntheory.evidence.intervals import estimate, outcome, summarise
+from bntheory.evidence.decision import outcome
+from bntheory.evidence.intervals import estimate, summarise
 from bntheory.experiments.comparisons import COMPARISONS, compare_all
 from bntheory.experiments.quantities import quantity
 

@@ -239,8 +239,10 @@ def test_differences_by_hand() -> None:
 
 def test_equal_loss_is_read_between_the_other_runs_steps() -> None:
     right, right_losses = {0: 10.0, 10: 1000.0}, {0: 2.0, 10: 1.0}
-    value = difference_at_equal_loss({5: 100.0, 6: 7.0}, right, {5: 1.5, 6: 0.5}, right_losses)
-    assert value == pytest.approx(0.0)  # at 1.5 the other's log10 is 2; the loss 0.5 it never had
+    value = difference_at_equal_loss({5: 100.0, 6: 7.0}, right, {5: math.sqrt(2), 6: 0.5}, right_losses)
+    assert value == pytest.approx(
+        0.0
+    )  # at the geometric mean the other's log10 is 2; the loss 0.5 it never had
     assert difference_at_equal_loss({6: 7.0}, right, {6: 0.5}, right_losses) is None
     at_the_end = difference_at_equal_loss({6: 100.0}, right, {6: 1.0}, right_losses)
     assert at_the_end == pytest.approx(-1.0)

@@ -11,6 +11,7 @@ import math
 import numpy as np
 import pytest
 
+from bntheory.evidence.curves import at_loss
 from bntheory.models.gradient_descent import train
 from bntheory.models.smoothness_along import best_run, smoothness_along
 from bntheory.models.tensor_train import TensorTrain, tensor_train_data
@@ -48,8 +49,8 @@ def test_interpolation_at_a_loss() -> None:
     found = smoothness_along(lambda x: QUADRATIC, run, points=5)
     middle = math.sqrt(found.losses[1] * found.losses[2])
     expected = math.sqrt(found.gradient_norms[1] * found.gradient_norms[2])
-    assert found.at_loss("gradient_norms", middle) == pytest.approx(expected)
-    assert math.isnan(found.at_loss("gradient_norms", 2 * found.losses[0]))
+    assert at_loss(found.losses.tolist(), found.gradient_norms.tolist(), middle) == pytest.approx(expected)
+    assert math.isnan(at_loss(found.losses.tolist(), found.gradient_norms.tolist(), 2 * found.losses[0]))
 
 
 def test_best_run_skips_divergence_and_prefers_the_lower_loss() -> None:

@@ -31,6 +31,7 @@ STYLE = {
     "holds-on-networks": "cyan",
     "supported": "green",
     "contradicted": "red",
+    "equivalent": "yellow",
     "inconclusive": "yellow",
     "vacuous": "yellow",
     "unknown": "yellow",

@@ -1,5 +1,17 @@
 """What a check is, and what makes numbers into one.
 
-What lives here: :class:`~bntheory.evidence.checks.Check`, intervals over seeds, slopes, rates and distances. What does not: training,
-torch, and any particular claim.
+``checks``     one comparison of two numbers with its uncertainty: what every study brings back
+``study``      what a study receives
+``decision``   the verdict rule: supported, contradicted, equivalent, inconclusive; how many seeds would decide
+``intervals``  from many seeds to a median or a mean with its interval; pairing; several intervals at once
+``looks``      seeds added until decided, with the error over all looks
+``curves``     two runs at equal loss, and the course of an effect along training
+``comparable`` which runs may be compared at all: trained, not diverged
+``seeds``      one number a seed, one check
+``distance``   two landscapes differ by more than a rescaling
+``slopes``     fitted exponents with intervals
+``rates``      exponents, counts and identities as checks
+``identity``   a symbolic identity as a check
+
+What does not live here: training, torch, and any particular claim.
 """

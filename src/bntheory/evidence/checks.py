@@ -11,10 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bntheory.evidence.decision import position
+
 __all__ = ["Check", "Exactness", "Outcome"]
 
 Exactness = Literal["proof", "exact", "numerical", "statistical"]
-Outcome = Literal["holds", "fails", "undecided"]
+Outcome = Literal["holds", "fails", "undecided", "equivalent", "not comparable"]
+
+_STATISTICAL: Mapping[str, Outcome] = {
+    "above": "holds",
+    "below": "fails",
+    "equivalent": "equivalent",
+    "open": "undecided",
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,9 @@ class Check:
     uncertainty: absolute, in the units of left and right; derived, never guessed (say from what in ``why``).
     witness: what is needed to replay the comparison (rationals as "p/q" strings, seeds, parameters), JSON-ready.
     decisive: False for a check that only illustrates and must not decide the verdict.
+    margin: of a statistical check: an effect that lies this close to the bound is too small to matter, and an interval that lies
+    wholly within it says "equivalent"; None where no such margin was stated. not_comparable: why the comparison says nothing at all
+    (an arm that has not trained), else empty.
     """
 
     name: str
@@ -43,6 +55,8 @@ class Check:
     why: str = ""
     witness: Mapping[str, Any] = field(default_factory=dict)
     decisive: bool = True
+    margin: float | None = None
+    not_comparable: str = ""
 
     def __post_init__(self) -> None:
         if not self.uncertainty >= 0:
@@ -64,14 +78,18 @@ class Check:
     @property
     def outcome(self) -> Outcome:
         """Whether the comparison holds, fails, or cannot be told from its uncertainty."""
+        if self.not_comparable:
+            return "not comparable"
         gap, blur = self.gap, self.uncertainty
         if math.isnan(gap) or not math.isfinite(blur):
             return "undecided"
         if self.op == "eq":
             # An equality can be met to within its uncertainty, never shown by floating point.
             return "holds" if abs(gap) <= blur else "fails"
+        if self.exactness == "statistical":
+            return _STATISTICAL[position(gap - blur, gap + blur, 0.0, self.margin)]
         if abs(gap) <= blur and blur > 0:
-            return "undecided" if self.op == "lt" or self.exactness == "statistical" else "holds"
+            return "undecided" if self.op == "lt" else "holds"
         if self.op == "lt":
             return "holds" if gap > 0 else "fails"
         return "holds" if gap >= 0 else "fails"

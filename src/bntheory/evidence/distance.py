@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.evidence.checks import Check
-from bntheory.evidence.seeds import LEAST_SEEDS
+from bntheory.evidence.decision import LEAST_SEEDS
+from bntheory.evidence.intervals import student_quantile
 
 __all__ = ["differs", "distance_interval"]
 
@@ -35,16 +36,14 @@ Floats = NDArray[np.float64]
 
 def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float, float]:
     """(low, high) of D for samples of shape (parametrisations, measures, seeds); at least ``LEAST_SEEDS`` seeds."""
-    from scipy.stats import t as student
-
     candidates, measures, seeds = samples.shape
     if seeds < LEAST_SEEDS:
         raise ValueError(f"{seeds} seeds; at least {LEAST_SEEDS} are needed for an interval")
     means = np.abs(samples.mean(axis=2))
     errors = samples.std(axis=2, ddof=1) / math.sqrt(seeds)
     alpha = 1 - confidence
-    narrow = float(student.ppf(1 - alpha / (4 * measures), seeds - 1))
-    wide = float(student.ppf(1 - alpha / (2 * candidates), seeds - 1))
+    narrow = student_quantile(seeds, 1 - alpha / (2 * measures))
+    wide = student_quantile(seeds, 1 - alpha / candidates)
     low = float(np.maximum(means - narrow * errors, 0.0).max(axis=1).min())
     high = float((means + wide * errors).max(axis=1).min())
     return low, max(low, high)

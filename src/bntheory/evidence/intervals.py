@@ -1,4 +1,4 @@
-"""From many seeds to one statement: medians, intervals that say what they cover, and outcomes computed from them.
+"""From many seeds to one statement: medians and means with intervals that say what they cover.
 
 Two intervals, for two purposes, both over seeds (one number a seed: everything within a seed is paired or averaged first):
 
@@ -6,21 +6,24 @@ Two intervals, for two purposes, both over seeds (one number a seed: everything 
   population's median with probability 1 - 2 P(Binomial(n, 1/2) < k), whatever the distribution (exactly, for continuous ones).
   The narrowest one that reaches the asked confidence is taken, else smallest to largest, and its actual coverage is given.
 - *decisive*: Student's t interval of the mean at 95 %. It assumes that the number (a log-ratio, mostly) is roughly normal over
-  seeds, which a handful of seeds cannot confirm; in return it can decide with few. With one seed there is no interval.
+  seeds, which a handful of seeds cannot confirm; in return it can decide with few. Fewer than ``LEAST_SEEDS`` have no interval.
+
+What an interval decides is in :mod:`bntheory.evidence.decision`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Estimate", "Outcome", "Summary", "estimate", "outcome", "summarise"]
+from bntheory.evidence.decision import LEAST_SEEDS
 
-Outcome = Literal["supported", "contradicted", "inconclusive"]
+__all__ = ["Estimate", "Summary", "estimate", "paired", "simultaneous", "student_quantile", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of n values with Student's t interval; low and high are infinite where n = 1 allows none.
-
-    d: the effect in standard deviations (mean/standard deviation), NaN-free: 0 where n = 1.
-    """
+    """The mean of n values with Student's t interval; low and high are infinite where n is below ``LEAST_SEEDS``."""
 
     n: int
     mean: float
@@ -47,6 +47,11 @@ class Estimate:
     high: float
     confidence: float
     values: tuple[float, ...]
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of one value; NaN where there is only one."""
+        return float(np.std(self.values, ddof=1)) if self.n > 1 else math.nan
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready: a missing bound is null."""
@@ -73,28 +78,43 @@ def _coverage(n: int, k: int) -> float:
     return float(max(0.0, 1 - 2 * below / 2**n))
 
 
-def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     """The mean with Student's t interval. Raises ValueError for no values, or one that is not finite."""
     x = _finite(values)
     n, mean = len(x), float(np.mean(x))
-    if n == 1:
-        return Estimate(1, mean, -math.inf, math.inf, confidence, (mean,))
+    kept = tuple(map(float, x))
+    if n < LEAST_SEEDS:
+        return Estimate(n, mean, -math.inf, math.inf, confidence, kept)
+    half = student_quantile(n, confidence) * float(np.std(x, ddof=1)) / math.sqrt(n)
+    return Estimate(n, mean, mean - half, mean + half, confidence, kept)
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(n: int, confidence: float) -> float:
+    """How many standard errors Student's two-sided interval of the mean of n values reaches to each side."""
     from scipy import stats
 
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * float(np.std(x, ddof=1)) / math.sqrt(n)
-    return Estimate(n, mean, mean - half, mean + half, confidence, tuple(map(float, x)))
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1))
 
 
-def outcome(interval: Estimate, *, claim: Literal["above", "below"], threshold: float) -> Outcome:
-    """What an interval says about "the mean is above (below) the threshold". The only place where this is decided.
+def simultaneous(confidence: float, checks: int) -> float:
+    """The confidence of each of several intervals that together hold at ``confidence`` (Bonferroni, whatever their dependence).
 
-    Supported where the whole interval lies strictly on the claim's side, contradicted where it lies strictly on the other.
+    Raises ValueError where there is no check.
     """
-    if interval.low > threshold:
-        return "supported" if claim == "above" else "contradicted"
-    if interval.high < threshold:
-        return "contradicted" if claim == "above" else "supported"
-    return "inconclusive"
+    if checks < 1:
+        raise ValueError(f"checks: {checks}; a correction needs at least one")
+    return 1 - (1 - confidence) / checks
+
+
+def paired(left: Mapping[int, float | None], right: Mapping[int, float | None]) -> dict[int, float]:
+    """left - right of every seed for which both are known and finite, in the order of the seeds."""
+    found = {}
+    for seed in sorted(left.keys() & right.keys()):
+        a, b = left[seed], right[seed]
+        if a is not None and b is not None and math.isfinite(a) and math.isfinite(b):
+            found[seed] = a - b
+    return found
 
 
 def _finite(values: Iterable[float]) -> np.ndarray[Any, np.dtype[np.float64]]:

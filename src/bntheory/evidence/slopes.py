@@ -23,7 +23,8 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+
+from bntheory.evidence.intervals import student_quantile
 
 Array = NDArray[np.float64]
 
@@ -258,7 +259,7 @@ def _replicate_bootstrap(
     errors = drawn.std(axis=1, ddof=1) / np.sqrt(k)
     low, high = _studentised(slope, own, drawn.mean(axis=1) - slope, errors, confidence)
     # Three or four replicates have too few distinct resamples: never narrower than Student's interval.
-    reach = own * float(stdtrit(k - 1, 0.5 + confidence / 2))
+    reach = own * student_quantile(k, confidence)
     return min(low, slope - reach), max(high, slope + reach)
 
 

@@ -4,16 +4,10 @@ What lives here: presets, the folder of a run, the arms and what is measured on 
 What does not: figures and pages (:mod:`bntheory.report`). Importing this package is cheap; torch loads with :mod:`.run`.
 """
 
-from bntheory.evidence.intervals import Estimate, Summary, estimate, outcome, summarise
 from bntheory.experiments.preset import Preset, load_preset, preset_names
 
 __all__ = [
-    "Estimate",
     "Preset",
-    "Summary",
-    "estimate",
     "load_preset",
-    "outcome",
     "preset_names",
-    "summarise",
 ]

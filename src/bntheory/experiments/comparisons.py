@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bntheory.evidence.intervals import estimate, outcome
+from bntheory.evidence.decision import outcome
+from bntheory.evidence.intervals import estimate
 from bntheory.experiments.effects import (
     Comparison,
     Effect,

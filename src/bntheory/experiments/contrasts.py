@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bntheory.evidence.intervals import Estimate, Outcome, estimate, outcome
+from bntheory.evidence.decision import Outcome, outcome
+from bntheory.evidence.intervals import Estimate, estimate
 from bntheory.experiments.effects import Effect
 from bntheory.experiments.preset import NetworkEntry
 

@@ -7,14 +7,16 @@ summarised over seeds. Quantities are compared at equal steps unless the compari
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from bntheory.evidence.intervals import Estimate, Outcome
+from bntheory.evidence.curves import log_ratio as paired_log_ratio
+from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
+from bntheory.evidence.decision import Outcome
+from bntheory.evidence.intervals import Estimate
 from bntheory.experiments.quantities import Points, quantity
 
 __all__ = ["Comparison", "Effect", "affine_share", "at_matched_loss", "last_log_ratio", "log_ratio"]
@@ -75,7 +77,7 @@ def log_ratio(name: str, arm: str, other: str) -> Callable[[Mapping[str, Points]
 
     def values(arms: Mapping[str, Points]) -> float | None:
         ratios = [
-            _log10_ratio(quantity(point, name), quantity(arms[other][step], name))
+            paired_log_ratio(quantity(point, name), quantity(arms[other][step], name))
             for step, point in sorted(arms.get(arm, {}).items())
             if step > 0 and step in arms.get(other, {})
         ]
@@ -92,39 +94,25 @@ def last_log_ratio(name: str, arm: str, other: str) -> Callable[[Mapping[str, Po
         step = max(arms.get(arm, {}).keys() & arms.get(other, {}).keys(), default=0)
         if step == 0:
             return None
-        return _log10_ratio(quantity(arms[arm][step], name), quantity(arms[other][step], name))
+        return paired_log_ratio(quantity(arms[arm][step], name), quantity(arms[other][step], name))
 
     return values
 
 
-def _log10_ratio(a: float | None, b: float | None) -> float | None:
-    if a is None or b is None or not (a > 0 and b > 0):
-        return None
-    return math.log10(a / b)
-
-
 def at_matched_loss(name: str, arm: str, other: str) -> Callable[[Mapping[str, Points]], float | None]:
-    """As a log-ratio, with the other arm read where its loss equals this arm's: log-linear between its measured points.
+    """As a log-ratio, with the other arm read where its loss equals this arm's (:func:`bntheory.evidence.curves.at_loss`).
 
     Points whose loss the other arm never had are left out; None where nothing is left.
     """
 
     def values(arms: Mapping[str, Points]) -> float | None:
-        known = []
-        for _, point in sorted(arms.get(other, {}).items()):
-            value = quantity(point, name)
-            if value is not None and value > 0:
-                known.append((float(point["loss"]), math.log10(value)))
-        known.sort()
-        if len(known) < 2:
-            return None
-        losses, logs = (np.array(side) for side in zip(*known, strict=True))
-        found = []
-        for step, point in sorted(arms.get(arm, {}).items()):
-            value, loss = quantity(point, name), float(point["loss"])
-            if step > 0 and value is not None and value > 0 and losses[0] <= loss <= losses[-1]:
-                found.append(math.log10(value) - float(np.interp(loss, losses, logs)))
-        return float(np.mean(found)) if found else None
+        own = [p for step, p in sorted(arms.get(arm, {}).items()) if step > 0]
+        others = [p for _, p in sorted(arms.get(other, {}).items())]
+        curves = [
+            ([float(p["loss"]) for p in points], [quantity(p, name) for p in points])
+            for points in (own, others)
+        ]
+        return mean_log_ratio_at_equal_loss(*curves[0], *curves[1])
 
     return values
 

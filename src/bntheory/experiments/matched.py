@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.evidence.checks import Check
+from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
 from bntheory.evidence.seeds import over_seeds
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ def at_equal_points(own: Curvatures, twin: Curvatures, measure: str) -> float:
 
 def at_equal_loss(own: Curvatures, other: Curvatures, measure: str) -> float:
     """The mean over a run's points of log10 of the ratio to the other run's where its loss is the same; nan where it never is."""
-    pairs = [
-        (value, other.at_loss(measure, loss))
-        for loss, value in zip(own.losses, getattr(own, measure), strict=True)
-        if loss > 0
-    ]
-    return _mean([math.log10(left / right) for left, right in pairs if left > 0 and right > 0])
+    found = mean_log_ratio_at_equal_loss(
+        own.losses.tolist(),
+        getattr(own, measure).tolist(),
+        other.losses.tolist(),
+        getattr(other, measure).tolist(),
+    )
+    return math.nan if found is None else found
 
 
 def run_effects(

@@ -14,10 +14,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.evidence.checks import Check
+from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
 
@@ -256,28 +256,14 @@ def mean_difference(left: Numbers, right: Numbers, *, log: bool = False) -> floa
 def difference_at_equal_loss(
     left: Numbers, right: Numbers, left_losses: Numbers, right_losses: Numbers
 ) -> float | None:
-    """Mean of log10(left/right), right read where its loss is left's: linear in the loss between recorded steps
-    that are neighbours in loss.
+    """Mean of log10(left/right), right read where its loss is left's (:func:`bntheory.evidence.curves.at_loss`); None where it never is."""
+    return mean_log_ratio_at_equal_loss(*_curve(left, left_losses), *_curve(right, right_losses))
 
-    Steps of left whose loss right never had are left out; None where none remains.
-    """
-    curve = []
-    for step, value in right.items():
-        loss, size = right_losses.get(step), _usable(value, log=True)
-        if loss is not None and math.isfinite(loss) and size is not None:
-            curve.append((loss, size))
-    curve.sort()
-    known = []
-    for step, value in left.items():
-        loss, size = left_losses.get(step), _usable(value, log=True)
-        if loss is None or size is None:
-            continue
-        for (low, a), (high, b) in pairwise(curve):
-            if low <= loss <= high:
-                weight = (loss - low) / (high - low) if high > low else 0.0
-                known.append(size - (a + weight * (b - a)))
-                break
-    return sum(known) / len(known) if known else None
+
+def _curve(values: Numbers, losses: Numbers) -> tuple[list[float], list[float | None]]:
+    """(losses, values) in the order of the steps."""
+    known = [(loss, values[step]) for step in sorted(values) if (loss := losses.get(step)) is not None]
+    return [loss for loss, _ in known], [value for _, value in known]
 
 
 def _usable(value: float | None, *, log: bool) -> float | None:

@@ -24,6 +24,7 @@ Finding = Literal[
     "survives",
     "holds",
     "fails",
+    "equivalent",
     "inconclusive",
     "vacuous",
     "unknown",
@@ -41,6 +42,7 @@ class Status(Enum):
     HOLDS_ON_NETWORKS = "holds-on-networks"
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
+    EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
     VACUOUS = "vacuous"
     UNKNOWN = "unknown"
@@ -60,6 +62,7 @@ _EXPLANATION = {
     Status.HOLDS_ON_NETWORKS: "Met, within the derived tolerance, by every layer measured in real networks that satisfied its hypotheses; nothing stronger is known.",
     Status.SUPPORTED: "An experiment's interval lies on the claim's side, at the scale that was run.",
     Status.CONTRADICTED: "An experiment's interval lies on the other side, at the scale that was run.",
+    Status.EQUIVALENT: "An experiment's interval lies within the margin that was stated beforehand: whatever the difference is, it is too small to matter.",
     Status.INCONCLUSIVE: "The experiment's interval contains both answers.",
     Status.VACUOUS: "Nothing satisfies the claim's hypotheses, so it says nothing.",
     Status.UNKNOWN: "No judge could decide: outside the vocabulary, out of time, or not measured.",
@@ -132,7 +135,7 @@ class Verdict:
 def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     """The status that the evidence amounts to.
 
-    Order: disagreement (of two judges, or of the two routes of one); refuted; vacuous; proved; then what is short of both: contradicted, supported, inconclusive for
+    Order: disagreement (of two judges, or of the two routes of one); refuted; vacuous; proved; then what is short of both: contradicted, inconclusive, equivalent, supported for
     experiments and statistical studies; survives; holds on networks; unknown. An error counts only when no judge decided.
     A failure inside networks without a certificate does not refute, but it contradicts a proof.
     """
@@ -152,6 +155,8 @@ def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
         status = Status.CONTRADICTED
     elif "inconclusive" in found:
         status = Status.INCONCLUSIVE
+    elif "equivalent" in found:
+        status = Status.EQUIVALENT
     elif any(e.finding == "holds" and e.judge == "study" for e in evidence):
         status = Status.SUPPORTED
     elif "survives" in found:
@@ -169,7 +174,8 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     """The evidence of a landscape, dynamics, network or experiment study from its decisive checks.
 
     refuted: an exact check fails. proved: at least one proof, and every decisive check is a proof or an exact instance that
-    holds. fails: a numerical or statistical check fails beyond its uncertainty. inconclusive: one is undecided.
+    holds. fails: a numerical or statistical check fails beyond its uncertainty. unknown: none is comparable. inconclusive: one is
+    undecided or not comparable. equivalent: at least one lies within its margin, and the rest hold.
     survives: all hold, none of them statistical; holds: all hold, some of them statistical.
     """
     checks = tuple(checks)
@@ -190,10 +196,24 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
             "fails",
             f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}, first: {_say(failing[0])}",
         )
+    incomparable = [c for c in decisive if c.outcome == "not comparable"]
+    if len(incomparable) == len(decisive):
+        return evidence("unknown", f"not comparable: {incomparable[0].not_comparable}")
     undecided = [c for c in decisive if c.outcome == "undecided"]
+    if incomparable and not undecided:
+        return evidence(
+            "inconclusive",
+            f"{len(incomparable)} of {_count(decisive)} not comparable: {incomparable[0].not_comparable}",
+        )
     if undecided:
         return evidence(
             "inconclusive", f"{len(undecided)} of {_count(decisive)} undecided: {_say(undecided[0])}"
+        )
+    equivalent = [c for c in decisive if c.outcome == "equivalent"]
+    if equivalent:
+        return evidence(
+            "equivalent",
+            f"{len(equivalent)} of {_count(decisive)} within the margin of {equivalent[0].margin:g}: {_say(equivalent[0])}",
         )
     exactness = {c.exactness for c in decisive}
     if "proof" in exactness and exactness <= {"proof", "exact"}:
@@ -238,4 +258,6 @@ def _check_json(c: Check) -> dict[str, Any]:
         "why": c.why,
         "witness": dict(c.witness),
         "decisive": c.decisive,
+        "margin": c.margin,
+        "not_comparable": c.not_comparable,
     }

@@ -7,7 +7,6 @@ where its step count is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
@@ -44,23 +43,6 @@ class Curvatures:
     def after_start(self) -> Self:
         """All but the first point."""
         return type(self)(**{field.name: getattr(self, field.name)[1:] for field in fields(self)})
-
-    def at_loss(self, name: str, loss: float) -> float:
-        """A measure interpolated to a loss, both in logarithms (a measure that is not positive linearly); nan out of range.
-
-        An arithmetic mean would lie above it, and a comparison of ratios would favour the run that is not interpolated.
-        """
-        values = np.asarray(getattr(self, name))
-        logs = np.log(self.losses)
-        for index in range(len(logs) - 1):
-            high, low = logs[index], logs[index + 1]
-            if high >= math.log(loss) >= low and high > low:
-                weight = (high - math.log(loss)) / (high - low)
-                left, right = float(values[index]), float(values[index + 1])
-                if left > 0 and right > 0:
-                    return math.exp((1 - weight) * math.log(left) + weight * math.log(right))
-                return (1 - float(weight)) * left + float(weight) * right
-        return math.nan
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,7 @@ def against_quadrature(name: str, rate: Callable[[int], float], batches: Sequenc
 
 def against_networks(study: Study, name: str, rate: Callable[[int], float]) -> list[Check]:
     """The claimed rate against forward and backward passes of random networks, the order-1/width bias removed."""
-    from scipy.stats import t as student
-
+    from bntheory.evidence.intervals import student_quantile
     from bntheory.models.activations import activation
     from bntheory.models.mean_field_monte_carlo import monte_carlo_limit
 
@@ -82,7 +81,7 @@ def against_networks(study: Study, name: str, rate: Callable[[int], float]) -> l
                     found.rate,
                     "statistical",
                     f"B = {batch}, widths 1024 and 512, {networks} and {2 * networks} networks",
-                    uncertainty=float(student.ppf((1 + confidence) / 2, networks - 1)) * found.standard_error,
+                    uncertainty=student_quantile(networks, confidence) * found.standard_error,
                     confidence=confidence,
                     why="standard error over independent networks, Student's quantile",
                     witness={

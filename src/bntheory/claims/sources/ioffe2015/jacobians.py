@@ -29,15 +29,12 @@ _FACTOR, _SHARE = 2.0, 0.9
     ),
 )
 def singular_values_of_random_layers(study: Study) -> list[Check]:
-    import numpy as np
-    from scipy.stats import t as student
-
+    from bntheory.evidence.intervals import estimate
     from bntheory.models.activations import activation
     from bntheory.models.layer_jacobian import layer_jacobian, quarter_circle_share
 
     width, networks = study.choose(quick=(64, 6), normal=(256, 8), thorough=(512, 32))
     confidence = 0.999
-    quantile = float(student.ppf((1 + confidence) / 2, networks - 1))
     checks = []
 
     def measured(name: str, scale: float, normalise: bool, what: str) -> tuple[float, float]:
@@ -53,8 +50,9 @@ def singular_values_of_random_layers(study: Study) -> list[Check]:
             )
             for index in range(networks)
         ]
-        values = np.array([j.share_within(_FACTOR) if what == "share" else j.root_mean_square for j in found])
-        return float(values.mean()), quantile * float(values.std(ddof=1)) / float(np.sqrt(networks))
+        values = [j.share_within(_FACTOR) if what == "share" else j.root_mean_square for j in found]
+        e = estimate(values, confidence)
+        return e.mean, e.high - e.mean
 
     for step, name in enumerate(("linear", "relu", "tanh")):
         scope = f"{networks} networks, width {width}, batch {4 * width}, four layers below"

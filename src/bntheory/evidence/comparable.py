@@ -1,0 +1,38 @@
+"""Guards: which runs may be compared at all.
+
+A comparison with a network that has not trained, or that has diverged, says nothing about what the two arms differ in. It is *not
+comparable*, which is no verdict on a claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+__all__ = ["UNTRAINED", "guessing_loss", "has_diverged", "why_not_comparable"]
+
+#: A loss above this share of that of guessing: the network has not trained.
+UNTRAINED = 0.98
+
+
+def guessing_loss(classes: int) -> float:
+    """The cross-entropy of giving every class the same probability."""
+    return math.log(classes)
+
+
+def has_diverged(numbers: Iterable[float]) -> bool:
+    """Whether one of the numbers of a run (losses, gradient norms) is not finite."""
+    return not all(math.isfinite(x) for x in numbers)
+
+
+def why_not_comparable(losses: Mapping[str, float | None], guessing: float | None) -> str:
+    """Why these arms cannot be compared, from the loss with which each ends; empty where they can.
+
+    losses: None or not finite for an arm that has diverged. guessing: the loss of guessing, None where there is no such thing.
+    """
+    for arm, loss in losses.items():
+        if loss is None or not math.isfinite(loss):
+            return f"{arm} has diverged"
+        if guessing is not None and loss > UNTRAINED * guessing:
+            return f"{arm} has not trained: its loss {loss:.4g} is above {UNTRAINED} of guessing's {guessing:.4g}"
+    return ""

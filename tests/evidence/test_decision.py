@@ -1,0 +1,136 @@
+"""The verdict rule and the number of seeds, against a t test of scipy's own and against simulated experiments.
+
+Oracles: ``scipy.stats.ttest_1samp`` decides from its statistic, not from an interval; the number of seeds is held against the share of
+simulated experiments that decide, which shares nothing with the noncentral t distribution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bntheory.evidence.checks import Check
+from bntheory.evidence.decision import LEAST_SEEDS, outcome, position, seeds_needed
+from bntheory.evidence.intervals import Estimate, estimate, paired, simultaneous
+from bntheory.evidence.seeds import over_seeds
+
+
+def test_a_side_is_taken_exactly_where_the_t_test_rejects() -> None:
+    rng = np.random.default_rng(1)
+    seen = set()
+    for _ in range(300):
+        values = rng.normal(rng.choice([-0.6, 0.0, 0.6]), 1.0, 8)
+        test = stats.ttest_1samp(values, 0.1)
+        expected = "inconclusive"
+        if test.pvalue < 0.05:
+            expected = "supported" if test.statistic < 0 else "contradicted"
+        found = outcome(estimate(values), claim="below", threshold=0.1)
+        assert found == expected
+        seen.add(found)
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "place"),
+    [
+        (0.01, 0.04, None, "above"),
+        (0.01, 0.04, 0.05, "equivalent"),  # told from zero, and too small to matter
+        (-0.04, 0.04, 0.05, "equivalent"),
+        (-0.05, 0.04, 0.05, "open"),  # an end on the margin is not within it
+        (-0.06, -0.01, 0.05, "below"),
+        (0.0, 0.04, None, "open"),
+        (-math.inf, math.inf, 0.05, "open"),
+        (math.nan, math.nan, 0.05, "open"),
+    ],
+)
+def test_where_an_interval_lies(low: float, high: float, margin: float | None, place: str) -> None:
+    assert position(low, high, 0.0, margin) == place
+    assert position(low + 3, high + 3, 3.0, margin) == place
+    half = (high - low) / 2 if low == low else math.inf
+    check = Check("x", 0.0, "le", (low + high) / 2, "statistical", "", half, 0.95, margin=margin)
+    word = {"above": "holds", "below": "fails", "open": "undecided"}.get(place, place)
+    assert check.outcome == word  # the same rule
+
+
+def test_a_margin_is_positive() -> None:
+    with pytest.raises(ValueError, match="margin"):
+        position(-1, 1, 0.0, 0.0)
+
+
+def test_non_inferiority_is_the_claim_with_its_threshold_moved() -> None:
+    values = [0.03, 0.02, 0.04, 0.01, 0.03]  # a little worse, by less than 0.1
+    assert outcome(estimate(values), claim="below", threshold=0.0) == "contradicted"
+    assert outcome(estimate(values), claim="below", threshold=0.1) == "supported"
+
+
+@pytest.mark.parametrize(("mean", "margin"), [(0.8, None), (0.3, None), (0.0, 0.5), (0.1, 0.6)])
+def test_that_many_seeds_decide_in_four_of_five_experiments(mean: float, margin: float | None) -> None:
+    n = seeds_needed(mean, 1.0, margin=margin)
+    assert n is not None
+    rng = np.random.default_rng(2)
+
+    def decided(size: int) -> float:
+        values = rng.normal(mean, 1.0, (2000, size))
+        half = stats.t.ppf(0.975, size - 1) * values.std(axis=1, ddof=1) / math.sqrt(size)
+        low, high = values.mean(axis=1) - half, values.mean(axis=1) + half
+        if margin is None:
+            return float((low > 0).mean())
+        return float(((low > -margin) & (high < margin)).mean())
+
+    slack = 4 * math.sqrt(0.8 * 0.2 / 2000)
+    assert decided(n) > 0.8 - slack
+    if margin is None:  # and no fewer would: the equivalence bound is on the safe side
+        assert decided(n - 1) < 0.8 + slack
+
+
+def test_where_no_number_of_seeds_would_do() -> None:
+    assert seeds_needed(0.5, 1.0, 0.5) is None
+    assert seeds_needed(math.nan, 1.0) is None
+    assert seeds_needed(1.0, math.inf) is None
+    assert seeds_needed(1.0, 0.0) == LEAST_SEEDS
+    assert seeds_needed(50.0, 1.0) == LEAST_SEEDS
+    assert seeds_needed(1e-6, 1.0) is None  # millions
+    assert seeds_needed(1e-6, 1.0, margin=0.5) is not None  # but it is soon shown to be too small to matter
+
+
+def test_fewer_than_three_decide_nothing() -> None:
+    e = estimate([-1.0, -1.0])
+    assert (e.low, e.high) == (-math.inf, math.inf)
+    assert outcome(e, claim="below", threshold=0.0) == "inconclusive"
+    equal = estimate([-1.0, -1.0, -1.0])
+    assert (equal.low, equal.high) == (-1.0, -1.0)
+
+
+def test_several_intervals_hold_together() -> None:
+    assert simultaneous(0.95, 5) == pytest.approx(0.99)
+    with pytest.raises(ValueError, match="checks"):
+        simultaneous(0.95, 0)
+
+
+def test_pairs_are_those_of_seeds_that_both_have() -> None:
+    left, right = {2: 5.0, 0: 1.0, 1: None, 3: math.inf}, {0: 0.5, 1: 2.0, 2: 1.0, 4: 0.0}
+    assert paired(left, right) == {0: 0.5, 2: 4.0}
+
+
+def test_an_open_check_says_how_many_seeds_would_decide_it() -> None:
+    values = [0.4, -0.2, 0.5, -0.1]
+    open_check = over_seeds("x", values, "below", 0.0, "")
+    e = estimate(values)
+    assert open_check.witness["seeds_for_80_percent_power"] == seeds_needed(e.mean, e.deviation)
+    assert "seeds_for_80_percent_power" not in over_seeds("x", [-1.0, -1.1, -0.9], "below", 0.0, "").witness
+
+
+def test_equivalent_and_not_comparable_checks() -> None:
+    small = [0.01, -0.01, 0.005, 0.0]
+    assert over_seeds("x", small, "below", 0.0, "", margin=0.1).outcome == "equivalent"
+    assert over_seeds("x", small, "below", 0.0, "").outcome == "undecided"
+    barred = over_seeds("x", [-1.0, -1.1, -0.9], "below", 0.0, "", not_comparable="one arm has not trained")
+    assert barred.outcome == "not comparable"
+
+
+def test_the_deviation_is_that_of_one_value() -> None:
+    assert estimate([1.0, 2.0, 3.0]).deviation == 1.0
+    assert math.isnan(Estimate(1, 0.0, 0.0, 0.0, 0.95, (0.0,)).deviation)
