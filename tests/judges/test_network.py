@@ -146,3 +146,28 @@ def test_margins_name_the_worst_unit(suite):
     worst = int(found.margin.argmin())
     evidence = judge(registry()["santurkar2018.theorem-4.1.neurips"], [(network, layer)], units=layer.units)
     assert evidence.details["worst_at"] == {"network": network, "layer": layer.name, "unit": worst}
+
+
+WORDS = {
+    "the output": (lambda x: eq(x.z, x.gamma * x.y_hat + x.beta * x.one), "holds"),
+    "no shift in the output": (lambda x: eq(x.z, x.gamma * x.y_hat + 1.001 * (x.beta + 1) * x.one), "fails"),
+    "the Jacobian": (lambda x: eq(x.jac(x.grad), x.input_grad), "holds"),
+    "half the Jacobian": (lambda x: eq(2 * x.jac(x.grad), x.input_grad), "fails"),
+    "its norm": (lambda x: eq(x.jac_norm**2, x.gamma**2 / x.sigma**2), "holds"),
+    "a bound on its norm": (lambda x: le(x.norm2(x.input_grad), x.jac_norm**2 * x.norm2(x.grad)), "holds"),
+    "its norm, a little more": (lambda x: eq(x.jac_norm**2, 1.00001 * x.gamma**2 / x.sigma**2), "fails"),
+    "trace": (
+        lambda x: eq(x.trace(x.jac), x.gamma / x.sigma * (x.m - 1 - x.norm2(x.y_hat) / x.m)),
+        "holds",
+    ),
+    "trace, one too many": (
+        lambda x: eq(x.trace(x.jac), x.gamma / x.sigma * (x.m - x.norm2(x.y_hat) / x.m)),
+        "fails",
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "finding"), WORDS.values(), ids=WORDS)
+def test_the_words_of_the_jacobian_are_measured(suite, check, finding):
+    claim = Claim("mine.word", "layer", Source("mine", ""), "x", check, LayerDomain())
+    assert judge(claim, suite, units=6).finding == finding

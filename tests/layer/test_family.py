@@ -13,7 +13,7 @@ import torch
 
 from bntheory.layer import BatchNormLayer, make_layer
 
-NORMALISERS = ["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf"]
+NORMALISERS = ["batch", "unbiased", "mean-only", "rms", "frozen", "l1", "l2", "linf"]
 
 
 def definition(name, y, eps, y0):
@@ -31,6 +31,8 @@ def definition(name, y, eps, y0):
         return c / (mean(c.abs()) + eps)
     if name == "linf":
         return c / c.abs().amax(-1, keepdim=True)
+    if name == "unbiased":
+        return c / torch.sqrt(y.var(-1, keepdim=True) + eps)
     return c / torch.sqrt(mean(c**2) + eps)
 
 
@@ -58,8 +60,33 @@ def test_against_autograd_of_the_definition(name, eps, device):
     torch.testing.assert_close(layer.input_grad, grad.detach(), rtol=1e-11, atol=1e-12)
     torch.testing.assert_close(layer.input_hess(v), product, rtol=1e-10, atol=1e-11)
     jvp = torch.autograd.functional.jvp(lambda t: gamma * definition(name, t, eps, y), y, v)[1]
-    torch.testing.assert_close(layer.jvp(v), jvp, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close((layer.vjp(g) * v).sum(), (layer.jvp(v) * g).sum(), rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(layer.jac(v), jvp, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close((layer.vjp(g) * v).sum(), (layer.jac(v) * g).sum(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("m", [2, 3, 6])
+@pytest.mark.parametrize("eps", [0.0, 0.3])
+@pytest.mark.parametrize("name", NORMALISERS)
+def test_norm_and_traces_are_those_of_the_dense_matrices(name, eps, m):
+    if name == "linf" and (eps or m == 2):
+        pytest.skip("no standard form, or no derivative")
+    y, g, H, _, gamma = (torch.tensor(x) for x in draw((m,), seed=m))
+    layer = make_layer(name, y, g, H, gamma=gamma, beta=0.2, eps=eps)
+
+    def output(t):
+        return gamma * definition(name, t, eps, y) + 0.2
+
+    def loss(t):
+        d = output(t) - layer.z
+        return g @ d + d @ H @ d / 2
+
+    jacobian = torch.autograd.functional.jacobian(output, y)
+    hessian = torch.autograd.functional.hessian(loss, y)
+    size = jacobian.norm() + 1
+    assert abs(layer.jac_norm - torch.linalg.matrix_norm(jacobian, 2)) <= 1e-7 * size
+    assert abs(layer.trace(layer.jac) - jacobian.trace()) <= 1e-12 * size
+    assert abs(layer.trace(layer.input_hess) - hessian.trace()) <= 1e-11 * (1 + hessian.norm())
+    torch.testing.assert_close(layer.trace(layer.hess)[0], H.trace())
 
 
 @pytest.mark.parametrize("name", NORMALISERS)
@@ -74,6 +101,7 @@ def test_numpy_and_torch_are_one_code(name):
         "y_hat",
         "dual",
         "z",
+        "jac_norm",
         "input_grad",
         "beta_grad",
         "gamma_grad",
@@ -91,7 +119,7 @@ def test_numpy_and_torch_are_one_code(name):
     )
 
 
-@pytest.mark.parametrize("name", ["batch", "l1", "l2", "linf", "rms"])
+@pytest.mark.parametrize("name", ["batch", "unbiased", "l1", "l2", "linf", "rms"])
 @pytest.mark.parametrize("a", [1e-6, 0.5, 3.0, 1e6])
 def test_rescaling_the_batch_divides_gradient_and_hessian(name, a):
     """z(a y) = z(y) for a > 0 and eps = 0, so grad at a y is grad/a and the Hessian is divided by a^2."""
@@ -128,7 +156,7 @@ def test_dense_matrices_are_symmetric_and_the_scale_direction_is_free(m):
         + np.abs(g / layer.sigma**2 * gamma).max()
     )
     np.testing.assert_allclose(dense, dense.swapaxes(-1, -2), atol=1e-13 * m * bend)
-    np.testing.assert_allclose(layer.jvp(layer.one), 0, atol=1e-13 * size)
+    np.testing.assert_allclose(layer.jac(layer.one), 0, atol=1e-13 * size)
     np.testing.assert_allclose(layer.input_hess(layer.one), 0, atol=1e-13 * m * bend)
     np.testing.assert_allclose(layer.input_hess(layer.centred), -layer.input_grad, atol=1e-12 * m * bend)
 

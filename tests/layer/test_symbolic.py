@@ -17,7 +17,7 @@ from bntheory.layer.family import make_layer
 from bntheory.layer.symbolic import Expression, Space, SymbolicLayer
 from bntheory.layer.vocabulary import centre, sqrt, standardise
 
-NORMALISERS = ("batch", "l2", "rms", "frozen", "mean-only")
+NORMALISERS = ("batch", "l2", "unbiased", "rms", "frozen", "mean-only")
 HESSIANS = ("any", "psd", "isotropic", "identity", "zero")
 
 
@@ -61,6 +61,11 @@ class Values:
         for (a, word, b), symbol in s.space.table.items():
             if a in self.named and b in self.named:
                 at[symbol] = self.named[a] @ self.atom((b, word))
+        for word, symbol in s.space.traces.items():
+            if word:
+                at[symbol] = np.trace(
+                    np.linalg.multi_dot([np.eye(layer.m), *(self.matrices[w] for w in word), np.eye(layer.m)])
+                )
         return float(sp.sympify(expression).xreplace(at))
 
     def vector(self, formal):
@@ -85,6 +90,8 @@ def test_derivatives_from_the_definition(normaliser, hessian, eps):
     v, u = symbolic.vector("v"), symbolic.operator("K")(symbolic.grad)
     pairs = [
         (symbolic.y, layer.y),
+        (symbolic.z, layer.z),
+        (symbolic.jac(u), layer.jac(layer.operator("K")(layer.grad))),
         (symbolic.input_grad, layer.input_grad),
         (symbolic.hess(v), layer.hess(layer.vector("v"))),
         (symbolic.input_hess(v), layer.input_hess(layer.vector("v"))),
@@ -100,6 +107,40 @@ def test_derivatives_from_the_definition(normaliser, hessian, eps):
         assert values.number(getattr(symbolic, name).value) == pytest.approx(expected, rel=1e-9, abs=1e-12), (
             name
         )
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.4])
+@pytest.mark.parametrize("hessian", HESSIANS)
+@pytest.mark.parametrize("normaliser", NORMALISERS)
+def test_traces_are_sums_over_the_examples(normaliser, hessian, eps):
+    domain = LayerDomain(
+        eps="positive" if eps else "zero",
+        hessian=hessian,
+        normaliser=normaliser,
+        vectors=("v",),
+        operators={"K": "any"},
+    )
+    symbolic = SymbolicLayer(domain)
+    layer, named, matrices = draw(normaliser, hessian, eps)
+    values = Values(symbolic, layer, named, matrices)
+    maps = [
+        lambda x: x.hess,
+        lambda x: x.jac,
+        lambda x: x.input_hess,
+        lambda x: x.operator("K"),
+        lambda x: lambda v: x.operator("K")(x.hess(x.operator("K")(v))),
+        lambda x: lambda v: x.dot(x.grad, v) * x.hess(x.y) + 3 * v,
+    ]
+    for index, choose in enumerate(maps):
+        found = values.number(symbolic.trace(choose(symbolic)).value)
+        dense = sum(choose(layer)(e)[i] for i, e in enumerate(np.eye(layer.m)))
+        assert found == pytest.approx(dense, rel=1e-9, abs=1e-11), f"map {index}"
+
+
+def test_the_trace_of_what_is_not_linear_is_refused():
+    layer = SymbolicLayer(LayerDomain())
+    with pytest.raises(OutsideVocabulary, match="not linear"):
+        layer.trace(lambda v: layer.norm2(v) * layer.grad)
 
 
 def test_the_jacobian_is_the_projection_of_the_design():

@@ -23,7 +23,12 @@ def decide(
     gamma: Annotated[str, typer.Option(help="positive, nonzero or any.")] = "any",
     hessian: Annotated[str, typer.Option(help="any, psd, zero, identity, isotropic or diagonal.")] = "any",
     min_m: Annotated[int, typer.Option(help="Least batch size.")] = 2,
-    normaliser: Annotated[str, typer.Option(help="batch, mean-only, rms, frozen, l1, l2 or linf.")] = "batch",
+    normaliser: Annotated[
+        str,
+        typer.Option(
+            help="batch, unbiased, mean-only, rms, frozen, l1, l2, linf; or by name: layer-norm, instance-norm, group-norm, rms-norm."
+        ),
+    ] = "batch",
     assume: Annotated[list[str] | None, typer.Option(help="Taken for granted; repeatable.")] = None,
     scalar: Annotated[
         list[str] | None, typer.Option(help="A free scalar, NAME or NAME:positive; repeatable.")
@@ -39,8 +44,9 @@ def decide(
 ) -> None:
     """Decide a claim typed on the spot, for every layer, every batch size and every loss.
 
-    Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad. Vectors: one y y_hat grad input_grad dual. Functions: dot(u, v) norm2(v)
-    hess(v) input_hess(v) sqrt(x). Operators: + - * / ** and <= < >= > ==. grad and hess are those of the downstream loss at z.
+    Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad input_grad dual. Functions: dot(u, v)
+    norm2(v) hess(v) jac(v) input_hess(v) sqrt(x), and trace(A) for A one of hess, jac, input_hess. Operators: + - * / ** and <= < >= > ==.
+    grad and hess are those of the downstream loss at z, jac is dz/dy and jac_norm its largest singular value.
 
     Examples:
       bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero

@@ -29,6 +29,7 @@ from bntheory.layer.relations import AllOf, Relation, Statement, as_statement
 __all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
 
 _SHAKES = 4
+_MOST_PRODUCTS = 32
 _SAFETY = 8.0  # the spread of a few shakes underestimates their bound
 
 
@@ -59,6 +60,7 @@ class MeasuredLayer:
         self.gamma, self.beta, self.eps = closed.gamma, closed.beta, torch.full_like(closed.sigma, layer.eps)
         self.mu, self.var, self.sigma = closed.mu, closed.var, closed.sigma
         self.y_hat = self._measured(closed.y_hat)
+        self.z = self._measured(layer.z[units])
         self.dual = self.y_hat
         grad = layer.grad[units]
         self.grad = self._measured(grad)
@@ -101,6 +103,31 @@ class MeasuredLayer:
     def input_hess(self, v: Tensor) -> Tensor:
         """d2L_hat/dy2 v, measured."""
         return self._product(self._layer.input_hess, v)
+
+    def jac(self, v: Tensor) -> Tensor:
+        """(dz/dy) v, measured."""
+        return self._product(self._layer.jac, v)
+
+    @property
+    def jac_norm(self) -> Tensor:
+        """The largest singular value of the Jacobian: how far it moves y_hat, and what is orthogonal to 1 and y_hat."""
+        across = self._draw("(direction)", tuple(self.y.shape))
+        across = across - across.mean(-1, keepdim=True)
+        across = across - self.y_hat * self.dot(self.y_hat, across) / self.norm2(self.y_hat)
+        along = self.norm2(self.jac(self.y_hat)) / self.norm2(self.y_hat)
+        if self.m == 2:
+            return along.sqrt()
+        return torch.maximum(along, self.norm2(self.jac(across)) / self.norm2(across)).sqrt()
+
+    def trace(self, operator: Callable[[Tensor], Tensor]) -> Tensor:
+        """The trace, by one product an example; OutsideVocabulary beyond a small batch."""
+        if self.m > _MOST_PRODUCTS:
+            raise OutsideVocabulary(
+                f"a trace takes m = {self.m} products; up to {_MOST_PRODUCTS} are measured"
+            )
+        examples = torch.eye(self.m, dtype=self.y.dtype, device=self.y.device)
+        parts = [operator(e.expand_as(self.y))[:, j : j + 1] for j, e in enumerate(examples)]
+        return torch.stack(parts).sum(0)
 
     @property
     def gamma_grad(self) -> Tensor:
@@ -301,6 +328,7 @@ def judge(
     if claim.kind != "layer":
         return Evidence("network", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
     results: list[Measured] = []
+    beyond = ""
     for network, layer in suite:
         chosen = (
             torch.randperm(layer.units, generator=torch.Generator().manual_seed(seed))[:units].sort().values
@@ -308,7 +336,9 @@ def judge(
         try:
             results.append(margins(claim, network, layer, chosen.tolist(), seed))
         except OutsideVocabulary as error:
-            return Evidence("network", "unknown", f"outside what a network can measure: {error}")
+            beyond = f"outside what a network can measure: {error}"
+    if beyond and not any(bool(r.applies.any()) for r in results):
+        return Evidence("network", "unknown", beyond)
     seconds = time.perf_counter() - start
     total = sum(len(r.units) for r in results)
     rows = [
@@ -318,6 +348,8 @@ def judge(
         if bool(r.applies[i])
     ]
     details: dict[str, Any] = {"units_measured": total, "units_in_domain": len(rows)}
+    if beyond:
+        details["left_out"] = beyond
     if not rows:
         return Evidence(
             "network",

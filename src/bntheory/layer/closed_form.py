@@ -84,6 +84,13 @@ class BatchNormLayer:
         self._hess = None if hess is None else self._operator(hess, "hess")
         self._refuse_constant_batch()
 
+    _not_passed = 2  # directions that the Jacobian does not pass on whole: 1 and y_hat
+
+    @property
+    def _degrees(self) -> int:
+        """What the sum of squares is divided by: sigma^2 = ||y - mu||^2/_degrees + eps."""
+        return self.m
+
     # -- checks ------------------------------------------------------------------------------------------------
 
     def _scalar(self, value: Any, name: str) -> Array:
@@ -234,7 +241,7 @@ class BatchNormLayer:
         self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
     ) -> Array:
         """scale P v, (..., m); ``dot`` is <y_hat, v> and ``mean`` v's part along 1, where they are known already."""
-        along = (self.dot(self.y_hat, v) if dot is None else dot) / self.m
+        along = (self.dot(self.y_hat, v) if dot is None else dot) / self._degrees
         mean = self._along_one(v) if mean is None else mean
         return combine([(v, scale), (self.y_hat, -scale * along)], -scale * mean)
 
@@ -242,13 +249,22 @@ class BatchNormLayer:
         """P v = v - <1,v>/m 1 - <y_hat,v>/m y_hat, (..., m) -> (..., m)."""
         return self._projected(v, self.mu * 0 + 1)
 
-    def jvp(self, v: Array) -> Array:
+    def jac(self, v: Array) -> Array:
         """(dz/dy) v = (gamma/sigma) P v, (..., m) -> (..., m)."""
         return self._projected(v, self.gamma / self.sigma)
 
     def vjp(self, u: Array) -> Array:
-        """(dz/dy)' u; the Jacobian is symmetric, so this is :meth:`jvp`."""
-        return self.jvp(u)
+        """(dz/dy)' u; the Jacobian is symmetric, so this is :meth:`jac`."""
+        return self.jac(u)
+
+    @cached_property
+    def jac_norm(self) -> Array:
+        """The largest singular value of dz/dy, (..., 1).
+
+        P has the eigenvalues 0 on 1, eps/sigma^2 on y_hat and 1 on what is orthogonal to both, which at m = 2 is nothing.
+        """
+        slope = abs(self.gamma) / self.sigma
+        return slope if self.m > self._not_passed else slope * self.eps / (self.sigma * self.sigma)
 
     @cached_property
     def projected_grad(self) -> Array:
@@ -265,7 +281,7 @@ class BatchNormLayer:
 
         All terms are combinations of v, P g, y_hat, 1 and one product with H, so they are added up once, by coefficients.
         """
-        y_hat, pg, m = self.y_hat, self.projected_grad, self.m
+        y_hat, pg, m = self.y_hat, self.projected_grad, self._degrees
         bend = -self.gamma / (m * self.sigma * self.sigma)
         along, mean = self.dot(y_hat, v), self._along_one(v)
         on_v = bend * self.gamma_grad
@@ -278,6 +294,13 @@ class BatchNormLayer:
         on_y_hat = on_y_hat - slope * self.dot(y_hat, hv) / m
         offset = -on_v * mean - slope * self._along_one(hv)
         return combine([(hv, slope), (v, on_v), (pg, on_pg), (y_hat, on_y_hat)], offset)
+
+    def trace(self, operator: Operator) -> Array:
+        """The trace of a linear map of the batch such as ``layer.input_hess``, (..., 1): m products."""
+        total = self.mu * 0
+        for j in range(self.m):
+            total = total + operator(self._unit(j))[..., j : j + 1]
+        return total
 
     # -- the layer's own parameters ------------------------------------------------------------------------------
 
@@ -317,11 +340,10 @@ class BatchNormLayer:
     # -- dense matrices, on request --------------------------------------------------------------------------------
 
     def dense(self, product: Operator) -> Array:
-        """The matrix of a symmetric product such as ``layer.input_hess`` or ``layer.jvp``; (..., m, m), m products."""
-        columns = []
-        for j in range(self.m):
-            unit = self.zeros()
-            unit[..., j] = unit[..., j] + 1
-            columns.append(product(unit))
-        module = namespace(self.y)
-        return module.stack(columns, -1)
+        """The matrix of a symmetric product such as ``layer.input_hess`` or ``layer.jac``; (..., m, m), m products."""
+        return namespace(self.y).stack([product(self._unit(j)) for j in range(self.m)], -1)
+
+    def _unit(self, j: int) -> Array:
+        unit = self.zeros()
+        unit[..., j] = unit[..., j] + 1
+        return unit

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-__all__ = ["EpsRange", "HessianKind", "LayerDomain", "Normaliser", "OperatorKind", "ScalarRange"]
+__all__ = [
+    "IN_PRACTICE",
+    "EpsRange",
+    "HessianKind",
+    "LayerDomain",
+    "Normaliser",
+    "OperatorKind",
+    "ScalarRange",
+]
 
 EpsRange = Literal["zero", "positive", "any"]
 ScalarRange = Literal["positive", "nonzero", "any", "nonnegative", "unit"]
 HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal"]
 OperatorKind = Literal["any", "psd"]
-Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf"]
+Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf", "unbiased"]
+
+# What a normaliser of practice is on one unit. An affine map with a gamma an entry belongs to the loss: then gamma = 1 and z = y_hat.
+IN_PRACTICE: Mapping[str, tuple[Normaliser, str]] = MappingProxyType(
+    {
+        "batch-norm": ("batch", "batch normalisation: y is one channel over the batch"),
+        "layer-norm": ("batch", "layer normalisation: y is one sample's features"),
+        "instance-norm": ("batch", "instance normalisation: y is one channel of one sample"),
+        "group-norm": ("batch", "group normalisation: y is one group of channels of one sample"),
+        "rms-norm": ("rms", "RMS normalisation: y is one sample's features"),
+    }
+)
+_OUTSIDE = {
+    "weight-norm": "it divides by the norm of the weights, which y does not decide: write y/n with a free scalar n:positive",
+    "spectral-norm": "it divides by a norm of the weights, which y does not decide: write y/n with a free scalar n:positive",
+}
 
 
-def _one_of(what: str, value: str, allowed: Any) -> None:
-    names = get_args(allowed)
+def _one_of(what: str, value: str, allowed: Any, more: Iterable[str] = ()) -> None:
+    names = (*get_args(allowed), *more)
     if value not in names:
         raise ValueError(f"LayerDomain: {what} is {value!r}; it can be one of {', '.join(map(repr, names))}")
 
@@ -30,7 +53,8 @@ class LayerDomain:
     gamma: ``"positive"``, ``"nonzero"`` or ``"any"``.
     hessian: ``"any"`` symmetric matrix, ``"psd"``, ``"zero"``, ``"identity"``, ``"isotropic"`` (h I, h real), ``"diagonal"``.
     min_m: least batch size, at least 2.
-    normaliser: which member of the family the layer is.
+    normaliser: which member of :mod:`the family <bntheory.layer.family>` the layer is, or a name of practice (``"layer-norm"``,
+    ``"instance-norm"``, ``"group-norm"``, ``"rms-norm"``, ``"batch-norm"``) for what it is on one unit; kept as the member.
     scalars, vectors, operators: free quantities by name. A scalar has a range (``"unit"`` is the closed interval
     [0, 1]); an operator is symmetric, ``"any"`` or ``"psd"``. A vector name ending in ``"@case"`` is a standard basis vector
     of the batch (one example singled out); any other vector is arbitrary.
@@ -44,12 +68,19 @@ class LayerDomain:
     scalars: Mapping[str, ScalarRange] = field(default_factory=dict)
     vectors: tuple[str, ...] = ()
     operators: Mapping[str, OperatorKind] = field(default_factory=dict)
+    in_practice: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _one_of("eps", self.eps, EpsRange)
         _one_of("gamma", self.gamma, ScalarRange)
         _one_of("hessian", self.hessian, HessianKind)
-        _one_of("normaliser", self.normaliser, Normaliser)
+        if isinstance(self.normaliser, str) and self.normaliser in IN_PRACTICE:
+            member, words = IN_PRACTICE[self.normaliser]
+            object.__setattr__(self, "normaliser", member)
+            object.__setattr__(self, "in_practice", words)
+        if isinstance(self.normaliser, str) and self.normaliser in _OUTSIDE:
+            raise ValueError(f"LayerDomain: normaliser is {self.normaliser!r}; {_OUTSIDE[self.normaliser]}")
+        _one_of("normaliser", self.normaliser, Normaliser, IN_PRACTICE)
         for name, kind in self.scalars.items():
             _one_of(f"the range of the scalar {name!r}", kind, ScalarRange)
         for name, op in self.operators.items():
@@ -91,7 +122,9 @@ class LayerDomain:
                 }[self.hessian]
             )
         parts.append(f"m >= {self.min_m}")
-        if self.normaliser != "batch":
+        if self.in_practice:
+            parts.append(self.in_practice)
+        elif self.normaliser != "batch":
             parts.append(f"{self.normaliser} normalisation")
         parts += [f"{name} {kind}" for name, kind in self.scalars.items() if kind != "any"]
         parts += [f"{name} positive semidefinite" for name, kind in self.operators.items() if kind == "psd"]

@@ -7,6 +7,7 @@ normaliser     mu          sigma                                   source
 =============  ==========  ======================================  =============================
 ``batch``      mean        sqrt(mean (y-mu)^2 + eps)               Ioffe and Szegedy 2015
 ``mean-only``  mean        1                                       Salimans and Kingma 2016
+``unbiased``   mean        sqrt(sum (y-mu)^2/(m-1) + eps)          the variance of a sample
 ``rms``        0           sqrt(mean y^2 + eps)                    Zhang and Sennrich 2019
 ``frozen``     constant    constant, both with their value at y    the frozen-statistics twin
 ``l1``         mean        mean |y-mu| + eps                       Santurkar et al. 2018, appendix
@@ -21,7 +22,7 @@ and C the centring matrix. In the limit p = inf q is m sign(y_hat_k) at the entr
     input_grad    = (gamma/sigma) C (g - q <y_hat, g>/m)
     input_hess(v) = J' H J v - (d sigma/sigma) input_grad - (gamma/(m sigma)) C (q <dy_hat, g> + dq <y_hat, g>)
 
-with dy_hat = J v/gamma and dq = (p-1) |y_hat|^(p-2) dy_hat, zero for p = 1 and p = inf. These derivatives hold where sigma is
+with dy_hat = J v/gamma (J dz/dy) and dq = (p-1) |y_hat|^(p-2) dy_hat, zero for p = 1 and p = inf. These derivatives hold where sigma is
 differentiable: for p = 1 no entry equals the mean, for p = inf one entry alone is the largest.
 """
 
@@ -36,12 +37,33 @@ import numpy as np
 from bntheory.arrays import Array, is_object, is_torch, namespace
 from bntheory.layer.closed_form import BatchNormLayer, Operator
 from bntheory.layer.domain import Normaliser
+from bntheory.layer.vocabulary import sqrt
 
-__all__ = ["FrozenLayer", "LpLayer", "MeanOnlyLayer", "RmsLayer", "make_layer"]
+__all__ = ["FrozenLayer", "LpLayer", "MeanOnlyLayer", "RmsLayer", "UnbiasedLayer", "make_layer"]
+
+
+class UnbiasedLayer(BatchNormLayer):
+    """Divides by the root of the unbiased variance, ``var`` m/(m - 1); every formula has m - 1 where the scale is differentiated."""
+
+    @property
+    def _degrees(self) -> int:
+        return self.m - 1
+
+    @cached_property
+    def sigma(self) -> Array:
+        """sqrt(var m/(m - 1) + eps), (..., 1)."""
+        return sqrt(self.var * self.m / self._degrees + self.eps)
+
+    @property
+    def dual(self) -> Array:
+        """y_hat m/(m - 1), (..., m)."""
+        return self.y_hat * self.m / self._degrees
 
 
 class FrozenLayer(BatchNormLayer):
     """The frozen-statistics twin: mu and sigma keep the value they have at y, so the layer is an affine map."""
+
+    _not_passed = 0
 
     def _projected(
         self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
@@ -57,6 +79,8 @@ class FrozenLayer(BatchNormLayer):
 
 class MeanOnlyLayer(FrozenLayer):
     """Subtracts the mean and divides by nothing; ``sigma`` is 1 and eps plays no part."""
+
+    _not_passed = 1
 
     def _refuse_constant_batch(self) -> None:
         """Constant batches are fine here."""
@@ -79,6 +103,8 @@ class MeanOnlyLayer(FrozenLayer):
 
 class RmsLayer(BatchNormLayer):
     """Divides by the root mean square and subtracts nothing; ``mu`` is 0 and ``var`` the mean square."""
+
+    _not_passed = 1
 
     def _refuse_constant_batch(self) -> None:
         if is_object(self.y):
@@ -141,7 +167,7 @@ class LpLayer(BatchNormLayer):
         index = namespace(size).arange(self.m) if not is_torch(size) else _torch_arange(self.m, size)
         return sign * (index == first) * self.m
 
-    def jvp(self, v: Array) -> Array:
+    def jac(self, v: Array) -> Array:
         """(dz/dy) v, (..., m)."""
         return self.gamma * self._dy_hat(v)
 
@@ -153,6 +179,21 @@ class LpLayer(BatchNormLayer):
         """(dz/dy)' u, (..., m)."""
         w = u - self.dual * (self.dot(self.y_hat, u) / self.m)
         return (self.gamma / self.sigma) * (w - self._mean(w))
+
+    @cached_property
+    def jac_norm(self) -> Array:
+        """The largest singular value of dz/dy, (..., 1).
+
+        Up to gamma/sigma, dz/dy is I - u w' on the vectors orthogonal to 1, with u = y_hat and w = C q/m. All its singular values are 1
+        but two, whose squares have the sum t = 2 - 2 <u,w> + |u|^2 |w|^2 and the product (1 - <u,w>)^2. At m = 2 it is a number.
+        """
+        slope, w = abs(self.gamma) / self.sigma, (self.dual - self._mean(self.dual)) / self.m
+        kept = 1 - self.dot(self.y_hat, w)
+        if self.m == 2:
+            return slope * abs(kept)
+        t = 2 * kept + self.norm2(self.y_hat) * self.norm2(w)
+        gap = t * t - 4 * kept * kept
+        return slope * sqrt((t + sqrt(abs(gap))) / 2)
 
     @cached_property
     def input_grad(self) -> Array:
@@ -168,7 +209,7 @@ class LpLayer(BatchNormLayer):
         bend = self.dual * self.dot(dy_hat, self.grad)
         bend = bend - self._mean(bend)
         bent = -(dsigma / self.sigma) * self.input_grad - (self.gamma / (self.m * self.sigma)) * bend
-        return self.vjp(self.hess(self.jvp(v))) + bent
+        return self.vjp(self.hess(self.jac(v))) + bent
 
 
 def _sign(x: Array) -> Array:
@@ -199,6 +240,7 @@ def make_layer(
     plain = {
         "batch": BatchNormLayer,
         "l2": BatchNormLayer,
+        "unbiased": UnbiasedLayer,
         "mean-only": MeanOnlyLayer,
         "rms": RmsLayer,
         "frozen": FrozenLayer,

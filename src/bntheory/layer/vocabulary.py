@@ -3,12 +3,12 @@
 One unit (channel) of a normalisation layer with batch size m: pre-activations ``y`` in R^m, mean ``mu``, biased
 variance ``var``, ``sigma = sqrt(var + eps)``, ``y_hat = (y - mu)/sigma``, ``z = gamma*y_hat + beta`` and a
 downstream loss L(z) with gradient ``grad`` and Hessian ``hess`` *at z*. ``L_hat(y) = L(z(y))`` has gradient
-``input_grad`` and Hessian ``input_hess`` with respect to y.
+``input_grad`` and Hessian ``input_hess`` with respect to y; the layer itself has the Jacobian ``jac`` = dz/dy.
 
 The same words are spoken in four worlds: closed-form arrays (numpy, torch, Arb balls), inner-product algebra
 (symbolic m), real arithmetic (z3), and layers captured inside a network. A claim that uses nothing else can be judged
 in all of them. Vectors add, subtract and scale; scalars have field arithmetic and non-negative integer powers;
-``dot``, ``norm2`` and :func:`sqrt` are the only other operations. In array worlds a division by zero gives no number, so
+``dot``, ``norm2``, ``trace`` and :func:`sqrt` are the only other operations. In array worlds a division by zero gives no number, so
 a claim asserts nothing there; write products instead of quotients where that matters.
 
 Some claims speak of more than the layer: a factor a > 0, an arbitrary shift s of the batch, a data matrix X. These are
@@ -58,6 +58,16 @@ class Layer(Protocol):
         ...
 
     @property
+    def z(self) -> Vector:
+        """The output, gamma y_hat + beta."""
+        ...
+
+    @property
+    def jac_norm(self) -> Scalar:
+        """The largest singular value of the Jacobian dz/dy; |gamma|/sigma for batch normalisation with m >= 3."""
+        ...
+
+    @property
     def grad(self) -> Vector: ...
     @property
     def input_grad(self) -> Vector: ...
@@ -69,6 +79,14 @@ class Layer(Protocol):
     @property
     def beta_grad(self) -> Scalar:
         """dL_hat/dbeta, the gradient of the layer's own shift."""
+        ...
+
+    def jac(self, v: Vector) -> Vector:
+        """(dz/dy) v, the Jacobian of the layer; symmetric but for l_1 and l_inf."""
+        ...
+
+    def trace(self, operator: Callable[[Vector], Vector]) -> Scalar:
+        """The trace of ``layer.hess``, ``layer.jac``, ``layer.input_hess`` or a free operator."""
         ...
 
     def hess(self, v: Vector) -> Vector:

@@ -21,7 +21,7 @@ from bntheory.judges.exact.certificate import outside_domain
 from bntheory.layer import LayerDomain
 from bntheory.layer.family import make_layer
 
-NORMALISERS = ("batch", "mean-only", "rms", "frozen", "l1", "l2", "linf")
+NORMALISERS = ("batch", "unbiased", "mean-only", "rms", "frozen", "l1", "l2", "linf")
 
 
 class Number:
@@ -57,7 +57,7 @@ def quantities(x, deep=True):
     v, g, d = x.vector("v"), x.grad, x.input_grad
     hv, bent = x.hess(v), x.input_hess(v)
     again = x.hess(hv) if deep else hv
-    vectors = [x.one, x.y, x.y_hat, x.dual, g, d, v, hv, bent, x.operator("K")(g)]
+    vectors = [x.one, x.y, x.y_hat, x.z, x.dual, g, d, v, hv, bent, x.operator("K")(g), x.jac(v)]
     pairs = [x.dot(a, b) for i, a in enumerate(vectors) for b in vectors[: i + 1]]
     return [
         *pairs,
@@ -69,6 +69,7 @@ def quantities(x, deep=True):
         x.gamma_grad,
         x.beta_grad,
         x.m * 1,
+        *(x.trace(a) for a in (x.hess, x.jac, x.input_hess, x.operator("K"))),
     ]
 
 
@@ -102,19 +103,28 @@ def assignment(frame, seed):
     return values
 
 
+def holds(number, constraint, slack):
+    """Whether a constraint of a frame is met, up to ``slack``."""
+    op, body = constraint
+    if op in ("and", "or"):
+        return {"and": all, "or": any}[op](holds(number, part, slack) for part in body)
+    value = number(body)
+    return abs(value) <= slack if op == "eq" else value > -slack
+
+
 def admissible(frame):
     """Values that meet the frame's constraints."""
     for seed in range(300):
         values = assignment(frame, seed)
         number = Number(frame.field, values)
-        if all(number(x) > 0 for _, x in frame.constraints):
+        if all(holds(number, constraint, 0.0) for constraint in frame.constraints):
             return values
     return pytest.fail("no draw met the constraints of the frame")
 
 
 @pytest.mark.parametrize("m", [2, 3, 4, 5])
 @pytest.mark.parametrize("eps", ["zero", "positive", "any"])
-@pytest.mark.parametrize("normaliser", ["batch", "mean-only", "rms", "frozen", "l2"])
+@pytest.mark.parametrize("normaliser", ["batch", "unbiased", "mean-only", "rms", "frozen", "l2"])
 def test_lifting_by_gram_schmidt(normaliser, eps, m):
     frame = Frame(domain(normaliser, eps), m, vectors=("layer.grad", "v"))
     scalars = quantities(frame)
@@ -125,10 +135,55 @@ def test_lifting_by_gram_schmidt(normaliser, eps, m):
     compare([number(s) for s in scalars], quantities(make_layer(normaliser, **arrays(instance))))
 
 
+@pytest.mark.parametrize("hessian", ["any", "psd"])
+def test_a_trace_counts_the_directions_outside_the_basis(hessian):
+    frame = Frame(domain("batch", "positive", hessian), 6, vectors=("layer.grad", "v"), room=4)
+    scalars = quantities(frame)
+    assert len(frame.norms) == 4
+    values = admissible(frame)
+    for i, name in enumerate(frame.field.names):
+        if hessian == "psd" and name.startswith("H_"):
+            values[i] = Fraction(int(name[2] == name[3]))
+    instance = lift(frame, values)
+    assert outside_domain(frame.domain, instance) is None
+    compare(
+        [Number(frame.field, values)(s) for s in scalars], quantities(make_layer("batch", **arrays(instance)))
+    )
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+@pytest.mark.parametrize("eps", ["zero", "positive"])
+@pytest.mark.parametrize("normaliser", ["batch", "unbiased", "mean-only", "rms", "frozen"])
+def test_the_norm_of_the_jacobian(normaliser, eps, m):
+    frame = Frame(domain(normaliser, eps), m, vectors=("layer.grad", "v"))
+    norm, values = frame.jac_norm, admissible(frame)
+    layer = make_layer(normaliser, **arrays(lift(frame, values)))
+    largest = np.linalg.norm(layer.dense(layer.jac), 2)
+    assert Number(frame.field, values)(norm) == pytest.approx(largest, rel=1e-9, abs=1e-12)
+    symbolic = Frame(domain(normaliser, eps))
+    norm = symbolic.jac_norm
+    s = layer.sigma
+    named = {
+        "m": m,
+        "gamma": layer.gamma,
+        "s": np.sqrt(layer.var),
+        "sigma": s,
+        "q": np.sqrt(layer.y_hat @ layer.y_hat / m),
+        "jac_norm": largest,
+        "k": m / (m - 1),
+    }
+    number = Number(symbolic.field, [scalar_of(named.get(n, 0.0)) for n in symbolic.field.names])
+    if "jac_norm" in symbolic.field.names:
+        assert holds(number, symbolic.constraints[-1], 1e-9)
+        number.values[symbolic.field.names.index("jac_norm")] *= 1.01
+        number.values[symbolic.field.names.index("jac_norm")] += 0.01
+        assert not holds(number, symbolic.constraints[-1], 1e-4)
+
+
 PATTERNS = [
     *[
         (n, e, h, 0)
-        for n in ("batch", "rms", "mean-only", "frozen")
+        for n in ("batch", "unbiased", "rms", "mean-only", "frozen")
         for e in ("zero", "any")
         for h in ("diagonal", "any")
     ],
@@ -160,9 +215,9 @@ def gram_schmidt(vectors, m):
     return basis
 
 
-DESCRIBED = [(n, e) for n in ("batch", "rms", "frozen", "mean-only", "l1") for e in (0.0, 0.3)] + [
-    ("linf", 0.0)
-]
+DESCRIBED = [
+    (n, e) for n in ("batch", "unbiased", "rms", "frozen", "mean-only", "l1") for e in (0.0, 0.3)
+] + [("linf", 0.0)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -195,13 +250,14 @@ def test_every_layer_is_described(normaliser, eps, seed):
     sigma = scalar_of(layer.sigma)
     y_hat = np.ravel(layer.y_hat)
     names_of |= {"m": m, "gamma": 1.3, "beta": 0.2, "mu": y.mean(), "sigma": sigma, "eps": eps}
+    names_of |= {"k": m / (m - 1), "tr H": np.trace(H), "tr K": np.trace(K)}
     names_of |= {"p": basis[0] @ y_hat / m, "q": basis[1] @ y_hat / m, "s": basis[1] @ y / m}
-    number = Number(frame.field, [names_of[n] for n in frame.field.names])
-    for op, x in frame.constraints:
-        here = number(x)
-        assert abs(here) < 1e-8 * m**2 if op == "eq" else here > -1e-9, (
-            "a real layer breaks a constraint of the frame"
-        )
+    roots = frame.field.roots
+    number = Number(
+        frame.field, [0.0 if i in roots else names_of[n] for i, n in enumerate(frame.field.names)]
+    )
+    for constraint in frame.constraints:
+        assert holds(number, constraint, 1e-9 * m**2), "a real layer breaks a constraint of the frame"
     for i, sign in enumerate(frame.field.signs):
         if sign in ("positive", "nonnegative"):
             assert number.values[i] > -1e-12, frame.field.names[i]

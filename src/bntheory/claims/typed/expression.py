@@ -36,20 +36,23 @@ from bntheory.layer.relations import AllOf, Statement
 
 __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
 
-Kind = Literal["scalar", "vector", "relation"]
+Kind = Literal["scalar", "vector", "relation", "operator"]
 
-_SCALARS = ("m", "gamma", "beta", "eps", "mu", "var", "sigma", "gamma_grad", "beta_grad")
-_VECTORS = ("one", "y", "y_hat", "dual", "grad", "input_grad")
+_SCALARS = ("m", "gamma", "beta", "eps", "mu", "var", "sigma", "gamma_grad", "beta_grad", "jac_norm")
+_VECTORS = ("one", "y", "y_hat", "z", "dual", "grad", "input_grad")
 _FUNCTIONS: dict[str, tuple[tuple[Kind, ...], Kind]] = {
+    "jac": (("vector",), "vector"),
     "hess": (("vector",), "vector"),
     "input_hess": (("vector",), "vector"),
     "dot": (("vector", "vector"), "scalar"),
     "norm2": (("vector",), "scalar"),
     "sqrt": (("scalar",), "scalar"),
+    "trace": (("operator",), "scalar"),
     "batch_mean": (("vector",), "scalar"),
     "centre": (("vector",), "vector"),
     "standardise": (("vector",), "vector"),
 }
+_OPERATORS = ("hess", "jac", "input_hess")
 
 
 @dataclass(frozen=True)
@@ -212,10 +215,20 @@ class _Checker:
                 f"{node.name} takes {len(takes)} argument{'s' * (len(takes) > 1)}, not {len(node.arguments)}",
             )
         for argument, wanted in zip(node.arguments, takes, strict=True):
+            if wanted == "operator":
+                self._operator(node, argument)
+                continue
             kind = self.kind(argument)
             if kind != wanted:
                 complain(self.text, argument.column, f"{node.name} takes a {wanted}, and this is a {kind}")
         return gives  # type: ignore[return-value]
+
+    def _operator(self, node: Call, argument: Node) -> None:
+        known = (*_OPERATORS, *self.free["operator"])
+        if not isinstance(argument, Name) or argument.name not in known:
+            shown = ", ".join(known)
+            complain(self.text, argument.column, f"{node.name} takes an operator by its bare name: {shown}")
+        self.names.add(argument.name)
 
     def _not_relation(self, node: Node, what: str, column: int) -> Kind:
         kind = self.kind(node)

@@ -85,8 +85,10 @@ class Interpreter:
         return Fraction(value) if isinstance(value, int) else value
 
     def _call(self, node: Call) -> Any:
-        values = [self.value(argument) for argument in node.arguments]
         layer = self.layer
+        if node.name == "trace":
+            return layer.trace(self._operator(node.arguments[0]))
+        values = [self.value(argument) for argument in node.arguments]
         if node.name in self.claim.operators:
             return layer.operator(node.name)(*values)
         if node.name == "sqrt":
@@ -95,6 +97,12 @@ class Interpreter:
         if node.name in helpers:
             return helpers[node.name](layer, *values)
         return getattr(layer, node.name)(*values)
+
+    def _operator(self, node: Node) -> Any:
+        assert isinstance(node, Name)  # the checker admits nothing else
+        if node.name in self.claim.operators:
+            return self.layer.operator(node.name)
+        return getattr(self.layer, node.name)
 
     def _binary(self, op: str, a: Any, b: Any) -> Any:
         constants = isinstance(a, Fraction), isinstance(b, Fraction)

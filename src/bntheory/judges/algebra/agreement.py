@@ -140,6 +140,12 @@ def _substitution(calculus: Calculus, frame: Frame, number: _Evaluator) -> dict[
     for (a, word, b), symbol in layer.space.table.items():
         if a in named and b in named:
             pairs.append((symbol, frame.dot(named[a], applied(word, named[b]))))
+    for word, symbol in layer.space.traces.items():
+        if len(word) > 1:
+            return None  # the coordinates have no trace of a product
+        if word and symbol.is_Symbol and symbol not in layer.space.table.values():
+            operator = frame.hessian_operator if word == ("H",) else frame.operator(word[0].rstrip("'"))
+            pairs.append((symbol, operator.trace()))
     substitution = {}
     for symbol, scalar in pairs:
         value = number(scalar)

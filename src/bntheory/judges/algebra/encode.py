@@ -63,9 +63,7 @@ class Problem:
             used |= formula_symbols(f)
         if all_symbols:
             used |= set(range(len(field.names)))
-        pending = [
-            ({"gt": "gt", "ge": "ge", "eq": "eq"}[op], field.cleared(x)) for op, x in frame.constraints
-        ]
+        pending = [_cleared(field, constraint) for constraint in frame.constraints]
         minors = [("ge", field.cleared(x)) for o in frame.operators.values() for x in o.minors(used)]
         formulas += minors
         for f in minors:
@@ -95,6 +93,13 @@ class Problem:
                 op = {"positive": "gt", "nonnegative": "ge", "nonzero": "ne"}[kind]
                 formulas.append((op, field.context.gens()[i]))
         return formulas
+
+
+def _cleared(field: Field, constraint: tuple[str, Any]) -> Formula:
+    op, body = constraint
+    if op in ("and", "or"):
+        return op, tuple(_cleared(field, part) for part in body)
+    return op, field.cleared(body)
 
 
 def formula_symbols(formula: Formula) -> set[int]:

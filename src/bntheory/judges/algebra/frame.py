@@ -16,9 +16,12 @@ With eps > 0 the batch may be constant: then y_hat = 0, and the second direction
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
 
 from bntheory.judges.algebra.basis import rational_basis, standard_basis
 from bntheory.judges.algebra.field import Field, Scalar, Sign
+from bntheory.judges.algebra.jacobian import jacobian_norm, trace
 from bntheory.judges.algebra.statistics import statistics, statistics_by_entry
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside, SymbolicOperator
 from bntheory.layer.domain import LayerDomain
@@ -70,7 +73,7 @@ class Frame:
         self.room = m_value if room is None or m_value is None else min(room, m_value)
         self.touched = False
         field = self.field = Field()
-        self.constraints: list[tuple[str, Scalar]] = []  # (op, x): x op 0
+        self.constraints: list[tuple[str, Any]] = []  # (op, x): x op 0, or ("and" | "or", constraints)
         self.m = field.symbol("m", "positive") if m_value is None else field.constant(m_value)
         self.basis: list[list[int]] | None = None
         if m_value is not None:
@@ -82,9 +85,20 @@ class Frame:
         self.operators: dict[str, SymbolicOperator] = {}
         self.gamma = field.symbol("gamma", _SIGNS.get(domain.gamma, "any"))
         self.beta = field.symbol("beta")
+        self.correction = self._correction()
         if domain.gamma == "unit":
             self.constraints.append(("ge", 1 - self.gamma))
         self._layer(vectors)
+
+    def _correction(self) -> Scalar:
+        """k with sigma^2 = k var + eps: 1, or Bessel's m/(m - 1)."""
+        if self.domain.normaliser != "unbiased":
+            return self.field.one
+        if self.m_value is not None:
+            return self.field.constant(Fraction(self.m_value, self.m_value - 1))
+        k = self.field.symbol("k", "positive")
+        self.constraints.append(("eq", k * (self.m - 1) - self.m))
+        return k
 
     def _layer(self, vectors: tuple[str, ...]) -> None:
         if self.standard:
@@ -179,6 +193,10 @@ class Frame:
         return self.named("layer.grad", "g")
 
     @property
+    def z(self) -> Coordinates:
+        return self.y_hat.scaled(self.gamma) + self.one.scaled(self.beta)
+
+    @property
     def gamma_grad(self) -> Scalar:
         return self.dot(self.y_hat, self.grad)
 
@@ -186,8 +204,13 @@ class Frame:
     def beta_grad(self) -> Scalar:
         return self.dot(self.one, self.grad)
 
+    @property
+    def hessian_operator(self) -> SymbolicOperator:
+        """H by its entries."""
+        return self._operator("layer.hess", "H", self.domain.hessian)
+
     def hess(self, v: Coordinates) -> Coordinates:
-        return self._operator("layer.hess", "H", self.domain.hessian)(v)
+        return self.hessian_operator(v)
 
     def _operator(self, key: str, name: str, kind: str) -> SymbolicOperator:
         if key not in self.operators:
@@ -209,7 +232,8 @@ class Frame:
     def norm2(self, v: Coordinates) -> Scalar:
         return self.dot(v, v)
 
-    def _centred(self, v: Coordinates) -> Coordinates:
+    def centred(self, v: Coordinates) -> Coordinates:
+        """v minus its mean over the batch."""
         return v - self.one.scaled(self.dot(self.one, v) / self.m)
 
     def _dy_hat(self, v: Coordinates) -> Coordinates:
@@ -218,7 +242,7 @@ class Frame:
         if kind == "frozen":
             return v.scaled(1 / self.sigma)
         if kind != "rms":
-            v = self._centred(v)
+            v = self.centred(v)
         if kind == "mean-only":
             return v
         return (v - self.y_hat.scaled(self.dot(self.dual, v) / self.m)).scaled(1 / self.sigma)
@@ -228,8 +252,18 @@ class Frame:
         kind = self.domain.normaliser
         if kind not in ("l1", "linf"):
             return self._dy_hat(u)
-        w = self._centred(u - self.dual.scaled(self.dot(self.y_hat, u) / self.m))
+        w = self.centred(u - self.dual.scaled(self.dot(self.y_hat, u) / self.m))
         return w.scaled(1 / self.sigma)
+
+    def jac(self, v: Coordinates) -> Coordinates:
+        return self._dy_hat(v).scaled(self.gamma)
+
+    @property
+    def jac_norm(self) -> Scalar:
+        return jacobian_norm(self)
+
+    def trace(self, operator: Callable[[Coordinates], Coordinates]) -> Scalar:
+        return trace(self, operator)
 
     @property
     def input_grad(self) -> Coordinates:
@@ -242,12 +276,12 @@ class Frame:
         if kind in ("frozen", "mean-only"):
             return curved
         # d/dt of gamma C (g - q <y_hat, g>/m)/sigma along v, with g held fixed
-        slope = self.dot(self.dual, v if kind == "rms" else self._centred(v)) / self.m  # d sigma
+        slope = self.dot(self.dual, v if kind == "rms" else self.centred(v)) / self.m  # d sigma
         bend = self.dual.scaled(self.dot(moved, self.grad))
-        if kind not in ("l1", "linf"):  # the dual is y_hat itself, and moves with it
-            bend = bend + moved.scaled(self.dot(self.y_hat, self.grad))
+        if kind not in ("l1", "linf"):  # the dual is a multiple of y_hat, and moves with it
+            bend = bend + moved.scaled(self.correction * self.dot(self.y_hat, self.grad))
         if kind != "rms":
-            bend = self._centred(bend)
+            bend = self.centred(bend)
         return (
             curved
             - self.input_grad.scaled(slope / self.sigma)
@@ -285,7 +319,7 @@ class Frame:
             self.constraints.append(("eq", product * (product - 1)))
         return vector
 
-    def operator(self, name: str) -> Callable[[Coordinates], Coordinates]:
+    def operator(self, name: str) -> SymbolicOperator:
         if name not in self.domain.operators:
             raise _undeclared("operator", name, self.domain.operators)
         return self._operator(name, name, self.domain.operators[name])

@@ -94,6 +94,12 @@ class GramProblem:
                     parts.append(
                         ("ge", field.cleared(_determinant([[matrix[i][j] for j in rows] for i in rows])))
                     )
+        for (op,), total in ((w, t) for w, t in layer.space.traces.items() if len(w) == 1):
+            if op in layer.space.semidefinite:  # no direction has more than the trace
+                for a, word, b in list(layer.space.table):
+                    if a == b and word == (op,):
+                        square, along = layer.space.product(a, (), a), layer.space.product(a, word, a)
+                        parts.append(("ge", field.cleared(self.scalar(total * square - along))))
         variance = layer._variance
         if variance.free_symbols:
             parts.append(("ge", field.cleared(self.scalar(variance))))

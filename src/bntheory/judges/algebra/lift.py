@@ -48,6 +48,12 @@ def lift(frame: Frame, values: Mapping[int, Fraction]) -> Instance:
                 tuple(diagonal if i == j else Fraction(0) for j in range(batch)) for i in range(batch)
             )
         rows = [[Fraction(0)] * batch for _ in range(batch)]
+        if operator.elsewhere is not None:  # the same in every direction outside the basis
+            share = number(operator.elsewhere) / (batch - len(frame.norms))
+            for a in range(batch):
+                for b in range(batch):
+                    inside = sum((Fraction(u[a] * u[b], sum(x * x for x in u)) for u in basis), Fraction(0))
+                    rows[a][b] = share * (int(a == b) - inside)
         for (i, j), symbol in operator.entries.items():
             ui, uj = basis[i], basis[j]
             entry = number(symbol) * batch / (sum(x * x for x in ui) * sum(x * x for x in uj))

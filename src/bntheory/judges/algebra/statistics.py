@@ -49,19 +49,20 @@ def statistics(frame: Frame) -> Statistics:
         return _l_p(frame)
     field, domain = frame.field, frame.domain
     mu, ratio, one = field.symbol("mu"), frame.norms[1] / frame.m, frame.unit(0)
+    scaled = ratio * frame.correction
     if domain.eps == "zero":
-        root = ratio.sqrt()
+        root = scaled.sqrt()
         spread = field.symbol("sigma" if root.num.is_one() and root.den.is_one() else "s", "positive")
         sigma, hat = spread * root, field.one / root
-        var, eps, slack = sigma**2, field.zero, field.zero
+        eps, slack = field.zero, field.zero
     else:
         hat, sigma = field.symbol("q", "nonnegative"), field.symbol("sigma", "positive")
         spread = hat * sigma
-        var = spread**2 * ratio
-        eps, slack = sigma**2 - var, field.one - hat**2 * ratio
+        eps, slack = sigma**2 - spread**2 * scaled, field.one - hat**2 * scaled
     y_hat = frame.unit(1) * hat
     y = one * mu + frame.unit(1) * spread
-    return Statistics(mu, var, sigma, eps, y, y_hat, y_hat, _slack(frame, slack))
+    dual = y_hat * frame.correction
+    return Statistics(mu, spread**2 * ratio, sigma, eps, y, y_hat, dual, _slack(frame, slack))
 
 
 def _eps_symbol(frame: Frame) -> Scalar:
@@ -157,8 +158,9 @@ def statistics_by_entry(frame: Frame, positives: int) -> Statistics:
         return _l_p_by_entry(frame, positives, mu, var, y, centred, c)
     eps = _eps_symbol(frame)
     constraints.append(("gt", var + eps))
-    sigma = (var + eps).sqrt()
-    return Statistics(mu, var, sigma, eps, y, c / sigma, c / sigma, tuple(constraints))
+    sigma = (var * frame.correction + eps).sqrt()
+    y_hat = c / sigma
+    return Statistics(mu, var, sigma, eps, y, y_hat, y_hat * frame.correction, tuple(constraints))
 
 
 def _l_p_by_entry(

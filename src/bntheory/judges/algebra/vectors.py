@@ -79,6 +79,8 @@ class SymbolicOperator:
         self.entries: dict[tuple[int, int], Scalar] = {}
         self.expanded: dict[int, int] = {}  # direction -> how many directions hold its product
         self.factor = frame.field.symbol(name) if kind == "isotropic" else frame.field.one
+        self.elsewhere: Scalar | None = None  # the trace of what lies outside a concrete basis
+        self._trace: Scalar | None = None
 
     def entry(self, i: int, j: int) -> Scalar:
         """<u_i, H u_j>/m."""
@@ -117,8 +119,33 @@ class SymbolicOperator:
         leaves = frame.m_value is None and not frame.with_outside and bool(v.parts)
         return Coordinates(frame, result, leaves)
 
+    def trace(self) -> Scalar:
+        """The sum of the eigenvalues. For a symbolic batch size a number of its own: most directions are not in the basis."""
+        if self._trace is None:
+            self._trace = self._new_trace()
+        return self._trace
+
+    def _new_trace(self) -> Scalar:
+        frame, field = self.frame, self.frame.field
+        if self.kind == "zero":
+            return field.zero
+        if self.kind in ("identity", "isotropic"):
+            repeated: Scalar = self.factor * frame.m
+            return repeated
+        if self.kind == "diagonal":
+            return frame.dot(frame.one, self(frame.one))
+        sign: Sign = "nonnegative" if self.kind == "psd" else "any"
+        if frame.m_value is None:
+            return field.symbol(f"tr {self.name}", sign)
+        if len(frame.norms) < frame.m_value:
+            self.elsewhere = field.symbol(f"tr {self.name}", sign)
+        parts = [self.entry(i, i) * frame.m / norm for i, norm in enumerate(frame.norms)]
+        total: Scalar = sum(parts, field.zero if self.elsewhere is None else self.elsewhere)
+        return total
+
     def minors(self, used: set[int]) -> list[Scalar]:
-        """The principal minors of sizes from 2 up that are >= 0 exactly if the operator can be positive semidefinite.
+        """What is >= 0 exactly if the operator can be positive semidefinite: principal minors of sizes from 2 up, and, where the
+        trace is a number of its own, what it leaves for the other directions.
 
         Only the block whose entries occur among the symbols ``used`` matters: elsewhere the operator can be zero.
         """
@@ -126,7 +153,10 @@ class SymbolicOperator:
             return []
         field = self.frame.field
         block = sorted({i for pair, e in self.entries.items() if field.index(e) in used for i in pair})
-        return [
+        rest: list[Scalar] = []
+        if self._trace is not None and self.frame.m_value is None and block:
+            rest = [self._trace - sum((self.entry(i, i) for i in block[1:]), self.entry(block[0], block[0]))]
+        return rest + [
             _determinant([[self.entry(i, j) for j in rows] for i in rows])
             for size in range(2, len(block) + 1)
             for rows in itertools.combinations(block, size)

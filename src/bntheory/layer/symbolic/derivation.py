@@ -81,12 +81,12 @@ def moved_output(
         return x.scaled(a)
 
     centred, deviation = moved, None
-    if normaliser in ("batch", "l2", "mean-only"):
+    if normaliser in ("batch", "l2", "unbiased", "mean-only"):
         mean = Jet(*(space.dot(one, x) / m for x in moved.parts))
         centred = moved - mean.combined(Jet(one, zero, zero, zero), times)
-    if normaliser in ("batch", "l2", "rms"):
-        variance = centred.combined(centred, space.dot)
-        variance = Jet(*(x / m for x in variance.parts))
+    if normaliser in ("batch", "l2", "unbiased", "rms"):
+        squares = centred.combined(centred, space.dot)
+        variance = Jet(*(x / (m - 1 if normaliser == "unbiased" else m) for x in squares.parts))
         shifted = variance + Jet(symbols["eps"], nil, nil, nil)
         deviation = shifted.root(symbols["sigma"])
     elif normaliser == "frozen":

@@ -22,7 +22,7 @@ _ASSUMPTIONS: dict[str, dict[str, bool]] = {
     "unit": {"nonnegative": True},
     "any": {"real": True},
 }
-_PROBE = "(direction)"
+_PROBE, _SEEN_FROM, _APPLIED_TO = "(direction)", "(seen from)", "(applied to)"
 _LONGEST_DIRECTION = 200
 
 
@@ -59,8 +59,10 @@ class SymbolicLayer:
         }
         self.one = space.vector("one", "1")
         self.y_hat = space.vector("y_hat", r"\hat y")
-        space.known["one", (), "one"] = m
+        space.known["one", (), "one"] = space.traces[()] = m
         variance = sp.Symbol("v", nonnegative=True) if kind == "mean-only" else sigma**2 - eps
+        if kind == "unbiased":
+            variance = variance * (m - 1) / m
         space.known["y_hat", (), "y_hat"] = m * variance / sigma**2
         if kind != "rms":
             space.known["one", (), "y_hat"] = sp.Integer(0)
@@ -71,6 +73,8 @@ class SymbolicLayer:
         if domain.hessian == "psd":
             space.semidefinite.add("H")
         self._isotropic = sp.Symbol("h", real=True)
+        if domain.hessian == "diagonal":
+            space.traces["H",] = space.product("one", ("H",), "one")
 
     # -- scalars and vectors ---------------------------------------------------------------------------------------
 
@@ -108,7 +112,16 @@ class SymbolicLayer:
 
     @property
     def dual(self) -> FormalVector:
-        return self.y_hat
+        return (
+            self.y_hat.scaled(self._m / (self._m - 1)) if self.domain.normaliser == "unbiased" else self.y_hat
+        )
+
+    @cached_property
+    def z(self) -> FormalVector:
+        """The output, from the definition of the normaliser."""
+        zero = self.space.zero()
+        output: FormalVector = self._moved(zero, zero).parts[0]
+        return output.reduced()
 
     @cached_property
     def grad(self) -> FormalVector:
@@ -116,9 +129,7 @@ class SymbolicLayer:
 
     def _parameter_grad(self, name: str) -> Expression:
         """The derivative of L(z) with respect to gamma or beta, from the definition of z."""
-        zero = self.space.zero()
-        output = self._moved(zero, zero).parts[0].reduced()
-        moved = {atom: sp.diff(c, self._symbols[name]) for atom, c in output.terms.items()}
+        moved = {atom: sp.diff(c, self._symbols[name]) for atom, c in self.z.terms.items()}
         return self.dot(self.grad, FormalVector(self.space, moved))
 
     @property
@@ -152,6 +163,24 @@ class SymbolicLayer:
 
     def _moved(self, d: FormalVector, v: FormalVector) -> Any:
         return moved_output(self.space, self.domain.normaliser, self._m, self._symbols, self.y, d, v)
+
+    def jac(self, v: FormalVector) -> FormalVector:
+        """(dz/dy) v, derived from the definition of the normaliser."""
+        moved: FormalVector = self._moved(v, self.space.zero()).parts[1]
+        return moved
+
+    @property
+    def jac_norm(self) -> Expression:
+        """|gamma|/sigma, an eigenvalue of the Jacobian where something is orthogonal to 1 and y_hat."""
+        kind = self.domain.normaliser
+        if self.domain.min_m == 2 and kind in ("batch", "l2", "unbiased"):
+            raise OutsideVocabulary("jac_norm at m = 2, which is not that of larger batches")
+        return Expression(sp.Abs(self._symbols["gamma"]) / self._symbols["sigma"])
+
+    def trace(self, operator: Callable[[FormalVector], FormalVector]) -> Expression:
+        """The trace of any linear map that a claim can write."""
+        seen = self.space.dot(self.space.vector(_SEEN_FROM), operator(self.space.vector(_APPLIED_TO)))
+        return Expression(self.space.trace(seen, _SEEN_FROM, _APPLIED_TO))
 
     @cached_property
     def input_grad(self) -> FormalVector:

@@ -179,6 +179,9 @@ class Space:
     def __init__(self) -> None:
         self.known: dict[Key, Any] = {}
         self.table: dict[Key, sp.Symbol] = {}
+        self.traces: dict[
+            tuple[str, ...], Any
+        ] = {}  # of a word of operators; the empty word's is the dimension
         self.named: dict[str, str] = {}  # name -> LaTeX
         self.semidefinite: set[str] = set()
 
@@ -212,6 +215,44 @@ class Space:
             self.table[key] = self._symbol(key)
         return self.table[key]
 
+    def trace(self, bilinear: Any, left: str, right: str) -> Any:
+        """The trace of the map A with <left, A right> = ``bilinear``: the contraction of the two named vectors.
+
+        <left, W right> becomes tr W, and <left, W a> <right, V b> becomes <W a, V b>.
+        """
+        expanded = sp.expand(bilinear)
+        entries = {k: s for k, s in list(self.table.items()) if left in (k[0], k[2]) or right in (k[0], k[2])}
+        total, rest = sp.Integer(0), expanded
+        for (a, word, b), symbol in entries.items():
+            if {a, b} == {left, right}:
+                coefficient = expanded.coeff(symbol)
+                total += coefficient * self._trace_of(word)
+                rest -= coefficient * symbol
+        single = [(k, s) for k, s in entries.items() if not {k[0], k[2]} <= {left, right}]
+        for one, symbol in (pair for pair in single if left in pair[0]):
+            along = expanded.coeff(symbol)
+            for other, second in (pair for pair in single if right in pair[0]):
+                coefficient = sp.expand(along).coeff(second)
+                if coefficient != 0:
+                    (u, from_left), (v, from_right) = _seen_from(one, left), _seen_from(other, right)
+                    total += coefficient * self.product(u, (*reversed(from_left), *from_right), v)
+                    rest -= coefficient * symbol * second
+        if sp.expand(rest) != 0:
+            raise OutsideVocabulary("the trace of a map that is not linear")
+        return total
+
+    def _trace_of(self, word: tuple[str, ...]) -> Any:
+        """tr of a product of symmetric operators: the same for its cyclic shifts and for its reverse."""
+        turned = [word[i:] + word[:i] for i in range(max(1, len(word)))]
+        word = min([*turned, *(tuple(reversed(w)) for w in turned)])
+        if word not in self.traces:
+            positive = (len(word) == 1 and word[0] in self.semidefinite) or (
+                len(word) == 2 and word[0] == word[1]
+            )
+            text = rf"\operatorname{{tr}} {' '.join(word)}"
+            self.traces[word] = sp.Symbol(text, nonnegative=True) if positive else sp.Symbol(text, real=True)
+        return self.traces[word]
+
     def _symbol(self, key: Key) -> sp.Symbol:
         a, word, b = key
         middle = " ".join(word) + " " if word else ""
@@ -221,3 +262,9 @@ class Space:
         if palindrome and (not half or half in self.semidefinite):
             return sp.Symbol(text, nonnegative=True)
         return sp.Symbol(text, real=True)
+
+
+def _seen_from(key: Key, name: str) -> Atom:
+    """<name, word u> as the atom word u, from whichever end the table has it."""
+    a, word, b = key
+    return (b, word) if a == name else (a, tuple(reversed(word)))

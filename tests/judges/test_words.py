@@ -1,0 +1,193 @@
+"""Every word of the larger vocabulary: true claims are proved, false ones refuted, and an oracle of definitions agrees with both.
+
+Independent: :mod:`definition_layer` has the definition of each normaliser and autograd. A proved claim must hold at random
+layers of its domain; the layer that refutes a claim, read from its own JSON, must break it there as well.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from definition_layer import DefinitionLayer, random_layer
+
+from bntheory.claims.typed.expression import claim_of_expression
+from bntheory.errors import UserError
+from bntheory.judges.decide import decide
+from bntheory.layer import LayerDomain
+from bntheory.layer.domain import IN_PRACTICE
+from bntheory.layer.relations import AllOf, Relation, as_statement
+
+U = {"vectors": ["u"]}
+ZERO = {"eps": "zero"}
+SHRUNK = "gamma**2/sigma**2*(trace(hess) - dot(one,hess(one))/m - dot(y_hat,hess(y_hat))/m)"
+TRUE = [
+    # the output
+    ("z == gamma*y_hat + beta*one", {}),
+    ("norm2(z) == gamma**2*norm2(y_hat) + m*beta**2", {}),
+    ("norm2(z) <= m*(gamma**2 + beta**2)", {}),
+    ("dot(z, input_grad) == gamma*dot(y_hat, input_grad)", {}),
+    # the Jacobian
+    ("jac(grad) == input_grad", {}),
+    ("jac(one) == 0", {}),
+    ("jac(y_hat) == gamma*eps/sigma**3*y_hat", {}),
+    ("jac(jac(u)) == gamma/sigma*jac(u)", {**U, **ZERO}),
+    ("dot(jac(u), grad) == dot(u, jac(grad))", U),
+    ("norm2(jac(u)) <= jac_norm**2*norm2(u)", U),
+    ("norm2(jac(u)) <= jac_norm**2*norm2(u)", {**U, "normaliser": "unbiased"}),
+    ("norm2(jac(u)) <= jac_norm**2*norm2(u)", {**U, "normaliser": "rms-norm"}),
+    ("norm2(jac(u)) <= jac_norm**2*norm2(u)", {**U, "normaliser": "mean-only"}),
+    ("norm2(input_grad) <= jac_norm**2*norm2(grad)", {}),
+    ("jac_norm == sqrt(gamma**2)/sigma", {"min_m": 3}),
+    ("jac_norm == gamma/sigma", {"min_m": 3, "gamma": "positive"}),
+    ("jac_norm == gamma/sigma", {"normaliser": "rms", "gamma": "positive"}),
+    ("jac_norm == gamma", {"normaliser": "mean-only", "gamma": "positive"}),
+    ("jac_norm <= sqrt(gamma**2)/sigma", {}),
+    ("jac_norm == 0", {**ZERO, "assume": ["m == 2"]}),
+    # traces
+    ("trace(jac) == gamma/sigma*(m - 1 - norm2(y_hat)/m)", {}),
+    ("trace(jac) == gamma/sigma*(m - 2)", ZERO),
+    ("trace(jac) == gamma/sigma*(m - 1)", {**ZERO, "normaliser": "rms-norm"}),
+    ("trace(input_hess) == -gamma*(m - 2)/(m*sigma**2)*gamma_grad", {**ZERO, "hessian": "zero"}),
+    (f"trace(input_hess) == {SHRUNK} - gamma*(m - 2)/(m*sigma**2)*gamma_grad", ZERO),
+    (
+        "trace(input_hess) <= gamma**2/sigma**2*trace(hess)",
+        {**ZERO, "hessian": "psd", "assume": ["gamma*gamma_grad >= 0"]},
+    ),
+    ("trace(hess) == m", {"hessian": "identity"}),
+    ("trace(hess) >= 0", {"hessian": "psd"}),
+    ("trace(hess) == dot(one, hess(one))", {"hessian": "diagonal"}),
+    ("norm2(hess(u)) <= trace(hess)**2*norm2(u)", {**U, "hessian": "psd"}),
+    ("trace(K) >= dot(e@case, K(e@case))", {"vectors": ["e@case"], "operators": ["K:psd"]}),
+    # the unbiased variance
+    ("sigma**2 == var*m/(m - 1) + eps", {"normaliser": "unbiased"}),
+    ("norm2(y_hat) == m - 1", {**ZERO, "normaliser": "unbiased"}),
+    ("dual == m/(m - 1)*y_hat", {"normaliser": "unbiased"}),
+    ("dot(y, input_grad) == 0", {**ZERO, "normaliser": "unbiased"}),
+    ("input_hess(y - mu*one) == -input_grad", {**ZERO, "normaliser": "unbiased"}),
+    ("trace(jac) == gamma/sigma*(m - 2)", {**ZERO, "normaliser": "unbiased"}),
+    (
+        "norm2(input_grad) == gamma**2/sigma**2*(norm2(grad) - beta_grad**2/m - gamma_grad**2/(m - 1))",
+        {**ZERO, "normaliser": "unbiased"},
+    ),
+    # names of practice
+    ("dot(y, input_grad) == 0 and dot(one, input_grad) == 0", {**ZERO, "normaliser": "layer-norm"}),
+    ("dot(y, input_grad) == 0", {**ZERO, "normaliser": "rms-norm"}),
+    ("norm2(input_grad) <= gamma**2/sigma**2*norm2(grad)", {**ZERO, "normaliser": "instance-norm"}),
+]
+FALSE = [
+    ("z == gamma*y_hat", {}),
+    ("norm2(z) <= m*gamma**2", {}),
+    ("jac(y_hat) == 0", {"eps": "positive"}),
+    ("jac(u) == gamma/sigma*u", U),
+    ("jac(jac(u)) == gamma/sigma*jac(u)", U),
+    ("norm2(jac(u)) <= 0.99*jac_norm**2*norm2(u)", U),
+    ("norm2(jac(u)) < jac_norm**2*norm2(u)", {**U, "min_m": 3}),
+    ("jac_norm == sqrt(gamma**2)/sigma", {}),
+    ("jac_norm == gamma/sigma", {"min_m": 3}),
+    ("jac_norm >= 1", {"gamma": "positive"}),
+    ("jac_norm == 0", ZERO),
+    ("trace(jac) == gamma/sigma*(m - 1)", ZERO),
+    ("trace(jac) == gamma/sigma*(m - 2)", {}),
+    ("trace(input_hess) <= 0", {"hessian": "zero"}),
+    (f"trace(input_hess) == {SHRUNK} - gamma*(m - 1)/(m*sigma**2)*gamma_grad", ZERO),
+    ("trace(input_hess) <= gamma**2/sigma**2*trace(hess)", {**ZERO, "assume": ["gamma*gamma_grad >= 0"]}),
+    ("trace(hess) >= 0", {}),
+    ("trace(hess) == dot(one, hess(one))", {}),
+    ("norm2(hess(u)) <= trace(hess)**2*norm2(u)", U),
+    ("trace(K) > dot(e@case, K(e@case))", {"vectors": ["e@case"], "operators": ["K:psd"]}),
+    ("sigma**2 == var + eps", {"normaliser": "unbiased"}),
+    ("norm2(y_hat) == m", {**ZERO, "normaliser": "unbiased"}),
+    (
+        "norm2(input_grad) == gamma**2/sigma**2*(norm2(grad) - beta_grad**2/m - gamma_grad**2/m)",
+        {**ZERO, "normaliser": "unbiased"},
+    ),
+    ("dot(one, input_grad) == 0", {**ZERO, "normaliser": "rms-norm"}),
+    ("dot(y, input_grad) == 0", {"normaliser": "group-norm"}),
+]
+
+
+def holds(statement, slack=1e-8):
+    """Whether a statement over torch scalars and vectors holds up to rounding."""
+    if not isinstance(statement, Relation):
+        return (all if isinstance(statement, AllOf) else any)(holds(p, slack) for p in statement.parts)
+    gap = torch.as_tensor(statement.right - statement.left, dtype=torch.float64)
+    size = slack * (
+        1 + torch.as_tensor(abs(statement.left)).max() + torch.as_tensor(abs(statement.right)).max()
+    )
+    return bool((abs(gap) <= size).all() if statement.op == "eq" else gap.min() >= -size)
+
+
+def definition_of(witness, domain):
+    layer = witness["layer"]
+
+    def number(x):
+        return float(Fraction(x)) if isinstance(x, str) else [number(v) for v in x]
+
+    free = {k: number(v) for group in ("scalars", "vectors", "operators") for k, v in layer[group].items()}
+    hess = np.zeros((layer["m"], layer["m"])) if layer["hess"] is None else number(layer["hess"])
+    plain = {k: number(layer[k]) for k in ("y", "grad", "gamma", "beta", "eps")}
+    return DefinitionLayer(domain.normaliser, hess=hess, free=free, **plain)
+
+
+@pytest.mark.parametrize(("text", "options"), TRUE, ids=str)
+def test_true_claims_are_proved_and_hold_by_definition(text, options):
+    found = decide(text, **options)
+    assert found.verdict.status.value == "proved", found.evidence.summary
+    rng, claim = np.random.default_rng(len(text)), found.claim
+    for _ in range(20):
+        layer = random_layer(claim.domain, rng)
+        if claim.assume is None or holds(as_statement(claim.assume(layer)), -1e-12):
+            assert holds(as_statement(claim.check(layer)))
+
+
+@pytest.mark.parametrize(("text", "options"), FALSE, ids=str)
+def test_false_claims_are_refuted_at_a_layer_that_breaks_the_definition(text, options):
+    found = decide(text, **options)
+    assert found.verdict.status.value == "refuted", found.evidence.summary
+    claim = found.claim
+    layer = definition_of(found.witness, claim.domain)
+    assert not holds(as_statement(claim.check(layer)), 1e-9 if "==" in text else -1e-12)
+    assert claim.assume is None or holds(as_statement(claim.assume(layer)))
+
+
+@pytest.mark.parametrize("text", [t for t, o in TRUE if "jac_norm" in t and not o.get("assume")])
+def test_the_search_finds_nothing_against_true_claims(text):
+    from bntheory.judges.search import judge
+
+    options = next(o for t, o in TRUE if t == text)
+    domain = LayerDomain(**{**options, "vectors": tuple(options.get("vectors", ()))})
+    assert judge(claim_of_expression(text, domain=domain), "quick").finding == "survives"
+
+
+@pytest.mark.parametrize("normaliser", ["l1", "linf"])
+def test_what_a_route_cannot_say_is_unknown_and_names_what_is_near(normaliser):
+    found = decide("norm2(input_grad) <= jac_norm**2*norm2(grad)", normaliser=normaliser, eps="zero", min_m=3)
+    assert found.verdict.status.value in ("unknown", "survives")
+    assert "norm2(jac(u)) <= b**2*norm2(u)" in found.evidence.summary
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trace(grad) <= 0", "operator by its bare name: hess, jac, input_hess"),
+        ("trace(hess(grad)) <= 0", "bare name"),
+        ("jac <= 0", "applied to something"),
+        ("jac_norm(grad) <= 0", "no function"),
+        ("trace(hess) + z == 0", "cannot be added"),
+    ],
+)
+def test_misuse_is_pointed_at(text, message):
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        decide(text)
+
+
+def test_a_name_of_practice_is_what_it_is_on_one_unit():
+    for name, (member, words) in IN_PRACTICE.items():
+        domain = LayerDomain(normaliser=name)
+        assert domain == LayerDomain(normaliser=member)
+        assert words in domain.describe()
+    with pytest.raises(ValueError, match="free scalar n:positive"):
+        LayerDomain(normaliser="weight-norm")
