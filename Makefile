@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help validate test test-slow lint clean
+.PHONY: help validate test test-slow attack lint clean
 help:
 	@echo "make validate   install, then train matched networks, measure them and write the report"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the long checks as well"
+	@echo "make attack     decide 2 000 random claims, and attack every answer with an independent oracle"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove .venv, runs/ and caches"
 	@echo "Options of the main job go in ARGS: make validate ARGS='--preset cpu --resume'"
@@ -31,6 +32,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
+
+attack: $(STAMP)
+	$(BIN)/python -m pytest -q -s tests/judges/oracle/test_random_claims.py -k two_thousand $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
