@@ -17,7 +17,7 @@ except PackageNotFoundError:  # a source tree on the path without an installatio
 
 _HOME = {
     "bntheory.layer": (
-        "BatchNormLayer LayerDomain all_of any_of batch_mean centre eq ge gt iff implies le lt sqrt standardise"
+        "BatchNormLayer LayerDomain all_of any_of batch_mean centre eq ge gt iff implies le lt negate sqrt standardise"
     ),
     "bntheory.claims": "Check Claim Source Study claim registry",
 }

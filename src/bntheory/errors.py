@@ -11,6 +11,14 @@ class UserError(ValueError):
     """Bad input: its text says what is wrong, where, why it cannot be, and what to do."""
 
 
+class ClaimError(UserError):
+    """The code of a claim raised, or what it returned makes no sense: the text names the line."""
+
+
+class Signal(Exception):  # noqa: N818 - not a failure
+    """What a judge's own world says to its judge through a claim's function; the claim itself has no part in it."""
+
+
 class OutsideVocabulary(Exception):  # noqa: N818 - a state of knowledge, not a failure
     """A claim uses something that this judge's world does not have; the judge answers *unknown*."""
 

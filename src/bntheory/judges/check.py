@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort, Study
-from bntheory.errors import OutsideVocabulary, RoutesDisagree
+from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree
 from bntheory.evidence.checks import Check
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
@@ -72,6 +72,8 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
         return Evidence(
             judge, "error", f"internal error: {error}", {"internal_error": True}, time.perf_counter() - start
         )
+    except ClaimError as error:  # says by itself which line it is
+        return Evidence(judge, "error", str(error), {}, time.perf_counter() - start)
     except (
         Exception,
         SystemExit,

@@ -21,10 +21,10 @@ from torch import Tensor
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.exact.shield import Shield
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, Relation, Statement, as_statement
+from bntheory.layer.relations import AllOf, Relation, Statement
+from bntheory.layer.view import state
 
 __all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
 
@@ -227,7 +227,7 @@ def margins(
     ]
 
     def evaluate(function: Callable[[Any], Any]) -> _Tree:
-        statements = [as_statement(function(Shield(copy))) for copy in copies]
+        statements = [state(function, copy, domain) for copy in copies]
         return _tree(statements, base)
 
     claimed = evaluate(claim.check)

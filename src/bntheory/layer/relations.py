@@ -139,6 +139,8 @@ def negate(statement: Statement) -> Statement:
 
 def _is_vector(x: Any) -> bool:
     """Symbolic vectors know their own length; in arrays a scalar has one entry on its last axis, and a batch has more."""
+    if kind := _kind_of(x):
+        return kind == "vector"
     shape: tuple[int, ...] = tuple(getattr(x, "shape", ()))
     return hasattr(x, "norm2") or (bool(shape) and shape[-1] > 1)
 
@@ -176,14 +178,33 @@ def as_statement(returned: Statement | Iterable[Statement]) -> Statement:
     """What a claim function returned: a statement, or several to be read as their conjunction."""
     if isinstance(returned, (Relation, AllOf, AnyOf)):
         return returned
-    if isinstance(returned, Iterable) and not isinstance(returned, (str, bytes)):
+    if isinstance(returned, Iterable) and not (
+        isinstance(returned, (str, bytes, dict)) or _kind_of(returned)
+    ):
         parts = tuple(returned)
-        if parts and all(isinstance(part, (Relation, AllOf, AnyOf)) for part in parts):
+        wrong = [_said(part) for part in parts if not isinstance(part, (Relation, AllOf, AnyOf))]
+        if parts and not wrong:
             return AllOf(parts)
+        found = f"a list with {wrong[0]}" if wrong else "an empty list"
+    else:
+        found = _said(returned)
     raise TypeError(
-        f"a claim returns le(a, b), lt(a, b), eq(a, b), ge(a, b) or a list of them; this one returned "
-        f"{type(returned).__name__} ({returned!r:.80}). Comparisons with <, <= and == are not recorded: call le, lt, eq."
+        f"a claim returns le(a, b), lt(a, b), eq(a, b), ge(a, b) or a list of them; this one returned {found}"
     )
+
+
+def _kind_of(x: Any) -> str | None:
+    """What a part of a claim's layer is, as :mod:`bntheory.layer.view` hands it out: "scalar", "vector" or "function"."""
+    return getattr(type(x), "kind", None)
+
+
+def _said(returned: Any) -> str:
+    if returned is None:
+        return "None: is a 'return' missing?"
+    if isinstance(returned, bool):
+        return f"the truth value {returned}: comparisons with <, <= and == are not recorded, call le, lt, eq"
+    kind = _kind_of(returned)
+    return f"a {kind}" if kind else f"{type(returned).__name__} ({returned!r:.80})"
 
 
 def atoms(statement: Statement) -> Iterator[Relation]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, NoReturn
 
 from bntheory.claims.claim import Claim, Source
@@ -33,26 +32,22 @@ from bntheory.claims.typed.syntax import (
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import AllOf, Statement
+from bntheory.layer.view import View, state
+from bntheory.layer.words import WORDS, nearest
 
 __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
 
-Kind = Literal["scalar", "vector", "relation", "operator"]
+Kind = Literal["scalar", "vector", "operator", "relation"]
 
-_SCALARS = ("m", "gamma", "beta", "eps", "mu", "var", "sigma", "gamma_grad", "beta_grad", "jac_norm")
-_VECTORS = ("one", "y", "y_hat", "z", "dual", "grad", "input_grad")
+_SCALARS, _VECTORS = (
+    tuple(name for name, word in WORDS.items() if word.takes is None and word.kind == kind)
+    for kind in ("scalar", "vector")
+)
 _FUNCTIONS: dict[str, tuple[tuple[Kind, ...], Kind]] = {
-    "jac": (("vector",), "vector"),
-    "hess": (("vector",), "vector"),
-    "input_hess": (("vector",), "vector"),
-    "dot": (("vector", "vector"), "scalar"),
-    "norm2": (("vector",), "scalar"),
-    "sqrt": (("scalar",), "scalar"),
-    "trace": (("operator",), "scalar"),
-    "batch_mean": (("vector",), "scalar"),
-    "centre": (("vector",), "vector"),
-    "standardise": (("vector",), "vector"),
+    name: (word.takes, word.kind) for name, word in WORDS.items() if word.takes is not None
 }
-_OPERATORS = ("hess", "jac", "input_hess")
+_OPERATORS = tuple(name for name, word in WORDS.items() if word.is_operator)
+_ON_VECTORS: tuple[tuple[Kind, ...], Kind] = (("vector",), "vector")
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,8 @@ class TypedClaim:
 
     def __call__(self, layer: Any) -> Statement:
         """The statement about a layer of any world."""
+        if not isinstance(layer, View):
+            return state(self, layer)
         return Interpreter(self, layer).statement(self.tree)
 
     def kind_of(self, node: Node) -> Kind:
@@ -181,29 +178,21 @@ class _Checker:
         return self._unknown(node)
 
     def _unknown(self, node: Name | Call) -> NoReturn:
-        known = [
-            *_SCALARS,
-            *_VECTORS,
-            *_FUNCTIONS,
-            *self.free["scalar"],
-            *self.free["vector"],
-            *self.free["operator"],
-        ]
-        near = get_close_matches(node.name, known, n=2, cutoff=0.6)
-        if near:
-            hint = f"did you mean {' or '.join(near)}?"
-        elif isinstance(node, Call):
+        free = (*self.free["scalar"], *self.free["vector"], *self.free["operator"])
+        hint = nearest(node.name, free)
+        if not hint and isinstance(node, Call):
             hint = f"the functions are {', '.join([*_FUNCTIONS, *self.free['operator']])}"
-        else:
-            hint = f"the names are {', '.join(known)}; declare a free one with --scalar NAME:RANGE or --vector NAME"
+        elif not hint:
+            known = ", ".join([*_SCALARS, *_VECTORS, *_FUNCTIONS, *free])
+            hint = f"the names are {known}; declare a free one with --scalar NAME:RANGE or --vector NAME"
         complain(self.text, node.column, f"unknown name {node.name!r:.60}; {hint}")
 
     def _call(self, node: Call) -> Kind:
         self.names.add(node.name)
         if node.name in self.free["operator"]:
-            takes, gives = ("vector",), "vector"
+            takes, gives = _ON_VECTORS
         elif node.name in _FUNCTIONS:
-            takes, gives = _FUNCTIONS[node.name]  # type: ignore[assignment]
+            takes, gives = _FUNCTIONS[node.name]
         elif node.name in _SCALARS + _VECTORS or node.name in self.free["scalar"] + self.free["vector"]:
             complain(self.text, node.column, f"{node.name} is no function (products need *)")
         else:
@@ -221,7 +210,7 @@ class _Checker:
             kind = self.kind(argument)
             if kind != wanted:
                 complain(self.text, argument.column, f"{node.name} takes a {wanted}, and this is a {kind}")
-        return gives  # type: ignore[return-value]
+        return gives
 
     def _operator(self, node: Call, argument: Node) -> None:
         known = (*_OPERATORS, *self.free["operator"])

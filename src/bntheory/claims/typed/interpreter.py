@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpreter"]
 
+_OPERATIONS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+}
 _OPPOSITE = {"<=": ">", ">": "<=", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 class Interpreter:
-    """The value of a tree over one layer. Rational constants stay Fractions until they meet the layer's own numbers."""
+    """The value of a tree over the view of a layer, to which a Fraction is a constant."""
 
     def __init__(self, claim: TypedClaim, layer: Any) -> None:
         self.claim, self.layer = claim, layer
@@ -46,21 +54,13 @@ class Interpreter:
 
     def _compare(self, op: str, a: Any, b: Any, vectors: bool) -> Statement:
         if vectors:  # a scalar among them is the number zero
-            a = b * 0 if isinstance(a, Fraction) else a
-            b = a * 0 if isinstance(b, Fraction) else b
-            return eq(a, b) if op == "==" else lt(self._own(Fraction(0)), self.layer.norm2(a - b))
-        a, b = self._own(a), self._own(b)
+            a, b = (one * 0 if isinstance(other, Fraction) else other for other, one in ((a, b), (b, a)))
+            return eq(a, b) if op == "==" else lt(0, self.layer.norm2(a - b))
         if op == "==":
             return eq(a, b)
         if op == "!=":
             return any_of(lt(a, b), lt(b, a))
         return {"<=": le(a, b), "<": lt(a, b), ">=": le(b, a), ">": lt(b, a)}[op]
-
-    def _own(self, x: Any) -> Any:
-        """A constant as a scalar of the layer's world."""
-        if not isinstance(x, Fraction):
-            return x
-        return (self.layer.gamma * 0 + x.numerator) / x.denominator
 
     def value(self, node: Node) -> Any:
         if isinstance(node, Number):
@@ -81,8 +81,7 @@ class Interpreter:
             return self.layer.scalar(name)
         if name in self.claim.vectors:
             return self.layer.vector(name)
-        value = getattr(self.layer, name)  # the checker admits the words of the vocabulary only
-        return Fraction(value) if isinstance(value, int) else value
+        return getattr(self.layer, name)  # the checker admits the words of the vocabulary only
 
     def _call(self, node: Call) -> Any:
         layer = self.layer
@@ -92,7 +91,9 @@ class Interpreter:
         if node.name in self.claim.operators:
             return layer.operator(node.name)(*values)
         if node.name == "sqrt":
-            return sqrt(self._own(values[0]))
+            return (
+                sqrt(self.layer.gamma * 0 + values[0]) if isinstance(values[0], Fraction) else sqrt(values[0])
+            )
         helpers = {"batch_mean": batch_mean, "centre": centre, "standardise": standardise}
         if node.name in helpers:
             return helpers[node.name](layer, *values)
@@ -105,35 +106,12 @@ class Interpreter:
         return getattr(self.layer, node.name)
 
     def _binary(self, op: str, a: Any, b: Any) -> Any:
-        constants = isinstance(a, Fraction), isinstance(b, Fraction)
-        if op == "**":
-            power = int(b)
-            if constants[0] and a.numerator.bit_length() + a.denominator.bit_length() > 20_000:
-                raise UserError("the numbers in the expression grow beyond 6000 digits")
-            if constants[0] or power >= 0:
-                return (self._own(a) if constants[0] and a == 0 and power < 0 else a) ** power
-            return 1 / a**-power
-        if all(constants):
-            if max(a.numerator.bit_length(), b.numerator.bit_length(), a.denominator.bit_length()) > 20_000:
-                raise UserError("the numbers in the expression grow beyond 6000 digits")
-            if op == "/" and b == 0:
-                raise UserError("the expression divides by zero")
-            return {"+": a + b, "-": a - b, "*": a * b}[op] if op != "/" else a / b
-        if op == "+":
-            return self._own(a) + self._own(b)
-        if op == "-":
-            return self._own(a) - self._own(b)
-        if op == "*":
-            return _scaled(b, a) if constants[0] else _scaled(a, b) if constants[1] else a * b
-        if constants[1]:
-            if b == 0:
-                raise UserError("the expression divides by zero")
-            return _scaled(a, 1 / b)
-        return self._own(a) / b
-
-
-def _scaled(x: Any, c: Fraction) -> Any:
-    """c x without leaving x's number type."""
-    if c.denominator == 1:
-        return x * c.numerator
-    return x * c.numerator / c.denominator
+        constants = [x for x in (a, b) if isinstance(x, Fraction)]
+        if any(x.numerator.bit_length() + x.denominator.bit_length() > 20_000 for x in constants):
+            raise UserError("the numbers in the expression grow beyond 6000 digits")
+        try:
+            return _OPERATIONS[op](a, b)
+        except ZeroDivisionError:
+            if len(constants) < 2:
+                raise
+            raise UserError("the expression divides by zero") from None

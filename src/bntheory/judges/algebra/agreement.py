@@ -17,7 +17,8 @@ from bntheory.judges.algebra.field import Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame
 from bntheory.judges.algebra.vectors import Coordinates
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import as_statement, atoms
+from bntheory.layer.relations import atoms
+from bntheory.layer.view import state
 
 __all__ = ["compare_routes"]
 
@@ -36,7 +37,7 @@ def compare_routes(check: Callable[[Any], Any], domain: LayerDomain, calculus: C
     from bntheory.layer.symbolic import FormalVector
 
     frame = Frame(domain, _BATCH, vectors=_vectors(calculus, domain))
-    relations = list(atoms(as_statement(check(frame))))
+    relations = list(atoms(state(check, frame, domain)))
     number = _Evaluator(frame)
     for op, x in frame.constraints:
         value = number(x)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement, atoms
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
+from bntheory.layer.view import state
 
 __all__ = ["Calculus", "NormalForm", "calculate", "plain"]
 
@@ -66,8 +67,8 @@ def calculate(
 
     start = time.perf_counter()
     layer = SymbolicLayer(domain)
-    claim = as_statement(check(layer))
-    assumptions = AllOf(()) if assume is None else as_statement(assume(layer))
+    claim = state(check, layer, domain)
+    assumptions = AllOf(()) if assume is None else state(assume, layer, domain)
     forms = {id(atom): _normal_form(atom) for atom in atoms(claim)}
     proved = _holds(claim, forms)
     return Calculus(tuple(forms.values()), proved, layer, claim, assumptions, time.perf_counter() - start)

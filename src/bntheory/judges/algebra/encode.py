@@ -15,7 +15,8 @@ from bntheory.judges.algebra.field import Field, Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame, needs_entries
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement, atoms, negate
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms, negate
+from bntheory.layer.view import state
 
 __all__ = ["Formula", "Problem", "evaluate", "evaluate_at", "formula_symbols", "to_z3", "z3_symbol"]
 
@@ -143,10 +144,10 @@ def _scalar(frame: Frame, x: Any) -> Scalar:
 
 
 def _state(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, frame: Frame) -> Problem:
-    claim = _scalars_only(frame, as_statement(check(frame)))
+    claim = _scalars_only(frame, state(check, frame, frame.domain))
     assumptions: Statement = AllOf(())
     if assume is not None:
-        assumptions = _scalars_only(frame, as_statement(assume(frame)))
+        assumptions = _scalars_only(frame, state(assume, frame, frame.domain))
     conditions = tuple(("ne" if kind == "nonzero" else "ge", poly) for kind, poly in frame.field.conditions)
     return Problem(frame, claim, assumptions, conditions)
 

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import flint
 
 from bntheory.errors import OutsideVocabulary
+from bntheory.layer.constants import exact
 
-__all__ = ["Condition", "Field", "Scalar", "Sign", "exact"]
+__all__ = ["Condition", "Field", "Scalar", "Sign"]
 
 Sign = Literal["positive", "nonnegative", "nonzero", "any"]
 Condition = tuple[Literal["nonzero", "nonnegative"], Any]
@@ -25,22 +26,6 @@ Condition = tuple[Literal["nonzero", "nonnegative"], Any]
 _CAPACITY = 128
 _MAX_TERMS = 5_000
 _MAX_DEGREE = 160
-
-
-def exact(x: Any) -> Fraction:
-    """A Python number as the rational its author meant: 0.1 is 1/10, the simplest fraction that rounds to it."""
-    if isinstance(x, Fraction):
-        return x
-    if hasattr(x, "item") and getattr(x, "shape", None) == ():
-        x = x.item()  # a numpy scalar
-    if isinstance(x, int) and not isinstance(x, bool):
-        return Fraction(x)
-    if isinstance(x, float):
-        if not math.isfinite(x):
-            raise ValueError(f"the number {x} appears in the claim; only finite numbers have a meaning here")
-        simple = Fraction(x).limit_denominator(1_000_000)
-        return simple if float(simple) == x else Fraction(x)
-    raise TypeError(f"{x!r:.60} ({type(x).__name__}) is not a number")
 
 
 class Field:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from bntheory.errors import Signal
 from bntheory.judges.algebra.field import Scalar, Sign
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Coordinates", "NeedsOutside", "SymbolicOperator"]
 
 
-class NeedsOutside(Exception):  # noqa: N818 - asks for another evaluation
+class NeedsOutside(Signal):
     """The claim looks at the part of a product H v outside the span; evaluate again with it."""
 
 

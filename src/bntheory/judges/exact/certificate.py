@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 
 from bntheory.claims.claim import Claim
-from bntheory.errors import OutsideVocabulary, UserError
+from bntheory.errors import ClaimError
 from bntheory.judges.exact.domain_check import outside_domain
-from bntheory.judges.exact.shield import Shield
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
+from bntheory.layer.view import state
 
 __all__ = [
     "Certificate",
     "CheckedRelation",
-    "ClaimError",
     "certify",
     "negated_equalities",
     "outside_domain",
@@ -35,10 +34,6 @@ __all__ = [
 ]
 
 _FIRST_BITS, _MORE_BITS = (96, 384), (1536, 6144)
-
-
-class ClaimError(UserError):
-    """The code of a claim raised, or what it returned makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -196,18 +191,9 @@ def _by_radicals(claim: Claim, domain: LayerDomain, x: Instance) -> tuple[Any, .
 
 
 def statements(claim: Claim, layer: Any) -> tuple[Statement, Statement]:
-    """The hypotheses and the claim at a layer. ClaimError, with the cause, where the claim's own code raises.
-
-    ArithmeticError (a division by zero at this layer) and OutsideVocabulary pass through: they are no mistake of the claim.
-    """
-    layer = Shield(layer)
-    try:
-        assumed: Statement = AllOf(()) if claim.assume is None else as_statement(claim.assume(layer))
-        return assumed, as_statement(claim.check(layer))
-    except (ArithmeticError, OutsideVocabulary):
-        raise
-    except Exception as error:
-        raise ClaimError(f"{type(error).__name__}: {error}") from error
+    """The hypotheses and the claim at a layer, as :func:`~bntheory.layer.view.state` has them."""
+    assumed: Statement = AllOf(()) if claim.assume is None else state(claim.assume, layer, claim.domain)
+    return assumed, state(claim.check, layer, claim.domain)
 
 
 def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement]]:
@@ -227,19 +213,8 @@ def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement
 
 
 def _evaluate(claim: Claim, domain: LayerDomain, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
-    assumed, stated = statements(claim, _Exact(make_layer(domain.normaliser, **arrays)))
+    assumed, stated = statements(claim, make_layer(domain.normaliser, **arrays))
     return _check(assumed), _check(stated)
-
-
-class _Exact:
-    """A layer whose batch size is a number of the layer's own kind: 1/m and sqrt(m) of a Python int would be rounded floats."""
-
-    def __init__(self, layer: Any) -> None:
-        self._layer = layer
-        self.m = layer.var * 0 + layer.m
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._layer, name)
 
 
 def _check(statement: Statement) -> Any:

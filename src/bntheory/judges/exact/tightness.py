@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort
-from bntheory.judges.exact.certificate import ClaimError
+from bntheory.errors import ClaimError
 from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search import Budget, judge
 from bntheory.layer.relations import AllOf, Relation, Statement, as_statement, atoms, le

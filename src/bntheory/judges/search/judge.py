@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from bntheory.claims.claim import Claim, Effort
-from bntheory.errors import OutsideVocabulary
-from bntheory.judges.exact.certificate import Certificate, ClaimError, certify
+from bntheory.errors import ClaimError, OutsideVocabulary
+from bntheory.judges.exact.certificate import Certificate, certify
 from bntheory.judges.exact.repair import has_equality_hypotheses, repair
 from bntheory.judges.exact.shrink import map_numbers, minimise, roundings
 from bntheory.judges.exact.witness import Instance, Reference, Witness

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from bntheory.claims.claim import Claim
-from bntheory.judges.exact.certificate import ClaimError, negated_equalities, statements
+from bntheory.errors import ClaimError
+from bntheory.judges.exact.certificate import negated_equalities, statements
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, Relation, Statement

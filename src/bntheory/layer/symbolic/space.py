@@ -8,12 +8,12 @@ lexical order. Nothing here knows of normalisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any
 
 import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
+from bntheory.layer.constants import exact
 
 __all__ = ["Atom", "Expression", "FormalVector", "Key", "Space"]
 
@@ -36,17 +36,13 @@ class Expression:
     def _of(x: Any) -> Any:
         if isinstance(x, Expression):
             return x.value
-        if isinstance(x, Fraction):
-            return sp.Rational(x.numerator, x.denominator)
-        if isinstance(x, bool):
+        if isinstance(x, sp.Expr):
+            return x
+        try:
+            number = exact(x)
+        except TypeError:
             return None
-        if isinstance(x, int):
-            return sp.Integer(x)
-        if isinstance(x, float):
-            simple = Fraction(x).limit_denominator(1_000_000)
-            chosen = simple if float(simple) == x else Fraction(x)
-            return sp.Rational(chosen.numerator, chosen.denominator)
-        return x if isinstance(x, sp.Expr) else None
+        return sp.Rational(number.numerator, number.denominator)
 
     def _binary(self, x: Any, operation: Callable[[Any, Any], Any]) -> Any:
         other = self._of(x)

@@ -1,0 +1,113 @@
+"""The words of the vocabulary: what each stands for, what it is applied to, and what it gives.
+
+The table is read by the view that a claim is handed, by the grammar of typed claims, and by the help. :mod:`bntheory.layer.vocabulary`
+says what the words mean together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+__all__ = ["NEAREST", "WORDS", "Kind", "Word", "nearest"]
+
+Kind = Literal["scalar", "vector", "operator"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """kind: what it is, or gives. takes: the kinds of its arguments, None for a word that is not applied. meaning: in a line.
+
+    In a file a word is the layer's, ``layer.norm2(v)``; with ``helper`` it is a function of the package: ``sqrt(x)``, or
+    ``centre(layer, v)``.
+    """
+
+    kind: Kind
+    meaning: str
+    takes: tuple[Kind, ...] | None = None
+    helper: bool = False
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is a linear map of the layer's, of which there is a trace."""
+        return self.kind == "vector" and self.takes == ("vector",) and not self.helper
+
+
+_ONE: tuple[Kind, ...] = ("vector",)
+
+WORDS: dict[str, Word] = {
+    "m": Word("scalar", "the batch size"),
+    "gamma": Word("scalar", "the scale: z = gamma*y_hat + beta"),
+    "beta": Word("scalar", "the shift"),
+    "eps": Word("scalar", "what is added to the variance, >= 0"),
+    "mu": Word("scalar", "the mean of y over the batch"),
+    "var": Word("scalar", "the biased variance of y over the batch"),
+    "sigma": Word("scalar", "sqrt(var + eps)"),
+    "gamma_grad": Word("scalar", "the gradient of gamma, dot(grad, y_hat)"),
+    "beta_grad": Word("scalar", "the gradient of beta, dot(grad, one)"),
+    "jac_norm": Word("scalar", "the largest singular value of the Jacobian dz/dy"),
+    "one": Word("vector", "the vector of ones"),
+    "y": Word("vector", "the pre-activations of one unit over the batch"),
+    "y_hat": Word("vector", "(y - mu)/sigma"),
+    "z": Word("vector", "the layer's output gamma*y_hat + beta"),
+    "dual": Word("vector", "q with d sigma = dot(q, dy - mean)/m; y_hat itself for batch normalisation"),
+    "grad": Word("vector", "g = dL/dz, the gradient of the downstream loss at the layer's output z"),
+    "input_grad": Word("vector", "dL/dy, the gradient of the loss through the layer"),
+    "hess": Word("vector", "H v with H = d2L/dz2", _ONE),
+    "jac": Word("vector", "(dz/dy) v, the Jacobian of the layer", _ONE),
+    "input_hess": Word("vector", "(d2L/dy2) v, the Hessian of the loss through the layer", _ONE),
+    "dot": Word("scalar", "the inner product over the batch", ("vector", "vector")),
+    "norm2": Word("scalar", "the square of the Euclidean norm", _ONE),
+    "trace": Word("scalar", "the trace of hess, jac, input_hess or a free operator", ("operator",)),
+    "sqrt": Word("scalar", "the square root that is not negative", ("scalar",), helper=True),
+    "batch_mean": Word("scalar", "dot(one, v)/m", _ONE, helper=True),
+    "centre": Word("vector", "v minus its mean", _ONE, helper=True),
+    "standardise": Word("vector", "centre(v)/sqrt(its variance + eps)", _ONE, helper=True),
+}
+
+_NORM = "norm2(v) is the square of the norm, sqrt(norm2(v)) the norm"
+_ABS = "|x| <= b is: x <= b and -x <= b; |x| >= b is: x >= b or -x >= b; sqrt(x**2) is |x|"
+_EXTREME = "max(a, b) <= c is: a <= c and b <= c; min(a, b) <= c is: a <= c or b <= c"
+_ENTRIES = "a vector NAME@case of the domain is one entry's basis vector: dot(y, e@case) is an entry of y"
+_OUTSIDE = "only + - * / ** and sqrt make numbers of numbers"
+
+NEAREST: dict[str, str] = {
+    **dict.fromkeys(("norm", "l2", "length", "normsq", "norm_squared", "sqnorm", "linalg"), _NORM),
+    **dict.fromkeys(("abs", "fabs", "absolute", "sign", "sgn"), _ABS),
+    **dict.fromkeys(("max", "min", "maximum", "minimum", "amax", "amin", "clip", "clamp", "relu"), _EXTREME),
+    **dict.fromkeys(("item", "entry", "index", "element", "shape", "size", "tolist", "i", "n_i"), _ENTRIES),
+    **dict.fromkeys(("exp", "log", "sin", "cos", "tanh", "sigmoid", "softplus", "pi", "e", "erf"), _OUTSIDE),
+    **dict.fromkeys(("mean", "average", "sum"), "batch_mean(v) is the mean of a vector, dot(one, v) its sum"),
+    **dict.fromkeys(("std", "stdev", "s"), "sigma is sqrt(var + eps); sqrt(var) leaves eps out"),
+    **dict.fromkeys(("variance", "sigma2"), "var is the biased variance, sigma**2 is var + eps"),
+    **dict.fromkeys(("inner", "vdot", "matmul", "inner_product"), "dot(u, v) is the inner product"),
+    **dict.fromkeys(("n", "N", "batch_size", "B"), "m is the batch size"),
+    **dict.fromkeys(("x", "x_hat", "xhat", "yhat"), "y is the layer's input, y_hat the normalised input"),
+    **dict.fromkeys(("g", "dz", "grad_output", "gradient"), "grad is dL/dz"),
+    **dict.fromkeys(("dy", "grad_input", "dx"), "input_grad is dL/dy"),
+    **dict.fromkeys(("H", "hessian", "hvp"), "hess(v) is H v with H = d2L/dz2"),
+    **dict.fromkeys(("hess_y", "input_hessian"), "input_hess(v) is (d2L/dy2) v"),
+    **dict.fromkeys(("center", "centered", "centred"), "centre(v) is v minus its mean"),
+    **dict.fromkeys(("normalise", "normalize", "standardize"), "standardise(v) normalises another batch v"),
+    **dict.fromkeys(("epsilon",), "eps is what is added to the variance"),
+    **dict.fromkeys(("jvp", "vjp", "jacobian", "J", "project", "P"), "jac(v) is (dz/dy) v"),
+    **dict.fromkeys(
+        ("lambda_max", "eigenvalue", "eigvals", "opnorm", "spectral_norm"),
+        "trace(hess) is the sum of "
+        "the eigenvalues, jac_norm the largest singular value of the Jacobian; a bound c on the eigenvalues of input_hess is "
+        "dot(u, input_hess(u)) <= c*norm2(u) for a free vector u",
+    ),
+    **dict.fromkeys(("tr", "laplacian"), "trace(hess) is the trace"),
+}
+
+
+def nearest(name: str, free: tuple[str, ...] = ()) -> str:
+    """What the vocabulary has in place of a word that it does not have; "" where nothing is near.
+
+    free: names of the claim's own, which may have been misspelt.
+    """
+    if name in NEAREST:
+        return NEAREST[name]
+    near = get_close_matches(name, [*WORDS, *free], n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else ""
