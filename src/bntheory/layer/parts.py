@@ -1,0 +1,311 @@
+"""The scalars, vectors and functions of a layer as a claim sees them, the same in every world.
+
+Each wraps what the world calculates with. Python's operators do what is meant, or are refused with the word to write.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from fractions import Fraction
+from math import isqrt
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bntheory.errors import OutsideVocabulary
+from bntheory.layer.refusals import REFUSED, SIGNS
+from bntheory.layer.vocabulary import sqrt
+from bntheory.layer.words import Word, nearest
+
+if TYPE_CHECKING:
+    from bntheory.layer.view import View
+
+__all__ = ["Function", "Part", "ScalarValue", "VectorValue"]
+
+_MOST_BITS, _HIGHEST_POWER = 20_000, 64
+
+
+class Part:
+    """What scalars, vectors and functions of a layer have in common: what they refuse."""
+
+    __slots__ = ("_raw", "_view")
+    kind = "part"
+
+    def __init__(self, view: View, raw: Any) -> None:
+        self._view, self._raw = view, raw
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("_raw", "_view"):
+            raise AttributeError(name)
+        hint = nearest(name) or "it adds, subtracts and scales; `bntheory words` lists the words"
+        raise self._view._refusal(AttributeError, f"a {self.kind} of a claim has no .{name}; {hint}")
+
+    def __repr__(self) -> str:
+        return f"<a {self.kind} of the claim's layer: {self._raw!r:.200}>"
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """numpy's +, -, *, /, **, square and sqrt of numpy's numbers and parts of a layer are Python's."""
+        meant = _UFUNCS.get(ufunc.__name__)
+        if meant is None or method != "__call__" or options:
+            raise self._view._refusal(
+                TypeError, f"np.{ufunc.__name__}: {REFUSED['__array__']}; " + nearest(ufunc.__name__)
+            )
+        return meant(*(x if isinstance(x, Part) else self._view._constant(x, "an operand") for x in inputs))
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        part = next(x for x in arguments if isinstance(x, Part))
+        name = getattr(function, "__name__", "")
+        raise part._view._refusal(
+            TypeError, f"torch.{name}: {REFUSED['__array__'].replace('numpy', 'torch')}"
+        )
+
+
+def _refusing(name: str, message: str) -> Callable[..., Any]:
+    def refuse(self: Part, *_: Any, **__: Any) -> NoReturn:
+        raise self._view._refusal(TypeError, message.format(op=SIGNS.get(name)))
+
+    refuse.__name__ = name
+    return refuse
+
+
+for _name, _message in REFUSED.items():
+    setattr(Part, _name, _refusing(_name, _message))
+
+
+class Function(Part):
+    """A word that is applied, or a free operator."""
+
+    __slots__ = ("_name", "_word")
+    kind = "function"
+
+    def __init__(self, view: View, name: str, word: Word, raw: Any = None) -> None:
+        super().__init__(view, raw)
+        self._name, self._word = name, word
+
+    def __call__(self, *arguments: Any) -> Any:
+        view, takes = self._view, self._word.takes or ()
+        if len(arguments) != len(takes):
+            raise view._refusal(
+                TypeError,
+                f"{self._name} takes {len(takes)} argument{'s' * (len(takes) != 1)}, not {len(arguments)}",
+            )
+        raws = []
+        for x, kind in zip(arguments, takes, strict=True):
+            if kind == "operator":
+                raws.append(self._applied_by(x))
+                continue
+            if kind == "vector" and not isinstance(x, VectorValue):
+                what = f"a {x.kind}" if isinstance(x, Part) else f"{x!r:.40}"
+                raise view._refusal(TypeError, f"{self._name} takes a vector, not {what}")
+            raws.append(view._unwrapped(x, f"the argument of {self._name}"))
+        return view._wrapped(view._do(self._own(), *raws), self._word.kind)
+
+    def _own(self) -> Any:
+        """The world's function."""
+        return self._raw or self._view._do(getattr, self._view._world, self._name)
+
+    def _applied_by(self, x: Any) -> Any:
+        if isinstance(x, Function) and x._word.is_operator and x._view is self._view:
+            return x._own()
+        raise self._view._refusal(
+            TypeError,
+            f"{self._name} takes layer.hess, layer.jac, layer.input_hess or a free operator, not {x!r:.60}",
+        )
+
+    def _no_sum(self, *_: Any) -> NoReturn:
+        raise self._view._refusal(
+            TypeError, f"{self._name} is a function of a vector: apply it, layer.{self._name}(v)"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = (
+        __neg__
+    ) = _no_sum
+
+
+class ScalarValue(Part):
+    """A number of the layer. A constant stays an exact fraction until it meets a number of the world."""
+
+    __slots__ = ()
+    kind = "scalar"
+
+    def _raw_of(self, x: Any, sign: str) -> Any:
+        """The other operand: a Fraction or a number of the world."""
+        if isinstance(x, ScalarValue):
+            if x._view is not self._view:
+                self._view._unwrapped(x, "an operand")
+            return x._raw
+        if isinstance(x, Part):
+            raise self._view._refusal(
+                TypeError,
+                f"a scalar {sign} a {x.kind}: write s*layer.one for a constant vector, layer.dot(u, v) or layer.norm2(v) for a scalar",
+            )
+        return self._view._constant(x, f"an operand of {sign}")
+
+    def _with(
+        self, x: Any, sign: str, operation: Callable[[Any, Any], Any], turned: bool = False
+    ) -> ScalarValue:
+        view = self._view
+        a, b = self._raw, self._raw_of(x, sign)
+        if turned:
+            a, b = b, a
+        constant = isinstance(a, Fraction), isinstance(b, Fraction)
+        if sign == "/" and constant[1] and b == 0:  # undefined here: in the world's own way
+            return ScalarValue(
+                view, view._do(operator.truediv, view._in_world(a) if constant[0] else a, view._in_world(b))
+            )
+        if all(constant):
+            result = operation(a, b)
+            if max(result.numerator.bit_length(), result.denominator.bit_length()) > _MOST_BITS:
+                raise view._refusal(OutsideVocabulary, "the numbers in the claim grow beyond 6000 digits")
+            return ScalarValue(view, result)
+        a, b = (view._number(v) if isinstance(v, Fraction) else v for v in (a, b))
+        return ScalarValue(view, view._do(operation, a, b))
+
+    def __add__(self, x: Any) -> Any:
+        return self._with(x, "+", operator.add)
+
+    __radd__ = __add__
+
+    def __sub__(self, x: Any) -> Any:
+        return self._with(x, "-", operator.sub)
+
+    def __rsub__(self, x: Any) -> Any:
+        return self._with(x, "-", operator.sub, turned=True)
+
+    def __mul__(self, x: Any) -> Any:
+        return x * self if isinstance(x, VectorValue) else self._with(x, "*", operator.mul)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, x: Any) -> Any:
+        if isinstance(x, VectorValue):
+            raise self._view._refusal(
+                TypeError, "nothing can be divided by a vector; layer.norm2(v) is a scalar"
+            )
+        return self._with(x, "/", operator.truediv)
+
+    def __rtruediv__(self, x: Any) -> Any:
+        return self._with(x, "/", operator.truediv, turned=True)
+
+    def __neg__(self) -> ScalarValue:
+        return ScalarValue(self._view, self._view._do(operator.neg, self._raw))
+
+    def __pos__(self) -> ScalarValue:
+        return self
+
+    def __pow__(self, exponent: Any, modulus: Any = None) -> Any:
+        view = self._view
+        if isinstance(exponent, Part) or modulus is not None:
+            raise view._refusal(TypeError, REFUSED["__rpow__"])
+        n = view._constant(exponent, "an exponent")
+        if n.denominator == 2:
+            return sqrt(self) ** int(2 * n)
+        if n.denominator != 1 or abs(n) > _HIGHEST_POWER:
+            raise view._refusal(
+                TypeError,
+                f"the power {exponent}: powers are whole numbers or halves, up to {_HIGHEST_POWER}; others are no words of the vocabulary",
+            )
+        if n < 0:
+            return 1 / self ** int(-n)
+        if isinstance(self._raw, Fraction):
+            return self._with(self._raw, "**", lambda a, _: a ** int(n))
+        return ScalarValue(view, view._do(operator.pow, self._raw, int(n)))
+
+    def sqrt(self) -> ScalarValue:
+        """The non-negative square root."""
+        view = self._view
+        raw = self._raw
+        if isinstance(raw, Fraction):
+            roots = [_whole_root(n) for n in (raw.numerator, raw.denominator)]
+            if None not in roots:
+                return ScalarValue(view, Fraction(*roots))  # type: ignore[arg-type]
+            raw = view._in_world(raw)
+        return ScalarValue(view, view._do(sqrt, raw))
+
+
+def _whole_root(n: int) -> int | None:
+    root = isqrt(n) if n >= 0 else -1
+    return root if root * root == n else None
+
+
+class VectorValue(Part):
+    """A vector of the layer."""
+
+    __slots__ = ()
+    kind = "vector"
+
+    def _plus(self, x: Any, sign: int, word: str) -> VectorValue:
+        view = self._view
+        if isinstance(x, (int, float)) and not isinstance(x, bool) and x == 0:
+            return self  # where a sum(...) starts
+        if not isinstance(x, VectorValue):
+            what = f"a {x.kind}" if isinstance(x, Part) else f"{x!r:.40}"
+            raise view._refusal(
+                TypeError,
+                f"a vector and {what} cannot be {word}; write s*layer.one for a constant vector, layer.dot(u, v) for a scalar",
+            )
+        other = view._unwrapped(x, "an operand")
+        return VectorValue(view, view._do(operator.add if sign > 0 else operator.sub, self._raw, other))
+
+    def __add__(self, x: Any) -> Any:
+        return self._plus(x, 1, "added")
+
+    __radd__ = __add__
+
+    def __sub__(self, x: Any) -> Any:
+        return self._plus(x, -1, "subtracted")
+
+    def __rsub__(self, x: Any) -> Any:
+        return -self + x
+
+    def __neg__(self) -> VectorValue:
+        return VectorValue(self._view, self._view._do(operator.neg, self._raw))
+
+    def __pos__(self) -> VectorValue:
+        return self
+
+    def _scaled(self, x: Any, operation: Callable[[Any, Any], Any]) -> VectorValue:
+        view = self._view
+        if isinstance(x, Part) and not isinstance(x, ScalarValue):
+            raise view._refusal(
+                TypeError,
+                f"a vector times or over a {x.kind}: layer.dot(u, v) is the inner product; entries are not multiplied",
+            )
+        factor = view._unwrapped(x, "a factor")
+        if operation is operator.truediv and isinstance(factor, (Fraction, float)) and factor == 0:
+            factor = view._in_world(Fraction(0))
+        return VectorValue(view, view._do(operation, self._raw, factor))
+
+    def __mul__(self, x: Any) -> Any:
+        return self._scaled(x, operator.mul)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, x: Any) -> Any:
+        return self._scaled(x, operator.truediv)
+
+    def __rtruediv__(self, x: Any) -> NoReturn:
+        raise self._view._refusal(TypeError, "nothing can be divided by a vector; layer.norm2(v) is a scalar")
+
+    def __pow__(self, exponent: Any, modulus: Any = None) -> NoReturn:
+        raise self._view._refusal(TypeError, "a vector has no power; layer.norm2(v) is its squared norm")
+
+    def norm2(self) -> Any:
+        """The squared Euclidean norm, as :func:`~bntheory.layer.relations.negate` needs it."""
+        return self._view.norm2(self)
+
+
+_UFUNCS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "true_divide": operator.truediv,
+    "power": operator.pow,
+    "float_power": operator.pow,
+    "negative": operator.neg,
+    "positive": operator.pos,
+    "square": lambda x: x**2,
+    "sqrt": sqrt,
+    "reciprocal": lambda x: 1 / x,
+}
