@@ -438,9 +438,12 @@ SHAPES: dict[str, Shape] = {
         input_hess(one) == 0
         input_hess(y) == -1*input_grad
         gamma_grad == dot(grad, y_hat)
+        jac(grad) == input_grad
+        sigma**2 == var*m/(m - 1) + eps
+        norm2(y_hat) <= m - 1
         dot(grad, input_grad)*gamma >= 0
         input_grad == gamma/sigma*[centre(grad)|grad]""",
-        normaliser="rms|mean-only|frozen|l2|rms|mean-only",
+        normaliser="rms|mean-only|frozen|l2|unbiased|unbiased|layer-norm|rms-norm",
         hessian="any|zero|psd",
     ),
     "free scalars": Shape(
@@ -459,6 +462,38 @@ SHAPES: dict[str, Shape] = {
         scalars="positive|any|unit",
         given=(("{a} == beta", "equal {a} beta"),),
         always=1,
+    ),
+    "Jacobian": Shape(
+        """norm2(jac({p})) <= {c}*gamma**2/sigma**2*norm2({p})
+        dot(jac({p}), {u}) == [||1.01*]dot({p}, jac({u}))
+        jac([one|one|y]) == 0
+        jac(grad) == [input_grad|input_grad|grad]
+        jac({u}) == gamma/sigma*(centre({u}) - dot(y_hat, {u})/m*y_hat)
+        jac_norm [<=|==] {c}*gamma/sigma
+        norm2(jac({u})) <= {c}*jac_norm**2*norm2({u})
+        norm2(input_grad) <= {c}*jac_norm**2*norm2(grad)
+        jac_norm**2 [<=|==|<] gamma**2/sigma**2 or m == 2
+        jac(jac({p})) == gamma/sigma*jac({p})""",
+        gamma="any|positive|positive",
+    ),
+    "traces": Shape(
+        """trace([hess|input_hess]) >= [0|0|-1]
+        trace(jac) == gamma/sigma*(m - 1 - norm2(y_hat)/m)
+        trace(jac) [==|>=|<=] gamma/sigma*(m - [2|1])
+        trace(hess) >= dot({e}, hess({e}))
+        trace(hess) == [m|0|1]
+        trace(input_hess) [<=|==] gamma**2/sigma**2*trace(hess) - [|2*|0*]gamma/(m*sigma**2)*gamma_grad""",
+        hessian="any|psd|identity|isotropic|zero|psd",
+    ),
+    "outputs": Shape(
+        """z == gamma*y_hat + [|2*]beta*one
+        norm2(z - beta*one) [<=|==|<] [|0.9*]gamma**2*m
+        batch_mean(z) == beta
+        dot(z, input_grad) == [0|0|gamma*dot(y_hat, input_grad)]
+        norm2(z) == m*beta**2 + gamma**2*norm2(y_hat)
+        dot(z, grad) == gamma*gamma_grad + [|2*]beta*beta_grad
+        norm2(centre(z)) <= {c}*gamma**2*m
+        dot({e}, z)**2 <= [2*|]gamma**2*(m - 1) + 2*beta**2"""
     ),
     "random values": Shape("{s} [+|-|*] {t} [<=|>=|==|<] {r} [+|-|*] {n}", hessian="any|diagonal|zero"),
     "random quotients": Shape("({s} + {t})/{n} [<=|>=|<] {r}/[sigma|m|(1 + gamma**2)]"),

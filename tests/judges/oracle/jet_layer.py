@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import mpmath
 import numpy as np
 from bounded_numbers import Bounded, World
 
@@ -98,9 +99,11 @@ class JetLayer:
         var = sum((c * c for c in centred[1:]), centred[0] * centred[0]).times(1 / count)
         constant = _Jet(data.eps, y * 0, entries[0].h * 0)
         unit = _Jet(one, y * 0, entries[0].h * 0)
-        if normaliser in ("batch", "l2", "frozen"):
+        if normaliser in ("batch", "l2", "frozen", "layer-norm"):
             sigma = self._root(var + constant)
-        elif normaliser == "rms":
+        elif normaliser == "unbiased":
+            sigma = self._root(var.times(count / (count - one)) + constant)
+        elif normaliser in ("rms", "rms-norm"):
             mean = mean.times(zero)
             centred = entries
             var = sum((c * c for c in centred[1:]), centred[0] * centred[0]).times(1 / count)
@@ -130,7 +133,7 @@ class JetLayer:
         self._input_grad = (jacobian * data.g[:, :, None]).sum(1)
         inner = (data.H[:, :, :, None] * jacobian[:, None, :, :]).sum(2)
         self._input_hess = (jacobian[:, :, :, None] * inner[:, :, None, :]).sum(1) + bend
-        self.jacobian, self.z = jacobian, np.stack([e.v for e in outputs], 1) + data.beta[:, None]
+        self._jacobian, self._z = jacobian, np.stack([e.v for e in outputs], 1) + data.beta[:, None]
         self._conditions(safe)
 
     def _root(self, x: _Jet) -> _Jet:
@@ -153,6 +156,8 @@ class JetLayer:
             "var": unit * f(self.data.y).max(1) ** 2 * m,
             "sigma": unit * s * k**2 * m,
             "y_hat": unit * k**3 * m,
+            "z": unit * (gamma * k**3 * m + f(self.data.beta)),
+            "jac": unit * gamma / s * k**3 * m**2,
             "input_grad": unit * gamma / s * g * k**3 * m**2,
             "input_hess": unit * (gamma**2 / s**2 * h * m**2 + gamma / s**2 * g * m) * k**3 * m**2,
         }
@@ -188,21 +193,49 @@ class JetLayer:
             return self.named("grad").dot(self.named("y_hat"))
         if name == "beta_grad":
             return self.named("grad").dot(self.named("one"))
-        if name == "dual":
-            name = "y_hat"
+        if name == "jac_norm":
+            return self.jac_norm()
         x = {
             "mu": self._mean,
             "var": self._var,
             "sigma": self._sigma,
             "y_hat": self._y_hat,
+            "z": self._z,
             "input_grad": self._input_grad,
         }[name]
         return self._bounded(x, self._e[name])
 
+    def matrix(self, name: str) -> tuple[Any, Any]:
+        """jac, hess, input_hess or a free operator as (n, m, m), and a bound (n,) on the error of an entry."""
+        if name in ("jac", "input_hess"):
+            return self._jacobian if name == "jac" else self._input_hess, self._e[name]
+        exact = self.data.H if name == "hess" else self.data.operators[name]
+        return exact, np.zeros(len(exact))
+
     def operator(self, name: str, v: Bounded) -> Bounded:
-        """hess, input_hess or a free operator, applied."""
-        if name != "input_hess":
-            return v.apply(self.data.H if name == "hess" else self.data.operators[name])
-        result = v.apply(self._input_hess)
-        e = result.e + (self._e["input_hess"] * (v.size + v.e).sum(-1))[:, None]
-        return Bounded(self.world, result.x, e, result.bad, result.unsure | self.flat)
+        """The matrix of a name, applied."""
+        matrix, error = self.matrix(name)
+        result = v.apply(matrix)
+        e = result.e + (error * (v.size + v.e).sum(-1))[:, None]
+        return Bounded(self.world, result.x, e, result.bad, result.unsure | (self.flat & (error > 0)))
+
+    def trace(self, name: str) -> Bounded:
+        """The sum of the diagonal."""
+        matrix, error = self.matrix(name)
+        diagonal = np.stack([matrix[:, i, i] for i in range(self.data.m)], 1)
+        unit = Bounded(
+            self.world,
+            diagonal,
+            np.broadcast_to(error[:, None], diagonal.shape),
+            unsure=self.flat & (error > 0),
+        )
+        return unit.dot(self.named("one"))
+
+    def jac_norm(self) -> Bounded:
+        """The largest singular value of dz/dy."""
+        if self.world.exact_zero:
+            singular = [mpmath.svd_r(mpmath.matrix(a.tolist()), compute_uv=False) for a in self._jacobian]
+            x = np.array([max(values) for values in singular], dtype=object)
+        else:
+            x = np.linalg.norm(np.nan_to_num(self._jacobian), 2, (1, 2))
+        return self._bounded(x, self._e["jac"] * self.data.m)

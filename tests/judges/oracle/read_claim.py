@@ -135,10 +135,16 @@ class Claimed:
             if isinstance(node.op, ast.Sub):
                 return left - right
             return left * right if isinstance(node.op, ast.Mult) else left / right
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            name = self.names[int(node.func.id.partition("_")[2])]
+        if isinstance(node, ast.Call):
+            name = self._called(node.func)
+            if name == "trace":
+                return layer.trace(self._called(node.args[0]))
             return _call(name, [self._value(a, layer) for a in node.args], layer)
         raise TypeError(ast.dump(node))
+
+    def _called(self, node: ast.expr) -> str:
+        assert isinstance(node, ast.Name)
+        return self.names[int(node.id.partition("_")[2])]
 
     def _exponent(self, node: ast.expr) -> int:
         if isinstance(node, ast.UnaryOp):
@@ -153,7 +159,7 @@ class Claimed:
 
 def _call(name: str, values: list[Bounded], layer: JetLayer) -> Bounded:
     first = values[0]
-    if name in layer.data.operators or name in ("hess", "input_hess"):
+    if name in layer.data.operators or name in ("hess", "input_hess", "jac"):
         return layer.operator(name, first)
     if name == "dot":
         return first.dot(values[1])

@@ -31,11 +31,8 @@ def loss(y, normaliser, y0):
     def output(at):
         mean = sum(at) / 3
         centred = at if normaliser == "rms" else [v - mean for v in at]
-        scale = (
-            1
-            if normaliser == "mean-only"
-            else mpmath.sqrt(sum(c * c for c in centred) / 3 + mpmath.mpf(0.75))
-        )
+        spread = sum(c * c for c in centred) / (2 if normaliser == "unbiased" else 3)
+        scale = 1 if normaliser == "mean-only" else mpmath.sqrt(spread + mpmath.mpf(0.75))
         return [mpmath.mpf(-1.5) * c / scale + 0.5 for c in centred]
 
     step = [a - b for a, b in zip(output(y), output(y0), strict=True)]
@@ -43,7 +40,7 @@ def loss(y, normaliser, y0):
     return sum(g * s for g, s in zip(G, step, strict=True)) + quadratic
 
 
-@pytest.mark.parametrize("normaliser", ["batch", "rms", "mean-only"])
+@pytest.mark.parametrize("normaliser", ["batch", "rms", "mean-only", "unbiased"])
 def test_jets_agree_with_numerical_differentiation(normaliser):
     with mpmath.workdps(60):
         layer = layer_of(digits(60), normaliser)
@@ -94,6 +91,10 @@ KLEENE = {
     "batch_mean(y) == mu and dot(one, centre(y)) == 0": "true",
     "beta_grad == dot(one, grad) and gamma_grad == dot(y_hat, grad)": "true",
     "hess(u) == 0": "false",
+    "trace(hess) == 2": "true",
+    "jac(one) == 0 and jac_norm == 0": "true",
+    "z == beta*one": "true",
+    "trace(hess)/trace(jac) > 0": "undefined",
 }
 
 
