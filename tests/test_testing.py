@@ -33,6 +33,8 @@ DOMAINS = {
     "eps-positive-gamma-positive": LayerDomain(eps="positive", gamma="positive", hessian="psd"),
     "diagonal": LayerDomain(gamma="nonzero", hessian="diagonal"),
     "isotropic-rms": LayerDomain(hessian="isotropic", normaliser="rms"),
+    "smooth": LayerDomain(smoothness="l", scalars={"l": "positive"}),
+    "logistic": LayerDomain(loss="logistic-bounds"),
     "identity-l1": LayerDomain(eps="zero", hessian="identity", normaliser="l1", min_m=3),
     "zero-linf": LayerDomain(eps="zero", hessian="zero", normaliser="linf", min_m=3),
     "free": LayerDomain(

@@ -28,6 +28,7 @@ draw every entry by itself, keep the variance away from zero, and give the degen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,7 @@ def hessians(m: int, kind: str = "any", *, degenerate: bool = False) -> st.Searc
         "identity": st.just(np.eye(m)),
         "isotropic": eighths.map(lambda h: h * np.eye(m)),
         "diagonal": st.lists(eighths, min_size=m, max_size=m).map(np.diag),
+        "psd-diagonal": st.lists(eighths.map(abs), min_size=m, max_size=m).map(np.diag),
     }
     if kind not in simple:
         raise ValueError(f"kind is {kind!r}; it can be 'any', 'psd', {', '.join(map(repr, simple))}")
@@ -192,6 +194,8 @@ def layers(
     if not _differentiable(domain, y):
         y = np.arange(m) ** 2 + 1.0
     g = draw(gradients(y, degenerate=degenerate))
+    if domain.gradient == "unit-entries":
+        g = np.clip(g, -1.0, 1.0)
     free: dict[str, Any] = {k: draw(scalars(r, degenerate=degenerate)) for k, r in domain.scalars.items()}
     for name in domain.vectors:
         unit = st.integers(0, m - 1).map(lambda i: np.eye(m)[i])
@@ -202,12 +206,20 @@ def layers(
         domain.normaliser,
         y,
         g,
-        draw(hessians(m, domain.hessian, degenerate=degenerate)),
+        _bounded(draw(hessians(m, domain.hessian, degenerate=degenerate)), domain.smoothness_in(free.get)),
         gamma=draw(scalars(domain.gamma, degenerate=degenerate)),
         beta=draw(_floats(10.0)),
         eps=eps,
         free=free,
     )
+
+
+def _bounded(hess: np.ndarray, bound: Any) -> np.ndarray:
+    """H scaled by a power of two to a norm of at most ``bound``."""
+    if bound is None or not hess.any():
+        return hess
+    size = float(np.linalg.norm(hess, 2)) * (1 + 1e-12)
+    return hess * (2.0 ** math.floor(math.log2(min(1.0, float(bound) / size))) if bound else 0.0)
 
 
 def _differentiable(domain: LayerDomain, y: np.ndarray) -> bool:

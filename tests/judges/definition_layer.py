@@ -5,6 +5,8 @@ No formula for the Jacobian, its norm, a trace or a Hessian product is used, and
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 
 F64 = torch.float64
@@ -105,6 +107,7 @@ def random_layer(domain, rng):
             "identity": 0 * a + torch.eye(m).numpy(),
             "isotropic": rng.normal() * torch.eye(m).numpy(),
             "diagonal": torch.diag(torch.tensor(rng.normal(size=m))).numpy(),
+            "psd-diagonal": torch.diag(torch.tensor(rng.exponential(size=m))).numpy(),
         }[kind]
 
     def scalar(kind):
@@ -118,6 +121,10 @@ def random_layer(domain, rng):
     free |= {k: matrix(v) for k, v in domain.operators.items()}
     eps = {"zero": 0.0, "positive": rng.exponential(), "any": rng.exponential() * rng.integers(2)}[domain.eps]
     y, grad = rng.normal(size=(2, m))
-    return DefinitionLayer(
-        domain.normaliser, y, grad, matrix(domain.hessian), scalar(domain.gamma), rng.normal(), eps, free
-    )
+    if domain.gradient == "unit-entries":
+        grad = rng.uniform(-1, 1, size=m)
+    hess = matrix(domain.hessian)
+    if domain.smoothness:
+        bound = free[domain.smoothness] if domain.smoothness in free else float(Fraction(domain.smoothness))
+        hess = hess * bound * rng.uniform() ** 0.2 / torch.linalg.matrix_norm(torch.tensor(hess), 2).numpy()
+    return DefinitionLayer(domain.normaliser, y, grad, hess, scalar(domain.gamma), rng.normal(), eps, free)

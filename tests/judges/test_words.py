@@ -13,7 +13,6 @@ import pytest
 import torch
 from definition_layer import DefinitionLayer, random_layer
 
-from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import UserError
 from bntheory.judges.decide import decide
 from bntheory.layer import LayerDomain
@@ -22,6 +21,7 @@ from bntheory.layer.relations import AllOf, Relation, as_statement
 
 U = {"vectors": ["u"]}
 ZERO = {"eps": "zero"}
+SMOOTH = {**U, "smoothness": "l", "scalars": ["l:nonnegative"]}
 SHRUNK = "gamma**2/sigma**2*(trace(hess) - dot(one,hess(one))/m - dot(y_hat,hess(y_hat))/m)"
 TRUE = [
     # the output
@@ -72,6 +72,28 @@ TRUE = [
         "norm2(input_grad) == gamma**2/sigma**2*(norm2(grad) - beta_grad**2/m - gamma_grad**2/(m - 1))",
         {**ZERO, "normaliser": "unbiased"},
     ),
+    # a loss of given smoothness
+    ("norm2(hess(u)) <= l**2*norm2(u)", SMOOTH),
+    ("dot(u, hess(u)) <= l*norm2(u)", SMOOTH),
+    ("norm2(hess(u)) <= l*dot(u, hess(u))", {**SMOOTH, "hessian": "psd"}),
+    ("trace(hess) <= l*m", SMOOTH),
+    ("norm2(hess(u)) <= norm2(u)/16", {**U, "smoothness": "1/4"}),
+    (
+        "dot(input_grad, input_hess(input_grad)) <= gamma**2/sigma**2*l*norm2(input_grad)",
+        {**SMOOTH, **ZERO, "assume": ["gamma*gamma_grad >= 0"]},
+    ),
+    (
+        "dot(u, input_hess(u)) <= gamma**2/sigma**2*l*norm2(u)",
+        {**SMOOTH, **ZERO, "assume": ["gamma*gamma_grad >= 0", "dot(u, y_hat) == 0"]},
+    ),
+    # given losses
+    ("hess(u) == u", {**U, "loss": "squared"}),
+    ("hess(u) == 0", {**U, "loss": "linear"}),
+    ("dot(u, hess(u)) >= 0 and dot(u, hess(u)) <= norm2(u)/4", {**U, "loss": "logistic-bounds"}),
+    ("norm2(grad) <= m", {"loss": "logistic-bounds"}),
+    ("norm2(input_grad) <= m*gamma**2/sigma**2", {"loss": "logistic-bounds"}),
+    ("dot(e@case, grad) <= 1", {"vectors": ["e@case"], "loss": "logistic-bounds"}),
+    ("trace(hess) <= m/4", {"loss": "logistic-bounds"}),
     # names of practice
     ("dot(y, input_grad) == 0 and dot(one, input_grad) == 0", {**ZERO, "normaliser": "layer-norm"}),
     ("dot(y, input_grad) == 0", {**ZERO, "normaliser": "rms-norm"}),
@@ -104,6 +126,21 @@ FALSE = [
         "norm2(input_grad) == gamma**2/sigma**2*(norm2(grad) - beta_grad**2/m - gamma_grad**2/m)",
         {**ZERO, "normaliser": "unbiased"},
     ),
+    ("norm2(hess(u)) <= 0.99*l**2*norm2(u)", SMOOTH),
+    ("dot(u, hess(u)) >= 0", SMOOTH),
+    ("norm2(hess(u)) <= l*dot(u, hess(u))", SMOOTH),
+    ("trace(hess) <= l*(m - 1)", SMOOTH),
+    ("norm2(hess(u)) <= norm2(u)/17", {**U, "smoothness": "1/4"}),
+    (
+        "dot(input_grad, input_hess(input_grad)) <= 0.9*gamma**2/sigma**2*l*norm2(input_grad)",
+        {**SMOOTH, **ZERO, "assume": ["gamma*gamma_grad >= 0"]},
+    ),
+    ("dot(u, input_hess(u)) <= gamma**2/sigma**2*l*norm2(u)", {**SMOOTH, **ZERO}),
+    ("dot(u, hess(u)) <= norm2(u)/5", {**U, "loss": "logistic-bounds"}),
+    ("norm2(grad) <= m - 1", {"loss": "logistic-bounds"}),
+    ("dot(e@case, grad) < 1", {"vectors": ["e@case"], "loss": "logistic-bounds"}),
+    ("trace(hess) <= m/5", {"loss": "logistic-bounds"}),
+    ("hess(u) == u", {**U, "loss": "logistic-bounds"}),
     ("dot(one, input_grad) == 0", {**ZERO, "normaliser": "rms-norm"}),
     ("dot(y, input_grad) == 0", {"normaliser": "group-norm"}),
 ]
@@ -153,13 +190,64 @@ def test_false_claims_are_refuted_at_a_layer_that_breaks_the_definition(text, op
     assert claim.assume is None or holds(as_statement(claim.assume(layer)))
 
 
-@pytest.mark.parametrize("text", [t for t, o in TRUE if "jac_norm" in t and not o.get("assume")])
+SEARCHED = [
+    "norm2(jac(u)) <= jac_norm**2*norm2(u)",
+    "trace(hess) <= l*m",
+    "norm2(hess(u)) <= norm2(u)/16",
+    "trace(hess) <= m/4",
+]
+
+
+@pytest.mark.parametrize("text", SEARCHED)
 def test_the_search_finds_nothing_against_true_claims(text):
     from bntheory.judges.search import judge
 
-    options = next(o for t, o in TRUE if t == text)
-    domain = LayerDomain(**{**options, "vectors": tuple(options.get("vectors", ()))})
-    assert judge(claim_of_expression(text, domain=domain), "quick").finding == "survives"
+    claim = decide(text, **next(o for t, o in TRUE if t == text)).claim
+    assert judge(claim, "quick").finding == "survives"
+
+
+FOUND = [
+    "trace(hess) <= l*(m - 1)",
+    "norm2(hess(u)) <= norm2(u)/17",
+    "trace(hess) <= m/5",
+    "dot(u, hess(u)) <= norm2(u)/5",
+]
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_the_search_stays_in_the_domain_and_refutes_false_claims(text):
+    from bntheory.judges.search import judge
+
+    claim = decide(text, **next(o for t, o in FALSE if t == text)).claim
+    found = judge(claim, "quick")
+    assert found.finding == "refuted"
+    assert not holds(as_statement(claim.check(definition_of(found.details["witness"], claim.domain))), -1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "logistic"}, "'logistic-bounds' is every loss"),
+        ({"loss": "hinge"}, "it can be one of 'squared', 'linear', 'logistic-bounds'"),
+        ({"loss": "squared", "hessian": "psd"}, "leave one out"),
+        ({"smoothness": "l"}, "declared positive or nonnegative"),
+        ({"smoothness": "l", "scalars": {"l": "any"}}, "declared positive or nonnegative"),
+        ({"smoothness": "-1"}, "a positive number"),
+        ({"smoothness": "1/2", "hessian": "identity"}, "nothing else is known"),
+    ],
+    ids=str,
+)
+def test_a_loss_that_cannot_be_had_is_refused_with_what_is_near(options, message):
+    with pytest.raises(ValueError, match=message):
+        LayerDomain(**options)
+
+
+def test_a_witness_keeps_the_bound_of_its_domain():
+    from bntheory.judges.exact.witness import Witness
+
+    found = decide("trace(hess) <= l*(m - 1)", **SMOOTH)
+    assert Witness.from_json(found.witness).domain == found.claim.domain
+    assert "||H|| <= l" in found.claim.domain.describe()
 
 
 @pytest.mark.parametrize("normaliser", ["l1", "linf"])

@@ -21,7 +21,16 @@ def decide(
     ],
     eps: Annotated[str, typer.Option(help="zero, positive or any.")] = "any",
     gamma: Annotated[str, typer.Option(help="positive, nonzero or any.")] = "any",
-    hessian: Annotated[str, typer.Option(help="any, psd, zero, identity, isotropic or diagonal.")] = "any",
+    hessian: Annotated[
+        str, typer.Option(help="any, psd, zero, identity, isotropic, diagonal or psd-diagonal.")
+    ] = "any",
+    smoothness: Annotated[
+        str,
+        typer.Option(
+            help="A bound on the norm of the Hessian: a free scalar's name, or a number such as 1/4."
+        ),
+    ] = "",
+    loss: Annotated[str, typer.Option(help="A given loss: squared, linear or logistic-bounds.")] = "",
     min_m: Annotated[int, typer.Option(help="Least batch size.")] = 2,
     normaliser: Annotated[
         str,
@@ -62,6 +71,8 @@ def decide(
         hessian=hessian,
         min_m=min_m,
         normaliser=normaliser,
+        smoothness=smoothness,
+        loss=loss,
         assume=assume or (),
         scalars=scalar or (),
         vectors=vector or (),

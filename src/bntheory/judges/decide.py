@@ -85,6 +85,8 @@ def decide(
     hessian: str = "any",
     min_m: int = 2,
     normaliser: str = "batch",
+    smoothness: str = "",
+    loss: str = "",
     assume: Sequence[str] = (),
     scalars: Sequence[str] = (),
     vectors: Sequence[str] = (),
@@ -94,7 +96,7 @@ def decide(
 ) -> Decided:
     """Decide ``expression`` for every layer of the domain, every batch size and every loss.
 
-    eps, gamma, hessian, min_m, normaliser: as in :class:`~bntheory.layer.domain.LayerDomain`. assume: further expressions
+    eps, gamma, hessian, min_m, normaliser, smoothness, loss: as in :class:`~bntheory.layer.domain.LayerDomain`. assume: further expressions
     that may be taken for granted. scalars: free scalars as ``"NAME"`` or ``"NAME:RANGE"`` with the ranges positive, nonzero,
     nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``.
     milliseconds, seconds: limits for one question to the solver, and a backstop for the whole.
@@ -109,6 +111,8 @@ def decide(
             hessian=hessian,  # type: ignore[arg-type]
             min_m=min_m,
             normaliser=normaliser,  # type: ignore[arg-type]
+            smoothness=smoothness,
+            loss=loss,
             scalars=_declared("scalar", scalars, get_args(ScalarRange)),
             vectors=tuple(_free_name("vector", v) for v in vectors),
             operators=_declared("operator", operators, get_args(OperatorKind)),

@@ -311,7 +311,9 @@ def _certain(tree: _Tree) -> Tensor:
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:
     gamma = layer.gamma[units]
     inside = torch.ones_like(gamma, dtype=torch.bool)
-    if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m or domain.hessian not in ("any",):
+    if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m or domain.hessian != "any":
+        return inside & False  # a network's Hessian is whatever it is
+    if domain.smoothness or domain.gradient != "any":
         return inside & False  # a network's Hessian is whatever it is
     if (domain.eps == "zero" and layer.eps != 0) or (domain.eps == "positive" and layer.eps == 0):
         return inside & False

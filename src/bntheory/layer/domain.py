@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 __all__ = [
     "IN_PRACTICE",
+    "LOSSES",
     "EpsRange",
+    "GradientKind",
     "HessianKind",
     "LayerDomain",
     "Normaliser",
@@ -19,7 +23,8 @@ __all__ = [
 
 EpsRange = Literal["zero", "positive", "any"]
 ScalarRange = Literal["positive", "nonzero", "any", "nonnegative", "unit"]
-HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal"]
+HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal", "psd-diagonal"]
+GradientKind = Literal["any", "unit-entries"]
 OperatorKind = Literal["any", "psd"]
 Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf", "unbiased"]
 
@@ -33,16 +38,33 @@ IN_PRACTICE: Mapping[str, tuple[Normaliser, str]] = MappingProxyType(
         "rms-norm": ("rms", "RMS normalisation: y is one sample's features"),
     }
 )
+# What a loss is to second order. The logistic loss itself is no function that real arithmetic has; its bounds are.
+LOSSES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "squared": {"hessian": "identity"},  # any grad is z - t for some targets t
+        "linear": {"hessian": "zero"},
+        "logistic-bounds": {"hessian": "psd-diagonal", "smoothness": "1/4", "gradient": "unit-entries"},
+    }
+)
 _OUTSIDE = {
+    "logistic": "its derivatives are transcendental in z; 'logistic-bounds' is every loss with a diagonal Hessian between 0 and 1/4 "
+    "and |g_i| <= 1, so what is proved there holds for the logistic loss",
+    "softmax": "it couples the units; for one unit 'logistic-bounds' is every loss with a diagonal Hessian between 0 and 1/4 and |g_i| <= 1, "
+    "so what is proved there holds for softmax cross-entropy",
     "weight-norm": "it divides by the norm of the weights, which y does not decide: write y/n with a free scalar n:positive",
     "spectral-norm": "it divides by a norm of the weights, which y does not decide: write y/n with a free scalar n:positive",
 }
+
+_NUMBER = re.compile(r"[0-9]{1,40}([./][0-9]{1,40})?")
 
 
 def _one_of(what: str, value: str, allowed: Any, more: Iterable[str] = ()) -> None:
     names = (*get_args(allowed), *more)
     if value not in names:
-        raise ValueError(f"LayerDomain: {what} is {value!r}; it can be one of {', '.join(map(repr, names))}")
+        known = ", ".join(map(repr, names))
+        raise ValueError(
+            f"LayerDomain: {what} is {value!r}; {_OUTSIDE.get(value, f'it can be one of {known}')}"
+        )
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,11 @@ class LayerDomain:
 
     eps: ``"zero"``, ``"positive"`` or ``"any"`` (>= 0). With eps = 0 the batch is never constant.
     gamma: ``"positive"``, ``"nonzero"`` or ``"any"``.
-    hessian: ``"any"`` symmetric matrix, ``"psd"``, ``"zero"``, ``"identity"``, ``"isotropic"`` (h I, h real), ``"diagonal"``.
+    hessian: ``"any"`` symmetric matrix, ``"psd"``, ``"zero"``, ``"identity"``, ``"isotropic"`` (h I, h real), ``"diagonal"``,
+    ``"psd-diagonal"``.
+    smoothness: an upper bound on the spectral norm of the Hessian, the name of a free scalar or a positive number such as ``"1/4"``: the
+    loss is that smooth. gradient: ``"unit-entries"`` for |g_i| <= 1. loss: ``"squared"``, ``"linear"`` or ``"logistic-bounds"``
+    sets all three.
     min_m: least batch size, at least 2.
     normaliser: which member of :mod:`the family <bntheory.layer.family>` the layer is, or a name of practice (``"layer-norm"``,
     ``"instance-norm"``, ``"group-norm"``, ``"rms-norm"``, ``"batch-norm"``) for what it is on one unit; kept as the member.
@@ -68,6 +94,9 @@ class LayerDomain:
     scalars: Mapping[str, ScalarRange] = field(default_factory=dict)
     vectors: tuple[str, ...] = ()
     operators: Mapping[str, OperatorKind] = field(default_factory=dict)
+    smoothness: str = ""
+    gradient: GradientKind = "any"
+    loss: str = ""
     in_practice: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -78,9 +107,9 @@ class LayerDomain:
             member, words = IN_PRACTICE[self.normaliser]
             object.__setattr__(self, "normaliser", member)
             object.__setattr__(self, "in_practice", words)
-        if isinstance(self.normaliser, str) and self.normaliser in _OUTSIDE:
-            raise ValueError(f"LayerDomain: normaliser is {self.normaliser!r}; {_OUTSIDE[self.normaliser]}")
         _one_of("normaliser", self.normaliser, Normaliser, IN_PRACTICE)
+        self._set_loss()
+        _one_of("gradient", self.gradient, GradientKind)
         for name, kind in self.scalars.items():
             _one_of(f"the range of the scalar {name!r}", kind, ScalarRange)
         for name, op in self.operators.items():
@@ -98,6 +127,44 @@ class LayerDomain:
         object.__setattr__(self, "scalars", MappingProxyType(dict(self.scalars)))
         object.__setattr__(self, "operators", MappingProxyType(dict(self.operators)))
         object.__setattr__(self, "vectors", tuple(self.vectors))
+        self._check_smoothness()
+
+    def _set_loss(self) -> None:
+        if not self.loss:
+            return
+        _one_of("loss", self.loss, Literal[()], LOSSES)
+        for name, value in LOSSES[self.loss].items():
+            given = getattr(self, name)
+            if given not in ("any", "", value):
+                raise ValueError(
+                    f"LayerDomain: loss is {self.loss!r}, which has {name} = {value!r}, and {name} is given as {given!r}; leave one out"
+                )
+            object.__setattr__(self, name, value)
+
+    def _check_smoothness(self) -> None:
+        if not self.smoothness:
+            return
+        if self.hessian not in ("any", "psd", "diagonal", "psd-diagonal"):
+            raise ValueError(
+                f"LayerDomain: smoothness bounds a Hessian of which nothing else is known, and hessian is {self.hessian!r}"
+            )
+        if self.scalars.get(self.smoothness) in ("positive", "nonnegative", "unit"):
+            return
+        if (
+            self.smoothness in self.scalars
+            or not _NUMBER.fullmatch(self.smoothness)
+            or Fraction(self.smoothness) <= 0
+        ):
+            raise ValueError(
+                f"LayerDomain: smoothness is {self.smoothness!r}; it is the name of a free scalar that is declared positive or "
+                "nonnegative, or a positive number such as '1/4'"
+            )
+
+    def smoothness_in(self, scalar: Callable[[str], Any]) -> Any:
+        """The bound on the Hessian's norm: ``scalar`` of its name, a Fraction, or None where there is no bound."""
+        if not self.smoothness:
+            return None
+        return scalar(self.smoothness) if self.smoothness in self.scalars else Fraction(self.smoothness)
 
     def describe(self) -> str:
         """The domain in words, for tables and pages."""
@@ -119,8 +186,13 @@ class LayerDomain:
                     "identity": "H = I",
                     "isotropic": "H a multiple of I",
                     "diagonal": "H diagonal",
+                    "psd-diagonal": "H diagonal and positive semidefinite",
                 }[self.hessian]
             )
+        if self.smoothness:
+            parts.append(f"||H|| <= {self.smoothness}")
+        if self.gradient != "any":
+            parts.append("|g_i| <= 1")
         parts.append(f"m >= {self.min_m}")
         if self.in_practice:
             parts.append(self.in_practice)

@@ -39,7 +39,8 @@ _SIGNS: dict[str, Sign] = {
 def needs_entries(domain: LayerDomain) -> bool:
     """Whether a rotation that fixes the ones can lead out of the domain, so that concrete batches need a standard frame."""
     return (
-        domain.hessian == "diagonal"
+        domain.hessian in ("diagonal", "psd-diagonal")
+        or domain.gradient == "unit-entries"
         or domain.normaliser in ("l1", "linf")
         or any(v.endswith("@case") for v in domain.vectors)
     )
@@ -124,9 +125,23 @@ class Frame:
         for name in vectors:
             if name not in self._vectors and name != "layer.dual":
                 _ = self.grad if name == "layer.grad" else self.vector(name)
+        self._bounded_gradient()
         if self.room is not None:
             while len(self.norms) < self.room:
                 self.new_direction("")
+
+    def _bounded_gradient(self) -> None:
+        """|g_i| <= 1; in a Gram-Schmidt frame what follows for its length and for the examples singled out."""
+        g = self._vectors.get("layer.grad")
+        if self.domain.gradient == "any" or g is None:
+            return
+        if self.standard:
+            entries = [self.dot(self.unit(i), g) for i in range(len(self.norms))]
+            self.constraints += [("ge", 1 - x * sign) for x in entries for sign in (1, -1)]
+            return
+        self.constraints.append(("ge", self.m - self.norm2(g)))
+        cases = [v for name, v in self._vectors.items() if name.endswith("@case")]
+        self.constraints += [("ge", 1 - self.dot(e, g) ** 2) for e in cases]
 
     # -- the basis -------------------------------------------------------------------------------------------------
 
@@ -207,14 +222,14 @@ class Frame:
     @property
     def hessian_operator(self) -> SymbolicOperator:
         """H by its entries."""
-        return self._operator("layer.hess", "H", self.domain.hessian)
+        return self._operator("layer.hess", "H", self.domain.hessian, self.domain.smoothness_in(self.scalar))
 
     def hess(self, v: Coordinates) -> Coordinates:
         return self.hessian_operator(v)
 
-    def _operator(self, key: str, name: str, kind: str) -> SymbolicOperator:
+    def _operator(self, key: str, name: str, kind: str, bound: Any = None) -> SymbolicOperator:
         if key not in self.operators:
-            self.operators[key] = SymbolicOperator(self, name, kind)
+            self.operators[key] = SymbolicOperator(self, name, kind, bound)
         return self.operators[key]
 
     def dot(self, u: Coordinates, v: Coordinates) -> Scalar:

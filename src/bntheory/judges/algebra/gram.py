@@ -100,6 +100,9 @@ class GramProblem:
                     if a == b and word == (op,):
                         square, along = layer.space.product(a, (), a), layer.space.product(a, word, a)
                         parts.append(("ge", field.cleared(self.scalar(total * square - along))))
+        parts += self._bounded_hessian(largest)
+        if layer.domain.gradient == "unit-entries":
+            parts.append(("ge", field.cleared(self.scalar(layer._m - layer.space.product("g", (), "g")))))
         variance = layer._variance
         if variance.free_symbols:
             parts.append(("ge", field.cleared(self.scalar(variance))))
@@ -115,6 +118,34 @@ class GramProblem:
             if kind == "unit":
                 parts.append(("ge", (1 - self.scalar(layer.scalar(name).value)).num))
         return [p for p in parts if p[0] in ("and", "or") or not p[1].is_constant() or p[0] == "gt"]
+
+    def _bounded_hessian(self, largest: int) -> list[Formula]:
+        """||H|| <= b: minors of b G - T, b G + T and b^2 G - T2 with G = <u, v>, T = <u, H v>, T2 = <u, H H v>."""
+        layer, space = self.calculus.layer, self.calculus.layer.space
+        bound = layer.smoothness
+        if bound is None:
+            return []
+        names = sorted(
+            {n for a, word, b in list(space.table) if set(word) == {"H"} for n in (a, b) if n[0] != "("}
+        )[:4]
+        matrices = []
+        for word, factor, signs in ((("H",), bound, (1, -1)), (("H", "H"), bound**2, (1,))):
+            for sign in signs:
+                matrices.append(
+                    [
+                        [
+                            self.scalar(factor * space.product(a, (), b) - sign * space.product(a, word, b))
+                            for b in names
+                        ]
+                        for a in names
+                    ]
+                )
+        return [
+            ("ge", self.field.cleared(_determinant([[matrix[i][j] for j in rows] for i in rows])))
+            for matrix in matrices
+            for size in range(1, min(len(matrix), largest) + 1)
+            for rows in itertools.combinations(range(len(matrix)), size)
+        ]
 
     def _matrices(self) -> list[list[list[Scalar]]]:
         """Gram matrices of the vectors that occur, and the tables <u, K v> of semidefinite operators."""

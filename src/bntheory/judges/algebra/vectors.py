@@ -75,8 +75,10 @@ class Coordinates:
 class SymbolicOperator:
     """A symmetric operator by its entries <u_i, H u_j>/m, which are made when a product first needs them."""
 
-    def __init__(self, frame: Frame, name: str, kind: str) -> None:
-        self.frame, self.name, self.kind = frame, name, kind
+    def __init__(self, frame: Frame, name: str, kind: str, bound: Scalar | None = None) -> None:
+        self.frame, self.name, self.kind, self.bound = frame, name, kind, bound
+        self.diagonal = kind in ("diagonal", "psd-diagonal")
+        self.semidefinite = kind in ("psd", "psd-diagonal")
         self.entries: dict[tuple[int, int], Scalar] = {}
         self.expanded: dict[int, int] = {}  # direction -> how many directions hold its product
         self.factor = frame.field.symbol(name) if kind == "isotropic" else frame.field.one
@@ -89,10 +91,10 @@ class SymbolicOperator:
         zero = self.frame.field.zero
         if self.expanded.get(i, j + 1) <= j:
             return zero  # u_j came later than the span that holds H u_i
-        if i != j and self.kind == "diagonal" and self.frame.standard:
+        if i != j and self.diagonal and self.frame.standard:
             return zero
         if (i, j) not in self.entries:
-            sign: Sign = "nonnegative" if self.kind == "psd" and i == j else "any"
+            sign: Sign = "nonnegative" if self.semidefinite and i == j else "any"
             self.entries[i, j] = self.frame.field.symbol(f"{self.name}_{i + 1}{j + 1}", sign)
         return self.entries[i, j]
 
@@ -133,9 +135,9 @@ class SymbolicOperator:
         if self.kind in ("identity", "isotropic"):
             repeated: Scalar = self.factor * frame.m
             return repeated
-        if self.kind == "diagonal":
+        if self.diagonal:
             return frame.dot(frame.one, self(frame.one))
-        sign: Sign = "nonnegative" if self.kind == "psd" else "any"
+        sign: Sign = "nonnegative" if self.semidefinite else "any"
         if frame.m_value is None:
             return field.symbol(f"tr {self.name}", sign)
         if len(frame.norms) < frame.m_value:
@@ -145,23 +147,49 @@ class SymbolicOperator:
         return total
 
     def minors(self, used: set[int]) -> list[Scalar]:
-        """What is >= 0 exactly if the operator can be positive semidefinite: principal minors of sizes from 2 up, and, where the
+        """What is >= 0 exactly if the operator can be positive semidefinite, or within its bound: principal minors, and, where the
         trace is a number of its own, what it leaves for the other directions.
 
         Only the block whose entries occur among the symbols ``used`` matters: elsewhere the operator can be zero.
         """
-        if self.kind != "psd":
-            return []
-        field = self.frame.field
+        frame, field = self.frame, self.frame.field
         block = sorted({i for pair, e in self.entries.items() if field.index(e) in used for i in pair})
-        rest: list[Scalar] = []
-        if self._trace is not None and self.frame.m_value is None and block:
-            rest = [self._trace - sum((self.entry(i, i) for i in block[1:]), self.entry(block[0], block[0]))]
-        return rest + [
-            _determinant([[self.entry(i, j) for j in rows] for i in rows])
-            for size in range(2, len(block) + 1)
-            for rows in itertools.combinations(block, size)
-        ]
+        sizes = (1,) if self.diagonal and frame.standard else range(1, len(block) + 1)
+        chosen = [rows for size in sizes for rows in itertools.combinations(block, size)]
+        found: list[Scalar] = []
+        if self.semidefinite:
+            found = [
+                _determinant([[self.entry(i, j) for j in rows] for i in rows])
+                for rows in chosen
+                if len(rows) > 1
+            ]
+        if self.bound is not None:
+            found += [
+                _determinant([[self._below_bound(i, j, sign) for j in rows] for i in rows])
+                for sign in ((1,) if self.semidefinite else (1, -1))
+                for rows in chosen
+            ]
+        return found + self._about_the_trace(block)
+
+    def _below_bound(self, i: int, j: int, sign: int) -> Scalar:
+        """An entry of bound I - sign H, scaled as the entries are."""
+        entry: Scalar = self.entry(i, j) * -sign
+        return entry + self.bound * self.frame.norms[i] / self.frame.m if i == j else entry
+
+    def _about_the_trace(self, block: list[int]) -> list[Scalar]:
+        if self._trace is None or self.diagonal:
+            return []
+        frame, found = self.frame, []
+        rest, room = (
+            (self._trace, frame.m) if self.elsewhere is None else (self.elsewhere, frame.m - len(frame.norms))
+        )
+        if self.bound is not None and (self.elsewhere is not None or frame.m_value is None):
+            found += [self.bound * room - rest, *([] if self.semidefinite else [self.bound * room + rest])]
+        if self.semidefinite and frame.m_value is None and block:
+            found.append(
+                self._trace - sum((self.entry(i, i) for i in block[1:]), self.entry(block[0], block[0]))
+            )
+        return found
 
 
 def _determinant(matrix: list[list[Scalar]]) -> Scalar:

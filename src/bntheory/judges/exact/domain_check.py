@@ -18,7 +18,7 @@ def outside_domain(domain: LayerDomain, x: Instance) -> str | None:
         return f"eps = {x.eps}"
     if not _in_range(domain.gamma, x.gamma):
         return f"gamma = {x.gamma} is not {domain.gamma}"
-    reason = _undefined(domain, x) or _wrong_hessian(domain.hessian, x)
+    reason = _undefined(domain, x) or _wrong_hessian(domain.hessian, x) or _wrong_gradient(domain, x)
     if reason:
         return reason
     for what, declared, given in (
@@ -31,6 +31,9 @@ def outside_domain(domain: LayerDomain, x: Instance) -> str | None:
     for name, kind in domain.scalars.items():
         if not _in_range(kind, x.scalars[name]):
             return f"{name} = {x.scalars[name]} is not {kind}"
+    bound = domain.smoothness_in(lambda name: x.scalars[name])
+    if bound is not None and x.hess is not None and not _within(x.hess, bound):
+        return f"the norm of H is above {bound}"
     for name in domain.vectors:
         if name.endswith("@case") and sorted(x.vectors[name]) != [0] * (x.m - 1) + [1]:
             return f"{name} is no standard basis vector"
@@ -80,13 +83,32 @@ def _wrong_hessian(kind: str, x: Instance) -> str | None:
     if h is None:
         return None
     off = any(h[i][j] for i in range(m) for j in range(m) if i != j)
-    if kind == "diagonal" and off:
+    if kind in ("diagonal", "psd-diagonal") and off:
         return "H is not diagonal"
     if kind == "isotropic" and (off or any(h[i][i] != h[0][0] for i in range(m))):
         return "H is no multiple of the identity"
-    if kind == "psd" and not _is_psd(h):
+    if kind in ("psd", "psd-diagonal") and not _is_psd(h):
         return "H is not positive semidefinite"
     return None
+
+
+def _wrong_gradient(domain: LayerDomain, x: Instance) -> str | None:
+    worst = max(map(abs, x.grad))
+    return (
+        f"an entry of g has size {worst}, above 1"
+        if domain.gradient == "unit-entries" and worst > 1
+        else None
+    )
+
+
+def _within(h: tuple[tuple[Fraction, ...], ...], bound: Fraction) -> bool:
+    """Whether the spectral norm is at most ``bound``."""
+    return all(
+        _is_psd(
+            tuple(tuple(bound * (i == j) - sign * v for j, v in enumerate(row)) for i, row in enumerate(h))
+        )
+        for sign in (1, -1)
+    )
 
 
 def _is_psd(matrix: tuple[tuple[Fraction, ...], ...]) -> bool:

@@ -216,6 +216,7 @@ class Witness:
                 "scalars": dict(d.scalars),
                 "vectors": list(d.vectors),
                 "operators": dict(d.operators),
+                **{k: getattr(d, k) for k in ("smoothness", "gradient") if getattr(d, k) not in ("", "any")},
             },
             "layer": self.instance.as_json(),
             "certificate": dict(self.certificate),

@@ -6,6 +6,7 @@ Domains are kept by parametrisation: gamma > 0 and eps > 0 are exponentials, a p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -64,8 +65,8 @@ class Candidates:
         eps = zero if d.eps == "zero" else torch.where(has_eps, raw["eps"].clamp(-350, 350).exp(), zero)
         return {
             "y": y,
-            "grad": raw["grad"],
-            "hess": self._hess(raw, y),
+            "grad": raw["grad"] if d.gradient == "any" else raw["grad"].clamp(-1, 1),
+            "hess": self._bounded(self._hess(raw, y), raw),
             "gamma": raw["gamma"].clamp(-350, 350).exp() if d.gamma == "positive" else raw["gamma"],
             "beta": raw["beta"],
             "eps": eps,
@@ -85,14 +86,25 @@ class Candidates:
             return identity.expand(y.shape[0], self.m, self.m)
         if kind == "isotropic":
             return raw["hess"][..., None] * identity
-        if kind == "diagonal":
-            return torch.diag_embed(raw["hess"])
+        if kind in ("diagonal", "psd-diagonal"):
+            return torch.diag_embed(raw["hess"].square() if kind == "psd-diagonal" else raw["hess"])
         return _symmetric(raw["hess"], psd=kind == "psd")
+
+    def _bounded(self, hess: torch.Tensor | None, raw: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """H scaled into the domain's bound: what is larger than 1 goes to the bound itself."""
+        scalars = self.domain.scalars
+        bound = self.domain.smoothness_in(lambda name: _in_range(scalars[name], raw[name])[..., None])
+        if bound is None or hess is None:
+            return hess
+        size = torch.linalg.eigvalsh(hess).abs().amax(-1).clamp(min=1)[:, None, None]
+        scaled: torch.Tensor = hess / size * (float(bound) if isinstance(bound, Fraction) else bound)
+        return scaled
 
     def exact(self, i: int) -> Callable[[Rounding], Instance]:
         """Candidate i as rationals: a function of the rounding that is applied to its parameters."""
         values = self.values(only=torch.tensor([i], device=self.device))
         free = values.pop("free")
+        unbounded = self._hess({k: v[i : i + 1] for k, v in self.raw.items()}, values["y"])
         d = self.domain
         factors = {k: self.raw[k][i].tolist() for k, kind in d.operators.items() if kind == "psd"}
 
@@ -113,8 +125,11 @@ class Candidates:
             hess = None
             if d.hessian == "psd":
                 hess = gram(self.raw["hess"][i].tolist())
-            elif values["hess"] is not None:
-                hess = use(values["hess"][0].tolist())
+            elif unbounded is not None:
+                hess = use(unbounded[0].tolist())
+            bound = d.smoothness_in(lambda name: number(free[name]))
+            if bound is not None:
+                hess = _scaled_to(hess, bound)
             return Instance(
                 y=use(values["y"][0].tolist()),
                 grad=use(values["grad"][0].tolist()),
@@ -137,6 +152,17 @@ def _short(x: float) -> Fraction:
     exact = Fraction(x)
     short = exact.limit_denominator(60)
     return short if abs(short - exact) <= abs(exact) * Fraction(1, 10**14) else exact
+
+
+def _scaled_to(rows: Any, bound: Fraction) -> Any:
+    """The matrix times the bound, divided by its norm (rounded up) where that is above 1."""
+    size = float(
+        torch.linalg.matrix_norm(
+            torch.tensor([[float(v) for v in row] for row in rows], dtype=torch.float64), 2
+        )
+    )
+    norm = Fraction(math.ceil(size * 2**20) + 1, 2**20) if size > 1 + 1e-12 else Fraction(1)
+    return tuple(tuple(v * bound / norm for v in row) for row in rows)
 
 
 def _symmetric(raw: torch.Tensor, *, psd: bool) -> torch.Tensor:

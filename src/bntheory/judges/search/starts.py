@@ -85,7 +85,7 @@ class _Draw:
         self._start_eps(centred)
         if domain.hessian in ("any", "psd"):
             self.raw["hess"] = self._matrices(y_hat, self.raw["grad"], factor=domain.hessian == "psd")
-        elif domain.hessian == "diagonal":
+        elif domain.hessian in ("diagonal", "psd-diagonal"):
             self.raw["hess"] = self._vectors(y_hat, y)
         elif domain.hessian == "isotropic":
             self.raw["hess"] = self._pick(

@@ -70,11 +70,17 @@ class SymbolicLayer:
         for name in sorted(domain.operators):
             if domain.operators[name] == "psd":
                 space.semidefinite.add(_label(name))
-        if domain.hessian == "psd":
+        if domain.hessian in ("psd", "psd-diagonal"):
             space.semidefinite.add("H")
         self._isotropic = sp.Symbol("h", real=True)
-        if domain.hessian == "diagonal":
+        if domain.hessian in ("diagonal", "psd-diagonal"):
             space.traces["H",] = space.product("one", ("H",), "one")
+
+    @property
+    def smoothness(self) -> Any:
+        """The bound on the Hessian's norm, a sympy expression, or None."""
+        bound = self.domain.smoothness_in(lambda name: self.scalar(name).value)
+        return None if bound is None else Expression(bound).value
 
     # -- scalars and vectors ---------------------------------------------------------------------------------------
 
