@@ -135,8 +135,25 @@ def test_a_diverged_arm_leaves_the_others() -> None:
     records = make_records()
     gone = [r if r["arm"] != "standard" else {**r, "diverged": True} for r in records]
     answers = {e.comparison.name: e for e in compare_all(gone, NETWORKS, SEEDS)}
-    assert answers["top-eigenvalue.standard"].estimate is None
+    assert answers["top-eigenvalue.standard"].outcome == "not comparable"
+    assert answers["top-eigenvalue.standard"].why == "seed 0: standard has diverged"
     assert answers["top-eigenvalue.twin"].estimate is not None
+
+
+def test_a_network_that_has_not_trained_is_compared_with_nothing() -> None:
+    """Except in how it trains, which is a comparison of its own; and the twin is no trained arm."""
+    records = make_records()
+    for r in records:
+        r["guessing_loss"] = math.log(10)
+        if r["arm"] == "standard" and r["network"] == NETWORKS[0]:
+            r["loss"] = 2.29
+    found = compare_all(records, NETWORKS, SEEDS)
+    barred = {e.comparison.name for e in found if e.outcome == "not comparable"}
+    assert barred == {
+        c.name for c in COMPARISONS if "standard" in c.control and c.name != "training-loss.standard"
+    }
+    assert {e.network for e in found if e.outcome == "not comparable"} == {NETWORKS[0]}
+    assert all("has not trained" in e.why for e in found if e.outcome == "not comparable")
 
 
 def test_matched_loss_leaves_out_losses_that_the_other_arm_never_had() -> None:

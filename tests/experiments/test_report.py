@@ -77,7 +77,7 @@ MANIFEST = {
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path, list[dict[str, object]]]:
-    folder = RunFolder.create(tmp_path_factory.mktemp("report") / "run", MANIFEST)
+    folder = RunFolder(tmp_path_factory.mktemp("report"), MANIFEST)
     records = make_records()
     for record in records:  # every identity must have been checked
         if record["arm"] == "batchnorm":
@@ -182,7 +182,7 @@ def test_failures_and_missing_checks_do_not_pass() -> None:
     ("estimate", "unit", "text"),
     [
         (None, "ratio", "not measured"),
-        ({"mean": -1.0, "low": None, "high": None}, "ratio", "×0.1 (one seed: no interval)"),
+        ({"mean": -1.0, "low": None, "high": None}, "ratio", "×0.1 (fewer than 3 seeds: no interval)"),
         ({"mean": 0.0, "low": -1.0, "high": 1.0}, "ratio", "×1 [×0.1, ×10]"),
         ({"mean": 0.0, "low": -400.0, "high": 400.0}, "ratio", "×1 [×0, ×∞]"),
         ({"mean": 0.125, "low": 0.1, "high": 0.15}, "share", "12.5 % [10 %, 15 %]"),

@@ -7,6 +7,7 @@ SIGKILL of a separate process, an exception out of a random progress call, and a
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -18,10 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tiny import tiny_preset
 
 from bntheory.errors import UserError
-from bntheory.experiments.folder import RunFolder, free_folder, latest_folder, write_atomic
+from bntheory.experiments.folder import RunFolder, free_folder, latest_folder, open_run
+from bntheory.experiments.store import Store, write_atomic
 from bntheory.report.compare import compare
 
 
@@ -37,8 +40,9 @@ def _lines(folder: Path) -> list[bytes]:
 def _only_the_records() -> Iterator[None]:
     """No figures here (another test's business), and source files that may be edited while tests run count as one version."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bntheory.report.compare.source_hash", lambda: "fixed")
+        patch.setattr("bntheory.experiments.manifest.source_hash", lambda: "fixed")
         patch.setattr("bntheory.report.run_page.write_report", _no_figures)
+        patch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
         yield
 
 
@@ -56,7 +60,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[byt
     result = compare(preset, out=home / "run")
     assert result.exit_code == 0
     lines = _lines(home / "run")
-    assert len(lines) == 2 * 3 * 3  # seeds, arms, steps
+    assert len(lines) == 2 * 3 * (7 + 5 + 4)  # seeds, steps, measures of the three arms
     return home, preset, lines
 
 
@@ -94,10 +98,10 @@ def test_killed_by_the_system(whole: tuple[Path, str, list[bytes]], tmp_path: Pa
     _, preset, lines = whole
     out = tmp_path / "run"
     code = (
-        "from bntheory.report import compare as c; c.source_hash = lambda: 'fixed'; "
+        "from bntheory.experiments import manifest; manifest.source_hash = lambda: 'fixed'; from bntheory.report import compare as c; "
         f"c.compare({preset!r}, out={str(out)!r}, resume=RESUME)"
     )
-    for resume, enough in ((False, 3), (True, 8)):
+    for resume, enough in ((False, 12), (True, 40)):
         process = subprocess.Popen(
             [sys.executable, "-c", code.replace("RESUME", str(resume))], env=os.environ
         )
@@ -109,9 +113,47 @@ def test_killed_by_the_system(whole: tuple[Path, str, list[bytes]], tmp_path: Pa
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert 8 <= len(_lines(out)) <= len(lines)
+    assert 40 <= len(_lines(out)) <= len(lines)
     compare(preset, out=out, resume=True)
     assert _lines(out) == lines
+
+
+def test_neither_killed_workers_nor_their_number_change_a_number(
+    whole: tuple[Path, str, list[bytes]], tmp_path: Path
+) -> None:
+    """Two at a time, where the whole run had none; each of the first three is killed as soon as it has handed a record over."""
+    _, preset, lines = whole
+    out, killed, said = tmp_path / "run", [], []
+
+    def kill_one(fraction: float, text: str) -> None:
+        if len(killed) < 3 and (out / "records.jsonl").exists():
+            for process in multiprocessing.active_children():
+                if process.pid not in killed and process.pid is not None:
+                    killed.append(process.pid)
+                    os.kill(process.pid, signal.SIGKILL)
+                    return
+
+    compare(preset, out=out, workers=2, progress=kill_one, say=said.append)
+    assert len(killed) == 3
+    assert sum("another one goes on" in text for text in said) == 3
+    assert _lines(out) == lines
+    assert not list((out / "checkpoints").iterdir())
+
+
+def test_a_task_that_kills_every_process_is_given_up_with_a_message(
+    whole: tuple[Path, str, list[bytes]], tmp_path: Path
+) -> None:
+    _, preset, lines = whole
+
+    def kill_all(fraction: float, text: str) -> None:
+        for process in multiprocessing.active_children():
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGKILL)
+
+    with pytest.raises(UserError, match="died 3 times"):
+        compare(preset, out=tmp_path / "run", workers=1, progress=kill_all)
+    compare(out=tmp_path / "run", resume=True)
+    assert _lines(tmp_path / "run") == lines
 
 
 def test_a_lost_checkpoint_costs_time_and_no_number(
@@ -136,15 +178,6 @@ def test_a_finished_run_is_only_reported_again(whole: tuple[Path, str, list[byte
     assert result.report.exists()
     assert (out / "records.jsonl").stat().st_mtime_ns == began
     assert _lines(out) == lines
-
-
-def test_the_number_of_workers_changes_no_number(
-    whole: tuple[Path, str, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, preset, lines = whole
-    monkeypatch.setattr("bntheory.report.compare._workers", lambda: 3)
-    compare(preset, out=tmp_path / "run")
-    assert _lines(tmp_path / "run") == lines
 
 
 # -- another run ------------------------------------------------------------------------------------------------------
@@ -177,36 +210,63 @@ def test_resume_refuses_another_run(
         compare(preset, out=out, resume=True, seeds=[0, 1], device="cpu", data="fashion-mnist-subset")
 
 
-def test_damage_is_named_with_its_line(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
+def test_seeds_can_be_added(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
+    """What is there is kept, and the records are those of a run that had all seeds from the start."""
+    _, preset, lines = whole
+    out = tmp_path / "run"
+    compare(preset, out=out, seeds=[0])
+    began = _lines(out)
+    assert 0 < len(began) < len(lines)
+    compare(out=out, resume=True, seeds=[0, 1])
+    assert _lines(out) == lines
+    assert json.loads((out / "manifest.json").read_text())["seeds"] == [0, 1]
+
+
+def test_nothing_is_touched_before_the_lock_is_held(
+    whole: tuple[Path, str, list[bytes]], tmp_path: Path
+) -> None:
+    """What looks like the torn line and the leftovers of a dead run may be a living one's."""
     home, preset, _ = whole
     out = tmp_path / "run"
     shutil.copytree(home / "run", out)
-    content = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
-    content[2] = b'{"cell": oops}\n'
-    (out / "records.jsonl").write_bytes(b"".join(content))
-    with pytest.raises(UserError, match=r"records\.jsonl, line 3"):
+    with (out / "records.jsonl").open("ab") as file:
+        file.write(b'{"half')
+    (out / "checkpoints" / ".a.part").write_bytes(b"x")
+    (out / ".tmp-x").write_bytes(b"x")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    with FileLock(out / ".lock"), pytest.raises(UserError, match="another process"):
         compare(preset, out=out, resume=True)
+    with FileLock(out / ".lock"), pytest.raises(UserError, match="another process"):
+        compare(preset, out=out, overwrite=True)
+    after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
 
 
 def test_two_processes_do_not_write_one_run(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     home, preset, _ = whole
     out = tmp_path / "run"
     shutil.copytree(home / "run", out)
-    with RunFolder(out, {}).lock(), pytest.raises(UserError, match="another process"):
+    with Store(out).lock(), pytest.raises(UserError, match="another process"):
         compare(preset, out=out, resume=True)
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
+def _begun(path: Path, preset: str) -> Path:
+    with open_run(path, {"preset": preset, "seeds": [0]}):
+        pass
+    return path
+
+
 def test_folders_are_numbered_and_the_latest_is_found(tmp_path: Path) -> None:
     assert free_folder(tmp_path, "quick").name == "quick"
-    first = RunFolder.create(tmp_path / "quick", {"preset": "quick"})
+    first = _begun(tmp_path / "quick", "quick")
     assert free_folder(tmp_path, "quick").name == "quick-2"
-    second = RunFolder.create(tmp_path / "quick-2", {"preset": "quick"})
-    RunFolder.create(tmp_path / "quick-cpu", {"preset": "cpu"})  # a name alone says nothing
-    os.utime(first.path / "manifest.json", (1, 1))
-    assert latest_folder(tmp_path, "quick") == second.path
+    second = _begun(tmp_path / "quick-2", "quick")
+    _begun(tmp_path / "quick-cpu", "cpu")  # a name alone says nothing
+    os.utime(first / "manifest.json", (1, 1))
+    assert latest_folder(tmp_path, "quick") == second
     with pytest.raises(UserError, match="no run of preset 'gpu'"):
         latest_folder(tmp_path, "gpu")
 
@@ -223,11 +283,3 @@ def test_an_atomic_write_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.M
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_records_refuse_what_json_cannot_hold(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", {})
-    with pytest.raises(ValueError, match="JSON"):
-        folder.append({"x": float("nan")})
-    folder.append({"x": 0.1 + 0.2})
-    assert folder.records() == [{"x": 0.30000000000000004}]  # every bit

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_preset
+from tiny import at_start, measured, tiny_preset
 from torch import nn
 
 from bntheory.bridge.networks.data import load_dataset
 from bntheory.bridge.probes.scale_free_point import FRACTION, scale_free_point
-from bntheory.experiments.arms import Cell, make_trainer, measurement_batch
 from bntheory.experiments.contrasts import activation_pairs
-from bntheory.experiments.measure import measure
 from bntheory.experiments.preset import NetworkEntry, load_preset
 
 
@@ -29,8 +27,8 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 def _network(setting: tuple[Any, Any], arm: str) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
     preset, data = setting
-    trainer, _ = make_trainer(Cell(preset.networks[0], 0, arm), preset, data, "cpu")
-    return trainer.model.train(), measurement_batch(data, 0, 16, device="cpu")
+    at = at_start(preset, data, arm)
+    return at.model, at.batch(16)
 
 
 @pytest.mark.parametrize("arm", ["batchnorm", "standard"])
@@ -90,9 +88,7 @@ def test_a_point_without_slope_says_why() -> None:
 def test_the_twin_has_the_networks_loss_on_the_batch_of_its_curvature(setting: tuple[Any, Any]) -> None:
     preset, data = setting
     assert preset.curvature.batch_size < preset.measure.batch_size  # else there is nothing to confuse
-    cell = Cell(preset.networks[0], 0, "batchnorm")
-    trainer, factor = make_trainer(cell, preset, data, "cpu")
-    record = measure(cell, trainer, factor, preset, data, "cpu")
+    record = measured(preset, at_start(preset, data, "batchnorm"))
     twin = record["twin"]
     assert twin["loss"] == pytest.approx(record["loss"], rel=1e-5)
     assert twin["curvature"]["loss"] == pytest.approx(record["curvature"]["loss"], rel=1e-5)

@@ -7,17 +7,15 @@ step has gradients of its own to hold the inner products against.
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_preset
+from tiny import at_start, measured, tiny_preset
 
 from bntheory.bridge import load_dataset
 from bntheory.experiments.answers import failures
-from bntheory.experiments.arms import Cell, make_trainer
-from bntheory.experiments.measure import measure
 from bntheory.experiments.preset import load_preset
 
 OPTIONS = {
@@ -30,12 +28,10 @@ OPTIONS = {
 def test_every_identity_holds_on_every_layer(kind: str, tmp_path: Path, device: str) -> None:
     options, count, affine = OPTIONS[kind]
     preset = load_preset(tiny_preset(tmp_path, name=f'"{kind}"', kind=f'"{kind}"', options=options))
-    data = load_dataset(preset.data)
-    cell = Cell(preset.networks[0], 0, "batchnorm")
-    trainer, factor = make_trainer(cell, preset, data, device)
-    record = measure(cell, trainer, factor, preset, data, device)
+    at = at_start(preset, load_dataset(preset.data), "batchnorm", device)
+    assert not at.diverged
+    record = measured(preset, at)
     json.dumps(record, allow_nan=False)
-    assert not record["diverged"]
     assert len(record["layers"]) == count
     assert all(("affine_split" in layer) == affine for layer in record["layers"])
     assert list(failures([record])) == []
@@ -45,15 +41,10 @@ def test_every_identity_holds_on_every_layer(kind: str, tmp_path: Path, device: 
 def test_a_network_whose_gradient_overflowed_has_diverged(tmp_path: Path) -> None:
     """Its loss can still be finite; a record with a gradient norm that is no number could not be written."""
     preset = load_preset(tiny_preset(tmp_path))
-    data = load_dataset(preset.data)
-    cell = Cell(preset.networks[0], 0, "standard")
-    trainer, factor = make_trainer(cell, preset, data, "cpu")
+    at = at_start(preset, load_dataset(preset.data), "standard")
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return (outputs * 0).abs().sqrt().sum() + 1.0  # 1, with a gradient of 0/0
 
-    trainer.loss = loss
-    record = measure(cell, trainer, factor, preset, data, "cpu")
-    assert record["diverged"]
-    assert math.isnan(record.get("gradient_norm", math.nan))
-    json.dumps(record, allow_nan=False)
+    assert not at.diverged
+    assert replace(at, loss=loss).diverged

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from bntheory.bridge.networks.image_data import ImageData
+from bntheory.experiments.arms import make_trainer
+from bntheory.experiments.experiment import Task
+from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.preset import Preset
 
 TINY = """
 about = "a run for tests"
@@ -40,3 +47,23 @@ def tiny_preset(folder: Path, **replace: str) -> str:
     path = folder / "tiny.toml"
     path.write_text(text)
     return str(path)
+
+
+def at_start(preset: Preset, data: ImageData, arm: str, device: str = "cpu") -> Situation:
+    """An arm of the first network at its initial values, from seed 0."""
+    experiment = preset.experiment()
+    task = Task(next(a for a in experiment.arms if a.name == arm), 0)
+    trainer, factor = make_trainer(task, data, device)
+    size = experiment.protocol.measured
+    return Situation(task, 0, trainer.model.train(), trainer.loss, factor, data, device, size)
+
+
+def measured(preset: Preset, situation: Situation) -> dict[str, Any]:
+    """The point that all measures of the preset make of it."""
+    arm = situation.task.arm
+    point: dict[str, Any] = {"network": arm.network, "arm": arm.name, "seed": 0, "step": 0, "identities": []}
+    for asked in preset.experiment().measures:
+        if asked.applies(arm):
+            values = measure(situation, asked)
+            point |= {**values, "identities": [*point["identities"], *values.get("identities", [])]}
+    return point

@@ -62,6 +62,12 @@ def compare_command(
             "from it. It ends with the same numbers as an uninterrupted run.",
         ),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes; one a core where left out, 0 for this one alone. No number depends on it."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")
     ] = False,
@@ -92,7 +98,9 @@ def compare_command(
                 seeds=chosen_seeds,
                 resume=resume,
                 overwrite=overwrite,
+                workers=workers,
                 progress=progress,
+                say=lambda text: typer.echo(text, err=True),
             )
     except UserError as error:
         typer.echo(f"error: {error}", err=True)

@@ -1,4 +1,4 @@
-"""The arms of the experiment: networks that start from the same weights, see the same batches, and differ in one thing.
+"""Arms made real: networks that start from the same weights, see the same batches, and differ in what their arm says.
 
 ``batchnorm``: the network with batch norm. ``standard``: the same without. ``rescaled``: the standard one on the loss c L, with c
 such that its gradient norm at initialisation is batch norm's: what a mere rescaling would do. The *frozen-statistics twin* is no
@@ -7,7 +7,7 @@ arm of its own: it is made anew at every measured point of ``batchnorm`` and nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,33 +20,13 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.training import SGDConfig, Trainer
 from bntheory.bridge.networks.twins import rescaled_loss
 from bntheory.errors import UserError
-from bntheory.experiments.preset import NetworkEntry, Preset
+from bntheory.experiments.experiment import Arm, Task
 
-__all__ = ["ARMS", "Cell", "cells", "make_trainer", "measurement_batch"]
+__all__ = ["build", "make_trainer", "measurement_batch"]
 
-ARMS = ("batchnorm", "standard", "rescaled")
 #: The measured batch is drawn from the training images by a seed of its own, far from those of the training batches.
 MEASUREMENT_SEED = 1_000_003
 Batch = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One network trained once."""
-
-    network: NetworkEntry
-    seed: int
-    arm: str
-
-    @property
-    def name(self) -> str:
-        """Names its records and its checkpoint."""
-        return f"{self.network.name}-s{self.seed}-{self.arm}"
-
-
-def cells(preset: Preset) -> list[Cell]:
-    """All cells in the order of their run: whole seeds first, so that an unfinished run still compares arms."""
-    return [Cell(network, seed, arm) for seed in preset.seeds for network in preset.networks for arm in ARMS]
 
 
 def measurement_batch(data: ImageData, seed: int, size: int, **options: Any) -> Batch:
@@ -59,28 +39,28 @@ def measurement_batch(data: ImageData, seed: int, size: int, **options: Any) -> 
     return batch_at(data, 0, batch_size=size, seed=MEASUREMENT_SEED + seed, **options)
 
 
-def make_trainer(cell: Cell, preset: Preset, data: ImageData, device: str) -> tuple[Trainer, float]:
-    """The cell's network at its initial values, ready to train, and the factor on its loss."""
-    model = _build(cell, "batch" if cell.arm == "batchnorm" else "none", data, device)
+def make_trainer(task: Task, data: ImageData, device: str) -> tuple[Trainer, float]:
+    """The task's network at its initial values, ready to train, and the factor on its loss."""
+    arm, seed = task.arm, task.seed
+    model = build(arm, seed, data, device)
     loss: Loss = nn.functional.cross_entropy
     factor = 1.0
-    if cell.arm == "rescaled":
-        batch = measurement_batch(data, cell.seed, preset.measure.batch_size, device=device)
-        normalised = _build(cell, "batch", data, device)
+    if arm.rescaled_on:
+        batch = measurement_batch(data, seed, arm.rescaled_on, device=device)
+        normalised = build(replace(arm, options={**arm.options, "norm": "batch"}), seed, data, device)
         factor = _gradient_norm(normalised, loss, batch) / _gradient_norm(model, loss, batch)
         loss = rescaled_loss(loss, factor)
-    t = preset.training
-    config = SGDConfig(t.learning_rate, momentum=t.momentum, weight_decay=t.weight_decay, seed=cell.seed)
+    config = SGDConfig(arm.learning_rate, momentum=arm.momentum, weight_decay=arm.weight_decay, seed=seed)
     return Trainer(model, loss, config), factor
 
 
-def _build(cell: Cell, norm: str, data: ImageData, device: str) -> nn.Module:
-    options = {**cell.network.options, "norm": norm, "input_shape": data.shape, "classes": data.classes}
+def build(arm: Arm, seed: int, data: ImageData, device: str) -> nn.Module:
+    """The arm's network at its initial values. Raises UserError for options that no such network has."""
     try:
-        spec = NetworkSpec(cell.network.kind, **options)
+        spec = NetworkSpec(arm.kind, **{**arm.options, "input_shape": data.shape, "classes": data.classes})
     except TypeError as error:
-        raise UserError(f"preset: network {cell.network.name!r}: {error}") from error
-    return build_network(spec, cell.seed, device=device)
+        raise UserError(f"preset: network {arm.network!r}: {error}") from error
+    return build_network(spec, seed, device=device)
 
 
 def _gradient_norm(model: nn.Module, loss: Loss, batch: Batch) -> float:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bntheory.evidence.comparable import why_not_comparable
 from bntheory.evidence.decision import outcome
 from bntheory.evidence.intervals import estimate
 from bntheory.experiments.effects import (
@@ -16,7 +17,7 @@ from bntheory.experiments.effects import (
     last_log_ratio,
     log_ratio,
 )
-from bntheory.experiments.quantities import arm_points
+from bntheory.experiments.quantities import Points, Runs
 
 __all__ = ["COMPARISONS", "compare_all"]
 
@@ -57,6 +58,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, equal steps",
         log_ratio("top", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "top-eigenvalue.standard-at-matched-loss",
@@ -65,6 +67,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, matched loss",
         at_matched_loss("top", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "relative-curvature.standard",
@@ -73,6 +76,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network at any scale of the loss, equal steps",
         log_ratio("relative_curvature", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "linearity-error.twin",
@@ -89,6 +93,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network at any scale of the loss, equal steps",
         log_ratio("linearity_error", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "trust-fraction.twin",
@@ -105,6 +110,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network at any scale of the loss, equal steps",
         log_ratio("trust_fraction", "batchnorm", "standard"),
         "above",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "gradient-turn.twin",
@@ -121,6 +127,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network at any scale of the loss, equal steps",
         log_ratio("gradient_turn", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "loss-variation.standard",
@@ -129,6 +136,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, equal steps",
         log_ratio("loss_range", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "gradient-predictiveness.standard",
@@ -137,6 +145,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, equal steps",
         log_ratio("gradient_range", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "effective-beta.standard",
@@ -145,6 +154,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, equal steps",
         log_ratio("effective_beta", "batchnorm", "standard"),
         "below",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "effective-beta.twin",
@@ -161,6 +171,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, equal steps",
         log_ratio("shift_l2", "batchnorm", "standard"),
         "above",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "covariate-shift.angle",
@@ -169,6 +180,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         "standard network, equal steps",
         log_ratio("shift_angle", "batchnorm", "standard"),
         "above",
+        trained=("batchnorm", "standard"),
     ),
     Comparison(
         "training-loss.standard",
@@ -191,12 +203,29 @@ COMPARISONS: tuple[Comparison, ...] = (
 )
 
 
+def _not_comparable(arms: Sequence[str], by_seed: Mapping[int, Mapping[str, Points]]) -> str:
+    """Why these arms say nothing about each other, from where each ends: in one seed is enough, or seeds would be chosen."""
+    for seed, found in by_seed.items():
+        last = max((step for points in found.values() for step in points), default=0)
+        ends = {arm: found.get(arm, {}).get(last) for arm in arms}
+        guessing = next((p.get("guessing_loss") for p in ends.values() if p is not None), None)
+        losses = {arm: None if p is None else float(p["loss"]) for arm, p in ends.items()}
+        why = why_not_comparable(losses, guessing) if found else ""
+        if why:
+            return f"seed {seed}: {why}"
+    return ""
+
+
 def compare_all(records: Sequence[Json], networks: Sequence[str], seeds: Sequence[int]) -> list[Effect]:
     """Every comparison on every network."""
-    effects = []
+    effects, runs = [], Runs(records)
     for network in networks:
-        by_seed = {seed: arm_points(records, network, seed) for seed in seeds}
+        by_seed = {seed: runs.arms(network, seed) for seed in seeds}
         for comparison in COMPARISONS:
+            barred = _not_comparable(comparison.trained, by_seed)
+            if barred:
+                effects.append(Effect(comparison, network, (), None, "not comparable", barred))
+                continue
             numbers = {seed: comparison.values(arms) for seed, arms in by_seed.items()}
             known = {seed: x for seed, x in numbers.items() if x is not None and math.isfinite(x)}
             if not known:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bntheory.evidence.curves import log_ratio as paired_log_ratio
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
-from bntheory.evidence.decision import Outcome
+from bntheory.evidence.decision import Outcome, seeds_needed
 from bntheory.evidence.intervals import Estimate
 from bntheory.experiments.quantities import Points, quantity
 
@@ -29,6 +29,7 @@ class Comparison:
     name: stable. claims: ids that the answer bears on. question: the claim in words, so that "supported" is an answer to it.
     control: what batch norm is compared with. values: seed's arms -> one number, or None where it cannot be had.
     claim, threshold: supported where the number's interval lies ``claim`` the threshold. unit: "ratio" for log10 ratios.
+    trained: arms that must have trained for the comparison to say anything.
     """
 
     name: str
@@ -39,17 +40,30 @@ class Comparison:
     claim: Literal["above", "below"]
     threshold: float = 0.0
     unit: Literal["ratio", "share", "difference"] = "ratio"
+    trained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A comparison's answer on one network. estimate and outcome are None where no seed gave a number."""
+    """A comparison's answer on one network.
+
+    estimate: None where no seed gave a number. why: of "not comparable".
+    """
 
     comparison: Comparison
     network: str
     seeds: tuple[int, ...]
     estimate: Estimate | None
-    outcome: Outcome
+    outcome: Outcome | Literal["not comparable"]
+    why: str = ""
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """How many seeds would decide what is inconclusive, in 80 % of all experiments; None where none is known to."""
+        e, c = self.estimate, self.comparison
+        if self.outcome != "inconclusive" or e is None:
+            return None
+        return seeds_needed(e.mean, e.deviation, c.threshold, confidence=e.confidence)
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -66,6 +80,8 @@ class Effect:
             "seeds": list(self.seeds),
             "estimate": None if self.estimate is None else self.estimate.as_json(),
             "outcome": self.outcome,
+            "why": self.why,
+            "seeds_needed": self.seeds_needed,
         }
 
 

@@ -1,9 +1,10 @@
-"""What is measured on an arm at one step. Every measurement leaves the network bit for bit as it was."""
+"""What is measured on an arm at one step, by name. Every measurement leaves the network bit for bit as it was."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.evaluation import Loss, evaluate, flat, loss_and_gradients, trainable
 from bntheory.bridge.networks.state import state_guard
-from bntheory.bridge.networks.training import Trainer
 from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.activation_moments import activation_moments, moment_shift
 from bntheory.bridge.probes.along_gradient import along_gradient
@@ -23,94 +23,70 @@ from bntheory.bridge.probes.covariate_shift import covariate_shift
 from bntheory.bridge.probes.identities import Identity, check_identity
 from bntheory.bridge.probes.layer_theory import first_order, second_order, single_precision
 from bntheory.bridge.probes.scale_free_point import scale_free_point
-from bntheory.experiments.arms import Cell, measurement_batch
-from bntheory.experiments.preset import Preset
+from bntheory.errors import UserError
+from bntheory.evidence.comparable import guessing_loss, has_diverged
+from bntheory.experiments.arms import measurement_batch
+from bntheory.experiments.experiment import Measure, Task
 
-__all__ = ["measure"]
+__all__ = ["MEASURES", "Situation", "measure"]
 
 Json = dict[str, Any]
 Batch = tuple[Tensor, Tensor]
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class _Setting:
-    preset: Preset
+class Situation:
+    """A task after so many steps, and where it is looked at; the model is in training mode.
+
+    loss: what the arm is trained on, ``factor`` included. size: of the fixed measured batch.
+    """
+
+    task: Task
+    step: int
+    model: nn.Module
+    loss: Loss
+    factor: float
     data: ImageData
     device: str
-    seed: int
-    loss: Loss
+    size: int
 
-    def batch(self, size: int) -> Batch:
-        return measurement_batch(self.data, self.seed, size, device=self.device)
+    def batch(self, size: int | None = None) -> Batch:
+        """The first examples of the fixed measured batch of this seed."""
+        return measurement_batch(self.data, self.task.seed, size or self.size, device=self.device)
 
-
-def measure(
-    cell: Cell, trainer: Trainer, factor: float, preset: Preset, data: ImageData, device: str
-) -> Json:
-    """The record of one arm at the trainer's present step; a network that has diverged gives a record that only says so."""
-    head: Json = {
-        "cell": cell.name,
-        "network": cell.network.name,
-        "seed": cell.seed,
-        "arm": cell.arm,
-        "step": trainer.step,
-        "factor": factor,
-    }
-    model = trainer.model.train()
-    setting = _Setting(preset, data, device, cell.seed, trainer.loss)
-    batch = setting.batch(preset.measure.batch_size)
-    nothing: Json = {"twin": None, "layers": [], "theorem_4_2": [], "identities": []}
-    if not _finite(model, trainer.loss, batch):
-        return {**head, "diverged": True, **nothing}
-    free = cell.arm != "rescaled"  # what a rescaled loss does not change is not measured on it
-    point = _point(model, setting, batch, free=free)
-    if not math.isfinite(point["gradient_norm"]):  # the loss can still be finite where its gradient overflows
-        return {**head, "diverged": True, **nothing}
-    record: Json = {**head, "diverged": False, **point}
-    record |= _accuracy(model, batch, "", trainer.loss)
-    held_out = data.inputs(slice(0, min(preset.measure.test_size, data.size("test"))), "test", device=device)
-    record |= _accuracy(model, held_out, "test_", trainer.loss, evaluation=True)
-    rate = trainer.config.rate(trainer.step)
-    shift, first = _shift(model, setting, batch, rate)
-    shift["moments"] = _moments(model, setting, setting.batch(preset.measure.theory_batch_size), rate)
-    record["shift"] = shift
-    record["twin"], record["layers"], record["theorem_4_2"] = None, [], []
-    identities = [first]
-    if cell.arm == "batchnorm":
-        record["twin"] = _point(model, setting, batch, frozen=True)
-        layers, second, found = _theory(model, setting)
-        record["layers"], record["theorem_4_2"] = layers, second
-        identities += found
-    record["identities"] = [identity.as_json() for identity in identities]
-    return record
+    @property
+    def diverged(self) -> bool:
+        """Whether a weight, the loss or its gradient is no longer finite; the loss can be where its gradient overflows."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+            return True
+        with state_guard(self.model, parameters=False):
+            value, gradients = loss_and_gradients(self.model, self.loss, self.batch())
+        return has_diverged((float(value), float(torch.linalg.vector_norm(flat(gradients)))))
 
 
-def _finite(model: nn.Module, loss: Loss, batch: Batch) -> bool:
-    with state_guard(model, parameters=False), torch.no_grad():
-        value = evaluate(model, loss, batch)
-    weights = all(bool(torch.isfinite(p).all()) for p in model.parameters())
-    return weights and math.isfinite(float(value))
+def measure(situation: Situation, asked: Measure) -> Json:
+    """The values of one measure, JSON-ready. Raises UserError for a name that no measure has."""
+    if asked.name not in MEASURES:
+        raise UserError(f"measure: {asked.name!r} is unknown; choose among {', '.join(MEASURES)}")
+    return MEASURES[asked.name](situation, asked.options)
 
 
 # -- one point of the landscape --------------------------------------------------------------------------------------
 
 
-def _point(
-    model: nn.Module, setting: _Setting, batch: Batch, *, frozen: bool = False, free: bool = True
-) -> Json:
-    """Loss, gradient norm, Santurkar's three measures, the ends of the Hessian's spectrum and the scale-free measures.
+def _landscape(at: Situation, options: Options) -> Json:
+    """Loss, gradient norm and Santurkar's three measures along the gradient, at multiples of the learning rate."""
+    guessing = guessing_loss(at.data.classes) * at.factor
+    return {"factor": at.factor, "guessing_loss": guessing, **_along(at.model, at, options)}
 
-    frozen: those of the frozen-statistics twin. It is made on the very batch on which it is measured, the smaller one of the
-    curvature included, since only there its outputs are the network's own.
-    """
-    small = setting.batch(setting.preset.curvature.batch_size)
-    near = frozen_twin(model, small[0]) if frozen else model
-    model = frozen_twin(model, batch[0]) if frozen else model
-    spec = setting.preset.measure
-    low, high = spec.step_range
-    rate = setting.preset.training.learning_rate
-    multiples = [low + (high - low) * i / (spec.points - 1) for i in range(spec.points)]
-    along = along_gradient(model, setting.loss, batch, [rate * s for s in multiples])
+
+def _along(model: nn.Module, at: Situation, options: Options) -> Json:
+    low, high = options["step_range"]
+    points = options["points"]
+    multiples = [low + (high - low) * i / (points - 1) for i in range(points)]
+    rate = at.task.arm.learning_rate
+    along = along_gradient(model, at.loss, at.batch(), [rate * s for s in multiples])
     loss_low, loss_high = along.loss_range
     change_low, change_high = along.gradient_change_range
     return {
@@ -130,27 +106,56 @@ def _point(
             "gradient_range": _number(change_high - change_low),
             "effective_beta": _number(along.effective_beta),
         },
-        **_curvature_or_why(near, setting, small),
-        "scale_free": scale_free_point(near, setting.loss, small) if free else None,
     }
 
 
-def _curvature_or_why(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
+def _curvature(at: Situation, options: Options) -> Json:
+    """The ends of the Hessian's spectrum."""
+    return _curvature_or_why(at.model, at, options)
+
+
+def _scale_free(at: Situation, options: Options) -> Json:
+    """What no rescaling of the loss changes."""
+    return {"scale_free": scale_free_point(at.model, at.loss, at.batch(options["batch_size"]))}
+
+
+def _twin(at: Situation, options: Options) -> Json:
+    """All of the above of the frozen-statistics twin.
+
+    It is made on the very batch on which it is measured, the smaller one of the curvature included, since only there its outputs
+    are the network's own.
+    """
+    small = at.batch(options["batch_size"])
+    near = frozen_twin(at.model, small[0])
+    return {
+        "twin": {
+            **_along(frozen_twin(at.model, at.batch()[0]), at, options),
+            **_curvature_or_why(near, at, options),
+            "scale_free": scale_free_point(near, at.loss, small),
+        }
+    }
+
+
+def _curvature_or_why(model: nn.Module, at: Situation, options: Options) -> Json:
     """The curvature; or, where the operator refuses (asymmetric beyond rounding, as on the brink of overflow), the reason."""
     try:
-        return {"curvature": _curvature(model, setting, batch), "curvature_refused": None}
+        return {"curvature": _spectrum_ends(model, at, options), "curvature_refused": None}
     except ValueError as error:
         return {"curvature": None, "curvature_refused": str(error)}
 
 
-def _curvature(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
-    spec = setting.preset.curvature
+def _spectrum_ends(model: nn.Module, at: Situation, options: Options) -> Json:
+    batch = at.batch(options["batch_size"])
     with state_guard(model, parameters=False):
-        loss, gradients = loss_and_gradients(model, setting.loss, batch)
-    with hessian(model, setting.loss, batch, mode="current") as operator:
+        loss, gradients = loss_and_gradients(model, at.loss, batch)
+    with hessian(model, at.loss, batch, mode="current") as operator:
         top, bottom = (
             top_eigenvalues(
-                operator, which=which, tol=spec.tolerance, seed=setting.seed, max_products=spec.max_products
+                operator,
+                which=which,
+                tol=options["tolerance"],
+                seed=at.task.seed,
+                max_products=options["max_products"],
             )
             for which in ("LA", "SA")
         )
@@ -166,7 +171,20 @@ def _curvature(model: nn.Module, setting: _Setting, batch: Batch) -> Json:
         "converged": top.converged and bottom.converged,
         "products": top.products + bottom.products,
         "symmetry_defect": float(max(top.symmetry_defect, bottom.symmetry_defect)),
-        "batch_size": spec.batch_size,
+        "batch_size": options["batch_size"],
+    }
+
+
+# -- how it classifies, and how its layers shift ---------------------------------------------------------------------
+
+
+def _accuracies(at: Situation, options: Options) -> Json:
+    """Accuracy on the measured batch in training mode, and loss and accuracy on the first test images in evaluation mode."""
+    size = min(options["test_size"], at.data.size("test"))
+    held_out = at.data.inputs(slice(0, size), "test", device=at.device)
+    return {
+        **_accuracy(at.model, at.batch(), "", at.loss),
+        **_accuracy(at.model, held_out, "test_", at.loss, evaluation=True),
     }
 
 
@@ -182,35 +200,37 @@ def _accuracy(model: nn.Module, batch: Batch, prefix: str, loss: Loss, *, evalua
     return found
 
 
-def _shift(model: nn.Module, setting: _Setting, batch: Batch, rate: float) -> tuple[Json, Identity]:
-    """Internal covariate shift of every weight layer by Definition 2.1, for the plain gradient step with this learning rate."""
-    found = covariate_shift(model, setting.loss, batch, learning_rate=rate)
+def _shift(at: Situation, options: Options) -> Json:
+    """Internal covariate shift of every weight layer by Definition 2.1, and of moments, for the plain gradient step of the arm's rate."""
+    found = covariate_shift(at.model, at.loss, at.batch(), learning_rate=at.task.arm.learning_rate)
     shift = {
         "layers": [s.layer for s in found],
         "l2": [_number(s.l2) for s in found],
         "relative": [_number(s.relative) for s in found],
         "cosine": [_number(s.cosine) for s in found],
+        "moments": _moments(at, at.batch(options["batch_size"])),
     }
     l2 = torch.tensor([found[0].l2], dtype=torch.float64)
     zero = torch.zeros_like(l2)
     first = check_identity(
         "first-layer-shift", found[0].layer, left=l2, right=zero, relative=l2, tolerance=zero
     )
-    return shift, first
+    return {"shift": shift, "identities": [first.as_json()]}
 
 
-def _moments(model: nn.Module, setting: _Setting, batch: Batch, rate: float) -> Json:
+def _moments(at: Situation, batch: Batch) -> Json:
     """How the distribution of every nonlinearity's input moves in one gradient step, in standard deviations (medians over units).
 
     The reading of Ioffe and Szegedy, over the same step as Definition 2.1.
     """
+    model = at.model
     before = activation_moments(model, batch[0])
     parameters = list(trainable(model).values())
     with state_guard(model):
-        _, gradients = loss_and_gradients(model, setting.loss, batch, parameters)
+        _, gradients = loss_and_gradients(model, at.loss, batch, parameters)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.sub_(gradient, alpha=rate)
+                parameter.sub_(gradient, alpha=at.task.arm.learning_rate)
         after = activation_moments(model, batch[0])
     moved = moment_shift(before, after)
     return {"places": list(moved), "shift": [_number(m.wasserstein) for m in moved.values()]}
@@ -219,12 +239,12 @@ def _moments(model: nn.Module, setting: _Setting, batch: Batch, rate: float) -> 
 # -- against the theory ------------------------------------------------------------------------------------------------
 
 
-def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json], list[Identity]]:
+def _theory(at: Situation, options: Options) -> Json:
     """Every normalisation layer in float64 against the closed form, and once more in the precision of training."""
-    spec = setting.preset.measure
-    x, labels = setting.batch(spec.theory_batch_size)
+    model, loss = at.model, at.loss
+    x, labels = at.batch(options["batch_size"])
     exact = copy.deepcopy(model).double().train()
-    found = capture(exact, setting.loss, (x.double(), labels))
+    found = capture(exact, loss, (x.double(), labels))
     parameters = dict(exact.named_parameters())
     named = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
     own = [
@@ -233,9 +253,7 @@ def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json]
     by_name: dict[str, Tensor] = {}
     if own:
         with state_guard(exact, parameters=False):
-            _, gradients = loss_and_gradients(
-                exact, setting.loss, (x.double(), labels), [parameters[n] for n in own]
-            )
+            _, gradients = loss_and_gradients(exact, loss, (x.double(), labels), [parameters[n] for n in own])
         by_name = dict(zip(own, gradients, strict=True))
     layers, second, identities = [], [], []
     for number, layer in enumerate(found):
@@ -244,14 +262,18 @@ def _theory(model: nn.Module, setting: _Setting) -> tuple[list[Json], list[Json]
         )
         layers.append(record)
         identities += checks
-        units = _spread(layer.units, spec.hessian_units)
-        more, checks = second_order(layer, units, setting.seed * 1000 + number)
+        units = _spread(layer.units, options["hessian_units"])
+        more, checks = second_order(layer, units, at.task.seed * 1000 + number)
         second.append(more)
         identities += checks
-    identities.append(_twin_loss(exact, found, setting, (x.double(), labels)))
+    identities.append(_twin_loss(exact, found, loss, (x.double(), labels)))
     del found, exact
-    identities += [single_precision(layer) for layer in capture(model, setting.loss, (x, labels))]
-    return layers, second, identities
+    identities += [single_precision(layer) for layer in capture(model, loss, (x, labels))]
+    return {
+        "layers": layers,
+        "theorem_4_2": second,
+        "identities": [identity.as_json() for identity in identities],
+    }
 
 
 def _spread(total: int, wanted: int) -> list[int]:
@@ -263,7 +285,7 @@ def _spread(total: int, wanted: int) -> list[int]:
     return sorted({round(i * (total - 1) / (wanted - 1)) for i in range(wanted)})
 
 
-def _twin_loss(model: nn.Module, found: Capture, setting: _Setting, batch: Batch) -> Identity:
+def _twin_loss(model: nn.Module, found: Capture, loss: Loss, batch: Batch) -> Identity:
     """The twin's loss is the network's, to rounding.
 
     The two differ in how each unit's z is rounded: by at most its tolerance times the size of its terms. To first order that moves
@@ -271,7 +293,7 @@ def _twin_loss(model: nn.Module, found: Capture, setting: _Setting, batch: Batch
     """
     twin = frozen_twin(model, batch[0])
     with torch.no_grad():
-        value = evaluate(twin, setting.loss, batch).double()
+        value = evaluate(twin, loss, batch).double()
     bound = torch.finfo(value.dtype).eps * abs(found.loss)
     for layer in found:
         closed = layer.closed_form()
@@ -293,3 +315,15 @@ def _twin_loss(model: nn.Module, found: Capture, setting: _Setting, batch: Batch
 def _number(x: float) -> float | None:
     """A float that JSON can hold; None for what overflowed."""
     return float(x) if math.isfinite(x) else None
+
+
+#: Each gives a part of what a point of a run is known by; together they are merged into one mapping.
+MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
+    "landscape": _landscape,
+    "curvature": _curvature,
+    "scale-free": _scale_free,
+    "accuracy": _accuracies,
+    "shift": _shift,
+    "twin": _twin,
+    "theory": _theory,
+}

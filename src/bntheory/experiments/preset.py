@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol
 
 __all__ = [
     "CurvatureSpec",
@@ -136,8 +137,39 @@ class Preset:
 
     @property
     def sha256(self) -> str:
-        """A hash of everything in it: two runs with the same hash measure the same things."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+        """A hash of everything in it but the seeds, which may be added to: runs with the same hash measure the same things."""
+        content = {key: value for key, value in self.as_json().items() if key != "seeds"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def experiment(self) -> Experiment:
+        """What it asks for: every network with batch norm, without, and without on a rescaled loss; all measures on each."""
+        t, m, c = self.training, self.measure, self.curvature
+        common = (t.learning_rate, t.momentum, t.weight_decay)
+        arms = tuple(
+            Arm(n.name, name, n.kind, {**n.options, "norm": norm}, *common, rescaled_on=matched)
+            for n in self.networks
+            for name, norm, matched in (
+                ("batchnorm", "batch", 0),
+                ("standard", "none", 0),
+                ("rescaled", "none", m.batch_size),
+            )
+        )
+        along = {"step_range": list(m.step_range), "points": m.points}
+        ends = dataclasses.asdict(c)
+        measures = (
+            Measure("landscape", along),
+            Measure("curvature", ends),
+            Measure("scale-free", {"batch_size": c.batch_size}, "own loss"),
+            Measure("accuracy", {"test_size": m.test_size}),
+            Measure("shift", {"batch_size": m.theory_batch_size}),
+            Measure("twin", {**along, **ends}, "batch normalised"),
+            Measure(
+                "theory",
+                {"batch_size": m.theory_batch_size, "hessian_units": m.hessian_units},
+                "batch normalised",
+            ),
+        )
+        return Experiment(self.name, arms, Protocol(t.batch_size, m.batch_size, m.at), measures, self.seeds)
 
 
 def preset_names() -> tuple[str, ...]:

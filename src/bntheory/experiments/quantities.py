@@ -8,22 +8,69 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Points", "arm_points", "quantity"]
+from bntheory.experiments.experiment import Needed
+from bntheory.experiments.record import Record
+
+__all__ = ["Points", "Runs", "merged", "quantity"]
 
 Json = Mapping[str, Any]
 Points = dict[int, Json]  # by step
 
 
-def arm_points(records: Iterable[Json], network: str, seed: int) -> dict[str, Points]:
-    """A seed's measurements by arm and step; the frozen twin, measured at batch norm's points, is an arm like the others."""
-    arms: dict[str, Points] = {}
-    for r in records:
-        if r["network"] != network or r["seed"] != seed or r["diverged"]:
+def merged(asked: Sequence[Needed], records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """One mapping for every point of every run, with the values of all its measures; in the order of the experiment.
+
+    Names are those of the experiment that asks, whatever the store calls them. A point without any record is left out.
+    """
+    points: dict[tuple[str, int], dict[str, Any]] = {}
+    for n in asked:
+        record = records.get(n.address)
+        if record is None:
             continue
-        arms.setdefault(r["arm"], {})[r["step"]] = r
-        if r.get("twin") is not None:
-            arms.setdefault("twin", {})[r["step"]] = r["twin"]
-    return arms
+        arm = n.task.arm
+        point = points.setdefault(
+            (n.task.name, n.step),
+            {
+                "cell": n.task.name,
+                "network": arm.network,
+                "seed": n.task.seed,
+                "arm": arm.name,
+                "step": n.step,
+                "diverged": record.diverged,
+                "twin": None,
+                "layers": [],
+                "theorem_4_2": [],
+                "identities": [],
+            },
+        )
+        identities = [*point["identities"], *record.values.get("identities", ())]
+        point |= {**record.values, "identities": identities}
+    return list(points.values())
+
+
+class Runs:
+    """All points of an experiment, sorted once: what is asked of them later costs no further pass over all of them."""
+
+    def __init__(self, points: Iterable[Json]) -> None:
+        self._of: dict[str, list[Json]] = {}
+        self._arms: dict[tuple[str, int], dict[str, Points]] = {}
+        self.points = list(points)
+        for point in self.points:
+            self._of.setdefault(point["network"], []).append(point)
+            if point["diverged"]:
+                continue
+            arms = self._arms.setdefault((point["network"], point["seed"]), {})
+            arms.setdefault(point["arm"], {})[point["step"]] = point
+            if point.get("twin") is not None:
+                arms.setdefault("twin", {})[point["step"]] = point["twin"]
+
+    def of(self, network: str) -> Sequence[Json]:
+        """The points of one network, diverged ones included."""
+        return self._of.get(network, ())
+
+    def arms(self, network: str, seed: int) -> Mapping[str, Points]:
+        """A seed's points by arm and step; the frozen twin, measured at batch norm's points, is an arm like the others."""
+        return self._arms.get((network, seed), {})
 
 
 def quantity(point: Json, name: str) -> float | None:

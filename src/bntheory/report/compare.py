@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.experiments.folder import MANIFEST, RunFolder, free_folder, latest_folder
+from bntheory.experiments.experiment import needed
+from bntheory.experiments.folder import (
+    RunFolder,
+    free_folder,
+    holds_other_files,
+    latest_folder,
+    open_run,
+    read_manifest,
+)
+from bntheory.experiments.manifest import conditions_of, make_manifest
 from bntheory.experiments.preset import Preset, load_preset, preset_from_json
+from bntheory.experiments.quantities import merged
+from bntheory.experiments.store import CHECKPOINTS
 
 __all__ = ["CompareResult", "compare"]
 
-FORMAT = 1
 Progress = Callable[[float, str], None]
 
 
@@ -48,7 +53,9 @@ def compare(
     seeds: Sequence[int] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    workers: int | None = None,
     progress: Progress = lambda fraction, text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> CompareResult:
     """Train matched networks, measure every batch-norm layer in them, hold it against the theory, write the report.
 
@@ -56,42 +63,56 @@ def compare(
     left out. data, data_dir: as for
     :func:`bntheory.bridge.networks.data.load_dataset`; the preset's own data where left out. data_note: where the data come from, shown
     with every result. out: the folder of the run; ``runs/<preset>`` (numbered if taken) where left out. seeds: instead of the
-    preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. progress: called with the fraction
-    done and what is being done.
+    preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. workers: processes
+    (one a core where left out; 0: everything in this one); no number depends on it. progress: called with the fraction
+    done and what is being done. say: called with what a person should know: lines of the store that could not be believed, a
+    damaged checkpoint, a process that died.
 
     Raises UserError for bad use: unknown preset, unreadable or damaged data, unwritable folder, missing device, a folder that
     holds another run.
     """
     from bntheory.bridge.networks.data import load_dataset
-    from bntheory.experiments.run import check_device, run_cells
+    from bntheory.experiments.engine import check_device, default_workers, run
+    from bntheory.experiments.worker import Workplace
 
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
-    old = RunFolder.read_manifest(path) if resume else None
+    old = read_manifest(path) if resume else None
     chosen = _preset(preset, old).with_options(
         data=data or (old["data"]["name"] if old else None), seeds=seeds or (old["seeds"] if old else None)
     )
     device = check_device(device or (old["device"] if old else "cpu"))
+    if workers is not None and workers < 0:
+        raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
     progress(0.0, f"loading {chosen.data}")
     images = load_dataset(chosen.data, data_dir)
     manifest = make_manifest(chosen, images, device, data_note)
-    if overwrite and (path / MANIFEST).exists():
-        _remove_run(path)
-    folder = RunFolder.resume(path, manifest) if resume else RunFolder.create(path, manifest)
-    with folder.lock():
-        records = run_cells(folder, chosen, images, device, progress, workers=_workers())
+    with open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
+        contents = folder.read()
+        if contents.faults:
+            say(
+                f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
+            )
+        experiment, conditions = chosen.experiment(), conditions_of(manifest)
+        place = Workplace(experiment.protocol, conditions, images, device, folder.path / CHECKPOINTS)
+        count = default_workers(device) if workers is None else workers
+        run(experiment, folder, place, workers=count, progress=progress, say=say)
         progress(1.0, "writing the report")
-        return finish(folder, chosen, records)
+        return finish(folder, chosen)
 
 
-def finish(folder: RunFolder, preset: Preset, records: Sequence[Mapping[str, Any]]) -> CompareResult:
+def finish(folder: RunFolder, preset: Preset) -> CompareResult:
     """Verdicts, figures and page of a run whose records are complete."""
     from bntheory.experiments.answers import failures, run_verdicts
     from bntheory.report.run_page import write_report
 
-    verdicts = run_verdicts(preset, records)
-    report = write_report(folder, preset, records, verdicts)
+    contents = folder.read()
+    asked = list(needed(preset.experiment(), conditions_of(folder.manifest)))
+    points = merged(asked, contents.records)
+    verdicts = run_verdicts(preset, points)
+    verdicts["skipped_lines"] = [str(fault) for fault in contents.faults]
+    report = write_report(folder, preset, points, verdicts)
     folder.write_json("verdicts.json", verdicts)
-    failed = tuple(failures(records))
+    failed = tuple(failures(points))
     return CompareResult(folder.path, report, int(verdicts["exit_code"]), failed, verdicts)
 
 
@@ -111,109 +132,6 @@ def _folder(out: str | Path | None, preset: str, *, resume: bool, overwrite: boo
     path = Path(out).expanduser()
     if path.exists() and not path.is_dir():
         raise UserError(f"out: {path} is a file; name a folder")
-    if not resume and path.is_dir() and not (path / MANIFEST).exists() and any(path.iterdir()):
+    if not resume and holds_other_files(path):
         raise UserError(f"out: {path} holds other files and no run; name an empty or a new folder")
     return path
-
-
-def _remove_run(path: Path) -> None:
-    """Remove what a run writes, and nothing else; the manifest goes first, so that half a removal leaves no run behind."""
-    with RunFolder(path, {}).lock():
-        (path / MANIFEST).unlink()
-        for pattern in (
-            "*.jsonl",
-            "verdicts.json",
-            "report.html",
-            "figures/*.png",
-            "checkpoints/cell-*.safetensors",
-        ):
-            for file in path.glob(pattern):
-                file.unlink()
-
-
-def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dict[str, Any]:
-    """What a run consists of; everything that two runs must share to give the same numbers, and when it began."""
-    import numpy
-    import scipy
-    import torch
-
-    import bntheory
-
-    return {
-        "format": FORMAT,
-        "preset": preset.name,
-        "preset_sha256": preset.sha256,
-        "preset_content": preset.as_json(),
-        "seeds": list(preset.seeds),
-        "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
-        "data": {
-            "name": data.name,
-            "description": data.description,
-            "licence": data.licence,
-            "sha256": dict(data.sha256),
-            "train": data.size("train"),
-            "test": data.size("test"),
-        },
-        "data_note": data_note,
-        "versions": {
-            "bntheory": bntheory.__version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": numpy.__version__,
-            "scipy": scipy.__version__,
-        },
-        "source_sha256": source_hash(),
-        "source_revision": source_revision(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _workers() -> int:
-    """How many cells run side by side: the cores that this process may use, four at most, fewer where OMP_NUM_THREADS says so."""
-    import torch
-
-    return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)), 4))
-
-
-_NUMBERS = ("arrays.py", "layer", "evidence", "smoothness", "bridge", "experiments")
-
-
-def source_hash() -> str:
-    """A hash of the source that decides a run's numbers (not of the report, whose code may improve under a finished run)."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for part in _NUMBERS:
-        for path in _sources(root / part):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _sources(path: Path) -> Iterable[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
-
-
-def source_revision() -> str | None:
-    """The commit of the checkout that this package runs from, with "+changes" where files differ; None outside one."""
-    root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ("git", "-C", str(root), *words), capture_output=True, text=True, timeout=20, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

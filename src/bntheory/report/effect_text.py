@@ -13,7 +13,7 @@ def effect_text(effect: Mapping[str, Any]) -> str:
     """The effect and its interval as printed: ratios as factors, shares in per cent. ``effect`` is an entry of verdicts.json."""
     e = effect["estimate"]
     if e is None:
-        return "not measured"
+        return effect.get("why") or "not measured"
 
     def say(x: float) -> str:
         if effect["unit"] == "ratio":
@@ -21,7 +21,7 @@ def effect_text(effect: Mapping[str, Any]) -> str:
         return f"{100 * x:.3g} %" if effect["unit"] == "share" else f"{x:.3g}"
 
     if e["low"] is None:
-        return f"{say(e['mean'])} (one seed: no interval)"
+        return f"{say(e['mean'])} (fewer than 3 seeds: no interval)"
     return f"{say(e['mean'])} [{say(e['low'])}, {say(e['high'])}]"
 
 

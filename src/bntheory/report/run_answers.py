@@ -15,7 +15,7 @@ from bntheory.report.effect_text import effect_text
 __all__ = ["Answer", "Part", "answers"]
 
 Json = Mapping[str, Any]
-ORDER = ("supported", "contradicted", "inconclusive")
+ORDER = ("supported", "contradicted", "equivalent", "inconclusive", "not comparable")
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _does_it_matter(l2: Sequence[Json], angle: Sequence[Json], loss: Sequence[Js
     """What follows per network from the three verdicts; nothing where they leave it open."""
     without, together, neither = [], [], []
     for a, b, c in zip(l2, angle, loss, strict=True):
-        shift = {a["outcome"], b["outcome"]} - {"inconclusive"}
+        shift = {a["outcome"], b["outcome"]} & {"supported", "contradicted"}
         if c["outcome"] == "supported" and shift == {"supported"}:
             without.append(a["network"])
         elif c["outcome"] == "supported" and shift == {"contradicted"}:

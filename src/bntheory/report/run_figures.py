@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bntheory.experiments.quantities import Runs
 from bntheory.report import run_panels as panels
 from bntheory.report.margins import margins_panel, violations_panel
 from bntheory.report.style import as_png
@@ -37,7 +38,7 @@ class FigureGroup:
 
 @dataclass(frozen=True)
 class _Run:
-    records: Sequence[Json]
+    runs: Runs
     networks: tuple[str, ...]
     seeds: tuple[int, ...]
 
@@ -49,7 +50,7 @@ def draw_groups(
     records: Sequence[Json], networks: Sequence[str], seeds: Sequence[int], verdicts: Json
 ) -> Iterator[FigureGroup]:
     """Every figure of the report, in order."""
-    run = _Run(records, tuple(networks), tuple(seeds))
+    run = _Run(Runs(records), tuple(networks), tuple(seeds))
     band = f"Lines are medians over n = {len(run.seeds)} seeds, bands reach from the smallest seed to the largest."
     for key, title, shows, not_shows, draw in _GROUPS:
         drawn = tuple(
@@ -64,25 +65,25 @@ def draw_groups(
 
 def _decomposition(run: _Run) -> Iterator[tuple[str, str, Any]]:
     for network in run.networks:
-        steps = panels.batch_norm_steps(run.records, network)
+        steps = panels.batch_norm_steps(run.runs, network)
         if not steps:
             continue
         last = steps[-1]
         yield (
             f"{network}-depth",
             f"{network}: shares of the scaled gradient's squared norm, by layer, step {last}",
-            panels.depth(run.records, network, last, title=f"{network}: where it goes, step {last}"),
+            panels.depth(run.runs, network, last, title=f"{network}: where it goes, step {last}"),
         )
         yield (
             f"{network}-time",
             f"{network}: the two shares over training",
-            panels.shares_over_steps(run.records, network, run.seeds, title=f"{network}: over training"),
+            panels.shares_over_steps(run.runs, network, run.seeds, title=f"{network}: over training"),
         )
         yield (
             f"{network}-scaling",
             f"{network}: the scaling factor of each layer",
             panels.scaling_by_depth(
-                run.records, network, sorted({steps[0], last}), title=f"{network}: the scaling itself"
+                run.runs, network, sorted({steps[0], last}), title=f"{network}: the scaling itself"
             ),
         )
 
@@ -93,7 +94,7 @@ def _curvature(run: _Run) -> Iterator[tuple[str, str, Any]]:
             f"{network}-top",
             f"{network}: largest Hessian eigenvalue of each arm over training",
             panels.over_steps(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 "top",
@@ -105,7 +106,7 @@ def _curvature(run: _Run) -> Iterator[tuple[str, str, Any]]:
             f"{network}-twin",
             f"{network}: batch norm over its frozen twin",
             panels.alongside(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 title=f"{network}: beyond scaling",
@@ -121,7 +122,7 @@ def _curvature(run: _Run) -> Iterator[tuple[str, str, Any]]:
             f"{network}-bottom",
             f"{network}: smallest Hessian eigenvalue of each arm over training",
             panels.over_steps(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 "bottom",
@@ -138,7 +139,7 @@ def _along(run: _Run) -> Iterator[tuple[str, str, Any]]:
             f"{network}-loss",
             f"{network}: range of the loss along the gradient",
             panels.band(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 low="loss_low",
@@ -151,7 +152,7 @@ def _along(run: _Run) -> Iterator[tuple[str, str, Any]]:
             f"{network}-gradient",
             f"{network}: range of the gradient's change along the gradient",
             panels.band(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 low="gradient_low",
@@ -164,7 +165,7 @@ def _along(run: _Run) -> Iterator[tuple[str, str, Any]]:
             f"{network}-beta",
             f"{network}: effective smoothness of each arm",
             panels.over_steps(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 "effective_beta",
@@ -182,7 +183,7 @@ def _shift(run: _Run) -> Iterator[tuple[str, str, Any]]:
             ("moment_shift", "moments of the layer inputs", "drift in one step / standard deviation"),
         ):
             figure = panels.over_steps(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 name,
@@ -200,7 +201,7 @@ def _training(run: _Run) -> Iterator[tuple[str, str, Any]]:
             ("accuracy", "test accuracy", lambda p: p.get("test_accuracy")),
         ):
             figure = panels.over_steps(
-                run.records,
+                run.runs,
                 network,
                 run.seeds,
                 read,
@@ -213,8 +214,8 @@ def _training(run: _Run) -> Iterator[tuple[str, str, Any]]:
 
 
 def _margins(run: _Run) -> Iterator[tuple[str, str, Any]]:
-    yield "identities", "every identity's residual over its tolerance", margins_panel(run.records)
-    yield "statements", "share of units that break a printed inequality", violations_panel(run.records)
+    yield "identities", "every identity's residual over its tolerance", margins_panel(run.runs.points)
+    yield "statements", "share of units that break a printed inequality", violations_panel(run.runs.points)
 
 
 _GROUPS: tuple[tuple[str, str, str, str, Draw], ...] = (

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.evidence.intervals import summarise
-from bntheory.experiments.folder import RunFolder, write_atomic
+from bntheory.experiments.folder import RunFolder
 from bntheory.experiments.preset import Preset
+from bntheory.experiments.quantities import Runs
+from bntheory.experiments.store import write_atomic
 from bntheory.report.effect_text import effect_text
 from bntheory.report.html import render
 from bntheory.report.run_answers import answers
@@ -49,7 +51,7 @@ def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], ver
         answers=answers(verdicts),
         comparisons=comparison_rows(verdicts, networks),
         networks=networks,
-        layers=list(layer_tables(records, networks)),
+        layers=list(layer_tables(Runs(records), networks)),
         command=command_line(folder.manifest),
     )
     path = folder.path / "report.html"
@@ -73,25 +75,21 @@ def comparison_rows(verdicts: Json, networks: Sequence[str]) -> list[dict[str, A
     return [{**row, "cells": [row["cells"].get(n) for n in networks]} for row in rows.values()]
 
 
-def layer_tables(records: Sequence[Json], networks: Iterable[str]) -> Iterable[dict[str, Any]]:
+def layer_tables(runs: Runs, networks: Iterable[str]) -> Iterable[dict[str, Any]]:
     """For each network the layers at the last measured step, medians over seeds."""
     for network in networks:
-        steps = batch_norm_steps(records, network)
+        steps = batch_norm_steps(runs, network)
         if not steps:
             continue
         step, rows = steps[-1], []
-        for i, name in enumerate(layer_names(records, network)):
-            layers = [
-                r["layers"][i]
-                for r in records
-                if r["network"] == network and r["step"] == step and r["layers"]
-            ]
+        for i, name in enumerate(layer_names(runs, network)):
+            layers = [r["layers"][i] for r in runs.of(network) if r["step"] == step and r["layers"]]
             parts = {
-                key: _median(split_values(records, network, i, step, key))
+                key: _median(split_values(runs, network, i, step, key))
                 for key in ("scaling", "share_mean", "share_y_hat", "left")
             }
             affine = {
-                f"affine_{key}": _median(split_values(records, network, i, step, key, "affine_split"))
+                f"affine_{key}": _median(split_values(runs, network, i, step, key, "affine_split"))
                 for key in ("share_mean", "share_y_hat")
             }
             rows.append(

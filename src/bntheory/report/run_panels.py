@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bntheory.evidence.intervals import summarise
-from bntheory.experiments.quantities import arm_points, quantity
+from bntheory.experiments.quantities import Runs, quantity
 from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, PARTS, new_panel
 
 __all__ = ["Series", "alongside", "band", "depth", "over_steps", "scaling_by_depth", "shares_over_steps"]
@@ -29,11 +29,11 @@ class Series:
     high: list[float]
 
 
-def series(records: Sequence[Json], network: str, seeds: Iterable[int], arm: str, read: Read) -> Series:
+def series(runs: Runs, network: str, seeds: Iterable[int], arm: str, read: Read) -> Series:
     """Collect ``read`` of the arm's measurements over seeds."""
     found: dict[int, list[float]] = {}
     for seed in seeds:
-        for step, point in arm_points(records, network, seed).get(arm, {}).items():
+        for step, point in runs.arms(network, seed).get(arm, {}).items():
             value = read(point)
             if value is not None and np.isfinite(value):
                 found.setdefault(step, []).append(float(value))
@@ -72,7 +72,7 @@ def _finish(axes: Any, *, ylabel: str, log: bool = False, legend: bool = True) -
 
 
 def over_steps(
-    records: Sequence[Json],
+    runs: Runs,
     network: str,
     seeds: Sequence[int],
     name: str | Read,
@@ -86,21 +86,19 @@ def over_steps(
     figure, axes = new_panel(title)
     read: Read = (lambda p: quantity(p, name)) if isinstance(name, str) else name
     for arm in arms:
-        _draw(axes, series(records, network, seeds, arm, read), arm)
+        _draw(axes, series(runs, network, seeds, arm, read), arm)
     _finish(axes, ylabel=ylabel, log=log)
     return figure
 
 
-def alongside(
-    records: Sequence[Json], network: str, seeds: Sequence[int], *, title: str, names: Mapping[str, str]
-) -> Any:
+def alongside(runs: Runs, network: str, seeds: Sequence[int], *, title: str, names: Mapping[str, str]) -> Any:
     """Batch norm over its frozen twin at the same point, paired within each seed; one is "no effect beyond scaling"."""
     figure, axes = new_panel(title)
     colours = ["#0072B2", "#CC79A7", "#009E73", "#D55E00"]
     for (name, label), colour in zip(names.items(), colours, strict=False):
         found: dict[int, list[float]] = {}
         for seed in seeds:
-            arms = arm_points(records, network, seed)
+            arms = runs.arms(network, seed)
             for step, point in arms.get("batchnorm", {}).items():
                 a = quantity(point, name)
                 b = quantity(arms["twin"][step], name) if step in arms.get("twin", {}) else None
@@ -149,7 +147,7 @@ def _plain_log_ticks(axes: Any) -> None:
 
 
 def band(
-    records: Sequence[Json],
+    runs: Runs,
     network: str,
     seeds: Sequence[int],
     *,
@@ -163,7 +161,7 @@ def band(
     """Santurkar's bands: at each step the range that a quantity covers along the gradient, medians of its ends over seeds."""
     figure, axes = new_panel(title)
     for arm in arms:
-        ends = [series(records, network, seeds, arm, _reader(key)) for key in (low, high)]
+        ends = [series(runs, network, seeds, arm, _reader(key)) for key in (low, high)]
         if not ends[0].steps:
             continue
         axes.fill_between(
@@ -192,35 +190,35 @@ def _reader(key: str) -> Read:
 # -- layers ---------------------------------------------------------------------------------------------------------
 
 
-def layer_names(records: Sequence[Json], network: str) -> list[str]:
+def layer_names(runs: Runs, network: str) -> list[str]:
     """The normalisation layers in order."""
-    for r in records:
-        if r["network"] == network and r["layers"]:
+    for r in runs.of(network):
+        if r["layers"]:
             return [layer["name"] for layer in r["layers"]]
     return []
 
 
 def split_values(
-    records: Sequence[Json], network: str, layer: int, step: int, key: str, split: str = "split"
+    runs: Runs, network: str, layer: int, step: int, key: str, split: str = "split"
 ) -> list[float]:
     """A part of one layer's split at one step, one value a seed."""
     values = []
-    for r in records:
-        if r["network"] == network and r["arm"] == "batchnorm" and r["step"] == step and r["layers"]:
+    for r in runs.of(network):
+        if r["arm"] == "batchnorm" and r["step"] == step and r["layers"]:
             value = r["layers"][layer].get(split, {}).get(key)
             if value is not None:
                 values.append(float(value))
     return values
 
 
-def batch_norm_steps(records: Sequence[Json], network: str) -> list[int]:
+def batch_norm_steps(runs: Runs, network: str) -> list[int]:
     """The steps at which batch norm's layers were measured."""
-    return sorted({r["step"] for r in records if r["network"] == network and r["layers"]})
+    return sorted({r["step"] for r in runs.of(network) if r["layers"]})
 
 
-def depth(records: Sequence[Json], network: str, step: int, *, title: str) -> Any:
+def depth(runs: Runs, network: str, step: int, *, title: str) -> Any:
     """What the mean and y_hat take off the scaled gradient's squared norm, layer by layer; the rest passes through."""
-    names = layer_names(records, network)
+    names = layer_names(runs, network)
     figure, axes = new_panel(title)
     x = np.arange(len(names))
     bottom = np.zeros(len(names))
@@ -228,7 +226,7 @@ def depth(records: Sequence[Json], network: str, step: int, *, title: str) -> An
         ("share_y_hat", "y_hat", "taken by ŷ"),
         ("share_mean", "mean", "taken by the mean"),
     ):
-        found = [split_values(records, network, i, step, key) for i in range(len(names))]
+        found = [split_values(runs, network, i, step, key) for i in range(len(names))]
         median = np.array([100 * float(np.median(values)) if values else 0.0 for values in found])
         axes.bar(x, median, bottom=bottom, color=PARTS[part], label=label, width=0.8)
         bottom += median
@@ -243,13 +241,13 @@ def depth(records: Sequence[Json], network: str, step: int, *, title: str) -> An
     return figure
 
 
-def scaling_by_depth(records: Sequence[Json], network: str, steps: Sequence[int], *, title: str) -> Any:
+def scaling_by_depth(runs: Runs, network: str, steps: Sequence[int], *, title: str) -> Any:
     """The factor γ²/σ² of each layer (weighted by ‖g‖²) at the first and the last measured step."""
-    names = layer_names(records, network)
+    names = layer_names(runs, network)
     figure, axes = new_panel(title)
     for step, colour, offset in zip(steps, ("#9ca3af", "#0072B2"), (-0.12, 0.12), strict=False):
         for i in range(len(names)):
-            values = split_values(records, network, i, step, "scaling")
+            values = split_values(runs, network, i, step, "scaling")
             if values:
                 axes.plot([i + offset] * 2, [min(values), max(values)], color=colour, linewidth=3, alpha=0.4)
                 axes.plot(
@@ -276,7 +274,7 @@ def _layer_axis(axes: Any, names: Sequence[str]) -> None:
     axes.set_xlabel("normalisation layer, from input to output")
 
 
-def shares_over_steps(records: Sequence[Json], network: str, seeds: Sequence[int], *, title: str) -> Any:
+def shares_over_steps(runs: Runs, network: str, seeds: Sequence[int], *, title: str) -> Any:
     """Mean over layers of the two shares, over training."""
     figure, axes = new_panel(title)
     for key, part, label in (
@@ -290,7 +288,7 @@ def shares_over_steps(records: Sequence[Json], network: str, seeds: Sequence[int
             ]
             return float(np.mean(values)) if values else None
 
-        s = series(records, network, seeds, "batchnorm", read)
+        s = series(runs, network, seeds, "batchnorm", read)
         axes.plot(s.steps, s.median, "o-", color=PARTS[part], label=label)
         axes.fill_between(s.steps, s.low, s.high, color=PARTS[part], alpha=0.25, linewidth=0)
     axes.set_ylim(bottom=0)

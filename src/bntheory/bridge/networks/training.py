@@ -6,6 +6,7 @@ long (the caller's), and schedules beyond a step-wise learning rate.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from bntheory.errors import UserError
 
 __all__ = ["SGDConfig", "StepRecord", "Trainer", "reproducible"]
 
-FORMAT = "bntheory-checkpoint-1"
+FORMAT = "bntheory-checkpoint-2"
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class Trainer:
             "extra": dict(extra or {}),
         }
         packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        note["sha256"] = _checksum(packed, note)
         temporary = path.with_name(f".{path.name}.part")  # one name: what a killed run leaves is overwritten
         try:
             save_file(packed, temporary, metadata={"bntheory": json.dumps(note)})
@@ -190,8 +192,8 @@ class Trainer:
         """Take over the state in ``path``, and return the ``extra`` that was saved with it.
 
         Raises:
-            UserError: no such file, no checkpoint of this kind, another configuration, or other tensors. Nothing is
-                changed in that case.
+            UserError: no such file, no checkpoint of this kind, a checksum that does not fit, another configuration, or
+                other tensors. Nothing is changed in that case.
         """
         path = Path(path)
         try:
@@ -204,10 +206,13 @@ class Trainer:
             note = json.loads(metadata.get("bntheory", "{}"))
             kind, saved = note["format"], json.dumps(note["config"], sort_keys=True)
             step, extra = int(note["step"]), dict(note["extra"])
+            whole = note.pop("sha256") == _checksum(tensors, note)
         except (ValueError, KeyError, TypeError):
             kind = None
         if kind != FORMAT:
             raise UserError(f"{path}: is a safetensors file, but no checkpoint of format {FORMAT}")
+        if not whole:
+            raise UserError(f"{path}: is damaged: its content does not fit its checksum")
         present = json.dumps(asdict(self.config), sort_keys=True)
         if saved != present:
             raise UserError(f"{path}: was trained with {saved}, but this run is configured as {present}")
@@ -229,6 +234,16 @@ class Trainer:
         )
         self.step = step
         return extra
+
+
+def _checksum(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
+    """Of all that a checkpoint says: a flipped bit, an edited step or another network's tensors change it."""
+    digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,0 +1,299 @@
+"""The engine: it does what an experiment asks for and a store lacks, nothing twice, on as many processes as there are cores.
+
+Processes and not threads: two threads that run small networks hinder each other, two processes do not. Every process computes on one
+thread, so no number depends on how many cores there are or how many workers were asked for. The parent alone writes; a record is on
+the disk before its worker goes on. A worker that dies is replaced, and its task goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, cast
+
+from bntheory.errors import UserError
+from bntheory.experiments.experiment import Experiment, Needed, Task, missing, needed
+from bntheory.experiments.store import Store
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from bntheory.experiments.worker import Assignment, Workplace
+
+__all__ = ["ONE_THREAD", "check_device", "default_workers", "run"]
+
+Progress = Callable[[float, str], None]
+Say = Callable[[str], None]
+#: Set while workers start: NumPy's libraries read them when they are loaded, and only then.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+#: So often a task may take its worker with it before the run is given up.
+TRIES = 3
+#: Rough cost of a measure in training steps; only the time left that is shown depends on it.
+_COST = {
+    "landscape": 12,
+    "curvature": 60,
+    "scale-free": 25,
+    "accuracy": 6,
+    "shift": 25,
+    "twin": 90,
+    "theory": 70,
+}
+
+
+def check_device(name: str) -> str:
+    """The device, if torch has it. Raises UserError otherwise."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device: {name!r} is no device; use cpu, cuda or cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device: {name!r}: float64 is needed, which only cpu and cuda have here")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device: {name!r} was asked for, but torch sees no CUDA device; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device: {name!r} does not exist; there are {torch.cuda.device_count()} CUDA devices"
+        )
+    return name
+
+
+def default_workers(device: str) -> int:
+    """As many processes as cores that this process may use, eight at the most; one for a CUDA device."""
+    if device.startswith("cuda"):
+        return 1
+    count = getattr(os, "process_cpu_count", None) or _usable_cores  # the former from Python 3.13 on
+    return max(1, min(count() or 1, 8))
+
+
+def _usable_cores() -> int | None:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(affinity(0)) if affinity is not None else os.cpu_count()
+
+
+def run(
+    experiment: Experiment,
+    store: Store,
+    place: Workplace,
+    *,
+    workers: int,
+    progress: Progress = lambda fraction, text: None,
+    say: Say = lambda text: None,
+) -> None:
+    """Make every record that the experiment asks for and the store lacks. Hold the store's lock.
+
+    workers: processes; 0 does everything in this one, for tests and debuggers. say: called with a sentence for everything that a
+    person should know: a checkpoint that could not be believed, a worker that died.
+
+    Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
+    """
+    asked = list(needed(experiment, place.conditions))
+    left = missing(asked, store.read().records)
+    _drop_finished(store, experiment, place, left)
+    todo = assignments(left)
+    parent = _Parent(store, _Meter(experiment, asked, left, progress), say)
+    if workers == 0 or not todo:
+        from bntheory.bridge.networks.training import reproducible
+        from bntheory.experiments.worker import do, single_threaded
+
+        with single_threaded(), reproducible():
+            for assignment in todo:
+                do(assignment, place, partial(parent.take, assignment.task))
+        return
+    _Pool(parent, place, min(workers, len(todo))).work_off(todo)
+
+
+def assignments(left: Sequence[Needed]) -> list[Assignment]:
+    """What is left, task by task."""
+    from bntheory.experiments.worker import Assignment
+
+    asked: dict[str, tuple[Task, dict[int, list[Any]]]] = {}
+    for n in left:
+        asked.setdefault(n.task.name, (n.task, {}))[1].setdefault(n.step, []).append(n.measure)
+    return [Assignment(task, steps) for task, steps in asked.values()]
+
+
+def _drop_finished(store: Store, experiment: Experiment, place: Workplace, left: Sequence[Needed]) -> None:
+    open_tasks = {n.task.name for n in left}
+    for task in experiment.tasks():
+        if task.name not in open_tasks:
+            store.drop_checkpoint(place.conditions.task_address(task, place.protocol))
+
+
+class _Parent:
+    """What becomes of the messages of the workers."""
+
+    def __init__(self, store: Store, meter: _Meter, say: Say) -> None:
+        self.store, self.meter, self.say = store, meter, say
+
+    def take(self, task: Task, kind: str, content: Any) -> None:
+        if kind == "records":
+            records, timing = content
+            self.store.append(records, timing=timing)
+            self.meter.measured(task, records)
+        elif kind == "said":
+            self.say(content)
+        else:
+            self.meter.at(task, kind, content)
+
+
+class _Pool:
+    """Worker processes, each with a pipe of its own: the death of one leaves the others' alone."""
+
+    def __init__(self, parent: _Parent, place: Workplace, size: int) -> None:
+        self.parent, self.place, self.size = parent, place, size
+        self.busy: dict[Connection, tuple[BaseProcess, Assignment]] = {}
+        self.tries: dict[str, int] = {}
+
+    def work_off(self, todo: list[Assignment]) -> None:
+        waiting = list(reversed(todo))
+        idle: list[tuple[Connection, BaseProcess]] = []
+        with ExitStack() as stack:
+            stack.callback(self._end, idle)
+            while waiting or self.busy:
+                while waiting and (idle or len(self.busy) < self.size):
+                    connection, process = idle.pop() if idle else self._start()
+                    self.busy[connection] = (process, waiting.pop())
+                    connection.send(self.busy[connection][1])
+                for ready in wait(list(self.busy)):
+                    connection = cast("Connection", ready)
+                    process, assignment = self.busy[connection]
+                    try:
+                        kind, content = connection.recv()
+                    except (EOFError, OSError):
+                        del self.busy[connection]
+                        waiting += self._after_death(process, assignment)
+                        continue
+                    if kind == "done":
+                        del self.busy[connection]
+                        idle.append((connection, process))
+                    elif kind == "failed":
+                        raise _failure(*content)
+                    else:
+                        self.parent.take(assignment.task, kind, content)
+                        if kind == "records":
+                            connection.send(None)
+
+    def _start(self) -> tuple[Connection, BaseProcess]:
+        from bntheory.experiments.worker import serve
+
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, self.place), daemon=True)
+        with _one_thread(), _no_main():
+            process.start()
+        theirs.close()
+        return ours, process
+
+    def _after_death(self, process: BaseProcess, assignment: Assignment) -> list[Assignment]:
+        """What is left of the assignment of a worker that died."""
+        process.join()
+        name = assignment.task.name
+        self.tries[name] = self.tries.get(name, 0) + 1
+        if self.tries[name] >= TRIES:
+            raise UserError(
+                f"the process that did {name} died {TRIES} times (exit code {process.exitcode}); out of memory? What was finished is "
+                "kept: try fewer --workers with --resume"
+            )
+        self.parent.say(
+            f"the process that did {name} died (exit code {process.exitcode}); another one goes on with it"
+        )
+        return self._rest(assignment)
+
+    def _rest(self, assignment: Assignment) -> list[Assignment]:
+        place, have = self.place, self.parent.store.read().records
+        experiment = Experiment(
+            "rest",
+            (assignment.task.arm,),
+            place.protocol,
+            tuple({m.name: m for ms in assignment.asked.values() for m in ms}.values()),
+            (assignment.task.seed,),
+        )
+        return assignments(missing(list(needed(experiment, place.conditions)), have))
+
+    def _end(self, idle: list[tuple[Connection, BaseProcess]]) -> None:
+        for connection, process in idle:
+            connection.send(None)
+            process.join(10)
+        for _, (process, _) in self.busy.items():
+            process.terminate()
+            process.join(10)
+        for connection in (*(c for c, _ in idle), *self.busy):
+            connection.close()
+
+
+def _failure(text: str, trace: str | None) -> Exception:
+    """A worker's exception in the parent: bad use as such, a defect with where it happened."""
+    if trace is None:
+        return UserError(text)
+    error = RuntimeError(text)
+    error.add_note(f"in a worker process:\n{trace}")
+    return error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Keep a new process from running the user's script again, which a script without a guard would not survive.
+
+    A worker needs nothing of it: all that it is given lives in this package.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    main.__spec__ = None
+    if "__file__" in kept:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
+
+
+class _Meter:
+    """How much of the run is done, by the rough cost of its parts."""
+
+    def __init__(
+        self, experiment: Experiment, asked: Sequence[Needed], left: Sequence[Needed], progress: Progress
+    ) -> None:
+        self.progress = progress
+        at = experiment.protocol.at
+        #: that each task has trained
+        self.steps = {task.name: at[-1] for task in experiment.tasks()}
+        self.total = sum(_cost(n.measure.name) for n in asked) + sum(self.steps.values())
+        self.done = sum(_cost(n.measure.name) for n in asked) - sum(_cost(n.measure.name) for n in left)
+        for n in reversed(left):  # the first one that is left of a task comes last
+            self.steps[n.task.name] = max((step for step in at if step < n.step), default=0)
+
+    def at(self, task: Task, kind: str, step: int) -> None:
+        if kind == "trained":
+            self.steps[task.name] = max(self.steps[task.name], step)
+        fraction = (self.done + sum(self.steps.values())) / self.total
+        what = f"training, step {step}" if kind == "trained" else f"measuring at step {step}"
+        self.progress(min(fraction, 1.0), f"{task.arm.network}, seed {task.seed}, {task.arm.name}: {what}")
+
+    def measured(self, task: Task, records: Sequence[Any]) -> None:
+        self.done += sum(_cost(r.measure) for r in records)
+
+
+def _cost(measure: str) -> int:
+    return _COST.get(measure, 30)

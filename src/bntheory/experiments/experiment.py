@@ -1,0 +1,172 @@
+"""What an experiment is, as data: arms, a protocol, measures and seeds; and which records it asks for.
+
+Nothing here trains or measures. An experiment is arms x protocol x seeds x measures; each of its records has an address
+(:mod:`bntheory.experiments.record`) that names all that decides it, so a store knows what is there and what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from bntheory.errors import UserError
+from bntheory.experiments.record import Record, address, digest
+
+__all__ = ["Arm", "Conditions", "Experiment", "Measure", "Needed", "Protocol", "Task", "missing", "needed"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train one network.
+
+    network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.NetworkSpec`, the
+    normalisation among the options; shape and classes come from the data. rescaled_on: trained on c times the loss, c such that at
+    initialisation, on that many examples, its gradient norm is that of the same network with batch norm; 0: on the loss itself.
+    """
+
+    network: str
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    rescaled_on: int = 0
+
+    def deciding(self) -> Json:
+        """All of it that decides a number: everything but the names."""
+        return {k: v for k, v in asdict(self).items() if k not in ("network", "name")}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all arms share: plain stochastic gradient descent on the mean cross-entropy, looked at after the steps ``at``.
+
+    measured: how many training images the fixed batch holds on which a seed's arms are measured.
+    """
+
+    batch_size: int
+    measured: int
+    at: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES`, the options that decide its numbers, and on which arms."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    on: Literal["every arm", "batch normalised", "own loss"] = "every arm"
+
+    def applies(self, arm: Arm) -> bool:
+        """Whether it is made on this arm: what freezes or takes apart batch norm needs some, what a factor on the loss does not change needs none."""
+        if self.on == "batch normalised":
+            return arm.options.get("norm") == "batch"
+        return self.on == "every arm" or not arm.rescaled_on
+
+
+@dataclass(frozen=True)
+class Task:
+    """One arm trained from one seed: what one worker does in one go."""
+
+    arm: Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For people: network, seed and arm."""
+        return f"{self.arm.network}-s{self.seed}-{self.arm.name}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms x protocol x seeds x measures; whole seeds come first, so that an unfinished run still compares arms."""
+
+    name: str
+    arms: tuple[Arm, ...]
+    protocol: Protocol
+    measures: tuple[Measure, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        names = [(arm.network, arm.name) for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise UserError(f"experiment {self.name}: two arms of one network share a name")
+        if not self.arms or not self.measures or not self.seeds or not self.protocol.at:
+            raise UserError(
+                f"experiment {self.name}: it has no arm, no measure, no seed, or no step at which it is looked at"
+            )
+
+    def tasks(self) -> list[Task]:
+        """All tasks, seed after seed."""
+        return [Task(arm, seed) for seed in self.seeds for arm in self.arms]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What else decides numbers: the data (name, hashes), the kind of device, and the versions of what computes."""
+
+    data: Mapping[str, Any]
+    device: str
+    versions: Mapping[str, str]
+
+    def task_address(self, task: Task, protocol: Protocol) -> str:
+        """Names the state of a task, as its checkpoint does."""
+        return digest({"training": self._training(task.arm, protocol), "seed": task.seed})
+
+    def setting(self, arm: Arm, protocol: Protocol, measure: Measure) -> Json:
+        """The setting of a record."""
+        return {
+            "training": self._training(arm, protocol),
+            "measured": protocol.measured,
+            "options": dict(measure.options),
+        }
+
+    def _training(self, arm: Arm, protocol: Protocol) -> Json:
+        return {
+            "arm": arm.deciding(),
+            "batch_size": protocol.batch_size,
+            "data": dict(self.data),
+            "device": self.device,
+            "dtype": "float32",
+            "versions": dict(self.versions),
+        }
+
+
+@dataclass(frozen=True)
+class Needed:
+    """One record that an experiment asks for."""
+
+    task: Task
+    step: int
+    measure: Measure
+    address: str
+
+
+def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
+    """Every record that the experiment asks for, in the order in which it is made."""
+    protocol = experiment.protocol
+    settings = {
+        (arm, m): conditions.setting(experiment.arms[arm], protocol, measure)
+        for arm in range(len(experiment.arms))
+        for m, measure in enumerate(experiment.measures)
+        if measure.applies(experiment.arms[arm])
+    }
+    for number, task in enumerate(experiment.tasks()):
+        arm = number % len(experiment.arms)
+        for step in protocol.at:
+            for m, measure in enumerate(experiment.measures):
+                if (arm, m) in settings:
+                    where = address(settings[arm, m], task.seed, step, measure.name)
+                    yield Needed(task, step, measure, where)
+
+
+def missing(asked: Sequence[Needed], records: Mapping[str, Record]) -> list[Needed]:
+    """What of it is not in the store; nothing is missing after the step at which a run diverged."""
+    ended = {
+        (n.task.name): n.step for n in reversed(asked) if n.address in records and records[n.address].diverged
+    }
+    return [n for n in asked if n.address not in records and n.step <= ended.get(n.task.name, n.step)]

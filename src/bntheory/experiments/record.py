@@ -1,0 +1,110 @@
+"""A record: one measurement of one arm from one seed after one number of steps, and the text in which it is kept.
+
+It is addressed by a hash of everything that decides its values: the arm, the protocol, data, seed, step, the measure with its options,
+device, precision, versions. So two runs that ask for the same measurement ask for the same record, whatever they call it, and a
+measurement that anything else decides is another record. The line also carries a checksum of all that it says: a changed digit shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+__all__ = ["LineFault", "Record", "canonical", "digest", "read_line"]
+
+Json = dict[str, Any]
+
+
+def canonical(content: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces; floats keep all their bits. Raises ValueError for NaN and infinities."""
+    return json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def digest(content: Any) -> str:
+    """128 bits of the SHA-256 of :func:`canonical`, in hexadecimal."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measurement.
+
+    network, arm: what its experiment calls them; they decide nothing and are no part of the address. setting: everything but seed,
+    step and measure that decides the values. diverged: the run was no longer finite at this step; values is empty then, and there is
+    no later record of this run.
+    """
+
+    network: str
+    arm: str
+    seed: int
+    step: int
+    measure: str
+    setting: Mapping[str, Any]
+    values: Mapping[str, Any]
+    diverged: bool = False
+
+    @property
+    def address(self) -> str:
+        """The hash of everything that decides the values."""
+        return address(self.setting, self.seed, self.step, self.measure)
+
+    def line(self) -> str:
+        """One JSON line, address and checksum included."""
+        content: Json = {f.name: getattr(self, f.name) for f in fields(self)}
+        content["address"] = self.address
+        return canonical({**content, "checksum": digest(content)}) + "\n"
+
+
+def address(setting: Mapping[str, Any], seed: int, step: int, measure: str) -> str:
+    """The address of the record that this setting, seed, step and measure decide."""
+    return digest({"setting": setting, "seed": seed, "step": step, "measure": measure})
+
+
+_TYPES: dict[str, type] = {
+    "network": str,
+    "arm": str,
+    "seed": int,
+    "step": int,
+    "measure": str,
+    "setting": dict,
+    "values": dict,
+    "diverged": bool,
+    "address": str,
+    "checksum": str,
+}
+
+
+class LineFault(ValueError):  # noqa: N818 - it is reported, not raised to a user
+    """A line that is no record. kind: "broken" (no JSON), "foreign" (JSON of another kind), "edited" (its checksum does not fit)."""
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
+def read_line(line: bytes) -> tuple[str, Record]:
+    """(address, record) of one line. Raises LineFault."""
+    try:
+        content = json.loads(line)
+    except ValueError as error:
+        raise LineFault("broken", f"not JSON ({error})") from None
+    if not isinstance(content, dict) or content.keys() != _TYPES.keys():
+        raise LineFault("foreign", "not a record of this format")
+    wrong = [k for k, t in _TYPES.items() if type(content[k]) is not t]
+    if wrong:
+        raise LineFault("foreign", f"{wrong[0]} is {content[wrong[0]]!r:.40}")
+    said, where = content.pop("checksum"), content["address"]
+    try:
+        found = digest(content)
+    except ValueError:  # NaN is JSON for Python's parser alone
+        raise LineFault("edited", "holds a number that no record holds") from None
+    if found != said:
+        raise LineFault("edited", "its checksum does not fit: it was changed after it was written")
+    del content["address"]
+    record = Record(**content)
+    if record.address != where:
+        raise LineFault("foreign", "its address is not that of what it says")
+    return where, record

@@ -1,0 +1,285 @@
+"""The store: a folder of records and checkpoints that survives being killed, copied, merged and edited by hand.
+
+``records.jsonl`` is append-only, one record a line (``pandas.read_json("records.jsonl", lines=True)``). A line that is broken, foreign,
+edited or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the contents, and the record that it
+may have been is missing, so a run makes it anew. ``timings.jsonl`` holds what differs from run to run.
+A recorded store may have them packed (``records.jsonl.gz``), to be read and not to be added to. Checkpoints are safetensors
+files with checksum and address; nothing is ever unpickled.
+
+One process writes, under a lock that dies with it; anybody may read. Nothing in the folder is touched before the lock is held. Every
+moment is a good one to die: half a line that a killed run left is cut off by the next writer, every other file is written beside its
+place and moved there in one step.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bntheory.errors import UserError
+from bntheory.experiments.record import LineFault, Record, read_line
+
+__all__ = ["CHECKPOINTS", "LOCK", "RECORDS", "TIMINGS", "Contents", "Fault", "Store", "merge", "write_atomic"]
+
+RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A line that was skipped. kind: broken, foreign, edited, duplicate, or conflict (one address, two contents)."""
+
+    file: str
+    line: int
+    kind: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}: {self.kind}; {self.why}"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store holds: records by address in the order of the file, and the lines that are none."""
+
+    records: Mapping[str, Record]
+    faults: tuple[Fault, ...]
+
+    def fault_text(self, most: int = 5) -> str:
+        """The faults in words, a line each."""
+        lines = [str(fault) for fault in self.faults[:most]]
+        rest = len(self.faults) - len(lines)
+        return "\n".join([*lines, *([f"and {rest} more"] if rest else [])])
+
+
+class Store:
+    """A store on disk. Reading creates nothing; write inside :meth:`lock`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """The store in ``path``, its folder made if need be. Raises UserError where it cannot be written."""
+        try:
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return cls(path)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for this process. Raises UserError where another one holds it, or where it cannot be written.
+
+        What a killed writer left is put in order once the lock is held, and not before: it may be a living one's.
+        """
+        from filelock import FileLock, Timeout
+
+        held = FileLock(self.path / LOCK, timeout=0)
+        try:
+            held.acquire()
+        except Timeout:
+            raise UserError(
+                f"out: another process is writing to {self.path}; wait for it or name another folder"
+            ) from None
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        try:
+            self._put_in_order()
+            yield
+        finally:
+            held.release()
+
+    def _put_in_order(self) -> None:
+        if _packed(self.path / RECORDS).exists():
+            raise UserError(
+                f"out: the records in {self.path} are packed, as recorded ones are; unpack a copy with gunzip to go on with it"
+            )
+        try:
+            for name in (RECORDS, TIMINGS):
+                _cut_torn_line(self.path / name)
+            for leftover in (*self.path.rglob(".tmp-*"), *self.path.rglob(".*.part")):
+                leftover.unlink()
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    def append(self, records: Sequence[Record], *, timing: Mapping[str, Any] | None = None) -> None:
+        """Add measurements; they are on the disk when this returns, all or (on a full disk) none.
+
+        Raises UserError where they cannot be written.
+        """
+        _append(self.path / RECORDS, "".join(record.line() for record in records))
+        if timing is not None:
+            _append(self.path / TIMINGS, json.dumps(timing, allow_nan=False) + "\n")
+
+    def read(self) -> Contents:
+        """All records that can be believed, and what cannot. Raises UserError where the file cannot be read at all."""
+        records: dict[str, Record] = {}
+        lines: dict[str, bytes] = {}
+        faults: list[Fault] = []
+        for number, line in enumerate(_lines(self.path / RECORDS), start=1):
+            try:
+                where, record = read_line(line)
+            except LineFault as fault:
+                faults.append(Fault(RECORDS, number, fault.kind, str(fault)))
+                continue
+            if where in records:
+                kind, why = (
+                    ("duplicate", "the same record stands above")
+                    if lines[where] == line
+                    else ("conflict", "another record of the same address stands above, and is kept")
+                )
+                faults.append(Fault(RECORDS, number, kind, why))
+                continue
+            records[where], lines[where] = record, line
+        return Contents(records, tuple(faults))
+
+    def timings(self) -> list[Json]:
+        """Seconds, in the order of the measurements; lines that are none are left out, since no number rests on them."""
+        found = []
+        for line in _lines(self.path / TIMINGS):
+            try:
+                timing = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(timing, dict):
+                found.append(timing)
+        return found
+
+    # -- checkpoints and other files ---------------------------------------------------------------------------
+
+    def checkpoint_path(self, task: str) -> Path:
+        """Where the state of a task lies; ``task`` is its address."""
+        return self.path / CHECKPOINTS / f"{task}.safetensors"
+
+    def drop_checkpoint(self, task: str) -> None:
+        """Remove the checkpoint of a finished task."""
+        self.checkpoint_path(task).unlink(missing_ok=True)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """A JSON file in the folder, written in one step. Raises UserError where it cannot be written."""
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        try:
+            write_atomic(self.path / name, text.encode())
+        except OSError as error:
+            raise _unwritable(self.path / name, error) from error
+        return self.path / name
+
+
+def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:
+    """Add to ``into`` what only ``other`` holds; faulty lines stay behind.
+
+    Returns how many records were added, the contents of ``other``, and a sentence for each address at which the two hold different
+    values; there ``into`` keeps its own. Hold the lock of ``into``.
+    """
+    own, theirs = into.read(), other.read()
+    new = [record for where, record in theirs.records.items() if where not in own.records]
+    if new:
+        into.append(new)
+    said = []
+    for where, record in theirs.records.items():
+        mine = own.records.get(where)
+        if mine is not None and (mine.values, mine.diverged) != (record.values, record.diverged):
+            said.append(
+                f"{record.network}, {record.arm}, seed {record.seed}, step {record.step}, {record.measure}: the two stores hold different "
+                f"values under one address ({where}); that of {into.path} is kept"
+            )
+    return len(new), theirs, said
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with open(path, "ab") as file:
+            before = file.tell()
+            try:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, before)  # a full disk takes a part of a line
+                raise
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}). What was finished is kept; put that right, and --resume goes on"
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Line by line, so that 100 000 records need not lie in memory twice; packed ones where only those are there."""
+    packed = _packed(path)
+    try:
+        with gzip.open(packed) if packed.exists() and not path.exists() else open(path, "rb") as file:
+            for line in file:
+                yield line.rstrip(b"\r\n")
+    except FileNotFoundError:
+        return
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with open(path, "r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        whole, block = end, b""
+        while whole > 0:
+            start = max(0, whole - 65536)
+            file.seek(start)
+            block = file.read(whole - start)
+            found = block.rfind(b"\n")
+            if found >= 0:
+                whole = start + found + 1
+                break
+            whole = start
+        if whole != end:
+            file.truncate(whole)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _unwritable(path: Path, error: OSError | UserError) -> UserError:
+    why = getattr(error, "strerror", None) or error
+    return UserError(
+        f"out: {path} cannot be written ({why}); change its permissions, or name another folder with --out"
+    )

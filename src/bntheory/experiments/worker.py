@@ -1,0 +1,163 @@
+"""One task after another in a process of its own: train to each step that is asked for, measure, hand the records over.
+
+A worker owns no file but its tasks' checkpoints. Records go to the parent, which writes them and says so; only then is the checkpoint
+that follows them written, so work is repeated rather than lost, and repeating it gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bntheory.bridge.networks.data import ImageData, batch_at
+from bntheory.bridge.networks.training import Trainer, reproducible
+from bntheory.errors import UserError
+from bntheory.experiments.arms import make_trainer
+from bntheory.experiments.experiment import Conditions, Measure, Protocol, Task
+from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.record import Record
+
+__all__ = ["Assignment", "Workplace", "do", "serve", "single_threaded"]
+
+#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text).
+Emit = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all tasks of a run share. checkpoints: the folder of their states."""
+
+    protocol: Protocol
+    conditions: Conditions
+    data: ImageData
+    device: str
+    checkpoints: Path
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A task, and what is to be measured on it: measures by step."""
+
+    task: Task
+    asked: Mapping[int, Sequence[Measure]]
+
+
+def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
+    """Do one assignment. ``emit`` returns once what it was given is safe; an exception out of it ends the task."""
+    task, steps = assignment.task, sorted(assignment.asked)
+    own = place.conditions.task_address(task, place.protocol)
+    path = place.checkpoints / f"{own}.safetensors"
+    trainer, factor = _taken_up(task, path, own, steps[0], place, emit)
+    for step in steps:
+        began = time.perf_counter()
+        _train_until(trainer, step, task, place, emit)
+        seconds = {"train": time.perf_counter() - began}
+        emit("measuring", step)
+        at = Situation(
+            task,
+            step,
+            trainer.model.train(),
+            trainer.loss,
+            factor,
+            place.data,
+            place.device,
+            place.protocol.measured,
+        )
+        diverged = at.diverged
+        records = []
+        for asked in assignment.asked[step]:
+            began = time.perf_counter()
+            values = {} if diverged else measure(at, asked)
+            seconds[asked.name] = time.perf_counter() - began
+            setting = place.conditions.setting(task.arm, place.protocol, asked)
+            records.append(
+                Record(
+                    task.arm.network, task.arm.name, task.seed, step, asked.name, setting, values, diverged
+                )
+            )
+        rounded = {name: round(s, 4) for name, s in seconds.items()}
+        timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
+        emit("records", (records, {**timing, "seconds": rounded}))
+        if diverged:
+            break
+        if step != steps[-1]:
+            trainer.save(path, {"task": own})
+    path.unlink(missing_ok=True)
+
+
+def _taken_up(
+    task: Task, path: Path, own: str, first: int, place: Workplace, emit: Emit
+) -> tuple[Trainer, float]:
+    """The task's trainer where its checkpoint left it; at its start where there is none that can be believed."""
+    trainer, factor = make_trainer(task, place.data, place.device)
+    if not path.exists():
+        return trainer, factor
+    try:
+        found = trainer.load(path)
+        if found.get("task") == own and trainer.step <= first:
+            return trainer, factor
+        if found.get("task") != own:
+            emit("said", f"{path}: is the checkpoint of another task; {task.name} starts over")
+    except UserError as error:
+        emit("said", f"{error}; {task.name} starts over")
+    return make_trainer(task, place.data, place.device)
+
+
+def _train_until(trainer: Trainer, step: int, task: Task, place: Workplace, emit: Emit) -> None:
+    size = place.protocol.batch_size
+    while trainer.step < step:
+        batch = batch_at(place.data, trainer.step, batch_size=size, seed=task.seed, device=place.device)
+        trainer.train_step(batch)
+        if trainer.step % 10 == 0 or trainer.step == step:
+            emit("trained", trainer.step)
+
+
+def serve(connection: Connection, place: Workplace) -> None:
+    """The life of a worker process: assignments in, records out, until there are no more or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to deal with
+
+    def emit(kind: str, content: Any) -> None:
+        connection.send((kind, content))
+        if kind == "records":
+            connection.recv()
+
+    place = Workplace(
+        place.protocol, place.conditions, place.data.to(place.device), place.device, place.checkpoints
+    )
+    with single_threaded(), reproducible():
+        try:
+            while (assignment := connection.recv()) is not None:
+                try:
+                    do(assignment, place, emit)
+                except UserError as error:
+                    connection.send(("failed", (str(error), None)))
+                except Exception as error:
+                    connection.send(("failed", (f"{type(error).__name__}: {error}", traceback.format_exc())))
+                else:
+                    connection.send(("done", None))
+        except (EOFError, OSError):
+            os._exit(1)  # the parent was killed: there is nobody to work for
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread an operation inside, put back afterwards: how a sum is split over threads changes its last bits.
+
+    Those of torch. NumPy's take their number from the environment when they are loaded (:data:`bntheory.experiments.engine.ONE_THREAD`).
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,338 @@
+"""A store believes what it can check, says what it cannot, and loses nothing that was finished.
+
+The faults are those that happen: an editor, a failing disk, ``cat a b > c``, a full disk, a killed process, another program's lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bntheory.bridge.networks.training import SGDConfig, Trainer
+from bntheory.errors import UserError
+from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Protocol, missing, needed
+from bntheory.experiments.quantities import merged
+from bntheory.experiments.record import Record, digest
+from bntheory.experiments.store import RECORDS, Store, merge
+
+EXPERIMENT = Experiment(
+    "made up",
+    (
+        Arm("mlp", "batchnorm", "mlp", {"norm": "batch"}, 0.1),
+        Arm("mlp", "rescaled", "mlp", {"norm": "none"}, 0.1, rescaled_on=8),
+    ),
+    Protocol(16, 24, (0, 5)),
+    (Measure("landscape"), Measure("twin", on="batch normalised"), Measure("scale-free", on="own loss")),
+    (0, 1),
+)
+CONDITIONS = Conditions({"name": "made up", "sha256": {}}, "cpu", {"torch": "1"})
+
+
+def records(experiment: Experiment = EXPERIMENT, conditions: Conditions = CONDITIONS) -> list[Record]:
+    return [
+        Record(
+            n.task.arm.network,
+            n.task.arm.name,
+            n.task.seed,
+            n.step,
+            n.measure.name,
+            conditions.setting(n.task.arm, experiment.protocol, n.measure),
+            {n.measure.name: 0.1 + n.step / 3},
+        )
+        for n in needed(experiment, conditions)
+    ]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store.create(tmp_path / "store")
+    with made.lock():
+        made.append(records())
+    return made
+
+
+def _lines(store: Store) -> list[bytes]:
+    return (store.path / RECORDS).read_bytes().splitlines(keepends=True)
+
+
+def test_what_is_written_is_read_bit_for_bit(store: Store) -> None:
+    contents = store.read()
+    assert list(contents.records.values()) == records()
+    assert contents.faults == ()
+    assert len(records()) == 2 * 2 * (3 + 1)  # seeds, steps, measures that say something about the arm
+
+
+def test_one_line_reads_it_elsewhere(store: Store) -> None:
+    """As ``pandas.read_json(path, lines=True)`` does: every line one object, all with the same keys."""
+    table = [json.loads(line) for line in _lines(store)]
+    assert len({tuple(row) for row in table}) == 1
+    assert {row["arm"] for row in table} == {"batchnorm", "rescaled"}
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------
+
+
+def _edit(line: bytes, key: str, value: Any) -> bytes:
+    content = json.loads(line)
+    content[key] = value
+    return json.dumps(content).encode() + b"\n"
+
+
+def _reforged(line: bytes) -> bytes:
+    """Another step, with a checksum that fits: its address is then another's."""
+    content = json.loads(line)
+    del content["checksum"]
+    content["step"] = 7
+    return json.dumps({**content, "checksum": digest(content)}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (lambda line: line.replace(b"0.1,", b"0.2,").replace(b"0.1}", b"0.2}"), "edited"),
+        (lambda line: _edit(line, "step", 7), "edited"),
+        (lambda line: _edit(line, "arm", "standard"), "edited"),
+        (lambda line: _edit(line, "values", {"landscape": float("nan")}), "edited"),
+        (lambda line: line[: len(line) // 2] + b"\n", "broken"),
+        (lambda line: b"\x00" * 40 + b"\n", "broken"),
+        (lambda line: b"\xff\xfe" + line, "broken"),
+        (lambda line: b"\n", "broken"),
+        (lambda line: b'{"loss": 3}\n', "foreign"),
+        (lambda line: b"[1, 2]\n", "foreign"),
+        (lambda line: _edit(line, "seed", "0"), "foreign"),
+        (lambda line: _edit(line, "seed", True), "foreign"),
+        (_reforged, "foreign"),
+    ],
+)
+def test_a_line_that_cannot_be_believed_is_named_and_missing(store: Store, damage: Any, kind: str) -> None:
+    lines = _lines(store)
+    path = store.path / RECORDS
+    path.write_bytes(b"".join([*lines[:2], damage(lines[2]), *lines[3:]]))
+    contents = store.read()
+    (fault,) = contents.faults
+    assert (fault.line, fault.kind) == (3, kind)
+    assert "records.jsonl, line 3" in contents.fault_text()
+    assert len(contents.records) == len(lines) - 1
+    asked = list(needed(EXPERIMENT, CONDITIONS))
+    assert missing(asked, contents.records) == [asked[2]]  # so the engine makes it anew
+    with store.lock():
+        store.append([records()[2]])
+    assert missing(asked, store.read().records) == []
+
+
+def test_any_flipped_bit_is_seen(store: Store) -> None:
+    path = store.path / RECORDS
+    content = path.read_bytes()
+    rng = random.Random(3)
+    for _ in range(200):
+        place, bit = rng.randrange(len(content)), rng.randrange(8)
+        changed = bytearray(content)
+        changed[place] ^= 1 << bit
+        path.write_bytes(bytes(changed))
+        found = store.read()
+        assert found.faults, (place, bit)
+        assert all(
+            record == found.records[record.address] for record in records() if record.address in found.records
+        )
+
+
+def test_a_repeated_line_counts_once(store: Store) -> None:
+    lines = _lines(store)
+    other = Record(**{**vars(records()[0]), "values": {"landscape": 9.0}}).line().encode()
+    (store.path / RECORDS).write_bytes(b"".join([*lines, lines[4], other]))
+    contents = store.read()
+    assert [(f.line, f.kind) for f in contents.faults] == [(17, "duplicate"), (18, "conflict")]
+    assert list(contents.records.values()) == records()
+    assert len(merged(list(needed(EXPERIMENT, CONDITIONS)), contents.records)) == 2 * 2 * 2
+
+
+def test_half_a_line_is_cut_off_by_the_next_writer_only(store: Store) -> None:
+    lines = _lines(store)
+    path = store.path / RECORDS
+    path.write_bytes(b"".join(lines) + lines[0][:50])
+    assert store.read().faults[0].kind == "broken"
+    assert path.read_bytes().endswith(lines[0][:50])  # reading changes nothing
+    with store.lock():
+        assert path.read_bytes() == b"".join(lines)
+    path.write_bytes(b"x" * 200_000)  # and where it is the only one
+    with store.lock():
+        assert path.read_bytes() == b""
+
+
+def test_a_full_disk_takes_no_part_of_a_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _lines(store)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with store.lock():
+        monkeypatch.setattr(os, "fsync", full)  # after the bytes went out, as on a real disk
+        with pytest.raises(UserError, match=r"No space left on device.*is kept"):
+            store.append([Record("n", "a", 9, 9, "m", {}, {})])
+    assert _lines(store) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unwritable for the superuser")
+def test_a_read_only_folder_is_a_message(store: Store) -> None:
+    os.chmod(store.path, 0o500)
+    try:
+        with pytest.raises(UserError, match="cannot be written"), store.lock():
+            pass
+    finally:
+        os.chmod(store.path, 0o700)
+
+
+def test_packed_records_are_read_and_not_added_to(store: Store) -> None:
+    path = store.path / RECORDS
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    (store.path / f"{RECORDS}.gz").write_bytes(packed)
+    assert list(store.read().records.values()) == records()
+    with pytest.raises(UserError, match="packed"), store.lock():
+        pass
+    (store.path / f"{RECORDS}.gz").write_bytes(packed[:-30])
+    with pytest.raises(UserError, match="cannot be read"):
+        store.read()
+
+
+def test_a_folder_that_cannot_be_made_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Store.create(tmp_path / "file" / "store")
+
+
+def test_no_number_that_json_lacks_is_written(store: Store) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        store.append([Record("n", "a", 0, 0, "m", {}, {"x": float("nan")})])
+    assert list(store.read().records.values()) == records()
+
+
+# -- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("arm", {"learning_rate": 0.2}),
+        ("arm", {"options": {"norm": "layer"}}),
+        ("arm", {"weight_decay": 1e-4}),
+        ("protocol", {"batch_size": 8}),
+        ("protocol", {"measured": 12}),
+        ("measure", {"options": {"points": 3}}),
+        ("conditions", {"device": "cuda"}),
+        ("conditions", {"versions": {"torch": "2"}}),
+        ("conditions", {"data": {"name": "made up", "sha256": {"x": "1"}}}),
+        ("seed", 5),
+    ],
+)
+def test_whatever_decides_a_record_changes_its_address(part: str, change: Any) -> None:
+    arm, measure, protocol, conditions, seed = (
+        EXPERIMENT.arms[0],
+        EXPERIMENT.measures[0],
+        EXPERIMENT.protocol,
+        CONDITIONS,
+        0,
+    )
+    if part == "seed":
+        seed = change
+    parts = {"arm": arm, "measure": measure, "protocol": protocol, "conditions": conditions}
+    if part in parts:
+        parts[part] = replace(parts[part], **change)  # type: ignore[type-var]
+
+    def one(p: dict[str, Any], seed: int) -> str:
+        e = Experiment("x", (p["arm"],), p["protocol"], (p["measure"],), (seed,))
+        return next(needed(e, p["conditions"])).address
+
+    before = one({"arm": arm, "measure": measure, "protocol": protocol, "conditions": conditions}, 0)
+    assert one(parts, seed) != before
+    assert one({**parts, "arm": replace(parts["arm"], name="renamed", network="too")}, seed) == one(
+        parts, seed
+    )  # type: ignore[type-var]
+
+
+def test_nothing_is_missing_after_a_run_diverged() -> None:
+    asked = list(needed(EXPERIMENT, CONDITIONS))
+    first = [n for n in asked if n.task == asked[0].task and n.step == 0]
+    have = {n.address: Record("mlp", "batchnorm", 0, 0, n.measure.name, {}, {}, diverged=True) for n in first}
+    assert {n.task.name for n in missing(asked, have)} == {t.name for t in EXPERIMENT.tasks()[1:]}
+
+
+# -- two stores -------------------------------------------------------------------------------------------------------
+
+
+def test_two_stores_merge_by_union(tmp_path: Path) -> None:
+    whole = records()
+    parts = []
+    for name, chosen in (("a", whole[:10]), ("b", whole[6:])):
+        part = Store.create(tmp_path / name)
+        with part.lock():
+            part.append(chosen)
+        parts.append(part)
+    a, b = parts
+    with a.lock():
+        added, _, said = merge(a, b)
+    assert (added, said) == (6, [])
+    assert {r.address for r in a.read().records.values()} == {r.address for r in whole}
+    with a.lock():
+        assert merge(a, b)[0] == 0  # once more changes nothing
+    assert a.read().faults == ()
+
+
+def test_merging_leaves_faulty_lines_behind_and_names_what_differs(tmp_path: Path) -> None:
+    whole = records()
+    a, b = (Store.create(tmp_path / name) for name in "ab")
+    with a.lock(), b.lock():
+        a.append(whole[:2])
+        b.append([Record(**{**vars(whole[0]), "values": {"landscape": 5.0}}), whole[3]])
+    with (b.path / RECORDS).open("ab") as file:
+        file.write(b"{}\n")
+    with a.lock():
+        added, theirs, said = merge(a, b)
+    assert added == 1
+    assert [f.kind for f in theirs.faults] == ["foreign"]
+    assert "different values under one address" in said[0]
+    assert a.read().records[whole[0].address] == whole[0]
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def _trainer() -> Trainer:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    return Trainer(model, nn.functional.cross_entropy, SGDConfig(0.1, 0.9))
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    trainer = _trainer()
+    trainer.step = 12
+    trainer.save(path, {"task": "a"})
+    content = path.read_bytes()
+    assert _trainer().load(path) == {"task": "a"}
+    rng = random.Random(5)
+    for place in [len(content) - 1, *(rng.randrange(8, len(content)) for _ in range(150))]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(bytes(changed))
+        other = _trainer()
+        before = [p.clone() for p in other.model.state_dict().values()]
+        try:
+            extra = other.load(path)
+        except UserError:
+            assert other.step == 0
+            assert all(map(torch.equal, before, other.model.state_dict().values()))
+        else:  # a bit of the padding, which says nothing
+            assert (extra, other.step) == ({"task": "a"}, 12)
+            assert all(
+                map(torch.equal, trainer.model.state_dict().values(), other.model.state_dict().values())
+            )
