@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands import check, compare, decide, doctor, pages, pictures, probe
+from bntheory.commands import check, compare, decide, doctor, pages, pictures, probe, runs
 
 __all__ = ["app", "main"]
 
@@ -51,6 +51,8 @@ app.command("show", rich_help_panel=_JUDGING)(check.show)
 app.command("check", rich_help_panel=_JUDGING)(check.check)
 app.command("replay", rich_help_panel=_JUDGING)(decide.replay)
 app.command("compare", rich_help_panel=_MEASURING)(compare.compare_command)
+app.command("plan", rich_help_panel=_MEASURING)(runs.plan_command)
+app.command("runs", rich_help_panel=_MEASURING)(runs.runs)
 app.command("probe", rich_help_panel=_MEASURING)(probe.probe)
 app.command("doctor", rich_help_panel=_MEASURING)(doctor.doctor)
 app.command("smooth", rich_help_panel=_SHOWING)(pictures.smooth)

@@ -1,0 +1,214 @@
+"""``bntheory runs`` and ``bntheory plan``: what a store holds and lacks, what an experiment would cost, and two stores made one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bntheory.commands.common import BAD_USE, Json, clear_errors
+from bntheory.errors import UserError
+
+if TYPE_CHECKING:
+    from bntheory.experiments.plan import Plan
+
+__all__ = ["plan_command", "runs"]
+
+DEVICES = (1, 8, 1000)
+
+
+@clear_errors
+def runs(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="FOLDER | merge A B", help="A run's folder, or merge and two of them."),
+    ],
+    as_json: Json = False,
+) -> None:
+    """What the store in FOLDER holds, what is missing, and what that would cost; or: merge A B adds to A what only B holds.
+
+    Lines that are broken, foreign, edited or repeated are named, count for nothing, and make the exit code 2.
+    """
+    if words[0] == "merge":
+        if len(words) != 3:
+            raise UserError(
+                "merge: give two folders, as in `bntheory runs merge A B`; what only B holds is added to A"
+            )
+        _merge(Path(words[1]), Path(words[2]))
+        return
+    if len(words) != 1:
+        raise UserError(
+            f"runs: {' '.join(words)!r} is not one folder; two are made one with `bntheory runs merge A B`"
+        )
+    _show(Path(words[0]), as_json=as_json)
+
+
+def _show(path: Path, *, as_json: bool) -> None:
+    from bntheory.experiments.folder import MANIFEST
+    from bntheory.experiments.store import Store
+
+    _must_be_store(path)
+    store = Store(path)
+    contents = store.read()
+    found = Counter((r.network, r.arm, r.measure) for r in contents.records.values())
+    said: dict[str, Any] = {
+        "folder": str(path),
+        "records": len(contents.records),
+        "seeds": sorted({r.seed for r in contents.records.values()}),
+        "faults": [str(f) for f in contents.faults],
+        "arms": [
+            {"network": network, "arm": arm, "measure": measure, "records": count}
+            for (network, arm, measure), count in sorted(found.items())
+        ],
+    }
+    if (path / MANIFEST).exists():
+        said |= _missing(path, contents.records, store.timings())
+    if as_json:
+        from bntheory.report.strict_json import json_text
+
+        typer.echo(json_text(said))
+    else:
+        _print_store(said)
+    if contents.faults:
+        raise typer.Exit(BAD_USE)
+
+
+def _missing(path: Path, records: Mapping[str, Any], timings: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the run of the manifest lacks, and its cost by what the run has cost so far."""
+    from bntheory.experiments.experiment import missing, needed
+    from bntheory.experiments.folder import read_manifest
+    from bntheory.experiments.manifest import conditions_of, source_hash
+    from bntheory.experiments.plan import costs_of, plan
+    from bntheory.experiments.preset import preset_from_json
+
+    manifest = read_manifest(path)
+    asked = list(needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest)))
+    left = missing(asked, records)
+    costs = costs_of(timings)
+    known = {n.address for n in asked}
+    return {
+        "preset": manifest["preset"],
+        "asked": len(asked),
+        "missing": len(left),
+        "missing_tasks": sorted({n.task.name for n in left}),
+        "of_other_experiments": sum(address not in known for address in records),
+        "cost": _costs(plan(left, costs)) if left and costs else None,
+        "same_source": manifest["source_sha256"] == source_hash(),
+    }
+
+
+def _costs(found: Plan) -> dict[str, Any]:
+    return {
+        "tasks": len(found.seconds),
+        "records": found.records,
+        "memory_bytes": found.memory,
+        "seconds": {str(n): round(found.wall(n), 1) for n in DEVICES},
+        "longest_task": round(max(found.seconds.values(), default=0.0), 1),
+    }
+
+
+def _print_store(said: Mapping[str, Any]) -> None:
+    seeds = ", ".join(map(str, said["seeds"])) or "none"
+    typer.echo(f"{said['folder']}: {said['records']} records, seeds {seeds}")
+    by_arm: dict[tuple[str, str], list[str]] = {}
+    for row in said["arms"]:
+        by_arm.setdefault((row["network"], row["arm"]), []).append(f"{row['measure']} {row['records']}")
+    for (network, arm), measures in by_arm.items():
+        typer.echo(f"  {network}, {arm}: {', '.join(measures)}")
+    for fault in said["faults"][:20]:
+        typer.echo(f"skipped: {fault}", err=True)
+    if len(said["faults"]) > 20:
+        typer.echo(f"skipped: {len(said['faults']) - 20} lines more", err=True)
+    if "asked" not in said:
+        return
+    typer.echo(
+        f"preset {said['preset']}: {said['asked'] - said['missing']} of {said['asked']} records are there"
+    )
+    if said["missing"]:
+        names = said["missing_tasks"]
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        typer.echo(f"missing: {said['missing']} records of {', '.join(names[:6])}{more}")
+        if said["cost"]:
+            typer.echo(f"that would cost {_spoken(said['cost'])}")
+    if not said["same_source"]:
+        typer.echo(
+            "the source that measures has changed since: new records would stand beside these, not among them"
+        )
+
+
+def _spoken(cost: Mapping[str, Any]) -> str:
+    times = ", ".join(f"{_duration(s)} on {n}" for n, s in cost["seconds"].items())
+    memory = f"; up to {cost['memory_bytes'] / 2**30:.1f} GiB a process" if cost["memory_bytes"] else ""
+    return f"{times} device(s); the longest task {_duration(cost['longest_task'])}{memory}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _merge(a: Path, b: Path) -> None:
+    from bntheory.experiments.store import Store, merge
+
+    _must_be_store(a)
+    _must_be_store(b)
+    if a.resolve() == b.resolve():
+        raise UserError(f"merge: {a} and {b} are the same folder")
+    into = Store(a)
+    with into.lock():
+        added, theirs, differing = merge(into, Store(b))
+    typer.echo(f"{added} records of {b} were added to {a}; {len(theirs.records) - added} were there")
+    for text in (*map(str, theirs.faults), *differing):
+        typer.echo(f"skipped: {text}", err=True)
+    if theirs.faults or differing:
+        raise typer.Exit(BAD_USE)
+
+
+def _must_be_store(path: Path) -> None:
+    from bntheory.experiments.store import RECORDS
+
+    if not path.is_dir():
+        raise UserError(f"runs: {path} is no folder; give the one that `bntheory compare` wrote")
+    if not any((path / name).exists() for name in (RECORDS, f"{RECORDS}.gz")):
+        raise UserError(f"runs: {path} holds no {RECORDS}; give the folder that `bntheory compare` wrote")
+
+
+@clear_errors
+def plan_command(
+    preset: Annotated[str, typer.Option(help="The preset, or the path of your own .toml file.")] = "quick",
+    device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
+    data: Annotated[str | None, typer.Option(help="Data set instead of the preset's.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device."""
+    from bntheory.bridge.networks.data import load_dataset
+    from bntheory.commands.compare import show_progress
+    from bntheory.experiments.engine import check_device
+    from bntheory.experiments.experiment import needed
+    from bntheory.experiments.manifest import conditions_of, make_manifest
+    from bntheory.experiments.plan import plan, timed_sample
+    from bntheory.experiments.preset import load_preset
+
+    chosen = load_preset(preset).with_options(data=data)
+    check_device(device)
+    images = load_dataset(chosen.data, data_dir)
+    experiment = chosen.experiment()
+    with show_progress() as progress:
+        costs, memory = timed_sample(experiment, images, device, progress)
+    asked = list(needed(experiment, conditions_of(make_manifest(chosen, images, device, ""))))
+    found = _costs(plan(asked, costs, memory))
+    if as_json:
+        from bntheory.report.strict_json import json_text
+
+        typer.echo(json_text({"preset": chosen.name, "device": device, **found}))
+        return
+    typer.echo(f"preset {chosen.name}: {found['tasks']} tasks, {found['records']} records")
+    typer.echo(_spoken(found))
+    typer.echo(
+        "timed on this device with nothing beside it; processes that share its memory take somewhat longer"
+    )

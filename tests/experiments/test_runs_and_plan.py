@@ -1,0 +1,214 @@
+"""What the commands say about a store and a preset, against the store's own lines and a schedule worked out by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny import tiny_preset
+from typer.testing import CliRunner, Result
+
+from bntheory.cli import app
+from bntheory.experiments.experiment import needed
+from bntheory.experiments.plan import Cost, Plan, costs_of, plan
+from bntheory.experiments.preset import load_preset
+from bntheory.experiments.store import RECORDS
+from bntheory.report.compare import compare
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_figures() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bntheory.report.run_page.write_report", lambda folder, *_: folder.path / "report.html")
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("runs")
+    compare(tiny_preset(home), out=home / "run", workers=0)
+    return home / "run"
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+def _lines(folder: Path) -> list[bytes]:
+    return (folder / RECORDS).read_bytes().splitlines(keepends=True)
+
+
+def test_a_whole_run_lacks_nothing(run: Path) -> None:
+    found = command("runs", str(run))
+    assert found.exit_code == 0, found.output
+    assert "96 records, seeds 0, 1" in found.output
+    assert "96 of 96 records are there" in found.output
+    assert "missing" not in found.output
+    said = json.loads(command("runs", str(run), "--json").output)
+    assert said["records"] == sum(row["records"] for row in said["arms"]) == len(_lines(run))
+    assert said["same_source"]
+
+
+def test_what_is_missing_and_what_it_would_cost(copy: Path) -> None:
+    kept = [line for line in _lines(copy) if json.loads(line)["arm"] != "rescaled"]
+    (copy / RECORDS).write_bytes(b"".join(kept))
+    found = command("runs", str(copy))
+    assert found.exit_code == 0
+    assert f"{len(kept)} of 96 records are there" in found.output
+    assert "mlp-s0-rescaled, mlp-s1-rescaled" in found.output
+    assert "on 1, " in found.output
+    cost = json.loads(command("runs", str(copy), "--json").output)["cost"]
+    timings = [json.loads(line) for line in (copy / "timings.jsonl").read_text().splitlines()]
+    spent = sum(sum(t["seconds"].values()) for t in timings if t["arm"] == "rescaled")
+    assert cost["seconds"]["1"] == pytest.approx(spent, abs=0.1)
+    assert cost["seconds"]["1000"] <= cost["seconds"]["8"] <= cost["seconds"]["1"]
+
+
+def test_faulty_lines_are_named_with_exit_code_2(copy: Path) -> None:
+    lines = _lines(copy)
+    lines[1] = lines[1].replace(b'"step":', b'"step":1')
+    (copy / RECORDS).write_bytes(b"".join([*lines, lines[0], b"{}\n"]))
+    found = command("runs", str(copy))
+    assert found.exit_code == 2
+    for said in ("line 2: edited", "line 97: duplicate", "line 98: foreign", "missing: 1 records"):
+        assert said in found.output
+
+
+def test_resuming_makes_a_faulty_record_anew_and_says_so(copy: Path) -> None:
+    whole = sorted(_lines(copy))
+    lines = _lines(copy)
+    lines[5] = lines[5].replace(b'"seed":0', b'"seed":1').replace(b"0.1", b"0.2")
+    (copy / RECORDS).write_bytes(b"".join(lines))
+    said: list[str] = []
+    result = compare(out=copy, resume=True, workers=0, say=said.append)
+    assert "line 6: edited" in said[0]
+    assert result.exit_code == 0
+    assert "line 6: edited" in result.verdicts["skipped_lines"][0]
+    assert sorted(line for line in _lines(copy) if line != lines[5]) == whole
+
+
+def test_the_checkpoint_of_another_task_is_not_believed(run: Path, copy: Path) -> None:
+    """One of another arm under this task's name: the checksum fits, the address does not."""
+    kept = [line for line in _lines(copy) if json.loads(line)["seed"] == 0 or json.loads(line)["step"] <= 2]
+    states: dict[str, bytes] = {}
+
+    def keep(fraction: float, text: str) -> None:
+        for path in (copy / "checkpoints").glob("*.safetensors"):
+            states.setdefault(path.name, path.read_bytes())
+
+    (copy / RECORDS).write_bytes(b"")
+    compare(out=copy, resume=True, workers=0, progress=keep)
+    assert len(states) == 6
+    names = sorted(states)
+    (copy / RECORDS).write_bytes(b"".join(kept))
+    for name, other in zip(names, [*names[1:], names[0]], strict=True):
+        (copy / "checkpoints" / name).write_bytes(states[other])
+    said: list[str] = []
+    compare(out=copy, resume=True, workers=0, say=said.append)
+    assert sorted(_lines(copy)) == sorted(_lines(run))
+    assert len(said) == 3
+    assert all("starts over" in text for text in said)
+
+
+def test_merge_is_the_union(run: Path, tmp_path: Path) -> None:
+    preset = tiny_preset(tmp_path)
+    for seed in (0, 1):
+        compare(preset, out=tmp_path / str(seed), seeds=[seed], workers=0)
+    a, b = str(tmp_path / "0"), str(tmp_path / "1")
+    found = command("runs", "merge", a, b)
+    assert (found.exit_code, found.output) == (0, f"48 records of {b} were added to {a}; 0 were there\n")
+    assert "0 records" in command("runs", "merge", a, b).output
+    assert sorted(_lines(tmp_path / "0")) == sorted(_lines(run))
+    result = compare(out=a, resume=True, seeds=[0, 1], workers=0)  # and it is the run of both seeds
+    assert (
+        json.loads(json.dumps(result.verdicts["outcomes"]))
+        == json.loads((run / "verdicts.json").read_text())["outcomes"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["/nowhere"], "is no folder"),
+        (["."], "holds no records.jsonl"),
+        (["a", "b"], "is not one folder"),
+        (["merge", "a"], "give two folders"),
+        (["merge", "/nowhere", "."], "is no folder"),
+    ],
+)
+def test_bad_use(words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = command("runs", *words)
+    assert found.exit_code == 2
+    assert said in found.output
+    assert "Traceback" not in found.output
+
+
+def test_a_store_is_not_merged_with_itself(copy: Path) -> None:
+    found = command("runs", "merge", str(copy), str(copy / "." / ""))
+    assert found.exit_code == 2
+    assert "same folder" in found.output
+
+
+# -- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_schedule_against_every_assignment() -> None:
+    """The longest task first is within 4/3 of the best of all assignments (Graham 1969), which are tried one by one."""
+    seconds = {"a": 5.0, "b": 4.0, "c": 3.0, "d": 3.0, "e": 3.0, "f": 1.0}
+    found = Plan(seconds, 0)
+    for devices in (1, 2, 3):
+        best = min(
+            max(
+                sum(s for s, d in zip(seconds.values(), where, strict=True) if d == k) for k in range(devices)
+            )
+            for where in itertools.product(range(devices), repeat=len(seconds))
+        )
+        assert best <= found.wall(devices) <= best * 4 / 3
+    assert found.wall(1) == 19.0
+    assert found.wall(1000) == 5.0
+    assert Plan({}, 0).wall(8) == 0.0
+
+
+def test_the_cost_of_a_preset_by_hand(tmp_path: Path) -> None:
+    from bntheory.experiments.experiment import Conditions
+
+    experiment = load_preset(tiny_preset(tmp_path)).experiment()
+    asked = list(needed(experiment, Conditions({}, "cpu", {})))
+    names = [m.name for m in experiment.measures]
+    costs = {("mlp", arm): Cost(2.0, dict.fromkeys(names, 1.0)) for arm in ("batchnorm", "standard")}
+    found = plan(asked, costs)
+    # six steps and three times as many measures as the arm has; the unknown arm costs what the others do
+    assert found.seconds["mlp-s0-batchnorm"] == 6 * 2 + 3 * 7
+    assert found.seconds["mlp-s1-standard"] == 6 * 2 + 3 * 5
+    assert found.seconds["mlp-s1-rescaled"] == 6 * 2 + 3 * 4
+    assert found.records == 96
+    assert plan(asked, {}).seconds["mlp-s0-batchnorm"] == 0
+
+
+def test_costs_are_read_from_timings() -> None:
+    timings = [
+        {"network": "n", "arm": "a", "seed": s, "step": step, "seconds": {"train": train, "m": 1.0 + s}}
+        for s in (0, 1)
+        for step, train in ((0, 0.0), (10, 5.0), (20, 5.0))
+    ]
+    assert costs_of(timings) == {("n", "a"): Cost(0.5, {"m": 1.5})}
+
+
+def test_the_plan_of_a_preset_is_told(tmp_path: Path) -> None:
+    found = command("plan", "--preset", tiny_preset(tmp_path))
+    assert found.exit_code == 0, found.output
+    for said in ("6 tasks, 96 records", "on 1,", "on 8,", "on 1000 device(s)", "GiB"):
+        assert said in found.output
+    said = json.loads(command("plan", "--preset", tiny_preset(tmp_path), "--json").output)
+    assert said["seconds"]["1000"] == said["longest_task"] > 0
+    assert command("plan", "--preset", "nope").exit_code == 2
