@@ -65,17 +65,19 @@ def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
     """The median with its distribution-free interval. Raises ValueError for no values, or one that is not finite."""
     x = np.sort(_finite(values))
     n = len(x)
-    chosen = 1
-    for k in range(1, n // 2 + 1):
-        if _coverage(n, k) >= confidence:
-            chosen = k
+    low, high = 1, max(1, n // 2)
+    while low < high:  # the coverage falls with k
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _coverage(n, middle) >= confidence else (low, middle - 1)
+    chosen = low
     return Summary(n, float(np.median(x)), float(x[chosen - 1]), float(x[n - chosen]), _coverage(n, chosen))
 
 
 def _coverage(n: int, k: int) -> float:
     """P(the k-th smallest <= median <= the k-th largest of n)."""
-    below = sum(math.comb(n, j) for j in range(k))
-    return float(max(0.0, 1 - 2 * below / 2**n))
+    from scipy.special import bdtr
+
+    return float(max(0.0, 1 - 2 * bdtr(k - 1, n, 0.5)))
 
 
 def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
