@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -159,6 +159,12 @@ class LayerDomain:
                 f"LayerDomain: smoothness is {self.smoothness!r}; it is the name of a free scalar that is declared positive or "
                 "nonnegative, or a positive number such as '1/4'"
             )
+
+    def with_vectors(self, vectors: tuple[str, ...]) -> LayerDomain:
+        """The domain with these free vectors in place of its own."""
+        changed = replace(self, vectors=vectors)
+        object.__setattr__(changed, "in_practice", self.in_practice)
+        return changed
 
     def smoothness_in(self, scalar: Callable[[str], Any]) -> Any:
         """The bound on the Hessian's norm: ``scalar`` of its name, a Fraction, or None where there is no bound."""

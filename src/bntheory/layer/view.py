@@ -231,6 +231,11 @@ class View:
 
 
 def _unknown_word(name: str) -> str:
+    if name in ("max_eig", "min_eig"):
+        return (
+            f"{name} is a word of typed claims; in a file a bound on all eigenvalues of A is stated with a free vector u: "
+            "le(layer.dot(u, A(u)), b * layer.norm2(u))"
+        )
     if name in WORDS:
         arguments = "x" if name == "sqrt" else "layer, v"
         return f"layer.{name} is written {name}({arguments}); from bntheory import {name}"

@@ -60,6 +60,12 @@ WORDS: dict[str, Word] = {
     "dot": Word("scalar", "the inner product over the batch", ("vector", "vector")),
     "norm2": Word("scalar", "the square of the Euclidean norm", _ONE),
     "trace": Word("scalar", "the trace of hess, jac, input_hess or a free operator", ("operator",)),
+    "max_eig": Word(
+        "scalar", "max_eig(A) <= b: dot(u, A(u)) <= b*norm2(u) for every u", ("operator",), helper=True
+    ),
+    "min_eig": Word(
+        "scalar", "min_eig(A) >= b: dot(u, A(u)) >= b*norm2(u) for every u", ("operator",), helper=True
+    ),
     "sqrt": Word("scalar", "the square root that is not negative", ("scalar",), helper=True),
     "batch_mean": Word("scalar", "dot(one, v)/m", _ONE, helper=True),
     "centre": Word("vector", "v minus its mean", _ONE, helper=True),
@@ -94,9 +100,8 @@ NEAREST: dict[str, str] = {
     **dict.fromkeys(("jvp", "vjp", "jacobian", "J", "project", "P"), "jac(v) is (dz/dy) v"),
     **dict.fromkeys(
         ("lambda_max", "eigenvalue", "eigvals", "opnorm", "spectral_norm"),
-        "trace(hess) is the sum of "
-        "the eigenvalues, jac_norm the largest singular value of the Jacobian; a bound c on the eigenvalues of input_hess is "
-        "dot(u, input_hess(u)) <= c*norm2(u) for a free vector u",
+        "max_eig(input_hess) <= b and min_eig(input_hess) >= b bound the eigenvalues, jac_norm is the largest singular value of the "
+        "Jacobian, and in a file dot(u, input_hess(u)) <= b*norm2(u) with a free vector u says the first",
     ),
     **dict.fromkeys(("tr", "laplacian"), "trace(hess) is the trace"),
 }

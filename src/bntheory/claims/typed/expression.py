@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from bntheory.claims.claim import Claim, Source
+from bntheory.claims.typed.eigenvalues import directions_of, with_directions
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import (
     Binary,
@@ -79,9 +80,11 @@ def parse_claim(
     scalars: Iterable[str] = (),
     vectors: Iterable[str] = (),
     operators: Iterable[str] = (),
+    assumed: bool = False,
 ) -> TypedClaim:
-    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names.
+    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names; ``assumed`` for a hypothesis.
 
+    A bound on an eigenvalue adds a vector of its own (:mod:`bntheory.claims.typed.eigenvalues`) to the claim's.
     Raises UserError that points at the column, for anything outside the grammar, unknown names and types that do not fit.
     """
     free = {"scalar": tuple(scalars), "vector": tuple(vectors), "operator": tuple(operators)}
@@ -91,7 +94,9 @@ def parse_claim(
                 raise UserError(
                     f"the free {what} {name!r} has the name of a word of the vocabulary; choose another"
                 )
-    tree = parse(text)
+    known = (*_OPERATORS, *free["operator"])
+    tree, directions = with_directions(text, parse(text), known, assumed=assumed)
+    free["vector"] = tuple(dict.fromkeys((*free["vector"], *directions)))
     checker = _Checker(text, free)
     if checker.kind(tree) != "relation":
         raise UserError(
@@ -117,7 +122,12 @@ def claim_of_expression(
         "operators": tuple(domain.operators),
     }
     check = parse_claim(text, **free)
-    assumed = [parse_claim(a, **free) for a in assume]
+    domain = domain.with_vectors(check.vectors)
+    if domain.normaliser in ("l1", "linf") and any(a.name == "jac" for a in _bounded_operators(text)):
+        raise UserError(
+            f"jac of {domain.normaliser} is not symmetric, so its eigenvalues bound nothing; write norm2(jac(u)) <= b**2*norm2(u)"
+        )
+    assumed = [parse_claim(a, **free, assumed=True) for a in assume]
 
     def assumptions(layer: Any) -> Statement:
         return AllOf(tuple(a(layer) for a in assumed))
@@ -131,6 +141,11 @@ def claim_of_expression(
         domain=domain,
         assume=assumptions if assumed else None,
     )
+
+
+def _bounded_operators(text: str) -> list[Name]:
+    calls = (call for _, call in directions_of(parse(text)))
+    return [a for call in calls for a in call.arguments if isinstance(a, Name)]
 
 
 def _latex_escaped(text: str) -> str:
