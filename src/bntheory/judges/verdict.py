@@ -180,7 +180,7 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     """
     checks = tuple(checks)
     decisive = [c for c in checks if c.decisive]
-    details = {"checks": [_check_json(c) for c in checks]}
+    details = {"checks": [c.as_json() for c in checks]}
 
     def evidence(finding: Finding, summary: str) -> Evidence:
         return Evidence("study", finding, summary, details, seconds, seed)
@@ -242,22 +242,3 @@ def _say(c: Check) -> str:
     sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
     blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
     return f"{c.name}: {c.left:.6g} {sign} {c.right:.6g}{blur} ({c.scope})"
-
-
-def _check_json(c: Check) -> dict[str, Any]:
-    return {
-        "name": c.name,
-        "left": c.left,
-        "op": c.op,
-        "right": c.right,
-        "outcome": c.outcome,
-        "exactness": c.exactness,
-        "scope": c.scope,
-        "uncertainty": c.uncertainty,
-        "confidence": c.confidence,
-        "why": c.why,
-        "witness": dict(c.witness),
-        "decisive": c.decisive,
-        "margin": c.margin,
-        "not_comparable": c.not_comparable,
-    }
