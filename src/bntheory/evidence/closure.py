@@ -237,7 +237,7 @@ def _file(statement: ast.stmt, module: _Module, package: str) -> None:
     elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         module.definitions.setdefault(statement.name, []).append(statement)
         if any(_registers(d, module) for d in statement.decorator_list):
-            module.acts.append(statement)
+            module.acts.append(ast.Expr(ast.Name(statement.name, ast.Load())))
     elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         names = [

@@ -86,21 +86,21 @@ def _proof_problems(path: Path, expected: str | None) -> Iterator[str]:
 
 def _witness_problems(claim: Claim, path: Path, *, same_tools: bool) -> Iterator[str]:
     """Of a recorded counterexample: that it is one of this claim, and that its certificate is what its layer gives."""
-    from bntheory.judges.exact.replay import replay
-    from bntheory.judges.exact.witness import Reference
+    from bntheory.judges.exact.certificate import certify
+    from bntheory.judges.exact.witness import Reference, load_witness
 
     try:
-        found = replay(path)
+        witness = load_witness(path)
     except UserError as error:
         yield str(error)
         return
-    if found.witness.reference != Reference("registry", claim.id):
-        yield f"{path.name}: it is about {found.claim.id}"
-    elif not found.refuted:
-        yield f"{path.name}: {found.certificate.why}"
-    elif same_tools and json.loads(json.dumps(found.certificate.as_json())) != dict(
-        found.witness.certificate
-    ):
+    if witness.reference != Reference("registry", claim.id) or witness.domain != claim.domain:
+        yield f"{path.name}: it is about another claim, or another domain"
+        return
+    certificate = certify(claim, witness.instance)
+    if not certificate.refuted:
+        yield f"{path.name}: {certificate.why}"
+    elif same_tools and json.loads(json.dumps(certificate.as_json())) != dict(witness.certificate):
         yield f"{path.name}: its layer gives another certificate than the recorded one"
 
 

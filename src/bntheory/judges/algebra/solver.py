@@ -89,11 +89,12 @@ def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: 
 
 
 def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
-    """The question as an SMT-LIB 2 script: ``unsat`` from any solver confirms the proof."""
+    """The question as an SMT-LIB 2 script: ``unsat`` from any solver confirms the proof. The same question gives the same text."""
     import z3
 
-    solver = z3.SolverFor("QF_NRA")
-    solver.add(*_expressions(field, formulas))
+    context = z3.Context()  # its own: how z3 prints a term depends on all terms that were made before it
+    solver = z3.SolverFor("QF_NRA", ctx=context)
+    solver.add(*(e.translate(context) for e in _expressions(field, formulas)))
     return "(set-logic QF_NRA)\n" + "\n".join(
         line for line in solver.to_smt2().splitlines() if not line.startswith((";", "(set-"))
     )
