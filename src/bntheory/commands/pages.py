@@ -115,9 +115,11 @@ def _write(
     from bntheory.report.records import outdated, record_of, unsealed
     from bntheory.report.rederive import disagreements, follows_from_checks
 
-    kept, judged = [], []
+    kept: list[Claim] = []
+    judged: list[Claim] = []
     for c in chosen:
-        fresh = c.kind == "experiment" and not again and not outdated(c, records.verdicts.get(c.id))
+        measured = c.kind == "experiment" and not again and records.made_with.get("effort") == effort
+        fresh = measured and not outdated(c, records.verdicts.get(c.id))
         (kept if fresh else judged).append(c)
     refused = []
     for c in kept:

@@ -124,7 +124,7 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
     said = tuple(
         (str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable"
     )
-    flags = {what: bool(text) for what, text in contents.items()}
+    flags: dict[str, Any] = {what: bool(text) for what, text in contents.items()}
     record = Record(verdict.status.value, fingerprint(claim), said, **flags)
     every = replace(record, witness=True, proof=True, checks=True).files(claim, folder)
     for what, path in every.items():
