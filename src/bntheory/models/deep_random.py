@@ -78,7 +78,11 @@ class DeepRandom:
         Raises ``ValueError`` for inputs of another shape.
         """
         rng = np.random.default_rng(seed)
-        H = rng.normal(size=(self.width, self.batch)) if inputs is None else np.asarray(inputs, dtype=np.float64)
+        H = (
+            rng.normal(size=(self.width, self.batch))
+            if inputs is None
+            else np.asarray(inputs, dtype=np.float64)
+        )
         if H.shape != (self.width, self.batch):
             raise ValueError(f"inputs must have shape {(self.width, self.batch)}, got {H.shape}")
         norm = _normaliser(self.norm, self.width)
