@@ -33,13 +33,15 @@ class Source:
     """Where a claim was printed.
 
     key: the source's key in ``papers/references.bib``. place: theorem, section or figure. version: which printing.
-    seen: whether the statement was read in the source itself, in somebody's transcription, or is recalled.
+    seen: whether the statement was read in the source itself, in somebody's transcription, or is recalled. printed: whether the source
+    prints the statement in these words or symbols; a reading or a threshold of ours is not printed, and is shown "as read here".
     """
 
     key: str
     place: str
     version: str = ""
     seen: Seen = "seen"
+    printed: bool = True
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.key, self.place, self.version) if part)

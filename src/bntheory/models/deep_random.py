@@ -118,8 +118,8 @@ class DeepRandom:
         W = rng.normal(size=(self.width, self.width))
         if self.weights == "orthogonal":
             Q, R = np.linalg.qr(W)
-            return np.sqrt(gain) * Q * np.sign(np.diag(R))
-        return W * np.sqrt(gain / self.width)
+            W = Q * np.sign(np.diag(R)) * np.sqrt(self.width)
+        return np.asarray(W * np.sqrt(gain / self.width))
 
 
 def _act(kind: Activation, x: Array) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bntheory.claims.claim import Claim, Registry
+from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.judges.verdict import Status
 from bntheory.report.prose import contradictions
 from bntheory.report.records import Record, Records, digest, outdated, unsealed
@@ -113,7 +113,7 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
     lines = [f"### {c.id}", "", f"**{status}** ({c.kind}). {Status(status).explanation}", ""]
     note = _SEEN[c.source.seen]
     lines += [
-        f"{'As stated' if c.source.seen == 'own' else 'As printed'}{f' ({where})' if where else ''}: {note}".rstrip(),
+        f"{_heading(c.source)}{f' ({where})' if where else ''}: {note}".rstrip(),
         "",
     ]
     lines += ["$$" + c.statement + "$$", ""]
@@ -138,6 +138,13 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
         if record.proof:
             lines += ["", f"The negation, for any SMT solver: [{c.id}.smt2](proofs/{c.id}.smt2)"]
     return "\n".join(lines).rstrip()
+
+
+def _heading(source: Source) -> str:
+    """Over a statement: whose words they are."""
+    if source.seen == "own":
+        return "As stated"
+    return "As printed" if source.printed else "As read here"
 
 
 def _link(at: Claim, claims: Registry, target: str) -> str:

@@ -14,7 +14,7 @@ KEY = "daneshmand2020"
 @claim(
     "daneshmand2020.rank",
     kind="network",
-    source=Source(KEY, "abstract", "arXiv 2003.01652"),
+    source=Source(KEY, "abstract", "arXiv 2003.01652", printed=False),
     statement=(
         r"\text{without normalisation the rank of a deep linear network's hidden representation collapses to one; "
         r"with BN it is } \Omega(\sqrt{\text{width}}) \text{ at any depth}"

@@ -14,7 +14,7 @@ from bntheory.evidence.rates import slope_checks
 from bntheory.evidence.seeds import over_seeds
 
 KEY = "daneshmand2021"
-_SOURCE = Source(KEY, "abstract", "arXiv 2106.03970")
+_SOURCE = Source(KEY, "abstract", "arXiv 2106.03970", printed=False)
 _STATEMENT = (
     r"\text{the deviation of the representations from orthogonality rapidly decays with depth up to a term inversely proportional to the "
     r"width}"

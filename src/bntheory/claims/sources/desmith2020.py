@@ -16,7 +16,7 @@ KEY = "desmith2020"
 @claim(
     "desmith2020.branch-downscaled",
     kind="network",
-    source=Source(KEY, "abstract", "arXiv 2002.10444"),
+    source=Source(KEY, "abstract", "arXiv 2002.10444", printed=False),
     statement=(
         r"\text{at initialisation BN downscales the residual branch relative to the skip connection by a factor of the order of }"
         r"\sqrt{\text{depth}}"

@@ -14,7 +14,7 @@ KEY = "labatie2021"
 @claim(
     "labatie2021.channel-constants",
     kind="network",
-    source=Source(KEY, "abstract", "arXiv 2106.03743"),
+    source=Source(KEY, "abstract", "arXiv 2106.03743", printed=False),
     statement=r"\text{layer normalisation drives representations towards channel-wise constants with depth}",
     reading=(
         "random relu networks: the share of a representation's mean square that each unit gives to all samples alike rises by 0.3 from layer "

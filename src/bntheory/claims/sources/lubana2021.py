@@ -14,7 +14,7 @@ _GROUPS = (4, 8, 16, 32, 64)
 @claim(
     "lubana2021.group-size",
     kind="network",
-    source=Source(KEY, "abstract", "arXiv 2106.05956"),
+    source=Source(KEY, "abstract", "arXiv 2106.05956", printed=False),
     statement=r"\text{in group normalisation small groups raise the gradients of early layers, large groups make samples alike}",
     reading=(
         "random relu networks of width 64, group sizes 4 to 64: the gradient's norm at the first layer falls with the group's size (exponent "

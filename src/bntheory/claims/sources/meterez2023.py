@@ -11,7 +11,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.seeds import over_seeds
 
 KEY = "meterez2023"
-_SOURCE = Source(KEY, "abstract", "arXiv 2310.02012")
+_SOURCE = Source(KEY, "abstract", "arXiv 2310.02012", printed=False)
 _STATEMENT = r"\text{a linear network with BN and random orthogonal weights has bounded gradients at any depth, for linearly independent samples}"
 _WIDTH = 32
 

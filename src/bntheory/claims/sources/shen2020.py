@@ -12,7 +12,7 @@ from bntheory.layer import LayerDomain, Statement, eq, ge, gt, iff, le
 from bntheory.layer.vocabulary import Layer, Scalar
 
 KEY = "shen2020"
-_SOURCE = Source(KEY, "abstract", "arXiv 2003.07845")
+_SOURCE = Source(KEY, "abstract", "arXiv 2003.07845", printed=False)
 _STATEMENT = (
     r"\frac{\gamma^2}{\psi^2}\|g\|^2 \le \|\nabla_y\hat L_{\mathrm{BN}}\|^2, \qquad \psi^2 = \tfrac1m\|y\|^2"
 )

@@ -11,7 +11,7 @@ KEY = "xu2019"
 
 @claim(
     "xu2019.gradient-recentred",
-    source=Source(KEY, "section 4", "arXiv 1911.07013"),
+    source=Source(KEY, "section 4", "arXiv 1911.07013", printed=False),
     statement=r"\langle 1,\nabla_y\hat L\rangle = 0, \qquad \|\nabla_y\hat L\|^2 \le \frac{\gamma^2}{\sigma^2}\|g - \bar g 1\|^2",
     domain=LayerDomain(eps="any"),
     reading=(
