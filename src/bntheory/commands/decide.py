@@ -94,11 +94,16 @@ def replay(
         Path, typer.Argument(metavar="FILE", help="A witness, as `check --witnesses` writes it.")
     ],
     claims_file: Annotated[
-        Path | None, typer.Option("--claims", help="Your file of claims, if it has moved since.")
+        Path | None,
+        typer.Option(
+            "--claims", help="A Python file of claims to run and take the claim from; nothing else is run."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a stored counterexample again, in exact or ball arithmetic, trusting nothing that the file says of itself.
+
+    A claim of a user's file travels inside the witness as a typed expression, which is shown; no code that the witness names is run.
 
     Exit code: 0 if it refutes the claim again, 1 if it does not, 2 if it cannot be read.
     """

@@ -47,6 +47,10 @@ def judge_claim(
             evidence.append(_guarded("study", lambda: _study(claim, study)))
         return verdict_of(claim, evidence)
     reference = reference or Reference("registry", claim.id)
+    if reference.kind == "file":
+        from bntheory.judges.exact.replay import carrying
+
+        reference = carrying(reference, claim)
     named = _guarded("search", lambda: _candidates(claim, reference)) if claim.candidates else None
     if named is not None and named.finding != "not-applicable":
         evidence.append(named)
