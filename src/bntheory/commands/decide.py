@@ -55,11 +55,15 @@ def decide(
 
     Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad input_grad dual. Functions: dot(u, v)
     norm2(v) hess(v) jac(v) input_hess(v) sqrt(x), and trace(A) for A one of hess, jac, input_hess. Operators: + - * / ** and <= < >= > ==.
-    grad and hess are those of the downstream loss at z, jac is dz/dy and jac_norm its largest singular value.
+    grad and hess are those of the downstream loss at z, jac is dz/dy and jac_norm its largest singular value. For all directions at once:
+    max_eig(A) <= b and min_eig(A) >= b. The same layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so on.
 
     Examples:
       bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
       bntheory decide "dot(y, input_grad) == 0" --eps positive
+      bntheory decide "trace(jac) == gamma/sigma*(m - 2)" --eps zero
+      bntheory decide "max_eig(hess) <= trace(hess)" --hessian psd
+      bntheory decide "norm2(z@2 - z) <= gamma**2/eps*norm2(y@2 - y)" --eps positive
       bntheory decide "dot(input_grad, input_hess(input_grad)) <= 0" --hessian zero --assume "dot(grad, y_hat) >= 0" --gamma positive
     """
     from bntheory.judges.decide import decide as decide_expression

@@ -23,6 +23,7 @@ from bntheory.layer.relations import (
     lt,
     negate,
 )
+from bntheory.layer.second_batch import SecondBatch, one_loss
 from bntheory.layer.vocabulary import Layer, batch_mean, centre, sqrt, standardise
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Layer",
     "LayerDomain",
     "Relation",
+    "SecondBatch",
     "Statement",
     "all_of",
     "any_of",
@@ -46,6 +48,7 @@ __all__ = [
     "lt",
     "make_layer",
     "negate",
+    "one_loss",
     "sqrt",
     "standardise",
 ]

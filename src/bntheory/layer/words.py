@@ -1,6 +1,6 @@
 """The words of the vocabulary: what each stands for, what it is applied to, and what it gives.
 
-The table is read by the view that a claim is handed, by the grammar of typed claims, and by the help. :mod:`bntheory.layer.vocabulary`
+The tables are read by the view that a claim is handed, by the grammar of typed claims, and by the help. :mod:`bntheory.layer.vocabulary`
 says what the words mean together.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-__all__ = ["NEAREST", "WORDS", "Kind", "Word", "nearest"]
+__all__ = ["NEAREST", "SECOND", "WORDS", "Kind", "Word", "nearest"]
 
 Kind = Literal["scalar", "vector", "operator"]
 
@@ -72,6 +72,11 @@ WORDS: dict[str, Word] = {
     "standardise": Word("vector", "centre(v)/sqrt(its variance + eps)", _ONE, helper=True),
 }
 
+SECOND: dict[str, Word] = {
+    f"{name}@2": Word(WORDS[name].kind, f"{name} of the same layer at a second batch y@2", WORDS[name].takes)
+    for name in ("mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")
+}
+
 _NORM = "norm2(v) is the square of the norm, sqrt(norm2(v)) the norm"
 _ABS = "|x| <= b is: x <= b and -x <= b; |x| >= b is: x >= b or -x >= b; sqrt(x**2) is |x|"
 _EXTREME = "max(a, b) <= c is: a <= c and b <= c; min(a, b) <= c is: a <= c or b <= c"
@@ -102,6 +107,11 @@ NEAREST: dict[str, str] = {
         ("lambda_max", "eigenvalue", "eigvals", "opnorm", "spectral_norm"),
         "max_eig(input_hess) <= b and min_eig(input_hess) >= b bound the eigenvalues, jac_norm is the largest singular value of the "
         "Jacobian, and in a file dot(u, input_hess(u)) <= b*norm2(u) with a free vector u says the first",
+    ),
+    **dict.fromkeys(
+        ("cross_hess", "hess12", "H12", "hess_ab", "cross"),
+        "the block of the Hessian between two units a and b is J_a H_ab J_b; applied to a vector it is jac(w) of unit a for a free vector "
+        "w = H_ab J_b v, and norm2(jac(w)) <= jac_norm**2*norm2(w) bounds it",
     ),
     **dict.fromkeys(("tr", "laplacian"), "trace(hess) is the trace"),
 }

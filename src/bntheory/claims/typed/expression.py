@@ -31,21 +31,23 @@ from bntheory.claims.typed.syntax import (
     parse,
 )
 from bntheory.errors import UserError
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.relations import AllOf, Statement
+from bntheory.layer.second_batch import one_loss, refusal, vectors_of
 from bntheory.layer.view import View, state
-from bntheory.layer.words import WORDS, nearest
+from bntheory.layer.words import SECOND, WORDS, nearest
 
 __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
 
 Kind = Literal["scalar", "vector", "operator", "relation"]
 
+_WORDS = {**WORDS, **SECOND}
 _SCALARS, _VECTORS = (
-    tuple(name for name, word in WORDS.items() if word.takes is None and word.kind == kind)
+    tuple(name for name, word in _WORDS.items() if word.takes is None and word.kind == kind)
     for kind in ("scalar", "vector")
 )
 _FUNCTIONS: dict[str, tuple[tuple[Kind, ...], Kind]] = {
-    name: (word.takes, word.kind) for name, word in WORDS.items() if word.takes is not None
+    name: (word.takes, word.kind) for name, word in _WORDS.items() if word.takes is not None
 }
 _OPERATORS = tuple(name for name, word in WORDS.items() if word.is_operator)
 _ON_VECTORS: tuple[tuple[Kind, ...], Kind] = (("vector",), "vector")
@@ -61,6 +63,7 @@ class TypedClaim:
     scalars: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    normaliser: Normaliser = "batch"
 
     def __call__(self, layer: Any) -> Statement:
         """The statement about a layer of any world."""
@@ -81,9 +84,11 @@ def parse_claim(
     vectors: Iterable[str] = (),
     operators: Iterable[str] = (),
     assumed: bool = False,
+    normaliser: Normaliser = "batch",
 ) -> TypedClaim:
     """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names; ``assumed`` for a hypothesis.
 
+    normaliser: what the second batch of a word such as ``z@2`` goes through (:mod:`bntheory.layer.second_batch`).
     A bound on an eigenvalue adds a vector of its own (:mod:`bntheory.claims.typed.eigenvalues`) to the claim's.
     Raises UserError that points at the column, for anything outside the grammar, unknown names and types that do not fit.
     """
@@ -104,7 +109,7 @@ def parse_claim(
             f"between two sides:\n  {text[:200]}"
         )
     return TypedClaim(
-        text, tree, tuple(sorted(checker.names)), free["scalar"], free["vector"], free["operator"]
+        text, tree, tuple(sorted(checker.names)), free["scalar"], free["vector"], free["operator"], normaliser
     )
 
 
@@ -118,19 +123,25 @@ def claim_of_expression(
     domain = domain or LayerDomain()
     free: dict[str, Any] = {
         "scalars": tuple(domain.scalars),
-        "vectors": domain.vectors,
+        "vectors": tuple(v for v in domain.vectors if v not in SECOND),
         "operators": tuple(domain.operators),
+        "normaliser": domain.normaliser,
     }
     check = parse_claim(text, **free)
-    domain = domain.with_vectors(check.vectors)
     if domain.normaliser in ("l1", "linf") and any(a.name == "jac" for a in _bounded_operators(text)):
         raise UserError(
             f"jac of {domain.normaliser} is not symmetric, so its eigenvalues bound nothing; write norm2(jac(u)) <= b**2*norm2(u)"
         )
     assumed = [parse_claim(a, **free, assumed=True) for a in assume]
+    names = {name for part in (check, *assumed) for name in part.names}
+    if reason := refusal(names, domain):
+        raise UserError(f"outside the vocabulary: {reason}")
+    second = vectors_of(names)
+    own = domain = domain.with_vectors(tuple(dict.fromkeys((*check.vectors, *second))))
+    tied = "grad@2" in second
 
     def assumptions(layer: Any) -> Statement:
-        return AllOf(tuple(a(layer) for a in assumed))
+        return AllOf((*(a(layer) for a in assumed), *(one_loss(layer, own) if tied else ())))
 
     return Claim(
         id=id,
@@ -139,7 +150,7 @@ def claim_of_expression(
         statement=rf"\texttt{{{_latex_escaped(text)}}}",
         check=check,
         domain=domain,
-        assume=assumptions if assumed else None,
+        assume=assumptions if assumed or tied else None,
     )
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import UserError
 from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt
+from bntheory.layer.second_batch import SecondBatch
 from bntheory.layer.vocabulary import batch_mean, centre, sqrt, standardise
+from bntheory.layer.words import SECOND
 
 if TYPE_CHECKING:
     from bntheory.claims.typed.expression import TypedClaim
@@ -31,6 +33,7 @@ class Interpreter:
 
     def __init__(self, claim: TypedClaim, layer: Any) -> None:
         self.claim, self.layer = claim, layer
+        self.second = SecondBatch(layer, claim.normaliser)
 
     def statement(self, node: Node, holds: bool = True) -> Statement:
         """The statement, or its negation, which is pushed down to the comparisons."""
@@ -81,6 +84,8 @@ class Interpreter:
             return self.layer.scalar(name)
         if name in self.claim.vectors:
             return self.layer.vector(name)
+        if name in SECOND:
+            return getattr(self.second, name.removesuffix("@2"))
         return getattr(self.layer, name)  # the checker admits the words of the vocabulary only
 
     def _call(self, node: Call) -> Any:
@@ -97,6 +102,8 @@ class Interpreter:
         helpers = {"batch_mean": batch_mean, "centre": centre, "standardise": standardise}
         if node.name in helpers:
             return helpers[node.name](layer, *values)
+        if node.name in SECOND:
+            return getattr(self.second, node.name.removesuffix("@2"))(*values)
         return getattr(layer, node.name)(*values)
 
     def _operator(self, node: Node) -> Any:
