@@ -311,6 +311,8 @@ def _certain(tree: _Tree) -> Tensor:
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:
     gamma = layer.gamma[units]
     inside = torch.ones_like(gamma, dtype=torch.bool)
+    if layer.kind == "rms":
+        return inside & False  # its statistics are others, and so is what a claim about the mean says
     if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m or domain.hessian != "any":
         return inside & False  # a network's Hessian is whatever it is
     if domain.smoothness or domain.gradient != "any":

@@ -218,6 +218,10 @@ def test_a_wrong_derivative_route_is_refused_as_asymmetric() -> None:
 @pytest.mark.parametrize("name", ["batch-norm-1d", "residual", "group-norm"])
 def test_networks_against_lapack_and_arpack(name: str, mode: str, device: str) -> None:
     net, batch = BY_NAME[name].make(device)
+    if mode == "frozen" and name == "group-norm":
+        with pytest.raises(ValueError, match="nothing to freeze"):
+            hessian(net, functional.cross_entropy, batch, mode=mode)
+        return
     with hessian(net, functional.cross_entropy, batch, mode=mode) as op:
         dense = np.linalg.eigvalsh(op.dense())
         found = top_eigenvalues(op, 2, tol=1e-8)

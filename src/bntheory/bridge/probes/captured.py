@@ -20,8 +20,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bntheory.bridge.probes.units import UnitView
+from bntheory.bridge.units import UnitView
+from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
+from bntheory.layer.family import RmsLayer
 
 __all__ = ["CapturedLayer", "Residual"]
 
@@ -101,9 +103,7 @@ class CapturedLayer:
         return torch.zeros_like(self.y) if full is None else self.view.split(full.detach())
 
     def _element_gamma(self) -> Tensor | None:
-        if self.view.element_gamma is None:
-            return None
-        return self.view.split(self.view.element_gamma.expand(self.view.shape))
+        return self.view.split_gamma()
 
     def _to_y_hat(self, dz: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """A derivative with respect to the module's output as one with respect to z of the unit."""
@@ -118,13 +118,13 @@ class CapturedLayer:
         chosen = list(range(self.units)) if units is None else [int(u) for u in units]
         bad = [u for u in chosen if not 0 <= u < self.units]
         if bad:
-            raise ValueError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
+            raise UserError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
         return chosen
 
     def _products(self, at: Tensor, grad: Tensor | None, v: Tensor, units: list[int]) -> Tensor:
         """For each chosen unit u the block product H_uu v_u: (k, m) -> (k, m), one double backward each."""
         if v.shape != (len(units), self.m):
-            raise ValueError(
+            raise UserError(
                 f"v has shape {tuple(v.shape)}; for {len(units)} unit(s) of layer {self.name!r} it is {(len(units), self.m)}"
             )
         if grad is None or not grad.requires_grad:  # the loss is linear in `at`, or does not depend on it
@@ -173,7 +173,8 @@ class CapturedLayer:
     def closed_form(self, units: Sequence[int] | None = None) -> BatchNormLayer:
         """The closed-form layer with the measured y, grad and hess of the chosen units: leading axis k = units."""
         chosen = self._chosen(units)
-        return BatchNormLayer(
+        form = RmsLayer if self.kind == "rms" else BatchNormLayer
+        return form(
             self.y[chosen],
             self.grad[chosen],
             lambda v: self.hess(v, chosen),
