@@ -13,6 +13,7 @@ from itertools import combinations
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.rates import identity
 
 KEY = "luo2018"
 _SOURCE = Source(KEY, "abstract", "arXiv 1809.00846", printed=False)
@@ -110,7 +111,20 @@ def decay(study: Study) -> list[Check]:
     ),
 )
 def decay_averaged(study: Study) -> list[Check]:
-    checks = []
+    import sympy as sp
+
+    gamma_, beta_, t_, p, q = sp.symbols("gamma beta t p q", positive=True)
+    values, chances = sp.symbols("a:3", real=True), (p, q, 1 - p - q)
+    mean = sum(c * a for c, a in zip(chances, values, strict=True))
+    variance_ = sum(c * (a - mean) ** 2 for c, a in zip(chances, values, strict=True))
+    expected = sum(c * (gamma_ * a + beta_ - t_) ** 2 for c, a in zip(chances, values, strict=True)) / 2
+    checks = [
+        identity(
+            "mean of the loss of one example = loss of the mean + gamma^2/2 times the variance",
+            expected - (gamma_ * mean + beta_ - t_) ** 2 / 2 - gamma_**2 * variance_ / 2,
+            "any three values with any chances; more values by the same sum",
+        )
+    ]
     for h, t in _POPULATIONS:
         pairs = _batches(h)
         own: list[list[Fraction]] = [[] for _ in h]
