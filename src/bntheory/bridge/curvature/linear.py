@@ -114,6 +114,17 @@ class SymmetricOperator(ABC):
             )
         return drawn.to(self.device)
 
+    def unit_rounding(self) -> float:
+        """Rounding of a product relative to the operator's norm, where nothing is known but the dtype."""
+        return 8 * float(torch.finfo(self.dtype).eps)
+
+    def rounding(self, vector: Tensor, tol: float) -> float:
+        """How far rounding may move an eigenvalue with this unit vector, relative to the operator's norm.
+
+        Where it can be measured at all, that is done only if it might matter for the relative accuracy tol.
+        """
+        return self.unit_rounding()
+
     def symmetry_tolerance(self) -> float:
         """Largest defect that rounding explains: a product sums about ``size`` terms in each of two passes.
 
