@@ -24,6 +24,7 @@ from bntheory.layer.relations import (
     negate,
 )
 from bntheory.layer.second_batch import SecondBatch, one_loss
+from bntheory.layer.second_unit import SecondUnit, cross_block
 from bntheory.layer.vocabulary import Layer, batch_mean, centre, sqrt, standardise
 
 __all__ = [
@@ -34,11 +35,13 @@ __all__ = [
     "LayerDomain",
     "Relation",
     "SecondBatch",
+    "SecondUnit",
     "Statement",
     "all_of",
     "any_of",
     "batch_mean",
     "centre",
+    "cross_block",
     "eq",
     "ge",
     "gt",

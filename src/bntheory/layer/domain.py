@@ -160,9 +160,10 @@ class LayerDomain:
                 "nonnegative, or a positive number such as '1/4'"
             )
 
-    def with_vectors(self, vectors: tuple[str, ...]) -> LayerDomain:
-        """The domain with these free vectors in place of its own."""
-        changed = replace(self, vectors=vectors)
+    def with_free(self, scalars: Mapping[str, ScalarRange], vectors: Iterable[str]) -> LayerDomain:
+        """The domain with more free scalars and vectors; those that it has stay."""
+        every = tuple(dict.fromkeys((*self.vectors, *vectors)))
+        changed = replace(self, scalars={**scalars, **self.scalars}, vectors=every)
         object.__setattr__(changed, "in_practice", self.in_practice)
         return changed
 

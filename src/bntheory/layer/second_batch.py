@@ -26,24 +26,36 @@ _OF_THE_LOSS = ("grad@2", "input_grad@2")
 class SecondBatch:
     """The words of :data:`~bntheory.layer.words.SECOND`, without the suffix, at the free vectors ``y@2`` and ``grad@2`` of ``layer``'s domain."""
 
+    _suffix = "@2"
+
     def __init__(self, layer: Layer, normaliser: Normaliser = "batch") -> None:
         self.layer, self.kind = layer, normaliser
+
+    @property
+    def gamma(self) -> Scalar:
+        """The scale."""
+        return self.layer.gamma
+
+    @property
+    def beta(self) -> Scalar:
+        """The shift."""
+        return self.layer.beta
 
     @cached_property
     def y(self) -> Vector:
         """The second batch."""
-        return self.layer.vector("y@2")
+        return self.layer.vector("y" + self._suffix)
 
     @cached_property
     def grad(self) -> Vector:
         """The gradient of the same loss at the second output."""
-        return self.layer.vector("grad@2")
+        return self.layer.vector("grad" + self._suffix)
 
     @cached_property
     def mu(self) -> Scalar:
         """Its mean; the first batch's where statistics are frozen, zero where none is subtracted."""
         layer = self.layer
-        if self.kind in ("frozen", "rms"):
+        if self.kind == "rms" or self._statistics_of_the_first:
             return layer.mu
         return layer.dot(layer.one, self.y) / layer.m
 
@@ -56,7 +68,7 @@ class SecondBatch:
     def sigma(self) -> Scalar:
         """What it is divided by."""
         layer = self.layer
-        if self.kind in ("frozen", "mean-only"):
+        if self.kind == "mean-only" or self._statistics_of_the_first:
             return layer.sigma
         return sqrt(layer.norm2(self._centred(self.y)) / self._degrees + layer.eps)
 
@@ -70,7 +82,7 @@ class SecondBatch:
     @cached_property
     def z(self) -> Vector:
         """The output."""
-        return self.layer.gamma * self.y_hat + self.layer.beta * self.layer.one
+        return self.gamma * self.y_hat + self.beta * self.layer.one
 
     @cached_property
     def input_grad(self) -> Vector:
@@ -79,13 +91,17 @@ class SecondBatch:
 
     def jac(self, v: Vector) -> Vector:
         """(dz/dy) v."""
-        layer, slope = self.layer, self.layer.gamma / self.sigma
+        layer, slope = self.layer, self.gamma / self.sigma
         if self.kind == "frozen":
             return slope * v
         centred = self._centred(v)
         if self.kind == "mean-only":
             return slope * centred
         return slope * (centred - layer.dot(self.y_hat, v) / self._degrees * self.y_hat)
+
+    @property
+    def _statistics_of_the_first(self) -> bool:
+        return self.kind == "frozen"
 
     @property
     def _degrees(self) -> Any:

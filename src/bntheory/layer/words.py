@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-__all__ = ["NEAREST", "SECOND", "WORDS", "Kind", "Word", "nearest"]
+__all__ = ["NEAREST", "SECOND", "UNIT_B", "WORDS", "Kind", "Word", "nearest"]
 
 Kind = Literal["scalar", "vector", "operator"]
 
@@ -76,6 +76,12 @@ SECOND: dict[str, Word] = {
     f"{name}@2": Word(WORDS[name].kind, f"{name} of the same layer at a second batch y@2", WORDS[name].takes)
     for name in ("mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")
 }
+UNIT_B: dict[str, Word] = {
+    f"{name}@b": Word(WORDS[name].kind, f"{name} of another unit b of the layer", WORDS[name].takes)
+    for name in ("gamma", "beta", "mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")
+}
+UNIT_B["cross"] = Word("vector", "H_ab v, the block of d2L/dz2 between the unit and unit b", _ONE)
+UNIT_B["input_cross"] = Word("vector", "J_a H_ab J_b v, that block of d2L/dy2; applied to one v", _ONE)
 
 _NORM = "norm2(v) is the square of the norm, sqrt(norm2(v)) the norm"
 _ABS = "|x| <= b is: x <= b and -x <= b; |x| >= b is: x >= b or -x >= b; sqrt(x**2) is |x|"
@@ -109,9 +115,8 @@ NEAREST: dict[str, str] = {
         "Jacobian, and in a file dot(u, input_hess(u)) <= b*norm2(u) with a free vector u says the first",
     ),
     **dict.fromkeys(
-        ("cross_hess", "hess12", "H12", "hess_ab", "cross"),
-        "the block of the Hessian between two units a and b is J_a H_ab J_b; applied to a vector it is jac(w) of unit a for a free vector "
-        "w = H_ab J_b v, and norm2(jac(w)) <= jac_norm**2*norm2(w) bounds it",
+        ("cross_hess", "hess12", "H12", "hess_ab"),
+        "cross(v) is the block of d2L/dz2 between the unit and unit b, input_cross(v) that of d2L/dy2",
     ),
     **dict.fromkeys(("tr", "laplacian"), "trace(hess) is the trace"),
 }

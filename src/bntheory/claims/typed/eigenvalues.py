@@ -8,25 +8,14 @@ it would speak of *some* direction, which no free vector says; there it is refus
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import NoReturn
 
-from bntheory.claims.typed.syntax import (
-    Binary,
-    Call,
-    Compare,
-    Junction,
-    Name,
-    Node,
-    Not,
-    Number,
-    Sign,
-    complain,
-)
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, complain
+from bntheory.claims.typed.trees import calls_of
 
-__all__ = ["directions_of", "with_directions"]
+__all__ = ["with_directions"]
 
 _ALLOWED = {"max_eig": ("<=", "<"), "min_eig": (">=", ">")}
 _TURNED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
@@ -39,42 +28,24 @@ def with_directions(
 
     operators: what may stand in the parentheses. The names have a space, so that none that is typed can meet them. UserError, pointing at the word, where it says something else.
     """
-    for word, call in directions_of(tree):
+    for call in calls_of(tree, _ALLOWED):
         if [a.name for a in call.arguments if isinstance(a, Name) and a.name in operators] == [] or len(
             call.arguments
         ) > 1:
-            complain(text, call.column, f"{word} takes an operator by its bare name: {', '.join(operators)}")
+            complain(
+                text, call.column, f"{call.name} takes an operator by its bare name: {', '.join(operators)}"
+            )
     names: list[str] = []
     return _spelt(text, tree, names, assumed), tuple(names)
 
 
-def directions_of(tree: Node) -> Iterator[tuple[str, Call]]:
-    """Every ``max_eig`` and ``min_eig`` in a tree."""
-    if isinstance(tree, Call) and tree.name in _ALLOWED:
-        yield tree.name, tree
-    for part in _parts(tree):
-        yield from directions_of(part)
-
-
-def _parts(node: Node) -> tuple[Node, ...]:
-    if isinstance(node, Call):
-        return node.arguments
-    if isinstance(node, (Sign, Not)):
-        return (node.operand,)
-    if isinstance(node, Binary):
-        return (node.left, node.right)
-    if isinstance(node, Compare):
-        return (node.first, *node.rest)
-    return node.parts if isinstance(node, Junction) else ()
-
-
 def _spelt(text: str, node: Node, names: list[str], assumed: bool) -> Node:
-    found = next(directions_of(node), None)
-    if found is None:
+    call = next(calls_of(node, _ALLOWED), None)
+    if call is None:
         return node
     if isinstance(node, Junction):
         return replace(node, parts=tuple(_spelt(text, part, names, assumed) for part in node.parts))
-    word, call = found
+    word = call.name
     if assumed:
         _refuse_hypothesis(text, call)
     if not isinstance(node, Compare) or len(node.ops) != 1:
@@ -87,7 +58,7 @@ def _spelt(text: str, node: Node, names: list[str], assumed: bool) -> Node:
     (op,), (right,), left = node.ops, node.rest, node.first
     if right is call:
         left, right, op = right, left, _TURNED.get(op, op)
-    if left is not call or next(directions_of(right), None) is not None:
+    if left is not call or next(calls_of(right, _ALLOWED), None) is not None:
         complain(text, call.column, f"{word} is the whole of one side of a comparison: {_example(word)}")
     if op not in _ALLOWED[word]:
         _refuse_existence(text, call, op)

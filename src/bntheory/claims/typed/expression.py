@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from bntheory.claims.claim import Claim, Source
-from bntheory.claims.typed.eigenvalues import directions_of, with_directions
+from bntheory.claims.typed.eigenvalues import with_directions
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import (
     Binary,
@@ -30,18 +30,20 @@ from bntheory.claims.typed.syntax import (
     complain,
     parse,
 )
+from bntheory.claims.typed.trees import calls_of, same
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.relations import AllOf, Statement
 from bntheory.layer.second_batch import one_loss, refusal, vectors_of
+from bntheory.layer.second_unit import CROSS, cross_block, free_of_unit_b, refusal_of_unit_b
 from bntheory.layer.view import View, state
-from bntheory.layer.words import SECOND, WORDS, nearest
+from bntheory.layer.words import SECOND, UNIT_B, WORDS, nearest
 
 __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
 
 Kind = Literal["scalar", "vector", "operator", "relation"]
 
-_WORDS = {**WORDS, **SECOND}
+_WORDS = {**WORDS, **SECOND, **UNIT_B}
 _SCALARS, _VECTORS = (
     tuple(name for name, word in _WORDS.items() if word.takes is None and word.kind == kind)
     for kind in ("scalar", "vector")
@@ -122,8 +124,8 @@ def claim_of_expression(
     """
     domain = domain or LayerDomain()
     free: dict[str, Any] = {
-        "scalars": tuple(domain.scalars),
-        "vectors": tuple(v for v in domain.vectors if v not in SECOND),
+        "scalars": tuple(s for s in domain.scalars if s not in UNIT_B),
+        "vectors": tuple(v for v in domain.vectors if v not in SECOND and v not in UNIT_B),
         "operators": tuple(domain.operators),
         "normaliser": domain.normaliser,
     }
@@ -134,14 +136,21 @@ def claim_of_expression(
         )
     assumed = [parse_claim(a, **free, assumed=True) for a in assume]
     names = {name for part in (check, *assumed) for name in part.names}
-    if reason := refusal(names, domain):
+    if reason := refusal(names, domain) or refusal_of_unit_b(names, domain):
         raise UserError(f"outside the vocabulary: {reason}")
+    scalars, of_b = free_of_unit_b(names, domain)
     second = vectors_of(names)
-    own = domain = domain.with_vectors(tuple(dict.fromkeys((*check.vectors, *second))))
+    own = domain = domain.with_free(scalars, (*check.vectors, *second, *of_b))
     tied = "grad@2" in second
+    crossed = _crossed(text, (check, *assumed))
 
     def assumptions(layer: Any) -> Statement:
-        return AllOf((*(a(layer) for a in assumed), *(one_loss(layer, own) if tied else ())))
+        parts: list[Statement] = [a(layer) for a in assumed]
+        if tied:
+            parts += one_loss(layer, own)
+        if crossed is not None:
+            parts += cross_block(layer, own, Interpreter(check, layer).value(crossed))
+        return AllOf(tuple(parts))
 
     return Claim(
         id=id,
@@ -150,12 +159,27 @@ def claim_of_expression(
         statement=rf"\texttt{{{_latex_escaped(text)}}}",
         check=check,
         domain=domain,
-        assume=assumptions if assumed or tied else None,
+        assume=assumptions if assumed or tied or crossed is not None else None,
     )
 
 
+def _crossed(text: str, claims: Iterable[TypedClaim]) -> Node | None:
+    """The one vector of unit b to which the block between the units is applied; None where it is not."""
+    calls = [call for claim in claims for call in calls_of(claim.tree, CROSS)]
+    if not calls:
+        return None
+    vectors = [c.arguments[0] if c.name == "cross" else Call("jac@b", c.arguments, c.column) for c in calls]
+    for vector in vectors:
+        if next(calls_of(vector, CROSS), None) is not None or not same(vector, vectors[0]):
+            raise UserError(
+                f"outside the vocabulary: the block between two units is applied to more than one vector in {text[:200]!r}; inside is one: "
+                "input_cross(v) throughout (cross(jac@b(v)) is a part of it)"
+            )
+    return vectors[0]
+
+
 def _bounded_operators(text: str) -> list[Name]:
-    calls = (call for _, call in directions_of(parse(text)))
+    calls = calls_of(parse(text), ("max_eig", "min_eig"))
     return [a for call in calls for a in call.arguments if isinstance(a, Name)]
 
 
