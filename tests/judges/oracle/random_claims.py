@@ -82,6 +82,8 @@ def outcome(seed: int, layers: int = 300, rounds: int = 4) -> Outcome:
         decided = decide(s.text, **options(s))
     except UserError as error:
         return Outcome(seed, shape, command(s), "refused", f"refused: {error}")
+    except Exception as error:  # a traceback is an answer too, and a wrong one
+        return Outcome(seed, shape, command(s), "crash", f"{type(error).__name__}: {error}")
     status, seconds = decided.verdict.status.value, time.process_time() - start
     wrong, falls = "", False
     if status == "refuted":
