@@ -192,7 +192,7 @@ MISTAKES = {
     "not finite": ('    return le(layer.m, float("nan"))', "finite"),
     "sets an attribute": ("    layer.gamma = 1\n    return le(layer.gamma, 1)", "gamma"),
     "orders vectors": ("    return le(layer.y, layer.grad)", "vectors"),
-    "returns nothing": ("    le(layer.m, 1)", "NoneType"),
+    "returns nothing": ("    le(layer.m, 1)", "None: is a 'return' missing?"),
     "recurses": ("    return wrong(layer)", "Recursion"),
 }
 

@@ -88,7 +88,7 @@ def decide(
         except OSError as error:
             raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
     typer.echo(json_text(decided.as_json()) if as_json else decided.render())
-    if decided.verdict.status.value == "disagreement":
+    if decided.verdict.status.value in ("disagreement", "error"):
         raise typer.Exit(FAILED)
 
 

@@ -66,7 +66,7 @@ _EXPLANATION = {
     Status.INCONCLUSIVE: "The experiment's interval contains both answers.",
     Status.VACUOUS: "Nothing satisfies the claim's hypotheses, so it says nothing.",
     Status.UNKNOWN: "No judge could decide: outside the vocabulary, out of time, or not measured.",
-    Status.ERROR: "The claim itself could not be evaluated; the message says why.",
+    Status.ERROR: "A judge ended in an error, so nothing is decided; the message says which line, or what happened.",
     Status.DISAGREEMENT: "One judge proves what another refutes: a defect of this tool. Please report it.",
 }
 
@@ -135,8 +135,8 @@ class Verdict:
 def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     """The status that the evidence amounts to.
 
-    Order: disagreement (of two judges, or of the two routes of one); refuted; vacuous; proved; then what is short of both: contradicted, inconclusive, equivalent, supported for
-    experiments and statistical studies; survives; holds on networks; unknown. An error counts only when no judge decided.
+    Order: disagreement (of two judges, or of the two routes of one); error, whatever the other judges found; refuted; vacuous; proved; then what is short of both: contradicted, inconclusive, equivalent, supported for
+    experiments and statistical studies; survives; holds on networks; unknown.
     A failure inside networks without a certificate does not refute, but it contradicts a proof.
     """
     evidence = tuple(evidence)
@@ -145,6 +145,8 @@ def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     contradicts_itself = any(e.details.get("internal_error") for e in evidence)
     if contradicts_itself or ("proved" in found and ("refuted" in found or network_fails)):
         status = Status.DISAGREEMENT
+    elif "error" in found:
+        status = Status.ERROR
     elif "refuted" in found:
         status = Status.DISAGREEMENT if "vacuous" in found else Status.REFUTED
     elif "vacuous" in found:
@@ -163,8 +165,6 @@ def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
         status = Status.SURVIVES
     elif "holds" in found:
         status = Status.HOLDS_ON_NETWORKS
-    elif "error" in found:
-        status = Status.ERROR
     else:
         status = Status.UNKNOWN
     return Verdict(claim, status, evidence)

@@ -100,6 +100,7 @@ class LayerDomain:
     in_practice: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         _one_of("eps", self.eps, EpsRange)
         _one_of("gamma", self.gamma, ScalarRange)
         _one_of("hessian", self.hessian, HessianKind)
@@ -114,7 +115,7 @@ class LayerDomain:
             _one_of(f"the range of the scalar {name!r}", kind, ScalarRange)
         for name, op in self.operators.items():
             _one_of(f"the kind of the operator {name!r}", op, OperatorKind)
-        if not isinstance(self.min_m, int) or self.min_m < 2:
+        if not isinstance(self.min_m, int) or isinstance(self.min_m, bool) or self.min_m < 2:
             raise ValueError(
                 f"LayerDomain: min_m is {self.min_m!r}; a batch of one has no variance, so it is a whole number from 2 up"
             )
@@ -172,6 +173,22 @@ class LayerDomain:
         if not self.smoothness:
             return None
         return scalar(self.smoothness) if self.smoothness in self.scalars else Fraction(self.smoothness)
+
+    def _check_types(self) -> None:
+        for what in ("scalars", "operators"):
+            declared = getattr(self, what)
+            if not isinstance(declared, Mapping):
+                example = "{'a': 'positive'}" if what == "scalars" else "{'K': 'psd'}"
+                raise ValueError(
+                    f"LayerDomain: {what} is {declared!r:.60}; it gives names their ranges: {what}={example}"
+                )
+        if isinstance(self.vectors, str) or not isinstance(self.vectors, Iterable):
+            raise ValueError(f"LayerDomain: vectors is {self.vectors!r:.60}; it lists names: vectors=('u',)")
+        for name in (*self.scalars, *self.vectors, *self.operators):
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"LayerDomain: a free name is {name!r:.60}, a {type(name).__name__}; it is a text"
+                )
 
     def describe(self) -> str:
         """The domain in words, for tables and pages."""
