@@ -25,7 +25,7 @@ from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.family import RmsLayer
 
-__all__ = ["CapturedLayer", "Residual"]
+__all__ = ["CapturedLayer", "Residual", "amplification", "y_hat_size"]
 
 _LAMBDA = 6.0
 
@@ -34,7 +34,7 @@ _LAMBDA = 6.0
 class Residual:
     """Measured against closed form, per unit.
 
-    relative: (k,) the largest difference over the size of the largest term. tolerance: (k,) derived from unit roundoff, m and
+    relative: (k,) the largest difference over ``size``, that of the terms. tolerance: (k,) derived from unit roundoff, m and
     conditioning. units: which. measured, closed_form: (k,) the norms of both sides.
     """
 
@@ -44,11 +44,35 @@ class Residual:
     tolerance: Tensor
     measured: Tensor
     closed_form: Tensor
+    size: Tensor
+
+    @property
+    def direction_error(self) -> Tensor:
+        """(k,) how far rounding may turn the measured vector, as a share of its length; infinite where that is zero.
+
+        Rounding is relative to the terms, and these may cancel: at m = 2 and eps = 0 nothing is left of the input gradient.
+        """
+        return torch.where(self.measured > 0, self.tolerance * self.size / self.measured, torch.inf)
 
     @property
     def passed(self) -> Tensor:
         """(k,) whether each unit lies within its tolerance; a non-finite residual does not."""
         return self.relative <= self.tolerance
+
+
+def amplification(layer: BatchNormLayer) -> Tensor:
+    """(k,) kappa = max|y|/sigma: how much the cancellation in y - mean amplifies rounding in y_hat."""
+    return (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+
+
+def y_hat_size(layer: BatchNormLayer) -> Tensor:
+    """(k,) the size to which rounding in y_hat is relative.
+
+    Its norm, and a part that stays where the variance is far below eps: y_hat is small there, and the rounding kappa u of its entries is
+    not.
+    """
+    kappa = amplification(layer)
+    return layer.y_hat.norm(dim=-1) + kappa / (1 + kappa)
 
 
 class CapturedLayer:
@@ -189,8 +213,7 @@ class CapturedLayer:
 
     def _tolerance(self, layer: BatchNormLayer) -> Tensor:
         u = torch.finfo(self.y.dtype).eps / 2
-        kappa = (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
-        tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * kappa) + 8)
+        tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * amplification(layer)) + 8)
         return tolerance
 
     def gradient_residual(self, units: Sequence[int] | None = None) -> Residual:
@@ -214,6 +237,7 @@ class CapturedLayer:
             self._tolerance(layer),
             measured.norm(dim=-1),
             layer.input_grad.norm(dim=-1),
+            size,
         )
 
     def hessian_residual(self, units: Sequence[int] | None = None, *, seed: int = 0) -> Residual:
@@ -233,7 +257,7 @@ class CapturedLayer:
         noise = ((hv * w).sum(-1) - (hw * v).sum(-1)).abs()
         scale = (layer.gamma / layer.sigma).abs()[..., 0]
         bend = scale / layer.sigma[..., 0] / self.m
-        y_norm, g_norm = layer.y_hat.norm(dim=-1), layer.grad.norm(dim=-1)
+        y_norm, g_norm = y_hat_size(layer), layer.grad.norm(dim=-1)
         h_norm = torch.maximum(hv.norm(dim=-1), hw.norm(dim=-1))
         size = scale**2 * h_norm + 3 * bend * y_norm * g_norm
         gap = (measured - predicted).norm(dim=-1)
@@ -243,5 +267,5 @@ class CapturedLayer:
             noise == 0, torch.zeros_like(noise), _LAMBDA * scale**2 * noise * math.sqrt(self.m) / size
         )
         return Residual(
-            "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1)
+            "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size
         )
