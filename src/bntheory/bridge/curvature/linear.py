@@ -118,10 +118,10 @@ class SymmetricOperator(ABC):
         """Rounding of a product relative to the operator's norm, where nothing is known but the dtype."""
         return 8 * float(torch.finfo(self.dtype).eps)
 
-    def rounding(self, vector: Tensor, tol: float) -> float:
-        """How far rounding may move an eigenvalue with this unit vector, relative to the operator's norm.
+    def rounding(self, vector: Tensor, needed: float) -> float:
+        """How far rounding may move an eigenvalue, relative to the operator's norm; measured along this unit vector, if at all.
 
-        Where it can be measured at all, that is done only if it might matter for the relative accuracy tol.
+        needed: what is small enough, so that nothing need be measured where it is certain.
         """
         return self.unit_rounding()
 

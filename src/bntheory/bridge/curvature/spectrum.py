@@ -183,7 +183,9 @@ def top_eigenvalues(
     vectors = model.vectors(ritz.coordinates[:, chosen])
     # of a direction that was only seen to lead back into the searched space less is known: its length was cut off
     lost = model.floor() * op.size**0.5 if model.breakdowns and not model.complete else 0.0
-    rounding = np.full(len(chosen), max(floor, lost, op.rounding(vectors[:, 0], tol) * model.scale))
+    largest = max(model.scale, float(size.max()))
+    needed = tol * float(size.min()) / largest if largest > 0 else 1.0
+    rounding = np.full(len(chosen), max(floor, lost, op.rounding(vectors[:, 0], needed) * largest))
     return Spectrum(
         ritz.values[chosen],
         vectors,
