@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -23,7 +23,8 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, Relation, Statement
+from bntheory.layer.relations import Relation, Statement
+from bntheory.layer.three_valued import false_where, true_where
 from bntheory.layer.view import state
 
 __all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
@@ -226,7 +227,7 @@ def margins(
         *(MeasuredLayer(layer, chosen, domain, seed, base, shake) for shake in range(1, _SHAKES + 1)),
     ]
 
-    def evaluate(function: Callable[[Any], Any]) -> _Tree:
+    def evaluate(function: Callable[[Any], Any]) -> Any:
         statements = [state(function, copy, domain) for copy in copies]
         return _tree(statements, base)
 
@@ -234,8 +235,8 @@ def margins(
     if claim.assume is not None:
         applies = applies & _certain(evaluate(claim.assume))
     margin, uncertainty = _decided(claimed)
-    # where a side is 0/0 the claim asserts nothing, and an unbounded uncertainty measures nothing
-    applies = applies & _defined(claimed) & uncertainty.isfinite()
+    # where the claim has no value it asserts nothing, and an unbounded uncertainty measures nothing
+    applies = applies & _has_value(claimed) & uncertainty.isfinite()
     return Measured(network, layer.name, tuple(chosen), margin, uncertainty, applies)
 
 
@@ -249,16 +250,13 @@ class _Atom:
     defined: Tensor
 
 
-_Tree = _Atom | tuple[str, list[Any]]
-
-
-def _tree(statements: list[Statement], base: MeasuredLayer) -> _Tree:
-    """The same statement evaluated in every copy, as one tree of margins with uncertainties."""
+def _tree(statements: list[Statement], base: MeasuredLayer) -> Any:
+    """The same statement evaluated in every copy, as one statement whose atoms are margins with uncertainties."""
     first = statements[0]
     if isinstance(first, Relation):
         return _atom([s for s in statements if isinstance(s, Relation)], base)
-    parts = [[s.parts[i] for s in statements if not isinstance(s, Relation)] for i in range(len(first.parts))]
-    return ("all" if isinstance(first, AllOf) else "any", [_tree(part, base) for part in parts])
+    parts = zip(*(s.parts for s in statements if not isinstance(s, Relation)), strict=True)
+    return type(first)(tuple(_tree(list(part), base) for part in parts))
 
 
 def _atom(relations: list[Relation], base: MeasuredLayer) -> _Atom:
@@ -280,32 +278,45 @@ def _atom(relations: list[Relation], base: MeasuredLayer) -> _Atom:
     return _Atom(margin.nan_to_num(0.0), uncertainty, equality, gaps[0].isfinite().all(-1))
 
 
-def _defined(tree: _Tree) -> Tensor:
-    """Where every side of every relation is a number."""
-    if isinstance(tree, _Atom):
-        return tree.defined
-    return torch.stack([_defined(part) for part in tree[1]]).all(0)
+def _all(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).all(0)
 
 
-def _decided(tree: _Tree) -> tuple[Tensor, Tensor]:
+def _any(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).any(0)
+
+
+def _has_value(tree: Any) -> Tensor:
+    """Where the claim is true or false, whatever is undefined in it."""
+    holds = true_where(tree, lambda a: a.defined & (a.margin >= -a.uncertainty), _all, _any)
+    return holds | false_where(tree, lambda a: a.defined & (a.margin < -a.uncertainty), _all, _any)
+
+
+def _decided(tree: Any) -> tuple[Tensor, Tensor]:
     """Margin and uncertainty of the part that decides: the worst of a conjunction, the best of a disjunction."""
-    if isinstance(tree, _Atom):
-        return tree.margin, tree.uncertainty
-    kind, parts = tree
-    decided = [_decided(part) for part in parts]
-    margin, uncertainty = (torch.stack([d[i] for d in decided]) for i in (0, 1))
-    upper = margin + uncertainty
-    index = (upper.argmin(0) if kind == "all" else upper.argmax(0))[None]
-    return margin.gather(0, index)[0], uncertainty.gather(0, index)[0]
+
+    def chosen(parts: Sequence[Tensor], best: bool) -> Tensor:
+        stacked = torch.stack(list(parts))  # (parts, 2, units)
+        upper = stacked.sum(1)
+        index = upper.argmax(0) if best else upper.argmin(0)
+        return stacked.gather(0, index[None, None].expand(1, 2, -1))[0]
+
+    def pair(a: _Atom) -> Tensor:  # what has no value fails nowhere
+        one, nil = torch.ones_like(a.margin), torch.zeros_like(a.margin)
+        return torch.where(a.defined, torch.stack([a.margin, a.uncertainty]), torch.stack([one, nil]))
+
+    found = true_where(tree, pair, lambda parts: chosen(parts, False), lambda parts: chosen(parts, True))
+    return found[0], found[1]
 
 
-def _certain(tree: _Tree) -> Tensor:
-    """Whether a hypothesis holds for certain; an equality, whether it holds to within its uncertainty."""
-    if isinstance(tree, _Atom):
-        return tree.margin >= (-tree.uncertainty if tree.equality else tree.uncertainty)
-    kind, parts = tree
-    stacked = torch.stack([_certain(part) for part in parts])
-    return stacked.all(0) if kind == "all" else stacked.any(0)
+def _certain(tree: Any) -> Tensor:
+    """Whether a hypothesis is true for certain; an equality, whether it holds to within its uncertainty."""
+    return true_where(
+        tree,
+        lambda a: a.defined & (a.margin >= (-a.uncertainty if a.equality else a.uncertainty)),
+        _all,
+        _any,
+    )
 
 
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:

@@ -111,6 +111,14 @@ class Verdict:
         """The status in words."""
         return self.status.explanation
 
+    @property
+    def wherever(self) -> tuple[str, ...]:
+        """What a proof needs in order that the claim has a value: it holds wherever all of these do."""
+        needed = (
+            w["text"] for e in self.evidence if e.finding == "proved" for w in e.details.get("wherever", ())
+        )
+        return tuple(needed) if self.status is Status.PROVED else ()
+
     def as_json(self) -> dict[str, Any]:
         """The stable object of ``--json``: at least id, kind, status, evidence."""
         c = self.claim
@@ -119,6 +127,7 @@ class Verdict:
             "kind": c.kind,
             "status": self.status.value,
             "explanation": self.explanation,
+            "wherever": list(self.wherever),
             "statement": c.statement,
             "reading": c.reading,
             "source": {

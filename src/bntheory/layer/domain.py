@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "FREE",
     "IN_PRACTICE",
     "LOSSES",
     "EpsRange",
@@ -26,6 +27,7 @@ ScalarRange = Literal["positive", "nonzero", "any", "nonnegative", "unit"]
 HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal", "psd-diagonal"]
 GradientKind = Literal["any", "unit-entries"]
 OperatorKind = Literal["any", "psd"]
+FREE = "free "  # before every free name where it stands among names of ours, so that no spelling makes two things one
 Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf", "unbiased"]
 
 # What a normaliser of practice is on one unit. An affine map with a gamma an entry belongs to the loss: then gamma = 1 and z = y_hat.

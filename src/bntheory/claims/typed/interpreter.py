@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import UserError
-from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt
+from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt, negate
 from bntheory.layer.second_batch import SecondBatch
 from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.vocabulary import batch_mean, centre, sqrt, standardise
@@ -62,11 +62,11 @@ class Interpreter:
     def _compare(self, op: str, a: Any, b: Any, vectors: bool) -> Statement:
         if vectors:  # a scalar among them is the number zero
             a, b = (one * 0 if isinstance(other, Fraction) else other for other, one in ((a, b), (b, a)))
-            return eq(a, b) if op == "==" else lt(0, self.layer.norm2(a - b))
+            return eq(a, b) if op == "==" else negate(eq(a, b))
         if op == "==":
             return eq(a, b)
         if op == "!=":
-            return any_of(lt(a, b), lt(b, a))
+            return negate(eq(a, b))
         return {"<=": le(a, b), "<": lt(a, b), ">=": le(b, a), ">": lt(b, a)}[op]
 
     def value(self, node: Node) -> Any:

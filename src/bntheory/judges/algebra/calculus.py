@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.view import state
 
@@ -96,11 +96,15 @@ def _normal_form(relation: Relation) -> NormalForm:
         _refuse_long(sum(c.count_ops() for c in vector.terms.values()))
         vector = vector.reduced()
         how: How = "open" if vector.terms else "identity"
+        named = vector.space.named
         parts = [
-            rf"\left({sp.latex(sp.factor(c))}\right) {' '.join((*word, vector.space.named[name]))}"
+            rf"\left({sp.latex(sp.factor(c))}\right) {' '.join(named.get(n, n) for n in (*word, name))}"
             for (name, word), c in vector.terms.items()
         ]
-        text = [f"({plain(c)}) {' '.join((*word, name))}" for (name, word), c in vector.terms.items()]
+        text = [
+            f"({plain(c)}) {' '.join(n.removeprefix(FREE) for n in (*word, name))}"
+            for (name, word), c in vector.terms.items()
+        ]
         return NormalForm(
             relation.op, relation.label, how, " + ".join(parts) or "0", " + ".join(text) or "0", vector
         )
@@ -183,10 +187,12 @@ def plain(x: Any) -> str:
     import sympy as sp
 
     words = {r"\langle ": "<", r" \rangle": ">", r"\hat y": "y_hat", r"\varepsilon": "eps", "\\": ""}
-    renamed = {}
-    for symbol in x.free_symbols:
+    renamed: dict[Any, Any] = {}
+    for symbol in sorted(x.free_symbols, key=str):
         name = symbol.name
         for latex, word in words.items():
             name = name.replace(latex, word)
+        while sp.Symbol(name) in renamed.values():
+            name += "'"
         renamed[symbol] = sp.Symbol(name)
     return str(sp.sstr(x.xreplace(renamed), order="none")).replace("**", "^")

@@ -153,7 +153,8 @@ class Instance:
         if self.beta:
             parts.append(f"beta = {self.beta}")
         free = {**self.scalars, **self.vectors, **self.operators}
-        parts += [f"{name} = {_say(x)}" for name, x in free.items()]
+        ours = ("y", "g", "H", "gamma", "beta", "eps")
+        parts += [f"{'free ' * (name in ours)}{name} = {_say(x)}" for name, x in free.items()]
         return ", ".join(parts)
 
 

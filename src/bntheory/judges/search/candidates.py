@@ -16,7 +16,7 @@ import torch
 from bntheory.judges.exact.shrink import Rounding
 from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search.starts import Start, structured
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 
 __all__ = ["Candidates", "Values"]
 
@@ -71,9 +71,9 @@ class Candidates:
             "beta": raw["beta"],
             "eps": eps,
             "free": {
-                **{k: _in_range(kind, raw[k]) for k, kind in d.scalars.items()},
-                **{k: raw[k] if k in raw else fixed[k] for k in d.vectors},
-                **{k: _symmetric(raw[k], psd=kind == "psd") for k, kind in d.operators.items()},
+                **{k: _in_range(kind, raw[FREE + k]) for k, kind in d.scalars.items()},
+                **{k: raw[FREE + k] if FREE + k in raw else fixed[FREE + k] for k in d.vectors},
+                **{k: _symmetric(raw[FREE + k], psd=kind == "psd") for k, kind in d.operators.items()},
             },
         }
 
@@ -106,7 +106,7 @@ class Candidates:
         free = values.pop("free")
         unbounded = self._hess({k: v[i : i + 1] for k, v in self.raw.items()}, values["y"])
         d = self.domain
-        factors = {k: self.raw[k][i].tolist() for k, kind in d.operators.items() if kind == "psd"}
+        factors = {k: self.raw[FREE + k][i].tolist() for k, kind in d.operators.items() if kind == "psd"}
 
         def build(change: Rounding) -> Instance:
             def use(x: Any) -> Any:

@@ -175,15 +175,28 @@ class Space:
     def __init__(self) -> None:
         self.known: dict[Key, Any] = {}
         self.table: dict[Key, sp.Symbol] = {}
-        self.traces: dict[
-            tuple[str, ...], Any
-        ] = {}  # of a word of operators; the empty word's is the dimension
-        self.named: dict[str, str] = {}  # name -> LaTeX
+        self.traces: dict[tuple[str, ...], Any] = {}  # of a word of operators; the empty word's is m
+        self.named: dict[str, str] = {}  # name -> LaTeX, of vectors and operators
+        self._texts: set[str] = set()  # of all symbols
         self.semidefinite: set[str] = set()
+
+    def symbol(self, text: str, **assumptions: bool) -> sp.Symbol:
+        """A new scalar, told apart from every other whatever it is called."""
+        while text in self._texts:
+            text += "'"
+        self._texts.add(text)
+        return sp.Symbol(text, **assumptions)
+
+    def show(self, name: str, latex: str) -> None:
+        """How a vector or an operator is written, told apart from every other."""
+        if name not in self.named:
+            while latex in self.named.values():
+                latex += "'"
+            self.named[name] = latex
 
     def vector(self, name: str, latex: str | None = None) -> FormalVector:
         """A named vector."""
-        self.named.setdefault(name, latex or name)
+        self.show(name, latex or name)
         return FormalVector(self, {(name, ()): sp.Integer(1)})
 
     def zero(self) -> FormalVector:
@@ -245,19 +258,19 @@ class Space:
             positive = (len(word) == 1 and word[0] in self.semidefinite) or (
                 len(word) == 2 and word[0] == word[1]
             )
-            text = rf"\operatorname{{tr}} {' '.join(word)}"
-            self.traces[word] = sp.Symbol(text, nonnegative=True) if positive else sp.Symbol(text, real=True)
+            text = rf"\operatorname{{tr}} {' '.join(self.named.get(operator, operator) for operator in word)}"
+            self.traces[word] = self.symbol(text, **({"nonnegative": True} if positive else {"real": True}))
         return self.traces[word]
 
     def _symbol(self, key: Key) -> sp.Symbol:
         a, word, b = key
-        middle = " ".join(word) + " " if word else ""
+        middle = "".join(f"{self.named.get(operator, operator)} " for operator in word)
         text = rf"\langle {self.named.get(a, a)}, {middle}{self.named.get(b, b)} \rangle"
         palindrome = a == b and word == tuple(reversed(word))
         half = word[len(word) // 2] if len(word) % 2 else ""
         if palindrome and (not half or half in self.semidefinite):
-            return sp.Symbol(text, nonnegative=True)
-        return sp.Symbol(text, real=True)
+            return self.symbol(text, nonnegative=True)
+        return self.symbol(text, real=True)
 
 
 def _seen_from(key: Key, name: str) -> Atom:
