@@ -288,8 +288,9 @@ def _any(parts: Sequence[Tensor]) -> Tensor:
 
 def _has_value(tree: Any) -> Tensor:
     """Where the claim is true or false, whatever is undefined in it."""
-    holds = true_where(tree, lambda a: a.defined & (a.margin >= -a.uncertainty), _all, _any)
-    return holds | false_where(tree, lambda a: a.defined & (a.margin < -a.uncertainty), _all, _any)
+    holds: Tensor = true_where(tree, lambda a: a.defined & (a.margin >= -a.uncertainty), _all, _any)
+    fails: Tensor = false_where(tree, lambda a: a.defined & (a.margin < -a.uncertainty), _all, _any)
+    return holds | fails
 
 
 def _decided(tree: Any) -> tuple[Tensor, Tensor]:
@@ -311,12 +312,13 @@ def _decided(tree: Any) -> tuple[Tensor, Tensor]:
 
 def _certain(tree: Any) -> Tensor:
     """Whether a hypothesis is true for certain; an equality, whether it holds to within its uncertainty."""
-    return true_where(
+    certain: Tensor = true_where(
         tree,
         lambda a: a.defined & (a.margin >= (-a.uncertainty if a.equality else a.uncertainty)),
         _all,
         _any,
     )
+    return certain
 
 
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:

@@ -121,9 +121,11 @@ class Problem:
 
     def undefined(self) -> Formula:
         """Where the claim is neither true nor false."""
-        words: tuple[Truth, ...] = ("true", "false", "undefined")
-        atom = [lambda a, word=word: where(self.frame.field, a, word) for word in words]
-        return undefined_where(self.claim, *atom, both, either)
+
+        def atom(truth: Truth) -> Callable[[Any], Formula]:
+            return lambda a: where(self.frame.field, a, truth)
+
+        return undefined_where(self.claim, atom("true"), atom("false"), atom("undefined"), both, either)
 
     def closed(self, formulas: Iterable[Formula], *, all_symbols: bool = False) -> list[Formula]:
         """The formulas with the domain's constraints on every symbol that occurs in them, or on all of the layer's."""

@@ -56,7 +56,7 @@ class Field:
         index = len(self.names)
         if index >= _CAPACITY:
             raise OutsideVocabulary(f"the claim needs more than {_CAPACITY} real unknowns")
-        name = re.sub(r"\W", "_", name, flags=re.ASCII)
+        name = re.sub(r"[^ -~]|[|\\]", "_", name)  # what an SMT-LIB script cannot quote
         while name in self.names:
             name += "'"
         if component:
