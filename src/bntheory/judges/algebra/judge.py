@@ -14,8 +14,8 @@ from bntheory.judges.verdict import Evidence
 
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
+    from bntheory.judges.algebra.guards import Guard
     from bntheory.judges.algebra.procedure import Decision
-    from bntheory.judges.algebra.spelled import Guard
 
 __all__ = ["judge"]
 
@@ -106,23 +106,20 @@ def judge(
         how, wherever = "read off the normal form", tuple(_divisors(claim))
     where = ""
     if wherever:
-        where = f" wherever {' and '.join(guard.condition for guard in wherever)}"
-        details["wherever"] = [{"text": g.condition, "latex": g.condition_latex} for g in wherever]
+        where = f" wherever {' and '.join(guard.text for guard in wherever)}"
+        details["wherever"] = [{"text": g.text, "latex": g.latex} for g in wherever]
     return evidence("proved", f"for every m >= {claim.domain.min_m}{where}: {how}")
 
 
 def _divisors(claim: Claim) -> list[Guard]:
     """Every divisor and radicand of the claim, where it is not known which of them matter."""
-    from bntheory.judges.algebra.spelled import guards_of
+    from bntheory.judges.algebra.guards import guards_of
     from bntheory.layer.symbolic import SymbolicLayer
 
     assert claim.domain is not None
-    found = guards_of(claim.check, SymbolicLayer(claim.domain))
-    return [
-        guard
-        for guard in found
-        if not (guard.value.value.is_nonzero if guard.kind == "nonzero" else guard.value.value.is_nonnegative)
-    ]
+    found = guards_of(claim.check, SymbolicLayer(claim.domain), claim.domain)
+    signs = {"nonzero": "is_nonzero", "nonnegative": "is_nonnegative"}
+    return [g for g in found if g.value is None or not getattr(g.value.value, signs[g.kind])]
 
 
 def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.encode import Formula, Problem, both, evaluate, evaluate_at, relevant, where
 from bntheory.judges.algebra.frame import needs_entries
+from bntheory.judges.algebra.guards import Guard, guards_of
 from bntheory.judges.algebra.lift import lift
 from bntheory.judges.algebra.solver import (
     Reply,
@@ -28,7 +29,6 @@ from bntheory.judges.algebra.solver import (
     rational_model,
     smt_lib,
 )
-from bntheory.judges.algebra.spelled import Guard, guards_of
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation
@@ -252,11 +252,14 @@ class _Run:
         if not may_happen("undefined somewhere", undefined):
             return ()
         kept = []
-        for guard in guards_of(self.check, problem.frame):
+        for guard in guards_of(self.check, problem.frame, self.asserted):
+            if guard.value is None:
+                kept.append(guard)
+                continue
             op: Literal["eq", "le"] = "eq" if guard.kind == "nonzero" else "le"
             missed = Relation(op, field.zero, field.zero + guard.value)
             truth: Literal["true", "false"] = "true" if guard.kind == "nonzero" else "false"
-            if may_happen(f"undefined, and not {guard.condition}", [where(field, missed, truth), *undefined]):
+            if may_happen(f"undefined, and not {guard.text}", [where(field, missed, truth), *undefined]):
                 kept.append(guard)
         return tuple(kept)
 
