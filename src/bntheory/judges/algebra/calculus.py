@@ -86,6 +86,7 @@ def _normal_form(relation: Relation) -> NormalForm:
     import sympy as sp
 
     from bntheory.layer.symbolic import Expression, FormalVector
+    from bntheory.layer.symbolic.space import refuse_large
 
     left, right = relation.left, relation.right
     if isinstance(left, FormalVector) or isinstance(right, FormalVector):
@@ -93,6 +94,8 @@ def _normal_form(relation: Relation) -> NormalForm:
             vector = right - left
         else:  # against the number zero
             vector = left if isinstance(left, FormalVector) else right
+        for c in vector.terms.values():
+            refuse_large(c)
         _refuse_long(sum(c.count_ops() for c in vector.terms.values()))
         vector = vector.reduced()
         how: How = "open" if vector.terms else "identity"
@@ -109,10 +112,8 @@ def _normal_form(relation: Relation) -> NormalForm:
             relation.op, relation.label, how, " + ".join(parts) or "0", " + ".join(text) or "0", vector
         )
     raw = (Expression(0) + right - left).value
-    if raw.count_ops() > _MAX_OPERATIONS:
-        raise OutsideVocabulary(
-            f"a difference with {raw.count_ops()} operations is too long for a normal form"
-        )
+    _refuse_long(raw.count_ops())
+    refuse_large(raw)
     difference = _tidy(sp.factor(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
     return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)

@@ -8,6 +8,7 @@ lexical order. Nothing here knows of normalisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import comb
 from typing import Any
 
 import sympy as sp
@@ -15,7 +16,7 @@ import sympy as sp
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
 
-__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space"]
+__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space", "refuse_large"]
 
 Atom = tuple[
     str, tuple[str, ...]
@@ -84,6 +85,7 @@ class Expression:
 
     def sqrt(self) -> Expression:
         """The non-negative square root."""
+        refuse_large(self.value)
         return Expression(_root(sp.factor(self.value)))
 
     def _no_comparison(self, *_: Any) -> bool:
@@ -95,6 +97,42 @@ class Expression:
 
     def __repr__(self) -> str:
         return str(self.value)
+
+
+_MOST_TERMS, _HIGHEST_DEGREE = 20_000, 64
+
+
+def refuse_large(x: Any) -> None:
+    """OutsideVocabulary for what would have too many terms if it were multiplied out."""
+    if _degree(x) > _HIGHEST_DEGREE:
+        raise OutsideVocabulary(f"a power beyond {_HIGHEST_DEGREE} has no readable normal form")
+    top, bottom = _terms_over_one_denominator(x)
+    if max(top, bottom) > _MOST_TERMS:
+        raise OutsideVocabulary(f"an expression of more than {_MOST_TERMS} terms has no readable normal form")
+
+
+def _degree(x: Any) -> int:
+    parts = [_degree(part) for part in x.args] if x.is_Add or x.is_Mul else []
+    if x.is_Pow and x.exp.is_Integer:
+        return abs(int(x.exp)) * _degree(x.base)
+    return (max if x.is_Add else sum)(parts) if parts else 1
+
+
+def _terms_over_one_denominator(x: Any) -> tuple[int, int]:
+    """An upper bound on the terms of numerator and denominator, each multiplied out; no more than needed above the limit."""
+    if x.is_Add or x.is_Mul:
+        top, bottom = int(not x.is_Add), 1
+        for part in x.args:
+            a, b = _terms_over_one_denominator(part)
+            top, bottom = (top * b + a * bottom if x.is_Add else top * a), bottom * b
+            if max(top, bottom) > _MOST_TERMS:
+                break
+        return top, bottom
+    if x.is_Pow and x.exp.is_Integer:
+        n = abs(int(x.exp))
+        a, b = (comb(min(t, _MOST_TERMS) + n - 1, n) for t in _terms_over_one_denominator(x.base))
+        return (a, b) if x.exp > 0 else (b, a)
+    return 1, 1
 
 
 def _root(x: Any) -> Any:
