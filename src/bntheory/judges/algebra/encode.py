@@ -233,10 +233,14 @@ def relevant(
 ) -> LayerDomain:
     """The domain without what the claim never looks at: free quantities, and the kind of a Hessian that plays no part."""
     scout = _scout(check, assume, domain)
+    curved = "layer.hess" in scout.operators
+    bound = domain.smoothness if curved else ""
     return replace(
         domain,
-        hessian=domain.hessian if "layer.hess" in scout.operators else "zero",
-        scalars={k: v for k, v in domain.scalars.items() if k in scout.scalars_used},
+        loss="",  # what it sets stands in the rest
+        hessian=domain.hessian if curved else "zero",
+        smoothness=bound,
+        scalars={k: v for k, v in domain.scalars.items() if k in scout.scalars_used or k == bound},
         vectors=tuple(v for v in domain.vectors if FREE + v in scout.vectors_used),
         operators={k: v for k, v in domain.operators.items() if FREE + k in scout.operators},
     )

@@ -93,7 +93,7 @@ class Candidates:
     def _bounded(self, hess: torch.Tensor | None, raw: dict[str, torch.Tensor]) -> torch.Tensor | None:
         """H scaled into the domain's bound: what is larger than 1 goes to the bound itself."""
         scalars = self.domain.scalars
-        bound = self.domain.smoothness_in(lambda name: _in_range(scalars[name], raw[name])[..., None])
+        bound = self.domain.smoothness_in(lambda name: _in_range(scalars[name], raw[FREE + name])[..., None])
         if bound is None or hess is None:
             return hess
         size = torch.linalg.eigvalsh(hess).abs().amax(-1).clamp(min=1)[:, None, None]
