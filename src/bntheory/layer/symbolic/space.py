@@ -8,7 +8,7 @@ lexical order. Nothing here knows of normalisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import comb
+from math import comb, prod
 from typing import Any
 
 import sympy as sp
@@ -106,8 +106,7 @@ def refuse_large(x: Any) -> None:
     """OutsideVocabulary for what would have too many terms if it were multiplied out."""
     if _degree(x) > _HIGHEST_DEGREE:
         raise OutsideVocabulary(f"a power beyond {_HIGHEST_DEGREE} has no readable normal form")
-    top, bottom = _terms_over_one_denominator(x)
-    if max(top, bottom) > _MOST_TERMS:
+    if _terms(x)[0] > _MOST_TERMS:
         raise OutsideVocabulary(f"an expression of more than {_MOST_TERMS} terms has no readable normal form")
 
 
@@ -118,21 +117,30 @@ def _degree(x: Any) -> int:
     return (max if x.is_Add else sum)(parts) if parts else 1
 
 
-def _terms_over_one_denominator(x: Any) -> tuple[int, int]:
-    """An upper bound on the terms of numerator and denominator, each multiplied out; no more than needed above the limit."""
+def _terms(x: Any) -> tuple[int, dict[Any, int]]:
+    """An upper bound on the terms of the numerator over a common denominator, and the factors of that denominator."""
     if x.is_Add or x.is_Mul:
-        top, bottom = int(not x.is_Add), 1
-        for part in x.args:
-            a, b = _terms_over_one_denominator(part)
-            top, bottom = (top * b + a * bottom if x.is_Add else top * a), bottom * b
-            if max(top, bottom) > _MOST_TERMS:
-                break
-        return top, bottom
+        parts = [_terms(part) for part in x.args]
+        below: dict[Any, int] = {}
+        for _, factors in parts:
+            for base, power in factors.items():
+                below[base] = max(below.get(base, 0), power) if x.is_Add else below.get(base, 0) + power
+        if x.is_Mul:
+            return prod(min(top, _MOST_TERMS + 1) for top, _ in parts), below
+        return sum(top * _expanded(below, own) for top, own in parts), below
     if x.is_Pow and x.exp.is_Integer:
-        n = abs(int(x.exp))
-        a, b = (comb(min(t, _MOST_TERMS) + n - 1, n) for t in _terms_over_one_denominator(x.base))
-        return (a, b) if x.exp > 0 else (b, a)
-    return 1, 1
+        n, (top, below) = abs(int(x.exp)), _terms(x.base)
+        if x.exp > 0:
+            return comb(min(top, _MOST_TERMS) + n - 1, n), {base: n * power for base, power in below.items()}
+        return _expanded({base: n * power for base, power in below.items()}, {}), {x.base: n}
+    return 1, {}
+
+
+def _expanded(factors: dict[Any, int], without: dict[Any, int]) -> int:
+    """The terms of a product of powers, less what is divided out."""
+    powers = ((base, power - without.get(base, 0)) for base, power in factors.items())
+    sizes = ((len(sp.Add.make_args(base)), power) for base, power in powers if power > 0)
+    return min(prod(comb(size + power - 1, power) for size, power in sizes), _MOST_TERMS + 1)
 
 
 def _root(x: Any) -> Any:
