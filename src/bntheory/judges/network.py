@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -21,17 +21,15 @@ from torch import Tensor
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
+from bntheory.judges.measured_statement import certain, decided, evaluated, has_value
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import Relation, Statement
-from bntheory.layer.three_valued import false_where, true_where
 from bntheory.layer.view import state
 
 __all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
 
 _SHAKES = 4
 _MOST_PRODUCTS = 32
-_SAFETY = 8.0  # the spread of a few shakes underestimates their bound
 
 
 class MeasuredLayer:
@@ -229,96 +227,15 @@ def margins(
 
     def evaluate(function: Callable[[Any], Any]) -> Any:
         statements = [state(function, copy, domain) for copy in copies]
-        return _tree(statements, base)
+        return evaluated(statements, base.y, base.bound)
 
     claimed = evaluate(claim.check)
     if claim.assume is not None:
-        applies = applies & _certain(evaluate(claim.assume))
-    margin, uncertainty = _decided(claimed)
+        applies = applies & certain(evaluate(claim.assume))
+    margin, uncertainty = decided(claimed)
     # where the claim has no value it asserts nothing, and an unbounded uncertainty measures nothing
-    applies = applies & _has_value(claimed) & uncertainty.isfinite()
+    applies = applies & has_value(claimed) & uncertainty.isfinite()
     return Measured(network, layer.name, tuple(chosen), margin, uncertainty, applies)
-
-
-@dataclass(frozen=True)
-class _Atom:
-    """One relation on every unit: relative margin, its uncertainty, whether it is an equality, where both sides are numbers."""
-
-    margin: Tensor
-    uncertainty: Tensor
-    equality: bool
-    defined: Tensor
-
-
-def _tree(statements: list[Statement], base: MeasuredLayer) -> Any:
-    """The same statement evaluated in every copy, as one statement whose atoms are margins with uncertainties."""
-    first = statements[0]
-    if isinstance(first, Relation):
-        return _atom([s for s in statements if isinstance(s, Relation)], base)
-    parts = zip(*(s.parts for s in statements if not isinstance(s, Relation)), strict=True)
-    return type(first)(tuple(_tree(list(part), base) for part in parts))
-
-
-def _atom(relations: list[Relation], base: MeasuredLayer) -> _Atom:
-    zero = base.y[:, :1] * 0
-    gaps, sizes = [], []
-    for relation in relations:
-        left, right = torch.broadcast_tensors(relation.left + zero, relation.right + zero)  # type: ignore[no-untyped-call]
-        sizes.append(left.norm(dim=-1) + right.norm(dim=-1))
-        gaps.append(right - left)
-    size = torch.where(sizes[0] > 0, sizes[0], torch.ones_like(sizes[0]))
-    spread = torch.stack([(gap - gaps[0]).norm(dim=-1) for gap in gaps[1:]]).amax(0)
-    uncertainty = (_SAFETY * spread / size).nan_to_num(torch.inf) + 4 * base.bound[:, 0]
-    equality = relations[0].op == "eq"
-    if not equality and gaps[0].shape[-1] != 1:
-        raise TypeError(
-            f"{relations[0].op}(a, b) compares numbers, but its operands are vectors; vectors can only be equal (eq)"
-        )
-    margin = (-gaps[0].norm(dim=-1) if equality else gaps[0][..., 0]) / size
-    return _Atom(margin.nan_to_num(0.0), uncertainty, equality, gaps[0].isfinite().all(-1))
-
-
-def _all(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(parts)).all(0)
-
-
-def _any(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(parts)).any(0)
-
-
-def _has_value(tree: Any) -> Tensor:
-    """Where the claim is true or false, whatever is undefined in it."""
-    holds: Tensor = true_where(tree, lambda a: a.defined & (a.margin >= -a.uncertainty), _all, _any)
-    fails: Tensor = false_where(tree, lambda a: a.defined & (a.margin < -a.uncertainty), _all, _any)
-    return holds | fails
-
-
-def _decided(tree: Any) -> tuple[Tensor, Tensor]:
-    """Margin and uncertainty of the part that decides: the worst of a conjunction, the best of a disjunction."""
-
-    def chosen(parts: Sequence[Tensor], best: bool) -> Tensor:
-        stacked = torch.stack(list(parts))  # (parts, 2, units)
-        upper = stacked.sum(1)
-        index = upper.argmax(0) if best else upper.argmin(0)
-        return stacked.gather(0, index[None, None].expand(1, 2, -1))[0]
-
-    def pair(a: _Atom) -> Tensor:  # what has no value fails nowhere
-        one, nil = torch.ones_like(a.margin), torch.zeros_like(a.margin)
-        return torch.where(a.defined, torch.stack([a.margin, a.uncertainty]), torch.stack([one, nil]))
-
-    found = true_where(tree, pair, lambda parts: chosen(parts, False), lambda parts: chosen(parts, True))
-    return found[0], found[1]
-
-
-def _certain(tree: Any) -> Tensor:
-    """Whether a hypothesis is true for certain; an equality, whether it holds to within its uncertainty."""
-    certain: Tensor = true_where(
-        tree,
-        lambda a: a.defined & (a.margin >= (-a.uncertainty if a.equality else a.uncertainty)),
-        _all,
-        _any,
-    )
-    return certain
 
 
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:
