@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help validate test test-slow attack lint clean
+.PHONY: help validate test test-slow attack mutants lint clean
 help:
 	@echo "make validate   install, then train matched networks, measure them and write the report"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the long checks as well"
 	@echo "make attack     decide 2 000 random claims, and attack every answer with an independent oracle"
+	@echo "make mutants    change the layer and the judges in 100 places, and see whether the tests notice"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove .venv, runs/ and caches"
 	@echo "Options of the main job go in ARGS: make validate ARGS='--preset cpu --resume'"
@@ -35,6 +36,10 @@ test-slow: $(STAMP)
 
 attack: $(STAMP)
 	$(BIN)/python -m pytest -q -s tests/judges/oracle/test_random_claims.py -k two_thousand $(ARGS)
+
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.4'
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants.py $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -23,7 +23,10 @@ from bntheory.claims.claim import Claim, registry
 from bntheory.claims.sources.ba2016 import PRINTED, TRANSFORMATIONS
 from bntheory.judges.exact.replay import replay
 from bntheory.judges.verdict import Status
-from bntheory.report.papers import BEGIN, END, Records, _protocol
+from bntheory.report import papers as pages
+from bntheory.report.papers import BEGIN, END, wrong_words
+from bntheory.report.prose import ClaimLink, claim_links
+from bntheory.report.records import Records
 
 PAPERS = Path(__file__).parents[1] / "papers"
 CLAIMS = registry()
@@ -32,7 +35,6 @@ PAGES = sorted(PAPERS.rglob("*.md"))
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
 DISPLAY, INLINE = re.compile(r"\$\$(.*?)\$\$", re.S), re.compile(r"\$([^$]*)\$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-CLAIM_LINK = re.compile(r"\[`([a-z0-9.-]+)`\]\(([^)\s]*)#([^)\s]+)\)(?:\s+\(([a-z-]+)\))?")
 NOT_CHECKED = "statement not checked against the source"
 
 
@@ -41,9 +43,7 @@ def name_of(path: Path) -> str:
 
 
 def by_hand(path: Path) -> str:
-    """The text before the machine's mark and after its end."""
-    before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    return before + rest.partition(END)[2] if mark else before
+    return pages.by_hand(path.read_text(encoding="utf-8"))
 
 
 def slug(text: str) -> str:
@@ -139,34 +139,26 @@ def test_claims_that_are_named_exist(path: Path) -> None:
         assert claim_id in CLAIMS, f"no claim has the id {claim_id}"
 
 
-def claim_links(path: Path) -> list[tuple[Claim, str, str, str]]:
-    """(claim, file, anchor, verdict in brackets or nothing) of every link to a claim in the part written by hand."""
-    links = []
-    for label, file, anchor, word in CLAIM_LINK.findall(by_hand(path)):
-        full = label if label.split(".")[0] in SOURCES else f"{path.parent.name}.{label}"
-        links.append((CLAIMS[full], file, anchor, word))
-    return links
+def links_of(path: Path) -> list[ClaimLink]:
+    return claim_links(by_hand(path), path.parent.name, SOURCES)
 
 
 @every_page
 def test_links_to_claims_go_to_the_claim_that_they_name(path: Path) -> None:
-    for claim, file, anchor, _ in claim_links(path):
-        assert anchor == slug(claim.id)
-        assert file == ("" if claim.key == path.parent.name else f"../{claim.key}/README.md")
+    for link in links_of(path):
+        claim = CLAIMS[link.id]
+        assert link.anchor == slug(claim.id)
+        assert link.file == ("" if claim.key == path.parent.name else f"../{claim.key}/README.md")
 
 
 @every_page
-def test_verdicts_in_the_prose_are_the_recorded_ones(path: Path) -> None:
-    recorded = json.loads((PAPERS / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
-    said = [(claim.id, word) for claim, _, _, word in claim_links(path) if word]
+def test_verdicts_in_brackets_are_words_for_verdicts(path: Path) -> None:
+    said = [(link.id, link.word) for link in links_of(path) if link.word]
     assert all(word in {s.value for s in Status} for _, word in said), said
-    status = {claim_id: record["status"] for claim_id, record in recorded.items()}
-    wrong = [
-        f"{i}: the prose says {word}, recorded is {status.get(i)}"
-        for i, word in said
-        if status.get(i) != word
-    ]
-    assert not wrong
+
+
+def test_verdicts_in_the_prose_are_the_recorded_ones() -> None:
+    assert wrong_words(CLAIMS, Records.load(PAPERS), PAPERS) == []
 
 
 def unbalanced(formula: str) -> str:
@@ -259,21 +251,6 @@ def test_an_experiment_stands_on_the_numbers_of_its_seeds(claim: Claim) -> None:
     status = {"fails": "contradicted", "undecided": "inconclusive", "holds": "supported"}[found]
     assert outcomes
     assert Records.load(PAPERS).verdicts[claim.id].status == status
-
-
-def test_an_experiment_is_stale_once_its_protocol_has_changed() -> None:
-    """Networks and rules stand in other modules, which a claim's own function only calls."""
-    sources = "".join(_protocol("bntheory.claims.sources.lesswrong2019.networks"))
-    for text in (
-        "RATES = (0.01, 0.05, 0.25)",
-        "def over_seeds(",
-        "def distance_interval(",
-        "def at_equal_loss(",
-    ):
-        assert text in sources
-    assert "def vgg(" in "".join(
-        _protocol("bntheory.claims.sources.santurkar2018.figures_3_4")
-    )  # from another public module
 
 
 def test_the_table_of_invariances_shows_every_printed_entry() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bntheory.commands import check, compare, decide, doctor, pages, pictures, probe, runs
+from bntheory.commands.common import EXIT_CODES
 
 __all__ = ["app", "main"]
 
@@ -24,6 +25,7 @@ app = typer.Typer(
         'Start with `bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero`, '
         "`bntheory check --paper santurkar2018`, or `bntheory compare`."
     ),
+    epilog="Exit codes. " + " ".join(f"{code}: {meaning}." for code, meaning in EXIT_CODES.items()),
 )
 
 

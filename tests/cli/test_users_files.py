@@ -70,35 +70,110 @@ def fresh(folder, *arguments):
     )
 
 
-def test_the_witness_of_a_users_claim_replays_from_anywhere_and_notices_changes(folder):
+def test_the_witness_of_a_users_claim_carries_what_it_states_and_replays_anywhere(folder):
     result, found = judged(folder, FALSE, "--witnesses", "found")
     assert result.exit_code == 0
     assert found["mine.false"]["status"] == "refuted"
     witness = folder / "found" / "mine.false.json"
+    (folder / "mine.py").unlink()
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     for place in (folder, elsewhere):
         again = fresh(place, "replay", witness)
         assert again.returncode == 0, again.stderr
         assert "mine.false is refuted by" in again.stdout
+        assert "norm2(input_grad) <= norm2(grad)" in again.stdout
 
-    (folder / "mine.py").rename(elsewhere / "moved.py")
-    gone = fresh(folder, "replay", witness)
-    assert gone.returncode == 2
-    assert "mine.py" in gone.stderr
-    assert "--claims" in gone.stderr
-    again = fresh(folder, "replay", witness, "--claims", elsewhere / "moved.py")
-    assert again.returncode == 0, again.stderr
+
+def test_only_a_file_that_the_user_names_is_run(folder):
+    judged(folder, FALSE, "--witnesses", "found")
+    witness = folder / "found" / "mine.false.json"
+    (folder / "mine.py").write_text("open('ran', 'w')\n" + HEAD + FALSE)
+    assert fresh(folder, "replay", witness).returncode == 0
+    assert not (folder / "ran").exists()
+    assert fresh(folder, "replay", witness, "--claims", "mine.py").returncode == 0
+    assert (folder / "ran").exists()
 
     changed = FALSE.replace(
         "layer.norm2(layer.grad)", "layer.gamma**2/layer.sigma**2*layer.norm2(layer.grad)"
     )
     (folder / "mine.py").write_text(HEAD + changed)
-    holds = fresh(folder, "replay", witness)
+    holds = fresh(folder, "replay", witness, "--claims", "mine.py")
     assert holds.returncode == 1
     assert "is not refuted" in holds.stdout
     (folder / "mine.py").write_text(HEAD + FALSE.replace('eps="zero"', 'eps="positive"'))
-    assert fresh(folder, "replay", witness).returncode == 2
+    assert fresh(folder, "replay", witness, "--claims", "mine.py").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"kind": "file", "path": "mine.py", "id": "mine.false"},
+        {
+            "kind": "file",
+            "path": "mine.py",
+            "id": "mine.false",
+            "expression": "__import__('os').mkdir('ran')",
+        },
+        {"kind": "file", "path": "mine.py", "id": "mine.false", "expression": ["gamma <= 1"]},
+        {"kind": "file", "path": "mine.py", "id": "no id", "expression": "gamma <= 1"},
+        {"kind": "expression", "expression": "gamma <= 1", "assume": ["(lambda: 0)() <= 1"]},
+    ],
+    ids=["nothing carried", "code", "no text", "no id", "code assumed"],
+)
+def test_a_witness_that_carries_no_claim_runs_nothing(folder, claim):
+    judged(folder, FALSE, "--witnesses", "found")
+    witness = folder / "found" / "mine.false.json"
+    witness.write_text(json.dumps({**json.loads(witness.read_text()), "claim": claim}))
+    (folder / "mine.py").write_text("open('ran', 'w')\n" + HEAD + FALSE)
+    refused = fresh(folder, "replay", witness)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: ")
+    assert "Traceback" not in refused.stderr
+    assert not (folder / "ran").exists()
+
+
+CARRIED = {
+    "hypotheses and free quantities": (
+        'domain=LayerDomain(eps="zero", scalars={"a": "positive"}, vectors=("u",), operators={"K": "psd"}), '
+        'assume=lambda layer: [le(layer.scalar("a"), 2), gt(layer.m, 2)]',
+        'le(layer.dot(layer.vector("u"), layer.operator("K")(layer.vector("u"))), layer.scalar("a") * 0.1)',
+        True,
+    ),
+    "connectives and a vector": (
+        'domain=LayerDomain(eps="zero")',
+        "implies(gt(layer.gamma, 0), eq(layer.input_grad, layer.grad / layer.sigma))",
+        True,
+    ),
+    "a name that cannot be typed": (
+        'domain=LayerDomain(scalars={"größe": "positive"})',
+        'le(layer.scalar("größe"), 1)',
+        False,
+    ),
+    "longer than can be typed": (
+        'domain=LayerDomain(eps="zero")',
+        "le(sum(layer.gamma**2 for _ in range(2000)), 1)",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("domain", "statement", "carried"), CARRIED.values(), ids=CARRIED)
+def test_what_the_typed_grammar_can_say_is_carried(folder, domain, statement, carried):
+    body = f"""
+@claim("mine.own", statement="x", {domain})
+def own(layer):
+    return {statement}
+"""
+    _, found = judged(folder, body, "--witnesses", "found")
+    assert found["mine.own"]["status"] == "refuted"
+    (folder / "mine.py").rename(folder / "moved.py")
+    witness = folder / "found" / "mine.own.json"
+    again = fresh(folder, "replay", witness)
+    assert again.returncode == (0 if carried else 2), again.stderr
+    if not carried:
+        assert "--claims FILE.py" in again.stderr
+        assert fresh(folder, "replay", witness, "--claims", "moved.py").returncode == 0
 
 
 def test_numbers_that_are_not_finite_are_still_json(folder):
@@ -117,7 +192,7 @@ MISTAKES = {
     "not finite": ('    return le(layer.m, float("nan"))', "finite"),
     "sets an attribute": ("    layer.gamma = 1\n    return le(layer.gamma, 1)", "gamma"),
     "orders vectors": ("    return le(layer.y, layer.grad)", "vectors"),
-    "returns nothing": ("    le(layer.m, 1)", "NoneType"),
+    "returns nothing": ("    le(layer.m, 1)", "None: is a 'return' missing?"),
     "recurses": ("    return wrong(layer)", "Recursion"),
 }
 

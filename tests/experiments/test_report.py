@@ -167,11 +167,12 @@ def test_failures_and_missing_checks_do_not_pass() -> None:
     records = make_records()
     verdicts = run_verdicts(_preset(), records)  # some identities were never checked
     assert not verdicts["passed"]
-    assert verdicts["exit_code"] == 1
+    assert verdicts["exit_code"] == 2  # nothing failed, and what was not checked has not passed
     assert verdicts["identities"]["input-hessian"]["checks"] == 0
     records[0]["identities"].append(
         identity("input-gradient", "hidden1.norm", failing=1, relative=1e-3, left=2.0, right=1.0)
     )
+    assert run_verdicts(_preset(), records)["exit_code"] == 1
     said = failures(records)
     assert len(said) == 1
     assert "mlp (batchnorm, seed 0, step 0), layer hidden1.norm, channel 3" in said[0]

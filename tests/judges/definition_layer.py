@@ -127,4 +127,9 @@ def random_layer(domain, rng):
     if domain.smoothness:
         bound = free[domain.smoothness] if domain.smoothness in free else float(Fraction(domain.smoothness))
         hess = hess * bound * rng.uniform() ** 0.2 / torch.linalg.matrix_norm(torch.tensor(hess), 2).numpy()
-    return DefinitionLayer(domain.normaliser, y, grad, hess, scalar(domain.gamma), rng.normal(), eps, free)
+    layer = DefinitionLayer(domain.normaliser, y, grad, hess, scalar(domain.gamma), rng.normal(), eps, free)
+    for name in domain.vectors:
+        if name.startswith("direction"):  # of a bound on eigenvalues: where it is closest
+            matrix = (layer.hessian, layer.H, layer.jacobian)[int(rng.integers(3))]
+            layer.free[name] = torch.linalg.eigh(matrix)[1][:, int(rng.integers(2)) - 1]
+    return layer

@@ -6,6 +6,7 @@ layers of its domain; the layer that refutes a claim, read from its own JSON, mu
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 import torch
 from definition_layer import DefinitionLayer, random_layer
 
-from bntheory.errors import UserError
+from bntheory.errors import ClaimError, UserError
 from bntheory.judges.decide import decide
 from bntheory.layer import LayerDomain
 from bntheory.layer.domain import IN_PRACTICE
 from bntheory.layer.relations import AllOf, Relation, as_statement
+from bntheory.layer.view import state
 
 U = {"vectors": ["u"]}
 ZERO = {"eps": "zero"}
@@ -86,6 +88,27 @@ TRUE = [
         "dot(u, input_hess(u)) <= gamma**2/sigma**2*l*norm2(u)",
         {**SMOOTH, **ZERO, "assume": ["gamma*gamma_grad >= 0", "dot(u, y_hat) == 0"]},
     ),
+    # bounds for all directions
+    ("max_eig(hess) <= l", SMOOTH),
+    ("min_eig(hess) >= -l and max_eig(hess) <= l", SMOOTH),
+    ("min_eig(hess) >= 0", {"hessian": "psd"}),
+    ("max_eig(hess) <= trace(hess)", {"hessian": "psd"}),
+    ("max_eig(hess) < 2", {"hessian": "identity"}),
+    ("max_eig(jac) <= jac_norm", {}),
+    ("gamma/sigma >= max_eig(jac)", {"gamma": "positive"}),
+    (
+        "max_eig(input_hess) <= gamma**2/sigma**2*l + sqrt(norm2(grad))*sqrt(gamma**2)/sigma**2",
+        {**SMOOTH, **ZERO},
+    ),
+    (
+        "max_eig(input_hess) <= 0",
+        {**ZERO, "hessian": "zero", "assume": ["input_grad == 0", "gamma*gamma_grad >= 0"]},
+    ),
+    ("min_eig(input_hess) >= 0", {"hessian": "psd", "assume": ["grad == beta*one"]}),
+    (
+        "max_eig(input_hess) <= gamma**2/sigma**2",
+        {**ZERO, "loss": "squared", "assume": ["grad == beta*one + gamma*y_hat"]},
+    ),
     # given losses
     ("hess(u) == u", {**U, "loss": "squared"}),
     ("hess(u) == 0", {**U, "loss": "linear"}),
@@ -136,6 +159,15 @@ FALSE = [
         {**SMOOTH, **ZERO, "assume": ["gamma*gamma_grad >= 0"]},
     ),
     ("dot(u, input_hess(u)) <= gamma**2/sigma**2*l*norm2(u)", {**SMOOTH, **ZERO}),
+    ("max_eig(hess) <= 0.9*l", SMOOTH),
+    ("min_eig(hess) > 0", {"hessian": "psd"}),
+    ("max_eig(hess) <= trace(hess)", {}),
+    ("max_eig(hess) < 1", {"hessian": "identity"}),
+    ("max_eig(jac) < gamma/sigma", {"gamma": "positive"}),
+    ("max_eig(input_hess) <= gamma**2/sigma**2*l", {**SMOOTH, **ZERO}),
+    ("gamma == 0 or max_eig(input_hess) <= 0", {"hessian": "zero"}),
+    ("min_eig(input_hess) >= 0", {"hessian": "psd"}),
+    ("b >= max_eig(K)", {"operators": ["K"], "scalars": ["b"]}),
     ("dot(u, hess(u)) <= norm2(u)/5", {**U, "loss": "logistic-bounds"}),
     ("norm2(grad) <= m - 1", {"loss": "logistic-bounds"}),
     ("dot(e@case, grad) < 1", {"vectors": ["e@case"], "loss": "logistic-bounds"}),
@@ -265,11 +297,50 @@ def test_what_a_route_cannot_say_is_unknown_and_names_what_is_near(normaliser):
         ("jac <= 0", "applied to something"),
         ("jac_norm(grad) <= 0", "no function"),
         ("trace(hess) + z == 0", "cannot be added"),
+        ("max_eig(hess) >= 1", "says that some direction exists"),
+        ("1 > min_eig(hess)", "says that some direction exists"),
+        ("max_eig(hess) == 1", "says that some direction exists"),
+        ("not max_eig(hess) <= 1", "under 'not'"),
+        ("2*max_eig(hess) <= 1", "the whole of one side"),
+        ("max_eig(hess) <= max_eig(jac)", "the whole of one side"),
+        ("0 <= max_eig(hess) <= 2", "one side of a comparison"),
+        ("sqrt(max_eig(hess)) <= 2", "the whole of one side"),
+        ("max_eig(grad) <= 1", "operator by its bare name"),
+        ("max_eig(hess(grad)) <= 1", "operator by its bare name"),
+        ("max_eig(hess, jac) <= 1", "operator by its bare name"),
     ],
 )
 def test_misuse_is_pointed_at(text, message):
     with pytest.raises(UserError, match=message.replace("(", r"\(")):
         decide(text)
+
+
+def test_a_hypothesis_about_all_directions_is_refused_with_the_domain_that_says_it():
+    with pytest.raises(UserError, match="--smoothness b bounds"):
+        decide("m >= 2", assume=["max_eig(hess) <= 2"])
+    with pytest.raises(UserError, match="not symmetric"):
+        decide("max_eig(jac) <= 1", normaliser="l1", min_m=3)
+
+
+def test_the_direction_of_a_refutation_replays(tmp_path):
+    from bntheory.judges.exact.replay import replay
+
+    found = decide("max_eig(input_hess) <= gamma**2/sigma**2*l", **{**SMOOTH, **ZERO})
+    vectors = found.witness["layer"]["vectors"]
+    assert set(vectors) == {"u", "direction 1"}
+    layer = definition_of(found.witness, found.claim.domain)
+    largest = torch.linalg.eigvalsh(layer.hessian)[-1]
+    assert largest > layer.gamma**2 / layer.sigma**2 * layer.scalar("l")
+    path = tmp_path / "witness.json"
+    path.write_text(json.dumps(found.witness))
+    assert replay(path).refuted
+
+
+def test_a_file_states_a_bound_for_all_directions_with_a_free_vector():
+    with pytest.raises(ClaimError, match=r"le\(layer.dot\(u, A\(u\)\), b \* layer.norm2\(u\)\)"):
+        state(
+            lambda layer: [layer.max_eig(layer.hess)], random_layer(LayerDomain(), np.random.default_rng(0))
+        )
 
 
 def test_a_name_of_practice_is_what_it_is_on_one_unit():

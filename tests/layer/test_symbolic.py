@@ -33,7 +33,7 @@ def draw(normaliser, hessian, eps, m=7, seed=0):
     K = K + K.T
     layer = make_layer(normaliser, y, g, H, gamma=-1.3, beta=0.4, eps=eps, free={"v": v, "K": K})
     named = {"one": np.ones(m), "y_hat": layer.y_hat, "g": g, "free v": v}
-    return layer, named, {"H": H, "K": K}
+    return layer, named, {"H": H, "free K": K}
 
 
 class Values:

@@ -1,7 +1,8 @@
 """Every model's figure is drawn, labelled, and described by a sentence with numbers in it.
 
-What the numbers are is tested with the models; here the drawing is: labels present, data finite and inside the axes,
-the file not blank, the same file for the same seed, and nothing of matplotlib imported before a figure is asked for.
+What the numbers are is tested with the models; here the drawing is: labels present, data finite and inside the axes, the file not blank,
+the same file for the same seed, a sentence whose numbers move when the parameters do, and nothing of matplotlib imported before a figure
+is asked for.
 """
 
 from __future__ import annotations
@@ -10,27 +11,59 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bntheory.report.models.spectra import MODELS_B
+import bntheory.models as room
+from bntheory.report.models.catalogue import MODELS
 from bntheory.report.style import as_png
 
-SMALL: dict[str, dict[str, int]] = {
+SMALL: dict[str, dict[str, Any]] = {
+    "least-squares": {"dimension": 4, "starts": 6, "steps": 300},
+    "scale-invariant": {"steps": 300},
+    "weight-decay": {"dimension": 4, "seeds": 3, "lr": 0.2},
+    "exponential-lr": {"steps": 100},
+    "spherical-sharpness": {"product": 0.05, "intrinsic_time": 10.0},
+    "ignored-statistics": {"steps": 20},
+    "slope": {"steps": 100},
+    "adamw": {"dimension": 8, "seeds": 3},
+    "logistic": {"runs": 3, "steps": 400},
+    "projected-descent": {"pull": 0.05, "product": 0.01},
+    "periodic": {"product": 0.03},
     "mean-field": {"width": 64, "networks": 4, "depth": 6},
     "conditioning": {"draws": 20, "trials": 1},
     "fisher": {"largest_width": 128, "seeds": 3},
     "layer-jacobian": {"width": 32, "networks": 1},
+    "deep-random": {"width": 8, "depth": 20, "batch": 6, "networks": 2},
     "deep-linear": {"layers": 4, "width": 3, "samples": 20, "steps": 8},
     "tensor-train": {"features": 3, "rank": 2, "samples": 20, "steps": 8},
     "matrix-factorisation": {"rank": 2, "steps": 8},
 }
+OTHER: dict[str, dict[str, Any]] = {
+    "least-squares": {"condition": 300.0},
+    "scale-invariant": {"power": 4},
+    "weight-decay": {"momentum": 0.5},
+    "exponential-lr": {"momentum": 0.5},
+    "spherical-sharpness": {"tilt": 0.2},
+    "ignored-statistics": {"lr": 0.1},
+    "slope": {"smoothing": 1.0},
+    "adamw": {"seed": 1},
+    "logistic": {"seed": 1},
+    "projected-descent": {"pull": 0.02},
+    "periodic": {"product": 0.02},
+    "layer-jacobian": {"seed": 1},
+    "deep-random": {"seed": 1},
+}
+#: two quantities share one axis, named in the legend; gaps where a run left the picture or its limit is not yet known
+UNLABELLED, GAPS = {"exponential-lr"}, {"slope", "least-squares"}
 
 
 def test_every_model_is_drawn_here() -> None:
-    assert set(SMALL) == set(MODELS_B)
-    for draw in MODELS_B.values():
+    assert set(SMALL) == set(MODELS)
+    for draw in MODELS.values():
         assert draw.__doc__ is not None  # the command's help: mathematics and source
         assert len(draw.__doc__.split()) > 20
 
@@ -39,32 +72,31 @@ def test_every_model_is_drawn_here() -> None:
 def test_figure_is_labelled_and_says_what_it_shows(name: str) -> None:
     import matplotlib.image
 
-    drawn = MODELS_B[name](**SMALL[name])
+    drawn = MODELS[name](**SMALL[name])
     assert re.search(r"\d", drawn.sentence)
     assert not re.search(r"\b(nan|inf)\b", drawn.sentence)
     for axes in drawn.figure.axes:
         assert axes.get_title(loc="left")
         assert axes.get_xlabel()
-        assert axes.get_ylabel()
-        for line in axes.lines:
-            assert np.all(np.isfinite(np.asarray(line.get_ydata(), dtype=float)))
+        assert axes.get_ylabel() or name in UNLABELLED
+        finite = [np.isfinite(np.asarray(line.get_ydata(), dtype=float)) for line in axes.lines]
+        assert all(f.all() for f in finite) or name in GAPS
     png = as_png(drawn.figure, dpi=50)
     pixels = matplotlib.image.imread(io.BytesIO(png), format="png")
     assert pixels[..., :3].std() > 0.02
 
 
-def test_a_seed_determines_the_file() -> None:
-    first, again, other = (
-        as_png(MODELS_B["layer-jacobian"](width=16, networks=1, seed=seed).figure, dpi=50)
-        for seed in (0, 0, 1)
-    )
-    assert first == again
-    assert first != other
+@pytest.mark.parametrize("name", OTHER)
+def test_the_sentence_is_computed_and_a_seed_determines_the_file(name: str) -> None:
+    first, again = MODELS[name](**SMALL[name]), MODELS[name](**SMALL[name])
+    other = MODELS[name](**{**SMALL[name], **OTHER[name]})
+    assert as_png(first.figure, dpi=50) == as_png(again.figure, dpi=50)
+    assert first.sentence == again.sentence
+    assert first.sentence != other.sentence or name in ("layer-jacobian",)
+    assert as_png(first.figure, dpi=50) != as_png(other.figure, dpi=50)
 
 
 def test_every_public_name_of_the_room_loads() -> None:
-    import bntheory.models as room
-
     for name in room.__all__:
         found = getattr(room, name)
         assert isinstance(found, dict) or found.__module__.startswith("bntheory.models.")
@@ -73,13 +105,10 @@ def test_every_public_name_of_the_room_loads() -> None:
 
 
 def test_models_load_without_torch_or_matplotlib() -> None:
-    names = [
-        "activations", "conditioning", "deep_linear", "fisher", "gradient_descent", "layer_jacobian",
-        "matrix_factorisation", "mean_field", "mean_field_monte_carlo", "mean_field_quadrature",
-        "mean_field_symbolic", "normalised_regressor", "smoothness_along", "tensor_train",
-    ]  # fmt: skip
-    code = "; ".join(f"import bntheory.models.{name}" for name in names)
-    code += "; import bntheory.report.models.spectra, bntheory.claims.sources.yang2019, bntheory.claims.sources.karakida2019"
+    names = sorted(p.stem for p in Path(room.__file__ or "").parent.glob("*.py") if p.stem != "__init__")
+    needs_torch = {"covariate_shift"}
+    code = "; ".join(f"import bntheory.models.{name}" for name in names if name not in needs_torch)
+    code += "; import bntheory.report.models.catalogue, bntheory.claims.sources.yang2019, bntheory.claims.sources.karakida2019"
     code += "; import sys; print([m for m in ('torch', 'matplotlib', 'sympy', 'z3', 'flint') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -1,4 +1,7 @@
-"""The generated part of the pages: faithful to the records, silent about what was written by hand, and quick to call itself stale."""
+"""Pages and records: faithful to what was judged, silent about what was written by hand, and quick to call themselves stale.
+
+Every test below changes one thing that a person might change: a claim, a verdict, a witness, a proof, a number, a word.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ import pytest
 
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.errors import UserError
+from bntheory.evidence.seeds import over_seeds
 from bntheory.judges.check import judge_claim
+from bntheory.judges.verdict import evidence_of_checks, verdict_of
 from bntheory.layer import LayerDomain, eq, le
-from bntheory.report.papers import BEGIN, END, Records, record_of, stale, write_pages
+from bntheory.report.papers import BEGIN, END, problems_on_disk, write_pages, wrong_words
+from bntheory.report.records import Records, record_of
+from bntheory.report.rederive import disagreements, follows_from_checks
 
 
 def orthogonal(layer):
@@ -51,6 +58,23 @@ def claims():
     return found
 
 
+def stale(claims, folder):
+    return problems_on_disk(claims, Records.load(folder), folder)
+
+
+def judged_again(claims, folder, claim_id):
+    """What does not come out as recorded, as far as algebra can say."""
+    verdict = judge_claim(claims[claim_id], judges=("algebra",))
+    return list(disagreements(verdict, Records.load(folder).verdicts[claim_id], folder, same_tools=True))
+
+
+def rewrite(path, change):
+    """Change a JSON file as an editor would."""
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data, indent=1) + "\n")
+
+
 @pytest.fixture
 def folder(claims, tmp_path):
     records = Records()
@@ -80,9 +104,10 @@ def test_what_is_written_by_hand_stays(claims, folder):
     page = folder / "one2000" / "README.md"
     text = page.read_text().replace("# one2000\n", "# A title by hand\n\nProse.\n") + "\nMore prose.\n"
     page.write_text(text)
-    assert stale(claims, folder) == []
+    assert [line for line in stale(claims, folder) if "by hand has changed" not in line] == []
     write_pages(claims, Records.load(folder), folder)
     assert page.read_text() == text
+    assert stale(claims, folder) == []
     assert text.index("Prose.") < text.index(BEGIN) < text.index(END) < text.index("More prose.")
 
 
@@ -107,6 +132,163 @@ def test_a_new_and_a_vanished_claim_are_stale(claims, folder):
     assert any("two2001.right: a verdict is recorded" in line for line in stale(fewer, folder))
     claims.add(Claim("three2002.new", "layer", Source("three2002", ""), "d", small))
     assert "three2002.new: never judged" in stale(claims, folder)
+
+
+def test_a_verdict_that_was_typed_in_is_noticed(claims, folder):
+    def typed(data):
+        data["verdicts"]["one2000.false"]["status"] = "proved"
+
+    rewrite(folder / "verdicts.json", typed)
+    assert any(
+        "one2000.false: the record or one of its files was changed" in p for p in stale(claims, folder)
+    )
+    assert "recorded proved, judged refuted" in judged_again(claims, folder, "one2000.false")
+
+
+def test_a_verdict_that_was_typed_in_with_its_evidence_is_noticed(claims, folder):
+    def typed(data):
+        record = data["verdicts"]["one2000.false"]
+        record |= {
+            "status": "proved",
+            "evidence": [["algebra", "proved", "for every m >= 2"]],
+            "witness": False,
+        }
+
+    rewrite(folder / "verdicts.json", typed)
+    assert any(line.startswith("one2000.false") for line in stale(claims, folder))
+    found = judged_again(claims, folder, "one2000.false")
+    assert "recorded algebra: proved, found algebra: refuted" in found
+    assert "recorded proved without the file that shows it" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w["layer"].update(grad=["0", "0"]), "holds here"),
+        (lambda w: w["certificate"]["relations"][0].update(left="17"), "another certificate"),
+        (lambda w: w["claim"].update(id="santurkar2018.theorem-4.1.neurips"), "another claim"),
+        (lambda w: w.update(claim={"kind": "file", "path": "mine.py", "id": "x"}), "another claim"),
+    ],
+    ids=["layer", "certificate", "claim", "file"],
+)
+def test_an_edited_witness_is_noticed(claims, folder, change, said):
+    rewrite(folder / "one2000" / "witnesses" / "one2000.false.json", change)
+    assert any(line.startswith("one2000.false") for line in stale(claims, folder))
+    assert any(said in line for line in judged_again(claims, folder, "one2000.false"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("(check-sat)", "", "unsat"),
+        ("(assert", "(assert false)\n(assert", "not the questions"),
+        ("(check-sat)", "(check-sat))", "unsat"),
+    ],
+    ids=["not asked", "asked otherwise", "broken"],
+)
+def test_an_edited_proof_is_noticed(claims, folder, old, new, said):
+    path = folder / "one2000" / "proofs" / "one2000.true.smt2"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert any(line.startswith("one2000.true") for line in stale(claims, folder))
+    assert any(said in line for line in judged_again(claims, folder, "one2000.true"))
+
+
+def test_a_missing_file_is_noticed(claims, folder):
+    (folder / "one2000" / "proofs" / "one2000.true.smt2").unlink()
+    assert "one2000.true: one2000.true.smt2 is missing" in stale(claims, folder)
+
+
+def test_a_sentence_of_the_evidence_that_was_edited_is_noticed(claims, folder):
+    def edited(data):
+        data["verdicts"]["one2000.true"]["evidence"][0][2] += " and every loss"
+
+    rewrite(folder / "verdicts.json", edited)
+    assert any(line.startswith("one2000.true") for line in stale(claims, folder))
+    assert any("algebra says" in line for line in judged_again(claims, folder, "one2000.true"))
+
+
+@pytest.mark.parametrize(
+    ("prose", "wrong"),
+    [
+        ("It is true: [`true`](#one2000true) (proved).", False),
+        ("It is true: [`true`](#one2000true) (refuted).", True),
+        ("It is false: [`true`](#one2000true).", True),
+        ("It is true, and [`false`](#one2000false) is not.", True),
+        (
+            "False it is, as [`one2000.false`](#one2000false) (refuted) shows; nothing is said of `true` here.",
+            False,
+        ),
+        ("A general truth.\n\n- Another matter: [`false`](#one2000false) (refuted).", False),
+    ],
+)
+def test_words_about_verdicts_are_the_recorded_ones(claims, folder, prose, wrong):
+    page = folder / "one2000" / "README.md"
+    page.write_text(page.read_text().replace("# one2000\n", f"# one2000\n\n{prose}\n"))
+    assert bool(wrong_words(claims, Records.load(folder), folder)) == wrong
+
+
+def test_a_word_of_the_prose_that_was_flipped_is_noticed(claims, folder):
+    page = folder / "one2000" / "README.md"
+    page.write_text(page.read_text().replace("# one2000\n", "# one2000\n\nThis never holds.\n"))
+    write_pages(claims, Records.load(folder), folder)
+    assert stale(claims, folder) == []
+    page.write_text(page.read_text().replace("never", "always"))
+    assert any("by hand has changed" in line for line in stale(claims, folder))
+
+
+# -- experiments -------------------------------------------------------------------------------------------------------
+
+VALUES = (0.5, 0.6, 0.4, 0.55, 0.45)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """A claim with the checks that a trained network would give, recorded."""
+    claim = Claim("one2000.trained", "experiment", Source("one2000", ""), "d", small)
+    checks = [
+        over_seeds("larger", VALUES, "above", 0.0, "a run"),
+        over_seeds("beside", (1.0, -1.0, 0.5), "below", 0.0, "a run", decisive=False),
+    ]
+    verdict = verdict_of(claim, [evidence_of_checks(checks, seconds=0.0, seed=0)])
+    assert verdict.status.value == "supported"
+    return claim, record_of(verdict, tmp_path), tmp_path / "one2000" / "checks" / "one2000.trained.json"
+
+
+def test_an_experiments_verdict_follows_from_its_numbers(experiment, tmp_path):
+    claim, record, _ = experiment
+    assert list(follows_from_checks(claim, record, tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c[0].update(right=0.7), "not that of the seeds' numbers"),
+        (lambda c: c[0].update(uncertainty=0.01), "not that of the seeds' numbers"),
+        (lambda c: c[0]["witness"]["values"].__setitem__(0, 5.5), "not that of the seeds' numbers"),
+        (lambda c: c[0].update(outcome="fails"), "recorded fails"),
+        (lambda c: c[0].update(left=0.6), "recorded holds, its numbers say fails"),
+        (lambda c: c[0].update(decisive=False), "recorded supported, its checks amount to unknown"),
+        (lambda c: c.clear(), "recorded supported, its checks amount to unknown"),
+        (lambda c: c[1].update(scope="another run", decisive=True), "recorded supported"),
+        (lambda c: c[0].pop("name"), "not a list of checks"),
+    ],
+    ids=[
+        "mean",
+        "interval",
+        "value",
+        "outcome",
+        "threshold",
+        "not decisive",
+        "none",
+        "another decides",
+        "broken",
+    ],
+)
+def test_an_edited_number_is_noticed(experiment, tmp_path, change, said):
+    claim, record, path = experiment
+    rewrite(path, change)
+    assert any(said in line for line in follows_from_checks(claim, record, tmp_path))
 
 
 def test_a_broken_record_is_a_clear_error(claims, folder):

@@ -27,15 +27,8 @@ from bntheory.bridge.networks.primitive import to_primitive
 from bntheory.bridge.networks.reparametrised import reparametrised
 from bntheory.bridge.networks.state import state_fingerprint, state_guard
 from bntheory.bridge.networks.training import SGDConfig, StepRecord, Trainer, reproducible
-from bntheory.bridge.networks.twins import (
-    FrozenBatchNorm,
-    LayerStatistics,
-    batch_norm_layers,
-    batch_statistics,
-    frozen_statistics,
-    frozen_twin,
-    rescaled_loss,
-)
+from bntheory.bridge.networks.twins import batch_norm_layers, frozen_twin, rescaled_loss
+from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.activation_moments import (
     ActivationMoments,
     MomentShift,
@@ -47,6 +40,7 @@ from bntheory.bridge.probes.capture import Capture, capture
 from bntheory.bridge.probes.captured import CapturedLayer, Residual
 from bntheory.bridge.probes.covariate_shift import LayerShift, covariate_shift, weight_layers
 from bntheory.bridge.probes.network_landscape import NetworkLandscape
+from bntheory.bridge.probes.probe import Probe, probe
 
 __all__ = [
     "DATASETS",
@@ -55,17 +49,17 @@ __all__ = [
     "AlongGradient",
     "Capture",
     "CapturedLayer",
-    "FrozenBatchNorm",
     "ImageData",
     "LayerShift",
-    "LayerStatistics",
     "LpBatchNorm",
     "MomentShift",
     "NetworkLandscape",
     "NetworkSpec",
+    "Objective",
     "PrimitiveBatchNorm",
     "PrimitiveGroupNorm",
     "PrimitiveLayerNorm",
+    "Probe",
     "Residual",
     "SGDConfig",
     "StepRecord",
@@ -75,18 +69,17 @@ __all__ = [
     "batch_at",
     "batch_indices",
     "batch_norm_layers",
-    "batch_statistics",
     "batches",
     "build_network",
     "capture",
     "common_parameters",
     "covariate_shift",
     "evaluate",
-    "frozen_statistics",
     "frozen_twin",
     "load_dataset",
     "loss_and_gradients",
     "moment_shift",
+    "probe",
     "reparametrised",
     "reproducible",
     "rescaled_loss",

@@ -8,6 +8,7 @@ the :class:`~bntheory.evidence.checks.Check` s that it made, from which a judge 
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,13 +34,15 @@ class Source:
     """Where a claim was printed.
 
     key: the source's key in ``papers/references.bib``. place: theorem, section or figure. version: which printing.
-    seen: whether the statement was read in the source itself, in somebody's transcription, or is recalled.
+    seen: whether the statement was read in the source itself, in somebody's transcription, or is recalled. printed: whether the source
+    prints the statement in these words or symbols; a reading or a threshold of ours is not printed, and is shown "as read here".
     """
 
     key: str
     place: str
     version: str = ""
     seen: Seen = "seen"
+    printed: bool = True
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.key, self.place, self.version) if part)
@@ -68,6 +71,7 @@ class Claim:
     candidates: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not _ID.fullmatch(self.id):
             raise ValueError(
                 f"claim id {self.id!r}: an id is lower-case words joined by dots, the source's key first, as in "
@@ -82,10 +86,58 @@ class Claim:
                 f"claim {self.id}: domain and assume belong to layer claims; this one is of kind {self.kind!r}"
             )
 
+    def _check_types(self) -> None:
+        """What is plainly no claim, in words of the person who wrote it."""
+        said = f"claim {self.id!r:.60}"
+        for name in ("id", "statement", "reading", "note"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{said}: {name} is {_shown(getattr(self, name))}; it is a text")
+        if not isinstance(self.source, Source):
+            raise ValueError(
+                f"{said}: source is {_shown(self.source)}; write Source('author2018', 'Theorem 4.1')"
+            )
+        if self.domain is not None and not isinstance(self.domain, LayerDomain):
+            raise ValueError(
+                f"{said}: domain is {_shown(self.domain)}; write LayerDomain(eps='zero', min_m=3)"
+            )
+        if self.assume is not None and not callable(self.assume):
+            raise ValueError(
+                f"{said}: assume is {_shown(self.assume)}; it is a function of the layer that returns relations: "
+                "assume=lambda layer: [gt(layer.gamma, 0)]"
+            )
+        for name, function in (("its function", self.check), ("assume", self.assume)):
+            wrong = "" if function is None else _wrong_parameters(function)
+            if wrong:
+                raise ValueError(
+                    f"{said}: {name} {wrong}; it takes the layer and nothing else. A further vector u is free: "
+                    "LayerDomain(vectors=('u',)) and layer.vector('u')"
+                )
+
     @property
     def key(self) -> str:
         """The source's key."""
         return self.source.key
+
+
+def _shown(x: Any) -> str:
+    return f"{x!r:.60}, a {type(x).__name__}"
+
+
+def _wrong_parameters(function: Any) -> str:
+    """Why a function cannot be called with one argument, "" where it can."""
+    if not callable(function):
+        return f"is {_shown(function)}, no function"
+    if inspect.iscoroutinefunction(function):
+        return "is declared with async"
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin says nothing of itself
+        return ""
+    try:
+        signature.bind(None)
+    except TypeError:
+        return f"has the parameters {signature}"
+    return ""
 
 
 @dataclass
@@ -162,7 +214,7 @@ def collecting(into: Registry) -> Iterator[Registry]:
 def claim(
     id: str,
     *,
-    statement: str,
+    statement: str | None = None,
     source: Source | None = None,
     kind: Kind = "layer",
     domain: LayerDomain | None = None,
@@ -174,8 +226,14 @@ def claim(
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Register the decorated function as a claim and give the function back unchanged.
 
-    Raises ValueError where the id is malformed or taken.
+    Raises ValueError where the id is malformed or taken, and where a part has the wrong type.
     """
+    if callable(id):
+        raise TypeError("@claim is called with an id: @claim('mine.my-claim', statement='...')")
+    if statement is None:
+        raise TypeError(
+            f"claim {id!r:.60} has no statement; give what is claimed in words or LaTeX: statement='...'"
+        )
 
     def register(function: Callable[[Any], Statement | Iterable[Statement] | Check | Iterable[Check]]) -> Any:
         target = _collecting[-1] if _collecting else _PRINTED
@@ -183,7 +241,7 @@ def claim(
             new = Claim(
                 id=id,
                 kind=kind,
-                source=source or Source(id.split(".")[0], "", seen="own"),
+                source=Source(str(id).split(".")[0], "", seen="own") if source is None else source,
                 statement=statement,
                 check=function,
                 domain=domain,

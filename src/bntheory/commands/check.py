@@ -28,6 +28,7 @@ from bntheory.report.strict_json import json_text
 __all__ = ["check", "claims", "show"]
 
 _KINDS = ("layer", "landscape", "dynamics", "network", "experiment")
+_TIME_LIMIT = 300.0
 _EFFORTS = ("quick", "normal", "thorough")
 Paper = Annotated[str, typer.Option("--paper", help="Only the claims of this source, e.g. santurkar2018.")]
 Kind = Annotated[str, typer.Option("--kind", help=f"Only claims of this kind: {', '.join(_KINDS)}.")]
@@ -126,6 +127,14 @@ def check(
     expect: Annotated[
         str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")
     ] = "",
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which a claim is stopped and the others go on; 0 for none. "
+            "Left out: 300 for your own files, none for the claims of the package.",
+            min=0.0,
+        ),
+    ] = None,
     witnesses: Annotated[
         Path | None,
         typer.Option(help="Folder for the witness of every refutation; `bntheory replay` reads them."),
@@ -138,8 +147,8 @@ def check(
     attack with an exact certificate) and network (the same relation on layers measured in real networks). Other kinds have a study of
     their own. "unknown" is a verdict and never a pass.
 
-    Exit code: 0 when judging went through, whatever the verdicts; 1 when two judges disagree or --expect is not met; 2 for bad use and
-    for a file of claims of which a part could not be used.
+    Exit code: 0 when judging went through, whatever the verdicts; 1 when two judges disagree, one ended in an error, or --expect is not
+    met; 2 for bad use and for a file of claims of which a part could not be used.
 
     Examples:
       bntheory check santurkar2018.theorem-4.1.neurips
@@ -157,7 +166,9 @@ def check(
     if expect:
         one_of("status", expect, tuple(s.value for s in Status))
     _check_device(device)
-    tasks, problems = _tasks(targets or [], paper, kind, everything, Task)
+    own = any(_is_file(target) for target in targets or ())
+    limit = (_TIME_LIMIT if own else 0.0) if time_limit is None else time_limit
+    tasks, problems = _tasks(targets or [], paper, kind, everything, Task, limit)
     for path, problem in problems:
         typer.secho(f"{path}, {problem}", fg="magenta", err=True)
     found: list[Any] = []
@@ -166,7 +177,13 @@ def check(
         with status_bar(len(tasks)) as advance:
             workers = jobs or (os.cpu_count() or 1)
             judged = judge_many(
-                tasks, judges=judges, effort=cast(Effort, effort), seed=seed, device=device, jobs=workers
+                tasks,
+                judges=judges,
+                effort=cast(Effort, effort),
+                seed=seed,
+                device=device,
+                jobs=workers,
+                time_limit=limit or None,
             )
             with closing(judged):  # whatever ends the loop ends the workers
                 for task, verdict in judged:
@@ -191,14 +208,14 @@ def check(
     broken = any(v.status is Status.ERROR and task.path for task, v in found)
     if problems or broken:
         raise typer.Exit(BAD_USE)
-    if any(v.status is Status.DISAGREEMENT for v in verdicts) or (
+    if any(v.status in (Status.DISAGREEMENT, Status.ERROR) for v in verdicts) or (
         expect and any(v.status.value != expect for v in verdicts)
     ):
         raise typer.Exit(FAILED)
 
 
 def _tasks(
-    targets: list[str], paper: str, kind: str, everything: bool, task: Any
+    targets: list[str], paper: str, kind: str, everything: bool, task: Any, limit: float
 ) -> tuple[list[Any], list[Any]]:
     from bntheory.claims import registry
     from bntheory.claims.user_file import Problem, load_claims
@@ -210,11 +227,11 @@ def _tasks(
     where: dict[str, str] = {}
     files: set[Path] = set()
     for target in targets:
-        if target.endswith(".py") or os.sep in target:
+        if _is_file(target):
             if Path(target).resolve() in files:
                 continue
             files.add(Path(target).resolve())
-            loaded = load_claims(target)
+            loaded = load_claims(target, limit)
             problems += [(target, problem) for problem in loaded.problems]
             for c in loaded.claims:
                 taken = "the package" if c.id in registry() else where.get(c.id)
@@ -234,6 +251,10 @@ def _tasks(
     if paper or kind or everything:
         tasks += [task(c) for c in _selected(paper, kind)]
     return list({(t.path, t.claim.id): t for t in tasks}.values()), problems
+
+
+def _is_file(target: str) -> bool:
+    return target.endswith(".py") or os.sep in target
 
 
 def _line(c: Claim) -> int:
@@ -264,7 +285,11 @@ def _print_verdict(verdict: Any) -> None:
     console.print(Text(f"{status:<18}", STYLE.get(status, "")), Text(verdict.claim.id, "bold"), sep="")
     for e in verdict.evidence:
         if e.finding != "not-applicable":
-            console.print(f"    {e.judge:<8} {e.finding:<13} {_short(e.summary)}", markup=False, style="dim")
+            console.print(
+                f"    {e.judge:<8} {e.finding:<13} {e.summary if e.finding == 'error' else _short(e.summary)}",
+                markup=False,
+                style="dim",
+            )
 
 
 def _short(text: str, limit: int = 260) -> str:

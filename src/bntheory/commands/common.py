@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
@@ -14,7 +15,9 @@ from bntheory.errors import UserError
 
 __all__ = [
     "BAD_USE",
+    "EXIT_CODES",
     "FAILED",
+    "INTERNAL",
     "INTERRUPTED",
     "STYLE",
     "Json",
@@ -23,7 +26,16 @@ __all__ = [
     "status_bar",
 ]
 
-FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
+FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
+#: The same for every command: the table of the README and of ``bntheory --help``.
+EXIT_CODES = {
+    0: "it went through, whatever was found",
+    FAILED: "the answer is no: a proved identity failed (compare), a status that --expect does not name or two judges that disagree (check, "
+    "decide), a counterexample that does not refute (replay), pages that are stale (papers), a route that is wrong (doctor); nothing else",
+    BAD_USE: "it could not be done: bad use, input, a file, the disk, a device; the message says what and what to do",
+    INTERNAL: "a defect of bntheory; the message says what to report",
+    INTERRUPTED: "interrupted",
+}
 STYLE = {
     "proved": "bold green",
     "refuted": "bold red",
@@ -43,24 +55,49 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def clear_errors(command: Command) -> Command:
-    """Bad input becomes one message on standard error and exit code 2; Ctrl-C becomes exit code 130."""
+    """What goes wrong becomes one message on standard error and an exit code of :data:`EXIT_CODES`."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):
+            raise
         except UserError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(BAD_USE) from None
+            raise _ended(BAD_USE, f"error: {error}") from None
         except BrokenPipeError:
             # the reader of a pipe went away; there is nobody left to tell
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:
+            raise _ended(BAD_USE, f"error: {_said(error)}") from None
+        except MemoryError:
+            raise _ended(
+                BAD_USE, "error: there is not enough memory for this; ask for less at a time"
+            ) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise _ended(INTERRUPTED, "interrupted") from None
+        except Exception as error:
+            traceback.print_exc()
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _ended(
+                INTERNAL,
+                f"internal error: {what:.300}\nThis is a defect of bntheory, not of what you asked. Please report it with the lines above, "
+                f"the command, and the output of bntheory --version.",
+            ) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def _ended(code: int, message: str) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+def _said(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:

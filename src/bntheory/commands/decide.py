@@ -55,11 +55,15 @@ def decide(
 
     Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad input_grad dual. Functions: dot(u, v)
     norm2(v) hess(v) jac(v) input_hess(v) sqrt(x), and trace(A) for A one of hess, jac, input_hess. Operators: + - * / ** and <= < >= > ==.
-    grad and hess are those of the downstream loss at z, jac is dz/dy and jac_norm its largest singular value.
+    grad and hess are those of the downstream loss at z, jac is dz/dy and jac_norm its largest singular value. For all directions at once:
+    max_eig(A) <= b and min_eig(A) >= b. The same layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so on.
 
     Examples:
       bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
       bntheory decide "dot(y, input_grad) == 0" --eps positive
+      bntheory decide "trace(jac) == gamma/sigma*(m - 2)" --eps zero
+      bntheory decide "max_eig(hess) <= trace(hess)" --hessian psd
+      bntheory decide "norm2(z@2 - z) <= gamma**2/eps*norm2(y@2 - y)" --eps positive
       bntheory decide "dot(input_grad, input_hess(input_grad)) <= 0" --hessian zero --assume "dot(grad, y_hat) >= 0" --gamma positive
     """
     from bntheory.judges.decide import decide as decide_expression
@@ -84,7 +88,7 @@ def decide(
         except OSError as error:
             raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
     typer.echo(json_text(decided.as_json()) if as_json else decided.render())
-    if decided.verdict.status.value == "disagreement":
+    if decided.verdict.status.value in ("disagreement", "error"):
         raise typer.Exit(FAILED)
 
 
@@ -94,11 +98,16 @@ def replay(
         Path, typer.Argument(metavar="FILE", help="A witness, as `check --witnesses` writes it.")
     ],
     claims_file: Annotated[
-        Path | None, typer.Option("--claims", help="Your file of claims, if it has moved since.")
+        Path | None,
+        typer.Option(
+            "--claims", help="A Python file of claims to run and take the claim from; nothing else is run."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a stored counterexample again, in exact or ball arithmetic, trusting nothing that the file says of itself.
+
+    A claim of a user's file travels inside the witness as a typed expression, which is shown; no code that the witness names is run.
 
     Exit code: 0 if it refutes the claim again, 1 if it does not, 2 if it cannot be read.
     """

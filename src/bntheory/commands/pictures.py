@@ -110,13 +110,12 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
 
 def model_commands() -> typer.Typer:
     """``bntheory model NAME``: one command a model, its mathematics and source in its help."""
-    from bntheory.report.models.descent import MODELS_A
-    from bntheory.report.models.spectra import MODELS_B
+    from bntheory.report.models.catalogue import MODELS
 
     group = typer.Typer(
         no_args_is_help=True,
         help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.",
     )
-    for name, draw in {**MODELS_A, **MODELS_B}.items():
+    for name, draw in MODELS.items():
         group.command(name)(_drawer(name, draw))
     return group

@@ -93,3 +93,29 @@ class Check:
         if self.op == "lt":
             return "holds" if gap > 0 else "fails"
         return "holds" if gap >= 0 else "fails"
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON-ready object, with the outcome for the reader's eye."""
+        return {
+            "name": self.name,
+            "left": self.left,
+            "op": self.op,
+            "right": self.right,
+            "outcome": self.outcome,
+            "exactness": self.exactness,
+            "scope": self.scope,
+            "uncertainty": self.uncertainty,
+            "confidence": self.confidence,
+            "why": self.why,
+            "witness": dict(self.witness),
+            "decisive": self.decisive,
+            "margin": self.margin,
+            "not_comparable": self.not_comparable,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Check:
+        """The inverse of :meth:`as_json`, also where JSON has no number for a NaN; the outcome is computed, not read."""
+        given = {key: value for key, value in data.items() if key != "outcome"}
+        numbers = {key: float(given[key]) for key in ("left", "right", "uncertainty")}
+        return cls(**{**given, **numbers})

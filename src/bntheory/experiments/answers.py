@@ -73,7 +73,7 @@ def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
     return {
         "preset": preset.name,
         "passed": passed,
-        "exit_code": 0 if passed else 1,
+        "exit_code": 0 if passed else 1 if any(v["failing"] for v in identities.values()) else 2,
         "identities": identities,
         "statements": [_statement(records, *s) for s in STATEMENTS],
         "outcomes": [effect.as_json() for effect in effects],

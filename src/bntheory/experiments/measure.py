@@ -149,28 +149,25 @@ def _spectrum_ends(model: nn.Module, at: Situation, options: Options) -> Json:
     with state_guard(model, parameters=False):
         loss, gradients = loss_and_gradients(model, at.loss, batch)
     with hessian(model, at.loss, batch, mode="current") as operator:
-        top, bottom = (
-            top_eigenvalues(
-                operator,
-                which=which,
-                tol=options["tolerance"],
-                seed=at.task.seed,
-                max_products=options["max_products"],
-            )
-            for which in ("LA", "SA")
+        ends = top_eigenvalues(
+            operator,
+            which="both",
+            tol=options["tolerance"],
+            seed=at.task.seed,
+            max_products=options["max_products"],
         )
     return {
         "loss": float(loss),
         "gradient_norm": float(torch.linalg.vector_norm(flat(gradients))),
-        "top": top.top,
-        "top_error": float(top.errors[0]),
-        "top_residual": float(top.residuals[0]),
-        "bottom": bottom.top,
-        "bottom_error": float(bottom.errors[0]),
-        "bottom_residual": float(bottom.residuals[0]),
-        "converged": top.converged and bottom.converged,
-        "products": top.products + bottom.products,
-        "symmetry_defect": float(max(top.symmetry_defect, bottom.symmetry_defect)),
+        "top": ends.top,
+        "top_error": float(ends.errors[0]),
+        "top_residual": float(ends.residuals[0]),
+        "bottom": ends.bottom,
+        "bottom_error": float(ends.errors[1]),
+        "bottom_residual": float(ends.residuals[1]),
+        "converged": ends.converged,
+        "products": ends.products,
+        "symmetry_defect": ends.symmetry_defect,
         "batch_size": options["batch_size"],
     }
 

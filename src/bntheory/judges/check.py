@@ -6,9 +6,11 @@ Layer claims: candidates that somebody named, algebra, search, network. Other ki
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort, Study
@@ -16,6 +18,7 @@ from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree
 from bntheory.evidence.checks import Check
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
+from bntheory.layer.view import where_defined
 
 __all__ = ["JUDGES", "judge_claim"]
 
@@ -31,32 +34,78 @@ def judge_claim(
     device: str = "cpu",
     reference: Reference | None = None,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
+    report: Callable[[JudgeName, Evidence | None], None] = lambda judge, evidence: None,
 ) -> Verdict:
     """The verdict of the chosen judges on one claim.
 
     effort bounds the search and the studies; seed is where all chance comes from; reference says how a witness names the claim
-    (default: by its id).
+    (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is called
+    several times beforehand: one that contradicts itself is an error, and no judge is asked.
     """
     unknown = sorted(set(judges) - set(JUDGES))
     if unknown:
         raise ValueError(f"judge {unknown[0]!r} is not known; the judges are {', '.join(JUDGES)}")
     evidence: list[Evidence] = []
+    own = claim.kind == "layer" and reference is not None and reference.kind == "file"
+
+    def ask(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
+        report(judge, None)
+        with _unheard() if own else nullcontext():
+            found = _guarded(judge, call)
+        evidence.append(found)
+        report(judge, found)
+        return found
+
     if claim.kind != "layer":
         if "study" in judges:
             study = Study(effort, seed, device, progress)
-            evidence.append(_guarded("study", lambda: _study(claim, study)))
+            ask("study", lambda: _study(claim, study))
         return verdict_of(claim, evidence)
     reference = reference or Reference("registry", claim.id)
-    named = _guarded("search", lambda: _candidates(claim, reference)) if claim.candidates else None
-    if named is not None and named.finding != "not-applicable":
-        evidence.append(named)
+    asked = [judge for judge in judges if judge != "study"]
+    if own and asked:
+        if fickle := _fickle(claim):
+            report(asked[0], None)
+            evidence.append(Evidence(asked[0], "error", fickle))
+            return verdict_of(claim, evidence)
+        from bntheory.judges.exact.replay import carrying
+
+        with _unheard():
+            reference = carrying(reference, claim)
+    fallen = False
+    if claim.candidates:
+        fallen = ask("search", lambda: _candidates(claim, reference)).finding == "refuted"
+        if not fallen and evidence[-1].finding == "not-applicable":
+            evidence.pop()
     if "algebra" in judges:
-        evidence.append(_guarded("algebra", lambda: _algebra(claim, reference)))
-    if "search" in judges and not (named is not None and named.finding == "refuted"):
-        evidence.append(_guarded("search", lambda: _search(claim, effort, seed, device, reference)))
+        ask("algebra", lambda: _algebra(claim, reference))
+    if "search" in judges and not fallen:
+        ask("search", lambda: _search(claim, effort, seed, device, reference))
     if "network" in judges:
-        evidence.append(_guarded("network", lambda: _network(claim, seed, device)))
+        ask("network", lambda: _network(claim, seed, device))
     return verdict_of(claim, evidence)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What a claim of a user's own prints was shown when it was first called; the judges call it thousands of times."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+def _fickle(claim: Claim) -> str:
+    """How a claim contradicts itself when it is called again; "" where it does not."""
+    from bntheory.claims.typed.transcript import answers_differently
+
+    assert claim.domain is not None
+    for what, function in (("claim", claim.check), ("assumption", claim.assume)):
+        differs = answers_differently(function, claim.domain) if function is not None else ""
+        if differs:
+            return (
+                f"this {what} answers differently when it is called again: {differs}. A claim is one statement about every layer; "
+                f"nothing in it may be random, counted or remembered{where_defined(function)}"
+            )
+    return ""
 
 
 def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:

@@ -21,9 +21,9 @@ _LONGEST_SHOWN = 400
 
 @dataclass(frozen=True)
 class Decided:
-    """A typed claim and what the algebra judge found.
+    """A typed claim and what the algebra judge found, and the search judge where algebra did not decide.
 
-    verdict: as for any claim. evidence: the algebra judge's, whose details hold the proof or the witness.
+    verdict: as for any claim. evidence: that of the judge that decided, whose details hold the proof or the witness.
     seconds: everything after start-up.
     """
 
@@ -56,7 +56,10 @@ class Decided:
             f"  on       {domain.describe() if domain else ''}",
         ]
         lines += [f"  assuming {a}" for a in self.assume]
+        if self.verdict.wherever:
+            lines.append(f"  wherever {' and '.join(self.verdict.wherever)}")
         lines += [f"  {line}" for line in _shown(self.evidence)]
+        lines += [f"  attacked {e.summary}" for e in self.verdict.evidence if e is not self.evidence]
         lines.append(f"  {self.verdict.explanation}  ({self.seconds:.2f} s)")
         return "\n".join(lines)
 
@@ -93,13 +96,18 @@ def decide(
     operators: Sequence[str] = (),
     milliseconds: int = 1500,
     seconds: float = 30.0,
+    search: bool = True,
+    seed: int = 0,
 ) -> Decided:
     """Decide ``expression`` for every layer of the domain, every batch size and every loss.
+
+    The algebra judge is asked first; what it leaves open is attacked by the search judge.
 
     eps, gamma, hessian, min_m, normaliser, smoothness, loss: as in :class:`~bntheory.layer.domain.LayerDomain`. assume: further expressions
     that may be taken for granted. scalars: free scalars as ``"NAME"`` or ``"NAME:RANGE"`` with the ranges positive, nonzero,
     nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``.
-    milliseconds, seconds: limits for one question to the solver, and a backstop for the whole.
+    milliseconds, seconds: limits for one question to the solver, and a backstop for algebra. search: whether what it leaves open is
+    attacked; seed: where the attack's chance comes from.
 
     Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain.
     """
@@ -120,6 +128,7 @@ def decide(
     except ValueError as error:
         raise UserError(str(error)) from None
     claim = claim_of_expression(expression, assume, domain)
+    reference = Reference("expression", expression=expression, assume=tuple(assume))
     from bntheory.judges.algebra import judge
 
     try:
@@ -127,11 +136,18 @@ def decide(
             claim,
             milliseconds=milliseconds,
             seconds=seconds,
-            reference=Reference("expression", expression=expression, assume=tuple(assume)),
+            reference=reference,
         )
     except RoutesDisagree as error:  # the two routes contradict each other
         evidence = Evidence("algebra", "error", f"internal error: {error}", {"internal_error": True})
-    verdict = verdict_of(claim, [evidence])
+    found = [evidence]
+    if evidence.finding == "unknown" and search:
+        from bntheory.judges.search import judge as attack
+
+        found.append(attack(claim, "normal", seed, reference=reference))
+        if found[-1].finding == "refuted":
+            evidence = found[-1]
+    verdict = verdict_of(claim, found)
     return Decided(expression, tuple(assume), claim, verdict, evidence, time.perf_counter() - start)
 
 

@@ -21,16 +21,15 @@ from torch import Tensor
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
+from bntheory.judges.measured_statement import certain, decided, evaluated, has_value
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, Relation, Statement
 from bntheory.layer.view import state
 
 __all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
 
 _SHAKES = 4
 _MOST_PRODUCTS = 32
-_SAFETY = 8.0  # the spread of a few shakes underestimates their bound
 
 
 class MeasuredLayer:
@@ -226,91 +225,24 @@ def margins(
         *(MeasuredLayer(layer, chosen, domain, seed, base, shake) for shake in range(1, _SHAKES + 1)),
     ]
 
-    def evaluate(function: Callable[[Any], Any]) -> _Tree:
+    def evaluate(function: Callable[[Any], Any]) -> Any:
         statements = [state(function, copy, domain) for copy in copies]
-        return _tree(statements, base)
+        return evaluated(statements, base.y, base.bound)
 
     claimed = evaluate(claim.check)
     if claim.assume is not None:
-        applies = applies & _certain(evaluate(claim.assume))
-    margin, uncertainty = _decided(claimed)
-    # where a side is 0/0 the claim asserts nothing, and an unbounded uncertainty measures nothing
-    applies = applies & _defined(claimed) & uncertainty.isfinite()
+        applies = applies & certain(evaluate(claim.assume))
+    margin, uncertainty = decided(claimed)
+    # where the claim has no value it asserts nothing, and an unbounded uncertainty measures nothing
+    applies = applies & has_value(claimed) & uncertainty.isfinite()
     return Measured(network, layer.name, tuple(chosen), margin, uncertainty, applies)
-
-
-@dataclass(frozen=True)
-class _Atom:
-    """One relation on every unit: relative margin, its uncertainty, whether it is an equality, where both sides are numbers."""
-
-    margin: Tensor
-    uncertainty: Tensor
-    equality: bool
-    defined: Tensor
-
-
-_Tree = _Atom | tuple[str, list[Any]]
-
-
-def _tree(statements: list[Statement], base: MeasuredLayer) -> _Tree:
-    """The same statement evaluated in every copy, as one tree of margins with uncertainties."""
-    first = statements[0]
-    if isinstance(first, Relation):
-        return _atom([s for s in statements if isinstance(s, Relation)], base)
-    parts = [[s.parts[i] for s in statements if not isinstance(s, Relation)] for i in range(len(first.parts))]
-    return ("all" if isinstance(first, AllOf) else "any", [_tree(part, base) for part in parts])
-
-
-def _atom(relations: list[Relation], base: MeasuredLayer) -> _Atom:
-    zero = base.y[:, :1] * 0
-    gaps, sizes = [], []
-    for relation in relations:
-        left, right = torch.broadcast_tensors(relation.left + zero, relation.right + zero)  # type: ignore[no-untyped-call]
-        sizes.append(left.norm(dim=-1) + right.norm(dim=-1))
-        gaps.append(right - left)
-    size = torch.where(sizes[0] > 0, sizes[0], torch.ones_like(sizes[0]))
-    spread = torch.stack([(gap - gaps[0]).norm(dim=-1) for gap in gaps[1:]]).amax(0)
-    uncertainty = (_SAFETY * spread / size).nan_to_num(torch.inf) + 4 * base.bound[:, 0]
-    equality = relations[0].op == "eq"
-    if not equality and gaps[0].shape[-1] != 1:
-        raise TypeError(
-            f"{relations[0].op}(a, b) compares numbers, but its operands are vectors; vectors can only be equal (eq)"
-        )
-    margin = (-gaps[0].norm(dim=-1) if equality else gaps[0][..., 0]) / size
-    return _Atom(margin.nan_to_num(0.0), uncertainty, equality, gaps[0].isfinite().all(-1))
-
-
-def _defined(tree: _Tree) -> Tensor:
-    """Where every side of every relation is a number."""
-    if isinstance(tree, _Atom):
-        return tree.defined
-    return torch.stack([_defined(part) for part in tree[1]]).all(0)
-
-
-def _decided(tree: _Tree) -> tuple[Tensor, Tensor]:
-    """Margin and uncertainty of the part that decides: the worst of a conjunction, the best of a disjunction."""
-    if isinstance(tree, _Atom):
-        return tree.margin, tree.uncertainty
-    kind, parts = tree
-    decided = [_decided(part) for part in parts]
-    margin, uncertainty = (torch.stack([d[i] for d in decided]) for i in (0, 1))
-    upper = margin + uncertainty
-    index = (upper.argmin(0) if kind == "all" else upper.argmax(0))[None]
-    return margin.gather(0, index)[0], uncertainty.gather(0, index)[0]
-
-
-def _certain(tree: _Tree) -> Tensor:
-    """Whether a hypothesis holds for certain; an equality, whether it holds to within its uncertainty."""
-    if isinstance(tree, _Atom):
-        return tree.margin >= (-tree.uncertainty if tree.equality else tree.uncertainty)
-    kind, parts = tree
-    stacked = torch.stack([_certain(part) for part in parts])
-    return stacked.all(0) if kind == "all" else stacked.any(0)
 
 
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:
     gamma = layer.gamma[units]
     inside = torch.ones_like(gamma, dtype=torch.bool)
+    if layer.kind == "rms":
+        return inside & False  # its statistics are others, and so is what a claim about the mean says
     if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m or domain.hessian != "any":
         return inside & False  # a network's Hessian is whatever it is
     if domain.smoothness or domain.gradient != "any":

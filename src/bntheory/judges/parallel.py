@@ -1,24 +1,35 @@
-"""Judge many claims, two at a time, each verdict as soon as it is there.
+"""Judge many claims, in several processes, each verdict as soon as it is there.
 
-Claims hold functions and do not travel between processes; a worker gets a claim's id (or a file and an id) and gives the evidence
-back. One worker runs in this process. The verdict is always computed here, by :func:`~bntheory.judges.verdict.verdict_of`.
+A worker is forked where the system allows it: it has the claims already, so that a user's file is run once. Elsewhere it gets ids and
+reads the file itself. A worker that dies, or that a claim keeps for too long, is replaced; what its judges had found by then counts. The
+verdict is always computed here, by :func:`~bntheory.judges.verdict.verdict_of`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
+import threading
+import time
+import warnings
+from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from bntheory.claims.claim import Claim, Effort
+from bntheory.claims.user_file import in_its_folder
 from bntheory.judges.exact.witness import Reference
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, verdict_of
 
 __all__ = ["Task", "judge_many"]
+
+Options = tuple[tuple[JudgeName, ...], Effort, int, str]
+_FORKS = sys.platform != "darwin" and "fork" in multiprocessing.get_all_start_methods()
 
 
 @dataclass(frozen=True)
@@ -44,71 +55,167 @@ def judge_many(
     seed: int = 0,
     device: str = "cpu",
     jobs: int = 1,
+    time_limit: float | None = None,
 ) -> Generator[tuple[Task, Verdict], None, None]:
-    """Verdicts in the order in which they are reached. With jobs > 1 claims are judged in parallel processes."""
-    options = (tuple(judges), effort, seed, device)
-    if jobs <= 1 or len(tasks) < 2:
+    """Verdicts in the order in which they are reached, of up to ``jobs`` processes.
+
+    time_limit: seconds after which a claim is stopped; the judges that had not answered by then count as unknown. Without a limit, one
+    job is done in this process.
+    """
+    options: Options = (tuple(judges), effort, seed, device)
+    if time_limit is None and (jobs <= 1 or len(tasks) < 2):
         for task in tasks:
-            yield task, verdict_of(task.claim, _judge(task.reference, *options))
+            yield task, verdict_of(task.claim, _judge(task, options))
         return
-    # spawn: a fork of a process that runs torch's threads may hang
-    context = multiprocessing.get_context("spawn")
-    before = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_start_worker) as pool:
-        running: dict[Future[tuple[Evidence, ...]], Task] = {
-            pool.submit(_judge, task.reference, *options): task for task in tasks
-        }
-        try:
-            for future in as_completed(running):
-                task = running[future]
-                yield task, verdict_of(task.claim, _evidence_of(future))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in set(multiprocessing.active_children()) - before:
-                worker.terminate()  # what they are at would otherwise be waited for
-            raise
-
-
-def _evidence_of(future: Future[tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
-    """What the worker sent back; where it died, an error that says so, for this claim and for those that waited behind it."""
+    todo = deque(tasks)
+    workers: list[_Worker] = []
     try:
-        return future.result()
-    except BrokenExecutor:
-        return (
-            Evidence(
-                "study",
-                "error",
-                "a process that was judging claims ended without an answer (out of memory, or a claim that ends the process); "
-                "judge with --jobs 1 to see which claim it was",
-            ),
+        while True:
+            while todo and len(workers) < max(1, jobs):
+                workers.append(_Worker(tasks, options))
+            for worker in workers:
+                if worker.task is None and todo:
+                    worker.begin(todo.popleft(), tasks)
+            workers = [w for w in workers if w.task is not None or w.end()]
+            if not workers:
+                break
+            left = [time_limit - (time.monotonic() - w.since) for w in workers if time_limit is not None]
+            ready = wait([w.connection for w in workers], max(0.0, min(left)) if left else None)
+            for worker in list(workers):
+                late = time_limit is not None and time.monotonic() - worker.since > time_limit
+                if worker.connection in ready:
+                    worker.listen()
+                elif late:
+                    worker.stop(f"stopped after {time_limit:g} s (--time-limit)", "unknown")
+                if worker.finished is not None:
+                    assert worker.task is not None
+                    yield worker.task, verdict_of(worker.task.claim, worker.finished)
+                    worker.task = worker.finished = None
+                if not worker.alive:
+                    workers.remove(worker)
+    finally:
+        for worker in workers:
+            worker.end()  # what it is at would otherwise be waited for
+
+
+@dataclass
+class _Worker:
+    """One process, the claim that it is at, and what it has said of it."""
+
+    tasks: Sequence[Task]
+    options: Options
+    task: Task | None = None
+    since: float = 0.0
+    alive: bool = True
+    judge: JudgeName | None = None
+    heard: list[Evidence] = field(default_factory=list)
+    finished: tuple[Evidence, ...] | None = None
+
+    def __post_init__(self) -> None:
+        context: Any = multiprocessing.get_context("fork" if _FORKS else "spawn")
+        self.connection, theirs = context.Pipe()
+        known = list(self.tasks) if _FORKS else [task.reference for task in self.tasks]
+        self.process = context.Process(
+            target=_serve, args=(theirs, known, self.options, os.getpid()), daemon=True
         )
+        with warnings.catch_warnings():
+            # a fork beside threads is warned of; the worker uses one thread of its own and none of those
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.process.start()
+        theirs.close()
+
+    def begin(self, task: Task, tasks: Sequence[Task]) -> None:
+        self.task, self.judge, self.heard, self.since = task, None, [], time.monotonic()
+        with contextlib.suppress(BrokenPipeError):  # it will be found dead
+            self.connection.send(next(i for i, other in enumerate(tasks) if other is task))
+
+    def listen(self) -> None:
+        """What the worker sent: which judge is at work, what one found, or that all have answered."""
+        try:
+            kind, content = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            code = self.process.exitcode
+            how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+            self.stop(
+                f"the process that judged this claim ended without an answer ({how}: out of memory, or a claim that ends the process)",
+                "error",
+            )
+            return
+        if kind == "asks":
+            self.judge = content
+        elif kind == "found":
+            self.heard.append(content)
+        else:
+            self.finished = content
+
+    def stop(self, why: str, finding: Any) -> None:
+        """End the process; what it had found stands, and the judge that was at work has this to say."""
+        self.end()
+        at_work: JudgeName = self.judge or (self.options[0][0] if self.options[0] else "study")
+        self.finished = (*self.heard, Evidence(at_work, finding, why, {}, time.monotonic() - self.since))
+
+    def end(self) -> bool:
+        """Kill the process. False, for a filter of those that live."""
+        self.alive = False
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+        return False
 
 
-def _start_worker() -> None:
-    """Workers share the cores among themselves, not each core among many threads; Ctrl-C is the parent's to answer."""
+def _serve(connection: Connection, known: Sequence[Task | Reference], options: Options, parent: int) -> None:
+    """The life of a worker: an index comes, evidence goes. It shares the cores with the others, and Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if "torch" in sys.modules or set(options[0]) - {"algebra"}:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
+    found: dict[int, Task] = {}
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            index = connection.recv()
+            entry = known[index]
+            if index not in found:
+                found[index] = entry if isinstance(entry, Task) else _find(entry)
+            connection.send(("done", _judge(found[index], options, connection)))
 
 
-def _judge(
-    reference: Reference, judges: tuple[JudgeName, ...], effort: Effort, seed: int, device: str
-) -> tuple[Evidence, ...]:
+def _end_with(parent: int) -> None:
+    """A claim that never ends must not outlive the command."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _judge(task: Task, options: Options, connection: Connection | None = None) -> tuple[Evidence, ...]:
     from bntheory.judges.check import judge_claim
 
-    with contextlib.redirect_stdout(sys.stderr):  # what a user's claim prints is no part of the answer
-        claim = _find(reference)
+    def report(judge: JudgeName, evidence: Evidence | None) -> None:
+        if connection is not None:
+            connection.send(("asks", judge) if evidence is None else ("found", evidence))
+
+    judges, effort, seed, device = options
+    # what a user's claim prints is no part of the answer
+    with contextlib.redirect_stdout(sys.stderr), in_its_folder(task.path):
         return judge_claim(
-            claim, judges=judges, effort=effort, seed=seed, device=device, reference=reference
+            task.claim,
+            judges=judges,
+            effort=effort,
+            seed=seed,
+            device=device,
+            reference=task.reference,
+            report=report,
         ).evidence
 
 
-def _find(reference: Reference) -> Claim:
+def _find(reference: Reference) -> Task:
     if reference.kind == "file":
         from bntheory.claims.user_file import load_claims
 
-        return next(claim for claim in load_claims(reference.path).claims if claim.id == reference.id)
+        claim = next(claim for claim in load_claims(reference.path).claims if claim.id == reference.id)
+        return Task(claim, reference.path)
     from bntheory.claims import registry
 
-    return registry()[reference.id]
+    return Task(registry()[reference.id])

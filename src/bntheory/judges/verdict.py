@@ -66,7 +66,7 @@ _EXPLANATION = {
     Status.INCONCLUSIVE: "The experiment's interval contains both answers.",
     Status.VACUOUS: "Nothing satisfies the claim's hypotheses, so it says nothing.",
     Status.UNKNOWN: "No judge could decide: outside the vocabulary, out of time, or not measured.",
-    Status.ERROR: "The claim itself could not be evaluated; the message says why.",
+    Status.ERROR: "A judge ended in an error, so nothing is decided; the message says which line, or what happened.",
     Status.DISAGREEMENT: "One judge proves what another refutes: a defect of this tool. Please report it.",
 }
 
@@ -111,6 +111,14 @@ class Verdict:
         """The status in words."""
         return self.status.explanation
 
+    @property
+    def wherever(self) -> tuple[str, ...]:
+        """What a proof needs in order that the claim has a value: it holds wherever all of these do."""
+        needed = (
+            w["text"] for e in self.evidence if e.finding == "proved" for w in e.details.get("wherever", ())
+        )
+        return tuple(needed) if self.status is Status.PROVED else ()
+
     def as_json(self) -> dict[str, Any]:
         """The stable object of ``--json``: at least id, kind, status, evidence."""
         c = self.claim
@@ -119,6 +127,7 @@ class Verdict:
             "kind": c.kind,
             "status": self.status.value,
             "explanation": self.explanation,
+            "wherever": list(self.wherever),
             "statement": c.statement,
             "reading": c.reading,
             "source": {
@@ -135,8 +144,8 @@ class Verdict:
 def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     """The status that the evidence amounts to.
 
-    Order: disagreement (of two judges, or of the two routes of one); refuted; vacuous; proved; then what is short of both: contradicted, inconclusive, equivalent, supported for
-    experiments and statistical studies; survives; holds on networks; unknown. An error counts only when no judge decided.
+    Order: disagreement (of two judges, or of the two routes of one); error, whatever the other judges found; refuted; vacuous; proved; then what is short of both: contradicted, inconclusive, equivalent, supported for
+    experiments and statistical studies; survives; holds on networks; unknown.
     A failure inside networks without a certificate does not refute, but it contradicts a proof.
     """
     evidence = tuple(evidence)
@@ -145,6 +154,8 @@ def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     contradicts_itself = any(e.details.get("internal_error") for e in evidence)
     if contradicts_itself or ("proved" in found and ("refuted" in found or network_fails)):
         status = Status.DISAGREEMENT
+    elif "error" in found:
+        status = Status.ERROR
     elif "refuted" in found:
         status = Status.DISAGREEMENT if "vacuous" in found else Status.REFUTED
     elif "vacuous" in found:
@@ -163,8 +174,6 @@ def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
         status = Status.SURVIVES
     elif "holds" in found:
         status = Status.HOLDS_ON_NETWORKS
-    elif "error" in found:
-        status = Status.ERROR
     else:
         status = Status.UNKNOWN
     return Verdict(claim, status, evidence)
@@ -180,7 +189,7 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     """
     checks = tuple(checks)
     decisive = [c for c in checks if c.decisive]
-    details = {"checks": [_check_json(c) for c in checks]}
+    details = {"checks": [c.as_json() for c in checks]}
 
     def evidence(finding: Finding, summary: str) -> Evidence:
         return Evidence("study", finding, summary, details, seconds, seed)
@@ -242,22 +251,3 @@ def _say(c: Check) -> str:
     sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
     blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
     return f"{c.name}: {c.left:.6g} {sign} {c.right:.6g}{blur} ({c.scope})"
-
-
-def _check_json(c: Check) -> dict[str, Any]:
-    return {
-        "name": c.name,
-        "left": c.left,
-        "op": c.op,
-        "right": c.right,
-        "outcome": c.outcome,
-        "exactness": c.exactness,
-        "scope": c.scope,
-        "uncertainty": c.uncertainty,
-        "confidence": c.confidence,
-        "why": c.why,
-        "witness": dict(c.witness),
-        "decisive": c.decisive,
-        "margin": c.margin,
-        "not_comparable": c.not_comparable,
-    }

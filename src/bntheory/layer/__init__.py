@@ -23,6 +23,8 @@ from bntheory.layer.relations import (
     lt,
     negate,
 )
+from bntheory.layer.second_batch import SecondBatch, one_loss
+from bntheory.layer.second_unit import SecondUnit, cross_block
 from bntheory.layer.vocabulary import Layer, batch_mean, centre, sqrt, standardise
 
 __all__ = [
@@ -32,11 +34,14 @@ __all__ = [
     "Layer",
     "LayerDomain",
     "Relation",
+    "SecondBatch",
+    "SecondUnit",
     "Statement",
     "all_of",
     "any_of",
     "batch_mean",
     "centre",
+    "cross_block",
     "eq",
     "ge",
     "gt",
@@ -46,6 +51,7 @@ __all__ = [
     "lt",
     "make_layer",
     "negate",
+    "one_loss",
     "sqrt",
     "standardise",
 ]

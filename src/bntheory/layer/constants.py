@@ -10,12 +10,14 @@ from typing import Any
 
 __all__ = ["exact"]
 
+_TYPED_DIGITS = 15  # so many survive in a float, whatever they are
+
 
 def exact(x: Any) -> Fraction:
     """A Python number as the rational that its author meant.
 
-    A float is the simplest fraction that rounds to it, 0.1 one tenth and 1/3 one third, or else its shortest decimal. TypeError
-    for what is no real number, ValueError for what is not finite.
+    A float is its shortest decimal, 0.1 one tenth. One that needs more than 15 digits was not typed but computed, and is the simple
+    fraction that it rounds, if there is one: 1/3 is a third. TypeError for what is no real number, ValueError for what is not finite.
     """
     if isinstance(x, Fraction):
         return x
@@ -28,6 +30,7 @@ def exact(x: Any) -> Fraction:
             raise ValueError(f"the number {x} appears in the claim; only finite numbers have a meaning here")
         if isinstance(x, Decimal):
             return Fraction(x)
-        simple = Fraction(x).limit_denominator(1_000_000)
-        return simple if float(simple) == x else Fraction(repr(x))
+        decimal, simple = Fraction(repr(x)), Fraction(x).limit_denominator(1_000_000)
+        digits = repr(x).lower().partition("e")[0].replace(".", "").lstrip("-0").rstrip("0")
+        return simple if len(digits) > _TYPED_DIGITS and float(simple) == x else decimal
     raise TypeError(f"{x!r:.60} ({type(x).__name__}) is not a number")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "FREE",
     "IN_PRACTICE",
     "LOSSES",
     "EpsRange",
@@ -26,6 +27,7 @@ ScalarRange = Literal["positive", "nonzero", "any", "nonnegative", "unit"]
 HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal", "psd-diagonal"]
 GradientKind = Literal["any", "unit-entries"]
 OperatorKind = Literal["any", "psd"]
+FREE = "free "  # before every free name where it stands among names of ours, so that no spelling makes two things one
 Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf", "unbiased"]
 
 # What a normaliser of practice is on one unit. An affine map with a gamma an entry belongs to the loss: then gamma = 1 and z = y_hat.
@@ -100,6 +102,7 @@ class LayerDomain:
     in_practice: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         _one_of("eps", self.eps, EpsRange)
         _one_of("gamma", self.gamma, ScalarRange)
         _one_of("hessian", self.hessian, HessianKind)
@@ -114,7 +117,7 @@ class LayerDomain:
             _one_of(f"the range of the scalar {name!r}", kind, ScalarRange)
         for name, op in self.operators.items():
             _one_of(f"the kind of the operator {name!r}", op, OperatorKind)
-        if not isinstance(self.min_m, int) or self.min_m < 2:
+        if not isinstance(self.min_m, int) or isinstance(self.min_m, bool) or self.min_m < 2:
             raise ValueError(
                 f"LayerDomain: min_m is {self.min_m!r}; a batch of one has no variance, so it is a whole number from 2 up"
             )
@@ -160,11 +163,34 @@ class LayerDomain:
                 "nonnegative, or a positive number such as '1/4'"
             )
 
+    def with_free(self, scalars: Mapping[str, ScalarRange], vectors: Iterable[str]) -> LayerDomain:
+        """The domain with more free scalars and vectors; those that it has stay."""
+        every = tuple(dict.fromkeys((*self.vectors, *vectors)))
+        changed = replace(self, scalars={**scalars, **self.scalars}, vectors=every)
+        object.__setattr__(changed, "in_practice", self.in_practice)
+        return changed
+
     def smoothness_in(self, scalar: Callable[[str], Any]) -> Any:
         """The bound on the Hessian's norm: ``scalar`` of its name, a Fraction, or None where there is no bound."""
         if not self.smoothness:
             return None
         return scalar(self.smoothness) if self.smoothness in self.scalars else Fraction(self.smoothness)
+
+    def _check_types(self) -> None:
+        for what in ("scalars", "operators"):
+            declared = getattr(self, what)
+            if not isinstance(declared, Mapping):
+                example = "{'a': 'positive'}" if what == "scalars" else "{'K': 'psd'}"
+                raise ValueError(
+                    f"LayerDomain: {what} is {declared!r:.60}; it gives names their ranges: {what}={example}"
+                )
+        if isinstance(self.vectors, str) or not isinstance(self.vectors, Iterable):
+            raise ValueError(f"LayerDomain: vectors is {self.vectors!r:.60}; it lists names: vectors=('u',)")
+        for name in (*self.scalars, *self.vectors, *self.operators):
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"LayerDomain: a free name is {name!r:.60}, a {type(name).__name__}; it is a text"
+                )
 
     def describe(self) -> str:
         """The domain in words, for tables and pages."""

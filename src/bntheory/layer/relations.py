@@ -207,10 +207,10 @@ def _said(returned: Any) -> str:
     return f"a {kind}" if kind else f"{type(returned).__name__} ({returned!r:.80})"
 
 
-def atoms(statement: Statement) -> Iterator[Relation]:
-    """The relations of a statement, from left to right."""
-    if isinstance(statement, Relation):
-        yield statement
-    else:
+def atoms(statement: Any) -> Iterator[Any]:
+    """The relations of a statement, or what a judge has put in their place, from left to right."""
+    if isinstance(statement, (AllOf, AnyOf)):
         for part in statement.parts:
             yield from atoms(part)
+    else:
+        yield statement

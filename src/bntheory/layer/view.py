@@ -21,7 +21,7 @@ from bntheory.layer.parts import Function, Part, ScalarValue, VectorValue
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
 from bntheory.layer.words import WORDS, Word, nearest
 
-__all__ = ["View", "state"]
+__all__ = ["View", "state", "where_defined"]
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -53,8 +53,7 @@ def _said(error: BaseException) -> str:
 
 def _place(error: BaseException, function: Any) -> str:
     """Where in the claim's own code it happened: the last line of its file on the way, or where the function begins."""
-    function = getattr(function, "func", function)
-    code = getattr(function, "__code__", None)
+    code = _code(function)
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if code is not None and f.filename == code.co_filename]
     foreign = [
@@ -63,6 +62,16 @@ def _place(error: BaseException, function: Any) -> str:
     for found in (own, foreign):
         if found:
             return f" ({_shown(found[-1].filename)}:{found[-1].lineno})"
+    return where_defined(function)
+
+
+def _code(function: Any) -> Any:
+    return getattr(getattr(function, "func", function), "__code__", None)
+
+
+def where_defined(function: Any) -> str:
+    """ " (file:line)", or "" where a function was not written in a file."""
+    code = _code(function)
     return "" if code is None else f" ({_shown(code.co_filename)}:{code.co_firstlineno})"
 
 
@@ -231,6 +240,11 @@ class View:
 
 
 def _unknown_word(name: str) -> str:
+    if name in ("max_eig", "min_eig"):
+        return (
+            f"{name} is a word of typed claims; in a file a bound on all eigenvalues of A is stated with a free vector u: "
+            "le(layer.dot(u, A(u)), b * layer.norm2(u))"
+        )
     if name in WORDS:
         arguments = "x" if name == "sqrt" else "layer, v"
         return f"layer.{name} is written {name}({arguments}); from bntheory import {name}"

@@ -1,6 +1,6 @@
 """The words of the vocabulary: what each stands for, what it is applied to, and what it gives.
 
-The table is read by the view that a claim is handed, by the grammar of typed claims, and by the help. :mod:`bntheory.layer.vocabulary`
+The tables are read by the view that a claim is handed, by the grammar of typed claims, and by the help. :mod:`bntheory.layer.vocabulary`
 says what the words mean together.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-__all__ = ["NEAREST", "WORDS", "Kind", "Word", "nearest"]
+__all__ = ["NEAREST", "SECOND", "UNIT_B", "WORDS", "Kind", "Word", "nearest"]
 
 Kind = Literal["scalar", "vector", "operator"]
 
@@ -60,11 +60,28 @@ WORDS: dict[str, Word] = {
     "dot": Word("scalar", "the inner product over the batch", ("vector", "vector")),
     "norm2": Word("scalar", "the square of the Euclidean norm", _ONE),
     "trace": Word("scalar", "the trace of hess, jac, input_hess or a free operator", ("operator",)),
+    "max_eig": Word(
+        "scalar", "max_eig(A) <= b: dot(u, A(u)) <= b*norm2(u) for every u", ("operator",), helper=True
+    ),
+    "min_eig": Word(
+        "scalar", "min_eig(A) >= b: dot(u, A(u)) >= b*norm2(u) for every u", ("operator",), helper=True
+    ),
     "sqrt": Word("scalar", "the square root that is not negative", ("scalar",), helper=True),
     "batch_mean": Word("scalar", "dot(one, v)/m", _ONE, helper=True),
     "centre": Word("vector", "v minus its mean", _ONE, helper=True),
     "standardise": Word("vector", "centre(v)/sqrt(its variance + eps)", _ONE, helper=True),
 }
+
+SECOND: dict[str, Word] = {
+    f"{name}@2": Word(WORDS[name].kind, f"{name} of the same layer at a second batch y@2", WORDS[name].takes)
+    for name in ("mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")
+}
+UNIT_B: dict[str, Word] = {
+    f"{name}@b": Word(WORDS[name].kind, f"{name} of another unit b of the layer", WORDS[name].takes)
+    for name in ("gamma", "beta", "mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")
+}
+UNIT_B["cross"] = Word("vector", "H_ab v, the block of d2L/dz2 between the unit and unit b", _ONE)
+UNIT_B["input_cross"] = Word("vector", "J_a H_ab J_b v, that block of d2L/dy2; applied to one v", _ONE)
 
 _NORM = "norm2(v) is the square of the norm, sqrt(norm2(v)) the norm"
 _ABS = "|x| <= b is: x <= b and -x <= b; |x| >= b is: x >= b or -x >= b; sqrt(x**2) is |x|"
@@ -94,9 +111,12 @@ NEAREST: dict[str, str] = {
     **dict.fromkeys(("jvp", "vjp", "jacobian", "J", "project", "P"), "jac(v) is (dz/dy) v"),
     **dict.fromkeys(
         ("lambda_max", "eigenvalue", "eigvals", "opnorm", "spectral_norm"),
-        "trace(hess) is the sum of "
-        "the eigenvalues, jac_norm the largest singular value of the Jacobian; a bound c on the eigenvalues of input_hess is "
-        "dot(u, input_hess(u)) <= c*norm2(u) for a free vector u",
+        "max_eig(input_hess) <= b and min_eig(input_hess) >= b bound the eigenvalues, jac_norm is the largest singular value of the "
+        "Jacobian, and in a file dot(u, input_hess(u)) <= b*norm2(u) with a free vector u says the first",
+    ),
+    **dict.fromkeys(
+        ("cross_hess", "hess12", "H12", "hess_ab"),
+        "cross(v) is the block of d2L/dz2 between the unit and unit b, input_cross(v) that of d2L/dy2",
     ),
     **dict.fromkeys(("tr", "laplacian"), "trace(hess) is the trace"),
 }

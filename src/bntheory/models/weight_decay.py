@@ -83,18 +83,54 @@ def exact_cosine(lr: float, decay: float, momentum: float) -> float:
     return 1.0 - lr * decay / (1 + momentum)
 
 
-def norm_recursion(norm0: float, lr: float, decay: float, noise: float, steps: int) -> NDArray[np.float64]:
+def norm_recursion(
+    norm0: float, lr: float, decay: float, noise: float, steps: int, *, clipped: bool = False
+) -> NDArray[np.float64]:
     """||w_t||, t = 0..steps, without momentum and for gradients of constant size: two terms, no
-    randomness, exact."""
+    randomness, exact.
+
+    clipped: gradients are cut to the length sqrt(2 decay/lr) ||w|| (Li et al. 2022), so that no step is longer than
+    sqrt(2 lr decay) ||w||. Raises ``ValueError`` for a norm that is not positive.
+    """
     _check(lr, decay, 0.0, noise)
     if not norm0 > 0:
         raise ValueError(f"norm0 must be positive, got {norm0}")
     squares = np.empty(steps + 1)
     squares[0] = norm0**2
     for t in range(steps):
-        squares[t + 1] = (1 - lr * decay) ** 2 * squares[t] + lr**2 * noise**2 / squares[t]
+        squares[t + 1] = _next_square(float(squares[t]), lr, decay, noise, clipped)
     norms: NDArray[np.float64] = np.sqrt(squares)
     return norms
+
+
+def steps_to_equilibrium(
+    norm0: float,
+    lr: float,
+    decay: float,
+    noise: float = 1.0,
+    *,
+    clipped: bool = False,
+    factor: float = 1.05,
+    most: int = 10_000_000,
+) -> int:
+    """How many steps :func:`norm_recursion` takes until ||w||^2 is within ``factor`` of its fixed point, either way.
+
+    Raises ``ArithmeticError`` where that takes more than ``most`` steps.
+    """
+    _check(lr, decay, 0.0, noise)
+    goal, square = np.sqrt(fixed_norm4(lr, decay, noise)), norm0**2
+    for t in range(most):
+        if goal / factor <= square <= goal * factor:
+            return t
+        square = _next_square(square, lr, decay, noise, clipped)
+    raise ArithmeticError(f"||w||^2 = {square:.3g} is not within {factor} of {goal:.3g} after {most} steps")
+
+
+def _next_square(square: float, lr: float, decay: float, noise: float, clipped: bool) -> float:
+    step2 = lr**2 * noise**2 / square
+    if clipped:
+        step2 = min(step2, 2 * lr * decay * square)
+    return (1 - lr * decay) ** 2 * square + step2
 
 
 def simulate_equilibrium(

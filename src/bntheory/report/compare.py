@@ -31,7 +31,8 @@ Progress = Callable[[float, str], None]
 class CompareResult:
     """Where a run lies and what it amounts to.
 
-    exit_code: 0 where every proved identity held on every layer of every network, 1 where one failed. failures: one sentence for
+    exit_code: 0 where every proved identity held on every layer of every network, 1 where one failed, 2 where none failed and one could
+    not be checked. failures: one sentence for
     each identity that failed, with network, layer, channel and both sides. report: the HTML page.
     """
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bntheory.bridge.curvature import FunctionOperator, top_eigenvalues
+from bntheory.bridge.curvature.accumulation import Rows
 from bntheory.bridge.curvature.carried import Carried
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 
@@ -59,7 +60,7 @@ def test_each_product_changes_the_model_as_little_as_possible(products: int, kno
     generator = torch.Generator().manual_seed(1)
     if known:
         frame, _ = np.linalg.qr(rng.standard_normal((size, 3)))
-        carried = Carried(torch.as_tensor(frame.T.copy()), symmetric(3, 5))
+        carried = Carried(Rows.of(torch.as_tensor(frame.T.copy())), symmetric(3, 5))
         model = LowRankModel(FunctionOperator.of_matrix(a), None, generator, known=carried)
     else:
         start = torch.as_tensor(rng.standard_normal(size))

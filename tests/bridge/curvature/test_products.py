@@ -51,6 +51,10 @@ def test_hessian_equals_the_one_through_hand_written_normalisation(
     case: Case, mode: str, device: str
 ) -> None:
     net, (x, y) = case.make(device)
+    if mode == "frozen" and case.name in ("layer-norm", "group-norm"):
+        with pytest.raises(ValueError, match="nothing to freeze"):
+            hessian(net, functional.cross_entropy, (x, y), mode=mode)
+        return
     twin, parameters = by_hand(net, x, mode)
     with hessian(net, functional.cross_entropy, (x, y), mode=mode) as op:
         dense = op.dense()

@@ -21,7 +21,6 @@ from bntheory.bridge.curvature import (
     spectral_density,
     top_eigenvalues,
 )
-from bntheory.bridge.curvature.eigen_search import ColdSearch
 
 
 def symmetric(values: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -79,24 +78,6 @@ def test_accuracy_is_what_was_asked_for_and_cheaper_when_coarser(tol: float) -> 
     assert max(errors) <= tol
     exact = top_eigenvalues(op, 1, tol=1e-12, seed=0)
     assert np.mean(products) < exact.products
-
-
-@pytest.mark.parametrize("which", ["LA", "SA", "LM"])
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_what_further_products_would_add_ends_a_cold_start_sooner_and_no_less_accurate(
-    which: str, sign: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second eigenvalue is near, so that residual^2/gap is far too cautious. Two of them are wanted."""
-    d = sign * np.concatenate([[50.0, 46.0, 40.0], np.linspace(-3, 3, 294), [-30.0, -33.0, -35.0]])
-    op = FunctionOperator.of_matrix(symmetric(d))
-    ends = {"LA": np.sort(d)[::-1], "SA": np.sort(d), "LM": d[np.argsort(-np.abs(d))]}[which][:2]
-    spent = []
-    for _ in range(2):
-        found = [top_eigenvalues(op, 2, which, tol=1e-6, seed=seed) for seed in range(30)]
-        assert max(np.abs(f.values / ends - 1).max() for f in found) <= 1e-6
-        spent.append(sum(f.products for f in found))
-        monkeypatch.setattr(ColdSearch, "_remaining", lambda *_: np.inf)
-    assert spent[0] <= spent[1] - 5  # one in six ends a product sooner, or more
 
 
 def test_restarts_find_the_same_with_less_memory() -> None:
@@ -218,6 +199,10 @@ def test_a_wrong_derivative_route_is_refused_as_asymmetric() -> None:
 @pytest.mark.parametrize("name", ["batch-norm-1d", "residual", "group-norm"])
 def test_networks_against_lapack_and_arpack(name: str, mode: str, device: str) -> None:
     net, batch = BY_NAME[name].make(device)
+    if mode == "frozen" and name == "group-norm":
+        with pytest.raises(ValueError, match="nothing to freeze"):
+            hessian(net, functional.cross_entropy, batch, mode=mode)
+        return
     with hessian(net, functional.cross_entropy, batch, mode=mode) as op:
         dense = np.linalg.eigvalsh(op.dense())
         found = top_eigenvalues(op, 2, tol=1e-8)

@@ -21,7 +21,8 @@ from bntheory.bridge.networks.images import NetworkSpec, build_network
 from bntheory.bridge.networks.primitive import to_primitive
 from bntheory.bridge.networks.reparametrised import normalised_weight_layers, reparametrised
 from bntheory.bridge.networks.sequences import image_sequence
-from bntheory.bridge.networks.twins import batch_norm_layers, batch_statistics, frozen_twin
+from bntheory.bridge.networks.twins import batch_norm_layers, frozen_twin
+from bntheory.bridge.objective import Objective
 
 SPECS = {
     "rnn": NetworkSpec("rnn", activation="tanh"),
@@ -145,10 +146,12 @@ def test_the_twin_has_the_networks_outputs(name: str, device: str) -> None:
 
 def test_each_time_step_is_frozen_with_its_own_statistics(device: str) -> None:
     spec = SPECS["rnn"]
-    model, (x, _) = network(spec, device), batch(device, spec)
+    model, (x, labels) = network(spec, device), batch(device, spec)
     layers = batch_norm_layers(model)
     assert list(layers) == [f"layers.recurrent0.norm.steps.{t}" for t in range(7)]
-    found = batch_statistics(model, x)
+    found = {
+        name: calls[0] for name, calls in Objective(model, F.cross_entropy, (x, labels)).constants().items()
+    }
     w = dict(model.named_parameters())
     weight = w["layers.recurrent0.weight_layer.weight"]
     h = torch.zeros(len(x), 32).to(x)
@@ -166,10 +169,12 @@ def test_each_time_step_is_frozen_with_its_own_statistics(device: str) -> None:
 
 def test_running_statistics_are_kept_apart(device: str) -> None:
     spec = SPECS["rnn"]
-    model, (x, _) = network(spec, device), batch(device, spec)
+    model, (x, labels) = network(spec, device), batch(device, spec)
     for step in model.layers.recurrent0.norm.steps:
         step.momentum = 1.0
-    found = batch_statistics(model, x)
+    found = {
+        name: calls[0] for name, calls in Objective(model, F.cross_entropy, (x, labels)).constants().items()
+    }
     model(x)
     for name, step in batch_norm_layers(model).items():
         torch.testing.assert_close(step.running_mean, found[name].mean, rtol=1e-10, atol=1e-12)

@@ -16,19 +16,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from bntheory.bridge.networks.images import NetworkSpec, build_network
-from bntheory.bridge.networks.normalisation import PrimitiveBatchNorm
 from bntheory.bridge.networks.reparametrised import normalised_weight_layers, reparametrised
 from bntheory.bridge.networks.state import state_fingerprint
 from bntheory.bridge.networks.training import reproducible
-from bntheory.bridge.networks.twins import (
-    FrozenBatchNorm,
-    LayerStatistics,
-    batch_norm_layers,
-    batch_statistics,
-    frozen_statistics,
-    frozen_twin,
-    rescaled_loss,
-)
+from bntheory.bridge.networks.twins import batch_norm_layers, frozen_twin, rescaled_loss
+from bntheory.bridge.objective import Objective
 
 KINDS = ["mlp", "vgg", "resnet", "rnn", "transformer"]
 #: In a transformer no weight layer feeds a normalisation alone: the residual stream does.
@@ -93,20 +85,67 @@ def test_twin_outputs_and_gradients(kind: str, device: str) -> None:
     assert not torch.allclose(live[first], found[first], rtol=1e-3)  # the statistics do matter
 
 
+@pytest.mark.parametrize("freeze", ["both", "mean", "variance"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_functional_twin_equals_the_copy(kind: str, device: str) -> None:
+def test_the_model_itself_as_its_twin_equals_the_copy(kind: str, freeze: str, device: str) -> None:
+    """Without a copy, while an objective is evaluated; away from the batch the constants stay."""
     model = network(kind, device)
     x, y = batch(device)
-    twin, statistics = frozen_twin(model, x), batch_statistics(model, x)
+    twin = frozen_twin(model, x, freeze=freeze)
     other, labels = batch(device, seed=9)
+    objective = Objective(model, F.cross_entropy, (x, y), mode="frozen", freeze=freeze)
     before = state_fingerprint(model)
-    with frozen_statistics(model, statistics):
-        for data in ((x, y), (other, labels)):
+    for data in ((x, y), (other, labels)):
+        expected = gradients(twin, *data)
+        with objective.conditions():
             assert torch.equal(model(data[0]), twin(data[0]))
-            found, expected = gradients(model, *data), gradients(twin, *data)
-            assert all(torch.equal(found[n], expected[n]) for n in expected)
+            found = gradients(model, *data)
+        assert all(torch.equal(found[n], expected[n]) for n in expected)
     assert state_fingerprint(model) == before
-    assert not torch.equal(model(x), twin(x) + 1)
+
+
+class Partial(nn.Module):
+    """Batch normalisation in primitive operations with one statistic detached: the oracle of partial twins."""
+
+    def __init__(self, like: nn.Module, freeze: str) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps, self.freeze = like.weight, like.bias, like.eps, freeze
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        axes = [a for a in range(x.dim()) if a != 1]
+        mean, variance = x.mean(axes, keepdim=True), x.var(axes, correction=0, keepdim=True)
+        mean = mean.detach() if self.freeze != "variance" else mean
+        variance = variance.detach() if self.freeze != "mean" else variance
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        y_hat = (x - mean) / torch.sqrt(variance + self.eps)
+        return y_hat * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+@pytest.mark.parametrize("norm", ["batch", "batch-primitive"])
+@pytest.mark.parametrize("freeze", ["mean", "variance", "both"])
+@pytest.mark.parametrize("kind", ["mlp", "vgg"])
+def test_partial_twins(kind: str, freeze: str, norm: str, device: str) -> None:
+    """First and second derivatives at the point, where detached statistics and constants are the same to every order."""
+    model = network(kind, device, norm)
+    x, y = batch(device)
+    twin, oracle = frozen_twin(model, x, freeze=freeze), copy.deepcopy(model)
+    for name, layer in batch_norm_layers(oracle).items():
+        parent, _, child = name.rpartition(".")
+        setattr(oracle.get_submodule(parent), child, Partial(layer, freeze))
+    torch.testing.assert_close(twin(x), model(x), rtol=1e-11, atol=1e-11)
+    rows = []
+    for net in (twin, oracle):
+        parameters = list(net.parameters())
+        first = torch.autograd.grad(F.cross_entropy(net(x), y), parameters, create_graph=True)
+        g = torch.Generator().manual_seed(0)
+        along = sum((f * torch.randn(f.shape, generator=g, dtype=f.dtype).to(f)).sum() for f in first)
+        second = torch.autograd.grad(along, parameters)
+        rows.append({"first": first, "second": second, "names": [n for n, _ in net.named_parameters()]})
+    ours, theirs = rows
+    for order in ("first", "second"):
+        expected = dict(zip(theirs["names"], theirs[order], strict=True))
+        for name, value in zip(ours["names"], ours[order], strict=True):
+            torch.testing.assert_close(value, expected[name], rtol=1e-7, atol=1e-10, msg=f"{order} {name}")
 
 
 def test_twin_is_affine_in_the_input_of_each_layer(device: str) -> None:
@@ -224,10 +263,10 @@ def test_dropout_is_drawn_as_the_next_forward_pass_draws_it(device: str) -> None
 @pytest.mark.parametrize("action", ["statistics", "twin", "weight layers", "reparametrised"])
 def test_the_model_is_left_alone(mode: str, action: str, device: str) -> None:
     model = network("resnet", device).train(mode == "train")
-    x, _ = batch(device)
+    x, y = batch(device)
     before = state_fingerprint(model)
     actions = {
-        "statistics": lambda: batch_statistics(model, x),
+        "statistics": lambda: Objective(model, F.cross_entropy, (x, y)).constants(),
         "twin": lambda: frozen_twin(model, x),
         "weight layers": lambda: normalised_weight_layers(model, x),
         "reparametrised": lambda: reparametrised(model, x, 3.0),
@@ -235,30 +274,29 @@ def test_the_model_is_left_alone(mode: str, action: str, device: str) -> None:
     actions[action]()
     assert state_fingerprint(model) == before
     with pytest.raises(RuntimeError):
-        batch_statistics(
-            model, x[:, :, :3, :3].repeat(1, 2, 1, 1)
-        )  # two channels: the first convolution refuses
+        frozen_twin(model, x[:, :, :3, :3].repeat(1, 2, 1, 1))  # two channels: the first convolution refuses
     assert state_fingerprint(model) == before
 
 
-def test_context_restores_after_exceptions_and_keeps_a_users_forward(device: str) -> None:
+def test_a_users_own_forward_on_an_instance_is_kept(device: str) -> None:
     model = network("mlp", device)
-    x, _ = batch(device)
-    statistics = batch_statistics(model, x)
+    x, y = batch(device)
     layer = model.hidden0.norm
     own = layer.forward
-    layer.forward = lambda input: own(input)
+    layer.forward = lambda input: 2 * own(input)
     kept = layer.__dict__["forward"]
+    objective = Objective(model, F.cross_entropy, (x, y), mode="frozen")
+    assert objective.loss_value() == pytest.approx(F.cross_entropy(model(x), y).item(), rel=1e-12)
 
     def interrupted() -> None:
-        with frozen_statistics(model, statistics):
-            assert layer.__dict__["forward"] is not kept
+        with objective.conditions():
+            assert layer.__dict__.get("forward") is not kept
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert layer.__dict__["forward"] is kept
-    assert "forward" not in model.hidden1.norm.__dict__
+    assert type(layer) is nn.BatchNorm1d
 
 
 class Twice(nn.Module):
@@ -272,8 +310,98 @@ class Twice(nn.Module):
 
 
 class OwnForward(nn.BatchNorm1d):
+    """A forward of its own: statistics inside, and more around them."""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) + 1
+        return torch.relu(super().forward(2 * x)) + x
+
+
+class Renorm(nn.BatchNorm1d):
+    """Batch renormalisation (Ioffe 2017), written by hand: r and d are constants for the gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, std = x.mean(0), torch.sqrt(x.var(0, unbiased=False) + self.eps)
+        r = (std.detach() / self.running_var.sqrt()).clamp(0.5, 2)
+        d = ((mean.detach() - self.running_mean) / self.running_var.sqrt()).clamp(-1, 1)
+        return self.weight * ((x - mean) / std * r + d) + self.bias
+
+
+class ByHand(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale, self.shift, self.eps = (
+            nn.Parameter(torch.rand(width) + 1),
+            nn.Parameter(torch.rand(width)),
+            1e-3,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        centred = x - x.mean(0)
+        return centred * torch.rsqrt(centred.pow(2).mean(0) + self.eps) * self.scale + self.shift
+
+
+class Functional(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.norm, self.how = nn.BatchNorm1d(4), how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(x))
+        if self.how == "positional":
+            return F.batch_norm(x, None, None, None, None, True)
+        if self.how == "keyword":
+            return F.batch_norm(x, None, None, training=True)
+        if self.how == "torch":
+            return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
+        return F.batch_norm(x, torch.zeros(4).to(x), torch.ones(4).to(x))
+
+
+SEEN = {
+    "called twice": (Twice, ["norm"]),
+    "own forward": (lambda: OwnForward(4), [""]),
+    "batch renormalisation": (lambda: Renorm(4), [""]),
+    "written by hand": (lambda: ByHand(4), [""]),
+    "functional, positional": (lambda: Functional("positional"), ["", "norm"]),
+    "functional, keyword": (lambda: Functional("keyword"), ["", "norm"]),
+    "functional, torch": (lambda: Functional("torch"), ["", "norm"]),
+    "functional, constants": (lambda: Functional("constants"), ["norm"]),
+    "parametrised": (
+        lambda: nn.Sequential(
+            nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+            nn.utils.parametrize.register_parametrization(nn.BatchNorm1d(4), "weight", nn.Softplus()),
+        ),
+        ["1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("freeze", ["both", "mean", "variance"])
+@pytest.mark.parametrize("name", SEEN)
+def test_whatever_normalises_over_the_batch_is_frozen(name: str, freeze: str, device: str) -> None:
+    """Outputs agree; and one step away from the batch the twin is what the constants make of it: affine or partly so.
+
+    Oracle of the freezing: moving one example changes no other example's output when both statistics are constants, and does when
+    one is live.
+    """
+    make, frozen = SEEN[name]
+    torch.manual_seed(3)
+    model = nn.Sequential(make(), nn.Linear(4, 3)).double().to(device)
+    inner = model[0]
+    x = torch.randn(9, 4, dtype=torch.float64, device=device)
+    found = Objective(model, lambda out: out.square().sum(), (x,)).constants()
+    assert sorted(found) == sorted(f"0.{n}" if n else "0" for n in frozen)
+    twin = frozen_twin(model, x, freeze=freeze)
+    expected = model(x)
+    torch.testing.assert_close(twin(x), expected, rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(twin.eval()(x), expected, rtol=1e-10, atol=1e-11)
+    moved = x.clone()
+    moved[0] += 1.5
+    with torch.no_grad():
+        others = (twin[0](moved) - twin[0](x))[1:].abs().amax()
+    assert (others == 0) == (freeze == "both")
+    wanted = list(twin.parameters())
+    grads = torch.autograd.grad(twin(x).square().sum(), wanted, allow_unused=True)
+    assert sum(g is not None for g in grads) >= len(wanted) - 2 * ("unused" in dict(inner.named_modules()))
 
 
 @pytest.mark.parametrize(
@@ -281,10 +409,12 @@ class OwnForward(nn.BatchNorm1d):
     [
         (nn.Linear(4, 4), "no layer that normalises over the batch"),
         (nn.Sequential(nn.LayerNorm(4)), "no layer that normalises over the batch"),
-        (Twice(), "norm: is called several times"),
-        (nn.Sequential(OwnForward(4)), "0: OwnForward has a forward of its own"),
+        (
+            nn.Sequential(nn.Linear(4, 4), frozen_twin(nn.Sequential(nn.BatchNorm1d(4)), torch.randn(5, 4))),
+            "nothing to freeze.*constants",
+        ),
     ],
-    ids=["no layer", "layer norm", "called twice", "own forward"],
+    ids=["no layer", "layer norm", "frozen already"],
 )
 def test_refusals(model: nn.Module, message: str, device: str) -> None:
     model.to(device)
@@ -295,52 +425,22 @@ def test_refusals(model: nn.Module, message: str, device: str) -> None:
     assert state_fingerprint(model) == before
 
 
-def test_unreached_layer_is_refused(device: str) -> None:
-    class Skips(Twice):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.norm(x)
-
-    with pytest.raises(ValueError, match="unused: was not reached"):
-        frozen_twin(Skips().to(device), torch.randn(5, 4, device=device))
-
-
-@pytest.mark.parametrize("how", ["positional", "keyword", "torch", "frozen already"])
-def test_hidden_functional_batch_norm_is_refused(how: str, device: str) -> None:
-    class Hidden(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm, self.primitive = nn.BatchNorm1d(4), PrimitiveBatchNorm(4)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = self.primitive(torch.relu(self.norm(x)))
-            if how == "positional":
-                return F.batch_norm(x, None, None, None, None, True)
-            if how == "keyword":
-                return F.batch_norm(x, None, None, training=True)
-            if how == "torch":
-                return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
-            return F.batch_norm(x, torch.zeros(4).to(x), torch.ones(4).to(x))
-
-    model = Hidden().to(device)
-    x = torch.randn(6, 4, device=device)
-    if how == "frozen already":  # affine with constants anyway
-        torch.testing.assert_close(frozen_twin(model, x)(x), model(x), rtol=1e-4, atol=1e-5)
-        return
-    before = state_fingerprint(model)
-    with pytest.raises(ValueError, match=r"batch_norm 1 times outside"):
-        frozen_twin(model, x)
-    assert state_fingerprint(model) == before
+def test_an_unused_layer_takes_nothing_with_it(device: str) -> None:
+    torch.manual_seed(0)
+    model, x = Twice().to(device).double(), torch.randn(5, 4, dtype=torch.float64, device=device)
+    torch.testing.assert_close(frozen_twin(model, x)(x), model(x), rtol=1e-12, atol=1e-12)
+    left = {
+        n.name: n.reason
+        for n in Objective(model, lambda o: o.square().sum(), (x,)).normalisations
+        if n.reason
+    }
+    assert left == {"unused": "the forward pass does not reach it"}
 
 
-def test_bad_statistics(device: str) -> None:
-    model = network("mlp", device)
-    three = torch.ones(3, device=device)
-    for name, message in (("output", "no batch-norm layer"), ("hidden0.norm", "16 channels")):
-        with (
-            pytest.raises(ValueError, match=message),
-            frozen_statistics(model, {name: LayerStatistics(three, three)}),
-        ):
-            raise AssertionError("the block must not run")
+def test_a_twin_on_another_order_of_calls_is_refused(device: str) -> None:
+    twin = frozen_twin(nn.Sequential(nn.BatchNorm1d(4)).to(device), torch.randn(5, 4, device=device))
+    with pytest.raises(ValueError, match="4 channels receives"):
+        twin(torch.randn(5, 3, device=device))
 
 
 def test_shared_layers_stay_shared_in_the_twin(device: str) -> None:
@@ -351,7 +451,7 @@ def test_shared_layers_stay_shared_in_the_twin(device: str) -> None:
     model.to(device)
     assert list(batch_norm_layers(model)) == ["1"]
     twin = frozen_twin(model, torch.randn(5, 4, device=device))
-    assert isinstance(twin[1], FrozenBatchNorm)
+    assert twin[1].has_frozen_statistics
     assert twin.alias.reference is twin[1]
 
 

@@ -92,7 +92,7 @@ def test_against_the_definition_on_copies(kind: str, norm: str, mode: str, devic
         return loss.item(), np.concatenate([g.cpu().numpy().ravel() for g in grads]), grads
 
     before = state_fingerprint(model)
-    found = along_gradient(model, F.cross_entropy, (x, y), STEPS)
+    found = along_gradient(model, F.cross_entropy, (x, y), STEPS, mode="current")
     assert state_fingerprint(model) == before
     loss, g, direction = at(0.0, None)
     assert found.loss == pytest.approx(loss, rel=1e-12)
@@ -116,7 +116,9 @@ def test_dropout_is_the_same_at_every_point(device: str) -> None:
     model = (
         nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.Dropout(0.5), nn.Linear(40, 10)).double().to(device)
     )
-    found = along_gradient(model, F.cross_entropy, batch(device), [1e-9, 2e-9, 3e-9])
+    with pytest.raises(ValueError, match="dropout is active"):
+        along_gradient(model, F.cross_entropy, batch(device), [1e-9])
+    found = along_gradient(model, F.cross_entropy, batch(device), [1e-9, 2e-9, 3e-9], seed=3)
     assert found.losses == pytest.approx(
         [found.loss] * 3, abs=1e-6
     )  # another mask would change it by far more

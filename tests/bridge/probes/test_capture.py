@@ -201,7 +201,10 @@ BAD = {
         "more than 1 value per channel|m = 1",
     ),
     "nan input": (lambda: capture(MLP, F.cross_entropy, (X * float("nan"), T)), "'1' receives non-finite"),
-    "vector loss": (lambda: capture(MLP, lambda o, t: o.sum(-1), (X, T)), r"loss returned \(6,\)"),
+    "vector loss": (
+        lambda: capture(MLP, lambda o, t: o.sum(-1), (X, T)),
+        r"loss returned a tensor of shape \(6,\)",
+    ),
     "nan loss": (lambda: capture(MLP, lambda o, t: o.sum() * float("nan"), (X, T)), "loss is nan"),
     "loss without graph": (lambda: capture(MLP, lambda o, t: o.detach().sum(), (X, T)), "does not depend"),
     "unit out of range": (

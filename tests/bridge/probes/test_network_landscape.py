@@ -21,7 +21,7 @@ from bntheory.bridge.networks.state import state_fingerprint
 from bntheory.bridge.networks.training import reproducible
 from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.along_gradient import along_gradient
-from bntheory.bridge.probes.network_landscape import NetworkLandscape, network_landscape
+from bntheory.bridge.probes.network_landscape import NetworkLandscape
 from bntheory.smoothness.along_gradient import along_gradient as along_function
 from bntheory.smoothness.protocol import Landscape
 
@@ -57,7 +57,7 @@ def batch(device: str) -> tuple[torch.Tensor, torch.Tensor]:
 def test_derivatives_against_differences(kind: str, mode: str, device: str) -> None:
     model = network(kind, device).train(mode == "train")
     before = state_fingerprint(model)
-    landscape = NetworkLandscape(model, F.cross_entropy, batch(device))
+    landscape = NetworkLandscape(model, F.cross_entropy, batch(device), mode="current")
     assert isinstance(landscape, Landscape)
     x = landscape.point
     assert landscape.dimension == x.size == sum(p.numel() for p in model.parameters())
@@ -114,8 +114,9 @@ def test_one_measure_two_implementations(norm: str, device: str) -> None:
 def test_frozen_landscape_is_that_of_the_twin(kind: str, device: str) -> None:
     """At the model's own point: equal values, other derivatives; away from it the twin's statistics stay."""
     model, data = network(kind, device).eval(), batch(device)
-    live, x = network_landscape(model, F.cross_entropy, data)
-    frozen, same = network_landscape(model, F.cross_entropy, data, frozen=True)
+    live = NetworkLandscape(model, F.cross_entropy, data)
+    frozen = NetworkLandscape(model, F.cross_entropy, data, mode="frozen")
+    x, same = live.point, frozen.point
     assert np.array_equal(x, same)
     assert not model.training
     assert frozen.value(x) == pytest.approx(live.value(x), rel=1e-11)
@@ -135,9 +136,12 @@ def test_frozen_landscape_is_that_of_the_twin(kind: str, device: str) -> None:
 
 def test_dropout_is_one_function(device: str) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 3)).double().to(device)
-    landscape = NetworkLandscape(model, F.cross_entropy, batch(device))
-    x = landscape.point
-    assert landscape.value(x) == landscape.value(x)
+    with pytest.raises(ValueError, match="dropout is active"):
+        NetworkLandscape(model, F.cross_entropy, batch(device))
+    first, second = (NetworkLandscape(model, F.cross_entropy, batch(device), seed=seed) for seed in (0, 1))
+    x = first.point
+    assert first.value(x + 1) == first.value(x + 1)
+    assert first.value(x) != second.value(x)
 
 
 def test_linear_loss_has_no_curvature(device: str) -> None:

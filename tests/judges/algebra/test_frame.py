@@ -126,7 +126,7 @@ def admissible(frame):
 @pytest.mark.parametrize("eps", ["zero", "positive", "any"])
 @pytest.mark.parametrize("normaliser", ["batch", "unbiased", "mean-only", "rms", "frozen", "l2"])
 def test_lifting_by_gram_schmidt(normaliser, eps, m):
-    frame = Frame(domain(normaliser, eps), m, vectors=("layer.grad", "v"))
+    frame = Frame(domain(normaliser, eps), m, vectors=("layer.grad", "free v"))
     scalars = quantities(frame)
     values = admissible(frame)
     number = Number(frame.field, values)
@@ -195,7 +195,7 @@ PATTERNS = [
 @pytest.mark.parametrize(("normaliser", "eps", "hessian", "pattern"), PATTERNS, ids=str)
 def test_lifting_by_entries(normaliser, eps, hessian, pattern):
     m = 3
-    frame = Frame(domain(normaliser, eps, hessian), m, vectors=("layer.grad", "v"), pattern=(pattern,))
+    frame = Frame(domain(normaliser, eps, hessian), m, vectors=("layer.grad", "free v"), pattern=(pattern,))
     scalars = quantities(frame)
     values = admissible(frame)
     number = Number(frame.field, values)
@@ -228,15 +228,17 @@ def test_every_layer_is_described(normaliser, eps, seed):
     y, g, v = rng.normal(size=(3, m))
     H, K = (a + a.T for a in rng.normal(size=(2, m, m)))
     layer = make_layer(normaliser, y, g, H, gamma=1.3, beta=0.2, eps=eps, free={"v": v, "K": K})
-    names = ("layer.dual", "layer.grad", "v") if normaliser in ("l1", "linf") else ("layer.grad", "v")
+    names = (
+        ("layer.dual", "layer.grad", "free v") if normaliser in ("l1", "linf") else ("layer.grad", "free v")
+    )
     frame = Frame(domain(normaliser, "positive" if eps else "zero"), with_outside=True, vectors=names)
     deep = normaliser == "batch"
     scalars = quantities(frame, deep)
 
-    own = {"layer.dual": np.ravel(layer.dual), "layer.grad": g, "v": v}
+    own = {"layer.dual": np.ravel(layer.dual), "layer.grad": g, "free v": v}
     start = [np.ones(m), y, *(own[n] for n in frame.vectors_used)]
     basis = gram_schmidt(start, m)
-    matrices = {"layer.hess": H, "K": K}
+    matrices = {"layer.hess": H, "free K": K}
     steps = sorted((count, key, j) for key, o in frame.operators.items() for j, count in o.expanded.items())
     for count, key, j in steps:
         assert len(basis) == count - 1
@@ -244,7 +246,7 @@ def test_every_layer_is_described(normaliser, eps, seed):
     names_of = {}
     for prefix, vector in (("g", g), ("v", v), ("p", own["layer.dual"])):
         names_of |= {f"{prefix}_{i + 1}": u @ vector / m for i, u in enumerate(basis)}
-    for key, label in (("layer.hess", "H"), ("K", "K")):
+    for key, label in (("layer.hess", "H"), ("free K", "K")):
         for i, j in frame.operators[key].entries:
             names_of[f"{label}_{i + 1}{j + 1}"] = basis[i] @ matrices[key] @ basis[j] / m
     sigma = scalar_of(layer.sigma)
@@ -279,7 +281,7 @@ def test_rational_bases(m):
 
 
 def test_a_constant_batch_is_described_where_eps_is_positive():
-    frame = Frame(domain("batch", "positive"), 3, vectors=("layer.grad", "v"))
+    frame = Frame(domain("batch", "positive"), 3, vectors=("layer.grad", "free v"))
     scalars = quantities(frame)
     values = assignment(frame, 0)
     values[frame.field.names.index("q")] = Fraction(0)

@@ -16,10 +16,11 @@ FALSE = {
     "a square": ("sqrt(a**2*beta) > 0 or beta >= 0", {"scalars": ["a:nonnegative"]}),
     "a cube": ("sqrt(a**3*beta) > 0 or beta >= 0", {"scalars": ["a:nonnegative"]}),
     "minus a norm": ("sqrt(-norm2(grad)) == 1", {}),
+    "beside an undefined root": ("sqrt(beta/norm2(y)) >= 0 and beta >= 0", {}),
 }
 TRUE = {
     "minus a norm": ("sqrt(-norm2(grad)) == 0", {}),
-    "a positive factor": ("sqrt(beta/norm2(y)) >= 0 and beta >= 0", {}),
+    "a positive factor": ("sqrt(beta/norm2(y)) >= 0", {}),
     "both signs known": ("sqrt(norm2(grad)*norm2(y))**2 == norm2(grad)*norm2(y)", {}),
     "a square comes out": ("sqrt(gamma**2*norm2(grad)) == gamma*sqrt(norm2(grad))", {"gamma": "positive"}),
 }

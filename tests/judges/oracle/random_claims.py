@@ -11,12 +11,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from shlex import quote
+from typing import Any
 
 from attacks import attack, domain_fault, verdict_at_witness
 from claim_shapes import statement
 from read_claim import Statement
 
-__all__ = ["Outcome", "command", "judged", "outcome", "table"]
+__all__ = ["Outcome", "command", "judged", "options", "outcome", "table", "undecided", "witness_layer"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Outcome:
         )
 
 
-def options(s: Statement) -> dict[str, object]:
+def options(s: Statement) -> dict[str, Any]:
     """The statement's domain as the arguments of ``decide``."""
     return {
         "eps": s.eps,
@@ -65,6 +66,11 @@ def command(s: Statement) -> str:
     return " ".join(words)
 
 
+def witness_layer(verdict: Any) -> dict[str, Any]:
+    """The numbers of the counterexample that some judge found."""
+    return next(e.details["witness"]["layer"] for e in verdict.evidence if "witness" in e.details)
+
+
 def outcome(seed: int, layers: int = 300, rounds: int = 4) -> Outcome:
     """Decide the claim of a seed and attack the answer."""
     from bntheory.errors import UserError
@@ -76,17 +82,19 @@ def outcome(seed: int, layers: int = 300, rounds: int = 4) -> Outcome:
         decided = decide(s.text, **options(s))
     except UserError as error:
         return Outcome(seed, shape, command(s), "refused", f"refused: {error}")
+    except Exception as error:  # a traceback is an answer too, and a wrong one
+        return Outcome(seed, shape, command(s), "crash", f"{type(error).__name__}: {error}")
     status, seconds = decided.verdict.status.value, time.process_time() - start
     wrong, falls = "", False
     if status == "refuted":
-        block = decided.witness["layer"]
+        block = witness_layer(decided.verdict)
         found = domain_fault(s, block) or verdict_at_witness(s, block)
         wrong = "" if found == "refuted" else f"the witness is {found}: {block}"
     else:
         attacked = attack(s, seed, layers, rounds)
         falls = attacked.violation is not None
         if status not in ("proved", "vacuous", "unknown", "survives"):
-            wrong = f"{status}: {decided.evidence.summary}"
+            wrong = f"{status}: {[e.summary for e in decided.verdict.evidence]}"
         elif status == "proved" and falls:
             wrong = f"the proof falls at {attacked.violation}"
         elif status == "vacuous" and (falls or attacked.example is not None):

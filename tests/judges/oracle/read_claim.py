@@ -128,7 +128,7 @@ class Claimed:
         if isinstance(node, ast.BinOp):
             left = self._value(node.left, layer)
             if isinstance(node.op, ast.Pow):
-                return left ** self._exponent(node.right)
+                return left ** self.exponent(node.right)
             right = self._value(node.right, layer)
             if isinstance(node.op, ast.Add):
                 return left + right
@@ -136,22 +136,20 @@ class Claimed:
                 return left - right
             return left * right if isinstance(node.op, ast.Mult) else left / right
         if isinstance(node, ast.Call):
-            name = self._called(node.func)
+            name = self.called(node.func)
             if name == "trace":
-                return layer.trace(self._called(node.args[0]))
+                return layer.trace(self.called(node.args[0]))
             return _call(name, [self._value(a, layer) for a in node.args], layer)
         raise TypeError(ast.dump(node))
 
-    def _called(self, node: ast.expr) -> str:
+    def called(self, node: ast.expr) -> str:
         assert isinstance(node, ast.Name)
         return self.names[int(node.id.partition("_")[2])]
 
-    def _exponent(self, node: ast.expr) -> int:
+    def exponent(self, node: ast.expr) -> int:
         if isinstance(node, ast.UnaryOp):
             return (
-                -self._exponent(node.operand)
-                if isinstance(node.op, ast.USub)
-                else self._exponent(node.operand)
+                -self.exponent(node.operand) if isinstance(node.op, ast.USub) else self.exponent(node.operand)
             )
         assert isinstance(node, ast.Name)
         return int(self.numbers[int(node.id.partition("_")[2])])

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
-from claim_shapes import SHAPES
-from random_claims import judged, table, undecided
+from attacks import domain_fault, verdict_at_witness
+from claim_shapes import SHAPES, statement
+from file_claims import claim_in_python, renamed
+from random_claims import command, judged, options, table, undecided, witness_layer
+
+from bntheory.judges.check import judge_claim
+from bntheory.judges.decide import decide
 
 
 @pytest.mark.xfail(reason="definedness is not yet a condition of its atom; some shapes stay open")
@@ -19,6 +25,28 @@ def test_a_fixed_sample_of_claims():
     outcomes = list(judged(range(200), layers=60, rounds=2, processes=1))
     assert not [o for o in outcomes if o.wrong], table(outcomes)
     assert len(undecided(outcomes)) < 4, table(outcomes)
+
+
+def test_a_function_of_a_file_is_judged_as_the_typed_claim():
+    """Python functions that do what the text says, with free names such as 'grad', '<g, 1>' and ''."""
+    decided = 0
+    for seed in range(len(SHAPES)):
+        _, s = statement(seed)
+        names = renamed(s, np.random.default_rng(seed))
+        verdict = judge_claim(claim_in_python(s, names), judges=("algebra",))
+        typed = decide(s.text, **options(s)).verdict
+        both = {verdict.status.value, typed.status.value}
+        assert len(both - {"unknown", "survives"}) <= 1, f"{both}: {command(s)}, {names}"
+        decided += both <= {"proved", "refuted", "vacuous"}
+        if verdict.status.value == "refuted":
+            block, old = witness_layer(verdict), {new: name for name, new in names.items()}
+            free = {
+                what: {old[k]: v for k, v in block[what].items()}
+                for what in ("scalars", "vectors", "operators")
+            }
+            assert domain_fault(s, {**block, **free}) is None
+            assert verdict_at_witness(s, {**block, **free}) == "refuted"
+    assert decided > 0.9 * len(SHAPES)
 
 
 @pytest.mark.slow

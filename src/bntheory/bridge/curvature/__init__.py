@@ -19,12 +19,12 @@ from bntheory.bridge.curvature.operator import (
     gauss_newton,
     hessian,
 )
-from bntheory.bridge.curvature.reference import primitive_normalisation
 from bntheory.bridge.curvature.routes import Route, RouteTable, measure_routes
 from bntheory.bridge.curvature.selection import Activation
 from bntheory.bridge.curvature.spectrum import GradientShare, Spectrum, gradient_share, top_eigenvalues
 from bntheory.bridge.curvature.spherical import NormScaledOperator, norm_scaled
 from bntheory.bridge.curvature.trace import TraceEstimate, trace
+from bntheory.bridge.formulas import primitive_normalisation
 
 __all__ = [
     "Activation",

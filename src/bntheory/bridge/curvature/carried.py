@@ -11,40 +11,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.accumulation import Rows
 from bntheory.bridge.curvature.linear import SymmetricOperator
 
 Array = np.ndarray[Any, Any]
 
 
 class Carried(NamedTuple):
-    """A model without its operator: basis (rank, size) with orthonormal rows, and matrix (rank, rank), symmetric.
+    """A model without its operator: orthonormal rows, and matrix (rank, rank), symmetric.
 
     overlap: by how much two rows may fail to be orthogonal beyond rounding.
     """
 
-    basis: Tensor
+    rows: Rows
     matrix: Array
     overlap: float = 0.0
 
+    @property
+    def basis(self) -> Tensor:
+        """The rows as one matrix (rank, size)."""
+        return self.rows.tensor()
+
     def fitted(self, op: SymmetricOperator, rank: int) -> Carried:
-        """For an operator of another precision or on another device; of at most this rank, orthonormal to rounding."""
-        basis, matrix = self.basis.to(op.device, op.dtype), self.matrix
-        if basis.dtype != self.basis.dtype:  # orthonormal to the other precision only
-            q, r = torch.linalg.qr(basis.T)
+        """A copy for an operator of another precision or device; of at most this rank, orthonormal to rounding."""
+        if self.rows.dtype != op.dtype:  # orthonormal to the other precision only
+            q, r = torch.linalg.qr(self.basis.to(op.device, op.dtype).T)
             triangle = r.cpu().numpy().astype(np.float64)
-            return Carried(q.T, triangle @ matrix @ triangle.T).cut(rank)
-        return Carried(basis, matrix, self.overlap).cut(rank)
+            return Carried(Rows.of(q.T.contiguous()), triangle @ self.matrix @ triangle.T).cut(rank)
+        return Carried(self.rows.copy(op.device), self.matrix, self.overlap).cut(rank)
 
     def cut(self, rank: int) -> Carried:
-        """What is left with the ``rank`` eigenvalues of largest magnitude, orthonormal to rounding."""
+        """What is left with the ``rank`` eigenvalues of largest magnitude, orthonormal to rounding; in the same memory."""
         if len(self.matrix) <= rank and self.overlap == 0:
             return self
         values, coordinates = np.linalg.eigh(self.matrix)
         largest = np.argsort(-np.abs(values), kind="stable")[:rank]
         # rounding adds up along a run of many checkpoints: one step of Newton and Schulz makes the rows orthonormal again
-        gram = (self.basis @ self.basis.T).cpu().numpy().astype(np.float64)
-        mixed = coordinates[:, largest].T @ (1.5 * np.eye(len(gram)) - 0.5 * gram)
-        rotated: Tensor = (
-            torch.as_tensor(mixed, dtype=self.basis.dtype, device=self.basis.device) @ self.basis
-        )
-        return Carried(rotated, np.diag(values[largest]))
+        gram = self.rows.gram(self.rows.count)
+        self.rows.rotate((1.5 * np.eye(len(gram)) - 0.5 * gram) @ coordinates[:, largest])
+        return Carried(self.rows, np.diag(values[largest]))

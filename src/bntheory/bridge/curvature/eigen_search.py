@@ -14,34 +14,45 @@ from bntheory.bridge.curvature.low_rank_model import LowRankModel, Ritz
 
 __all__ = ["ColdSearch", "Search", "WarmSearch", "Which", "order"]
 
-Which = Literal["LA", "SA", "LM"]
+Which = Literal["LA", "SA", "LM", "both"]
 Array = np.ndarray[Any, Any]
 
-# Steps that have to follow when the searched space closed early, before copies of an eigenvalue count as excluded.
+# Random directions in a row that have to stay within the searched space before it counts as all there is, and steps that
+# have to follow when it closed early, before copies of an eigenvalue count as excluded.
 _AFTER_BREAKDOWN = 10
-# The error estimate has to be half of tol. Without a model from nearby r^2/gap also has to be 1e-5 of the value: a Ritz
-# value that rests inside a cluster of eigenvalues looks converged early. Of 256 cold measurements on small networks 1
-# ended at the second eigenvalue so at tol = 1e-3; at 1e-6 none did, and 1 was off by 3 tol
-# (validation/benchmarks/curvature_eigenvalues.py --size tiny --kinds mlp,vgg --seeds 16 --checkpoints 4).
+# What a model from nearby expects to be missing has to be half of tol. Without one r^2/gap has to be 1e-5 of the value at
+# the coarsest: a Ritz value that rests inside a cluster of eigenvalues looks converged early.
 _MARGIN, _COARSEST_COLD = 2.0, 1e-5
-# The next Rayleigh quotient of a cold start is expected to be the mean of so many before it. What this promises is believed
-# where the value's steps shrink to a fifth or less, and down to an eighth of r^2/gap: at the edge of a bulk, where there
-# is always a nearer eigenvalue still unseen, it promises too much.
-_RECENT, _SHRINKING, _SHARPER = 3, 0.2, 8.0
+# Of a random start at least this part of the expected length lies along any given eigenvector, but for 1 start in 1000.
+_UNLIKELY = 1e-3
+_STEPS = 3  # over which a residual's rate of convergence is taken
 # A start from nearby is given up where the first product misses the model by this part of itself, and after so many restarts.
-_LOST, _TIRED = 0.5, 10
+_LOST, _TIRED = 0.5, 2
 # A rival counts as looked at where less than this part of its unit vector is left.
 _LOOKED_AT = 0.5
 
 
 def order(values: Array, which: Which) -> Array:
-    """Indices of the values from the first wanted to the last."""
-    return np.argsort(-_height(values, which), kind="stable")
+    """Indices of the values from the first wanted to the last; of both ends in turn, the top first."""
+    if which != "both":
+        return np.argsort({"LA": -values, "SA": values, "LM": -np.abs(values)}[which], kind="stable")
+    ascending = np.argsort(values, kind="stable")
+    turns = np.stack([ascending[::-1], ascending], axis=1).ravel()
+    return turns[: len(values)]
 
 
-def _height(values: Array, which: Which) -> Array:
-    """The larger the more wanted."""
-    return {"LA": values, "SA": -values, "LM": np.abs(values)}[which]
+def wanted(k: int, which: Which) -> int:
+    """The number of eigenvalues: k, or k at each of both ends."""
+    return 2 * k if which == "both" else k
+
+
+def _sides(values: Array, which: Which) -> Array:
+    """For values in their order of wish: 1 where the wanted end lies above, -1 where below."""
+    if which == "both":
+        return np.where(np.arange(len(values)) % 2 == 0, 1.0, -1.0)
+    return {"LA": np.ones(len(values)), "SA": -np.ones(len(values)), "LM": np.where(values < 0, -1.0, 1.0)}[
+        which
+    ]
 
 
 class Search(Protocol):
@@ -66,7 +77,11 @@ class Search(Protocol):
         ...
 
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
-        """Estimated absolute errors of the chosen Ritz values."""
+        """Estimated absolute errors of the chosen Ritz values, but for rounding."""
+        ...
+
+    def hidden(self, ritz: Ritz, chosen: Array) -> Array:
+        """How far beyond each chosen Ritz value an eigenvalue may lie of which the basis has seen nothing."""
         ...
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
@@ -84,18 +99,18 @@ class Search(Protocol):
 
 class _Common:
     def __init__(self, model: LowRankModel, k: int, which: Which) -> None:
-        self._model, self._k, self._which = model, k, which
+        self._model, self._k, self._which = model, wanted(k, which), which
 
     def _closed(self) -> bool:
         """Whether the searched space closed a short while ago, so that parts of the spectrum may be unseen."""
-        return self._model.breakdowns > 0 and self._model.steps_since_breakdown < _AFTER_BREAKDOWN
+        return 0 < self._model.breakdowns < _AFTER_BREAKDOWN > self._model.steps_since_breakdown
 
 
 class ColdSearch(_Common):
     """Nothing is known: look in the newest direction, and judge a value by its residual and the gap to the others."""
 
     lost = False
-    _before: Array = np.empty(0)
+    _residuals: tuple[Array, ...] | list[Array] = ()
 
     @property
     def early(self) -> bool:
@@ -104,42 +119,51 @@ class ColdSearch(_Common):
         )  # k values and the next one make a gap
 
     def goal(self, tol: float) -> float:
-        return min(tol / _MARGIN, _COARSEST_COLD)
+        return min(tol, _COARSEST_COLD)
 
     def direction(self) -> None:
         return None
 
+    def hidden(self, ritz: Ritz, chosen: Array) -> Array:
+        """residual * (share of the start in the Ritz vector) / (least share that an eigenvector has).
+
+        With the start v = sum_i s_i y_i over Ritz vectors, whose residuals r_i all lie along the next vector w, an eigenvector
+        u of eigenvalue lambda has <u, v> = <u, w> sum_i s_i r_i/(lambda - theta_i), and |<u, w>| <= 1: lambda - theta_i is at
+        most about s_i r_i/<u, v> (van Dorsselaer, Hochstenbach and van der Vorst, Computing probabilistic bounds for
+        extreme eigenvalues of symmetric matrices with the Lanczos method, 2000).
+        """
+        if self._model.breakdowns >= _AFTER_BREAKDOWN:
+            return ritz.residuals[chosen]  # so many random directions were the starts
+        shares = self._model.start_share(ritz.coordinates[:, chosen])
+        return np.asarray(ritz.residuals[chosen] * shares / _UNLIKELY)
+
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
-        """min(r, r^2/gap), the gap to the nearest other Ritz value; where that is small, what further products would add."""
+        """min(r, r^2/gap).
+
+        The gap is that to the nearest other Ritz value, and no larger than the rate at which the residual shrinks can show.
+        """
         errors = np.empty(len(chosen))
+        rates = self._rates(ritz.residuals[chosen])
         for position, i in enumerate(chosen):
             others = np.delete(ritz.values, i)
-            gap = float(np.abs(others - ritz.values[i]).min()) if len(others) else 0.0
             r = float(ritz.residuals[i])
-            errors[position] = min(r, r * r / gap) if gap > 0 else r
-        small = errors <= _COARSEST_COLD * np.abs(ritz.values[chosen])
-        if small.any() and self._model.rank == self._model.order + 1:
-            remaining = np.maximum(self._remaining(ritz, chosen), errors / _SHARPER)
-            errors[small] = np.minimum(errors, remaining)[small]
-        self._before = ritz.values[chosen]
+            distances = np.abs(others - ritz.values[i])
+            spread = float(distances[np.delete(ritz.residuals, i) > r].max(initial=0.0))
+            # Lanczos converges by the factor exp(-2 x) a step, x^2 = gap/spread
+            gap = min(float(distances.min(initial=np.inf)), spread * float(np.square(rates[position])))
+            errors[position] = min(r, r * r / gap) if 0 < gap < np.inf else r
         return errors
 
-    def _remaining(self, ritz: Ritz, chosen: Array) -> Array:
-        """By how much the chosen values will still move: by the next step if its Rayleigh quotient is like the last ones,
-        and then by steps that shrink as this one against the last. The gap that counts is the one to the bulk: of the
-        nearest Ritz vector the next direction has little. Infinite where the steps do not shrink fast: that is no outlier.
-        """
-        if self._before.shape != chosen.shape:
-            return np.full(len(chosen), np.inf)
-        matrix = self._model.matrix.copy()
-        matrix[-1, -1] = np.diag(matrix)[-1 - _RECENT : -1].mean()
-        # they interlace: a value moves up at the upper end, and down at the lower
-        values = np.linalg.eigvalsh(matrix)
-        below = (self._which == "SA") | ((self._which == "LM") & (ritz.values[chosen] < 0))
-        step = np.abs(values[np.where(below, chosen, chosen + 1)] - ritz.values[chosen])
-        last = np.abs(ritz.values[chosen] - self._before)
-        ratio = np.divide(step, last, out=np.ones_like(step), where=last > 0)
-        return np.where(ratio < _SHRINKING, step / (1 - np.minimum(ratio, _SHRINKING)), np.inf)
+    def _rates(self, residuals: Array) -> Array:
+        """(1 - q)/(1 + q) = tanh x for the factors q = exp(-2 x) by which the residuals shrank a step; 0 where they did not."""
+        self._residuals = [*self._residuals[-_STEPS:], residuals]
+        earlier = [r for r in self._residuals[:-1] if len(r) == len(residuals)]
+        if not earlier:
+            return np.ones(len(residuals))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = np.where(residuals == 0, 0.0, residuals / earlier[0]) ** (1 / len(earlier))
+        factor = np.clip(np.nan_to_num(factor, nan=1.0, posinf=1.0), 0.0, 1.0)
+        return np.asarray((1 - factor) / (1 + factor))
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         return bool(fine.all()) and not self.early and not self._closed()
@@ -173,8 +197,9 @@ class WarmSearch(_Common):
             return True
         if self._model.order != 1 or self._model.restarts > 0:
             return False
-        height = float(_height(self._model.ritz().values, self._which)[0])
-        return height <= 0 or self._model.surprise > _LOST * self._model.scale
+        value = self._model.ritz().values
+        height = float(value[0] * _sides(value, self._which)[0])
+        return (height <= 0 and self._which != "both") or self._model.surprise > _LOST * self._model.scale
 
     @property
     def early(self) -> bool:
@@ -192,12 +217,20 @@ class WarmSearch(_Common):
         """min(r, how far the model's own eigenvalue lies beyond the Ritz value, raised as above)."""
         values, _ = self._model.eigen()
         expected = np.abs(values[order(values, self._which)][: len(chosen)] - ritz.values[chosen])
-        heights = _height(ritz.values, self._which)
-        others = np.delete(heights, chosen)
-        distance = heights[chosen] - max(float(others.max(initial=0.0)), 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            raised = expected * np.maximum(1.0, np.abs(heights[chosen]) / (2 * np.maximum(distance, 0.0)))
-        return np.asarray(np.fmin(ritz.residuals[chosen], raised))  # 0 times infinity: the residual decides
+        errors = np.empty(len(chosen))
+        others = np.delete(ritz.values, chosen)
+        for place, side in enumerate(_sides(ritz.values[chosen], self._which)):
+            height = side * ritz.values[chosen[place]]
+            rivals = np.abs(others) if self._which == "LM" else side * others
+            distance = height - max(float(rivals.max(initial=0.0)), 0.0)
+            raised = max(1.0, abs(height) / (2 * distance)) if distance > 0 else np.inf
+            r = float(ritz.residuals[chosen[place]])
+            errors[place] = r if np.isinf(raised) else min(r, expected[place] * raised)
+        return errors
+
+    def hidden(self, ritz: Ritz, chosen: Array) -> Array:
+        """The residual: it is on the model, and not on chance, that the rest of the spectrum is taken as seen."""
+        return ritz.residuals[chosen]
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:
         """Whether all are accurate and no rival is left; otherwise the place to look at next is noted."""
@@ -209,11 +242,18 @@ class WarmSearch(_Common):
             return False
         values, coordinates = self._model.eigen()
         ranked = order(values, self._which)
-        last = float(_height(ritz.values[chosen], self._which).min())
+        sides = _sides(values[ranked], self._which)
+        found = _sides(ritz.values[chosen], self._which)
         for place in range(self._k, len(ranked)):
-            i = ranked[place]
-            if last - float(_height(values, self._which)[i]) > self._model.surprise:
-                break
+            side, i = sides[place], ranked[place]
+            # of the largest magnitudes either sign may overtake any other
+            rivals = (
+                np.abs(ritz.values[chosen])
+                if self._which == "LM"
+                else (side * ritz.values[chosen])[found == side]
+            )
+            if float(rivals.min()) - side * values[i] > self._model.surprise:
+                continue
             if self._model.new_part(coordinates[:, i]) > _LOOKED_AT:
                 self._next = place
                 return False

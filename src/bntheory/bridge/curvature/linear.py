@@ -114,6 +114,17 @@ class SymmetricOperator(ABC):
             )
         return drawn.to(self.device)
 
+    def unit_rounding(self) -> float:
+        """Rounding of a product relative to the operator's norm, where nothing is known but the dtype."""
+        return 8 * float(torch.finfo(self.dtype).eps)
+
+    def rounding(self, vector: Tensor, needed: float) -> float:
+        """How far rounding may move an eigenvalue, relative to the operator's norm; measured along this unit vector, if at all.
+
+        needed: what is small enough, so that nothing need be measured where it is certain.
+        """
+        return self.unit_rounding()
+
     def symmetry_tolerance(self) -> float:
         """Largest defect that rounding explains: a product sums about ``size`` terms in each of two passes.
 

@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.accumulation import Rows, dot, norm
 from bntheory.bridge.curvature.carried import Carried
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.orthogonality import Orthogonality
@@ -38,7 +39,6 @@ from bntheory.errors import UserError
 
 Array = np.ndarray[Any, Any]
 
-_CAPACITY = 16  # as many as a result carries on, which keeps the block alive
 # One pass of Gram-Schmidt is enough where it takes off little, as it does once the expected part is gone (Daniel, Gragg,
 # Kaufman and Stewart, 1976). Where it cancels more, rounding is magnified, and by the same factor again in every step.
 _CANCELLED, _PASSES = 0.7, 4
@@ -77,14 +77,14 @@ class LowRankModel:
         known: Carried | None = None,
     ) -> None:
         self._op, self._generator = op, generator
-        held = 0 if known is None else len(known.matrix)
-        self._basis = torch.empty((held + _CAPACITY, op.size), dtype=op.dtype, device=op.device)
-        self.matrix = np.zeros((0, 0))
-        if known is not None:
-            self._basis[:held], self.matrix = known.basis, known.matrix.copy()
-        self._searched = np.zeros((held, 0))
+        # fitted() has made the rows our own
+        self._basis = Rows(op.size, op.dtype, op.device) if known is None else known.rows
+        self.matrix = np.zeros((0, 0)) if known is None else known.matrix.copy()
+        self._searched = np.zeros((len(self.matrix), 0))
+        self._share: Array | None = None
         if start is not None:
-            self._append(start, 1 / float(start.norm()))
+            self._append(start, 1 / norm(start))
+            self._share = np.ones(1)
         self.steps_since_breakdown = 0
         self.breakdowns = 0
         self.restarts = 0
@@ -118,18 +118,19 @@ class LowRankModel:
         vector = self._vector(chosen)
         image = self._op.apply(vector)
         found = self.matrix @ chosen  # what the model expects is taken off first, and then the part along v
-        image = torch.sub(image, self._combined(found))  # a tensor of our own, changed in place from here on
-        along = float(vector @ image)
+        # a tensor of our own, changed in place from here on
+        image = self._basis.add(image.clone(), -found)
+        along = dot(vector, image)
         image.add_(vector, alpha=-along)
         found += along * chosen
         if self._three_term is not None:
             # of the two vectors of the recurrence v is done; the other one is a probe of symmetry too
-            length = self._orthogonalise(image, found, slice(max(0, self.rank - 2), self.rank - 1))
+            length = self._orthogonalise(image, found, max(0, self.rank - 2), self.rank - 1)
             if not self._keeps_orthogonal(self._three_term, found, length):
                 self._end_recurrence()
         if self._three_term is None:
-            length = self._orthogonalise(image, found, slice(self.rank))
-        if length > self._floor() and self.rank < self._op.size:
+            length = self._orthogonalise(image, found, 0, self.rank)
+        if length > self.floor() and self.rank < self._op.size:
             self._append(image, 1 / length)
             found, chosen = np.append(found, length), np.append(chosen, 0.0)
         self._learn(chosen, found)
@@ -140,18 +141,17 @@ class LowRankModel:
             self.steps_since_breakdown = 0
             self._append(self._fresh())
 
-    def _orthogonalise(self, image: Tensor, found: Array, rows: slice) -> float:
+    def _orthogonalise(self, image: Tensor, found: Array, start: int, stop: int) -> float:
         """Move the part of ``image`` along these rows of the basis into ``found``; the length of what is left."""
-        basis = self._basis[rows]
         for _ in range(_PASSES):
-            overlap = basis @ image
-            image.addmv_(basis.T, overlap, alpha=-1)
-            length, taken = float(image.norm()), overlap.cpu().numpy()
+            taken = self._basis.dots(image, start, stop)
+            self._basis.add(image, -taken, start)
+            length = norm(image)
             if not np.isfinite(length):
                 raise UserError(
                     f"the norm of a product overflows {self._op.dtype}; scale the loss down, or use dtype=torch.float64"
                 )
-            found[rows] += taken
+            found[start:stop] += taken
             if length > _CANCELLED * float(np.hypot(length, np.linalg.norm(taken))):
                 break
         self.scale = max(self.scale, float(np.hypot(length, np.linalg.norm(found))))
@@ -159,7 +159,7 @@ class LowRankModel:
 
     def _keeps_orthogonal(self, estimate: Orthogonality, found: Array, length: float) -> bool:
         """Whether an image of this length, orthogonal to the last two vectors, is orthogonal to the others too."""
-        if not length > self._floor():
+        if not length > self.floor():
             return False
         overlap = estimate.append(self.matrix, found, length, self.scale, self._asymmetry)
         if overlap > estimate.limit:
@@ -171,9 +171,7 @@ class LowRankModel:
         """From here on disagreements with all rows are measured, and so, once, is what explains them."""
         if self._three_term is not None:
             self._three_term = None
-            basis = self._basis[: self.rank]
-            newest = basis[-3:]  # overlaps grow along the recurrence, so that the largest are among theirs
-            gram = (basis @ newest.T).cpu().numpy().astype(np.float64)
+            gram = self._basis.gram(3)  # overlaps grow along the recurrence: the largest are among the newest
             self._overlap = float(np.abs(gram - np.eye(self.rank)[:, -3:]).max())
 
     def _learn(self, v: Array, image: Array) -> None:
@@ -207,41 +205,28 @@ class LowRankModel:
 
     def _vector(self, coordinates: Array) -> Tensor:
         """The unit vector of these coordinates."""
-        combined = self._combined(coordinates)
-        # a basis vector as it is: its length is 1 to the last bit that matters
-        return combined if np.count_nonzero(coordinates) == 1 else combined / combined.norm()
-
-    def _combined(self, coordinates: Array) -> Tensor:
         (places,) = np.nonzero(coordinates)
-        if len(places) == 1:
-            row = self._basis[places[0]]
-            return row if coordinates[places[0]] == 1.0 else row * float(coordinates[places[0]])
-        weights = torch.as_tensor(coordinates, dtype=self._op.dtype, device=self._op.device)
-        combined: Tensor = weights @ self._basis[: self.rank]
-        return combined
+        if len(places) == 1 and coordinates[places[0]] == 1.0:
+            return self._basis[int(places[0])]
+        combined = self._basis.combined(coordinates)
+        return combined.mul_(1 / norm(combined))
 
-    def _floor(self) -> float:
+    def floor(self) -> float:
+        """The length below which what is left of an image counts as rounding."""
         return 10 * float(torch.finfo(self._op.dtype).eps) * self.scale
 
     def _fresh(self) -> Tensor:
         vector = self._op.random_vector(self._generator)
-        basis = self._basis[: self.rank]
         for _ in range(2):
-            vector = vector - basis.T @ (basis @ vector)
-        unit: Tensor = vector / vector.norm()
-        return unit
+            self._basis.add(vector, -self._basis.dots(vector))
+        return vector.mul_(1 / norm(vector))
 
     def _append(self, vector: Tensor, factor: float = 1.0) -> None:
-        row = self.rank
-        if row >= self._basis.shape[0]:
-            larger = torch.empty((2 * row, self._op.size), dtype=self._op.dtype, device=self._op.device)
-            larger[:row] = self._basis
-            self._basis = larger
-        torch.mul(vector, factor, out=self._basis[row])
-        matrix = np.zeros((row + 1, row + 1))
-        matrix[:row, :row] = self.matrix
-        self.matrix = matrix
-        self._searched = np.vstack([self._searched, np.zeros(self.order)])
+        self._basis.append(vector, factor)
+        self.matrix = np.pad(self.matrix, (0, 1))
+        self._searched = np.pad(self._searched, ((0, 1), (0, 0)))
+        if self._share is not None:
+            self._share = np.append(self._share, 0.0)
 
     def ritz(self) -> Ritz:
         """Of A on the searched directions, from the products alone: the model's guesses do not enter."""
@@ -261,12 +246,18 @@ class LowRankModel:
         """The length of what was not searched of a unit direction."""
         return float(np.linalg.norm(coordinates - self._searched @ (self._searched.T @ coordinates)))
 
+    def start_share(self, coordinates: Array) -> Array:
+        """By how much more of the random start lies along each of these unit directions (columns) than along a random one.
+
+        One random direction has 1; a mixture of many eigenvectors has up to sqrt(size). Without a random start: 1.
+        """
+        if self._share is None:
+            return np.ones(coordinates.shape[1])
+        return np.asarray(np.maximum(1.0, self._op.size**0.5 * np.abs(self._share @ coordinates)))
+
     def vectors(self, coordinates: Array) -> Tensor:
         """Combinations of the basis as unit columns, of shape (size, number of columns)."""
-        weights = torch.as_tensor(coordinates, dtype=self._op.dtype, device=self._op.device)
-        combined: Tensor = self._basis[: self.rank].T @ weights
-        lengths: Tensor = combined.norm(dim=0, keepdim=True)
-        return combined / lengths
+        return self._basis.columns(coordinates)
 
     def restart(self, kept: Array, guesses: Array) -> None:
         """Keep the Ritz vectors ``kept`` and their images exactly, and what the model says about ``guesses`` (coordinates).
@@ -280,17 +271,20 @@ class LowRankModel:
         for _ in range(2):
             rest = rest - kept @ (kept.T @ rest)
         directions, sizes, _ = np.linalg.svd(rest, full_matrices=False)
-        directions = directions[:, sizes > self._floor()]
+        directions = directions[:, sizes > self.floor()]
         for _ in range(2):  # the direction of a small singular value is not orthogonal to what is kept
             directions = np.linalg.qr(directions - kept @ (kept.T @ directions))[0]
         frame = np.column_stack([kept, directions])
-        self._basis[: frame.shape[1]] = self.vectors(frame).T
+        self._basis.rotate(frame)
+        self._basis.normalise()
         self.matrix = frame.T @ self.matrix @ frame
+        if self._share is not None:
+            self._share = self._share @ frame
         self._searched = np.eye(frame.shape[1], count)
         if self.order == self.rank < self._op.size:
             self._append(self._fresh())
 
     def carried(self, rank: int) -> Carried:
-        """The model for a measurement nearby, cut to this rank."""
-        known = Carried(self._basis[: self.rank], self.matrix, self._overlap)
+        """The model for a measurement nearby, cut to this rank. Ends the search: the basis is handed on, not copied."""
+        known = Carried(self._basis, self.matrix, self._overlap)
         return known if self.rank <= rank else known.cut(rank)

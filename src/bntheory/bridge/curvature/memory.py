@@ -1,23 +1,20 @@
-"""What a graph will need, before it is built: measured on two small pieces of the batch and extrapolated.
+"""What a graph will need, before it is built: from one real forward pass of the whole batch.
 
-The bytes that autograd keeps are affine in the number of examples, so two small batches determine them.
+A slice of the batch would tell less and cost more: a network that normalises by its batch, or whose inputs refer to one another, is
+another function on a slice, or none.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from bntheory.errors import UserError
 
-_SMALL = (2, 4)
+_BACKWARD = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,36 +26,13 @@ class MemoryEstimate:
     reason: str = ""
 
 
-def saved_bytes(build: Callable[[], Any], exclude: Sequence[Tensor] = ()) -> int:
-    """Bytes of all storages that autograd saves while ``build`` runs, those of ``exclude`` not counted."""
-    known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
-    total = 0
-    alive: list[Tensor] = []  # keeps addresses from being used again, which would hide a tensor
+def graph_bytes(forward_bytes: int) -> int:
+    """Bytes that the graph of a gradient keeps, from what its loss's forward pass keeps.
 
-    def pack(tensor: Tensor) -> Tensor:
-        nonlocal total
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            known.add(storage.data_ptr())
-            alive.append(tensor.detach())
-            total += storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        build()
-    return total
-
-
-def extrapolate(measure: Callable[[int], int], examples: int) -> int:
-    """Bytes for ``examples`` examples, from ``measure`` at two small numbers of them."""
-    low, high = (measure(n) for n in _SMALL)
-    slope = (high - low) / (_SMALL[1] - _SMALL[0])
-    return int(max(low, low + slope * (examples - _SMALL[0])))
-
-
-def worth_measuring(examples: int) -> bool:
-    """Whether the batch is larger than the pieces that a measurement would take."""
-    return examples > 2 * _SMALL[1]
+    A backward pass that keeps its graph saves the gradient behind each tensor that the forward pass saved: as much again. It was
+    1.7 to 2.0 in all for convolutional nets and transformers, 1.1 to 1.7 for perceptrons, 2.7 for an LSTM.
+    """
+    return int(_BACKWARD * forward_bytes)
 
 
 def require_room(vectors: int, size: int, dtype: torch.dtype, device: torch.device, remedy: str) -> None:

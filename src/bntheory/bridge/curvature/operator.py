@@ -6,35 +6,37 @@ bit, also when building fails or is interrupted: everything happens inside :func
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from bntheory.bridge.curvature.isolation import MODES, Mode, captured, counted_calls, isolated
+from bntheory.bridge.curvature.accumulation import norm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
-from bntheory.bridge.curvature.objective import Objective, batch_size, convert, read_batches
 from bntheory.bridge.curvature.options import Options
-from bntheory.bridge.curvature.preflight import (
-    check_batches,
-    check_determinism,
-    check_memory,
-    check_split,
-)
+from bntheory.bridge.curvature.preflight import check_batches, check_memory, check_split
 from bntheory.bridge.curvature.products import (
     BatchProduct,
     EmpiricalFisherProduct,
     GaussNewtonProduct,
     HessianProduct,
 )
-from bntheory.bridge.curvature.reference import Normalisation
-from bntheory.bridge.curvature.selection import Parameters, Selection, flatten, select, unflatten
+from bntheory.bridge.curvature.rounding import Jitter
+from bntheory.bridge.curvature.selection import Parameters, captured, flatten, select, unflatten
+from bntheory.bridge.formulas import Normalisation
+from bntheory.bridge.freezing import Freeze
+from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar
+from bntheory.bridge.objective import Dropout, Mode, Objective
 from bntheory.errors import UserError
+
+# Rounding of an eigenvalue in units of eps times the norm: 1 to 400 were seen, most in deep networks on few examples.
+_MAGNIFIED = 1000.0
+# One random trial is taken for the largest of many by this factor.
+_SEVERAL = 3.0
 
 Kind = Literal["hessian", "gauss_newton", "fisher", "empirical_fisher"]
 
@@ -46,47 +48,32 @@ class CurvatureOperator(SymmetricOperator):
     (flat, detached) at ``point`` (the variables, flat), ``memory`` (the estimate), ``products`` (the number of products so far).
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        model: nn.Module | None,
-        loss: Callable[..., Any],
-        batch: Any,
-        parameters: Parameters,
-        o: Options,
-    ) -> None:
-        if o.mode not in MODES:
-            raise UserError(f"mode is {o.mode!r}; it must be one of {', '.join(MODES)}")
-        if o.normalisation not in ("native", "primitive"):
-            raise UserError(f"normalisation is {o.normalisation!r}; it must be 'native' or 'primitive'")
-        if model is None and o.mode not in ("train", "current"):
-            raise UserError(f"mode={o.mode!r} needs the model whose modules are switched; model is None")
-        batches = read_batches(batch, o.split)
-        selection = select(model, parameters)
-        if o.dtype is not None:
-            model, batches, selection = _in_dtype(model, batches, selection, o.dtype)
-        self.kind, self.mode, self.names = kind, o.mode, selection.names
-        self._model, self._options, self._selection = model, o, selection
-        self._objective, self._batches = Objective(model, loss), batches
-        self._sizes = [batch_size(b) for b in batches]
-        check_batches(model, o)
-        self._recomputes = False
+    def __init__(self, kind: Kind, objective: Objective, parameters: Parameters, o: Options) -> None:
+        if kind != "hessian" and objective.batches[0] is None:
+            raise UserError(
+                f"{kind} needs the outputs apart from the loss, and a closure hides them; pass model, loss(outputs, *rest) and "
+                "batch=(inputs, *rest)"
+            )
+        selection = select(objective, parameters)
+        self.kind, self.mode, self.names = kind, objective.mode, selection.names
+        self.objective, self._options, self._selection = objective, o, selection
+        check_batches(objective, o)
+        self._weights = objective.weights
         self._versions: list[tuple[str, Tensor, int]] = []
+        self._rounding: float | None = None
         self._graphs: list[tuple[BatchProduct, list[Tensor]] | None] = []
-        self.memory: MemoryEstimate = check_memory(self._build, model, batches, self._sizes, o)
-        self._open(batch)
+        self.memory: MemoryEstimate = check_memory(objective, o)
+        self._open()
 
-    def _open(self, batch: Any) -> None:
-        loss, total, gradient = 0.0, sum(self._sizes), None
+    def _open(self) -> None:
+        loss, gradient = 0.0, None
         tensors: list[Tensor] = []
-        for item, size in zip(self._batches, self._sizes, strict=True):
-            graph, tensors = self._build(item)
-            loss += graph.loss * size / total
-            flat = flatten(graph.gradient) * (size / total)
+        for index, weight in enumerate(self._weights):
+            graph, tensors = self._build(index)
+            loss += graph.loss * weight
+            flat = flatten(graph.gradient) * weight
             gradient = flat if gradient is None else gradient + flat
             self._graphs.append((graph, tensors) if self._options.keep_graphs else None)
-            if len(self._graphs) == 1:
-                check_determinism(self._objective, item, graph.loss, self.kind, self._options)
         assert gradient is not None
         self.shapes = tuple(tuple(t.shape) for t in tensors)
         super().__init__(gradient.numel(), gradient.dtype, gradient.device)
@@ -96,18 +83,19 @@ class CurvatureOperator(SymmetricOperator):
             raise UserError(
                 "the gradient of the loss is not finite at this point, so the curvature is not either"
             )
-        if self._options.split is not None and isinstance(batch, tuple) and not self._options.ghost_batches:
-            check_split(self._objective, batch, loss, self._options)
-        if self._model is not None:
-            self._versions = [(name, p, p._version) for name, p in self._model.named_parameters()]
+        if self.objective.split is not None and not self._options.ghost_batches:
+            check_split(self.objective, loss)
+        self._versions = [(name, p, p._version) for name, p in self.objective.leaves.items()]
 
-    def _build(self, batch: tuple[Any, ...] | None) -> tuple[BatchProduct, list[Tensor]]:
-        with self._isolated(), ExitStack() as stack:
-            activation = self._selection.activation
+    def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
+        objective, activation = self.objective, self._selection.activation
+        with objective.conditions(index), ExitStack() as stack:
+            if mode is not None:
+                stack.enter_context(mode)
             found: list[Tensor] = []
-            if activation is not None and self._model is not None:
-                found = stack.enter_context(captured(self._model, activation))
-            value, inner = self._forward(batch)
+            if activation is not None:
+                found = stack.enter_context(captured(objective.network, activation))
+            value, inner = self._forward(index)
             tensors = list(self._selection.tensors)
             if activation is not None:
                 if len(found) != 1:
@@ -116,49 +104,28 @@ class CurvatureOperator(SymmetricOperator):
                         "an Activation has to be computed exactly once"
                     )
                 tensors = found
-            with counted_calls(self._model) as calls, self._explained(calls):
-                graph: BatchProduct
-                if self.kind == "hessian":
-                    graph = HessianProduct(value, tensors, self.names)
-                elif self.kind == "empirical_fisher":
-                    graph = EmpiricalFisherProduct(value, tensors, self.names)
-                else:
-                    graph = GaussNewtonProduct(value, inner, tensors, self.names)
-            self._recomputes = self._recomputes or calls[0] > 0
+            graph: BatchProduct
+            if self.kind == "hessian":
+                graph = HessianProduct(value, tensors, self.names)
+            elif self.kind == "empirical_fisher":
+                graph = EmpiricalFisherProduct(value, tensors, self.names)
+            else:
+                graph = GaussNewtonProduct(value, inner, tensors, self.names)
         return graph, tensors
 
-    @contextmanager
-    def _explained(self, calls: list[int]) -> Iterator[None]:
-        """torch suspends the interception of functions during a backward pass, and with it in recomputed segments."""
-        try:
-            yield
-        except RuntimeError as error:
-            if calls[0] and (self.mode == "frozen" or self._options.normalisation == "primitive"):
-                raise UserError(
-                    "the model recomputes parts of its forward pass (activation checkpointing), which cannot be "
-                    f"combined with mode={self.mode!r}, normalisation={self._options.normalisation!r}; switch the "
-                    "checkpointing off for the measurement"
-                ) from error
-            raise
-
-    def _forward(self, batch: tuple[Any, ...] | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def _forward(self, index: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
         """What the product differentiates (loss, losses or outputs), and the loss as a function of the outputs."""
-        objective = self._objective
+        objective = self.objective
         if self.kind == "hessian":
-            return objective.value(batch), lambda outputs: outputs
-        if batch is None:
-            raise UserError(
-                f"{self.kind} needs the outputs apart from the loss, and batch is None (a closure hides them); "
-                "pass model, loss(outputs, *rest) and batch=(inputs, *rest)"
-            )
-        outputs = objective.outputs(batch)
+            return objective.value(index), lambda outputs: outputs
+        outputs = objective.outputs(index)
         if self.kind == "empirical_fisher":
-            return objective.loss(outputs, *batch[1:]), lambda losses: losses
-        return outputs, lambda leaf: objective.value(batch, leaf)
-
-    def _isolated(self) -> AbstractContextManager[None]:
-        o = self._options
-        return isolated(self._model, o.mode, normalisation=o.normalisation, dropout=o.dropout)
+            assert isinstance(objective.loss, _MeanOf)
+            batch = objective.batches[index] or ()
+            return call_loss(objective.loss.losses, outputs, batch[1:]), lambda losses: losses
+        if objective.loss is not None:
+            outputs = loss_input(objective.loss, outputs)
+        return outputs, lambda leaf: scalar(objective.loss_of(leaf, index))
 
     def _product(self, v: Tensor) -> Tensor:
         if not self._graphs:
@@ -171,17 +138,33 @@ class CurvatureOperator(SymmetricOperator):
                     f"parameter {name} was changed after the operator was built, whose graph belongs to the old "
                     "values; build the operator anew after every step"
                 )
-        total, result = sum(self._sizes), torch.zeros_like(v)
-        for index, size in enumerate(self._sizes):
+        result: Tensor | None = None
+        for index, weight in enumerate(self._weights):
             held = self._graphs[index]
-            graph, tensors = self._build(self._batches[index]) if held is None else held
-            # checkpointed segments run forward again here, and have to see the mode that the graph was built in
-            with self._isolated() if self._recomputes else nullcontext():
-                pieces = graph(unflatten(v, tensors))
-            if len(self._sizes) == 1:
-                return flatten(pieces)
-            result += flatten(pieces) * (size / total)
+            graph, tensors = self._build(index) if held is None else held
+            product = flatten(graph(unflatten(v, tensors)))
+            if len(self._weights) == 1:
+                return product
+            result = product * weight if result is None else result.add_(product, alpha=weight)
+        assert result is not None
         return result
+
+    def rounding(self, vector: Tensor, needed: float) -> float:
+        """Measured from one more product on graphs of their own, where it might matter and there is memory for them."""
+        known = _MAGNIFIED * float(torch.finfo(self.dtype).eps)
+        free = self.memory.available_bytes
+        if known <= needed or self.dtype == torch.float64 or self.kind != "hessian":
+            return known
+        if self.memory.graph_bytes is not None and free is not None and 3 * self.memory.graph_bytes > free:
+            return known
+        if self._rounding is None:
+            moved, plain = torch.zeros_like(vector), self._product(vector)
+            for index, weight in enumerate(self._weights):
+                graph, tensors = self._build(index, Jitter())
+                moved.add_(flatten(graph(unflatten(vector, tensors))), alpha=weight)
+            size = norm(plain)
+            self._rounding = _SEVERAL * norm(moved.sub_(plain)) / size if size > 0 else 0.0
+        return max(self._rounding, self.unit_rounding())
 
     def close(self) -> None:
         """Let go of the graphs; further products raise ValueError."""
@@ -195,16 +178,19 @@ class CurvatureOperator(SymmetricOperator):
 
 
 def hessian(
-    model: nn.Module | None,
-    loss: Callable[..., Any],
+    model: Any,
+    loss: Any = None,
     batch: Any = None,
     *,
     parameters: Parameters = None,
-    mode: Mode = "train",
+    mode: Mode | None = None,
+    freeze: Freeze | None = None,
     dtype: torch.dtype | None = None,
-    normalisation: Normalisation = "native",
-    dropout: Literal["refuse", "off"] = "refuse",
+    normalisation: Normalisation | None = None,
+    dropout: Dropout | None = None,
+    seed: int | None = None,
     split: int | None = None,
+    examples: Sequence[int] | None = None,
     ghost_batches: bool = False,
     keep_graphs: bool = True,
     memory_limit: float | None = None,
@@ -212,46 +198,76 @@ def hessian(
     """The Hessian of ``loss(model(inputs), *rest)`` on ``batch = (inputs, *rest)``.
 
     Args:
-        model: any module; it is left bit-identical. Inputs that are a tuple are spread, a dict is passed by name.
-        loss: a function of the outputs and of whatever else the batch holds, averaged over examples; or, with
-            ``batch=None``, a closure without arguments that returns the scalar.
-        batch: one tuple, or a list (or unshuffled loader) of tuples, averaged by their sizes.
+        model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple. The loss is averaged
+            over examples, several batches by their numbers of examples.
         parameters: ``None`` for all that require a gradient, names of parameters or modules, an
             :class:`Activation`, or a list of tensors.
         mode: ``"train"`` (statistics of the batch), ``"eval"`` (running statistics), ``"frozen"`` (statistics of
             this batch as constants: the frozen-statistics twin), ``"current"``.
-        dtype: measure in this precision, on a converted copy of the model.
-        normalisation: ``"primitive"`` writes batch, layer and group norm out in elementary operations: slower, and
+        freeze: with ``mode="frozen"``, ``"mean"`` or ``"variance"`` for a twin in which only that one is constant.
+        dtype: measure in this precision: the model, the batch, the loss and every constant in them.
+        normalisation: ``"primitive"`` writes batch, layer, group and instance norm out in elementary operations: slower, and
             independent of torch's fused derivative formulas; also for ``eps = 0``.
         dropout: ``"off"`` switches dropout off for the measurement; active dropout is refused otherwise.
+        seed: holds random numbers fixed at those of this seed.
         split: cut each batch into pieces of this many examples, to save memory. Where batch statistics are used
             this is another function, and is refused unless ``ghost_batches=True`` asks for it by name.
+        examples: the number of examples of each batch, where it cannot be told from the shapes.
         keep_graphs: ``False`` rebuilds each batch's graph at every product: memory of one batch, twice the time.
         memory_limit: bytes that the graphs may take; the free memory if ``None``, ``math.inf`` for no check.
 
     Raises ValueError for everything that would make the numbers meaningless, saying what to do.
     """
-    options = Options(mode, dtype, normalisation, dropout, split, ghost_batches, keep_graphs, memory_limit)
-    return CurvatureOperator("hessian", model, loss, batch, parameters, options)
+    objective = Objective.of(
+        model, loss, batch, mode=mode, freeze=freeze, dtype=dtype, normalisation=normalisation, dropout=dropout, seed=seed, split=split,
+        examples=examples,
+    )  # fmt: skip
+    return CurvatureOperator(
+        "hessian", objective, parameters, Options(ghost_batches, keep_graphs, memory_limit)
+    )
+
+
+def _separated(options: dict[str, Any]) -> tuple[dict[str, Any], Options]:
+    """Options of the objective, and those of the operator."""
+    own = {key: options.pop(key) for key in list(options) if key in Options.__dataclass_fields__}
+    return options, Options(**own)
 
 
 def gauss_newton(
-    model: nn.Module, loss: Callable[..., Any], batch: Any, *, parameters: Parameters = None, **options: Any
+    model: Any, loss: Any = None, batch: Any = None, *, parameters: Parameters = None, **options: Any
 ) -> CurvatureOperator:
     """The generalised Gauss-Newton matrix J' (d2 loss/d outputs2) J; arguments as for :func:`hessian`."""
-    return CurvatureOperator("gauss_newton", model, loss, batch, parameters, Options(**options))
+    rest, own = _separated(options)
+    return CurvatureOperator("gauss_newton", Objective.of(model, loss, batch, **rest), parameters, own)
+
+
+class _MeanOf:
+    """The mean of one loss an example."""
+
+    def __init__(self, losses: Callable[..., Any]) -> None:
+        self.losses = losses
+
+    def __call__(self, *arguments: Any) -> Any:
+        found = self.losses(*arguments)
+        return found.mean() if isinstance(found, Tensor) else found
 
 
 def empirical_fisher(
-    model: nn.Module, losses: Callable[..., Any], batch: Any, *, parameters: Parameters = None, **options: Any
+    model: Any, losses: Any = None, batch: Any = None, *, parameters: Parameters = None, **options: Any
 ) -> CurvatureOperator:
     """(1/N) sum_i grad l_i grad l_i', with ``losses(outputs, *rest)`` of shape (N,). Not the Fisher matrix."""
-    return CurvatureOperator("empirical_fisher", model, losses, batch, parameters, Options(**options))
+    rest, own = _separated(options)
+    objective = Objective.of(model, losses, batch, **rest)
+    if objective.loss is None:
+        raise UserError("losses is None; give losses(outputs, *rest), one number an example")
+    return CurvatureOperator(
+        "empirical_fisher", objective.with_loss(_MeanOf(objective.loss)), parameters, own
+    )
 
 
 def fisher(
-    model: nn.Module,
-    batch: Any,
+    model: Any,
+    batch: Any = None,
     *,
     likelihood: Literal["categorical", "bernoulli", "gaussian"] = "categorical",
     parameters: Parameters = None,
@@ -267,7 +283,10 @@ def fisher(
     """
     if likelihood not in _LIKELIHOODS:
         raise UserError(f"likelihood is {likelihood!r}; it must be one of {', '.join(_LIKELIHOODS)}")
-    return CurvatureOperator("fisher", model, _LIKELIHOODS[likelihood], batch, parameters, Options(**options))
+    rest, own = _separated(options)
+    given = isinstance(model, (Objective, tuple))
+    objective = Objective.of(model, None if given else _LIKELIHOODS[likelihood], batch, **rest)
+    return CurvatureOperator("fisher", objective.with_loss(_LIKELIHOODS[likelihood]), parameters, own)
 
 
 def _gaussian(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -283,23 +302,3 @@ _LIKELIHOODS: dict[str, Callable[..., Tensor]] = {
     "bernoulli": _bernoulli,
     "gaussian": _gaussian,
 }
-
-
-def _in_dtype(
-    model: nn.Module | None, batches: list[tuple[Any, ...] | None], selection: Selection, dtype: torch.dtype
-) -> tuple[nn.Module | None, list[tuple[Any, ...] | None], Selection]:
-    if all(t.dtype == dtype for t in selection.tensors) and selection.activation is None:
-        return model, batches, selection
-    if model is None or any(b is None for b in batches):
-        raise UserError(
-            f"dtype={dtype} needs a model and a batch to convert; a closure fixes its own precision"
-        )
-    names = {id(p): name for name, p in model.named_parameters()}
-    foreign = [n for n, t in zip(selection.names, selection.tensors, strict=True) if id(t) not in names]
-    if foreign:
-        raise UserError(f"dtype={dtype} converts a copy of the model, in which {foreign[0]} does not occur")
-    twin = copy.deepcopy(model).to(dtype)
-    by_name = dict(twin.named_parameters())
-    tensors = tuple(by_name[names[id(t)]] for t in selection.tensors)
-    converted = [None if b is None else convert(b, dtype) for b in batches]
-    return twin, converted, Selection(selection.names, tensors, selection.activation)

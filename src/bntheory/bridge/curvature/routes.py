@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bntheory.bridge.curvature.reference import primitive_normalisation
+from bntheory.bridge.formulas import primitive_normalisation
 from bntheory.errors import UserError
 
 ALLOWED = ("double backward", "jvp(grad)", "vjp(grad)", "autograd.functional.hessian")

@@ -6,7 +6,8 @@ loss and its derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.networks.evaluation import tensors_in
+from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
 
@@ -45,8 +48,8 @@ class Selection:
     activation: Activation | None = None
 
 
-def select(model: nn.Module | None, parameters: Parameters) -> Selection:
-    """The variables that ``parameters`` names.
+def select(objective: Objective, parameters: Parameters) -> Selection:
+    """The variables that ``parameters`` names, as the objective measures them.
 
     ``None``: every parameter of the model that requires a gradient (tied ones once). A string: the parameter or
     the module of that name. A sequence of strings: the same, joined. An :class:`Activation`. Or tensors.
@@ -55,10 +58,10 @@ def select(model: nn.Module | None, parameters: Parameters) -> Selection:
     several dtypes or devices.
     """
     if isinstance(parameters, Activation):
-        if model is None:
+        if objective.model is None:
             raise UserError("parameters is an Activation, which needs a model; model is None")
-        if parameters.module not in dict(model.named_modules()):
-            raise UserError(_unknown(model, parameters.module))
+        if parameters.module not in objective.named_modules():
+            raise UserError(_unknown(objective, parameters.module))
         if parameters.at not in ("input", "output"):
             raise UserError(f"Activation.at is {parameters.at!r}; it must be 'input' or 'output'")
         return Selection((parameters.name,), (), parameters)
@@ -67,55 +70,99 @@ def select(model: nn.Module | None, parameters: Parameters) -> Selection:
             f"parameters is one tensor of shape {tuple(parameters.shape)}, which would be read as a sequence of "
             "its rows; pass a list, [tensor]"
         )
-    pairs = list(_pairs(model, parameters))
+    pairs = list(_pairs(objective, parameters))
     _check(pairs, parameters)
     return Selection(tuple(name for name, _ in pairs), tuple(tensor for _, tensor in pairs))
 
 
-def _pairs(model: nn.Module | None, parameters: Any) -> Iterable[tuple[str, Tensor]]:
+def _pairs(objective: Objective, parameters: Any) -> Iterable[tuple[str, Tensor]]:
     if parameters is None:
-        if model is None:
+        if objective.model is None:
             raise UserError(
                 "parameters is None and so is model: name the tensors to differentiate with respect to"
             )
-        return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        seen: dict[int, tuple[str, Tensor]] = {}
+        for name, leaf in objective.leaves.items():
+            if leaf.requires_grad:
+                seen.setdefault(id(leaf), (name, leaf))
+        return list(seen.values())
     items: list[Any] = [parameters] if isinstance(parameters, str) else list(parameters)
     if all(isinstance(item, Tensor) for item in items):
-        known = {} if model is None else {id(p): name for name, p in model.named_parameters()}
-        return [(known.get(id(t), f"tensor[{i}]"), t) for i, t in enumerate(items)]
+        known = {id(leaf): name for name, leaf in reversed(objective.leaves.items())}
+        measured = [objective.measured(item) for item in items]
+        return [(known.get(id(t), f"tensor[{i}]"), t) for i, t in enumerate(measured)]
     if not all(isinstance(item, str) for item in items):
         kinds = sorted({type(item).__name__ for item in items})
         raise UserError(f"parameters mixes {', '.join(kinds)}; give names only, or tensors only")
-    if model is None:
+    if objective.model is None:
         raise UserError("parameters are names, which need a model; model is None")
     found: dict[int, tuple[str, Tensor]] = {}
     for item in items:
-        for name, tensor in _named(model, item):
+        for name, tensor in _named(objective, item):
             found.setdefault(id(tensor), (name, tensor))  # a layer and its own weight may both be named
     return list(found.values())
 
 
-def _named(model: nn.Module, name: str) -> list[tuple[str, Tensor]]:
-    # a tied parameter has several names, and each of them must find it
-    by_name = dict(model.named_parameters(remove_duplicate=False))
-    if name in by_name:
-        return [(name, by_name[name])]
-    modules = dict(model.named_modules())
-    if name not in modules:
-        raise UserError(_unknown(model, name))
-    prefix = f"{name}." if name else ""
-    own = [(prefix + n, p) for n, p in modules[name].named_parameters() if p.requires_grad]
-    if not own:
-        raise UserError(
-            f"parameters names the module {name!r}, which has no parameter that requires a gradient"
-        )
-    return own
+def _named(objective: Objective, name: str) -> list[tuple[str, Tensor]]:
+    for given in (name, name.removeprefix(objective.prefix)):
+        if given in objective.leaves:
+            return [(given, objective.leaves[given])]
+        if given in objective.named_modules():
+            prefix = f"{given}." if given else ""
+            own = [(n, p) for n, p in objective.leaves.items() if n.startswith(prefix) and p.requires_grad]
+            if not own:
+                raise UserError(
+                    f"parameters names the module {given!r}, which has no parameter that requires a gradient"
+                )
+            return own
+    raise UserError(_unknown(objective, name))
 
 
-def _unknown(model: nn.Module, name: str) -> str:
-    names = [n for n, _ in model.named_modules() if n] + [n for n, _ in model.named_parameters()]
+def _unknown(objective: Objective, name: str) -> str:
+    names = [n for n in objective.named_modules() if n] + list(objective.leaves)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"parameters names {name!r}, which is no module or parameter of {type(model).__name__}; it has {shown}"
+    kind = type(objective.network).__name__
+    return f"parameters names {name!r}, which is no module or parameter of {kind}; it has {shown}"
+
+
+@contextmanager
+def captured(model: nn.Module, activation: Activation) -> Iterator[list[Tensor]]:
+    """The list into which the input or output of a module goes during the forward pass.
+
+    The module receives (or passes on) a copy, so that an in-place operation behind it does not change the
+    captured tensor.
+    """
+    found: list[Tensor] = []
+
+    def keep(value: object) -> Tensor:
+        if not isinstance(value, Tensor):
+            raise UserError(
+                f"{activation.name} is a {type(value).__name__}; an Activation has to be one tensor"
+            )
+        if not value.requires_grad:
+            value = value.detach().requires_grad_()
+        found.append(value)
+        return value.clone()
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if args:
+            return (keep(args[0]), *args[1:]), kwargs
+        name = next((key for key, value in kwargs.items() if tensors_in(value)), "its first argument")
+        return args, {**kwargs, name: keep(kwargs.get(name))}
+
+    def after(module: nn.Module, args: object, output: object) -> Tensor:
+        return keep(output)
+
+    module = model.get_submodule(activation.module)
+    handle = (
+        module.register_forward_pre_hook(before, with_kwargs=True)
+        if activation.at == "input"
+        else module.register_forward_hook(after)
+    )
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 def _check(pairs: Sequence[tuple[str, Tensor]], parameters: Any) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.accumulation import dots, norm
 from bntheory.bridge.curvature.carried import Carried
-from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, WarmSearch, Which, order
+from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, WarmSearch, Which, order, wanted
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
@@ -26,17 +27,19 @@ _RANDOM_PART = 1.0
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The k eigenvalues at one end of a spectrum.
+    """The k eigenvalues at one end of a spectrum, or at each of both.
 
-    values: (k,), LA descending, SA ascending, LM by descending magnitude.
-    vectors: (size, k), unit columns on the operator's device.
-    residuals: (k,) norms of A v - value v: an eigenvalue lies within each of them, certainly.
-    errors: (k,) estimated absolute errors of the values: min(residual, residual^2/gap) with the gap estimated, and where
-        that is below 1e-5 of the value what further products are expected to add; after a warm start min(residual,
-        what the model expects to be missing). Rounding of the products comes on top. Eigenvalues closer to each other
-        than about the residual are not told apart: the value may lie between them.
-    converged: whether every error is at most tol times its value or the rounding of the products: more of them
-        would gain nothing.
+    values: (k,), LA descending, SA ascending, LM by descending magnitude; (2 k,) for both ends, the top ones before the
+        bottom ones.
+    vectors: (size, number of values), unit columns on the operator's device.
+    residuals: norms of A v - value v: an eigenvalue lies within each of them, certainly.
+    errors: absolute errors of the values: what further products are estimated to add, plus ``rounding``. Eigenvalues
+        closer to each other than about the residual are one cluster to it, within which the value lies.
+    rounding: by how much the dtype's rounding may move each value.
+    hidden: how far beyond each value another eigenvalue may lie of which nothing was seen, but for 1 start in 1000; after
+        a warm start the residual.
+    converged: whether more products would gain nothing: every error is at most tol times its value, or what rounding
+        allows. ``accurate`` asks for the tolerance.
     symmetry_defect: relative asymmetry met on the way; an operator beyond rounding is refused.
     model: what the products have taught about the operator, at most ``carry`` vectors; see ``start`` of
         :func:`top_eigenvalues`.
@@ -46,6 +49,8 @@ class Spectrum:
     vectors: Tensor
     residuals: np.ndarray[Any, Any]
     errors: np.ndarray[Any, Any]
+    rounding: np.ndarray[Any, Any]
+    hidden: np.ndarray[Any, Any]
     converged: bool
     products: int
     which: Which
@@ -58,6 +63,33 @@ class Spectrum:
     def top(self) -> float:
         """The first value."""
         return float(self.values[0])
+
+    @property
+    def bottom(self) -> float:
+        """The lowest value, of a spectrum measured with which="both" or "SA"."""
+        if self.which not in ("both", "SA"):
+            raise UserError(f"which is {self.which!r}: the lower end was not measured; ask for which='both'")
+        return float(self.values[len(self.values) // 2 if self.which == "both" else 0])
+
+    @property
+    def accurate(self) -> bool:
+        """Whether every error, rounding included, is at most tol times its value."""
+        return bool(np.all(self.errors <= self.tol * np.abs(self.values)))
+
+    @property
+    def note(self) -> str:
+        """Why the tolerance is not reached, and what to do; empty where it is."""
+        if self.accurate:
+            return ""
+        if not self.converged:
+            return (
+                f"stopped after {self.products} products, before tol = {self.tol:g} was reached: allow more"
+            )
+        worst = int(np.argmax(self.errors - self.tol * np.abs(self.values)))
+        return (
+            f"rounding moves the value {self.values[worst]:.6g} by up to {self.rounding[worst]:.2g}, beyond "
+            f"tol = {self.tol:g} of it: measure in float64, or read it with that error"
+        )
 
 
 def top_eigenvalues(
@@ -74,6 +106,8 @@ def top_eigenvalues(
     callback: Callable[[int, np.ndarray[Any, Any]], None] | None = None,
 ) -> Spectrum:
     """The k largest (``"LA"``), smallest (``"SA"``) or largest-in-magnitude (``"LM"``) eigenvalues of ``op``.
+
+    ``"both"``: k at each end from the same products, which is cheaper than two runs.
 
     Args:
         tol: relative accuracy of the eigenvalues. Their vectors are accurate to about its square root.
@@ -92,22 +126,29 @@ def top_eigenvalues(
     hangs on a single number, measure it again with another ``seed``, or to tol = 1e-10.
     Raises ValueError for a k or tol that cannot be, and for an operator that is not symmetric.
     """
-    if not 1 <= k <= op.size:
+    if which not in ("LA", "SA", "LM", "both"):
+        raise UserError(f"which is {which!r}; it must be 'LA', 'SA', 'LM' or 'both'")
+    count = wanted(k, which)
+    if not 1 <= k <= op.size * k // count:
         raise UserError(
-            f"k is {k}; the operator has {op.size} eigenvalues, so k lies between 1 and {op.size}"
+            f"k is {k}; the operator has {op.size} eigenvalues, so k lies between 1 and {op.size * k // count}"
+            + (" at each end" if which == "both" else "")
+            if k
+            else f"k is {k}; at least one eigenvalue is asked for"
         )
-    if which not in ("LA", "SA", "LM"):
-        raise UserError(f"which is {which!r}; it must be 'LA', 'SA' or 'LM'")
     if not tol > 0:
         raise UserError(f"tol is {tol}; a relative accuracy is positive")
-    carry = 2 * k + 14 if carry is None else carry
-    if carry < k:
-        raise UserError(f"carry is {carry}; a warm start needs at least the k = {k} vectors themselves")
-    limit = max_products if max_products is not None else 300 + 40 * k
-    width = min(op.size, max(max_basis if max_basis is not None else 60, 2 * k + 8))
-    require_room(width, op.size, op.dtype, op.device, f"lower max_basis (at least {2 * k + 8})")
+    carry = 2 * count + 14 if carry is None else carry
+    if carry < count:
+        raise UserError(f"carry is {carry}; a warm start needs at least the {count} vectors themselves")
+    limit = max_products if max_products is not None else 300 + 40 * count
+    width = min(op.size, max(max_basis if max_basis is not None else 60, 2 * count + 8))
+    require_room(width, op.size, op.dtype, op.device, f"lower max_basis (at least {2 * count + 8})")
     before = op.products
     generator = torch.Generator().manual_seed(seed)
+    if isinstance(start, Spectrum) and start.which not in (which, "both"):
+        _require_size(op, start)
+        start = None  # what was measured at another end says nothing about what lies at this one
     model = _start(op, start, generator, width)
     search: Search = (WarmSearch if isinstance(start, Spectrum) else ColdSearch)(model, k, which)
     while True:
@@ -120,25 +161,38 @@ def top_eigenvalues(
         if search.early and callback is None and spent < limit:
             continue  # nothing can be settled yet: spare the small eigenproblem
         ritz = model.ritz()
-        chosen = order(ritz.values, which)[:k]
+        chosen = order(ritz.values, which)[:count]
         if callback is not None:
             callback(spent, ritz.values[chosen])
         errors = search.errors(ritz, chosen)
         # what the products themselves are not sure of: their rounding, and their disagreement with symmetry
-        floor = max(8 * float(torch.finfo(op.dtype).eps), model.defect) * model.scale
-        fine = errors <= np.maximum(search.goal(tol) * np.abs(ritz.values[chosen]), floor)
-        converged = len(chosen) == k and (model.complete or search.done(ritz, chosen, fine))
+        floor = max(op.unit_rounding(), model.defect) * model.scale
+        size = np.abs(ritz.values[chosen])
+        seen = search.hidden(ritz, chosen) <= np.maximum(size, floor)
+        fine = seen & (errors <= np.maximum(search.goal(tol) * size, floor))
+        converged = len(chosen) == count and (model.complete or search.done(ritz, chosen, fine))
         if converged or spent >= limit:
             break
         if width <= model.rank < op.size:
             keep, guesses = search.kept(width)
             model.restart(ritz.coordinates[:, order(ritz.values, which)[:keep]], search.guesses(guesses))
     op.require_symmetry(model.defect)
+    if which == "both":
+        chosen = np.concatenate([chosen[0::2], chosen[1::2]])
+        errors = np.concatenate([errors[0::2], errors[1::2]])
+    vectors = model.vectors(ritz.coordinates[:, chosen])
+    # of a direction that was only seen to lead back into the searched space less is known: its length was cut off
+    lost = model.floor() * op.size**0.5 if model.breakdowns and not model.complete else 0.0
+    largest = max(model.scale, float(size.max()))
+    needed = tol * float(size.min()) / largest if largest > 0 else 1.0
+    rounding = np.full(len(chosen), max(floor, lost, op.rounding(vectors[:, 0], needed) * largest))
     return Spectrum(
         ritz.values[chosen],
-        model.vectors(ritz.coordinates[:, chosen]),
+        vectors,
         ritz.residuals[chosen],
-        errors,
+        errors + rounding,
+        rounding,
+        search.hidden(ritz, chosen),
         converged,
         spent,
         which,
@@ -149,6 +203,14 @@ def top_eigenvalues(
     )
 
 
+def _require_size(op: SymmetricOperator, start: Spectrum) -> None:
+    if start.vectors.shape[0] != op.size:
+        raise UserError(
+            f"start has vectors of length {start.vectors.shape[0]}, the operator acts on {op.size}: it was measured "
+            "with respect to other parameters"
+        )
+
+
 def _start(
     op: SymmetricOperator,
     start: Spectrum | Tensor | np.ndarray[Any, Any] | None,
@@ -156,25 +218,21 @@ def _start(
     width: int,
 ) -> LowRankModel:
     if isinstance(start, Spectrum):
-        if start.vectors.shape[0] != op.size:
-            raise UserError(
-                f"start has vectors of length {start.vectors.shape[0]}, the operator acts on {op.size}: it was measured "
-                "with respect to other parameters"
-            )
+        _require_size(op, start)
         return LowRankModel(
             op, None, generator, known=start.model.fitted(op, max(len(start.values), width // 2))
         )
     noise = op.random_vector(generator)
-    noise /= float(noise.norm())
+    noise *= 1 / norm(noise)
     if start is None:
         return LowRankModel(op, noise, generator)
     given = as_vector(start, op.size, op.dtype, op.device)
-    length = float(given.norm())
+    length = norm(given)
     if not (np.isfinite(length) and length > 0):
         raise UserError(f"start has norm {length}; a start vector is finite and not zero")
     mixed = given / length + _RANDOM_PART * noise
     # in one dimension they may cancel
-    return LowRankModel(op, mixed if float(mixed.norm()) > 0 else noise, generator)
+    return LowRankModel(op, mixed if norm(mixed) > 0 else noise, generator)
 
 
 @dataclass(frozen=True)
@@ -197,9 +255,9 @@ def gradient_share(
     if given is None:
         raise UserError("gradient is None and the operator has none; pass the gradient")
     g = as_vector(given, op.size, op.dtype, op.device)
-    norm = float(g.norm())
-    if not norm > 0:
+    length = norm(g)
+    if not length > 0:
         raise UserError("the gradient is zero at this point; its share in an eigenspace is undefined")
-    basis, _ = torch.linalg.qr(spectrum.vectors)
-    shares = ((spectrum.vectors.T @ g) / norm).square().cpu().numpy().astype(np.float64)
-    return GradientShare(float((basis.T @ g).square().sum() / norm**2), shares, norm)
+    along = dots(spectrum.vectors.T, g) / length
+    gram = np.stack([dots(spectrum.vectors.T, v) for v in spectrum.vectors.T])
+    return GradientShare(float(along @ np.linalg.solve(gram, along)), along**2, length)

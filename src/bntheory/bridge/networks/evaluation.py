@@ -1,47 +1,114 @@
-"""One loss, one batch, one model: the value and the gradient, without touching ``.grad``.
+"""How a model and a loss are called: ``loss(model(inputs), *rest)`` with ``batch = (inputs, *rest)``.
 
-What lives here: the calling convention of the whole room, ``loss(model(inputs), *targets)`` with
-``batch = (inputs, *targets)``. What does not: anything that changes or measures a model.
+What lives here: the calling convention of the whole room, the reading of batches and loaders, and the plain value and gradient that
+a training loop takes. What does not: modes, precision, randomness and checks (:mod:`bntheory.bridge.objective`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from bntheory.errors import UserError
 
-__all__ = ["Batch", "Loss", "evaluate", "flat", "loss_and_gradients", "trainable"]
+__all__ = [
+    "Batch",
+    "Loss",
+    "call_loss",
+    "call_model",
+    "closure_value",
+    "convert",
+    "evaluate",
+    "flat",
+    "gradients_of",
+    "loss_and_gradients",
+    "loss_input",
+    "pieces",
+    "read_batches",
+    "scalar",
+    "tensors_in",
+    "trainable",
+]
 
-Loss = Callable[..., Tensor]
+Loss = Callable[..., Any]
 Batch = Sequence[Any]
 
 
-def evaluate(model: nn.Module, loss: Loss, batch: Batch) -> Tensor:
-    """``loss(model(inputs), *targets)``, a scalar in the graph; it may be infinite or NaN.
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """The model's outputs: a mapping of inputs is passed by name, a tuple or list is spread, anything else is the one argument."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
-    ``inputs`` is a tensor, a tuple of positional arguments or a mapping of keyword arguments.
+
+def call_loss(loss: Loss | None, outputs: Any, rest: Sequence[Any]) -> Any:
+    """``loss(outputs, *rest)``; without a loss the model's own, ``outputs.loss`` or ``outputs["loss"]``.
+
+    A loss of torch's own, which takes a tensor, is given the ``logits`` of outputs that are no tensor and have some.
+    """
+    if loss is None:
+        own = _field(outputs, "loss")
+        if own is None:
+            raise UserError(
+                f"loss is None, and the model returned a {type(outputs).__name__} without a field 'loss'; give the loss as a "
+                "function loss(outputs, *rest), or pass the labels to the model so that it computes one"
+            )
+        return own
+    return loss(loss_input(loss, outputs), *rest)
+
+
+def loss_input(loss: Loss, outputs: Any) -> Any:
+    """What a loss is given: the outputs, or their ``logits`` where the loss takes a tensor and they are none."""
+    takes_tensors = (
+        isinstance(loss, nn.modules.loss._Loss) or getattr(loss, "__module__", "") == "torch.nn.functional"
+    )
+    logits = _field(outputs, "logits") if takes_tensors and not isinstance(outputs, Tensor) else None
+    return outputs if logits is None else logits
+
+
+def _field(outputs: Any, name: str) -> Any:
+    return outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+
+
+def closure_value(model: nn.Module | None, loss: Loss) -> Any:
+    """A loss without a batch: ``loss()`` where it can be called so, ``loss(model)`` otherwise."""
+    try:
+        inspect.signature(loss).bind()
+    except (TypeError, ValueError):
+        return loss(model)
+    return loss()
+
+
+def scalar(value: Any) -> Tensor:
+    """``value`` checked to be one real number that autograd can differentiate; it may be infinite."""
+    if not isinstance(value, Tensor):
+        raise UserError(
+            f"loss returned a {type(value).__name__}; it has to return a tensor with one entry, computed by torch operations "
+            "(no .item(), no numpy)"
+        )
+    if value.numel() != 1 or not value.is_floating_point():
+        raise UserError(
+            f"loss returned a tensor of shape {tuple(value.shape)} in {value.dtype}; it must return one real number, a scalar. Reduce "
+            "it (mean over the batch)"
+        )
+    return value.reshape(())
+
+
+def evaluate(model: nn.Module, loss: Loss | None, batch: Batch) -> Tensor:
+    """``loss(model(inputs), *rest)``, a scalar in the graph, in the modes that the model is in; it may be infinite or NaN.
 
     Raises:
-        ValueError: ``batch`` is no sequence (inputs, *targets), or the loss is no scalar tensor.
+        ValueError: ``batch`` is no sequence (inputs, *rest), or the loss is no scalar tensor.
     """
     if isinstance(batch, Tensor) or not isinstance(batch, Sequence) or not batch:
         raise UserError(f"batch: a {type(batch).__name__} was given; use a tuple (inputs, *targets)")
-    inputs, *targets = batch
-    if isinstance(inputs, Mapping):
-        outputs = model(**inputs)
-    elif isinstance(inputs, (tuple, list)):
-        outputs = model(*inputs)
-    else:
-        outputs = model(inputs)
-    value = loss(outputs, *targets)
-    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-        what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise UserError(f"loss: returned {what}; it must return one real number (reduce with mean or sum)")
-    return value.reshape(())
+    inputs, *rest = batch
+    return scalar(call_loss(loss, call_model(model, inputs), rest))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -58,23 +125,126 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def loss_and_gradients(
     model: nn.Module,
-    loss: Loss,
+    loss: Loss | None,
     batch: Batch,
     parameters: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss (detached) and its gradients by ``parameters`` (default: all trainable), zeros where unused."""
     wanted = list(trainable(model).values()) if parameters is None else list(parameters)
     with torch.enable_grad():
-        value = evaluate(model, loss, batch)
-        if not value.requires_grad:
-            raise UserError(
-                "loss: does not depend on any parameter; is it computed under no_grad or detached?"
-            )
-        found = torch.autograd.grad(value, wanted, allow_unused=True)
+        return gradients_of(evaluate(model, loss, batch), wanted)
+
+
+def gradients_of(value: Tensor, wanted: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """A loss in the graph as its value and its dense gradients, detached; zeros where it does not use a tensor."""
+    if not value.requires_grad:
+        raise UserError("loss: does not depend on any parameter; is it computed under no_grad or detached?")
+    found = torch.autograd.grad(value, list(wanted), allow_unused=True)
     gradients = [torch.zeros_like(p) if g is None else g.detach() for p, g in zip(wanted, found, strict=True)]
-    return value.detach(), gradients
+    return value.detach(), [g.to_dense() if g.layout != torch.strided else g for g in gradients]
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """All entries as one float64 vector: sums over many float32 entries lose digits."""
     return torch.cat([t.detach().reshape(-1).double() for t in tensors])
+
+
+# -- batches ---------------------------------------------------------------------------------------------------------
+
+
+def read_batches(batch: Any, split: int | None = None) -> list[tuple[Any, ...] | None]:
+    """One batch as a tuple ``(inputs, *rest)``, several as a list or loader of such; pieces of ``split`` examples.
+
+    A mapping is one batch of keyword arguments without further ones. A list is several batches if each of its items is a batch by
+    itself (a tuple, a list or a mapping), and otherwise one batch ``[inputs, *rest]``, as a default collate function returns it.
+
+    Raises ValueError for a loader that shuffles, for what is no batch, and where nothing is left.
+    """
+    if batch is None:
+        if split is not None:
+            raise UserError(f"split={split} needs a batch to split; a closure holds its own data")
+        return [None]
+    batches: list[tuple[Any, ...] | None]
+    if isinstance(batch, Mapping):
+        batches = [(batch,)]
+    elif isinstance(batch, tuple):
+        batches = [batch]
+    else:
+        if isinstance(batch, DataLoader):
+            _refuse_shuffling(batch)
+        if isinstance(batch, (Tensor, str)) or not isinstance(batch, Iterable):
+            raise UserError(
+                f"batch is a {type(batch).__name__}; give a tuple (inputs, targets, ...), or a list of such tuples"
+            )
+        items = list(batch)
+        several = all(isinstance(item, (tuple, list, Mapping)) for item in items)
+        batches = [_as_batch(item) for item in items] if several else [tuple(items)]
+    if not batches or any(b is not None and not b for b in batches):
+        raise UserError("batch is empty: there is no data to measure on")
+    if split is not None:
+        if split < 1:
+            raise UserError(f"split is {split}; the number of examples in a piece has to be positive")
+        batches = [piece for whole in batches for piece in pieces(whole or (), split)]
+    return batches
+
+
+def _as_batch(item: Any) -> tuple[Any, ...]:
+    return (item,) if isinstance(item, Mapping) else tuple(item)
+
+
+def _refuse_shuffling(loader: DataLoader[Any]) -> None:
+    sampler = loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
+    if type(sampler) is BatchSampler:
+        sampler = sampler.sampler
+    if type(sampler) is not SequentialSampler:
+        raise UserError(
+            f"batch is a DataLoader with a {type(sampler).__name__}: every pass composes other batches, and with "
+            "batch normalisation that is another function. Use shuffle=False, or fix the batches once: "
+            "batch=list(loader)"
+        )
+
+
+def pieces(batch: tuple[Any, ...], split: int) -> list[tuple[Any, ...]]:
+    """The batch cut into pieces of ``split`` examples along the first axis of every tensor that has one entry an example."""
+    first = next(iter(tensors_in(batch[:1])), None)
+    if first is None or first.dim() == 0:
+        raise UserError(f"split={split}: the inputs hold no tensor whose first axis counts examples")
+    total = first.shape[0]
+
+    def cut(value: Any, start: int) -> Any:
+        if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == total:
+            return value[start : start + split]
+        if isinstance(value, Mapping):
+            return {key: cut(item, start) for key, item in value.items()}
+        if isinstance(value, (tuple, list)):
+            return tuple(cut(item, start) for item in value)
+        return value
+
+    return [cut(batch, start) for start in range(0, total, split)]
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and mappings, in their order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return []
+
+
+def convert(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Nested data with every tensor changed; what holds no tensor that changes stays the very object."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        changed = {key: convert(item, change) for key, item in value.items()}
+        same = all(changed[key] is item for key, item in value.items())
+        return value if same else changed
+    if isinstance(value, (tuple, list)):
+        items = [convert(item, change) for item in value]
+        if all(new is old for new, old in zip(items, value, strict=True)):
+            return value
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value

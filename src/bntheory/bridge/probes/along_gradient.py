@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
 
-from bntheory.bridge.networks.evaluation import Batch, Loss, flat, loss_and_gradients, trainable
-from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.networks.evaluation import flat
+from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
 __all__ = ["AlongGradient", "along_gradient"]
@@ -68,32 +68,30 @@ class AlongGradient:
 
 
 def along_gradient(
-    model: nn.Module,
-    loss: Loss,
-    batch: Batch,
-    step_sizes: Sequence[float],
+    model: Any, loss: Any = None, batch: Any = None, step_sizes: Sequence[float] = (), **options: Any
 ) -> AlongGradient:
-    """Measure loss and gradient at theta and at theta - s g for every s, on one batch and over all parameters.
+    """Measure loss and gradient at theta and at theta - s g for every s, on one batch (or the average over several) and over all parameters.
 
-    The paper takes s in [1/2, 4] times the learning rate (for deep linear networks [1/100, 30] times). The model runs
-    in the mode that it is in; in training mode each point has the batch statistics of its own activations. Every
-    evaluation starts from the same random state and the same buffers, and the model is left bit for bit as it was.
+    The paper takes s in [1/2, 4] times the learning rate (for deep linear networks [1/100, 30] times). In training mode each point
+    has the batch statistics of its own activations. Every evaluation starts from the same random state and the same buffers, and
+    the model is left bit for bit as it was.
 
     Args:
-        batch: (inputs, *targets); the loss is ``loss(model(inputs), *targets)``.
+        model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple.
         step_sizes: positive and finite; kept in the given order.
+        options: of the objective.
 
     Raises:
-        ValueError: no or bad step sizes, or a model without trainable parameters.
+        ValueError: no or bad step sizes, a model without trainable parameters, and as the objective.
     """
     sizes = tuple(float(s) for s in step_sizes)
     if not sizes or not all(0 < s < math.inf for s in sizes):
         raise UserError(f"step_sizes: {sizes} must be positive and finite, and at least one")
-    parameters = list(trainable(model).values())
-    with state_guard(model):
+    objective = Objective.of(model, loss, batch, **options)
+    parameters = list(objective.parameters.values())
+    with objective.movable():
         start = [p.detach().clone() for p in parameters]
-        with state_guard(model, parameters=False):
-            value, gradients = loss_and_gradients(model, loss, batch, parameters)
+        value, gradients = objective.loss_and_gradients()
         g = flat(gradients)
         norm = float(torch.linalg.vector_norm(g))
         losses, changes, cosines, distances = [], [], [], []
@@ -102,8 +100,7 @@ def along_gradient(
                 for p, origin, direction in zip(parameters, start, gradients, strict=True):
                     p.copy_(origin).sub_(direction, alpha=s)
             moved = torch.linalg.vector_norm(flat(parameters) - flat(start))
-            with state_guard(model, parameters=False):
-                there, other = loss_and_gradients(model, loss, batch, parameters)
+            there, other = objective.loss_and_gradients()
             h = flat(other)
             losses.append(float(there))
             changes.append(float(torch.linalg.vector_norm(g - h)))

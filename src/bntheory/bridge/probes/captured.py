@@ -20,10 +20,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bntheory.bridge.probes.units import UnitView
+from bntheory.bridge.units import UnitView
+from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
+from bntheory.layer.family import RmsLayer
 
-__all__ = ["CapturedLayer", "Residual"]
+__all__ = ["CapturedLayer", "Residual", "amplification", "y_hat_size"]
 
 _LAMBDA = 6.0
 
@@ -32,7 +34,7 @@ _LAMBDA = 6.0
 class Residual:
     """Measured against closed form, per unit.
 
-    relative: (k,) the largest difference over the size of the largest term. tolerance: (k,) derived from unit roundoff, m and
+    relative: (k,) the largest difference over ``size``, that of the terms. tolerance: (k,) derived from unit roundoff, m and
     conditioning. units: which. measured, closed_form: (k,) the norms of both sides.
     """
 
@@ -42,11 +44,35 @@ class Residual:
     tolerance: Tensor
     measured: Tensor
     closed_form: Tensor
+    size: Tensor
+
+    @property
+    def direction_error(self) -> Tensor:
+        """(k,) how far rounding may turn the measured vector, as a share of its length; infinite where that is zero.
+
+        Rounding is relative to the terms, and these may cancel: at m = 2 and eps = 0 nothing is left of the input gradient.
+        """
+        return torch.where(self.measured > 0, self.tolerance * self.size / self.measured, torch.inf)
 
     @property
     def passed(self) -> Tensor:
         """(k,) whether each unit lies within its tolerance; a non-finite residual does not."""
         return self.relative <= self.tolerance
+
+
+def amplification(layer: BatchNormLayer) -> Tensor:
+    """(k,) kappa = max|y|/sigma: how much the cancellation in y - mean amplifies rounding in y_hat."""
+    return (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+
+
+def y_hat_size(layer: BatchNormLayer) -> Tensor:
+    """(k,) the size to which rounding in y_hat is relative.
+
+    Its norm, and a part that stays where the variance is far below eps: y_hat is small there, and the rounding kappa u of its entries is
+    not.
+    """
+    kappa = amplification(layer)
+    return layer.y_hat.norm(dim=-1) + kappa / (1 + kappa)
 
 
 class CapturedLayer:
@@ -101,9 +127,7 @@ class CapturedLayer:
         return torch.zeros_like(self.y) if full is None else self.view.split(full.detach())
 
     def _element_gamma(self) -> Tensor | None:
-        if self.view.element_gamma is None:
-            return None
-        return self.view.split(self.view.element_gamma.expand(self.view.shape))
+        return self.view.split_gamma()
 
     def _to_y_hat(self, dz: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """A derivative with respect to the module's output as one with respect to z of the unit."""
@@ -118,13 +142,13 @@ class CapturedLayer:
         chosen = list(range(self.units)) if units is None else [int(u) for u in units]
         bad = [u for u in chosen if not 0 <= u < self.units]
         if bad:
-            raise ValueError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
+            raise UserError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
         return chosen
 
     def _products(self, at: Tensor, grad: Tensor | None, v: Tensor, units: list[int]) -> Tensor:
         """For each chosen unit u the block product H_uu v_u: (k, m) -> (k, m), one double backward each."""
         if v.shape != (len(units), self.m):
-            raise ValueError(
+            raise UserError(
                 f"v has shape {tuple(v.shape)}; for {len(units)} unit(s) of layer {self.name!r} it is {(len(units), self.m)}"
             )
         if grad is None or not grad.requires_grad:  # the loss is linear in `at`, or does not depend on it
@@ -173,7 +197,8 @@ class CapturedLayer:
     def closed_form(self, units: Sequence[int] | None = None) -> BatchNormLayer:
         """The closed-form layer with the measured y, grad and hess of the chosen units: leading axis k = units."""
         chosen = self._chosen(units)
-        return BatchNormLayer(
+        form = RmsLayer if self.kind == "rms" else BatchNormLayer
+        return form(
             self.y[chosen],
             self.grad[chosen],
             lambda v: self.hess(v, chosen),
@@ -188,8 +213,7 @@ class CapturedLayer:
 
     def _tolerance(self, layer: BatchNormLayer) -> Tensor:
         u = torch.finfo(self.y.dtype).eps / 2
-        kappa = (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
-        tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * kappa) + 8)
+        tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * amplification(layer)) + 8)
         return tolerance
 
     def gradient_residual(self, units: Sequence[int] | None = None) -> Residual:
@@ -213,6 +237,7 @@ class CapturedLayer:
             self._tolerance(layer),
             measured.norm(dim=-1),
             layer.input_grad.norm(dim=-1),
+            size,
         )
 
     def hessian_residual(self, units: Sequence[int] | None = None, *, seed: int = 0) -> Residual:
@@ -232,7 +257,7 @@ class CapturedLayer:
         noise = ((hv * w).sum(-1) - (hw * v).sum(-1)).abs()
         scale = (layer.gamma / layer.sigma).abs()[..., 0]
         bend = scale / layer.sigma[..., 0] / self.m
-        y_norm, g_norm = layer.y_hat.norm(dim=-1), layer.grad.norm(dim=-1)
+        y_norm, g_norm = y_hat_size(layer), layer.grad.norm(dim=-1)
         h_norm = torch.maximum(hv.norm(dim=-1), hw.norm(dim=-1))
         size = scale**2 * h_norm + 3 * bend * y_norm * g_norm
         gap = (measured - predicted).norm(dim=-1)
@@ -242,5 +267,5 @@ class CapturedLayer:
             noise == 0, torch.zeros_like(noise), _LAMBDA * scale**2 * noise * math.sqrt(self.m) / size
         )
         return Residual(
-            "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1)
+            "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size
         )

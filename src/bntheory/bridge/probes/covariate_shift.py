@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.networks.evaluation import Batch, Loss, flat, loss_and_gradients, trainable
+from bntheory.bridge.networks.evaluation import flat, trainable
 from bntheory.bridge.networks.normalisation import PrimitiveLayerNorm
-from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
 __all__ = ["LayerShift", "covariate_shift", "weight_layers"]
@@ -65,28 +66,30 @@ def weight_layers(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def covariate_shift(
-    model: nn.Module,
-    loss: Loss,
-    batch: Batch,
+    model: Any,
+    loss: Any = None,
+    batch: Any = None,
     *,
     learning_rate: float | None = None,
     next_parameters: Mapping[str, Tensor] | None = None,
     layers: Mapping[str, tuple[str, ...]] | None = None,
     weights_only: bool = True,
+    **options: Any,
 ) -> list[LayerShift]:
     """Definition 2.1 at the present parameters W^(t), for every layer i, on one batch.
 
     G = the gradient by W_i at W^(t); G' = the same with layers 1, ..., i-1 already at W^(t+1). The first layer's
     shift is zero by definition, and is computed nevertheless. In float32 a shift below about 1e-6 of the gradient's
-    norm is rounding; use a float64 copy for small learning rates. The model runs in the mode that it is in and is left
-    bit for bit as it was.
+    norm is rounding; use ``dtype=torch.float64`` for small learning rates. The model is left bit for bit as it was.
 
     Args:
+        model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple.
         learning_rate: W^(t+1) = W^(t) - learning_rate * gradient; give this or ``next_parameters``.
         next_parameters: W^(t+1) by parameter name, e.g. ``Trainer.next_parameters(...)`` with momentum.
         layers: as from :func:`weight_layers`, which is the default.
         weights_only: G is taken by the tensors of two or more axes (matrices and kernels), so that networks with and
             without gamma and beta compare; otherwise by all parameters of the layer.
+        options: of the objective.
 
     Raises:
         ValueError: neither or both of ``learning_rate`` and ``next_parameters``; unknown or repeated names.
@@ -95,8 +98,9 @@ def covariate_shift(
         raise UserError(
             "learning_rate, next_parameters: give exactly one of them; they are two ways to W^(t+1)"
         )
-    named = trainable(model)
-    groups = dict(weight_layers(model) if layers is None else layers)
+    objective = Objective.of(model, loss, batch, **options)
+    named = objective.parameters
+    groups = dict(weight_layers(objective.network) if layers is None else layers)
     listed = [name for group in groups.values() for name in group]
     if len(set(listed)) != len(listed) or not set(listed) <= named.keys():
         raise UserError(
@@ -106,8 +110,8 @@ def covariate_shift(
         raise UserError(f"next_parameters: {sorted(set(listed) - next_parameters.keys())[:3]} missing")
     names = list(named)
     shifts: list[LayerShift] = []
-    with state_guard(model):
-        before = dict(zip(names, _gradients(model, loss, batch, [named[n] for n in names]), strict=True))
+    with objective.movable():
+        before = dict(zip(names, objective.loss_and_gradients([named[n] for n in names])[1], strict=True))
         after = {
             n: named[n].detach() - learning_rate * before[n]
             if learning_rate is not None
@@ -117,17 +121,12 @@ def covariate_shift(
         for index, (layer, group) in enumerate(groups.items(), start=1):
             of = [n for n in group if named[n].dim() >= 2] if weights_only else list(group)
             of = of or list(group)
-            there = _gradients(model, loss, batch, [named[n] for n in of])
+            there = objective.loss_and_gradients([named[n] for n in of])[1]
             shifts.append(_shift(layer, index, [before[n] for n in of], there))
             with torch.no_grad():
                 for n in group:
                     named[n].copy_(after[n])
     return shifts
-
-
-def _gradients(model: nn.Module, loss: Loss, batch: Batch, parameters: list[nn.Parameter]) -> list[Tensor]:
-    with state_guard(model, parameters=False):  # the same buffers and random numbers for every evaluation
-        return loss_and_gradients(model, loss, batch, parameters)[1]
 
 
 def _shift(layer: str, index: int, before: list[Tensor], there: list[Tensor]) -> LayerShift:

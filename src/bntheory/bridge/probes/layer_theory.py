@@ -24,13 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bntheory.bridge.probes.captured import CapturedLayer
+from bntheory.bridge.probes.captured import CapturedLayer, amplification, y_hat_size
 from bntheory.bridge.probes.identities import Identity, check_identity
 from bntheory.layer.closed_form import BatchNormLayer
 
 __all__ = ["first_order", "second_order", "single_precision"]
 
 _LAMBDA = 6.0  # as in the tolerance of a captured layer: probability 3e-8 that one sum is off by more
+_KNOWN_DIRECTION = 1e-3  # a direction that is rounding for more than this share of its length is none
 Json = dict[str, Any]
 
 
@@ -108,7 +109,7 @@ def _affine(
 ) -> list[Identity]:
     """The inner products against the gradients that autograd gives to beta and gamma: sums of m rounded terms each."""
     m, u = captured.m, torch.finfo(captured.y.dtype).eps / 2
-    kappa = layer.y.abs().amax(-1) / _flat(layer.sigma)
+    kappa = amplification(layer)
     found = []
     for name, network, ours, terms, growth in (
         ("beta-gradient", beta_grad, layer.beta_grad, layer.grad.abs().sum(-1), torch.zeros_like(kappa)),
@@ -142,8 +143,13 @@ def single_precision(captured: CapturedLayer) -> Identity:
 def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[Json, list[Identity]]:
     """Theorem 4.2 with v = dL_hat/dy on chosen units: both printed inequalities and the exact identity for eps >= 0.
 
-    The direction is divided by its norm (the statements are quadratic in v and g together), so that no product underflows. Units
-    whose input gradient is zero have no direction and are left out of Theorem 4.2.
+    The direction is divided by its norm (the statements are quadratic in v and g together), so that no product underflows.
+
+    The identity holds for v = (gamma/sigma) P g and for no other direction. Where P g is small beside g (at m = 2 it is of size
+    (eps/sigma^2) ||g||, and zero for eps = 0), the measured v is off by its rounding, which is relative to the terms that cancelled: by a
+    share delta of its length. v' K v - (gamma^2/sigma^2) (P v)' H (P v) = -gamma/(m sigma^2) [<y_hat,g> v'P v + 2 <P g,v> <y_hat,v>] for
+    every v, and this changes by at most 6 |gamma|/(m sigma^2) ||y_hat|| ||g|| delta. Units whose input gradient is zero, or rounding for
+    more than a thousandth, have no direction and are left out.
     """
     hessian = captured.hessian_residual(units, seed=seed)
     found = [
@@ -157,7 +163,9 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
             units=units,
         )
     ]
-    alive = [i for i in units if float(captured.input_grad[i].norm()) > 0]
+    astray = captured.gradient_residual(units).direction_error
+    known = astray <= _KNOWN_DIRECTION
+    alive = [i for i, has_direction in zip(units, known.tolist(), strict=True) if has_direction]
     if not alive:
         return {"name": captured.name, "units": [], "first": None, "second": None}, found
     layer = captured.closed_form(alive)
@@ -180,14 +188,13 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
     second = (
         scale * (g * h_g).sum(-1) - bend
     )  # gamma^2/sigma^2 * 1/(m gamma) <g,y_hat> ||v||^2 is the same term
-    y_norm, g_norm = layer.y_hat.norm(dim=-1), layer.grad.norm(dim=-1)
+    y_norm, g_norm = y_hat_size(layer), layer.grad.norm(dim=-1)
     bending = 3 * _bend_size(scale, sigma2, y_norm, g_norm, m)
     size = scale * torch.maximum(h_pv.norm(dim=-1), h_v.norm(dim=-1)) + bending
     size = size.clamp_min(torch.finfo(size.dtype).tiny / u)
     asymmetry = ((h_pv * v).sum(-1) - (h_v * pv).sum(-1)).abs()
-    kappa = layer.y.abs().amax(-1) / sigma2.sqrt()
-    rounding = 4 * u * (_LAMBDA * math.sqrt(m) * (3 + 2 * kappa) + 8) * math.sqrt(m)
-    tolerance = rounding + _LAMBDA * math.sqrt(m) * scale * asymmetry / size
+    rounding = 4 * u * (_LAMBDA * math.sqrt(m) * (3 + 2 * amplification(layer)) + 8) * math.sqrt(m)
+    tolerance = rounding + (_LAMBDA * math.sqrt(m) * scale * asymmetry + 2 * bending * astray[known]) / size
     found.append(
         check_identity(
             "theorem-4.2-exact",

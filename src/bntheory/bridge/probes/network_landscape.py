@@ -1,53 +1,57 @@
-"""A network's loss on one batch as a scalar function of its flat parameter vector.
+"""A network's loss as a scalar function of its flat parameter vector.
 
-What lives here: the bridge from a module to :class:`bntheory.smoothness.protocol.Landscape`, so that every measure of
+What lives here: the bridge from an objective to :class:`bntheory.smoothness.protocol.Landscape`, so that every measure of
 smoothness that is written once for functions applies to networks. What does not: the measures, and spectra of large
 networks (``curvature``), which never build flat numpy vectors of second derivatives.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bntheory.bridge.networks.evaluation import Batch, Loss, evaluate, trainable
-from bntheory.bridge.networks.state import state_guard
-from bntheory.bridge.networks.twins import frozen_twin
+from bntheory.bridge.objective import Objective
 from bntheory.smoothness.protocol import Vector, as_point
 
-__all__ = ["NetworkLandscape", "network_landscape"]
+__all__ = ["NetworkLandscape"]
 
 
 class NetworkLandscape:
-    """``value``, ``grad`` and ``hvp`` of ``loss(model(inputs), *targets)`` by all trainable parameters.
+    """``value``, ``grad`` and ``hvp`` of an objective by all its trainable parameters.
 
-    Works on a copy of the model, so the model itself is never touched; modes are those of the model, and in training
-    mode every point has the batch statistics of its own activations. Random layers draw the same numbers at every
-    point. Points are flat float64 vectors in the order of ``model.named_parameters()``; second derivatives are taken
-    by differentiating twice backward, the route that is right through fused normalisation.
+    Works on parameters of its own, so the model itself is never touched; in training mode every point has the batch statistics of
+    its own activations, and in mode "frozen" those that the model has where it is. Points are flat float64 vectors in the order of
+    ``model.named_parameters()``; second derivatives are taken by differentiating twice backward, the route that is right through
+    fused normalisation.
 
     Args:
-        batch: (inputs, *targets).
-        dtype: converts the copy and the floating tensors of the batch; by default float64.
+        model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple.
+        dtype: by default float64. options: of the objective.
 
     Raises:
         ValueError: no trainable parameters; in the methods, a point of another length.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, batch: Batch, *, dtype: torch.dtype = torch.float64
+        self,
+        model: Any,
+        loss: Any = None,
+        batch: Any = None,
+        *,
+        dtype: torch.dtype = torch.float64,
+        **options: Any,
     ) -> None:
-        self._model = copy.deepcopy(model).to(dtype)
-        self._loss, self._batch = loss, tuple(_converted(part, dtype) for part in batch)
-        self._parameters = list(trainable(self._model).values())
+        self.objective = Objective.of(model, loss, batch, dtype=dtype, private=True, **options)
+        self._parameters = list(self.objective.parameters.values())
         self._start = torch.nn.utils.parameters_to_vector(self._parameters).detach().double().cpu().numpy()
         self._at: Vector | None = None
         self._gradients: list[Tensor] = []
+        self._known: dict[str, Any] = {}
+        self.objective.examination  # noqa: B018 - constants of a twin are those of the model's own point
 
     @property
     def dimension(self) -> int:
@@ -60,13 +64,28 @@ class NetworkLandscape:
 
     def value(self, x: Vector) -> float:
         """The loss at ``x``, shape (dimension,)."""
-        self._move(x)
-        with torch.no_grad(), state_guard(self._model, parameters=False):
-            return float(evaluate(self._model, self._loss, self._batch))
+        found: float = self._at_start("value", x, lambda: self.objective.loss_value())
+        return found
 
     def grad(self, x: Vector) -> Vector:
         """The gradient at ``x``, shape (dimension,)."""
-        return _flat(self._graph(x))
+        if self._at is not None and np.array_equal(self._at, x):
+            return _flat(self._gradients)
+        found: Vector = self._at_start(
+            "grad", x, lambda: _flat(self.objective.loss_and_gradients(self._parameters)[1])
+        )
+        return found
+
+    def _at_start(self, what: str, x: Vector, measure: Callable[[], Any]) -> Any:
+        """Measured at x; once only where the model is, from where every measure starts."""
+        here = np.array_equal(x, self._start)
+        if here and what in self._known:
+            return self._known[what]
+        self._move(x)
+        found = measure()
+        if here:
+            self._known[what] = found
+        return found
 
     def hvp(self, x: Vector, v: Vector) -> Vector:
         """The product of the Hessian at ``x`` with ``v``, shape (dimension,)."""
@@ -86,12 +105,13 @@ class NetworkLandscape:
         if self._at is None or not np.array_equal(self._at, x):
             self._at = None
             self._move(x)
-            with torch.enable_grad(), state_guard(self._model, parameters=False):
-                value = evaluate(self._model, self._loss, self._batch)
-                found = torch.autograd.grad(value, self._parameters, create_graph=True, allow_unused=True)
-            self._gradients = [
-                torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)
-            ]
+            total: list[Tensor] = [torch.zeros_like(p) for p in self._parameters]
+            for index, weight in enumerate(self.objective.weights):
+                with self.objective.conditions(index):
+                    value = self.objective.value(index) * weight
+                    found = torch.autograd.grad(value, self._parameters, create_graph=True, allow_unused=True)
+                total = [t if g is None else t + g for t, g in zip(total, found, strict=True)]
+            self._gradients = total
             self._at = np.array(x, dtype=np.float64)
         return self._gradients
 
@@ -108,38 +128,5 @@ class NetworkLandscape:
                 p.copy_(part.reshape(p.shape))
 
 
-def network_landscape(
-    model: nn.Module,
-    loss: Loss,
-    batch: Batch,
-    *,
-    frozen: bool = False,
-    dtype: torch.dtype = torch.float64,
-) -> tuple[NetworkLandscape, Vector]:
-    """The landscape of ``model`` in training mode, and the model's own parameters as its point.
-
-    With ``frozen`` it is that of the frozen-statistics twin, whose statistics keep the values that they have at the
-    model's own parameters. The model is left alone.
-
-    Raises:
-        ValueError: for a model without trainable parameters, and as :func:`frozen_twin`.
-    """
-    network = copy.deepcopy(model).to(dtype).train()
-    if frozen:
-        network = frozen_twin(network, _converted(batch[0], dtype))
-    landscape = NetworkLandscape(network, loss, batch, dtype=dtype)
-    return landscape, landscape.point
-
-
 def _flat(tensors: list[Tensor]) -> Vector:
     return np.concatenate([t.detach().reshape(-1).double().cpu().numpy() for t in tensors])
-
-
-def _converted(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, Mapping):
-        return {key: _converted(item, dtype) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return tuple(_converted(item, dtype) for item in value)
-    return value

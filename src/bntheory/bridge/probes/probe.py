@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from bntheory.bridge.curvature import hessian, top_eigenvalues
+from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.capture import capture
 from bntheory.bridge.probes.captured import CapturedLayer
-from bntheory.bridge.probes.network_landscape import network_landscape
-from bntheory.smoothness.measure import Measure
-from bntheory.smoothness.scale_free import scale_free
+from bntheory.bridge.probes.network_landscape import NetworkLandscape
+from bntheory.errors import UserError
+from bntheory.smoothness.scale_free import gradient_cosine, linearity_error, trust_fraction
 
 __all__ = ["LayerProbe", "NetworkProbe", "Probe", "probe"]
+
+Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """One normalisation layer. All shares are of the scaled gradient's squared norm, summed over units.
+    """One normalisation layer, over all batches. All shares are of the scaled gradient's squared norm, summed over units.
 
     scaling: root mean square over units of |gamma|/sigma. share_mean, share_y_hat: what the layer takes off along 1 and along y_hat.
-    left: ||input_grad||^2 over the scaled ||grad||^2, measured. residual: of measured against closed form, the worst unit;
-    tolerance: what rounding allows there.
+    left: ||input_grad||^2 over the scaled ||grad||^2, measured. The three are None where no gradient reaches the layer's output.
+    residual: of measured against closed form, the worst unit; tolerance: what rounding allows there.
     """
 
     name: str
@@ -33,127 +36,259 @@ class LayerProbe:
     units: int
     m: int
     scaling: float
-    share_mean: float
-    share_y_hat: float
-    left: float
+    share_mean: float | None
+    share_y_hat: float | None
+    left: float | None
     residual: float
     tolerance: float
 
 
 @dataclass(frozen=True)
 class NetworkProbe:
-    """Raw and scale-free measures of the loss in all parameters at one point."""
+    """Raw and scale-free measures of the loss in all parameters at one point. None: not to be had, for the reason in ``missing``."""
 
     loss: float
     gradient_norm: float
-    lambda_max: float
-    lambda_max_error: float
-    relative_curvature: float
-    linearity_error: float
-    trust_fraction: float
-    gradient_cosine: float
+    lambda_max: float | None = None
+    lambda_max_error: float | None = None
+    relative_curvature: float | None = None
+    linearity_error: float | None = None
+    trust_fraction: float | None = None
+    gradient_cosine: float | None = None
+    products: int = 0
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A model measured: its layers, the whole of it, and its frozen-statistics twin (None without batch normalisation)."""
+    """A model measured: its layers, the whole of it, and its frozen-statistics twin.
+
+    left_out: of each normalisation that is not among the layers, the reason, by name. missing: why there is no twin, or no network.
+    parameters: how many are trainable. dtype: the precision of all of it. graph_bytes: the estimate of what the curvature's graph keeps.
+    """
 
     layers: tuple[LayerProbe, ...]
     network: NetworkProbe
     twin: NetworkProbe | None
     parameters: int
+    dtype: str = "float64"
+    batches: int = 1
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    graph_bytes: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON-ready object."""
-        return asdict(self)
+        """A JSON-ready object; None for every number that could not be had."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def probe(
-    model: nn.Module,
-    loss: Callable[..., Tensor],
-    batch: Sequence[Any],
+    model: Any,
+    loss: Any = None,
+    batch: Any = None,
     *,
     infimum: float = 0.0,
     seed: int = 0,
     curvature: bool = True,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    layers: Sequence[str] | None = None,
+    dtype: torch.dtype = torch.float64,
+    tol: float = 1e-6,
+    progress: Progress = lambda fraction, text: None,
+    **options: Any,
 ) -> Probe:
-    """Capture every normalisation layer and measure the landscape of the model and of its twin, all in float64.
+    """Capture every normalisation layer and measure the loss of the model and of its twin, in one precision.
 
-    batch: (inputs, *targets). infimum: the least value that the loss could have, for the scale-free measures. The model is left as
-    it was. Raises ValueError as :func:`capture` does.
+    What cannot be had is left out with its reason, and takes nothing else with it.
+
+    Args:
+        model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple; several batches are
+            averaged, and a layer's shares are those of the sums over all.
+        infimum: the least value that the loss could have, for the scale-free measures.
+        seed: of the eigenvalue solver. layers: names of those to capture. tol: relative accuracy of the eigenvalues.
+        curvature: whether to measure the eigenvalues and the scale-free measures.
+        options: of the objective.
+
+    Raises ValueError where neither a layer nor the network can be measured, and as the objective.
     """
-    progress(0.0, "layers")
-    found = capture(model, loss, batch, dtype=torch.float64)
-    layers = tuple(_layer(layer) for layer in found)
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    batch_norm = any(layer.kind == "batch" for layer in layers)
+    objective = Objective.of(model, loss, batch, dtype=dtype, **options)
+    progress(0.0, "reading the network")
+    examined = objective.examination
+    missing: dict[str, str] = {}
+    measured: tuple[LayerProbe, ...] = ()
+    left_out: dict[str, str] = {}
+    try:
+        measured, left_out = _layers(objective, layers, progress)
+    except UserError as error:
+        missing["layers"] = str(error)
+        if layers is not None:
+            raise
     progress(0.2, "the network")
-    network = _network(model, loss, batch, frozen=False, infimum=infimum, seed=seed, curvature=curvature)
+    network = _network(objective, infimum, seed, tol, curvature, _scaled(progress, 0.2, 0.6, "the network"))
     twin = None
-    if batch_norm:
+    if examined.over_the_batch and objective.mode != "frozen":
         progress(0.6, "its frozen-statistics twin")
-        twin = _network(model, loss, batch, frozen=True, infimum=infimum, seed=seed, curvature=curvature)
+        try:
+            twin = _network(
+                objective.twin(),
+                infimum,
+                seed,
+                tol,
+                curvature,
+                _scaled(progress, 0.6, 1.0, "its frozen-statistics twin"),
+            )
+        except UserError as error:
+            missing["twin"] = str(error)
+    else:
+        missing["twin"] = "no layer normalises over the batch, so there is nothing to freeze"
+    if not measured and network.lambda_max is None and curvature:
+        reasons = [missing.get("layers", ""), *network.missing.values()]
+        raise UserError("nothing could be measured: " + "; ".join(dict.fromkeys(r for r in reasons if r)))
     progress(1.0, "done")
-    return Probe(layers, network, twin, parameters)
+    count = sum(p.numel() for p in objective.parameters.values())
+    return Probe(
+        measured, network, twin, count, str(dtype).removeprefix("torch."), len(objective.batches), left_out, missing,
+        None,
+    )  # fmt: skip
 
 
-def _layer(captured: CapturedLayer) -> LayerProbe:
+def _scaled(progress: Progress, low: float, high: float, text: str) -> Callable[[float, str], None]:
+    return lambda fraction, detail: progress(low + (high - low) * fraction, f"{text}: {detail}")
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sums:
+    """What one layer's batches add up to."""
+
+    scale2: list[float] = field(default_factory=list)
+    scaled: float = 0.0
+    mean: float = 0.0
+    along: float = 0.0
+    left: float = 0.0
+    residual: float = 0.0
+    tolerance: float = math.inf
+
+
+def _layers(
+    objective: Objective, names: Sequence[str] | None, progress: Progress
+) -> tuple[tuple[LayerProbe, ...], dict[str, str]]:
+    sums: dict[str, _Sums] = {}
+    probes: dict[str, LayerProbe] = {}
+    left_out: dict[str, str] = {}
+    for index in range(len(objective.batches)):
+        progress(0.2 * index / len(objective.batches), "layers")
+        found = capture(objective.single(index), layers=names)
+        left_out.update(found.left_out)
+        for captured in found:
+            try:
+                probes[captured.name] = _layer(captured, sums.setdefault(captured.name, _Sums()))
+            except (
+                ValueError
+            ) as error:  # one degenerate layer (a constant channel without eps) is not all of them
+                left_out[captured.name] = str(error)
+    return tuple(p for name, p in probes.items() if name not in left_out), left_out
+
+
+def _layer(captured: CapturedLayer, s: _Sums | None = None) -> LayerProbe:
+    """A captured layer in numbers, on top of what earlier batches added up to."""
+    s = _Sums() if s is None else s
     layer = captured.closed_form()
     residual = captured.gradient_residual()
     scale2 = (layer.gamma / layer.sigma) ** 2
-    scaled = float((scale2 * layer.norm2(layer.grad)).sum())
     m = captured.m
-    mean = float((scale2 * layer.beta_grad**2 / m).sum())
-    along = float((scale2 * (1 + layer.eps / layer.sigma**2) * layer.gamma_grad**2 / m).sum())
-    left = float(captured.input_grad.square().sum())
+    s.scale2.append(float(scale2.mean()))
+    s.scaled += float((scale2 * layer.norm2(layer.grad)).sum())
+    if captured.kind != "rms":  # which takes nothing off along 1
+        s.mean += float((scale2 * layer.beta_grad**2 / m).sum())
+    s.along += float((scale2 * (1 + layer.eps / layer.sigma**2) * layer.gamma_grad**2 / m).sum())
+    s.left += float(captured.input_grad.square().sum())
     worst = int((residual.relative - residual.tolerance).argmax())
-
-    def share(part: float) -> float:
-        return part / scaled if scaled > 0 else math.nan
-
+    relative, tolerance = float(residual.relative[worst]), float(residual.tolerance[worst])
+    if relative - tolerance > s.residual - s.tolerance:
+        s.residual, s.tolerance = relative, tolerance
+    mean, along, left = (part / s.scaled if s.scaled > 0 else None for part in (s.mean, s.along, s.left))
+    scaling = math.sqrt(sum(s.scale2) / len(s.scale2))
     return LayerProbe(
-        captured.name,
-        captured.kind,
-        captured.units,
-        m,
-        float(scale2.mean().sqrt()),
-        share(mean),
-        share(along),
-        share(left),
-        float(residual.relative[worst]),
-        float(residual.tolerance[worst]),
+        captured.name, captured.kind, captured.units, m, scaling, mean, along, left, s.residual, s.tolerance
     )
+
+
+# -- the network ---------------------------------------------------------------------------------------------------------
 
 
 def _network(
-    model: nn.Module,
-    loss: Callable[..., Tensor],
-    batch: Sequence[Any],
-    *,
-    frozen: bool,
-    infimum: float,
-    seed: int,
-    curvature: bool,
+    objective: Objective, infimum: float, seed: int, tol: float, curvature: bool, progress: Progress
 ) -> NetworkProbe:
-    landscape, x = network_landscape(model, loss, batch, frozen=frozen)
-    value = landscape.value(x)
-    slope = landscape.grad(x)
+    assert objective.dtype is not None
+    landscape = NetworkLandscape(objective, dtype=objective.dtype)
+    x = landscape.point
+    value, slope = landscape.value(x), landscape.grad(x)
     norm = math.sqrt(float(slope @ slope))
-    nothing = math.nan
-    if not curvature or norm == 0 or value <= infimum:
-        return NetworkProbe(value, norm, nothing, nothing, nothing, nothing, nothing, nothing)
-    measured = scale_free(landscape, x, infimum=infimum, seed=seed)
-    relative: Measure = measured.relative_curvature
-    top = float(relative.witness["lambda_max"])
-    factor = (value - infimum) / norm**2
-    return NetworkProbe(
-        value,
-        norm,
-        top,
-        relative.error / factor,
-        relative.value,
-        measured.linearity_error.value,
-        measured.trust_fraction.value,
-        measured.gradient_cosine.value,
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    if curvature:
+        missing.update(_curvature(landscape.objective, value - infimum, norm, seed, tol, found, progress))
+        missing.update(_scale_free(landscape, infimum, found, progress))
+    return NetworkProbe(value, norm, **found, missing=missing)
+
+
+def _curvature(
+    objective: Objective,
+    excess: float,
+    norm: float,
+    seed: int,
+    tol: float,
+    found: dict[str, Any],
+    progress: Progress,
+) -> dict[str, str]:
+    try:
+        progress(0.0, "curvature")
+        with hessian(objective) as operator:
+            spectrum = top_eigenvalues(
+                operator,
+                tol=tol,
+                seed=seed,
+                callback=lambda n, v: progress(min(0.6, n / 60), f"{n} products"),
+            )
+    except (ValueError, RuntimeError) as error:
+        return {"lambda_max": str(error), "relative_curvature": str(error)}
+    found.update(
+        lambda_max=spectrum.top, lambda_max_error=float(spectrum.errors[0]), products=spectrum.products
     )
+    if norm == 0 or not excess > 0:
+        return {
+            "relative_curvature": "the gradient is zero"
+            if norm == 0
+            else "the loss is at its infimum: nothing is left to gain"
+        }
+    found["relative_curvature"] = spectrum.top * excess / norm**2
+    return {}
+
+
+def _scale_free(
+    landscape: NetworkLandscape, infimum: float, found: dict[str, Any], progress: Progress
+) -> dict[str, str]:
+    missing: dict[str, str] = {}
+    measures: dict[str, Callable[..., Any]] = {
+        "linearity_error": linearity_error,
+        "trust_fraction": trust_fraction,
+        "gradient_cosine": gradient_cosine,
+    }
+    for number, (name, measure) in enumerate(measures.items()):
+        progress(0.6 + 0.13 * number, name.replace("_", " "))
+        try:
+            found[name] = measure(landscape, landscape.point, infimum=infimum).value
+        except (ValueError, RuntimeError) as error:
+            missing[name] = str(error)
+    return missing

@@ -211,7 +211,7 @@ def checks(numbers: Numbers, setting: Setting) -> list[Check]:
 @claim(
     "bjorck2018.learning-rate",
     kind="experiment",
-    source=Source(KEY, "the role of the learning rate", seen="recalled"),
+    source=Source(KEY, "the role of the learning rate", seen="recalled", printed=False),
     statement=(
         r"\eta_{\max}(\text{batch norm}) \ge 10\, \eta_{\max}(\text{without}), \text{ and at equal small } \eta \text{ batch norm brings little}"
     ),

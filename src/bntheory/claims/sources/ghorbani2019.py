@@ -20,7 +20,7 @@ from bntheory.evidence.seeds import over_seeds
 if TYPE_CHECKING:
     from torch import nn
 
-    from bntheory.bridge.curvature.isolation import Mode
+    from bntheory.bridge.objective import Mode
     from bntheory.experiments.short_runs import Images
 
 KEY = "ghorbani2019"

@@ -61,7 +61,7 @@ def product_norm_bound(layer: Layer) -> Statement:
 
 @claim(
     "than2025.always-reduces",
-    source=_ABSTRACT,
+    source=Source(KEY, "abstract: normalisation layers can provably reduce", seen="recalled", printed=False),
     statement=r"\|\nabla_y\hat L\| \le \|g\| \text{ whatever } \sigma \text{ and } \gamma",
     domain=LayerDomain(normaliser="frozen"),
     reading="one normalisation layer on running statistics, at any sigma and gamma",

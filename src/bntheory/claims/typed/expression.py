@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from bntheory.claims.claim import Claim, Source
+from bntheory.claims.typed.eigenvalues import with_directions
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import (
     Binary,
@@ -29,22 +30,26 @@ from bntheory.claims.typed.syntax import (
     complain,
     parse,
 )
+from bntheory.claims.typed.trees import calls_of, same
 from bntheory.errors import UserError
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.relations import AllOf, Statement
+from bntheory.layer.second_batch import one_loss, refusal, vectors_of
+from bntheory.layer.second_unit import CROSS, cross_block, free_of_unit_b, refusal_of_unit_b
 from bntheory.layer.view import View, state
-from bntheory.layer.words import WORDS, nearest
+from bntheory.layer.words import SECOND, UNIT_B, WORDS, nearest
 
 __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
 
 Kind = Literal["scalar", "vector", "operator", "relation"]
 
+_WORDS = {**WORDS, **SECOND, **UNIT_B}
 _SCALARS, _VECTORS = (
-    tuple(name for name, word in WORDS.items() if word.takes is None and word.kind == kind)
+    tuple(name for name, word in _WORDS.items() if word.takes is None and word.kind == kind)
     for kind in ("scalar", "vector")
 )
 _FUNCTIONS: dict[str, tuple[tuple[Kind, ...], Kind]] = {
-    name: (word.takes, word.kind) for name, word in WORDS.items() if word.takes is not None
+    name: (word.takes, word.kind) for name, word in _WORDS.items() if word.takes is not None
 }
 _OPERATORS = tuple(name for name, word in WORDS.items() if word.is_operator)
 _ON_VECTORS: tuple[tuple[Kind, ...], Kind] = (("vector",), "vector")
@@ -60,6 +65,7 @@ class TypedClaim:
     scalars: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    normaliser: Normaliser = "batch"
 
     def __call__(self, layer: Any) -> Statement:
         """The statement about a layer of any world."""
@@ -79,9 +85,13 @@ def parse_claim(
     scalars: Iterable[str] = (),
     vectors: Iterable[str] = (),
     operators: Iterable[str] = (),
+    assumed: bool = False,
+    normaliser: Normaliser = "batch",
 ) -> TypedClaim:
-    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names.
+    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names; ``assumed`` for a hypothesis.
 
+    normaliser: what the second batch of a word such as ``z@2`` goes through (:mod:`bntheory.layer.second_batch`).
+    A bound on an eigenvalue adds a vector of its own (:mod:`bntheory.claims.typed.eigenvalues`) to the claim's.
     Raises UserError that points at the column, for anything outside the grammar, unknown names and types that do not fit.
     """
     free = {"scalar": tuple(scalars), "vector": tuple(vectors), "operator": tuple(operators)}
@@ -91,7 +101,9 @@ def parse_claim(
                 raise UserError(
                     f"the free {what} {name!r} has the name of a word of the vocabulary; choose another"
                 )
-    tree = parse(text)
+    known = (*_OPERATORS, *free["operator"])
+    tree, directions = with_directions(text, parse(text), known, assumed=assumed)
+    free["vector"] = tuple(dict.fromkeys((*free["vector"], *directions)))
     checker = _Checker(text, free)
     if checker.kind(tree) != "relation":
         raise UserError(
@@ -99,7 +111,7 @@ def parse_claim(
             f"between two sides:\n  {text[:200]}"
         )
     return TypedClaim(
-        text, tree, tuple(sorted(checker.names)), free["scalar"], free["vector"], free["operator"]
+        text, tree, tuple(sorted(checker.names)), free["scalar"], free["vector"], free["operator"], normaliser
     )
 
 
@@ -112,15 +124,33 @@ def claim_of_expression(
     """
     domain = domain or LayerDomain()
     free: dict[str, Any] = {
-        "scalars": tuple(domain.scalars),
-        "vectors": domain.vectors,
+        "scalars": tuple(s for s in domain.scalars if s not in UNIT_B),
+        "vectors": tuple(v for v in domain.vectors if v not in SECOND and v not in UNIT_B),
         "operators": tuple(domain.operators),
+        "normaliser": domain.normaliser,
     }
     check = parse_claim(text, **free)
-    assumed = [parse_claim(a, **free) for a in assume]
+    if domain.normaliser in ("l1", "linf") and any(a.name == "jac" for a in _bounded_operators(text)):
+        raise UserError(
+            f"jac of {domain.normaliser} is not symmetric, so its eigenvalues bound nothing; write norm2(jac(u)) <= b**2*norm2(u)"
+        )
+    assumed = [parse_claim(a, **free, assumed=True) for a in assume]
+    names = {name for part in (check, *assumed) for name in part.names}
+    if reason := refusal(names, domain) or refusal_of_unit_b(names, domain):
+        raise UserError(f"outside the vocabulary: {reason}")
+    scalars, of_b = free_of_unit_b(names, domain)
+    second = vectors_of(names)
+    own = domain = domain.with_free(scalars, (*check.vectors, *second, *of_b))
+    tied = "grad@2" in second
+    crossed = _crossed(text, (check, *assumed))
 
     def assumptions(layer: Any) -> Statement:
-        return AllOf(tuple(a(layer) for a in assumed))
+        parts: list[Statement] = [a(layer) for a in assumed]
+        if tied:
+            parts += one_loss(layer, own)
+        if crossed is not None:
+            parts += cross_block(layer, own, Interpreter(check, layer).value(crossed))
+        return AllOf(tuple(parts))
 
     return Claim(
         id=id,
@@ -129,8 +159,28 @@ def claim_of_expression(
         statement=rf"\texttt{{{_latex_escaped(text)}}}",
         check=check,
         domain=domain,
-        assume=assumptions if assumed else None,
+        assume=assumptions if assumed or tied or crossed is not None else None,
     )
+
+
+def _crossed(text: str, claims: Iterable[TypedClaim]) -> Node | None:
+    """The one vector of unit b to which the block between the units is applied; None where it is not."""
+    calls = [call for claim in claims for call in calls_of(claim.tree, CROSS)]
+    if not calls:
+        return None
+    vectors = [c.arguments[0] if c.name == "cross" else Call("jac@b", c.arguments, c.column) for c in calls]
+    for vector in vectors:
+        if next(calls_of(vector, CROSS), None) is not None or not same(vector, vectors[0]):
+            raise UserError(
+                f"outside the vocabulary: the block between two units is applied to more than one vector in {text[:200]!r}; inside is one: "
+                "input_cross(v) throughout (cross(jac@b(v)) is a part of it)"
+            )
+    return vectors[0]
+
+
+def _bounded_operators(text: str) -> list[Name]:
+    calls = calls_of(parse(text), ("max_eig", "min_eig"))
+    return [a for call in calls for a in call.arguments if isinstance(a, Name)]
 
 
 def _latex_escaped(text: str) -> str:

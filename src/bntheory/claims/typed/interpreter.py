@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import UserError
-from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt
+from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt, negate
+from bntheory.layer.second_batch import SecondBatch
+from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.vocabulary import batch_mean, centre, sqrt, standardise
+from bntheory.layer.words import SECOND, UNIT_B
 
 if TYPE_CHECKING:
     from bntheory.claims.typed.expression import TypedClaim
@@ -31,6 +34,10 @@ class Interpreter:
 
     def __init__(self, claim: TypedClaim, layer: Any) -> None:
         self.claim, self.layer = claim, layer
+        self.others = {
+            "@2": SecondBatch(layer, claim.normaliser),
+            "@b": SecondUnit(layer, claim.normaliser),
+        }
 
     def statement(self, node: Node, holds: bool = True) -> Statement:
         """The statement, or its negation, which is pushed down to the comparisons."""
@@ -55,11 +62,11 @@ class Interpreter:
     def _compare(self, op: str, a: Any, b: Any, vectors: bool) -> Statement:
         if vectors:  # a scalar among them is the number zero
             a, b = (one * 0 if isinstance(other, Fraction) else other for other, one in ((a, b), (b, a)))
-            return eq(a, b) if op == "==" else lt(0, self.layer.norm2(a - b))
+            return eq(a, b) if op == "==" else negate(eq(a, b))
         if op == "==":
             return eq(a, b)
         if op == "!=":
-            return any_of(lt(a, b), lt(b, a))
+            return negate(eq(a, b))
         return {"<=": le(a, b), "<": lt(a, b), ">=": le(b, a), ">": lt(b, a)}[op]
 
     def value(self, node: Node) -> Any:
@@ -81,6 +88,8 @@ class Interpreter:
             return self.layer.scalar(name)
         if name in self.claim.vectors:
             return self.layer.vector(name)
+        if name in SECOND or name in UNIT_B:
+            return self._of_another(name)
         return getattr(self.layer, name)  # the checker admits the words of the vocabulary only
 
     def _call(self, node: Call) -> Any:
@@ -97,7 +106,14 @@ class Interpreter:
         helpers = {"batch_mean": batch_mean, "centre": centre, "standardise": standardise}
         if node.name in helpers:
             return helpers[node.name](layer, *values)
+        if node.name in SECOND or node.name in UNIT_B:
+            return self._of_another(node.name)(*values)
         return getattr(layer, node.name)(*values)
+
+    def _of_another(self, word: str) -> Any:
+        """A word of the layer at a second batch, or of its second unit."""
+        suffix = "@2" if word in SECOND else "@b"
+        return getattr(self.others[suffix], word.removesuffix(suffix))
 
     def _operator(self, node: Node) -> Any:
         assert isinstance(node, Name)  # the checker admits nothing else

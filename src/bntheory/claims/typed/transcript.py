@@ -5,8 +5,11 @@ So a claim of a file can be shown, compared with what it says when it is called 
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from fractions import Fraction
 from typing import Any
 
@@ -157,8 +160,10 @@ def answers_differently(function: Callable[[Any], Any], domain: LayerDomain) -> 
     first: Any = None
     start = time.perf_counter()
     for call in range(_CALLS):
+        heard = sys.stdout if call == 0 else io.StringIO()  # what it prints is shown once
         try:
-            answer: Any = transcribe(function, domain, record)
+            with redirect_stdout(heard):
+                answer: Any = transcribe(function, domain, record)
         except ClaimError as error:
             answer = str(error)
         if call == 0:

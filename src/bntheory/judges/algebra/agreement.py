@@ -16,7 +16,7 @@ from bntheory.judges.algebra.calculus import Calculus
 from bntheory.judges.algebra.field import Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame
 from bntheory.judges.algebra.vectors import Coordinates
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.relations import atoms
 from bntheory.layer.view import state
 
@@ -70,7 +70,7 @@ def compare_routes(check: Callable[[Any], Any], domain: LayerDomain, calculus: C
 
 
 def _vectors(calculus: Calculus, domain: LayerDomain) -> tuple[str, ...]:
-    return ("layer.grad", *domain.vectors)
+    return ("layer.grad", *(FREE + v for v in domain.vectors))
 
 
 def _value(i: int, sign: str) -> Fraction:
@@ -123,11 +123,11 @@ def _substitution(calculus: Calculus, frame: Frame, number: _Evaluator) -> dict[
     """What the calculus's symbols are in the frame."""
     layer, domain = calculus.layer, frame.domain
     named = {"one": frame.one, "y_hat": frame.y_hat, "g": frame.grad}
-    named |= {f"free {v}": frame.vector(v) for v in domain.vectors}
+    named |= {FREE + v: frame.vector(v) for v in domain.vectors}
 
     def applied(word: tuple[str, ...], v: Coordinates) -> Coordinates:
         for operator in reversed(word):
-            v = frame.hess(v) if operator == "H" else frame.operator(operator.rstrip("'"))(v)
+            v = frame.hess(v) if operator == "H" else frame.operator(operator.removeprefix(FREE))(v)
         return v
 
     pairs = [
@@ -145,7 +145,9 @@ def _substitution(calculus: Calculus, frame: Frame, number: _Evaluator) -> dict[
         if len(word) > 1:
             return None  # the coordinates have no trace of a product
         if word and symbol.is_Symbol and symbol not in layer.space.table.values():
-            operator = frame.hessian_operator if word == ("H",) else frame.operator(word[0].rstrip("'"))
+            operator = (
+                frame.hessian_operator if word == ("H",) else frame.operator(word[0].removeprefix(FREE))
+            )
             pairs.append((symbol, operator.trace()))
     substitution = {}
     for symbol, scalar in pairs:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.view import state
 
@@ -86,6 +86,7 @@ def _normal_form(relation: Relation) -> NormalForm:
     import sympy as sp
 
     from bntheory.layer.symbolic import Expression, FormalVector
+    from bntheory.layer.symbolic.space import refuse_large
 
     left, right = relation.left, relation.right
     if isinstance(left, FormalVector) or isinstance(right, FormalVector):
@@ -93,22 +94,26 @@ def _normal_form(relation: Relation) -> NormalForm:
             vector = right - left
         else:  # against the number zero
             vector = left if isinstance(left, FormalVector) else right
+        for c in vector.terms.values():
+            refuse_large(c)
         _refuse_long(sum(c.count_ops() for c in vector.terms.values()))
         vector = vector.reduced()
         how: How = "open" if vector.terms else "identity"
+        named = vector.space.named
         parts = [
-            rf"\left({sp.latex(sp.factor(c))}\right) {' '.join((*word, vector.space.named[name]))}"
+            rf"\left({sp.latex(sp.factor(c))}\right) {' '.join(named.get(n, n) for n in (*word, name))}"
             for (name, word), c in vector.terms.items()
         ]
-        text = [f"({plain(c)}) {' '.join((*word, name))}" for (name, word), c in vector.terms.items()]
+        text = [
+            f"({plain(c)}) {' '.join(n.removeprefix(FREE) for n in (*word, name))}"
+            for (name, word), c in vector.terms.items()
+        ]
         return NormalForm(
             relation.op, relation.label, how, " + ".join(parts) or "0", " + ".join(text) or "0", vector
         )
     raw = (Expression(0) + right - left).value
-    if raw.count_ops() > _MAX_OPERATIONS:
-        raise OutsideVocabulary(
-            f"a difference with {raw.count_ops()} operations is too long for a normal form"
-        )
+    _refuse_long(raw.count_ops())
+    refuse_large(raw)
     difference = _tidy(sp.factor(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
     return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)
@@ -183,10 +188,12 @@ def plain(x: Any) -> str:
     import sympy as sp
 
     words = {r"\langle ": "<", r" \rangle": ">", r"\hat y": "y_hat", r"\varepsilon": "eps", "\\": ""}
-    renamed = {}
-    for symbol in x.free_symbols:
+    renamed: dict[Any, Any] = {}
+    for symbol in sorted(x.free_symbols, key=str):
         name = symbol.name
         for latex, word in words.items():
             name = name.replace(latex, word)
+        while sp.Symbol(name) in renamed.values():
+            name += "'"
         renamed[symbol] = sp.Symbol(name)
     return str(sp.sstr(x.xreplace(renamed), order="none")).replace("**", "^")

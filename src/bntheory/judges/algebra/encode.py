@@ -1,26 +1,90 @@
-"""From a claim to a formula of real arithmetic, and from the formula to z3 and to SMT-LIB.
+"""From a claim to formulas of real arithmetic, and from a formula to z3 and to SMT-LIB.
 
 A formula is a tree of ``("and", parts)``, ``("or", parts)`` and atoms ``(op, poly)`` meaning ``poly op 0`` with op one of
-``gt ge eq ne``. The negation of a claim is satisfiable exactly if the claim is false somewhere on its domain.
+``gt ge eq ne``. Every relation of a claim brings the conditions under which it is defined, and what its roots are, into the
+formulas that say where it is true and where it is false; so a condition binds nothing but the relation in which it stands.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from bntheory.judges.algebra.field import Field, Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame, needs_entries
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside
-from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms, negate
+from bntheory.layer.domain import FREE, LayerDomain
+from bntheory.layer.relations import AllOf, Relation, Statement, atoms
+from bntheory.layer.three_valued import false_where, map_atoms, true_where, undefined_where
 from bntheory.layer.view import state
 
-__all__ = ["Formula", "Problem", "evaluate", "evaluate_at", "formula_symbols", "to_z3", "z3_symbol"]
+__all__ = [
+    "Formula",
+    "Problem",
+    "both",
+    "either",
+    "evaluate",
+    "evaluate_at",
+    "formula_symbols",
+    "relevant",
+    "to_z3",
+    "where",
+    "z3_symbol",
+]
 
 Formula = tuple[str, Any]
+
+
+def both(parts: Sequence[Formula]) -> Formula:
+    """The conjunction."""
+    return parts[0] if len(parts) == 1 else ("and", tuple(parts))
+
+
+def either(parts: Sequence[Formula]) -> Formula:
+    """The disjunction."""
+    return parts[0] if len(parts) == 1 else ("or", tuple(parts))
+
+
+def root_equation(field: Field, i: int) -> Formula:
+    """What the square of a root is."""
+    symbol = Scalar(field, field.context.gens()[i], field.context.constant(1))
+    return ("eq", (symbol * symbol - field.roots[i]).num)
+
+
+def _with_roots(field: Field, op: str, poly: Any) -> list[Formula]:
+    """poly op 0, with what those of its roots are that need not exist."""
+    equations: list[Formula] = []
+    seen: set[int] = set()
+    pending = Field.variables(poly) & field.partial
+    while pending:
+        i = min(pending)
+        seen.add(i)
+        equations.append(root_equation(field, i))
+        pending = (pending | Field.variables(equations[-1][1]) & field.partial) - seen
+    return [*equations, (op, poly)]
+
+
+Truth = Literal["true", "false", "undefined"]
+_TRUE = {"le": "ge", "lt": "gt", "eq": "eq"}
+_FALSE = {"le": "gt", "lt": "ge", "eq": "ne"}
+
+
+def where(field: Field, relation: Relation, truth: Truth) -> Formula:
+    """Where a relation between two scalars is true, false, or undefined."""
+    difference = relation.right - relation.left
+    conditions = [field.conditions[i] for i in sorted(difference.conditions)]
+    if truth == "undefined":
+        denied = {"nonzero": ("eq", 1), "nonnegative": ("gt", -1)}
+        return either(
+            [both(_with_roots(field, denied[kind][0], poly * denied[kind][1])) for kind, poly in conditions]
+        )
+    defined = {"nonzero": "ne", "nonnegative": "ge"}
+    parts = [f for kind, poly in conditions for f in _with_roots(field, defined[kind], poly)]
+    poly, op = field.cleared(difference), (_TRUE if truth == "true" else _FALSE)[relation.op]
+    parts += _with_roots(field, op, poly if truth == "true" else -poly)
+    return both([f for i, f in enumerate(parts) if f not in parts[:i]])
 
 
 @dataclass(frozen=True)
@@ -30,7 +94,11 @@ class Problem:
     frame: Frame
     claim: Statement
     assumptions: Statement
-    claim_conditions: tuple[Formula, ...]
+
+    @property
+    def partial(self) -> bool:
+        """Whether some relation of the claim may be undefined somewhere."""
+        return any(a.left.conditions or a.right.conditions for a in atoms(self.claim))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,22 +106,26 @@ class Problem:
         polys = [p for a in atoms(self.claim) for x in (a.left, a.right) for p in (x.num, x.den)]
         return max(map(len, polys), default=0), max((int(p.total_degree()) for p in polys), default=0)
 
-    def hypotheses(self) -> list[Formula]:
-        """The assumptions and what makes them, and the claim, defined."""
-        return [self._formula(self.assumptions), *self.claim_conditions]
+    def hypotheses(self) -> Formula:
+        """Where the assumptions are true."""
+        return self.true(self.assumptions)
 
     def negation(self, *, assumed: bool = True) -> list[Formula]:
-        """Formulas whose joint satisfiability means that the claim fails somewhere (``assumed=False``: assumptions aside)."""
-        hypotheses = self.hypotheses() if assumed else self.claim_conditions
-        return [*hypotheses, self._formula(negate(self.claim))]
+        """Formulas whose joint satisfiability means that the claim is false somewhere (``assumed=False``: assumptions aside)."""
+        failing = false_where(self.claim, lambda a: where(self.frame.field, a, "false"), both, either)
+        return [self.hypotheses(), failing] if assumed else [failing]
 
-    def _formula(self, statement: Statement) -> Formula:
-        if isinstance(statement, AllOf):
-            return ("and", tuple(self._formula(part) for part in statement.parts))
-        if isinstance(statement, AnyOf):
-            return ("or", tuple(self._formula(part) for part in statement.parts))
-        difference = self.frame.field.cleared(statement.right - statement.left)
-        return ({"le": "ge", "lt": "gt", "eq": "eq"}[statement.op], difference)
+    def true(self, statement: Statement) -> Formula:
+        """Where a statement over the frame's scalars is true."""
+        return true_where(statement, lambda a: where(self.frame.field, a, "true"), both, either)
+
+    def undefined(self) -> Formula:
+        """Where the claim is neither true nor false."""
+
+        def atom(truth: Truth) -> Callable[[Any], Formula]:
+            return lambda a: where(self.frame.field, a, truth)
+
+        return undefined_where(self.claim, atom("true"), atom("false"), atom("undefined"), both, either)
 
     def closed(self, formulas: Iterable[Formula], *, all_symbols: bool = False) -> list[Formula]:
         """The formulas with the domain's constraints on every symbol that occurs in them, or on all of the layer's."""
@@ -73,13 +145,11 @@ class Problem:
         while changed:
             changed = False
             for i in sorted(used):
-                if i in field.roots:
-                    inside = field.roots[i]
-                    symbol = Scalar(field, field.context.gens()[i], field.context.constant(1))
-                    equation = (symbol * symbol - inside).num
-                    if ("eq", equation) not in formulas:
-                        formulas.append(("eq", equation))
-                        used |= Field.variables(equation)
+                if i in field.roots and i not in field.partial:
+                    equation = root_equation(field, i)
+                    if equation not in formulas:
+                        formulas.append(equation)
+                        used |= Field.variables(equation[1])
                         changed = True
             for f in list(pending):
                 # A constraint that speaks of a used symbol matters, and so do the symbols it brings along.
@@ -111,32 +181,32 @@ def formula_symbols(formula: Formula) -> set[int]:
     return Field.variables(body)
 
 
-def _scalars_only(frame: Frame, statement: Statement) -> Statement:
+def _scalars_only(frame: Frame, statement: Statement) -> Any:
     """The statement with equalities of vectors written coordinate by coordinate, and numbers as scalars."""
-    if isinstance(statement, AllOf):
-        return AllOf(tuple(_scalars_only(frame, part) for part in statement.parts))
-    if isinstance(statement, AnyOf):
-        return AnyOf(tuple(_scalars_only(frame, part) for part in statement.parts))
-    left, right = statement.left, statement.right
+    return map_atoms(statement, lambda relation: _scalar_relation(frame, relation))
+
+
+def _scalar_relation(frame: Frame, relation: Relation) -> Statement:
+    left, right = relation.left, relation.right
     vectors = isinstance(left, Coordinates), isinstance(right, Coordinates)
     if all(vectors):
-        if statement.op != "eq":
+        if relation.op != "eq":
             raise TypeError("two vectors are compared with <= or <; only eq(u, v) is defined for vectors")
         gap = left - right
         if gap.outside:
             raise NeedsOutside
         zero = frame.field.zero
-        return AllOf(tuple(Relation("eq", c, zero, statement.label) for c in gap.parts.values()))
+        parts = [c.under(gap.conditions) for c in gap.parts.values()] or [zero.under(gap.conditions)]
+        return AllOf(tuple(Relation("eq", c, zero, relation.label) for c in parts))
     if any(vectors):
         other = right if vectors[0] else left
-        if not isinstance(other, Scalar) and other == 0 and statement.op == "eq":
-            return _scalars_only(
-                frame, Relation("eq", left if vectors[0] else right, Coordinates(frame, {}), statement.label)
-            )
+        if not isinstance(other, Scalar) and other == 0 and relation.op == "eq":
+            vector = left if vectors[0] else right
+            return _scalar_relation(frame, Relation("eq", vector, Coordinates(frame, {}), relation.label))
         raise TypeError(
             "a vector is compared with a scalar; use dot(u, v) or norm2(v) to make a scalar of a vector"
         )
-    return Relation(statement.op, _scalar(frame, left), _scalar(frame, right), statement.label)
+    return Relation(relation.op, _scalar(frame, left), _scalar(frame, right), relation.label)
 
 
 def _scalar(frame: Frame, x: Any) -> Scalar:
@@ -148,8 +218,7 @@ def _state(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, fra
     assumptions: Statement = AllOf(())
     if assume is not None:
         assumptions = _scalars_only(frame, state(assume, frame, frame.domain))
-    conditions = tuple(("ne" if kind == "nonzero" else "ge", poly) for kind, poly in frame.field.conditions)
-    return Problem(frame, claim, assumptions, conditions)
+    return Problem(frame, claim, assumptions)
 
 
 def _scout(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> Frame:
@@ -157,6 +226,24 @@ def _scout(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, dom
     frame = Frame(domain, with_outside=True)
     _state(check, assume, frame)
     return frame
+
+
+def relevant(
+    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain
+) -> LayerDomain:
+    """The domain without what the claim never looks at: free quantities, and the kind of a Hessian that plays no part."""
+    scout = _scout(check, assume, domain)
+    curved = "layer.hess" in scout.operators
+    bound = domain.smoothness if curved else ""
+    return replace(
+        domain,
+        loss="",  # what it sets stands in the rest
+        hessian=domain.hessian if curved else "zero",
+        smoothness=bound,
+        scalars={k: v for k, v in domain.scalars.items() if k in scout.scalars_used or k == bound},
+        vectors=tuple(v for v in domain.vectors if FREE + v in scout.vectors_used),
+        operators={k: v for k, v in domain.operators.items() if FREE + k in scout.operators},
+    )
 
 
 def evaluate(

@@ -1,14 +1,15 @@
 """Exact scalars: fractions of polynomials in symbols whose signs are known.
 
-A :class:`Field` owns the symbols, the square roots that were taken and the conditions under which everything that was
-written down is defined. Division by something that may vanish and the root of something that may be negative are allowed;
-they add a condition, and a claim is asserted only where all its conditions hold. Cancellation is immediate (polynomials are
-multivariate over the rationals, from FLINT), so most denominators never reach the solver.
+A :class:`Field` owns the symbols and the square roots that were taken. Division by something that may vanish and the root of
+something that may be negative are allowed; every scalar carries the conditions under which it is defined, and keeps them when
+a denominator cancels. Cancellation is immediate (polynomials are multivariate over the rationals, from FLINT), so
+most denominators never reach the solver.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
@@ -36,9 +37,12 @@ class Field:
         self._generators = self.context.gens()
         self.names: list[str] = []
         self.signs: list[Sign] = []
+        self.components: set[int] = set()  # the symbols that are one component of a vector or an operator
         self.roots: dict[int, Scalar] = {}  # symbol -> the scalar whose root it is
+        self.partial: set[int] = set()  # the roots of what may be negative
         self._interned: dict[Any, Scalar] = {}
-        self.conditions: list[Condition] = []
+        self.conditions: list[Condition] = []  # scalars hold their numbers
+        self._never_zero: list[Any] = []
         self.one = self.constant(1)
         self.zero = self.constant(0)
 
@@ -47,13 +51,16 @@ class Field:
         number = flint.fmpq(value.numerator, value.denominator)
         return Scalar(self, self.context.constant(number), self.context.constant(1))
 
-    def symbol(self, name: str, sign: Sign = "any") -> Scalar:
-        """A new symbol; names are made unique."""
+    def symbol(self, name: str, sign: Sign = "any", *, component: bool = False) -> Scalar:
+        """A new symbol, told apart from every other whatever it is called."""
         index = len(self.names)
         if index >= _CAPACITY:
             raise OutsideVocabulary(f"the claim needs more than {_CAPACITY} real unknowns")
+        name = re.sub(r"[^ -~]|[|\\]", "_", name)  # what an SMT-LIB script cannot quote
         while name in self.names:
             name += "'"
+        if component:
+            self.components.add(index)
         self.names.append(name)
         self.signs.append(sign)
         return Scalar(self, self._generators[index], self.context.constant(1))
@@ -90,11 +97,15 @@ class Field:
 
     def never_zero(self, poly: Any) -> bool:
         """Whether the polynomial is known not to vanish."""
-        if self.sign(poly) in ("+", "-"):
+        if self.sign(poly) in ("+", "-") or poly in self._never_zero or -poly in self._never_zero:
             return True
         if len(poly) != 1:
             return False
         return all(self.signs[i] in ("positive", "nonzero") for i in self.variables(poly))
+
+    def promise_nonzero(self, x: Scalar) -> None:
+        """The frame's constraints keep x away from zero: to divide by it is no condition."""
+        self._never_zero += [factor for factor, _ in self.factors(x.num)]
 
     def factors(self, poly: Any) -> Iterator[tuple[Any, int]]:
         """The irreducible factors and their powers, the constant first."""
@@ -102,17 +113,20 @@ class Field:
         yield self.context.constant(constant), 1
         yield from factors
 
-    def require_nonzero(self, poly: Any) -> None:
+    def nonzero(self, poly: Any) -> frozenset[int]:
+        """The conditions under which a polynomial does not vanish."""
         if poly.is_zero():
-            self._require("nonzero", poly)
-            return
-        for factor, _ in self.factors(poly):
-            if not self.never_zero(factor):
-                self._require("nonzero", factor)
+            return frozenset({self._condition("nonzero", poly)})
+        return frozenset(
+            self._condition("nonzero", factor)
+            for factor, _ in self.factors(poly)
+            if not self.never_zero(factor)
+        )
 
-    def _require(self, kind: Literal["nonzero", "nonnegative"], poly: Any) -> None:
+    def _condition(self, kind: Literal["nonzero", "nonnegative"], poly: Any) -> int:
         if (kind, poly) not in self.conditions:
             self.conditions.append((kind, poly))
+        return self.conditions.index((kind, poly))
 
     def cleared(self, x: Scalar) -> Any:
         """A polynomial with the sign of x everywhere x is defined: the denominator multiplied out."""
@@ -134,26 +148,32 @@ class Field:
                 kept = kept * factor**power
         return kept
 
-    def root(self, x: Scalar) -> Scalar:
-        """The non-negative square root; a condition is added where x may be negative."""
+    def root(self, x: Scalar, *, positive: bool = False) -> Scalar:
+        """The non-negative square root; with a condition where x may be negative.
+
+        positive: the frame's constraints say that x is.
+        """
         if x.num.is_zero():
-            return self.zero
+            return self.zero.under(x.conditions)
         outside, inside = self._split_root(x, ("+", "+0"))
-        if not (inside.den.is_one() and self.sign(inside.num) in ("+", "+0")):
+        if not (inside.den.is_one() and self.sign(inside.num) in ("+", "+0")) and not positive:
             # sqrt(a^2 b) is a sqrt(b) only where b >= 0: with b < 0 it is 0 at a = 0, which a sqrt(b) is not
             outside, inside = self._split_root(x, ("+",))
         if inside.num.is_one() and inside.den.is_one():
-            return outside
+            return outside.under(x.conditions)
+        known = "+" if positive else self.sign(inside.num) if inside.den.is_one() else "?"
+        conditions = x.conditions
+        if known not in ("+", "+0"):
+            conditions |= {self._condition("nonnegative", self.cleared(inside))}
         key = (str(inside.num), str(inside.den))
         if key not in self._interned:
-            known = self.sign(inside.num) if inside.den.is_one() else "?"
-            if known not in ("+", "+0"):
-                self._require("nonnegative", self.cleared(inside))
             symbol = self.symbol(f"root{len(self.roots) + 1}", "positive" if known == "+" else "nonnegative")
             self.roots[self.index(symbol)] = inside
+            if known not in ("+", "+0"):
+                self.partial.add(self.index(symbol))
             self._interned[key] = symbol
         result: Scalar = outside * self._interned[key]
-        return result
+        return result.under(conditions)
 
     def _split_root(self, x: Scalar, squares_of: tuple[str, ...]) -> tuple[Scalar, Scalar]:
         """(a, b) with x = a^2 b and a >= 0: the squares of factors of the given signs are taken out."""
@@ -201,13 +221,19 @@ def _split_square(c: Fraction) -> tuple[Fraction, Fraction]:
 
 
 class Scalar:
-    """A fraction of polynomials in lowest terms."""
+    """A fraction of polynomials in lowest terms, and the numbers of the conditions under which it is defined."""
 
-    __slots__ = ("den", "field", "num")
+    __slots__ = ("conditions", "den", "field", "num")
     __array_ufunc__ = None  # numpy numbers leave the arithmetic to this class
 
-    def __init__(self, field: Field, num: Any, den: Any) -> None:
-        self.field, self.num, self.den = field, num, den
+    def __init__(self, field: Field, num: Any, den: Any, conditions: frozenset[int] = frozenset()) -> None:
+        self.field, self.num, self.den, self.conditions = field, num, den, conditions
+
+    def under(self, conditions: frozenset[int]) -> Scalar:
+        """The same, defined only where these conditions hold as well."""
+        if conditions <= self.conditions:
+            return self
+        return Scalar(self.field, self.num, self.den, self.conditions | conditions)
 
     def _other(self, x: Any) -> Scalar | None:
         if isinstance(x, Scalar):
@@ -217,7 +243,7 @@ class Scalar:
         except TypeError:
             return None
 
-    def _make(self, num: Any, den: Any) -> Scalar:
+    def _make(self, num: Any, den: Any, conditions: frozenset[int]) -> Scalar:
         if len(num) > _MAX_TERMS:
             raise OutsideVocabulary(
                 f"an expression grew beyond {_MAX_TERMS} terms; use lower powers or fewer distinct quantities"
@@ -225,7 +251,7 @@ class Scalar:
         if max(num.total_degree(), den.total_degree()) > _MAX_DEGREE:
             raise OutsideVocabulary(f"an expression has a degree beyond {_MAX_DEGREE}; use lower powers")
         if num.is_zero():
-            return Scalar(self.field, num, self.field.context.constant(1))
+            return Scalar(self.field, num, self.field.context.constant(1), conditions)
         if not den.is_constant():
             common = num.gcd(den)
             if not common.is_one():
@@ -233,20 +259,21 @@ class Scalar:
         lead = den.leading_coefficient()
         if lead != 1:
             num, den = num / lead, den / lead
-        return Scalar(self.field, num, den)
+        return Scalar(self.field, num, den, conditions)
 
     def __add__(self, x: Any) -> Any:
         other = self._other(x)
         if other is None:
             return NotImplemented
+        conditions = self.conditions | other.conditions
         if self.den == other.den:
-            return self._make(self.num + other.num, self.den)
-        return self._make(self.num * other.den + other.num * self.den, self.den * other.den)
+            return self._make(self.num + other.num, self.den, conditions)
+        return self._make(self.num * other.den + other.num * self.den, self.den * other.den, conditions)
 
     __radd__ = __add__
 
     def __neg__(self) -> Scalar:
-        return Scalar(self.field, -self.num, self.den)
+        return Scalar(self.field, -self.num, self.den, self.conditions)
 
     def __pos__(self) -> Scalar:
         return self
@@ -267,7 +294,7 @@ class Scalar:
             raise OutsideVocabulary(
                 "an expression grew too large; use lower powers or fewer distinct quantities"
             )
-        return self._make(self.num * other.num, self.den * other.den)
+        return self._make(self.num * other.num, self.den * other.den, self.conditions | other.conditions)
 
     __rmul__ = __mul__
 
@@ -275,10 +302,10 @@ class Scalar:
         other = self._other(x)
         if other is None:
             return NotImplemented
-        self.field.require_nonzero(other.num)
+        conditions = self.conditions | other.conditions | self.field.nonzero(other.num)
         if other.num.is_zero():
-            return self.field.zero  # nothing is asserted here: the condition just recorded cannot be met
-        return self._make(self.num * other.den, self.den * other.num)
+            return self.field.zero.under(conditions)  # undefined everywhere: one of them cannot be met
+        return self._make(self.num * other.den, self.den * other.num, conditions)
 
     def __rtruediv__(self, x: Any) -> Any:
         other = self._other(x)
@@ -298,7 +325,7 @@ class Scalar:
         k = int(power)
         if k < 0:
             return self.field.one / self**-k
-        result = self.field.one
+        result = self.field.one.under(self.conditions)
         for _ in range(k):
             result = result * self
         return result

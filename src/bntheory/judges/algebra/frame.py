@@ -24,7 +24,7 @@ from bntheory.judges.algebra.field import Field, Scalar, Sign
 from bntheory.judges.algebra.jacobian import jacobian_norm, trace
 from bntheory.judges.algebra.statistics import statistics, statistics_by_entry
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside, SymbolicOperator
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 
 __all__ = ["Frame", "needs_entries"]
 
@@ -124,7 +124,7 @@ class Frame:
         self.mu, self.var, self.sigma, self.eps = s.mu, s.var, s.sigma, s.eps
         for name in vectors:
             if name not in self._vectors and name != "layer.dual":
-                _ = self.grad if name == "layer.grad" else self.vector(name)
+                _ = self.grad if name == "layer.grad" else self.vector(name.removeprefix(FREE))
         self._bounded_gradient()
         if self.room is not None:
             while len(self.norms) < self.room:
@@ -169,10 +169,10 @@ class Frame:
     def named(self, key: str, name: str) -> Coordinates:
         """A vector of which nothing is known, by Gram-Schmidt; the length of what is left is not negative."""
         if key not in self._vectors:
-            parts = {i: self.field.symbol(f"{name}_{i + 1}") for i in range(len(self.norms))}
+            parts = {i: self.field.symbol(f"{name}_{i + 1}", component=True) for i in range(len(self.norms))}
             new = None if self.standard else self.new_direction(name)
             if new is not None:
-                parts[new] = self.field.symbol(f"{name}_{new + 1}", "nonnegative")
+                parts[new] = self.field.symbol(f"{name}_{new + 1}", "nonnegative", component=True)
             self._vectors[key] = Coordinates(self, parts)
         return self._vectors[key]
 
@@ -180,6 +180,11 @@ class Frame:
     def vectors_used(self) -> tuple[str, ...]:
         """The named vectors that were asked for, in order."""
         return tuple(self._vectors)
+
+    @property
+    def scalars_used(self) -> tuple[str, ...]:
+        """The free scalars that were asked for."""
+        return tuple(self._scalars)
 
     # -- the vocabulary ----------------------------------------------------------------------------------------------
 
@@ -242,7 +247,8 @@ class Frame:
         for i, c in u.parts.items():
             if i in v.parts:
                 total = total + c * v.parts[i] * self.norms[i]
-        return total
+        result: Scalar = total.under(u.conditions | v.conditions)
+        return result
 
     def norm2(self, v: Coordinates) -> Scalar:
         return self.dot(v, v)
@@ -318,15 +324,16 @@ class Frame:
     def vector(self, name: str) -> Coordinates:
         if name not in self.domain.vectors:
             raise _undeclared("vector", name, self.domain.vectors)
-        if name in self._vectors or not name.endswith("@case"):
-            return self.named(name, name)
+        key = FREE + name
+        if key in self._vectors or not name.endswith("@case"):
+            return self.named(key, name)
         cases = [v for v in self._vectors if v.endswith("@case")]
         if self.standard:
             assert self.pattern is not None
-            self._vectors[name] = self.unit(self.pattern[1 + len(cases)])
-            return self._vectors[name]
+            self._vectors[key] = self.unit(self.pattern[1 + len(cases)])
+            return self._vectors[key]
         self.touched = True
-        vector = self.named(name, name.removesuffix("@case"))
+        vector = self.named(key, name.removesuffix("@case"))
         self.constraints.append(("eq", self.dot(self._one, vector) - 1))
         self.constraints.append(("eq", self.norm2(vector) - 1))
         for other in cases:  # the same example or another one
@@ -337,7 +344,7 @@ class Frame:
     def operator(self, name: str) -> SymbolicOperator:
         if name not in self.domain.operators:
             raise _undeclared("operator", name, self.domain.operators)
-        return self._operator(name, name, self.domain.operators[name])
+        return self._operator(FREE + name, name, self.domain.operators[name])
 
 
 def _undeclared(what: str, name: str, known: Iterable[str]) -> ValueError:

@@ -13,9 +13,10 @@ from typing import Any
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.calculus import Calculus
-from bntheory.judges.algebra.encode import Formula
+from bntheory.judges.algebra.encode import Formula, both, either, root_equation, where
 from bntheory.judges.algebra.field import Field, Scalar, Sign
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, negate
+from bntheory.layer.relations import Relation
+from bntheory.layer.three_valued import false_where, map_atoms, true_where
 
 __all__ = ["GramProblem", "gram_problem"]
 
@@ -66,26 +67,26 @@ class GramProblem:
             return power
         raise OutsideVocabulary(f"{type(x).__name__} in a normal form")
 
-    def _formula(self, statement: Statement) -> Formula:
+    def _over_scalars(self, relation: Relation) -> Relation:
         from bntheory.layer.symbolic import Expression, FormalVector
 
-        if isinstance(statement, (AllOf, AnyOf)):
-            word = "and" if isinstance(statement, AllOf) else "or"
-            return (word, tuple(self._formula(part) for part in statement.parts))
-        left, right = statement.left, statement.right
+        left, right = relation.left, relation.right
         if isinstance(left, FormalVector) or isinstance(right, FormalVector):
-            raise OutsideVocabulary("an equality of vectors")
-        difference = (Expression(0) + right - left).value
-        poly = self.field.cleared(self.scalar(difference))
-        return ({"le": "ge", "lt": "gt", "eq": "eq"}[statement.op], poly)
+            if not (isinstance(left, FormalVector) and isinstance(right, FormalVector)):
+                raise OutsideVocabulary("an equality of vectors")
+            gap = left - right  # they are equal where its norm vanishes
+            left, right = gap.norm2(), 0
+        difference = self.scalar((Expression(0) + right - left).value)
+        return Relation(relation.op, self.field.zero, difference, relation.label)
 
     def formulas(self, largest: int) -> list[Formula]:
         """The negation, the assumptions, and what inner products satisfy: minors up to size ``largest``."""
         layer, field = self.calculus.layer, self.field
-        claim = _as_scalars(self.calculus.claim, layer.space)
+        claim = map_atoms(self.calculus.claim, self._over_scalars)
+        assumptions = map_atoms(self.calculus.assumptions, self._over_scalars)
         parts = [
-            self._formula(negate(claim)),
-            self._formula(_as_scalars(self.calculus.assumptions, layer.space)),
+            false_where(claim, lambda a: where(field, a, "false"), both, either),
+            true_where(assumptions, lambda a: where(field, a, "true"), both, either),
         ]
         parts += [("ge", (self.scalar(layer._m) - layer.domain.min_m).num)]
         for matrix in self._matrices():
@@ -106,12 +107,8 @@ class GramProblem:
         variance = layer._variance
         if variance.free_symbols:
             parts.append(("ge", field.cleared(self.scalar(variance))))
-        for kind, poly in field.conditions:
-            parts.append(("ne" if kind == "nonzero" else "ge", poly))
         generators = field.context.gens()
-        for i, inside in field.roots.items():
-            symbol = Scalar(field, generators[i], field.context.constant(1))
-            parts.append(("eq", (symbol * symbol - inside).num))
+        parts += [root_equation(field, i) for i in field.roots if i not in field.partial]
         signs = {"positive": "gt", "nonnegative": "ge", "nonzero": "ne"}
         parts += [(signs[s], generators[i]) for i, s in enumerate(field.signs) if s != "any"]
         for name, kind in layer.domain.scalars.items():
@@ -166,21 +163,6 @@ class GramProblem:
             [[self.scalar(space.product(a, (*reversed(v), *w), b)) for b, w in atoms] for a, v in atoms]
         )
         return [t for t in tables if t]
-
-
-def _as_scalars(statement: Statement, space: Any) -> Statement:
-    """Equalities of vectors as a vanishing norm."""
-    from bntheory.layer.symbolic import Expression, FormalVector
-
-    if isinstance(statement, AllOf):
-        return AllOf(tuple(_as_scalars(p, space) for p in statement.parts))
-    if isinstance(statement, AnyOf):
-        return AnyOf(tuple(_as_scalars(p, space) for p in statement.parts))
-    left, right = statement.left, statement.right
-    if isinstance(left, FormalVector) and isinstance(right, FormalVector):
-        gap = left - right
-        return Relation("eq", Expression(space.dot(gap, gap)), Expression(0), statement.label)
-    return statement
 
 
 def _determinant(matrix: list[list[Scalar]]) -> Scalar:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
-from bntheory.judges.exact.witness import Instance, Reference, Witness
+from bntheory.judges.exact.witness import Reference, Witness
 from bntheory.judges.verdict import Evidence
 
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
+    from bntheory.judges.algebra.guards import Guard
+    from bntheory.judges.algebra.procedure import Decision
 
 __all__ = ["judge"]
 
@@ -31,15 +34,16 @@ def judge(
     milliseconds: the limit for one question to the solver, in time of an idle core but counted in the solver's own steps,
     so that a busy machine changes nothing; seconds: a backstop for the claim. reference: how the witness of a
     refutation names its claim (default: by id).
+    A claim is refuted where it is false, whatever else is undefined there, and proved if it is false nowhere.
 
     The evidence's details: ``calculus``, every relation in normal form; ``questions``, what the solver was asked;
-    ``proof`` with the SMT-LIB scripts whose *unsat* is the proof, or ``witness``, a counterexample that replays.
+    ``wherever``, what must not vanish or not be negative for the claim to say anything; ``proof`` with the SMT-LIB scripts whose *unsat* is the proof, or ``witness``, a counterexample that replays.
     Raises RoutesDisagree where the two routes contradict each other, and passes on what the claim itself raises.
     """
     start = time.perf_counter()
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
-    from bntheory.judges.algebra.procedure import decide_by_coordinates
+    from bntheory.judges.algebra.procedure import Decision, decide_by_coordinates
     from bntheory.judges.exact.certificate import certify
 
     details: dict[str, Any] = {}
@@ -47,45 +51,41 @@ def judge(
     def evidence(finding: Any, summary: str, more: Mapping[str, Any] = details) -> Evidence:
         return Evidence("algebra", finding, summary, more, time.perf_counter() - start)
 
-    calculus: Calculus | None = None
+    calculus = _calculus(claim, details)
 
     def second_opinion() -> str | None:
         return None if calculus is None else _over_inner_products(calculus, milliseconds)
 
-    def check_instance(instance: Instance) -> Any:
-        return certify(claim, instance)
-
     try:
-        calculus = _calculus(claim, details)
         decision = decide_by_coordinates(
             claim.check,
             claim.assume,
             claim.domain,
-            check_instance,
+            lambda instance: certify(claim, instance),
             second_opinion,
             milliseconds=milliseconds,
             seconds=seconds,
         )
-    except OutsideVocabulary as error:
-        return evidence("unknown", f"outside real arithmetic: {error}")
+    except OutsideVocabulary as error:  # a limit of this route; the other may do without
+        script = second_opinion()
+        decision = Decision(
+            "proved" if script else "unknown",
+            f"outside real arithmetic: {error}",
+            smt=(script,) if script else (),
+            wherever=tuple(_divisors(claim)) if script else (),
+        )
     details["questions"] = [
         {"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions
     ]
     details["directions"] = decision.directions
-    if calculus is not None and calculus.proved and decision.outcome in ("counterexample", "candidate"):
+    by_eye = calculus is not None and calculus.proved
+    if by_eye and decision.outcome in ("counterexample", "candidate"):
         raise RoutesDisagree(
             f"claim {claim.id}: the inner-product calculus proves it, the coordinates refute it. Please report it"
         )
-    if decision.outcome in ("proved", "vacuous"):
-        details["proof"] = {
-            **_proof(claim, decision.smt, milliseconds),
-            "assumptions_needed": decision.assumptions_needed,
-        }
-        if decision.outcome == "vacuous":
-            return evidence("vacuous", decision.why)
-        by_eye = calculus is not None and calculus.proved
-        how = "both sides have one normal form" if by_eye and _identities(calculus) else decision.why
-        return evidence("proved", f"for every m >= {claim.domain.min_m}: {how}")
+    if decision.outcome == "vacuous":
+        details["proof"] = _proof(claim, decision, milliseconds)
+        return evidence("vacuous", decision.why)
     if decision.outcome == "counterexample" and decision.instance is not None:
         witness = Witness(
             reference or Reference("registry", claim.id),
@@ -95,26 +95,51 @@ def judge(
         )
         details["witness"] = witness.as_json()
         return evidence("refuted", f"m = {decision.instance.m}: {decision.instance.describe()}")
-    if calculus is not None and calculus.proved:
-        return evidence("proved", f"for every m >= {claim.domain.min_m}: read off the normal form")
-    return evidence("unknown", decision.why)
+    if decision.outcome != "proved" and not by_eye:
+        return evidence("unknown", decision.why)
+    how, wherever = decision.why, decision.wherever
+    if decision.outcome == "proved":
+        details["proof"] = _proof(claim, decision, milliseconds)
+        if by_eye and calculus is not None and all(form.how == "identity" for form in calculus.forms):
+            how = "both sides have one normal form"
+    else:
+        how, wherever = "read off the normal form", tuple(_divisors(claim))
+    where = ""
+    if wherever:
+        where = f" wherever {' and '.join(guard.text for guard in wherever)}"
+        details["wherever"] = [{"text": g.text, "latex": g.latex} for g in wherever]
+    return evidence("proved", f"for every m >= {claim.domain.min_m}{where}: {how}")
+
+
+def _divisors(claim: Claim) -> list[Guard]:
+    """Every divisor and radicand of the claim, where it is not known which of them matter."""
+    from bntheory.judges.algebra.guards import guards_of
+    from bntheory.layer.symbolic import SymbolicLayer
+
+    assert claim.domain is not None
+    found = guards_of(claim.check, SymbolicLayer(claim.domain), claim.domain)
+    signs = {"nonzero": "is_nonzero", "nonnegative": "is_nonnegative"}
+    return [g for g in found if g.value is None or not getattr(g.value.value, signs[g.kind])]
 
 
 def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
-    """The normal forms, compared with the coordinates; None where inner products do not suffice."""
+    """The normal forms, compared with the coordinates where these go so far; None where inner products do not suffice."""
     from bntheory.judges.algebra.agreement import compare_routes
     from bntheory.judges.algebra.calculus import calculate
     from bntheory.judges.algebra.encode import evaluate
 
     assert claim.domain is not None
+    terms, degree, compared = 0, 0, False
     try:
-        terms, degree = evaluate(claim.check, claim.assume, claim.domain).size
+        with suppress(OutsideVocabulary):
+            terms, degree = evaluate(claim.check, claim.assume, claim.domain).size
         if terms > _MOST_TERMS or degree > _HIGHEST_DEGREE:
             raise OutsideVocabulary(
                 f"a side with {terms} terms of degree {degree} is too long for a normal form"
             )
         calculus = calculate(claim.check, claim.assume, claim.domain)
-        compared = compare_routes(claim.check, claim.domain, calculus)
+        with suppress(OutsideVocabulary):
+            compared = compare_routes(claim.check, claim.domain, calculus)
     except OutsideVocabulary as error:
         details["calculus"] = {"unavailable": str(error)}
         return None
@@ -124,10 +149,6 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
         "seconds": round(calculus.seconds, 4),
     }
     return calculus
-
-
-def _identities(calculus: Calculus | None) -> bool:
-    return calculus is not None and all(form.how == "identity" for form in calculus.forms)
 
 
 def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
@@ -145,14 +166,15 @@ def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
     return None
 
 
-def _proof(claim: Claim, scripts: tuple[str, ...], milliseconds: int) -> dict[str, Any]:
+def _proof(claim: Claim, decision: Decision, milliseconds: int) -> dict[str, Any]:
     import z3
 
     assert claim.domain is not None
     return {
         "domain": claim.domain.describe(),
         "assumptions": claim.assume is not None,
-        "smt_lib": list(scripts),
+        "smt_lib": list(decision.smt),
         "solver": f"z3 {z3.get_version_string()}",
         "milliseconds": milliseconds,
+        "assumptions_needed": decision.assumptions_needed,
     }

@@ -11,21 +11,28 @@ from bntheory.judges.algebra.field import Scalar, exact_rational
 from bntheory.judges.algebra.frame import Frame
 from bntheory.judges.algebra.vectors import Coordinates, SymbolicOperator
 from bntheory.judges.exact.witness import Instance
+from bntheory.layer.domain import FREE, LayerDomain
 
 __all__ = ["lift"]
 
 
-def lift(frame: Frame, values: Mapping[int, Fraction]) -> Instance:
+def lift(frame: Frame, values: Mapping[int, Fraction], domain: LayerDomain | None = None) -> Instance:
     """The layer of a concrete frame at the given values; symbols without a value are 0, or 1 where they must not vanish.
 
+    domain: the claim's own, where the frame left out what the claim does not use; that is 1, zero, or the first example.
     Raises OutsideVocabulary where a number of the layer would be irrational.
     """
     assert frame.basis is not None
     assert frame.m_value is not None
     basis, batch = frame.basis, frame.m_value
     field = frame.field
+    known = frame.domain
+    domain = domain or known
+    vectors = {name: frame.vector(name) for name in known.vectors}  # whose symbols are needed from here on
+    scalars = {name: frame.scalar(name) for name in known.scalars}
+    grad, telling = frame.grad, {field.index(frame.gamma)}
     filled = {
-        i: values.get(i, Fraction(1 if sign in ("positive", "nonzero") or field.names[i] == "gamma" else 0))
+        i: values.get(i, Fraction(1 if sign in ("positive", "nonzero") or i in telling else 0))
         for i, sign in enumerate(field.signs)
     }
 
@@ -64,20 +71,28 @@ def lift(frame: Frame, values: Mapping[int, Fraction]) -> Instance:
                         rows[a][b] += entry * uj[a] * ui[b]
         return tuple(tuple(row) for row in rows)
 
-    domain = frame.domain
-    hess = matrix(frame.operators.get("layer.hess") or SymbolicOperator(frame, "H", domain.hessian))
+    def constant(x: int) -> tuple[tuple[Fraction, ...], ...]:
+        return tuple(tuple(Fraction(x * (i == j)) for j in range(batch)) for i in range(batch))
+
+    hess = matrix(frame.operators.get("layer.hess") or SymbolicOperator(frame, "H", known.hessian))
+    if domain.hessian == "identity":
+        hess = constant(1)
+    operators = {k: o for k, o in frame.operators.items() if k.startswith(FREE)}
     return Instance(
         y=vector(frame.y),
-        grad=vector(frame.grad),
+        grad=vector(grad),
         hess=hess if any(any(row) for row in hess) else None,
         gamma=number(frame.gamma),
         beta=number(frame.beta),
         eps=number(frame.eps),
-        scalars={name: number(frame.scalar(name)) for name in domain.scalars},
-        vectors={name: vector(frame.vector(name)) for name in domain.vectors},
+        scalars={name: number(scalars[name]) if name in scalars else Fraction(1) for name in domain.scalars},
+        vectors={
+            name: vector(vectors[name]) if name in vectors else constant(int(name.endswith("@case")))[0]
+            for name in domain.vectors
+        },
         operators={
-            name: matrix(frame.operators.get(name) or SymbolicOperator(frame, name, kind))
-            for name, kind in domain.operators.items()
+            name: matrix(operators[FREE + name]) if FREE + name in operators else constant(0)
+            for name in domain.operators
         },
     )
 

@@ -9,30 +9,35 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.algebra.encode import Problem, evaluate, evaluate_at
+from bntheory.judges.algebra.encode import Formula, Problem, both, evaluate, evaluate_at, relevant, where
 from bntheory.judges.algebra.frame import needs_entries
+from bntheory.judges.algebra.guards import Guard, guards_of
 from bntheory.judges.algebra.lift import lift
 from bntheory.judges.algebra.solver import (
     Reply,
     ask,
     batch_size_at_least,
     batch_size_of,
+    not_between,
     rational_model,
     smt_lib,
 )
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
+from bntheory.layer.relations import Relation
 
 __all__ = ["Decision", "decide_by_coordinates"]
 
 _LARGEST_BATCH, _LARGEST_STANDARD = 128, 6  # the latter has m^2/2 unknowns in H
 _PATIENCE = 3
+_CUTS = 8
 
 Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
 
@@ -43,6 +48,7 @@ class Decision:
 
     outcome: ``"candidate"`` is a solution of the negation that could not be lifted to a certified layer; it refutes nothing.
     instance: the certified layer of a counterexample. smt: the questions whose *unsat* is the proof, as SMT-LIB scripts.
+    wherever: what must not vanish or not be negative for the claim to say anything; where all of it holds, the claim is true.
     assumptions_needed: whether the proof fails without the assumptions (None: there are none, or not known).
     directions: how many basis vectors the claim needs. questions: (what was asked, answer, seconds).
     """
@@ -52,6 +58,7 @@ class Decision:
     instance: Instance | None = None
     certificate: Any = None
     smt: tuple[str, ...] = ()
+    wherever: tuple[Guard, ...] = ()
     assumptions_needed: bool | None = None
     directions: int = 0
     questions: tuple[tuple[str, str, float], ...] = ()
@@ -99,16 +106,29 @@ class _Run:
         milliseconds: int,
         deadline: float,
     ) -> None:
-        self.check, self.assume, self.domain, self.certify = check, assume, domain, certify
+        self.check, self.assume, self.certify = check, assume, certify
+        self.asserted, self.domain = domain, relevant(check, assume, domain)
         self.milliseconds, self.deadline = milliseconds, deadline
         self.second_opinion: Callable[[], str | None] = lambda: None
         self.questions: list[tuple[str, str, float]] = []
-        self.generic = evaluate(check, assume, domain)
+        self.generic = evaluate(check, assume, self.domain)
         self.directions = len(self.generic.frame.norms)
 
     def _ask(self, what: str, problem: Problem, formulas: list[Any], *, quick: bool = False) -> Any:
         reply = ask(problem.frame.field, formulas, self.milliseconds, quick=quick)
         self.questions.append((what, reply.answer, reply.seconds))
+        return reply
+
+    def _ask_whole(self, what: str, formulas: list[Formula], least: int, *, quick: bool = False) -> Any:
+        """A question about a symbolic m >= least, which is a whole number: solutions between two are cut away, one by one."""
+        problem = self.generic
+        formulas = [*formulas, batch_size_at_least(problem, least)]
+        for _ in range(_CUTS):
+            reply = self._ask(what, problem, formulas, quick=quick)
+            below = math.floor(batch_size_of(problem, reply)) if reply.answer == "sat" else 0
+            if reply.answer != "sat" or batch_size_of(problem, reply) == below:
+                break
+            formulas = [*formulas, not_between(problem, below)]
         return reply
 
     def _exhausted(self) -> bool:
@@ -133,9 +153,8 @@ class _Run:
         return self._batch_by_batch(reply.answer)
 
     def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
-        problem = self.generic
-        formulas = [*problem.closed(problem.negation()), batch_size_at_least(problem, least)]
-        return self._ask(what, problem, formulas, quick=quick)
+        formulas = self.generic.closed(self.generic.negation())
+        return self._ask_whole(what, formulas, least, quick=quick)
 
     def _batch_by_batch(self, generic_answer: str) -> Decision:
         least, n = self.domain.min_m, self.directions
@@ -144,7 +163,7 @@ class _Run:
         settled, found = True, False  # all smaller batches are unsat; some batch was satisfiable
         ask_again = max(least, n)
         m = least
-        largest = _LARGEST_STANDARD if needs_entries(self.domain) else _LARGEST_BATCH
+        largest = max(_LARGEST_STANDARD if needs_entries(self.domain) else _LARGEST_BATCH, least + 2)
         while m <= largest:
             if self._exhausted():
                 reasons.append("the limit was reached")
@@ -161,7 +180,7 @@ class _Run:
                     reasons.append(f"m >= {m}: the solver could not decide")
                     break
                 if reply.answer == "sat" and m >= n + 8:
-                    jump = max(m, batch_size_of(self.generic, reply))
+                    jump = max(m, math.ceil(batch_size_of(self.generic, reply)))
             if jump > largest:
                 reasons.append(f"a counterexample needs a batch of about {jump}, too large to write down")
                 break
@@ -199,7 +218,7 @@ class _Run:
         if values is None:
             return "its coordinates could not be made rational"
         try:
-            instance = lift(problem.frame, values)
+            instance = lift(problem.frame, values, self.asserted)
         except OutsideVocabulary as error:
             return str(error)
         certificate = self.certify(instance)
@@ -215,8 +234,34 @@ class _Run:
             "proved",
             "the negation has no solution",
             smt=tuple(scripts),
+            wherever=self._wherever(),
             assumptions_needed=self._assumptions_needed(),
         )
+
+    def _wherever(self) -> tuple[Guard, ...]:
+        """The divisors and radicands for whose sake the claim may be undefined at a layer that meets its hypotheses."""
+        problem, field = self.generic, self.generic.frame.field
+        if not problem.partial:
+            return ()
+        undefined = [problem.hypotheses(), problem.undefined()]
+
+        def may_happen(what: str, formulas: list[Formula]) -> bool:
+            asked = self._ask_whole(what, problem.closed(formulas), self.domain.min_m, quick=True)
+            return bool(asked.answer != "unsat")
+
+        if not may_happen("undefined somewhere", undefined):
+            return ()
+        kept = []
+        for guard in guards_of(self.check, problem.frame, self.asserted):
+            if guard.value is None:
+                kept.append(guard)
+                continue
+            op: Literal["eq", "le"] = "eq" if guard.kind == "nonzero" else "le"
+            missed = Relation(op, field.zero, field.zero + guard.value)
+            truth: Literal["true", "false"] = "true" if guard.kind == "nonzero" else "false"
+            if may_happen(f"undefined, and not {guard.text}", [where(field, missed, truth), *undefined]):
+                kept.append(guard)
+        return tuple(kept)
 
     def _assumptions_needed(self) -> bool | None:
         """Whether the proof fails without the assumptions; None: there are none, or it is not known."""
@@ -224,33 +269,34 @@ class _Run:
         if self.assume is None:
             return None
         formulas = problem.closed(problem.negation(assumed=False))
-        formulas.append(batch_size_at_least(problem, self.domain.min_m))
-        reply = self._ask("negation without the assumptions", problem, formulas, quick=True)
+        reply = self._ask_whole("negation without the assumptions", formulas, self.domain.min_m, quick=True)
         return {"sat": True, "unsat": False}.get(reply.answer)
 
     def _vacuity(self) -> Decision | None:
-        """Whether the hypotheses can be met at all; a claim about nothing proves nothing."""
+        """Whether anything meets the hypotheses and gives the claim a value; a claim about nothing proves nothing."""
+
+        def needed(problem: Problem) -> list[Formula]:
+            return [problem.hypotheses(), *([problem.true(problem.claim)] if problem.partial else [])]
+
         problem, least = self.generic, self.domain.min_m
-        hypotheses = problem.closed(problem.hypotheses())
-        if all(op == "and" and not body for op, body in problem.hypotheses()):
+        if needed(problem) == [both([])]:
             return None
+        hypotheses = problem.closed(needed(problem))
         scripts: list[str] = []
-        reply = self._ask("hypotheses, any m", problem, [*hypotheses, batch_size_at_least(problem, least)])
+        reply = self._ask_whole("hypotheses, any m", hypotheses, least)
         m = least
         while reply.answer != "unsat":
             late = time.perf_counter() > self.deadline
             if late or reply.answer == "unknown" or m > least + self.directions + 2:
                 return None
             for small in evaluate_at(self.check, self.assume, self.domain, m, self.directions):
-                at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(small.hypotheses()))
+                at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(needed(small)))
                 if at_m.answer != "unsat":
                     return None
                 scripts.append(smt_lib(small.frame.field, at_m.formulas))
             m += 1
             rest = max(m, self.directions)
-            reply = self._ask(
-                f"hypotheses, any m >= {rest}", problem, [*hypotheses, batch_size_at_least(problem, rest)]
-            )
+            reply = self._ask_whole(f"hypotheses, any m >= {rest}", hypotheses, rest)
             if reply.answer == "unsat" and m < self.directions:
                 reply = Reply("sat", None, 0.0, ())  # small batches remain to be asked
         scripts.append(smt_lib(problem.frame.field, reply.formulas))

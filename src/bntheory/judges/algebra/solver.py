@@ -6,7 +6,6 @@ answer on a busy machine; the clock is only a backstop.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,16 @@ from typing import Any, Literal
 from bntheory.judges.algebra.encode import Formula, Problem, formula_symbols, to_z3, z3_symbol
 from bntheory.judges.algebra.field import Field
 
-__all__ = ["Answer", "Reply", "ask", "batch_size_at_least", "batch_size_of", "rational_model", "smt_lib"]
+__all__ = [
+    "Answer",
+    "Reply",
+    "ask",
+    "batch_size_at_least",
+    "batch_size_of",
+    "not_between",
+    "rational_model",
+    "smt_lib",
+]
 
 Answer = Literal["sat", "unsat", "unknown"]
 
@@ -37,14 +45,20 @@ def batch_size_at_least(problem: Problem, m: int) -> Formula:
     return ("ge", (problem.frame.m - m).num if problem.frame.m_value is None else field.context.constant(0))
 
 
-def batch_size_of(problem: Problem, reply: Reply) -> int:
-    """The batch size of a model, rounded up to a whole number."""
+def not_between(problem: Problem, below: int) -> Formula:
+    """m <= below or m >= below + 1."""
+    m = problem.frame.m
+    return ("or", (("ge", (below - m).num), ("ge", (m - (below + 1)).num)))
+
+
+def batch_size_of(problem: Problem, reply: Reply) -> Fraction:
+    """The batch size of a model, which may lie between two whole numbers."""
     import z3
 
     value = reply.model.eval(z3_symbol(problem.frame.field, 0), model_completion=True)
     if not z3.is_rational_value(value):
         value = value.approx(10)
-    return math.ceil(Fraction(value.numerator_as_long(), value.denominator_as_long()))
+    return Fraction(value.numerator_as_long(), value.denominator_as_long())
 
 
 def _expressions(field: Field, formulas: Sequence[Formula]) -> list[Any]:
@@ -89,11 +103,12 @@ def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: 
 
 
 def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
-    """The question as an SMT-LIB 2 script: ``unsat`` from any solver confirms the proof."""
+    """The question as an SMT-LIB 2 script: ``unsat`` from any solver confirms the proof. The same question gives the same text."""
     import z3
 
-    solver = z3.SolverFor("QF_NRA")
-    solver.add(*_expressions(field, formulas))
+    context = z3.Context()  # its own: how z3 prints a term depends on all terms that were made before it
+    solver = z3.SolverFor("QF_NRA", ctx=context)
+    solver.add(*(e.translate(context) for e in _expressions(field, formulas)))
     return "(set-logic QF_NRA)\n" + "\n".join(
         line for line in solver.to_smt2().splitlines() if not line.startswith((";", "(set-"))
     )
@@ -124,7 +139,7 @@ def rational_model(
     fixed: list[Any] = []
     for i in used:
         current = model.eval(z3_symbol(field, i), model_completion=True)
-        for candidate in _candidates(current, telling=not field.names[i][-1].isdigit()):
+        for candidate in _candidates(current, telling=i not in field.components):
             if time.perf_counter() > deadline:
                 return None
             equation = z3_symbol(field, i) == z3.Q(candidate.numerator, candidate.denominator)

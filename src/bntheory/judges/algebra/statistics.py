@@ -84,9 +84,10 @@ def _mean_only(frame: Frame) -> Statistics:
 def _rms(frame: Frame) -> Statistics:
     field = frame.field
     if frame.m_value is not None:  # y by rational coordinates, sigma a root: y_hat itself is seldom rational
-        y = frame.unit(0) * field.symbol("y_1") + frame.unit(1) * field.symbol("y_2", "nonnegative")
+        first = field.symbol("y_1", component=True)
+        y = frame.unit(0) * first + frame.unit(1) * field.symbol("y_2", "nonnegative", component=True)
         var, eps = frame.dot(y, y) / frame.m, _eps_symbol(frame)
-        sigma = (var + eps).sqrt()
+        sigma = field.root(var + eps, positive=True)
         return Statistics(field.zero, var, sigma, eps, y, y / sigma, y / sigma, (("gt", var + eps),))
     sigma = field.symbol("sigma", "positive")
     along, rest = field.symbol("p"), field.symbol("q", "nonnegative")
@@ -138,13 +139,16 @@ def statistics_by_entry(frame: Frame, positives: int) -> Statistics:
     for i in range(m):
         one = one + frame.unit(i)
     if kind == "rms":
-        mu, centred = field.zero, [field.symbol(f"y_{i + 1}") for i in range(m)]
+        mu, centred = field.zero, [field.symbol(f"y_{i + 1}", component=True) for i in range(m)]
     else:
         mu = field.symbol("mu")
         signs = ["any"] * m
         if kind == "l1":
             signs = ["positive"] * positives + ["any"] * (m - positives)
-        centred = [field.symbol(f"c_{i + 1}", signs[i]) for i in range(m - 1)]  # type: ignore[arg-type]
+        centred = [
+            field.symbol(f"c_{i + 1}", signs[i], component=True)  # type: ignore[arg-type]
+            for i in range(m - 1)
+        ]
         centred.append(-sum(centred[1:], centred[0]))
     c = frame.zero_vector()
     for i, x in enumerate(centred):
@@ -158,7 +162,7 @@ def statistics_by_entry(frame: Frame, positives: int) -> Statistics:
         return _l_p_by_entry(frame, positives, mu, var, y, centred, c)
     eps = _eps_symbol(frame)
     constraints.append(("gt", var + eps))
-    sigma = (var * frame.correction + eps).sqrt()
+    sigma = field.root(var * frame.correction + eps, positive=True)
     y_hat = c / sigma
     return Statistics(mu, var, sigma, eps, y, y_hat, y_hat * frame.correction, tuple(constraints))
 
@@ -179,6 +183,7 @@ def _l_p_by_entry(
             raise OutsideVocabulary("normalisation by the largest entry has no standard form with eps > 0")
         sign = 1 if positives else -1
         sigma = centred[0] * sign
+        field.promise_nonzero(sigma)
         others = [("gt", sigma - x * s) for x in centred[1:] for s in (1, -1)]
         return Statistics(
             mu, var, sigma, field.zero, y, c / sigma, frame.unit(0) * (sign * m), (("gt", sigma), *others)
@@ -192,4 +197,5 @@ def _l_p_by_entry(
         total = total + x * sign
         dual = dual + frame.unit(i) * sign
     sigma = total / m + eps
+    field.promise_nonzero(sigma)
     return Statistics(mu, var, sigma, eps, y, c / sigma, dual, tuple(constraints))

@@ -19,15 +19,25 @@ class NeedsOutside(Signal):
 
 
 class Coordinates:
-    """A vector. ``outside`` says that a part of it, orthogonal to the whole basis, was left out."""
+    """A vector. ``outside`` says that a part of it, orthogonal to the whole basis, was left out.
 
-    __slots__ = ("frame", "outside", "parts")
+    It is defined where all its ``conditions`` hold, those of coefficients that cancelled among them.
+    """
+
+    __slots__ = ("conditions", "frame", "outside", "parts")
     __array_ufunc__ = None
 
-    def __init__(self, frame: Frame, parts: dict[int, Scalar], outside: bool = False) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        parts: dict[int, Scalar],
+        outside: bool = False,
+        conditions: frozenset[int] = frozenset(),
+    ) -> None:
         self.frame = frame
         self.parts = {i: c for i, c in parts.items() if not c.num.is_zero()}
         self.outside = outside
+        self.conditions = conditions.union(*(c.conditions for c in parts.values()))
 
     def __add__(self, other: Any) -> Coordinates:
         if not isinstance(other, Coordinates):
@@ -35,7 +45,9 @@ class Coordinates:
         parts = dict(self.parts)
         for i, c in other.parts.items():
             parts[i] = parts[i] + c if i in parts else c
-        return Coordinates(self.frame, parts, self.outside or other.outside)
+        return Coordinates(
+            self.frame, parts, self.outside or other.outside, self.conditions | other.conditions
+        )
 
     def __neg__(self) -> Coordinates:
         return self.scaled(-1)
@@ -50,7 +62,10 @@ class Coordinates:
 
     def scaled(self, factor: Any) -> Coordinates:
         """The vector times a scalar."""
-        return Coordinates(self.frame, {i: c * factor for i, c in self.parts.items()}, self.outside)
+        conditions = self.conditions | getattr(factor, "conditions", frozenset())
+        return Coordinates(
+            self.frame, {i: c * factor for i, c in self.parts.items()}, self.outside, conditions
+        )
 
     def norm2(self) -> Scalar:
         """The squared Euclidean norm."""
@@ -95,7 +110,7 @@ class SymbolicOperator:
             return zero
         if (i, j) not in self.entries:
             sign: Sign = "nonnegative" if self.semidefinite and i == j else "any"
-            self.entries[i, j] = self.frame.field.symbol(f"{self.name}_{i + 1}{j + 1}", sign)
+            self.entries[i, j] = self.frame.field.symbol(f"{self.name}_{i + 1}{j + 1}", sign, component=True)
         return self.entries[i, j]
 
     def __call__(self, v: Coordinates) -> Coordinates:
@@ -103,7 +118,7 @@ class SymbolicOperator:
         if not isinstance(v, Coordinates):
             raise TypeError(f"{self.name} applies to a vector, not to a {type(v).__name__}")
         if self.kind == "zero":
-            return Coordinates(frame, {})
+            return Coordinates(frame, {}, False, v.conditions)
         if self.kind in ("identity", "isotropic"):
             return v * self.factor
         if v.outside:
@@ -120,7 +135,7 @@ class SymbolicOperator:
                 total = total + self.entry(i, j) * c
             result[i] = total * frame.m / frame.norms[i]
         leaves = frame.m_value is None and not frame.with_outside and bool(v.parts)
-        return Coordinates(frame, result, leaves)
+        return Coordinates(frame, result, leaves, v.conditions)
 
     def trace(self) -> Scalar:
         """The sum of the eigenvalues. For a symbolic batch size a number of its own: most directions are not in the basis."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from flint import arb, ctx, fmpq
+
+from bntheory.layer.constants import exact
 
 __all__ = ["Ball", "Undecided", "precision"]
 
@@ -36,13 +37,11 @@ def precision(bits: int) -> Iterator[None]:
 def _arb(x: Any) -> Any:
     if isinstance(x, Ball):
         return x.value
-    if isinstance(x, Fraction):
-        return arb(fmpq(x.numerator, x.denominator))
-    if isinstance(x, (bool, int, np.integer)):
-        return arb(int(x))
-    if isinstance(x, (float, np.floating)):
-        return arb(float(x))
-    return None
+    try:
+        number = exact(x)
+    except TypeError:
+        return None
+    return arb(fmpq(number.numerator, number.denominator))
 
 
 class Ball:
@@ -99,10 +98,16 @@ class Ball:
         return Ball(abs(self.value))
 
     def sqrt(self) -> Ball:
-        """The square root of a ball that reaches below zero is taken on its non-negative part, where it makes sense."""
-        if self.value < 0:
-            raise ArithmeticError("the square root of a negative number")
-        return Ball(self.value.nonnegative_part().sqrt())
+        """The square root; no number for a ball that reaches below zero, as for a quotient by a ball that holds zero.
+
+        The value may be zero there, or negative: more digits, or radicals, tell.
+        """
+        return Ball(self.value.sqrt() if self.value >= 0 else arb("nan"))
+
+    @property
+    def missing(self) -> str:
+        """ "unknown" for what is no number at this precision, "" otherwise."""
+        return "" if self.value.is_finite() else "unknown"
 
     def sign(self) -> int | None:
         """-1, 0 or 1 where the whole ball agrees, None otherwise."""

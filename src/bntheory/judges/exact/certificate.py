@@ -3,7 +3,8 @@
 The claim's domain is checked in rational arithmetic (H positive semidefinite by an exact LDL'). Then the hypotheses and the
 claim are evaluated twice, through the same closed-form layer: in Arb balls, whose precision is doubled until every sign is
 that of a whole ball, and, where balls cannot decide (an equality, a strict inequality that is met with equality), in exact
-radicals. A relation that neither decides is undecided, and then nothing is refuted.
+radicals. A relation that neither decides is undecided, one whose sides have no value is undefined; the claim is refuted where
+it is false in spite of them (:mod:`bntheory.layer.three_valued`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import ClaimError
 from bntheory.judges.exact.domain_check import outside_domain
 from bntheory.judges.exact.witness import Instance
+from bntheory.layer.constants import exact
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
+from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
+from bntheory.layer.three_valued import map_atoms, value_of
 from bntheory.layer.view import state
 
 __all__ = [
@@ -38,7 +41,7 @@ _FIRST_BITS, _MORE_BITS = (96, 384), (1536, 6144)
 
 @dataclass(frozen=True)
 class CheckedRelation:
-    """One relation at one layer: enclosures of both sides, and whether it holds (None: undecided).
+    """One relation at one layer: enclosures of both sides, and whether it holds (None: undecided, or undefined).
 
     margin: (right - left)/(|left| + |right|), or minus |left - right|/(|left| + |right|) for an equality; None where both are zero.
     """
@@ -50,6 +53,7 @@ class CheckedRelation:
     label: str = ""
     exact: bool = False
     margin: float | None = None
+    undefined: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object."""
@@ -61,6 +65,7 @@ class CheckedRelation:
             "holds": self.holds,
             "margin": self.margin,
             "by": "radicals" if self.exact else "balls",
+            **({"undefined": True} if self.undefined else {}),
         }
 
 
@@ -99,42 +104,40 @@ def certify(claim: Claim, x: Instance) -> Certificate:
     reason = outside_domain(domain, x)
     if reason:
         return Certificate(False, f"outside the domain: {reason}")
-    balls: tuple[Any, ...] | None = None
-    for bits in _FIRST_BITS:
-        balls = _by_balls(claim, domain, x, bits) or balls
-        if balls is not None and (verdict := _verdict(*balls)) is not None:
-            return _certificate(verdict, bits, balls)
-    exact = _by_radicals(claim, domain, x)
-    if exact is not None:
-        merged = exact if balls is None else tuple(_merge(b, e) for b, e in zip(balls, exact, strict=True))
-        return _certificate(_verdict(*merged), 0, merged)
-    for bits in _MORE_BITS:
-        balls = _by_balls(claim, domain, x, bits) or balls
-        if balls is not None and (verdict := _verdict(*balls)) is not None:
-            return _certificate(verdict, bits, balls)
-    if balls is None:
-        return Certificate(False, "undefined here: neither balls nor radicals could evaluate the claim")
-    return _certificate(None, _MORE_BITS[-1], balls)
+    known: tuple[Any, ...] | None = None
+    for bits in (*_FIRST_BITS, 0, *_MORE_BITS):
+        found = _by_balls(claim, domain, x, bits) if bits else _by_radicals(claim, domain, x)
+        if found is not None:
+            known = found if known is None else tuple(map(_merge, known, found))
+            settled = _verdict(*known) is not None
+            if settled or all(a.holds is not None or a.undefined for tree in known for a in atoms(tree)):
+                return _certificate(bits, known)
+    if known is None:
+        return Certificate(False, "undecided: the claim compares numbers that rounding cannot tell apart")
+    return _certificate(_MORE_BITS[-1], known)
 
 
-def _certificate(verdict: bool | None, bits: int, trees: tuple[Any, ...]) -> Certificate:
-    hypotheses, relations = (tuple(_leaves(tree)) for tree in trees)
-    if verdict is None:
-        why = "undecided: " + next(
-            (f"{r.left} {r.op} {r.right}" for r in (*hypotheses, *relations) if r.holds is None), "a sign"
-        )
-    elif verdict:
+def _certificate(bits: int, trees: tuple[Any, ...]) -> Certificate:
+    verdict = _verdict(*trees)
+    hypotheses, relations = (tuple(atoms(tree)) for tree in trees)
+    assumed = value_of(trees[0], _truth)
+    open_ = [r for r in (*hypotheses, *relations) if r.holds is None]
+    if verdict:
         why = "every hypothesis holds and the claim fails"
-    elif _holds(trees[0]) is False:
+    elif assumed is False:
         why = "a hypothesis fails"
+    elif value_of(trees[1], _truth) is True:
+        why = "the claim holds here" if assumed else "a hypothesis is undecided, and the claim holds here"
+    elif all(r.undefined for r in open_):
+        why = "undefined here: " + "; ".join(f"{r.left} {r.op} {r.right}" for r in open_[:1])
     else:
-        why = "the claim holds here"
+        why = "undecided: " + next(f"{r.left} {r.op} {r.right}" for r in open_ if not r.undefined)
     return Certificate(verdict is True, why, bits, hypotheses, relations)
 
 
 def _verdict(hypotheses: Any, relations: Any) -> bool | None:
-    """True: refuted. False: it cannot be. None: undecided."""
-    assumed, stated = _holds(hypotheses), _holds(relations)
+    """True: refuted. False: it cannot be. None: undecided, or undefined."""
+    assumed, stated = value_of(hypotheses, _truth), value_of(relations, _truth)
     if assumed is False or stated is True:
         return False
     if assumed is True and stated is False:
@@ -142,33 +145,18 @@ def _verdict(hypotheses: Any, relations: Any) -> bool | None:
     return None
 
 
-def _holds(tree: Any) -> bool | None:
-    """Three-valued truth of a tree ('all' | 'any', parts) of checked relations."""
-    if isinstance(tree, CheckedRelation):
-        return tree.holds
-    values: list[bool | None] = [_holds(part) for part in tree[1]]
-    decisive: bool = tree[0] == "any"
-    if decisive in values:
-        return decisive
-    return None if None in values else not decisive
-
-
-def _leaves(tree: Any) -> Any:
-    if isinstance(tree, CheckedRelation):
-        yield tree
-    else:
-        for part in tree[1]:
-            yield from _leaves(part)
+def _truth(relation: CheckedRelation) -> bool | None:
+    return relation.holds
 
 
 def _merge(one: Any, other: Any) -> Any:
-    if isinstance(one, CheckedRelation):
-        if one.holds is not None and other.holds is not None and one.holds != other.holds:
-            raise AssertionError(
-                f"balls and radicals disagree on {one.left} {one.op} {one.right}: a defect of bntheory, please report it"
-            )
-        return one if one.holds is not None else other
-    return one[0], [_merge(a, b) for a, b in zip(one[1], other[1], strict=True)]
+    if not isinstance(one, CheckedRelation):
+        return type(one)(tuple(_merge(a, b) for a, b in zip(one.parts, other.parts, strict=True)))
+    if one.holds is not None and other.holds is not None and one.holds != other.holds:
+        raise AssertionError(
+            f"balls and radicals disagree on {one.left} {one.op} {one.right}: a defect of bntheory, please report it"
+        )
+    return one if one.holds is not None or one.undefined else other
 
 
 def _by_balls(claim: Claim, domain: LayerDomain, x: Instance, bits: int) -> tuple[Any, ...] | None:
@@ -177,7 +165,7 @@ def _by_balls(claim: Claim, domain: LayerDomain, x: Instance, bits: int) -> tupl
     with precision(bits):
         try:
             return _evaluate(claim, domain, x.arrays(Ball))
-        except ArithmeticError:  # overlapping balls; a division by zero; a root of a negative number
+        except ArithmeticError:  # the claim's code compares balls that overlap
             return None
 
 
@@ -214,38 +202,46 @@ def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement
 
 def _evaluate(claim: Claim, domain: LayerDomain, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
     assumed, stated = statements(claim, make_layer(domain.normaliser, **arrays))
-    return _check(assumed), _check(stated)
-
-
-def _check(statement: Statement) -> Any:
-    if isinstance(statement, Relation):
-        return _check_relation(statement)
-    return "all" if isinstance(statement, AllOf) else "any", [_check(part) for part in statement.parts]
+    return map_atoms(assumed, _check_relation), map_atoms(stated, _check_relation)
 
 
 def _check_relation(relation: Relation) -> CheckedRelation:
-    left, right = (np.atleast_1d(np.asarray(v, dtype=object)) for v in (relation.left, relation.right))
+    left, right = (_numbers(v) for v in (relation.left, relation.right))
     difference = np.atleast_1d(left - right).ravel()
     signs = [_sign(d) for d in difference]
+    missing = {getattr(d, "missing", "") for d in difference}
     if relation.op != "eq" and len(signs) != 1:
         raise ClaimError(
             f"{relation.op}(a, b) compares numbers, but its operands have {len(signs)} entries; vectors can only be equal (eq)"
         )
-    holds: bool | None
-    if relation.op == "eq":
-        holds = False if any(s not in (0, None) for s in signs) else None if None in signs else True
-        at = next((i for i, s in enumerate(signs) if s not in (0, None)), 0)
-    else:
-        allowed = (-1, 0) if relation.op == "le" else (-1,)
-        holds = None if signs[0] is None else signs[0] in allowed
-        at = 0
-    exact = any(type(v).__name__ == "Radical" for v in difference)
+    at = next((i for i, s in enumerate(signs) if s not in (0, None)), 0)
+    holds: bool | None = None
+    if missing == {""}:
+        if relation.op == "eq":
+            holds = False if any(signs) else None if None in signs else True
+        elif signs[0] is not None:
+            holds = signs[0] in ((-1, 0) if relation.op == "le" else (-1,))
+    radicals = any(type(v).__name__ == "Radical" for v in difference)
     shown = [
         str(np.broadcast_to(v, np.broadcast_shapes(left.shape, right.shape)).ravel()[at])
         for v in (left, right)
     ]
-    margin = _margin(relation.op, left, right, difference)
-    return CheckedRelation(relation.op, shown[0], shown[1], holds, relation.label, exact, margin)
+    return CheckedRelation(
+        relation.op,
+        shown[0],
+        shown[1],
+        holds,
+        relation.label,
+        radicals,
+        _margin(relation.op, left, right, difference),
+        "undefined" in missing,
+    )
+
+
+def _numbers(side: Any) -> Any:
+    """A side as an array of exact numbers."""
+    array = np.atleast_1d(np.asarray(side, dtype=object))
+    return np.vectorize(lambda x: exact(x) if isinstance(x, float) else x, otypes=[object])(array)
 
 
 def _margin(op: str, left: Any, right: Any, difference: Any) -> float | None:

@@ -5,7 +5,9 @@ of integers no two of which have a square as their product are linearly independ
 exactly if it has no terms. Small n are kept squarefree; large ones are not factored, and a product that is a square merges them. That decides the equalities which no ball of positive radius can decide. Signs of non-zero numbers come
 from Arb balls, whose precision is doubled until they exclude zero.
 
-Roots of irrational numbers do not fit and raise :class:`Inexact`; the certificate then relies on balls alone.
+A quotient by zero and the root of a negative number are *undefined*; roots of irrational numbers do not fit and are *not
+known*. Both go on through the arithmetic, have no sign, and leave other numbers alone; about what is not known the certificate
+relies on balls.
 """
 
 from __future__ import annotations
@@ -13,33 +15,31 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, isqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from flint import arb, ctx, fmpq, fmpz
 
+from bntheory.layer.constants import exact
+
 __all__ = ["Inexact", "Radical"]
 
+Missing = Literal["", "undefined", "unknown"]
 _MAX_TERMS = 64
 _FACTOR_BITS = 80  # larger radicands are not factored
 
 
 class Inexact(ArithmeticError):  # noqa: N818 - a limit of the number type, not a failure
-    """The result is not a rational combination of square roots, or too large a one; it says nothing about its value."""
+    """A value is asked for that there is not: the number is irrational, undefined, or not known."""
 
 
 def _rational(x: Any) -> fmpq:
     if isinstance(x, fmpq):
         return x
-    if isinstance(x, (bool, int, np.integer)):
-        return fmpq(int(x))
     if isinstance(x, fmpz):
         return fmpq(x)
-    if isinstance(x, (float, np.floating)):
-        x = Fraction(float(x))  # the float's own binary value
-    if isinstance(x, Fraction):
-        return fmpq(x.numerator, x.denominator)
-    raise TypeError(f"{type(x).__name__} is no exact number")
+    number = exact(x)
+    return fmpq(number.numerator, number.denominator)
 
 
 @lru_cache(maxsize=4096)
@@ -93,7 +93,7 @@ def _conjugation(radicands: list[int]) -> set[int]:
         parity = known[0] if known else int(not basis)
         if not known:
             if len(basis) == 6:
-                raise Inexact("a number with seven independent square roots")
+                raise Inexact("seven independent square roots")
             basis.append((n, parity))
         if parity:
             flipped.add(n)
@@ -101,34 +101,51 @@ def _conjugation(radicands: list[int]) -> set[int]:
 
 
 class Radical:
-    """sum_n c_n sqrt(n), immutable, with exact field arithmetic, order and square roots of rationals."""
+    """sum_n c_n sqrt(n), immutable, with exact field arithmetic, order and square roots of rationals.
 
-    __slots__ = ("_terms",)
+    ``missing`` is "" for a number, "undefined" where there is none, "unknown" where it does not fit.
+    """
+
+    __slots__ = ("_terms", "missing")
 
     def __init__(self, value: Any = 0) -> None:
+        self.missing: Missing = ""
         if isinstance(value, Radical):
             self._terms: dict[int, fmpq] = value._terms
+            self.missing = value.missing
         else:
             q = _rational(value)
             self._terms = {1: q} if q else {}
 
     @classmethod
-    def _of(cls, terms: dict[int, fmpq]) -> Radical:
-        if len(terms) > _MAX_TERMS:
-            raise Inexact(f"a sum of {len(terms)} different square roots")
+    def _of(cls, terms: dict[int, fmpq], missing: Missing = "") -> Radical:
         new = cls.__new__(cls)
-        new._terms = terms
+        fits = len(terms) <= _MAX_TERMS
+        new._terms = terms if fits and not missing else {}
+        new.missing = missing if fits else "unknown"
         return new
+
+    def _lacking(self, *others: Radical) -> Radical | None:
+        """What comes of an operation in which a value is missing."""
+        found = {x.missing for x in (self, *others)}
+        if found == {""}:
+            return None
+        return Radical._of({}, "undefined" if "undefined" in found else "unknown")
+
+    def _known(self) -> None:
+        if self.missing:
+            raise Inexact(f"the number is {'undefined' if self.missing == 'undefined' else 'not known'}")
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
     @property
     def is_rational(self) -> bool:
         """Whether no square root is left."""
-        return not self._terms or (len(self._terms) == 1 and 1 in self._terms)
+        return not self.missing and set(self._terms) <= {1}
 
     def as_fraction(self) -> Fraction:
         """The rational value; Inexact where there is none."""
+        self._known()
         if not self.is_rational:
             raise Inexact("an irrational number")
         q = self._terms.get(1, fmpq(0))
@@ -136,13 +153,15 @@ class Radical:
 
     def ball(self) -> arb:
         """An enclosure at the present precision of flint."""
-        total = arb(0)
+        total = arb("nan") if self.missing else arb(0)
         for n, c in self._terms.items():
             total += arb(c) if n == 1 else arb(c) * arb(n).sqrt()
         return total
 
-    def sign(self) -> int:
-        """-1, 0 or 1, exactly."""
+    def sign(self) -> int | None:
+        """-1, 0 or 1, exactly; None where there is no value."""
+        if self.missing:
+            return None
         if not self._terms:
             return 0
         if len(self._terms) == 1:
@@ -161,11 +180,13 @@ class Radical:
             ctx.prec = before
 
     def __repr__(self) -> str:
-        if not self._terms:
-            return "0"
+        if self.missing or not self._terms:
+            return self.missing or "0"
         return " + ".join(f"{c}" if n == 1 else f"{c}*sqrt({n})" for n, c in sorted(self._terms.items()))
 
     def __float__(self) -> float:
+        if self.missing:
+            return float("nan")
         before = ctx.prec
         try:
             ctx.prec = 64
@@ -179,6 +200,7 @@ class Radical:
         return hash(float(self))
 
     def __bool__(self) -> bool:
+        self._known()
         return bool(self._terms)
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
@@ -187,6 +209,8 @@ class Radical:
         other = _operand(other)
         if other is None:
             return NotImplemented
+        if (lacking := self._lacking(other)) is not None:
+            return lacking
         terms = dict(self._terms)
         for n, c in other._terms.items():
             _add_term(terms, n, c)
@@ -195,7 +219,7 @@ class Radical:
     __radd__ = __add__
 
     def __neg__(self) -> Radical:
-        return Radical._of({n: -c for n, c in self._terms.items()})
+        return Radical._of({n: -c for n, c in self._terms.items()}, self.missing)
 
     def __pos__(self) -> Radical:
         return self
@@ -211,6 +235,8 @@ class Radical:
         other = _operand(other)
         if other is None:
             return NotImplemented
+        if (lacking := self._lacking(other)) is not None:
+            return lacking
         terms: dict[int, fmpq] = {}
         for n, c in self._terms.items():
             for k, d in other._terms.items():
@@ -224,12 +250,15 @@ class Radical:
 
     def inverse(self) -> Radical:
         """1/self, by multiplying with conjugates until the denominator is rational."""
-        if not self._terms:
-            raise ZeroDivisionError("division by an exact zero")
+        if self.missing or not self._terms:
+            return Radical._of({}, self.missing or "undefined")
         if len(self._terms) == 1:
             ((n, c),) = self._terms.items()
             return Radical._of({n: 1 / (c * n)})
-        flipped = _conjugation([n for n in self._terms if n != 1])
+        try:
+            flipped = _conjugation([n for n in self._terms if n != 1])
+        except Inexact:
+            return Radical._of({}, "unknown")
         conjugate = Radical._of({n: (-c if n in flipped else c) for n, c in self._terms.items()})
         return conjugate * (self * conjugate).inverse()
 
@@ -258,35 +287,42 @@ class Radical:
         return result
 
     def sqrt(self) -> Radical:
-        """The non-negative root of a non-negative rational; Inexact otherwise."""
+        """The non-negative root; undefined for a negative number, and not known for an irrational one."""
+        sign = self.sign()
+        if sign is None or sign < 0:
+            return Radical._of({}, self.missing or "undefined")
+        if not self.is_rational:
+            return Radical._of({}, "unknown")
         value = self.as_fraction()
-        if value < 0:
-            raise ArithmeticError(f"the square root of {value}, a negative number")
         if value == 0:
             return Radical(0)
         square, rest = _square_part(value.numerator * value.denominator)
         return Radical._of({rest: fmpq(square, value.denominator)})
 
     def __abs__(self) -> Radical:
-        return -self if self.sign() < 0 else self
+        return -self if self.sign() == -1 else self
 
     # -- order ---------------------------------------------------------------------------------------------------
 
+    def _order(self, other: Any) -> int:
+        difference = self - other
+        difference._known()
+        return difference.sign() or 0
+
     def __eq__(self, other: Any) -> bool:
-        other = _operand(other)
-        return NotImplemented if other is None else not (self - other)._terms
+        return NotImplemented if _operand(other) is None else self._order(other) == 0
 
     def __lt__(self, other: Any) -> bool:
-        return self.__sub__(other).sign() < 0
+        return self._order(other) < 0
 
     def __le__(self, other: Any) -> bool:
-        return self.__sub__(other).sign() <= 0
+        return self._order(other) <= 0
 
     def __gt__(self, other: Any) -> bool:
-        return self.__sub__(other).sign() > 0
+        return self._order(other) > 0
 
     def __ge__(self, other: Any) -> bool:
-        return self.__sub__(other).sign() >= 0
+        return self._order(other) >= 0
 
 
 def _operand(x: Any) -> Radical | None:

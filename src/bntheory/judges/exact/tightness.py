@@ -117,7 +117,7 @@ def _with_statement(claim: Claim, id: str, change: Callable[[Statement], Stateme
 
 
 def _inequality(statement: Statement) -> Relation:
-    found = list(atoms(statement))
+    found: list[Relation] = list(atoms(statement))
     if len(found) == 1 and found[0].op != "eq":
         return found[0]
     raise ClaimError(f"tightness asks for a single inequality, and this claim has {len(found)} relations")

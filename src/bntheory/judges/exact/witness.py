@@ -4,7 +4,9 @@ The file (schema ``bntheory.witness/1``) is JSON in which every number is a stri
 
     schema       "bntheory.witness/1"
     claim        {"kind": "registry", "id": ...}                    a claim of the package
-                 {"kind": "file", "path": ..., "id": ...}           a claim of a user's own file
+                 {"kind": "file", "path": ..., "id": ..., "expression": ..., "assume": [...]}
+                                                                 a claim of a user's own file, as the typed grammar states it;
+                                                                 the path says where it came from, and nothing opens it
                  {"kind": "expression", "expression": ..., "assume": [...]}   a typed claim
     domain       the LayerDomain on which the claim is asserted
     layer        m, y, grad, hess (rows, or null for zero), gamma, beta, eps, and the free scalars, vectors and operators
@@ -151,13 +153,18 @@ class Instance:
         if self.beta:
             parts.append(f"beta = {self.beta}")
         free = {**self.scalars, **self.vectors, **self.operators}
-        parts += [f"{name} = {_say(x)}" for name, x in free.items()]
+        ours = ("y", "g", "H", "gamma", "beta", "eps")
+        parts += [f"{'free ' * (name in ours)}{name} = {_say(x)}" for name, x in free.items()]
         return ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Which claim a witness is about: by id, by a user's file and id, or by the typed expression itself."""
+    """Which claim a witness is about: by id, or by what it states, as a typed expression.
+
+    A claim of a user's file has both, and the file's path for the reader; without an expression it is one that the typed grammar cannot
+    say.
+    """
 
     kind: str
     id: str = ""
@@ -169,9 +176,11 @@ class Reference:
         """The ``claim`` block of a witness file."""
         if self.kind == "expression":
             return {"kind": self.kind, "expression": self.expression, "assume": list(self.assume)}
-        if self.kind == "file":
-            return {"kind": self.kind, "path": self.path, "id": self.id}
-        return {"kind": self.kind, "id": self.id}
+        named = {"kind": self.kind, "id": self.id}
+        if self.kind == "registry":
+            return named
+        stated = {"expression": self.expression, "assume": list(self.assume)} if self.expression else {}
+        return {**named, "path": self.path, **stated}
 
     @classmethod
     def from_json(cls, data: Any) -> Reference:
@@ -181,7 +190,8 @@ class Reference:
         needs = {"registry": ("id",), "file": ("path", "id"), "expression": ("expression",)}
         if kind not in needs:
             raise UserError(f"witness: claim.kind is {kind!r:.60}; it can be {', '.join(map(repr, needs))}")
-        for name in needs[kind]:
+        stated = {"expression"} & block.keys()
+        for name in (*needs[kind], *stated):
             if not isinstance(block.get(name), str):
                 raise UserError(f"witness: a claim of kind {kind!r} needs a text entry {name!r}")
         assume = block.get("assume", [])

@@ -16,7 +16,7 @@ import torch
 from bntheory.judges.exact.shrink import Rounding
 from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search.starts import Start, structured
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 
 __all__ = ["Candidates", "Values"]
 
@@ -71,9 +71,9 @@ class Candidates:
             "beta": raw["beta"],
             "eps": eps,
             "free": {
-                **{k: _in_range(kind, raw[k]) for k, kind in d.scalars.items()},
-                **{k: raw[k] if k in raw else fixed[k] for k in d.vectors},
-                **{k: _symmetric(raw[k], psd=kind == "psd") for k, kind in d.operators.items()},
+                **{k: _in_range(kind, raw[FREE + k]) for k, kind in d.scalars.items()},
+                **{k: raw[FREE + k] if FREE + k in raw else fixed[FREE + k] for k in d.vectors},
+                **{k: _symmetric(raw[FREE + k], psd=kind == "psd") for k, kind in d.operators.items()},
             },
         }
 
@@ -93,7 +93,7 @@ class Candidates:
     def _bounded(self, hess: torch.Tensor | None, raw: dict[str, torch.Tensor]) -> torch.Tensor | None:
         """H scaled into the domain's bound: what is larger than 1 goes to the bound itself."""
         scalars = self.domain.scalars
-        bound = self.domain.smoothness_in(lambda name: _in_range(scalars[name], raw[name])[..., None])
+        bound = self.domain.smoothness_in(lambda name: _in_range(scalars[name], raw[FREE + name])[..., None])
         if bound is None or hess is None:
             return hess
         size = torch.linalg.eigvalsh(hess).abs().amax(-1).clamp(min=1)[:, None, None]
@@ -106,7 +106,7 @@ class Candidates:
         free = values.pop("free")
         unbounded = self._hess({k: v[i : i + 1] for k, v in self.raw.items()}, values["y"])
         d = self.domain
-        factors = {k: self.raw[k][i].tolist() for k, kind in d.operators.items() if kind == "psd"}
+        factors = {k: self.raw[FREE + k][i].tolist() for k, kind in d.operators.items() if kind == "psd"}
 
         def build(change: Rounding) -> Instance:
             def use(x: Any) -> Any:

@@ -5,8 +5,9 @@ their largest entries. The scale s is how much a - b answers to a change of all 
 that change. It stands for the terms that cancel inside a and b, so a difference of rounding errors (m = 2 and eps = 0, where the
 input gradient is zero) scores next to nothing, and ``eq(a, 0)`` has a scale at all.
 
-A conjunction takes its most violated part, a disjunction its least violated one. In an implication from an equality, the
-hypothesis is no part to violate but a constraint to meet, so it counts as an infeasibility instead.
+A conjunction takes its most violated part, a disjunction its least violated one. A part that has no value here violates nothing,
+and a hypothesis that has none is not met. In an implication from an equality, the hypothesis is no part to violate but a constraint
+to meet, so it counts as an infeasibility instead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bntheory.judges.exact.certificate import negated_equalities, statements
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, Relation, Statement
+from bntheory.layer.three_valued import true_where
 
 __all__ = ["PENALTY", "VISIBLE", "score"]
 
@@ -40,10 +42,9 @@ def score(
     n = values["y"].shape[0]
     layer = make_layer(domain.normaliser, **_with_shaken(values, generator))
     assumption, statement = statements(claim, layer)
-    violation, infeasible = _score(statement, layer.y, n)
+    violation, infeasible = _violation(statement, layer.y, n)
     if claim.assume is not None:
-        assumed, unmet = _score(assumption, layer.y, n)
-        infeasible = torch.maximum(torch.maximum(infeasible, assumed), unmet)
+        infeasible = torch.maximum(infeasible, _unmet(assumption, layer.y, n))
     return violation, infeasible
 
 
@@ -62,32 +63,46 @@ def _with_shaken(values: dict[str, Any], generator: torch.Generator) -> dict[str
     return {name: both(x) for name, x in values.items() if name != "free"} | {"free": free}
 
 
-def _score(statement: Statement, like: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _unmet(statement: Statement, like: torch.Tensor, n: int) -> torch.Tensor:
+    """How far a hypothesis is from being true; not positive where it is."""
+    zero = torch.zeros(n, dtype=like.dtype, device=like.device)
+    return true_where(
+        statement,
+        lambda a: _atom(a, like, n, undefined=1.0),
+        lambda parts: torch.stack([zero - 1, *parts]).amax(0),
+        lambda parts: torch.stack([zero + 1, *parts]).amin(0),
+    )
+
+
+def _violation(statement: Statement, like: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """How clearly a claim is false, and how far the equalities that it starts from are from being met."""
     zero = torch.zeros(n, dtype=like.dtype, device=like.device)
     if isinstance(statement, Relation):
-        return _atom(statement, like, n), zero
+        return _atom(statement, like, n, undefined=-1.0), zero
     if not statement.parts:
         return (zero - 1 if isinstance(statement, AllOf) else zero + 1), zero
     if isinstance(statement, AllOf):
-        scored = [_score(part, like, n) for part in statement.parts]
+        scored = [_violation(part, like, n) for part in statement.parts]
         violations = torch.stack([v for v, _ in scored])
         infeasible = torch.stack([r for _, r in scored])
         best = (violations - PENALTY * infeasible.clamp(min=0)).argmax(0, keepdim=True)
         return violations.gather(0, best)[0], infeasible.gather(0, best)[0]
     equalities, rest = negated_equalities(statement)
-    scored = [_score(part, like, n) for part in rest]
+    scored = [_violation(part, like, n) for part in rest]
     violation = torch.stack([v for v, _ in scored]).amin(0) if scored else zero + 1
-    unmet = [r for _, r in scored] + [_atom(e, like, n) for e in equalities]
+    unmet = [r for _, r in scored] + [_atom(e, like, n, undefined=1.0) for e in equalities]
     return violation, torch.stack(unmet).amax(0)
 
 
-def _atom(relation: Relation, like: torch.Tensor, n: int) -> torch.Tensor:
+def _atom(relation: Relation, like: torch.Tensor, n: int, *, undefined: float) -> torch.Tensor:
     left, right = (_rows(side, like) for side in (relation.left, relation.right))
     gap = left - right
     response = ((gap[n:] - gap[:n]).detach().abs() / _SHAKE).amax(-1)
     left, right, gap = left[:n], right[:n], gap[:n]
+    defined = gap.isfinite().all(-1)
     if relation.op == "eq":
-        return gap.abs().amax(-1) / (left.abs().amax(-1) + right.abs().amax(-1) + response + _TINY)
+        scored = gap.abs().amax(-1) / (left.abs().amax(-1) + right.abs().amax(-1) + response + _TINY)
+        return torch.where(defined, scored, undefined)
     if gap.shape[-1] != 1:
         raise ClaimError(
             f"{relation.op}(a, b) compares numbers, but here it has {gap.shape[-1]} of them; vectors can only be equal (eq)"
@@ -95,7 +110,8 @@ def _atom(relation: Relation, like: torch.Tensor, n: int) -> torch.Tensor:
     size = (left.abs() + right.abs())[..., 0] + response
     scored = gap[..., 0] / (size + _TINY)
     # 0 <= 0 is met, and by a layer that tells nothing; 0 < 0 fails
-    return torch.where(size == 0, torch.full_like(scored, 0.0 if relation.op == "lt" else -1.0), scored)
+    scored = torch.where(size == 0, torch.full_like(scored, 0.0 if relation.op == "lt" else -1.0), scored)
+    return torch.where(defined, scored, undefined)
 
 
 def _rows(side: Any, like: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 
 __all__ = ["Start", "small_integers", "structured"]
 
@@ -35,7 +35,7 @@ def small_integers(domain: LayerDomain, n: int, m: int, generator: torch.Generat
     """Layers whose numbers are small integers: where a claim fails at one of them, that is the witness to show."""
     start = structured(domain, n, m, generator, device)
     logarithmic = {"eps"} | ({"gamma"} if domain.gamma == "positive" else set())
-    logarithmic |= {k for k, kind in domain.scalars.items() if kind == "positive"}
+    logarithmic |= {FREE + k for k, kind in domain.scalars.items() if kind == "positive"}
     sparse = torch.rand((n, 1), generator=generator)
     for name, raw in start.raw.items():
         shape = (n,) + (1,) * (raw.ndim - 1)
@@ -49,7 +49,8 @@ def small_integers(domain: LayerDomain, n: int, m: int, generator: torch.Generat
             numbers = numbers.abs().clamp(min=1).log()
         if name == "beta":
             numbers = torch.zeros_like(numbers)
-        if raw.ndim == 3 and (domain.hessian if name == "hess" else domain.operators[name]) == "any":
+        kind = domain.hessian if name == "hess" else domain.operators.get(name.removeprefix(FREE))
+        if raw.ndim == 3 and kind == "any":
             numbers = torch.tril(numbers) + torch.tril(numbers, -1).mT
         start.raw[name] = numbers
     y = start.raw["y"]
@@ -92,14 +93,14 @@ class _Draw:
                 [self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), self._zeros(1)]
             )
         for name, kind in domain.scalars.items():
-            self.raw[name] = self._scalars(kind)
+            self.raw[FREE + name] = self._scalars(kind)
         for name in domain.vectors:
             if name.endswith("@case"):
-                self.fixed[name] = torch.eye(m, dtype=torch.float64, device=device)[self._choice(m)]
+                self.fixed[FREE + name] = torch.eye(m, dtype=torch.float64, device=device)[self._choice(m)]
             else:
-                self.raw[name] = self._vectors(y_hat, y)
+                self.raw[FREE + name] = self._vectors(y_hat, y)
         for name, op in domain.operators.items():
-            self.raw[name] = self._matrices(y_hat, self.raw["grad"], factor=op == "psd")
+            self.raw[FREE + name] = self._matrices(y_hat, self.raw["grad"], factor=op == "psd")
 
     def _normal(self, *shape: int) -> torch.Tensor:
         draw = torch.randn((self.n, *shape), generator=self.generator, dtype=torch.float64)

@@ -15,7 +15,7 @@ import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.domain import Normaliser
-from bntheory.layer.symbolic.space import FormalVector, Space
+from bntheory.layer.symbolic.space import FormalVector, Space, refuse_large
 
 __all__ = ["Jet", "moved_output", "pulled_back"]
 
@@ -103,6 +103,7 @@ def moved_output(
 
 def pulled_back(space: Space, functional: Any, direction: str) -> FormalVector:
     """The vector w with <w, d> = ``functional``, an expression that is linear in the table's entries with ``direction``."""
+    refuse_large(functional)
     expanded = sp.expand(functional)
     w: dict[Any, Any] = {}
     rest = expanded

@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.layer.domain import LayerDomain
+from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.symbolic.derivation import moved_output, pulled_back
 from bntheory.layer.symbolic.space import Expression, FormalVector, Space
 
@@ -41,26 +41,25 @@ class SymbolicLayer:
         self.domain = domain
         kind = domain.normaliser
         space = self.space = Space()
-        m = self._m = sp.Symbol("m", positive=True)
-        gamma = sp.Symbol(r"\gamma", **_ASSUMPTIONS[domain.gamma])
-        sigma = sp.Integer(1) if kind == "mean-only" else sp.Symbol(r"\sigma", positive=True)
-        mu = sp.Integer(0) if kind == "rms" else sp.Symbol(r"\mu", real=True)
-        eps = {
-            "zero": sp.Integer(0),
-            "positive": sp.Symbol(r"\varepsilon", positive=True),
-            "any": sp.Symbol(r"\varepsilon", nonnegative=True),
-        }[domain.eps]
+        m = self._m = space.symbol("m", positive=True)
+        gamma = space.symbol(r"\gamma", **_ASSUMPTIONS[domain.gamma])
+        sigma = sp.Integer(1) if kind == "mean-only" else space.symbol(r"\sigma", positive=True)
+        mu = sp.Integer(0) if kind == "rms" else space.symbol(r"\mu", real=True)
+        signs = {"positive": {"positive": True}, "any": {"nonnegative": True}}
+        eps = sp.Integer(0) if domain.eps == "zero" else space.symbol(r"\varepsilon", **signs[domain.eps])
         self._symbols = {
             "gamma": gamma,
-            "beta": sp.Symbol(r"\beta", real=True),
+            "beta": space.symbol(r"\beta", real=True),
             "sigma": sigma,
             "eps": eps,
             "mu": mu,
         }
+        space.show("H", "H")
+        space.show("g", "g")
         self.one = space.vector("one", "1")
         self.y_hat = space.vector("y_hat", r"\hat y")
         space.known["one", (), "one"] = space.traces[()] = m
-        variance = sp.Symbol("v", nonnegative=True) if kind == "mean-only" else sigma**2 - eps
+        variance = space.symbol("v", nonnegative=True) if kind == "mean-only" else sigma**2 - eps
         if kind == "unbiased":
             variance = variance * (m - 1) / m
         space.known["y_hat", (), "y_hat"] = m * variance / sigma**2
@@ -69,10 +68,11 @@ class SymbolicLayer:
         self._variance = variance
         for name in sorted(domain.operators):
             if domain.operators[name] == "psd":
-                space.semidefinite.add(_label(name))
+                space.semidefinite.add(FREE + name)
         if domain.hessian in ("psd", "psd-diagonal"):
             space.semidefinite.add("H")
-        self._isotropic = sp.Symbol("h", real=True)
+        self._isotropic = space.symbol("h", real=True)
+        self._scalars: dict[str, Any] = {}
         if domain.hessian in ("diagonal", "psd-diagonal"):
             space.traces["H",] = space.product("one", ("H",), "one")
 
@@ -205,7 +205,13 @@ class SymbolicLayer:
     # -- free quantities -----------------------------------------------------------------------------------------------
 
     def scalar(self, name: str) -> Expression:
-        return Expression(sp.Symbol(name, **_ASSUMPTIONS[self.domain.scalars[name]]))
+        if name not in self._scalars:
+            if name not in self.domain.scalars:
+                raise ValueError(
+                    f"the claim uses the free scalar {name!r}, which its LayerDomain does not declare"
+                )
+            self._scalars[name] = self.space.symbol(name, **_ASSUMPTIONS[self.domain.scalars[name]])
+        return Expression(self._scalars[name])
 
     def vector(self, name: str) -> FormalVector:
         if name not in self.domain.vectors:
@@ -213,9 +219,9 @@ class SymbolicLayer:
                 f"the claim uses the free vector {name!r}, which its LayerDomain does not declare"
             )
         bare = name.removesuffix("@case")
-        vector = self.space.vector(f"free {name}", rf"\mathrm{{{bare}}}" if len(bare) > 1 else bare)
+        key = FREE + name
+        vector = self.space.vector(key, rf"\mathrm{{{bare}}}" if len(bare) > 1 else bare)
         if name.endswith("@case"):
-            key = f"free {name}"
             self.space.known[key, (), key] = sp.Integer(1)
             self.space.known[min(key, "one"), (), max(key, "one")] = sp.Integer(1)
         return vector
@@ -225,9 +231,5 @@ class SymbolicLayer:
             raise ValueError(
                 f"the claim uses the free operator {name!r}, which its LayerDomain does not declare"
             )
-        return lambda v: self.space.apply(_label(name), v)
-
-
-def _label(operator: str) -> str:
-    """H is the Hessian; a free operator of that name is told apart."""
-    return operator if operator != "H" else "H'"
+        self.space.show(FREE + name, name)
+        return lambda v: self.space.apply(FREE + name, v)

@@ -8,6 +8,7 @@ lexical order. Nothing here knows of normalisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import comb, prod
 from typing import Any
 
 import sympy as sp
@@ -15,7 +16,7 @@ import sympy as sp
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
 
-__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space"]
+__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space", "refuse_large"]
 
 Atom = tuple[
     str, tuple[str, ...]
@@ -84,6 +85,7 @@ class Expression:
 
     def sqrt(self) -> Expression:
         """The non-negative square root."""
+        refuse_large(self.value)
         return Expression(_root(sp.factor(self.value)))
 
     def _no_comparison(self, *_: Any) -> bool:
@@ -95,6 +97,50 @@ class Expression:
 
     def __repr__(self) -> str:
         return str(self.value)
+
+
+_MOST_TERMS, _HIGHEST_DEGREE = 20_000, 64
+
+
+def refuse_large(x: Any) -> None:
+    """OutsideVocabulary for what would have too many terms if it were multiplied out."""
+    if _degree(x) > _HIGHEST_DEGREE:
+        raise OutsideVocabulary(f"a power beyond {_HIGHEST_DEGREE} has no readable normal form")
+    if _terms(x)[0] > _MOST_TERMS:
+        raise OutsideVocabulary(f"an expression of more than {_MOST_TERMS} terms has no readable normal form")
+
+
+def _degree(x: Any) -> int:
+    parts = [_degree(part) for part in x.args] if x.is_Add or x.is_Mul else []
+    if x.is_Pow and x.exp.is_Integer:
+        return abs(int(x.exp)) * _degree(x.base)
+    return (max if x.is_Add else sum)(parts) if parts else 1
+
+
+def _terms(x: Any) -> tuple[int, dict[Any, int]]:
+    """An upper bound on the terms of the numerator over a common denominator, and the factors of that denominator."""
+    if x.is_Add or x.is_Mul:
+        parts = [_terms(part) for part in x.args]
+        below: dict[Any, int] = {}
+        for _, factors in parts:
+            for base, power in factors.items():
+                below[base] = max(below.get(base, 0), power) if x.is_Add else below.get(base, 0) + power
+        if x.is_Mul:
+            return prod(min(top, _MOST_TERMS + 1) for top, _ in parts), below
+        return sum(top * _expanded(below, own) for top, own in parts), below
+    if x.is_Pow and x.exp.is_Integer:
+        n, (top, below) = abs(int(x.exp)), _terms(x.base)
+        if x.exp > 0:
+            return comb(min(top, _MOST_TERMS) + n - 1, n), {base: n * power for base, power in below.items()}
+        return _expanded({base: n * power for base, power in below.items()}, {}), {x.base: n}
+    return 1, {}
+
+
+def _expanded(factors: dict[Any, int], without: dict[Any, int]) -> int:
+    """The terms of a product of powers, less what is divided out."""
+    powers = ((base, power - without.get(base, 0)) for base, power in factors.items())
+    sizes = ((len(sp.Add.make_args(base)), power) for base, power in powers if power > 0)
+    return min(prod(comb(size + power - 1, power) for size, power in sizes), _MOST_TERMS + 1)
 
 
 def _root(x: Any) -> Any:
@@ -175,15 +221,28 @@ class Space:
     def __init__(self) -> None:
         self.known: dict[Key, Any] = {}
         self.table: dict[Key, sp.Symbol] = {}
-        self.traces: dict[
-            tuple[str, ...], Any
-        ] = {}  # of a word of operators; the empty word's is the dimension
-        self.named: dict[str, str] = {}  # name -> LaTeX
+        self.traces: dict[tuple[str, ...], Any] = {}  # of a word of operators; the empty word's is m
+        self.named: dict[str, str] = {}  # name -> LaTeX, of vectors and operators
+        self._texts: set[str] = set()  # of all symbols
         self.semidefinite: set[str] = set()
+
+    def symbol(self, text: str, **assumptions: bool) -> sp.Symbol:
+        """A new scalar, told apart from every other whatever it is called."""
+        while text in self._texts:
+            text += "'"
+        self._texts.add(text)
+        return sp.Symbol(text, **assumptions)
+
+    def show(self, name: str, latex: str) -> None:
+        """How a vector or an operator is written, told apart from every other."""
+        if name not in self.named:
+            while latex in self.named.values():
+                latex += "'"
+            self.named[name] = latex
 
     def vector(self, name: str, latex: str | None = None) -> FormalVector:
         """A named vector."""
-        self.named.setdefault(name, latex or name)
+        self.show(name, latex or name)
         return FormalVector(self, {(name, ()): sp.Integer(1)})
 
     def zero(self) -> FormalVector:
@@ -245,19 +304,19 @@ class Space:
             positive = (len(word) == 1 and word[0] in self.semidefinite) or (
                 len(word) == 2 and word[0] == word[1]
             )
-            text = rf"\operatorname{{tr}} {' '.join(word)}"
-            self.traces[word] = sp.Symbol(text, nonnegative=True) if positive else sp.Symbol(text, real=True)
+            text = rf"\operatorname{{tr}} {' '.join(self.named.get(operator, operator) for operator in word)}"
+            self.traces[word] = self.symbol(text, **({"nonnegative": True} if positive else {"real": True}))
         return self.traces[word]
 
     def _symbol(self, key: Key) -> sp.Symbol:
         a, word, b = key
-        middle = " ".join(word) + " " if word else ""
+        middle = "".join(f"{self.named.get(operator, operator)} " for operator in word)
         text = rf"\langle {self.named.get(a, a)}, {middle}{self.named.get(b, b)} \rangle"
         palindrome = a == b and word == tuple(reversed(word))
         half = word[len(word) // 2] if len(word) % 2 else ""
         if palindrome and (not half or half in self.semidefinite):
-            return sp.Symbol(text, nonnegative=True)
-        return sp.Symbol(text, real=True)
+            return self.symbol(text, nonnegative=True)
+        return self.symbol(text, real=True)
 
 
 def _seen_from(key: Key, name: str) -> Atom:

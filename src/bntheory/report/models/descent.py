@@ -1,22 +1,17 @@
-"""Figures of the analytic models: least squares with BN, ignored statistics, the slope; and those on the
-sphere.
+"""Figures of descent in small models: least squares with BN, ignored statistics, the slope.
 
 Every function draws one figure from numbers that it computes, and says in a sentence what the figure
-shows, with the numbers in it. Keyword arguments are the model's parameters; ``MODELS_A`` lists the
-functions by name.
+shows, with the numbers in it. Keyword arguments are the model's parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.models.sphere import exponential_lr, scale_invariant, spherical_sharpness, weight_decay
 from bntheory.report.style import COLOURS, new_grid
 
-__all__ = ["MODELS_A", "ignored_statistics", "least_squares", "slope"]
+__all__ = ["ignored_statistics", "least_squares", "slope"]
 
 
 def least_squares(
@@ -206,14 +201,3 @@ def slope(
         f"the cliff. Smoothed, it settles {reach}; outside that window it still stalls or explodes."
     )
     return ModelFigure(figure, sentence)
-
-
-MODELS_A: dict[str, Callable[..., ModelFigure]] = {
-    "least-squares": least_squares,
-    "scale-invariant": scale_invariant,
-    "weight-decay": weight_decay,
-    "exponential-lr": exponential_lr,
-    "spherical-sharpness": spherical_sharpness,
-    "ignored-statistics": ignored_statistics,
-    "slope": slope,
-}

@@ -1,22 +1,20 @@
-"""Figures of the analytic models: mean field, conditioning, Fisher spectra, layer Jacobians and the regressors.
+"""Figures of rates and spectra: mean field, conditioning, Fisher spectra, layer Jacobians.
 
 Every function draws one figure from numbers that it computes, and says in a sentence what the figure shows, with the
-numbers in it. Keyword arguments are the model's parameters; ``MODELS_B`` lists the functions by name.
+numbers in it. Keyword arguments are the model's parameters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.models.regressors import deep_linear, matrix_factorisation, tensor_train
 from bntheory.report.style import COLOURS, new_grid
 
-__all__ = ["MODELS_B", "conditioning", "fisher", "layer_jacobian", "mean_field"]
+__all__ = ["conditioning", "fisher", "layer_jacobian", "mean_field"]
 
 _EXTRA = ("#CC79A7", "#E69F00", "#56B4E9")
 
@@ -285,14 +283,3 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
         f"{shares['tanh']:.0%} (tanh) and {shares['relu']:.0%} (ReLU) lie within a factor of 2 of 1."
     )
     return ModelFigure(figure, sentence)
-
-
-MODELS_B: dict[str, Callable[..., ModelFigure]] = {
-    "mean-field": mean_field,
-    "conditioning": conditioning,
-    "fisher": fisher,
-    "layer-jacobian": layer_jacobian,
-    "deep-linear": deep_linear,
-    "tensor-train": tensor_train,
-    "matrix-factorisation": matrix_factorisation,
-}

@@ -147,7 +147,7 @@ def _moved_by_jacobian(layer: Layer) -> list[Statement]:
 
 @claim(
     "ioffe2015.singular-values.batch-jacobian",
-    source=Source(KEY, _PLACE),
+    source=Source(KEY, _PLACE, printed=False),
     statement=r"\tfrac12 \le s \le 2 \text{ for every non-zero singular value } s \text{ of } \partial\,\mathrm{BN}(y)/\partial y",
     domain=LayerDomain(eps="zero"),
     assume=_moved_by_jacobian,

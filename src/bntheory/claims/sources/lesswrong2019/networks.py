@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bntheory.models.smoothness_along import Curvatures
 
 KEY = "lesswrong2019"
-_DISCUSSION = Source(KEY, "discussion")
+_DISCUSSION = Source(KEY, "discussion", printed=False)
 _SCALE = (
     "Scaled down: the packaged Fashion-MNIST subset, batches of 64, plain SGD; curvature of one held batch of 64 training images in "
     "training mode, on the way to the lowest loss reached. "

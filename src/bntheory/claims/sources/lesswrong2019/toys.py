@@ -51,7 +51,7 @@ def _compare(
 @claim(
     "lesswrong2019.domain.tensor-train",
     kind="experiment",
-    source=Source(KEY, "discussion"),
+    source=Source(KEY, "discussion", printed=False),
     statement=r"\text{it holds for a tensor train (matrix product state) regressor trained by gradient descent}",
     reading=DOMAIN_READING,
     note="Bonds normalised over the batch; 5 features, bond dimension 3, target a random tensor train of bond dimension 2.",
@@ -69,7 +69,7 @@ def tensor_train_domain(study: Study) -> list[Check]:
 @claim(
     "lesswrong2019.domain.matrix-factorisation",
     kind="experiment",
-    source=Source(KEY, "discussion"),
+    source=Source(KEY, "discussion", printed=False),
     statement=r"\text{it holds for a matrix factorisation trained by gradient descent}",
     reading=DOMAIN_READING,
     note="Row factors normalised over the observed entries; a 20 x 15 matrix of rank 2, 60 % observed, factors of rank 3.",

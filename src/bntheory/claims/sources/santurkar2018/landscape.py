@@ -5,6 +5,7 @@ The proofs here are small, so each is decided exactly: a rational counterexample
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction as Q
 
 from bntheory.claims.claim import Source, Study, claim
@@ -76,6 +77,66 @@ def lipschitz_constant_is_improved(study: Study) -> list[Check]:
         )
     )
     return checks
+
+
+@claim(
+    "santurkar2018.theorem-4.4.coupled",
+    kind="landscape",
+    source=Source(KEY, "Theorem 4.4", "arXiv v3"),
+    statement=r"\max_{\|X\|\le\lambda}\|\nabla_w\hat L\|^2 \le \frac{\gamma^2}{\sigma^2}\Big(\lambda^2\|g\|^2 - \lambda^2 m\mu_g^2 - \frac{\lambda^2}{m}\langle g,\hat y\rangle^2\Big)",
+    reading=(
+        "as theorem-4.4.repaired, with y = Xw really varied, d >= 2: sigma, y_hat and g on the right are those of the inputs at hand, and the "
+        "maximum on the left runs over other inputs, whose sigma is their own. Linear loss, so that g is the same everywhere"
+    ),
+    note=(
+        "With two input features one may carry y, as small as one likes, and the other the gradient: at eps = 0 the maximum is infinite. With one "
+        "feature P removes it, and with everything on the right taken at the maximum's own inputs the statement is theorem-4.4.repaired again."
+    ),
+)
+def weight_space_coupled(study: Study) -> list[Check]:
+    a, shape, w = vector([1, -2, 1]), vector([1, 0, -1]), vector([1, 0])
+    lam2, m = Q(4), 3
+    flat = vector([0, 0, 0])
+    here = transposed([shape, flat])
+    y = matvec(here, w)
+    along = dot(a, y)
+    right = (
+        lam2 * (dot(a, a) - dot(a, vector([1, 1, 1])) ** 2 / m - along**2 / (m * variance(y))) / variance(y)
+    )
+    checks = []
+    for size in (Q(1, 4), Q(1, 100)):
+        other = [Q(4, 5) * v for v in a]
+        inputs = transposed([[size * v for v in shape], other])
+        # orthogonal columns, so the matrix norm is the longer one's length
+        if dot(_column(inputs, 0), other) != 0 or dot(other, other) > lam2:
+            raise ArithmeticError("the columns must be orthogonal and no longer than lambda")
+        moved = matvec(inputs, w)
+        pull = matvec(transposed(inputs), project(moved, a))
+        left = dot(pull, pull) / variance(moved)
+        checks.append(
+            Check(
+                f"squared weight gradient at inputs with ||y|| scaled by {size}, against the bound at the inputs at hand",
+                float(left),
+                "le",
+                float(right),
+                "exact",
+                "L(z) = <a, z>, m = 3, d = 2, lambda = 2, gamma = 1, eps = 0; rational arithmetic",
+                witness={
+                    "a": as_text(a),
+                    "w": as_text(w),
+                    "X at hand": [as_text(row) for row in here],
+                    "X of the maximum": [as_text(row) for row in inputs],
+                    "left": str(left),
+                    "right": str(right),
+                },
+            )
+        )
+    return checks
+
+
+def _column(rows: Sequence[Sequence[Q]], index: int) -> list[Q]:
+    """One column of a matrix that is given by its rows."""
+    return [row[index] for row in rows]
 
 
 @claim(

@@ -7,7 +7,7 @@ at z. Here are the statements about one layer; those about landscapes stand in `
 from __future__ import annotations
 
 from bntheory.claims.claim import Source, claim
-from bntheory.layer import LayerDomain, Statement, all_of, batch_mean, centre, eq, gt, le, lt, sqrt
+from bntheory.layer import LayerDomain, Statement, all_of, batch_mean, centre, eq, ge, gt, le, lt, sqrt
 from bntheory.layer.vocabulary import Layer, Scalar
 
 KEY = "santurkar2018"
@@ -180,6 +180,22 @@ def curvature_second_isotropic(layer: Layer) -> Statement:
     reading="H is a positive multiple of the identity",
 )
 def curvature_second_positive(layer: Layer) -> Statement:
+    return _second(layer)
+
+
+@claim(
+    "santurkar2018.theorem-4.2.second.isotropic.small-gamma",
+    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+    statement=_SECOND,
+    domain=LayerDomain(eps="zero", gamma="nonzero", hessian="isotropic"),
+    assume=lambda layer: [
+        ge(layer.dot(layer.grad, layer.hess(layer.grad)), 0),
+        le(layer.gamma**2, layer.sigma**2),
+    ],
+    reading="H is a non-negative multiple of the identity and |gamma| <= sigma: then v is no longer than g",
+    repairs="santurkar2018.theorem-4.2.second.isotropic.positive",
+)
+def curvature_second_small_gamma(layer: Layer) -> Statement:
     return _second(layer)
 
 

@@ -49,7 +49,7 @@ def first_layer(study: Study) -> Iterator[Check]:
     from bntheory.bridge import covariate_shift
 
     for name, model, batch in _networks(study):
-        shifts = covariate_shift(model, cross_entropy, batch, learning_rate=0.1)  # type: ignore[arg-type]
+        shifts = covariate_shift(model, cross_entropy, batch, learning_rate=0.1)
         first, rest = shifts[0], shifts[1:]
         yield Check(
             f"shift of the first layer over its gradient's norm, {name}",
@@ -90,7 +90,7 @@ def linear_in_learning_rate(study: Study) -> Iterator[Check]:
     for name, model, batch in _networks(study):
         quotients = np.array(
             [
-                [s.l2 / rate for s in covariate_shift(model, cross_entropy, batch, learning_rate=rate)]  # type: ignore[arg-type]
+                [s.l2 / rate for s in covariate_shift(model, cross_entropy, batch, learning_rate=rate)]
                 for rate in _RATES
             ]
         )

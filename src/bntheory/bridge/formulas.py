@@ -1,4 +1,4 @@
-"""Normalisation by primitive operations: the reference for every derivative, and frozen statistics.
+"""Normalisation by primitive operations: the reference for every derivative.
 
 ``torch.nn.functional.batch_norm``, ``layer_norm`` and ``group_norm`` have fused derivative formulas; some of the
 routes to a second derivative through them are wrong (:mod:`bntheory.bridge.curvature.routes` measures which). A
@@ -31,21 +31,16 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    *,
-    frozen: bool = False,
 ) -> Tensor:
     """Batch normalisation of ``x`` of shape (N, C, ...) by primitive operations; ``eps = 0`` is allowed.
 
-    ``frozen=True`` takes the mean and the variance of this batch as constants (the frozen-statistics twin): equal
-    outputs, a purely affine map. Running statistics are read when ``training`` is false and never written.
+    Running statistics are read when ``training`` is false and never written.
     """
     axes = [axis for axis in range(x.dim()) if axis != 1]
     shape = [1, -1] + [1] * (x.dim() - 2)
     if training or running_mean is None or running_var is None:
         mean = x.mean(dim=axes, keepdim=True)
         variance = (x - mean).square().mean(dim=axes, keepdim=True)
-        if frozen:
-            mean, variance = mean.detach(), variance.detach()
     else:
         mean, variance = running_mean.reshape(shape), running_var.reshape(shape)
     normalised = (x - mean) / torch.sqrt(variance + eps)
@@ -85,6 +80,22 @@ def group_norm(
     return normalised if bias is None else normalised + bias.reshape(shape)
 
 
+def instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Instance normalisation of ``x`` of shape (N, C, ...) by primitive operations; running statistics are never written."""
+    if use_input_stats or running_mean is None or running_var is None:
+        return group_norm(x, x.shape[1], weight, bias, eps)
+    return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+
+
 class _Interception(TorchFunctionMode):
     """Answer calls of the functional normalisers with other functions, by name, while the context is open."""
 
@@ -100,26 +111,12 @@ class _Interception(TorchFunctionMode):
 
 
 def primitive_normalisation() -> TorchFunctionMode:
-    """Context in which batch, layer and group normalisation run as primitive operations."""
+    """Context in which batch, layer, group and instance normalisation run as primitive operations."""
     return _Interception(
         {
             functional.batch_norm: batch_norm,
             functional.layer_norm: layer_norm,
             functional.group_norm: group_norm,
+            functional.instance_norm: instance_norm,
         }
     )
-
-
-def detached_statistics(normalisation: Normalisation = "native") -> TorchFunctionMode:
-    """Context in which every batch normalisation treats the statistics of its batch as constants.
-
-    Layer and group normalisation keep their dependence on the example: their statistics are no batch statistics.
-    """
-
-    def frozen_batch_norm(*args: Any, **kwargs: Any) -> Tensor:
-        return batch_norm(*args, **kwargs, frozen=True)
-
-    replacements: dict[Any, Callable[..., Tensor]] = {functional.batch_norm: frozen_batch_norm}
-    if normalisation == "primitive":
-        replacements |= {functional.layer_norm: layer_norm, functional.group_norm: group_norm}
-    return _Interception(replacements)

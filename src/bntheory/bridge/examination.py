@@ -1,0 +1,345 @@
+"""What is checked about an objective before a number is returned, and what its first evaluation shows.
+
+The loss depends on the model that is measured, and on no other copy of it; it is one function, and not another one at every call;
+the mode took effect in every layer; freezing froze, and the twin's loss is the network's. Each is looked at, none assumed. What lives
+here: these checks, and errors of a user's own code told in terms of layers and batches. What does not: evaluating.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bntheory.bridge.networks.evaluation import convert, tensors_in
+from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
+from bntheory.errors import UserError
+
+if TYPE_CHECKING:
+    from bntheory.bridge.objective import Objective
+
+__all__ = ["Examination", "SavedBytes", "examine", "example_counts", "explained"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The first batch, evaluated once with and once without a graph.
+
+    loss: there. normalisations: of its forward pass, in order. over_the_batch: the modules that normalise over the batch (for one
+    written by hand its channels' axis and eps). forward_bytes: what the graph of the loss keeps for its first derivative.
+    """
+
+    loss: float
+    normalisations: tuple[Normalisation, ...]
+    over_the_batch: dict[str, tuple[int, float] | None]
+    forward_bytes: int
+
+
+def examine(objective: Objective) -> Examination:
+    """Evaluate the first batch and check what was asked for. Raises ValueError naming what was asked, what was found, what to do."""
+    _refuse_empty(objective)
+    batch = objective.batches[0]
+    try:
+        trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
+        with objective.conditions(0, frozen=False, trace=trace):
+            objective.batches[0] = convert(batch, _requiring_a_gradient)
+            with SavedBytes(list(objective.leaves.values())) as saved:
+                value = objective.value()
+            _check_dependence(objective, value)
+    finally:
+        objective.batches[0] = batch
+    loss = float(value.detach())
+    if not math.isfinite(loss):
+        for item in trace.found:
+            if item.y is not None and not bool(torch.isfinite(item.y).all()):
+                raise UserError(
+                    f"layer {item.name!r} receives non-finite pre-activations; the network has diverged or its input is not finite"
+                )
+        raise UserError(
+            f"the loss is {loss} on this batch; derivatives of it mean nothing. Look for a learning rate that diverged, inputs that "
+            "are not finite, a logarithm of zero, or a normalised feature of zero variance with eps = 0"
+        )
+    normalisations = tuple(trace.found)
+    _check_modes(objective, normalisations)
+    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), saved.total)
+    objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
+    _check_repeatable(objective, loss, value.dtype)
+    return found
+
+
+def _requiring_a_gradient(tensor: Tensor) -> Tensor:
+    """Inputs as nodes of the graph, so that a layer right behind them can be verified as well."""
+    differentiable = (
+        tensor.is_floating_point() and not tensor.requires_grad and tensor.layout == torch.strided
+    )
+    return tensor.detach().requires_grad_().clone() if differentiable else tensor
+
+
+def _without_tensors(normalisations: Sequence[Normalisation]) -> tuple[Normalisation, ...]:
+    return tuple(Normalisation(n.name, n.module, n.view, n.reason, n.by_hand) for n in normalisations)
+
+
+class SavedBytes(saved_tensors_hooks):
+    """Counts the bytes of all storages that autograd keeps while the context is open, those of ``exclude`` not counted."""
+
+    def __init__(self, exclude: Sequence[Tensor]) -> None:
+        known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
+        self.total = 0
+
+        def pack(tensor: Tensor) -> Tensor:
+            if tensor.layout == torch.strided and tensor.untyped_storage().data_ptr() not in known:
+                known.add(tensor.untyped_storage().data_ptr())
+                self.total += tensor.untyped_storage().nbytes()
+            return tensor
+
+        super().__init__(pack, lambda tensor: tensor)
+
+    def __enter__(self) -> Self:  # type: ignore[override]
+        super().__enter__()
+        return self
+
+
+def _refuse_empty(objective: Objective) -> None:
+    for index, batch in enumerate(objective.batches):
+        for tensor in tensors_in(batch[:1]) if batch is not None else ():
+            if tensor.dim() > 0 and tensor.shape[0] == 0:
+                raise UserError(
+                    f"batch[{index}]: inputs have shape {tuple(tensor.shape)}; the first axis has to count examples, and there are none"
+                )
+
+
+# -- the loss depends on this model ------------------------------------------------------------------------------------
+
+
+def _leaves_of(value: Tensor) -> dict[int, Tensor]:
+    """The tensors without a history that a value was computed from."""
+    leaves: dict[int, Tensor] = {}
+    seen: set[Any] = set()
+    stack = [value.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            leaves[id(variable)] = variable
+        stack.extend(parent for parent, _ in node.next_functions)
+    return leaves
+
+
+def _check_dependence(objective: Objective, value: Tensor) -> None:
+    """The value was computed from this model's parameters (or a tensor of the user's), and from no second copy of them."""
+    if not value.requires_grad:
+        raise UserError(
+            "the loss does not depend on the model through differentiable operations: its value requires no gradient. Look for "
+            ".detach(), .item(), torch.no_grad() or numpy inside the model or the loss"
+        )
+    if objective.model is None:
+        return
+    leaves = _leaves_of(value)
+    own = {id(t): name for name, t in objective.leaves.items()}
+    reached = own.keys() & leaves.keys()
+    inputs = {id(t) for batch in objective.batches if batch is not None for t in tensors_in(batch)}
+    foreign = [
+        t for key, t in leaves.items() if key not in own and key not in inputs and isinstance(t, nn.Parameter)
+    ]
+    twins = [
+        (name, t)
+        for t in foreign
+        for name, leaf in objective.leaves.items()
+        if t.shape == leaf.shape
+        and t.numel() > 1
+        and t.dtype == leaf.dtype
+        and torch.equal(t.detach(), leaf.detach())
+    ]
+    if own and not reached:
+        what = f"on {len(foreign)} parameters of another module" if foreign else "on none of any"
+        raise UserError(
+            f"the loss does not depend on the measured model: it reaches none of its {len(own)} parameters, and depends {what}. Is it "
+            "computed with another copy of the model? The loss must use the outputs, or the very module that is given"
+        )
+    varied = [(name, t) for name, t in twins if bool((t.detach() != t.detach().reshape(-1)[0]).any())]
+    if varied:
+        raise UserError(
+            f"the loss depends on a tensor that equals the parameter {varied[0][0]} and is not it: on another copy of the model, which "
+            "would be held constant. Use one model in the loss and in the measurement, or freeze the copy (requires_grad_(False))"
+        )
+
+
+# -- modes, repeatability, freezing ---------------------------------------------------------------------------------------
+
+
+def _check_modes(objective: Objective, normalisations: Sequence[Normalisation]) -> None:
+    """Where batch statistics were asked for, no layer of torch's own may have used its running ones."""
+    if objective.mode not in ("train", "frozen"):
+        return
+    modules = objective.named_modules()
+    for item in normalisations:
+        module = modules.get(item.module)
+        if item.view is None and "constants" in item.reason and type(module).forward is _BatchNorm.forward:  # type: ignore[union-attr]
+            raise UserError(
+                f"layer {item.name!r} ({type(module).__name__}) used its running statistics although mode={objective.mode!r} asks for "
+                "those of the batch: something in the forward pass puts it in evaluation mode. Measure in mode='current' or 'eval', or "
+                "leave the layer's mode alone in forward()"
+            )
+
+
+def _check_repeatable(objective: Objective, loss: float, dtype: torch.dtype) -> None:
+    """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
+    reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
+    with objective.conditions(0, reseed=reseed), torch.no_grad():
+        again = float(objective.value())
+    eps = float(torch.finfo(dtype).eps)
+    size = max(abs(loss), abs(again))
+    if objective.mode == "frozen":
+        # each frozen layer rounds anew, and what follows amplifies it: half of the digits tell one function from another
+        if abs(again - loss) <= math.sqrt(eps) * size:
+            return
+        raise UserError(
+            f"the frozen twin has a loss of {again!r} where the network has {loss!r}: it is not the same function at this point. A layer "
+            "computes its statistics where they cannot be replaced"
+        )
+    # other kernels may serve a pass without gradients; dropout changes a loss by far more than their rounding
+    if not abs(again - loss) <= 1000 * eps * size:
+        drawn = "" if objective.seed is None else " although every evaluation draws from the same seed"
+        raise UserError(
+            f"the loss is not deterministic{drawn}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
+            "model or the loss draws random numbers or keeps a state (functional dropout, stochastic depth, noise, augmentation, a "
+            "counter, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
+        )
+
+
+# -- numbers of examples ---------------------------------------------------------------------------------------------------
+
+
+def example_counts(objective: Objective, given: Sequence[int] | None) -> list[int]:
+    """The number of examples of each batch. Raises ValueError where shapes leave it open and it matters."""
+    batches = objective.batches
+    if given is not None:
+        if len(given) != len(batches) or not all(int(n) > 0 for n in given):
+            raise UserError(
+                f"examples: {list(given)} are given for {len(batches)} batches; one positive number for each"
+            )
+        return [int(n) for n in given]
+    shapes = [[tuple(t.shape) for t in tensors_in(batch)] for batch in batches]
+    if all(shape == shapes[0] for shape in shapes):
+        return [1] * len(batches)  # equal batches have equal weights, whichever axis counts examples
+    counts = []
+    time_major = _time_major(objective)
+    for index, batch in enumerate(batches):
+        assert batch is not None
+        inputs, targets = tensors_in(batch[:1]), tensors_in(batch[1:])
+        labels = [t.shape[0] for t in targets if t.dim() == 1]
+        firsts = {t.shape[0] for t in (*inputs, *targets) if t.dim() > 0}
+        if labels and len(set(labels)) == 1:
+            counts.append(labels[0])
+        elif len(firsts) == 1 and not time_major:
+            counts.append(firsts.pop())
+        else:
+            found = ", ".join(str(tuple(t.shape)) for t in (*inputs, *targets))
+            why = f" and {time_major} takes the examples as its second axis" if time_major else ""
+            raise UserError(
+                f"batch[{index}]: its number of examples cannot be told from the shapes {found}{why}; the batches differ, so the "
+                "average needs it. Give examples=[...], one number for each batch"
+            )
+    return counts
+
+
+def _time_major(objective: Objective) -> str:
+    """A module that takes sequences with time first, if there is one."""
+    for name, module in objective.named_modules().items():
+        if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
+            return f"{name or 'the model'} ({type(module).__name__}, batch_first=False)"
+    return ""
+
+
+# -- errors of a user's own code ---------------------------------------------------------------------------------------------
+
+_PRECISION = (
+    "dtype",
+    "scalar type",
+    "expected Double",
+    "expected Float",
+    "Double and Float",
+    "Float and Double",
+)
+
+
+@contextmanager
+def explained(objective: Objective, index: int, outputs: Any = None) -> Iterator[None]:
+    """An error inside the model or the loss, told with the layer, the batch, and what to do where that is known."""
+    try:
+        yield
+    except UserError as error:
+        if len(objective.batches) > 1 and "batch[" not in str(error):
+            raise UserError(f"batch[{index}]: {error}") from error
+        raise
+    except (ValueError, RuntimeError, TypeError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        where = _where(objective, error)
+        batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
+        if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
+            raise UserError(
+                f"{batch}{where} normalises over m = 1 entry, and one value equals its own mean ({text}). Give a larger batch (a "
+                "loader leaves an incomplete last one out with drop_last=True), or larger groups"
+            ) from error
+        if objective.dtype is not None and any(word in text for word in _PRECISION):
+            raise UserError(
+                f"{batch}bntheory converted the model, the batch and the loss to {objective.dtype} (as dtype asks), and {where} met a "
+                f"tensor that it could not convert{_unconverted(objective)}: {text}. Make that tensor follow the precision of the "
+                "inputs, or leave dtype out"
+            ) from error
+        if outputs is not None and not isinstance(outputs, Tensor) and isinstance(error, TypeError):
+            raise UserError(
+                f"{batch}the loss does not take what the model returns in mode {objective.mode!r}, a {_described(outputs)}: {text}. Give "
+                "a loss that unpacks it, or another mode"
+            ) from error
+        error.add_note(f"{batch}raised in {where}, in mode {objective.mode!r}")
+        raise
+
+
+def _described(outputs: Any) -> str:
+    if isinstance(outputs, (tuple, list)):
+        return f"{type(outputs).__name__} of {', '.join(type(item).__name__ for item in outputs)}"
+    return type(outputs).__name__
+
+
+def _where(objective: Objective, error: BaseException) -> str:
+    """The innermost module of the model that was running."""
+    names = {id(module): name for name, module in objective.named_modules().items()}
+    found, trace = "the loss or the model", error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and id(owner) in names:
+            found = f"layer {names[id(owner)] or '(model)'!r} ({type(owner).__name__})"
+        trace = trace.tb_next
+    return found
+
+
+def _unconverted(objective: Objective) -> str:
+    """The floating tensors of another precision that the loss and the modules hold, by name."""
+    held: list[str] = []
+    cells = zip(
+        getattr(getattr(objective.loss, "__code__", None), "co_freevars", ()),
+        getattr(objective.loss, "__closure__", None) or (),
+        strict=False,
+    )
+    places = [(f"the loss's {name}", cell.cell_contents) for name, cell in cells]
+    for name, module in (*objective.named_modules().items(), ("loss", objective.loss)):
+        places += [
+            (f"{name}.{key}" if name else key, value)
+            for key, value in getattr(module, "__dict__", {}).items()
+        ]
+    for place, value in places:
+        for tensor in tensors_in(value) if not place.endswith(("_parameters", "_buffers")) else ():
+            if tensor.is_floating_point() and tensor.dtype != objective.dtype:
+                held.append(f"{place} ({tensor.dtype})")
+    return f" (held in another precision: {', '.join(held[:5])})" if held else ""

@@ -1,0 +1,214 @@
+"""What surrounds an evaluation, so that it is the function that was asked for and nothing of the caller's settings enters it.
+
+What lives here: the settings of torch that would change the function or its derivatives (grad and inference mode, autocast, default
+dtype, compilation, recomputation, attention kernels), the full cast to one precision, and operations whose second derivative torch
+gets wrong. What does not: modes of a model and its state (:mod:`bntheory.bridge.objective`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from bntheory.bridge.networks.evaluation import convert
+
+__all__ = ["Precision", "fenced", "unwrapped"]
+
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+_SHORT_CASTS = {"float", "double", "half", "bfloat16"}
+_IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imod__"}
+
+
+@contextmanager
+def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[None]:
+    """Gradients on, inference mode and autocast off, constants made in ``dtype``; nothing compiled and nothing recomputed.
+
+    Attention runs by the kernel that has second derivatives. What was set before is set again afterwards.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        if dtype in _COMPLEX:
+            before = torch.get_default_dtype()
+            torch.set_default_dtype(dtype)
+            stack.callback(torch.set_default_dtype, before)
+        if compiled:
+            # a compiled graph has no second derivative, and its layers cannot be seen
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(_without_recomputation())
+        yield
+
+
+def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
+    """The module inside compiled and parallel wrappers, and the prefix that the wrappers give to its parameters' names.
+
+    A wrapper over one process computes what its module computes. Several devices split the batch, and with it the statistics;
+    then the wrapper stays and is called as it is.
+    """
+    prefix = ""
+    while True:
+        if "torch._dynamo.eval_frame" in sys.modules and type(model).__name__ == "OptimizedModule":
+            model, prefix = cast(nn.Module, model._orig_mod), prefix + "_orig_mod."
+        elif (isinstance(model, nn.DataParallel) and len(model.device_ids) < 2) or isinstance(
+            model, nn.parallel.DistributedDataParallel
+        ):
+            model, prefix = model.module, prefix + "module."
+        else:
+            return model, prefix
+
+
+class _Direct:
+    """Stands in for torch's reentrant checkpoint: the function is called, and nothing is computed twice."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+@contextmanager
+def _without_recomputation() -> Iterator[None]:
+    """Activation checkpointing off: its second forward pass would run outside of everything that is set up here."""
+    module = torch.utils.checkpoint
+    names = ("_checkpoint_without_reentrant_generator", "CheckpointFunction")
+    if not all(hasattr(module, name) for name in names):
+        yield  # another torch: checkpointed segments run as they are, and a check further on refuses what they break
+        return
+    before = [getattr(module, name) for name in names]
+
+    def nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
+        yield
+
+    try:
+        for name, value in zip(names, (nothing, _Direct), strict=True):
+            setattr(module, name, value)
+        yield
+    finally:
+        for name, value in zip(names, before, strict=True):
+            setattr(module, name, value)
+
+
+class Precision(TorchFunctionMode):
+    """Every operation in one precision, whatever holds the tensor: a buffer, a closure, a partial, a global, a cast by hand.
+
+    stands_for: tensors (by id) and what takes their place, so that a loss that kept a parameter meets the one that is measured.
+    dtype: floating tensors of any other precision are converted where they enter an operation, and casts to another precision
+    become casts to this one; None leaves them alone. Operations whose derivative torch gets wrong are written out either way.
+    """
+
+    def __init__(self, stands_for: Mapping[int, Tensor], dtype: torch.dtype | None) -> None:
+        super().__init__()
+        self._stands_for, self._dtype = stands_for, dtype
+        self.converted = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        func = _WRITTEN_OUT.get(func, func)
+        if self._dtype is None and not self._stands_for:
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name in ("__get__", "__set__"):
+            return func(*convert(args, self._substituted), **kwargs)
+        in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
+        if in_place and args:
+            args = (convert(args[0], self._substituted), *self._changed(args[1:]))
+        else:
+            args = self._changed(args)
+        kwargs = {key: value if key == "out" else self._changed(value) for key, value in kwargs.items()}
+        if self._dtype is not None and (
+            (name in _SHORT_CASTS and len(args) == 1) or (name == "type" and isinstance(args[-1], str))
+        ):
+            return args[0].to(self._precision(torch.complex64 if args[0].is_complex() else torch.float32))
+        return func(*args, **kwargs)
+
+    def _substituted(self, tensor: Tensor) -> Tensor:
+        return self._stands_for.get(id(tensor), tensor)
+
+    def _changed(self, value: Any) -> Any:
+        if isinstance(value, torch.dtype):
+            return self._precision(value)
+        if isinstance(value, (tuple, list, Mapping)) and not isinstance(value, torch.Size):
+            if any(isinstance(item, torch.dtype) for item in value):
+                return type(value)(self._changed(item) for item in value)  # type: ignore[call-arg]
+            return convert(value, self._tensor)
+        return self._tensor(value) if isinstance(value, Tensor) else value
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        tensor = self._substituted(tensor)
+        wanted = self._precision(tensor.dtype)
+        if wanted == tensor.dtype or tensor.layout != torch.strided:
+            return tensor
+        self.converted += 1
+        return tensor.to(wanted)
+
+    def _precision(self, dtype: torch.dtype) -> torch.dtype:
+        if self._dtype is None:
+            return dtype
+        if dtype.is_floating_point:
+            return self._dtype
+        return _COMPLEX.get(self._dtype, dtype) if dtype.is_complex else dtype
+
+
+# -- operations whose second derivative is wrong or missing ------------------------------------------------------------
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """g v/||v||, the norm over all axes but ``dim`` (over all for -1). torch's fused one has a wrong second derivative."""
+    axes = [axis for axis in range(v.dim()) if dim == -1 or axis != dim % v.dim()]
+    length = v.square().sum(dim=axes, keepdim=True).sqrt()
+    return v * (g / length)
+
+
+def _embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Sparse gradients have no second derivative, and are dense in every other respect."""
+    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, False)
+
+
+def _embedding_bag(*args: Any, **kwargs: Any) -> Tensor:
+    if len(args) > 7:
+        args = (*args[:7], False, *args[8:])
+    return functional.embedding_bag(*args, **{**kwargs, **({"sparse": False} if len(args) <= 7 else {})})
+
+
+def _on_slow_path(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A recurrent layer without cuDNN, whose kernels have no second derivative."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with torch.backends.cudnn.flags(enabled=False):
+            return function(*args, **kwargs)
+
+    run.__name__ = function.__name__
+    return run
+
+
+_WRITTEN_OUT: dict[Any, Callable[..., Any]] = {
+    torch._weight_norm: _weight_norm,
+    functional.embedding: _embedding,
+    functional.embedding_bag: _embedding_bag,
+    **(
+        {f: _on_slow_path(f) for f in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)}
+        if torch.cuda.is_available()
+        else {}
+    ),
+}

@@ -1,0 +1,327 @@
+"""Normalisation over the batch with constants in place of its mean, its scale, or both.
+
+What lives here: the constants that a network's layers have on one batch, and modules that use them. It is installed on a copy (a
+twin) or, while a context is open, on the user's own model. Constants belong to a call, so a layer that is called several times has
+several. What does not: which calls normalise (:mod:`bntheory.bridge.normalisers`).
+
+**Partial freezing.** Let A be the layer with both statistics frozen at c and s. With the mean alone frozen the layer is
+x -> A(c + s (x - c)/s(x)), with the scale alone A(c + x - mu(x)): the same rule for every kind of layer, whatever stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+from bntheory.bridge.networks.normalisation import LpBatchNorm
+from bntheory.bridge.normalisers import FUNCTIONS, Call
+from bntheory.errors import UserError
+
+__all__ = ["Constants", "Freeze", "freeze_in_place", "observed"]
+
+Freeze = Literal["both", "mean", "variance"]
+#: Operations that reduce a batch to statistics, in layers written by hand.
+REDUCTIONS = {"mean", "sum", "var", "std", "var_mean", "std_mean", "amax", "norm", "vector_norm"}
+
+
+@dataclass(frozen=True)
+class Constants:
+    """One call's mean and scale s = sqrt(var + eps) (s of its own where the layer divides by another norm), (C,) each.
+
+    axis: of the channels. eps: added to the variance. replay: for a layer written by hand, what its own reductions gave.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    axis: int = 1
+    eps: float = 0.0
+    replay: tuple[Any, ...] = ()
+
+
+def _statistics(x: Tensor, axis: int, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and sqrt(var + eps) of each channel, (C,)."""
+    over = [a for a in range(x.dim()) if a != axis % x.dim()]
+    mean = x.mean(dim=over)
+    return mean, torch.sqrt((x - _spread(mean, x, axis)).square().mean(dim=over) + eps)
+
+
+def _spread(channel: Tensor, x: Tensor, axis: int) -> Tensor:
+    return channel.reshape([-1 if a == axis % x.dim() else 1 for a in range(x.dim())])
+
+
+def _moved(module: nn.Module, x: Tensor, constants: Constants, freeze: Freeze) -> Tensor:
+    """The input at which the fully frozen layer has the output of the partially frozen one."""
+    if x.shape[constants.axis] != len(constants.mean):
+        raise UserError(
+            f"a frozen layer with {len(constants.mean)} channels receives an input of shape {tuple(x.shape)}: the order of its calls "
+            "differs from the pass in which its statistics were taken"
+        )
+    if freeze == "both":
+        return x
+    c, s = (_spread(t.to(x), x, constants.axis) for t in (constants.mean, constants.scale))
+    if isinstance(module, LpBatchNorm):
+        live, moment = cast(Any, module)._live_statistics(x)
+        scale = module.scale(moment)
+    else:
+        live, scale = _statistics(x, constants.axis, constants.eps)
+    if freeze == "mean":
+        return c + s * ((x - c) / _spread(scale, x, constants.axis))
+    return c + (x - _spread(live, x, constants.axis))
+
+
+class FrozenStatistics:
+    """What a module's class is extended by: its calls use their constants, in training and in evaluation mode alike."""
+
+    has_frozen_statistics = True
+    _constants: list[Constants | None]
+    _freeze: Freeze
+    _cursor: int
+
+    def _inner(self) -> Callable[..., Any]:
+        """The forward that the module had: an override of the instance, or its class's."""
+        own: Callable[..., Any] | None = self.__dict__.get("_own_forward")
+        return super().forward if own is None else own  # type: ignore[misc]
+
+    def _next(self) -> Constants | None:
+        found = self._constants[self._cursor % len(self._constants)]
+        self._cursor = (self._cursor + 1) % len(self._constants)
+        return found
+
+
+class _FrozenModule(FrozenStatistics):
+    """A layer whose whole forward is torch's batch normalisation: the affine map itself, also where it runs a second time."""
+
+    def forward(self, input: Tensor) -> Tensor:  # named as in nn.BatchNorm, for calls by keyword
+        constants = self._next()
+        if constants is None:
+            return self._inner()(input)  # type: ignore[no-any-return]
+        return _affine(self, input, constants, self._freeze, self.weight, self.bias)  # type: ignore[arg-type,attr-defined]
+
+
+class _FrozenCalls(FrozenStatistics):
+    """A module whose own code calls a functional batch normalisation."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with _Replaced(self):
+            return self._inner()(*args, **kwargs)
+
+
+class _FrozenByHand(FrozenStatistics):
+    """A layer written by hand: its own forward, in which every reduction over the batch returns what it returned before."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        constants = self._next()
+        if constants is None:
+            return self._inner()(x, *args, **kwargs)
+        x = _moved(self, x, constants, self._freeze)  # type: ignore[arg-type]
+        with _Reductions(x.numel() // len(constants.mean), x.numel(), constants.replay):
+            return self._inner()(x, *args, **kwargs)
+
+
+class _FrozenLp(FrozenStatistics):
+    """A layer that divides by an l_p norm of its batch, whose statistics are a method of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        constants = self._next()
+        if constants is None:
+            return self._inner()(x)  # type: ignore[no-any-return]
+        return _affine(self, x, constants, self._freeze, self.weight, self.bias)  # type: ignore[arg-type,attr-defined]
+
+    def _live_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().statistics(x)  # type: ignore[misc,no-any-return]
+
+
+def _affine(
+    module: nn.Module, x: Tensor, constants: Constants, freeze: Freeze, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:  # fmt: skip
+    x = _moved(module, x, constants, freeze)
+    c, s = (_spread(t.to(x), x, constants.axis) for t in (constants.mean, constants.scale))
+    z = (x - c) / s
+    if weight is not None:
+        z = z * _spread(weight, x, constants.axis)
+    return z if bias is None else z + _spread(bias, x, constants.axis)
+
+
+_claims: list[None] = []
+
+
+@contextmanager
+def _claim() -> Iterator[None]:
+    """While a call runs that belongs to an inner module, the modules around it do not count it as theirs."""
+    _claims.append(None)
+    try:
+        yield
+    finally:
+        _claims.pop()
+
+
+def _claimed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Call | None:
+    """The call of a functional batch normalisation that nobody has claimed yet."""
+    read = FUNCTIONS.get(func)
+    call = None if read is None or _claims else read(*args, **(kwargs or {}))
+    return call if call is not None and call.kind == "batch" else None
+
+
+class _Replaced(TorchFunctionMode):
+    """Answers a module's calls of a functional batch normalisation with their affine maps."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self._module = module
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        call = _claimed(func, args, kwargs)
+        if call is None:
+            return func(*args, **(kwargs or {}))
+        constants = self._module._next()
+        if constants is None:
+            with _claim():
+                return func(*args, **(kwargs or {}))
+        return _affine(self._module, call.x, constants, self._module._freeze, call.weight, call.bias)
+
+
+class _Reductions(TorchFunctionMode):
+    """Records or replays what a module's reductions of m entries to one give, in their order."""
+
+    def __init__(self, m: int, entries: int, replay: Sequence[Any] | None = None) -> None:
+        super().__init__()
+        self._m, self._entries = m, entries
+        self._replay = None if replay is None else list(replay)
+        self.recorded: list[Any] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") not in REDUCTIONS or not args or not isinstance(args[0], Tensor):
+            return result
+        parts = result if isinstance(result, tuple) else (result,)
+        if args[0].numel() != self._entries or any(p.numel() * self._m != self._entries for p in parts):
+            return result
+        if self._replay is None:
+            self.recorded.append(_detached(result))
+            return result
+        if not self._replay:
+            raise UserError(
+                "a layer written by hand takes more statistics than in the pass in which they were recorded"
+            )
+        return _like(self._replay.pop(0), parts[0])
+
+
+def _detached(result: Any) -> Any:
+    return tuple(p.detach() for p in result) if isinstance(result, tuple) else result.detach()
+
+
+def _like(kept: Any, now: Tensor) -> Any:
+    return tuple(p.to(now) for p in kept) if isinstance(kept, tuple) else kept.to(now)
+
+
+# -- taking the constants, and installing them ---------------------------------------------------------------------------
+
+
+class _Observer(TorchFunctionMode):
+    """Notes the statistics of a module's functional batch normalisations."""
+
+    def __init__(self, kept: list[Constants | None]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        call = _claimed(func, args, kwargs)
+        if call is None:
+            return func(*args, **(kwargs or {}))
+        taken = _statistics(call.x.detach(), 1, call.eps) if call.live else None
+        self._kept.append(None if taken is None else Constants(*taken, 1, call.eps))
+        with _claim():
+            return func(*args, **(kwargs or {}))
+
+
+def observed(
+    modules: Mapping[str, nn.Module], by_hand: Mapping[str, tuple[int, float]]
+) -> tuple[dict[str, list[Constants | None]], Callable[[], None]]:
+    """Wrap the forward of each module so that the next pass notes its constants; call what is returned to stop.
+
+    by_hand: of the layers written by hand, the channels' axis and eps.
+    """
+    kept: dict[str, list[Constants | None]] = {name: [] for name in modules}
+
+    def wrapped(name: str, module: nn.Module) -> Callable[..., Any]:
+        own = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            x = args[0] if args else next(iter(kwargs.values()), None)
+            if isinstance(module, LpBatchNorm):
+                live = module.training or module.running_mean is None
+                mean, moment = module.statistics(x.detach())  # type: ignore[union-attr]
+                kept[name].append(Constants(mean, module.scale(moment)) if live else None)
+                return own(*args, **kwargs)
+            if name not in by_hand:
+                with _Observer(kept[name]):
+                    return own(*args, **kwargs)
+            axis, eps = by_hand[name]
+            mean, scale = _statistics(x.detach(), axis, eps)  # type: ignore[union-attr]
+            with _Reductions(x.numel() // len(mean), x.numel()) as reductions:  # type: ignore[union-attr]
+                z = own(*args, **kwargs)
+            kept[name].append(Constants(mean, scale, axis, eps, tuple(reductions.recorded)))
+            return z
+
+        return forward
+
+    before = {name: module.__dict__.get("forward") for name, module in modules.items()}
+    for name, module in modules.items():
+        module.__dict__["forward"] = wrapped(name, module)
+
+    def stop() -> None:
+        for name, module in modules.items():
+            if before[name] is None:
+                module.__dict__.pop("forward", None)
+            else:
+                module.__dict__["forward"] = before[name]
+
+    return kept, stop
+
+
+_CLASSES: dict[tuple[Any, Any], Any] = {}
+
+
+def _frozen_class(kind: type[FrozenStatistics], cls: type[nn.Module]) -> Any:
+    return _CLASSES.setdefault(
+        (kind, cls), type(f"Frozen{cls.__name__}", (kind, cls), {"__module__": cls.__module__})
+    )
+
+
+def freeze_in_place(
+    modules: Mapping[str, nn.Module],
+    constants: Mapping[str, Sequence[Constants | None]],
+    by_hand: Mapping[str, tuple[int, float]],
+    freeze: Freeze,
+) -> None:
+    """Give each module the class that uses its constants; its parameters, buffers, hooks and name stay.
+
+    Undone by the guard of its state, which restores classes and attributes (:mod:`bntheory.bridge.networks.state`).
+    """
+    if freeze not in get_args(Freeze):
+        raise UserError(f"freeze is {freeze!r}; it is one of {', '.join(map(repr, get_args(Freeze)))}")
+    for name, module in modules.items():
+        kind: type[FrozenStatistics]
+        if isinstance(module, LpBatchNorm):
+            kind = _FrozenLp
+        elif name in by_hand:
+            kind = _FrozenByHand
+        else:
+            plain = type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+            kind = _FrozenModule if plain and "forward" not in module.__dict__ else _FrozenCalls
+        own = module.__dict__.pop("forward", None)
+        module.__class__ = _frozen_class(kind, type(module))
+        module.__dict__.update(_constants=list(constants[name]), _freeze=freeze, _cursor=0, _own_forward=own)

@@ -1,0 +1,102 @@
+"""The tensors that are measured: a model's own, or ones that stand for them while it is evaluated.
+
+A model is never copied for a change of precision, so a loss that refers to it (a penalty on its weights, a closure) meets what is
+measured: the stand-ins take the places of its parameters for as long as an evaluation runs, and the places are put back after it.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from bntheory.bridge.fences import unwrapped
+from bntheory.errors import UserError
+
+__all__ = ["MeasuredTensors"]
+
+
+class MeasuredTensors:
+    """The parameters and buffers of ``model`` as they are measured, in ``dtype`` (its own if None).
+
+    network, prefix: the module without compiled and parallel wrappers, and what these put before its parameters' names. leaves: what is
+    measured, by name, tied ones under every name. stand_ins: by the id of the parameter whose place they take. cast: the precision
+    into which every operation is brought; None for none. precision: of the measurement, None where the model has several.
+
+    private: stand-ins for all parameters, so that points may be moved freely.
+
+    Raises ValueError for complex parameters and for lazy ones that have no values yet.
+    """
+
+    def __init__(self, model: nn.Module | None, dtype: torch.dtype | None, private: bool) -> None:
+        self.network, self.prefix = (nn.Module(), "") if model is None else unwrapped(model)
+        self._dtype = dtype
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules())
+        other = dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors)
+        # in double precision every constant counts; in single, what the model does in double by hand stays
+        self.cast = dtype if other or dtype == torch.float64 else None
+        if any(t.is_inference() for t in tensors) or (scripted and (private or other)):
+            # tensors of inference mode have no gradients, and those of a compiled graph cannot be exchanged: here a copy is needed
+            self.network = copy.deepcopy(self.network)
+            if scripted:
+                self.network = self.network if dtype is None else self.network.to(dtype)
+                private = other = False
+        named = list(self.network.named_parameters(remove_duplicate=False))
+        for name, p in named:
+            if p.is_complex():
+                raise UserError(
+                    f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters"
+                )
+            if torch.nn.parameter.is_lazy(p):
+                raise UserError(
+                    f"parameter {name} is lazy and has no values yet; run one batch through the model first"
+                )
+        self.stand_ins: dict[int, Tensor] = {}
+        if private or other:
+            for _, p in named:
+                if id(p) not in self.stand_ins:
+                    values = p.detach().to(self._target(p), copy=True)
+                    self.stand_ins[id(p)] = nn.Parameter(values, requires_grad=p.requires_grad)
+        self.leaves: dict[str, Tensor] = {name: self.measured(p) for name, p in named}
+        floating = {t.dtype for t in self.leaves.values() if t.is_floating_point()}
+        self.precision = dtype or (floating.pop() if len(floating) == 1 else None)
+        self.compiled = model is not None and any(
+            type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) is not None
+            for m in model.modules()
+        )
+
+    def _target(self, tensor: Tensor) -> torch.dtype:
+        return self._dtype if self._dtype is not None and tensor.is_floating_point() else tensor.dtype
+
+    def measured(self, tensor: Tensor) -> Tensor:
+        """What is measured in place of a tensor of the user's: itself, or its stand-in."""
+        return self.stand_ins.get(id(tensor), tensor)
+
+    def trainable(self) -> dict[str, Tensor]:
+        """The leaves that require a gradient; tied ones once, under their first name. Raises ValueError if there are none."""
+        seen: dict[int, str] = {}
+        for name, leaf in self.leaves.items():
+            if leaf.requires_grad:
+                seen.setdefault(id(leaf), name)
+        if not seen:
+            raise UserError(
+                "model: no parameter requires a gradient, so there is nothing to differentiate by"
+            )
+        return {name: self.leaves[name] for name in seen.values()}
+
+    def install(self) -> None:
+        """Put the stand-ins, and copies of the buffers, which a graph may keep, into the modules. A guard of their state undoes it."""
+        copies: dict[int, Tensor] = {}
+        for module in self.network.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # the guard puts the values back
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    own = buffer.detach().to(self._target(buffer), copy=True)
+                    module._buffers[name] = copies.setdefault(id(buffer), own)
+            if self.stand_ins:
+                for name, p in module._parameters.items():
+                    if p is not None:
+                        module._parameters[name] = self.stand_ins[id(p)]  # type: ignore[assignment]

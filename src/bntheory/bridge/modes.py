@@ -1,0 +1,56 @@
+"""The mode in which a network is measured, put into every one of its layers; and dropout, which makes a loss another at every call."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from bntheory.bridge.normalisers import is_normalisation
+from bntheory.errors import UserError
+
+__all__ = ["Dropout", "Mode", "switch"]
+
+Mode = Literal["train", "eval", "frozen", "current"]
+Dropout = Literal["refuse", "off", "drawn"]
+
+
+def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> None:
+    """Put every module into ``mode``; settle dropout, which may stay active where its random numbers are fixed.
+
+    Raises ValueError for dropout that is active and was not asked for.
+    """
+    if mode in ("train", "frozen"):
+        model.train()
+        for module in model.modules():
+            if is_normalisation(module):  # an override of train() may have left it in evaluation mode
+                module.training = True
+    elif mode == "eval":
+        model.eval()
+        for module in model.modules():
+            module.training = False
+    active = [(name, module) for name, module in model.named_modules() if _drops(module)]
+    if not active or fixed or dropout == "drawn":
+        return
+    if dropout == "refuse":
+        shown = ", ".join(name or type(m).__name__ for name, m in active[:5]) + (
+            ", ..." if len(active) > 5 else ""
+        )
+        raise UserError(
+            f"dropout is active in mode {mode!r} ({shown}): the loss is another function at every evaluation and has no Hessian. "
+            "Pass dropout='off' to switch it off for the measurement, seed=... to hold its random numbers fixed, or set its p to 0"
+        )
+    for _, module in active:
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+        else:
+            setattr(module, "dropout", 0.0)  # noqa: B010 - typed as a submodule
+
+
+def _drops(module: nn.Module) -> bool:
+    if not module.training:
+        return False
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    recurrent_or_attention = isinstance(module, (nn.RNNBase, nn.MultiheadAttention))
+    return recurrent_or_attention and float(module.dropout) > 0  # type: ignore[arg-type]

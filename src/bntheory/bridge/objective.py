@@ -1,0 +1,341 @@
+"""The one front door: a model, a loss and data as a function that is evaluated as it was asked for, and checked to be so.
+
+Everything that measures a network receives an :class:`Objective` (or a triple that becomes one) and has no rules of its own for
+calling, casting, copying, freezing, modes, randomness, or putting back. What lives here: evaluating. What is checked before a number
+is returned is in :mod:`bntheory.bridge.examination`, the settings around an evaluation in :mod:`bntheory.bridge.fences`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bntheory.bridge.examination import Examination, examine, example_counts, explained
+from bntheory.bridge.fences import Precision, fenced
+from bntheory.bridge.formulas import Normalisation as Formulas
+from bntheory.bridge.formulas import primitive_normalisation
+from bntheory.bridge.freezing import Constants, Freeze, freeze_in_place, observed
+from bntheory.bridge.measured import MeasuredTensors
+from bntheory.bridge.modes import Dropout, Mode, switch
+from bntheory.bridge.networks.evaluation import (
+    Loss,
+    call_loss,
+    call_model,
+    closure_value,
+    convert,
+    gradients_of,
+    read_batches,
+    scalar,
+)
+from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
+from bntheory.errors import UserError
+
+__all__ = ["Dropout", "Mode", "Objective"]
+
+
+class Objective:
+    """``loss(model(inputs), *rest)`` on one batch or the average over several, at the parameters that the model has.
+
+    The model is left bit for bit as it was by everything that is done with an objective.
+
+    Args:
+        model: any module; compiled and parallel wrappers over one device are looked through, checkpointed segments run once.
+            None with a closure that needs none.
+        loss: a function of the outputs and of whatever else the batch holds; None where the outputs carry a ``loss``. Torch's own
+            losses are given the ``logits`` of outputs that are no tensor. With ``batch=None``, ``loss(model)`` or ``loss()``.
+        batch: a tuple ``(inputs, *rest)`` or a mapping of keyword arguments; a list or an unshuffled loader of them is several
+            batches, averaged by their numbers of examples. Inputs that are a tuple are spread, a mapping is passed by name.
+        dtype: measure in this precision, in the model, the batch, the loss and every constant that they use; the model's own if None.
+        mode: "train" (every normalisation uses the statistics of its batch, whatever an override of ``train()`` does), "eval" (running
+            statistics), "frozen" (statistics of the batch as constants: the twin), "current" (modes as they are).
+        freeze: what "frozen" freezes: "both", "mean" or "variance".
+        normalisation: "native", or "primitive" for normalisation written out in elementary operations.
+        dropout: "refuse" a loss that draws random numbers, "off" to switch dropout off, "drawn" to let every evaluation draw from
+            the generators as they stand.
+        seed: hold random numbers fixed: every evaluation draws those of this seed. The loss is then one function.
+        split: pieces of this many examples. examples: the number of examples of each batch, where it cannot be told from its shapes.
+        private: measure parameters of its own (a copy of the tensors, not of the model), so that points may be moved freely.
+
+    Raises ValueError for everything that would make the numbers meaningless, naming what and where.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None,
+        loss: Loss | None,
+        batch: Any = None,
+        *,
+        dtype: torch.dtype | None = None,
+        mode: Mode = "train",
+        freeze: Freeze = "both",
+        normalisation: Formulas = "native",
+        dropout: Dropout = "refuse",
+        seed: int | None = None,
+        split: int | None = None,
+        examples: Sequence[int] | None = None,
+        private: bool = False,
+    ) -> None:
+        if mode not in get_args(Mode):
+            raise UserError(f"mode is {mode!r}; it must be one of {', '.join(get_args(Mode))}")
+        if freeze not in get_args(Freeze):
+            raise UserError(f"freeze is {freeze!r}; it must be one of {', '.join(get_args(Freeze))}")
+        if normalisation not in get_args(Formulas):
+            raise UserError(f"normalisation is {normalisation!r}; it must be 'native' or 'primitive'")
+        if model is None and mode not in ("train", "current"):
+            raise UserError(f"mode={mode!r} needs the model whose modules are switched; model is None")
+        if model is not None and not isinstance(model, nn.Module):
+            raise UserError(f"model is a {type(model).__name__}; it must be a torch.nn.Module")
+        if loss is not None and not callable(loss):
+            raise UserError(f"loss is a {type(loss).__name__}; it must be a function loss(outputs, *targets)")
+        if batch is None and (loss is None or (dtype is not None and model is None)):
+            raise UserError(
+                "without a batch, loss is a closure over its own data, and model what it depends on: one is missing"
+            )
+        self.model, self.loss, self.mode, self.freeze = model, loss, mode, freeze
+        self.dtype, self.normalisation, self.dropout, self.seed, self.split = (
+            dtype,
+            normalisation,
+            dropout,
+            seed,
+            split,
+        )
+        self._options: dict[str, Any] = {
+            "dtype": dtype, "mode": mode, "freeze": freeze, "normalisation": normalisation, "dropout": dropout, "seed": seed,
+            "split": split, "examples": examples, "private": private,
+        }  # fmt: skip
+        self._given = batch if batch is None or isinstance(batch, (tuple, list, Mapping)) else list_of(batch)
+        self.batches = [self._prepared(b) for b in read_batches(self._given, split)]
+        self._examples = examples
+        self._constants: dict[int, dict[str, list[Constants | None]]] = {}
+        with torch.inference_mode(False):
+            self.tensors = MeasuredTensors(model, dtype, private)
+        self._inner, self.prefix, self.leaves = self.tensors.network, self.tensors.prefix, self.tensors.leaves
+        self.precision = self.tensors.precision
+
+    @classmethod
+    def of(cls, model: Any, loss: Any = None, batch: Any = None, **options: Any) -> Objective:
+        """An objective, a triple (model, loss, batch), or the three: as an objective with these options where they are given."""
+        if isinstance(model, (tuple, list)) and loss is None and batch is None and 2 <= len(model) <= 3:
+            model, loss, batch = (*model, None)[:3]
+        given = {key: value for key, value in options.items() if value is not None}
+        if not isinstance(model, cls):
+            return cls(model, loss, batch, **given)
+        if loss is not None or batch is not None:
+            raise UserError(
+                "an Objective already holds its loss and its batch; give it alone, or give all three"
+            )
+        return model.changed(**given) if any(model._options[key] != v for key, v in given.items()) else model
+
+    def changed(self, **options: Any) -> Objective:
+        """The same model, loss and data, evaluated with other options, at the parameters that the model has now."""
+        return Objective(self.model, self.loss, self._given, **{**self._options, **options})
+
+    def with_loss(self, loss: Loss) -> Objective:
+        """The same model, data and options with another loss."""
+        return Objective(self.model, loss, self._given, **self._options)
+
+    def single(self, index: int) -> Objective:
+        """The same objective on one of its batches alone."""
+        if len(self.batches) == 1:
+            return self
+        batch = self.batches[index]
+        return Objective(self.model, self.loss, batch, **{**self._options, "examples": None, "split": None})
+
+    def twin(self, freeze: Freeze = "both") -> Objective:
+        """The frozen-statistics twin: constants in place of the batch's mean, scale, or both."""
+        return self.changed(mode="frozen", freeze=freeze)
+
+    # -- what is measured ------------------------------------------------------------------------------------------
+
+    def _prepared(self, batch: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        def change(tensor: Tensor) -> Tensor:
+            if tensor.is_inference():
+                with torch.inference_mode(False):
+                    tensor = tensor.clone()
+            return tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+
+        return None if batch is None else convert(batch, change)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The measured parameters that require a gradient, by name; shared ones once. Raises ValueError if there are none."""
+        return self.tensors.trainable()
+
+    def measured(self, tensor: Tensor) -> Tensor:
+        """What is measured in place of a tensor of the user's: itself, or its stand-in."""
+        return self.tensors.measured(tensor)
+
+    def named_modules(self) -> dict[str, nn.Module]:
+        """The modules that are evaluated, by the names that results use."""
+        return dict(self._inner.named_modules())
+
+    @property
+    def network(self) -> nn.Module:
+        """The module that is evaluated: the user's, without compiled or parallel wrappers."""
+        return self._inner
+
+    # -- evaluating ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def conditions(
+        self,
+        index: int = 0,
+        *,
+        frozen: bool = True,
+        reseed: int | None = None,
+        trace: NormalisationTrace | None = None,
+    ) -> Iterator[None]:
+        """Context in which the model is what is measured on batch ``index``; afterwards everything is as it was.
+
+        trace: follows the forward pass. It sees each call behind the full cast, and before it is written out in primitive operations.
+        """
+        constants = self.constants(index) if self.mode == "frozen" and frozen else None
+        guarded = (self._inner, *((self.loss,) if isinstance(self.loss, nn.Module) else ()))
+        with ExitStack() as stack:
+            stack.enter_context(fenced(self.precision, compiled=self.tensors.compiled))
+            stack.enter_context(state_guard(*guarded, parameters=False))
+            switch(self._inner, self.mode, self.dropout, fixed=self.seed is not None)
+            self.tensors.install()
+            if constants is not None:
+                modules = self.named_modules()
+                by_hand = self._by_hand
+                freeze_in_place({n: modules[n] for n in constants}, constants, by_hand, self.freeze)
+            if self.normalisation == "primitive":
+                stack.enter_context(primitive_normalisation())
+            seed = reseed if self.seed is None else self.seed + index
+            if seed is not None:
+                torch.manual_seed(seed)
+                np.random.seed(seed % 2**32)  # noqa: NPY002 - a user's model may draw from the global generator
+                random.seed(seed)
+            if trace is not None:
+                stack.enter_context(trace)
+            stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast))
+            yield
+
+    def outputs(self, index: int = 0) -> Any:
+        """The model's outputs on a batch, inside :meth:`conditions`."""
+        batch = self.batches[index]
+        if batch is None or self.model is None:
+            raise UserError(
+                "the outputs are needed apart from the loss, and a closure hides them; pass model, loss(outputs, *rest) and "
+                "batch=(inputs, *rest)"
+            )
+        with explained(self, index):
+            return call_model(self._inner, batch[0])
+
+    def loss_of(self, outputs: Any, index: int = 0) -> Any:
+        """What the loss returns for these outputs, inside :meth:`conditions`."""
+        batch = self.batches[index]
+        assert batch is not None
+        with explained(self, index, outputs):
+            return call_loss(self.loss, outputs, batch[1:])
+
+    def value(self, index: int = 0) -> Tensor:
+        """The scalar loss on a batch as a tensor of the graph, inside :meth:`conditions`; it may be infinite."""
+        if self.batches[index] is None:
+            assert self.loss is not None
+            with explained(self, index):
+                return scalar(closure_value(None if self.model is None else self._inner, self.loss))
+        return scalar(self.loss_of(self.outputs(index), index))
+
+    @property
+    def weights(self) -> list[float]:
+        """The share of each batch in the average: its examples over all examples."""
+        counts = example_counts(self, self._examples)
+        return [count / sum(counts) for count in counts]
+
+    def loss_value(self) -> float:
+        """The loss, averaged over the batches; no graph is kept. Infinite or NaN where it overflows."""
+        self.examination  # noqa: B018 - what is asked for is checked first
+        total = 0.0
+        for index, weight in enumerate(self.weights):
+            with self.conditions(index), torch.no_grad():
+                total += weight * float(self.value(index))
+        return total
+
+    def loss_and_gradients(self, wanted: Sequence[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """The loss and its gradients (detached, dense, zeros where unused), averaged over the batches."""
+        self.examination  # noqa: B018
+        tensors = list(self.parameters.values()) if wanted is None else [self.measured(t) for t in wanted]
+        loss: Tensor | None = None
+        total: list[Tensor] = []
+        for index, weight in enumerate(self.weights):
+            with self.conditions(index):
+                value, gradients = gradients_of(self.value(index), tensors)
+            if len(self.batches) == 1:
+                return value, gradients
+            loss = value * weight if loss is None else loss + value * weight
+            scaled = [g * weight for g in gradients]
+            total = scaled if not total else [a + b for a, b in zip(total, scaled, strict=True)]
+        assert loss is not None
+        return loss, total
+
+    @contextmanager
+    def movable(self) -> Iterator[Self]:
+        """Context in which the measured parameters may be changed in place; afterwards they have their values again."""
+        if not self.tensors.stand_ins:
+            with state_guard(self._inner):
+                yield self
+            return
+        before = [(leaf, leaf.detach().clone()) for leaf in {id(t): t for t in self.leaves.values()}.values()]
+        try:
+            yield self
+        finally:
+            with torch.no_grad():
+                for leaf, values in before:
+                    leaf.copy_(values)
+
+    # -- what was found about it -------------------------------------------------------------------------------------
+
+    @cached_property
+    def examination(self) -> Examination:
+        """The first evaluation, in which everything that was asked for is checked; made once. Raises ValueError for what fails."""
+        return examine(self)
+
+    @property
+    def normalisations(self) -> tuple[Normalisation, ...]:
+        """Every normalisation of the forward pass on the first batch, in the order of the calls: measured or left out."""
+        return self.examination.normalisations
+
+    @cached_property
+    def _by_hand(self) -> dict[str, tuple[int, float]]:
+        return {n: at for n, at in self.examination.over_the_batch.items() if at is not None}
+
+    def constants(self, index: int = 0) -> dict[str, list[Constants | None]]:
+        """What each layer that normalises over the batch has for mean and scale on batch ``index``, by module, call by call.
+
+        Taken where the model was when they were first asked for, and kept. Raises ValueError where there is no such layer.
+        """
+        if index not in self._constants:
+            found = self.examination.over_the_batch
+            modules = self.named_modules()
+            if not found:
+                raise UserError(nothing_to_freeze(self))
+            with self.conditions(index, frozen=False), torch.no_grad():
+                kept, stop = observed({name: modules[name] for name in found}, self._by_hand)
+                try:
+                    self.value(index) if self.batches[index] is None else self.outputs(index)
+                finally:
+                    stop()
+            self._constants[index] = kept
+        return self._constants[index]
+
+
+def nothing_to_freeze(objective: Objective) -> str:
+    left = [f"{n.name}: {n.reason}" for n in objective.normalisations if n.reason]
+    why = f" ({'; '.join(left[:3])})" if left else ""
+    return f"model: has no layer that normalises over the batch, so there is nothing to freeze{why}"
+
+
+def list_of(batch: Any) -> Any:
+    """A loader read once, so that the same data is met again; anything else as it is."""
+    checked = read_batches(batch)
+    return checked if len(checked) != 1 else checked[0]

@@ -1,0 +1,230 @@
+"""Normalisation seen as independent units: which axes are normalised, and with which affine map.
+
+A unit is what one scale (and, but for RMS normalisation, one mean) is taken over. For batch normalisation that is a channel and its
+m = N*H*W entries; for layer normalisation one position and its m features; for group and instance normalisation one example's group.
+Where the affine map is not one number a unit, it is counted as part of the downstream loss: gamma = 1, beta = 0, z = y_hat. The
+mathematics of :mod:`bntheory.layer` then applies to all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bntheory.errors import UserError
+
+__all__ = ["Kind", "UnitView", "matched_view", "unit_view"]
+
+Kind = Literal["batch", "layer", "group", "instance", "rms"]
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """How a tensor that enters a normalisation splits into units.
+
+    kind: what it is. shape: of the tensor. grouped: the shape that it is first brought to. axes: of ``grouped``, those that are
+    normalised over. units, m: how many units, and how many entries each. gamma, beta: (units,) for batch normalisation; ones and
+    zeros otherwise. eps: added to the variance. element_gamma: None, or dz/dy_hat of shape ``grouped`` (or one that broadcasts to
+    it) where it is not one number a unit.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    grouped: tuple[int, ...]
+    axes: tuple[int, ...]
+    units: int
+    m: int
+    gamma: Tensor
+    beta: Tensor
+    eps: float
+    element_gamma: Tensor | None
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        rest = tuple(axis for axis in range(len(self.grouped)) if axis not in self.axes)
+        return rest + self.axes
+
+    def split(self, x: Tensor) -> Tensor:
+        """(shape) -> (units, m)."""
+        return x.reshape(self.grouped).permute(self._order).reshape(self.units, self.m)
+
+    def join(self, units: Tensor) -> Tensor:
+        """(units, m) -> (shape), the inverse of :meth:`split`."""
+        order = self._order
+        back = [order.index(axis) for axis in range(len(order))]
+        return units.reshape([self.grouped[axis] for axis in order]).permute(back).reshape(self.shape)
+
+    def split_gamma(self) -> Tensor | None:
+        """``element_gamma`` as (units, m)."""
+        if self.element_gamma is None:
+            return None
+        full = self.element_gamma.expand(self.grouped)
+        return full.permute(self._order).reshape(self.units, self.m)
+
+
+def _view(
+    kind: Kind,
+    x: Tensor,
+    grouped: Sequence[int],
+    axes: Sequence[int],
+    eps: float,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    name: str,
+) -> UnitView:
+    """gamma, beta: for "batch" of shape (units,), for the others ``element_gamma`` as it broadcasts to ``grouped``."""
+    grouped, axes = tuple(grouped), tuple(axes)
+    m = math.prod(grouped[axis] for axis in axes)
+    units = x.numel() // m if m else 0
+    if m < 2:
+        raise UserError(
+            f"layer {name!r} normalises over m = {m} entry (input of shape {tuple(x.shape)}): a batch of one equals its own "
+            "mean. Give a larger batch, or larger groups"
+        )
+    ones, zeros = torch.ones(units).to(x), torch.zeros(units).to(x)
+    per_unit = kind == "batch"
+    element = None if per_unit or gamma is None else gamma.detach().to(x)
+    if per_unit:
+        ones = ones if gamma is None else gamma.detach().to(x)
+        zeros = zeros if beta is None else beta.detach().to(x)
+    return UnitView(kind, tuple(x.shape), grouped, axes, units, m, ones, zeros, eps, element)
+
+
+def unit_view(
+    kind: Kind,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    layout: Any,
+    name: str,
+) -> UnitView:
+    """The units of a call of one of torch's functional normalisations with input x.
+
+    layout: for "layer" and "rms" the normalised shape, for "group" the number of groups, otherwise unused.
+
+    Raises ValueError where a unit has fewer than two entries.
+    """
+    shape = tuple(x.shape)
+    if kind == "batch":
+        return _view(kind, x, shape, [a for a in range(x.dim()) if a != 1], eps, weight, bias, name)
+    if kind in ("layer", "rms"):
+        count = len(layout)
+        return _view(kind, x, shape, range(x.dim() - count, x.dim()), eps, weight, bias, name)
+    groups = shape[1] if kind == "instance" else int(layout)
+    grouped = (shape[0], groups, shape[1] // groups, *shape[2:])
+    spread = None if weight is None else weight.reshape(1, groups, -1, *[1] * (x.dim() - 2))
+    return _view(kind, x, grouped, range(2, len(grouped)), eps, spread, None, name)
+
+
+# -- layers written by hand: which closed form their output is -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A closed form to compare with: the units, and the axes along which the affine map may vary."""
+
+    kind: Kind
+    grouped: tuple[int, ...]
+    axes: tuple[int, ...]
+    affine: tuple[int, ...]
+
+
+def _forms(x: Tensor, module: nn.Module) -> list[_Form]:
+    shape, n = tuple(x.shape), x.dim()
+    every = tuple(range(n))
+    groups = getattr(module, "num_groups", getattr(module, "groups", None))
+    forms = []
+    if n >= 2:
+        forms.append(_Form("batch", shape, tuple(a for a in every if a != 1), (1,)))
+        if n > 2:
+            forms.append(_Form("batch", shape, every[:-1], (n - 1,)))
+    for kind in ("layer", "rms"):
+        forms.append(_Form(kind, shape, (n - 1,), (n - 1,)))
+        if n > 2:
+            forms.append(_Form(kind, shape, (1,), (1,)))
+            forms.append(_Form(kind, shape, every[1:], every[1:]))
+            forms.append(_Form(kind, shape, every[1:], (1,)))
+    if n > 2:
+        forms.append(_Form("instance", shape, every[2:], (1,)))
+    if isinstance(groups, int) and groups > 0 and n >= 2 and shape[1] % groups == 0:
+        grouped = (shape[0], groups, shape[1] // groups, *shape[2:])
+        forms.append(_Form("group", grouped, tuple(range(2, n + 1)), (1, 2)))
+    return forms
+
+
+def eps_of(module: nn.Module) -> float:
+    """The module's eps by any of its usual names; 0 where it has none."""
+    for name in ("eps", "epsilon", "variance_epsilon", "norm_eps", "layer_norm_eps"):
+        value = getattr(module, name, None)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, Tensor) and value.numel() == 1:
+            return float(value)
+    return 0.0
+
+
+def matched_view(module: nn.Module, x: Tensor, z: Tensor, name: str) -> UnitView | None:
+    """The units of a layer written by hand whose output z on x is ``a y_hat + b`` of one of the closed forms; None if of none.
+
+    a and b are fitted: one pair a channel (batch), or one a feature and shared by all units. A fit of two numbers proves nothing on
+    fewer than four entries, and z has to agree with it up to the rounding of its own precision.
+    """
+    eps, exact, output = eps_of(module), x.dtype, z
+    y, z = x.detach().double(), z.detach().double()
+    if z.shape != x.shape or not bool(torch.isfinite(z).all()):
+        return None
+    for form in _forms(x, module):
+        m = math.prod(form.grouped[axis] for axis in form.axes)
+        over = tuple(axis for axis in range(len(form.grouped)) if axis not in form.affine)
+        entries = math.prod(form.grouped[axis] for axis in over)
+        if m < 2 or entries < 4:
+            continue
+        u, w = y.reshape(form.grouped), z.reshape(form.grouped)
+        mean = u.mean(form.axes, keepdim=True) * (form.kind != "rms")
+        sigma = ((u - mean).square().mean(form.axes, keepdim=True) + eps).sqrt()
+        if not bool((sigma > 0).all()):
+            continue
+        y_hat = (u - mean) / sigma
+        centre, level = y_hat.mean(over, keepdim=True), w.mean(over, keepdim=True)
+        spread = (y_hat - centre).square().mean(over, keepdim=True)
+        if not bool((spread > 1e-12).all()):
+            continue
+        a = ((y_hat - centre) * (w - level)).mean(over, keepdim=True) / spread
+        b = level - a * centre
+        kappa = float((u.abs().amax(form.axes, keepdim=True) / sigma).amax())
+        tolerance = 8 * torch.finfo(exact).eps * (math.sqrt(m) * (3 + 2 * kappa) + 8)
+        if float((w - a * y_hat - b).abs().amax()) > tolerance * float(w.abs().amax() + b.abs().amax()):
+            continue
+        if form.kind == "batch":
+            a, b = a.reshape(-1), b.reshape(-1)
+        view = _view(form.kind, x, form.grouped, form.axes, eps, a, b, name)
+        if _differentiates_as(view, x, output, tolerance):
+            return view
+    return None
+
+
+def _differentiates_as(view: UnitView, x: Tensor, z: Tensor, tolerance: float) -> bool:
+    """Whether the pull-back of a random vector through the layer is (gamma/sigma) P g, to rounding.
+
+    Values alone cannot tell: on one batch an affine map with constants equals batch normalisation, and has another derivative.
+    """
+    g = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
+    (pulled,) = torch.autograd.grad(z, x, g, retain_graph=True, allow_unused=True)
+    if pulled is None:
+        return False
+    y, u = view.split(x.detach()).double(), view.split(g).double()
+    element = view.split_gamma()
+    u = u * view.gamma[:, None] if element is None else u * element
+    centred = y if view.kind == "rms" else y - y.mean(1, keepdim=True)
+    sigma = (centred.square().mean(1, keepdim=True) + view.eps).sqrt()
+    y_hat = centred / sigma
+    expected = u if view.kind == "rms" else u - u.mean(1, keepdim=True)
+    expected = (expected - y_hat * (y_hat * u).mean(1, keepdim=True)) / sigma
+    gap = (view.split(pulled).double() - expected).norm(dim=1)
+    return bool((gap <= tolerance * (u / sigma).norm(dim=1)).all())

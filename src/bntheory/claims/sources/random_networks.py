@@ -1,0 +1,54 @@
+"""What the claims about deep random networks share: seeds, fits over widths, and one number a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bntheory.evidence.checks import Check
+from bntheory.evidence.study import Study
+
+if TYPE_CHECKING:
+    from bntheory.evidence.slopes import SlopeFit
+    from bntheory.models.deep_random import DeepRandom, Pass
+
+__all__ = ["exponent", "one_sided", "passes", "seeds"]
+
+
+def seeds(study: Study) -> list[int]:
+    """The study's seeds: 5, 8 or 16 networks."""
+    return [1_000_003 * study.seed + k for k in range(study.choose(quick=5, normal=8, thorough=16))]
+
+
+def passes(study: Study, network: DeepRandom, inputs: Callable[[int], Any] | None = None) -> list[Pass]:
+    """The network drawn once for each seed."""
+    return [network.run(seed, None if inputs is None else inputs(seed)) for seed in seeds(study)]
+
+
+def exponent(x: Sequence[float], rows: Sequence[Sequence[float]]) -> SlopeFit:
+    """The exponent p of y ~ x^p; ``rows`` holds one curve a seed."""
+    from bntheory.evidence.slopes import fit_power_law
+
+    return fit_power_law(np.asarray(x, dtype=float), np.asarray(rows, dtype=float))
+
+
+def one_sided(
+    name: str, fit: SlopeFit, side: str, bound: float, scope: str, *, decisive: bool = True
+) -> Check:
+    """The fitted exponent lies ``side`` ("below" or "above") the bound, with its bootstrap interval over seeds."""
+    half = max(fit.high - fit.slope, fit.slope - fit.low)
+    left, right = (fit.slope, bound) if side == "below" else (bound, fit.slope)
+    return Check(
+        name,
+        left,
+        "le",
+        right,
+        "statistical",
+        scope,
+        uncertainty=half,
+        confidence=fit.confidence,
+        why=str(fit),
+        decisive=decisive,
+    )

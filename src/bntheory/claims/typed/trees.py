@@ -1,0 +1,36 @@
+"""Looking into the syntax tree of a typed claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator
+
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Node, Not, Sign
+
+__all__ = ["calls_of", "same"]
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
+    if isinstance(node, Call):
+        return node.arguments
+    if isinstance(node, (Sign, Not)):
+        return (node.operand,)
+    if isinstance(node, Binary):
+        return (node.left, node.right)
+    if isinstance(node, Compare):
+        return (node.first, *node.rest)
+    return node.parts if isinstance(node, Junction) else ()
+
+
+def calls_of(tree: Node, names: Container[str]) -> Iterator[Call]:
+    """Every call of one of these names, from left to right."""
+    if isinstance(tree, Call) and tree.name in names:
+        yield tree
+    for part in _parts(tree):
+        yield from calls_of(part, names)
+
+
+def same(one: Node, other: Node) -> bool:
+    """Whether two trees are equal but for their columns."""
+    bare = (re.sub(r", column=\d+", "", repr(node)) for node in (one, other))
+    return next(bare) == next(bare)

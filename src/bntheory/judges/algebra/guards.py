@@ -1,0 +1,123 @@
+"""A claim's divisors and radicands in the words of the claim itself.
+
+So a proof says where it holds as its reader would, "wherever norm2(input_grad) != 0", and not in coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from bntheory.claims.typed.expression import TypedClaim
+from bntheory.claims.typed.interpreter import Interpreter
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
+from bntheory.claims.typed.transcript import text_of, transcribe
+from bntheory.layer.domain import LayerDomain
+from bntheory.layer.view import View
+from bntheory.layer.words import WORDS
+
+__all__ = ["Guard", "guards_of"]
+
+_LATEX = {
+    "gamma": r"\gamma", "beta": r"\beta", "eps": r"\varepsilon", "mu": r"\mu", "sigma": r"\sigma",
+    "var": r"\mathrm{var}", "one": "1", "y_hat": r"\hat y", "grad": "g", "input_grad": r"\nabla_y \hat L",
+    "hess": "H", "input_hess": r"\nabla_y^2 \hat L", "jac": "J",
+}  # fmt: skip
+_FORMS = {"dot": r"\langle %s \rangle", "norm2": r"\|%s\|^2", "sqrt": r"\sqrt{%s}"}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Something that must not vanish, or not be negative, for a claim to have a value.
+
+    value: in the world of the layer that was asked; None where a free name is also a word, so that the text has two meanings.
+    """
+
+    kind: Literal["nonzero", "nonnegative"]
+    node: Node
+    value: Any = None
+
+    @property
+    def text(self) -> str:
+        """The condition in the words of the vocabulary."""
+        return f"{text_of(self.node, 400)} {'!= 0' if self.kind == 'nonzero' else '>= 0'}"
+
+    @property
+    def latex(self) -> str:
+        """The condition as LaTeX."""
+        return _latex(self.node) + (r" \ne 0" if self.kind == "nonzero" else r" \ge 0")
+
+
+def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> list[Guard]:
+    """Every divisor and radicand of a claim that is no constant, each once, with its value over ``layer``."""
+    tree = transcribe(check, domain)
+    free = tuple(domain.scalars), domain.vectors, tuple(domain.operators)
+    reader = Interpreter(TypedClaim("", tree, (), *free), View(layer, domain))
+    plain = not any(name in WORDS for names in free for name in names)
+    found: dict[str, Guard] = {}
+    for kind, node in _met(tree):
+        guard = Guard(kind, node)
+        if guard.text in found or isinstance(node, Number):
+            continue
+        if plain:
+            value = reader.layer._unwrapped(reader.value(node), "a divisor")
+            if isinstance(value, Fraction):
+                continue
+            guard = Guard(kind, node, value)
+        found[guard.text] = guard
+    return list(found.values())
+
+
+def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]:
+    """The divisors and radicands of a tree, the inner ones first."""
+    for part in _parts(node):
+        yield from _met(part)
+    if isinstance(node, Binary):
+        if node.op == "/":
+            yield "nonzero", node.right
+        if node.op == "**" and isinstance(node.right, Number) and node.right.value < 0:
+            yield "nonzero", node.left
+    if isinstance(node, Call) and node.name == "sqrt":
+        yield "nonnegative", node.arguments[0]
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
+    if isinstance(node, Junction):
+        return node.parts
+    if isinstance(node, Compare):
+        return (node.first, *node.rest)
+    if isinstance(node, Binary):
+        return (node.left, node.right)
+    if isinstance(node, Call):
+        return () if node.name == "trace" else node.arguments
+    return (node.operand,) if isinstance(node, (Not, Sign)) else ()
+
+
+def _latex(node: Node) -> str:
+    if isinstance(node, Name):
+        bare = node.name.removesuffix("@case")
+        return _LATEX.get(node.name, bare if len(bare) == 1 else rf"\mathrm{{{bare}}}")
+    if isinstance(node, Call):
+        inside = ", ".join(map(_latex, node.arguments))
+        if node.name in _FORMS:
+            return _FORMS[node.name] % inside
+        return rf"{_latex(Name(node.name, 0))}\left({inside}\right)"
+    if isinstance(node, Sign):
+        return ("-" if node.negative else "") + _tight(node.operand)
+    if isinstance(node, Binary):
+        if node.op == "/":
+            return rf"\frac{{{_latex(node.left)}}}{{{_latex(node.right)}}}"
+        if node.op == "**":
+            return f"{_tight(node.left)}^{{{_latex(node.right)}}}"
+        if node.op == "*":
+            return rf"{_tight(node.left)} \, {_tight(node.right)}"
+        return f"{_latex(node.left)} {node.op} {_tight(node.right)}"
+    return text_of(node)
+
+
+def _tight(node: Node) -> str:
+    """In brackets where it is a sum, a product or a sign."""
+    loose = isinstance(node, Sign) or (isinstance(node, Binary) and node.op in "+-*")
+    return rf"\left({_latex(node)}\right)" if loose else _latex(node)

@@ -1,0 +1,157 @@
+"""One layer at two batches, with one loss: what a statement about Lipschitz constants speaks of.
+
+The second batch is a free vector ``y@2`` of the claim's domain, and the gradient of the loss at its output another, ``grad@2``; gamma,
+beta and eps are the layer's. Everything else follows by the vocabulary's own operations, in whatever world the layer belongs to. What
+makes the two gradients those of *one* loss is a hypothesis, :func:`one_loss`. For two points it is exact: a quadratic loss
+interpolates whatever meets it (for a smooth loss S = H with S dz = dg and ||S|| = |dg|/|dz|, for a convex one S = dg dg'/<dg, dz>).
+The Hessian at a point is not tied to gradients elsewhere beyond that, so a bounded Hessian and a second gradient are not mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from typing import Any
+
+from bntheory.layer.domain import LayerDomain, Normaliser
+from bntheory.layer.relations import Statement, any_of, eq, le, lt
+from bntheory.layer.vocabulary import Layer, Scalar, Vector, centre, sqrt
+from bntheory.layer.words import SECOND
+
+__all__ = ["SecondBatch", "one_loss", "refusal", "vectors_of"]
+
+_OF_THE_LOSS = ("grad@2", "input_grad@2")
+
+
+class SecondBatch:
+    """The words of :data:`~bntheory.layer.words.SECOND`, without the suffix, at the free vectors ``y@2`` and ``grad@2`` of ``layer``'s domain."""
+
+    _suffix = "@2"
+
+    def __init__(self, layer: Layer, normaliser: Normaliser = "batch") -> None:
+        self.layer, self.kind = layer, normaliser
+
+    @property
+    def gamma(self) -> Scalar:
+        """The scale."""
+        return self.layer.gamma
+
+    @property
+    def beta(self) -> Scalar:
+        """The shift."""
+        return self.layer.beta
+
+    @cached_property
+    def y(self) -> Vector:
+        """The second batch."""
+        return self.layer.vector("y" + self._suffix)
+
+    @cached_property
+    def grad(self) -> Vector:
+        """The gradient of the same loss at the second output."""
+        return self.layer.vector("grad" + self._suffix)
+
+    @cached_property
+    def mu(self) -> Scalar:
+        """Its mean; the first batch's where statistics are frozen, zero where none is subtracted."""
+        layer = self.layer
+        if self.kind == "rms" or self._statistics_of_the_first:
+            return layer.mu
+        return layer.dot(layer.one, self.y) / layer.m
+
+    @cached_property
+    def var(self) -> Scalar:
+        """Its biased variance about mu."""
+        return self.layer.norm2(self._centred(self.y)) / self.layer.m
+
+    @cached_property
+    def sigma(self) -> Scalar:
+        """What it is divided by."""
+        layer = self.layer
+        if self.kind == "mean-only" or self._statistics_of_the_first:
+            return layer.sigma
+        return sqrt(layer.norm2(self._centred(self.y)) / self._degrees + layer.eps)
+
+    @cached_property
+    def y_hat(self) -> Vector:
+        """(y - mu)/sigma."""
+        if self.kind == "frozen":
+            return (self.y - self.mu * self.layer.one) / self.sigma
+        return self._centred(self.y) / self.sigma
+
+    @cached_property
+    def z(self) -> Vector:
+        """The output."""
+        return self.gamma * self.y_hat + self.beta * self.layer.one
+
+    @cached_property
+    def input_grad(self) -> Vector:
+        """The gradient of the loss through the layer; the Jacobian is symmetric."""
+        return self.jac(self.grad)
+
+    def jac(self, v: Vector) -> Vector:
+        """(dz/dy) v."""
+        layer, slope = self.layer, self.gamma / self.sigma
+        if self.kind == "frozen":
+            return slope * v
+        centred = self._centred(v)
+        if self.kind == "mean-only":
+            return slope * centred
+        return slope * (centred - layer.dot(self.y_hat, v) / self._degrees * self.y_hat)
+
+    @property
+    def _statistics_of_the_first(self) -> bool:
+        return self.kind == "frozen"
+
+    @property
+    def _degrees(self) -> Any:
+        return self.layer.m - 1 if self.kind == "unbiased" else self.layer.m
+
+    def _centred(self, v: Vector) -> Vector:
+        return v if self.kind == "rms" else centre(self.layer, v)
+
+
+def vectors_of(names: Collection[str]) -> tuple[str, ...]:
+    """The free vectors that a claim needs which uses these words."""
+    needed = ("y@2",) if any(name in SECOND for name in names) else ()
+    return (*needed, "grad@2") if any(name in _OF_THE_LOSS for name in names) else needed
+
+
+def one_loss(layer: Layer, domain: LayerDomain) -> list[Statement]:
+    """What ties the gradients at two batches together: they are those of one loss of the domain's kind.
+
+    Squared and linear losses by what they are. Otherwise ||dg|| <= b ||dz|| for a loss of smoothness b, ||dg||^2 <= b <dg, dz> where
+    it is convex as well (``hessian="psd"`` at every point), <dg, dz> > 0 or dg = 0 where it is only convex, and in any case equal
+    gradients at equal outputs.
+    """
+    other = SecondBatch(layer, domain.normaliser)
+    dz, dg = other.z - layer.z, other.grad - layer.grad
+    if domain.loss in ("squared", "linear"):
+        return [eq(dg, dz if domain.loss == "squared" else 0 * dz)]
+    bound, convex = domain.smoothness_in(layer.scalar), domain.hessian == "psd"
+    if bound is not None:
+        limit = bound * layer.dot(dg, dz) if convex else bound**2 * layer.norm2(dz)
+        return [le(layer.norm2(dg), limit)]
+    differ = layer.dot(dg, dz) if convex else layer.norm2(dz)
+    return [any_of(lt(0, differ), eq(dg, 0 * dz))]
+
+
+def refusal(names: Collection[str], domain: LayerDomain) -> str:
+    """Why a claim with these words has no second batch on this domain, and what is near; "" where it has."""
+    if not vectors_of(names):
+        return ""
+    if domain.normaliser in ("l1", "linf"):
+        return f"a second batch under {domain.normaliser}: its scale is no function of inner products; 'batch' and 'l2' are inside"
+    if "grad@2" not in vectors_of(names):
+        return ""
+    if domain.loss not in ("", "squared", "linear") or (
+        not domain.loss and domain.hessian not in ("any", "psd")
+    ):
+        return (
+            "two gradients of one loss whose Hessian is known entry by entry, or at one point only; inside are --loss squared, --loss linear, "
+            "--smoothness b and --hessian psd (a convex loss)"
+        )
+    bounded = domain.smoothness or (domain.hessian == "psd" and not domain.loss)
+    if bounded and any(name in names for name in ("hess", "input_hess")):
+        return "a Hessian at one batch beside the gradient at another, for a smooth or convex loss; state the two apart, or give --loss squared"
+    return ""

@@ -1,0 +1,93 @@
+"""Two units of one layer: the second, unit b, and the block of the Hessian between the two.
+
+Unit b has a batch ``y@b``, a scale and a shift of its own; the batch size, eps and the normaliser are the layer's. The gradient of the
+loss at its output is ``grad@b``. With H_ab = d2L/dz_a dz_b, a matrix that need not be symmetric, the block of the Hessian with respect to
+the inputs is J_a H_ab J_b: the two units meet in nothing but the loss.
+
+A claim applies the block to one vector q of unit b. For every w there is then a block with H_ab q = w, unless q = 0; its norm can be
+||w||/||q||. So ``cross(q)`` is a free vector, tied to q by :func:`cross_block`, and what is decided is decided for every loss. Applied to
+two vectors the block would have to be a matrix of its own, and beside hess of a smooth or convex loss a part of a larger one; both
+are outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bntheory.layer.domain import LayerDomain, ScalarRange
+from bntheory.layer.relations import Statement, any_of, eq, le, lt
+from bntheory.layer.second_batch import SecondBatch
+from bntheory.layer.vocabulary import Layer, Scalar, Vector
+from bntheory.layer.words import SECOND, UNIT_B
+
+__all__ = ["CROSS", "SecondUnit", "cross_block", "free_of_unit_b", "refusal_of_unit_b"]
+
+CROSS = ("cross", "input_cross")
+
+
+class SecondUnit(SecondBatch):
+    """The words of :data:`~bntheory.layer.words.UNIT_B`, without the suffix."""
+
+    _suffix = "@b"
+
+    @property
+    def gamma(self) -> Scalar:
+        """Its scale."""
+        return self.layer.scalar("gamma@b")
+
+    @property
+    def beta(self) -> Scalar:
+        """Its shift."""
+        return self.layer.scalar("beta@b")
+
+    @property
+    def _statistics_of_the_first(self) -> bool:
+        return False  # frozen statistics are those of its own batch
+
+    def cross(self, _: Vector) -> Vector:
+        """H_ab applied to the one vector that the claim speaks of."""
+        return self.layer.vector("cross")
+
+    def input_cross(self, v: Vector) -> Vector:
+        """J_a H_ab J_b v."""
+        return self.layer.jac(self.cross(v))
+
+
+def free_of_unit_b(
+    names: Collection[str], domain: LayerDomain
+) -> tuple[dict[str, ScalarRange], tuple[str, ...]]:
+    """The free scalars and vectors that a claim needs which uses these words."""
+    used = [name for name in names if name in UNIT_B and name != "cross"]
+    vectors: tuple[str, ...] = ("y@b",) if used else ()
+    if any(name in ("grad@b", "input_grad@b") for name in used):
+        vectors = (*vectors, "grad@b")
+    if any(name in names for name in CROSS):
+        vectors = (*vectors, "cross")
+    return ({"gamma@b": domain.gamma, "beta@b": "any"} if used else {}), vectors
+
+
+def cross_block(layer: Layer, domain: LayerDomain, q: Vector) -> list[Statement]:
+    """What ties w = H_ab q to q: it is linear, and of a norm of at most the loss's smoothness b; for a convex loss, 0 <= H <= b I, at most
+    b/2, since H - b/2 I has that norm and the same block.
+    """
+    w, bound = layer.vector("cross"), domain.smoothness_in(layer.scalar)
+    if bound is not None:
+        share = 4 if domain.hessian == "psd" else 1
+        return [le(share * layer.norm2(w), bound**2 * layer.norm2(q))]
+    return [any_of(lt(0, layer.norm2(q)), eq(w, 0 * w))]
+
+
+def refusal_of_unit_b(names: Collection[str], domain: LayerDomain) -> str:
+    """Why a claim with these words is outside on this domain, and what is near; "" where it is inside."""
+    if not any(name in UNIT_B for name in names):
+        return ""
+    if any(name in SECOND for name in names):
+        return "two units at two batches; state the batches and the units apart"
+    if domain.normaliser in ("l1", "linf"):
+        return f"a second unit under {domain.normaliser}: its scale is no function of inner products; 'batch' and 'l2' are inside"
+    crossed = any(name in names for name in CROSS)
+    if crossed and (domain.loss or domain.hessian not in ("any", "psd")):
+        return "the block between two units of a loss whose Hessian is given: for squared and linear losses it is zero; leave the loss open"
+    if crossed and (domain.smoothness or domain.hessian == "psd") and {"hess", "input_hess"} & set(names):
+        return "two blocks of one Hessian that is bounded as a whole; state the bounds on hess and on cross apart"
+    return ""

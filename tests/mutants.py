@@ -1,0 +1,151 @@
+"""Whether the tests notice what is changed in the layer and in the judges: mutants made at random by cosmic-ray (``make mutants``).
+
+Every mutant changes one place of the code that verdicts rest on. The tests of the layer, of the judges and of typed claims run on it until one
+fails, those beside the changed file first. Printed are the share that was noticed, and what survived, as differences to look at.
+
+    python tests/mutants.py                 100 mutants of seed 2026, one job a core
+    python tests/mutants.py --count 20 --seed 7 --jobs 1
+    python tests/mutants.py --run-tests     what cosmic-ray runs on each mutant, in the copy that it changes
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SESSION, UNCHANGED = "session.sqlite", "unchanged"
+# The tests that notice soonest, by what was changed; the others follow.
+BESIDE = {
+    "layer": ("tests/layer",),
+    "judges/algebra": ("tests/judges/algebra",),
+    "judges/exact": ("tests/judges/exact",),
+    "claims/typed": ("tests/claims/test_expression.py", "tests/judges/test_decide.py"),
+}
+ALL = ("tests/judges", "tests/layer", "tests/claims/test_expression.py", "tests/test_testing.py")
+
+
+def run_tests() -> int:
+    """Run the tests on the copy in the working folder, those beside the changed file first."""
+    package = Path("src/bntheory")
+    changed = [
+        p
+        for p in package.rglob("*.py")
+        if not filecmp.cmp(p, Path(UNCHANGED) / p.relative_to(package), shallow=False)
+    ]
+    first = [test for room, tests in BESIDE.items() for test in tests if any(room in str(p) for p in changed)]
+    options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--no-header"]
+    environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve()), "OMP_NUM_THREADS": "1"}
+    if first and (
+        code := subprocess.run([sys.executable, "-m", "pytest", *options, *first], env=environment).returncode
+    ):
+        return code
+    rest = [f"--ignore={path}" for path in first]
+    return subprocess.run([sys.executable, "-m", "pytest", *options, *ALL, *rest], env=environment).returncode
+
+
+def copies(folder: Path, jobs: int) -> list[Path]:
+    """Copies of what git knows of, each with the unchanged package beside it."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    made = []
+    for job in range(jobs):
+        copy = folder / str(job)
+        shutil.rmtree(copy, ignore_errors=True)
+        for name in filter(None, listed):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+        shutil.copytree(copy / "src" / "bntheory", copy / UNCHANGED)
+        made.append(copy)
+    return made
+
+
+def sampled(copy: Path, count: int, seed: int, share: slice) -> None:
+    """Make a session of all mutants, and skip all but this job's share of the sample."""
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+
+    cosmic_ray(copy, "cosmic-ray", "init", "pyproject.toml", SESSION)
+    cosmic_ray(copy, "cr-filter-operators", SESSION, "pyproject.toml")
+    with use_db(str(copy / SESSION), WorkDB.Mode.open) as session:
+        left = sorted(session.pending_work_items, key=_place)
+        chosen = random.Random(seed).sample(left, min(count, len(left)))
+        kept = {item.job_id for item in chosen[share]}
+        skipped = [item.job_id for item in left if item.job_id not in kept]
+        session.set_multiple_results(
+            skipped, WorkResult(worker_outcome=WorkerOutcome.SKIPPED, output="not in the sample")
+        )
+    print(f"{len(kept)} of {len(left)} mutants in {copy}", flush=True)
+
+
+def _place(item: Any) -> tuple[Any, ...]:
+    mutation = item.mutations[0]
+    return mutation.module_path.as_posix(), mutation.start_pos, mutation.operator_name, mutation.occurrence
+
+
+def cosmic_ray(copy: Path, *words: str) -> None:
+    """Run one of cosmic-ray's commands, which are installed beside this Python."""
+    subprocess.run([str(Path(sys.executable).parent / words[0]), *words[1:]], cwd=copy, check=True)
+
+
+def outcomes(made: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
+    """(survived or killed, where, difference) of every mutant that was tried."""
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    for copy in made:
+        with use_db(str(copy / SESSION), WorkDB.Mode.open) as session:
+            for item, result in session.completed_work_items:
+                if result.test_outcome is not None:
+                    path, (line, _), operator, _ = _place(item)
+                    yield (
+                        result.test_outcome.value,
+                        f"{path}:{line} {operator.removeprefix('core/')}",
+                        result.diff or "",
+                    )
+
+
+def main() -> int:
+    """Draw, run, report. Exit code 1 where less than 95 in 100 are noticed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutants")
+    parser.add_argument("--report", action="store_true", help="only report on the sessions in the folder")
+    parser.add_argument(
+        "--run-tests", action="store_true", help="run the tests on the copy in the working folder"
+    )
+    chosen = parser.parse_args()
+    if chosen.run_tests:
+        return run_tests()
+    if chosen.report:
+        made = sorted(path.parent for path in chosen.folder.glob(f"*/{SESSION}"))
+    else:
+        made = copies(chosen.folder, chosen.jobs)
+        for job, copy in enumerate(made):
+            sampled(copy, chosen.count, chosen.seed, slice(job, None, chosen.jobs))
+        command = [str(Path(sys.executable).parent / "cosmic-ray"), "exec", "pyproject.toml", SESSION]
+        for running in [subprocess.Popen(command, cwd=copy) for copy in made]:
+            running.wait()
+    found = sorted(outcomes(made))
+    survived = [one for one in found if one[0] != "killed"]
+    for outcome, place, difference in survived:
+        print(f"{outcome} {place}\n{difference}\n")
+    share = 100 * (len(found) - len(survived)) / max(len(found), 1)
+    print(f"{len(found) - len(survived)} of {len(found)} mutants noticed ({share:.0f} %), seed {chosen.seed}")
+    return int(share < 95)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
