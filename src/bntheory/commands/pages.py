@@ -44,7 +44,7 @@ def papers(
         ),
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Train for every experiment anew as well.")] = False,
-    paper: Annotated[str, typer.Option(help="With --check or --write: only the claims of this source.")] = "",
+    paper: Annotated[str, typer.Option(help="Only the claims and the page of this source; the index is left as it is.")] = "",
     effort: Annotated[str, typer.Option(help="With --write: quick, normal or thorough.")] = "normal",
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
     folder: Annotated[Path, typer.Option("--dir", help="The folder of pages.")] = Path("papers"),
@@ -72,7 +72,7 @@ def papers(
         problems = _write(claims, chosen, records, folder, effort=effort, again=again, jobs=jobs)
     elif check:
         problems = _check(chosen, records, folder, again=again, jobs=jobs)
-    problems = problems or problems_on_disk(claims, records, folder)
+    problems += problems_on_disk(claims, records, folder, paper) if not (write and problems) else []
     for line in problems:
         typer.echo(line, err=check or write)
     judged = f"judged again in {time.monotonic() - began:.0f} s, " if check or write else ""
