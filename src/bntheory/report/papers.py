@@ -89,9 +89,7 @@ def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _texts(
-    claims: Registry, records: Records, folder: Path, source: str = ""
-) -> Iterable[tuple[Path, str]]:
+def _texts(claims: Registry, records: Records, folder: Path, source: str = "") -> Iterable[tuple[Path, str]]:
     if not source:
         yield _spliced(folder / "README.md", "# What is true: all verdicts\n", render_index(claims, records))
     for key in claims.sources() if not source else (source,):
@@ -114,11 +112,14 @@ def render_page(chosen: Iterable[Claim], claims: Registry, records: Records) -> 
 
 def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
     status = record.status if record else Status.UNKNOWN.value
-    where = ", ".join(part for part in (c.source.place, c.source.version) if part)
-    lines = [f"### {c.id}", "", f"**{status}** ({c.kind}). {Status(status).explanation}", ""]
+    place = ", ".join(part for part in (c.source.place, c.source.version) if part)
+    where = (
+        " wherever " + " and ".join(f"`{w}`" for w in record.wherever) if record and record.wherever else ""
+    )
+    lines = [f"### {c.id}", "", f"**{status}**{where} ({c.kind}). {Status(status).explanation}", ""]
     note = _SEEN[c.source.seen]
     lines += [
-        f"{_heading(c.source)}{f' ({where})' if where else ''}: {note}".rstrip(),
+        f"{_heading(c.source)}{f' ({place})' if place else ''}: {note}".rstrip(),
         "",
     ]
     lines += ["$$" + c.statement + "$$", ""]
