@@ -41,6 +41,13 @@ TRUE = [
     ("dot(grad@2 - grad, z@2 - z) >= 0", {"hessian": "psd"}),
     ("grad@2 - grad == z@2 - z", {"loss": "squared"}),
     ("grad@2 == grad", {"loss": "linear"}),
+    ("rise == dot(grad, z@2 - z)", {"loss": "linear"}),
+    ("2*rise == norm2(grad@2) - norm2(grad)", {"loss": "squared"}),
+    ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", SMOOTH),
+    ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", CONVEX),
+    ("rise >= dot(grad, z@2 - z)", {"hessian": "psd"}),
+    ("rise >= dot(grad, z@2 - z) + norm2(grad@2 - grad)/(2*l)", CONVEX),
+    ("rise == 0 and grad@2 == grad", {"assume": ["z@2 == z"]}),
     (
         "norm2(input_grad@2 - input_grad) <= gamma**4/sigma**4*l**2*norm2(y@2 - y)",
         {**SMOOTH, "normaliser": "frozen"},
@@ -62,6 +69,10 @@ FALSE = [
     ("dot(grad@2 - grad, z@2 - z) >= 0", {}),
     ("dot(grad@2 - grad, z@2 - z) > 0", {"hessian": "psd"}),
     ("grad@2 == grad", {"loss": "squared"}),
+    ("rise <= dot(grad, z@2 - z) + 0.49*l*norm2(z@2 - z)", SMOOTH),
+    ("rise >= dot(grad, z@2 - z)", SMOOTH),
+    ("rise > dot(grad, z@2 - z)", {"hessian": "psd"}),
+    ("rise <= 0", {"assume": ["dot(grad, z@2 - z) <= 0"]}),
     ("norm2(input_grad@2 - input_grad) <= gamma**2/sigma**2*norm2(grad@2 - grad)", {"loss": "linear"}),
 ]
 
@@ -84,6 +95,13 @@ def random_pair(domain, rng):
     signs = torch.tensor(rng.choice([-1.0, 1.0], size=m)) if domain.hessian != "psd" else torch.ones(m)
     shift, target = torch.tensor(rng.normal(size=m)), torch.tensor(rng.normal(size=m))
 
+    def value(z):
+        if domain.loss == "squared":
+            return (z - target).square().sum() / 2
+        if domain.loss == "linear":
+            return target @ z
+        return smooth * (signs * torch.log(torch.cosh(directions.T @ z - shift))).sum() + target @ z
+
     def gradient(z):
         if domain.loss == "squared":
             return z - target
@@ -92,6 +110,7 @@ def random_pair(domain, rng):
         return smooth * directions @ (signs * torch.tanh(directions.T @ z - shift)) + target
 
     free = {"y@2": y2, "grad@2": gradient(where[1].z).numpy(), "a": a, "b": b, "l": smooth}
+    free["rise"] = value(where[1].z) - value(where[0].z)
     grad = gradient(where[0].z).numpy()
     layer = DefinitionLayer(domain.normaliser, y, grad, np.zeros((m, m)), gamma, beta, eps, free)
     return layer, where[1]
@@ -113,7 +132,10 @@ def test_true_claims_are_proved_and_hold_for_losses_that_are_functions(text, opt
     rng, claim = np.random.default_rng(len(text)), found.claim
     for _ in range(10):
         layer, _ = random_pair(claim.domain, rng)
-        assert claim.assume is None or holds(as_statement(claim.assume(layer)), 1e-9)
+        assumed = claim.assume is None or holds(as_statement(claim.assume(layer)), 1e-9)
+        if "z@2 == z" in options.get("assume", ()) and not assumed:
+            continue
+        assert assumed
         assert holds(as_statement(claim.check(layer)), 1e-8)
 
 
@@ -151,6 +173,11 @@ def test_false_claims_fall_to_a_loss_that_can_be_written_down(text, options):
     assert domain.hessian != "psd" or spectrum[0] >= -1e-9
     assert not domain.smoothness or np.abs(spectrum).max() <= free["l"] * (1 + 1e-9)
     assert domain.loss != "squared" or np.allclose(dg, dz)
+    if "rise" in free and domain.hessian == "psd":  # 0 <= curvature of the loss along the way, of total |dg|
+        assert grad @ dz < free["rise"] < free["grad@2"] @ dz
+    elif "rise" in free and domain.smoothness:  # the derivative along the way turns at rates up to l
+        room = free["l"] * (dz @ dz) / 4 - dg @ dg / (4 * free["l"])
+        assert abs(free["rise"] - (grad + free["grad@2"]) @ dz / 2) <= room * (1 + 1e-9) + 1e-12
 
 
 @pytest.mark.parametrize("normaliser", ["batch", "l2", "unbiased", "rms", "mean-only"])
@@ -175,6 +202,7 @@ def test_the_second_batch_goes_through_the_same_layer(normaliser):
         ("norm2(hess(grad@2)) >= 0", {"smoothness": "1"}, "state the two apart"),
         ("trace(hess) >= dot(grad@2, grad)", {"hessian": "psd"}, "state the two apart"),
         ("gamma@2 == gamma", {}, "did you mean gamma"),
+        ("rise <= 1", {"smoothness": "l", "scalars": ["l:nonnegative"]}, "declare l:positive"),
     ],
     ids=str,
 )

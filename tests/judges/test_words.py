@@ -274,6 +274,22 @@ def test_a_loss_that_cannot_be_had_is_refused_with_what_is_near(options, message
         LayerDomain(**options)
 
 
+def test_a_bound_may_be_a_number_of_python():
+    assert (
+        LayerDomain(smoothness=0.25)
+        == LayerDomain(smoothness="1/4")
+        == LayerDomain(smoothness=Fraction(1, 4))
+    )
+    with pytest.raises(ValueError, match="not a number"):
+        LayerDomain(smoothness=[1])
+
+
+def test_a_name_of_practice_stays_in_the_words_of_a_verdict():
+    found = decide("max_eig(jac) <= sqrt(gamma**2)/sigma", normaliser="layer-norm")
+    assert "layer normalisation" in found.as_json()["domain"]
+    assert found.verdict.status.value == "proved"
+
+
 def test_a_witness_keeps_the_bound_of_its_domain():
     from bntheory.judges.exact.witness import Witness
 

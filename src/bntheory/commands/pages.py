@@ -44,7 +44,7 @@ def papers(
         ),
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Train for every experiment anew as well.")] = False,
-    paper: Annotated[str, typer.Option(help="With --check or --write: only the claims of this source.")] = "",
+    paper: Annotated[str, typer.Option(help="Judge and check only the claims of this source.")] = "",
     effort: Annotated[str, typer.Option(help="With --write: quick, normal or thorough.")] = "normal",
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
     folder: Annotated[Path, typer.Option("--dir", help="The folder of pages.")] = Path("papers"),
@@ -72,7 +72,7 @@ def papers(
         problems = _write(claims, chosen, records, folder, effort=effort, again=again, jobs=jobs)
     elif check:
         problems = _check(chosen, records, folder, again=again, jobs=jobs)
-    problems = problems or problems_on_disk(claims, records, folder)
+    problems += problems_on_disk(claims, records, folder, paper) if not (write and problems) else []
     for line in problems:
         typer.echo(line, err=check or write)
     judged = f"judged again in {time.monotonic() - began:.0f} s, " if check or write else ""
@@ -111,21 +111,25 @@ def _write(
     jobs: int,
 ) -> list[str]:
     """Judge, record, write. What was recorded and is not judged now must follow from its numbers, or nothing is written."""
+    from bntheory.judges.verdict import Status
     from bntheory.report.papers import write_pages, wrong_words
     from bntheory.report.records import outdated, record_of, unsealed
     from bntheory.report.rederive import disagreements, follows_from_checks
 
-    kept: list[Claim] = []
-    judged: list[Claim] = []
-    for c in chosen:
-        measured = c.kind == "experiment" and not again and records.made_with.get("effort") == effort
-        fresh = measured and not outdated(c, records.verdicts.get(c.id))
-        (kept if fresh else judged).append(c)
+    judged = [
+        c
+        for c in chosen
+        if again
+        or c.kind != "experiment"
+        or records.made_with.get("effort") != effort
+        or outdated(c, records.verdicts.get(c.id))
+    ]
     refused = []
-    for c in kept:
-        record = records.verdicts[c.id]
-        broken = unsealed(c, record, folder)
-        refused += [f"{c.id}: {p}" for p in [broken, *follows_from_checks(c, record, folder)] if p]
+    for c in claims:
+        record = records.verdicts.get(c.id)
+        if record is not None and c not in judged:
+            follows = follows_from_checks(c, record, folder) if c.kind == "experiment" else ()
+            refused += [f"{c.id}: {p}" for p in (unsealed(c, record, folder), *follows) if p]
     if refused:
         return [
             *refused,
@@ -135,6 +139,9 @@ def _write(
     for verdict in _judged(judged, effort, jobs):
         c = verdict.claim
         before = records.verdicts.get(c.id)
+        if verdict.status in (Status.ERROR, Status.DISAGREEMENT):
+            refused.append(f"{c.id}: {verdict.status.value}: {verdict.evidence[-1].summary}")
+            continue  # no verdict on the claim; what was recorded stays, and is stale
         if before is not None:
             if before.status != verdict.status.value:
                 typer.echo(f"{c.id}: recorded {before.status}, judged {verdict.status.value}", err=True)
@@ -147,12 +154,9 @@ def _write(
         del records.verdicts[key]
     records.made_with = _made_with(effort)
     records.save(folder)
-    contradicted = wrong_words(claims, records, folder)
-    if contradicted:
-        return [
-            *contradicted,
-            "the verdicts are recorded, no page was written: put the sentences right first",
-        ]
+    refused += wrong_words(claims, records, folder)
+    if refused:
+        return [*refused, "what could be judged is recorded, no page was written"]
     write_pages(claims, records, folder)
     return []
 

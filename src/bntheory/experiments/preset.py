@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,11 @@ __all__ = [
     "preset_from_json",
     "preset_names",
 ]
+
+#: The least and the greatest number that may stand for a rate: anything that a float can hold and square root of.
+TINY, HUGE = 1e-300, 1e100
+LARGEST_SEED = 2**31 - 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,8 @@ class TrainingSpec:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive("training", self, "steps", "batch_size", "learning_rate")
-        _at_least("training", self, "momentum", 0)
-        _at_least("training", self, "weight_decay", 0)
+        _within("training", self, steps=(1, 10**9), batch_size=(2, 10**7), learning_rate=(TINY, HUGE))
+        _within("training", self, momentum=(0, 1), weight_decay=(0, HUGE))
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class CurvatureSpec:
     max_products: int = 400
 
     def __post_init__(self) -> None:
-        _positive("curvature", self, "batch_size", "tolerance", "max_products")
+        _within("curvature", self, batch_size=(2, 10**7), tolerance=(TINY, 1), max_products=(2, 10**6))
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,15 @@ class MeasureSpec:
     test_size: int = 1000
 
     def __post_init__(self) -> None:
-        _positive("measure", self, "batch_size", "theory_batch_size", "hessian_units", "test_size")
+        _within(
+            "measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6)
+        )
+        _within("measure", self, points=(2, 10**4), test_size=(1, 10**9))
         if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0:
             raise UserError(f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up")
         low, high = self.step_range
-        if not 0 < low < high:
+        if not 0 < low < high < HUGE:
             raise UserError(f"preset: measure.step_range is {list(self.step_range)}; give 0 < low < high")
-        if self.points < 2:
-            raise UserError(f"preset: measure.points is {self.points}; a range needs at least 2")
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,11 @@ class Preset:
         if not self.networks:
             raise UserError("preset: it names no network")
         names = [n.name for n in self.networks]
+        odd = next((name for name in names if not _NAME.fullmatch(name)), None)
+        if odd is not None:
+            raise UserError(
+                f"preset: a network is called {odd!r:.60}; give it a name of letters, digits and - _ . that can be part of a file's"
+            )
         if len(set(names)) != len(names):
             raise UserError(f"preset: two networks share a name: {', '.join(names)}")
         if self.measure.at[-1] > self.training.steps:
@@ -277,19 +288,17 @@ def _typed(value: Any, kind: str, where: str) -> Any:
     return value
 
 
-def _positive(where: str, spec: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(spec, name) > 0:
-            raise UserError(f"preset: {where}.{name} is {getattr(spec, name)}; it must be above 0")
-
-
-def _at_least(where: str, spec: Any, name: str, least: float) -> None:
-    if not getattr(spec, name) >= least:
-        raise UserError(f"preset: {where}.{name} is {getattr(spec, name)}; it must be at least {least}")
+def _within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
+    """Refuse what is no number, or none that such a thing can be: a batch of one equals its own mean."""
+    for name, (low, high) in ranges.items():
+        value = getattr(spec, name)
+        if not low <= value <= high:
+            bound = f"at least {low:g}" if low != TINY else "above 0"
+            raise UserError(f"preset: {where}.{name} is {value}; it must be {bound} and at most {high:g}")
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:
     if not seeds:
         raise UserError("seeds: none given; give at least one, such as --seeds 0,1,2")
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise UserError(f"seeds: {list(seeds)}; give different numbers from 0 up")
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
+        raise UserError(f"seeds: {list(seeds)}; give different numbers from 0 up to {LARGEST_SEED}")

@@ -9,6 +9,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from bntheory.layer.constants import exact
+
 __all__ = [
     "FREE",
     "IN_PRACTICE",
@@ -96,7 +98,7 @@ class LayerDomain:
     scalars: Mapping[str, ScalarRange] = field(default_factory=dict)
     vectors: tuple[str, ...] = ()
     operators: Mapping[str, OperatorKind] = field(default_factory=dict)
-    smoothness: str = ""
+    smoothness: Any = ""  # kept as text
     gradient: GradientKind = "any"
     loss: str = ""
     in_practice: str = field(default="", init=False, repr=False, compare=False)
@@ -145,6 +147,11 @@ class LayerDomain:
             object.__setattr__(self, name, value)
 
     def _check_smoothness(self) -> None:
+        if not isinstance(self.smoothness, str):
+            try:
+                object.__setattr__(self, "smoothness", str(exact(self.smoothness)))
+            except TypeError as error:
+                raise ValueError(f"LayerDomain: smoothness: {error}") from None
         if not self.smoothness:
             return
         if self.hessian not in ("any", "psd", "diagonal", "psd-diagonal"):

@@ -76,6 +76,7 @@ SECOND: dict[str, Word] = {
     f"{name}@2": Word(WORDS[name].kind, f"{name} of the same layer at a second batch y@2", WORDS[name].takes)
     for name in ("mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")
 }
+SECOND["rise"] = Word("scalar", "L(z@2) - L(z), by how much the loss differs between the two batches")
 UNIT_B: dict[str, Word] = {
     f"{name}@b": Word(WORDS[name].kind, f"{name} of another unit b of the layer", WORDS[name].takes)
     for name in ("gamma", "beta", "mu", "var", "sigma", "y", "y_hat", "z", "grad", "input_grad", "jac")

@@ -26,23 +26,25 @@ _SEEN = {
 }
 
 
-def problems_on_disk(claims: Registry, records: Records, folder: Path) -> list[str]:
+def problems_on_disk(claims: Registry, records: Records, folder: Path, source: str = "") -> list[str]:
     """Where claims, records and pages no longer agree, as far as reading shows it: no claim is judged. In words; empty if nowhere.
+
+    source: only its claims and its page; everything where it is empty.
 
     A claim that was never judged or has changed, with all that it rests on; a record or a file that is not what the judging wrote; a
     page that is not what the records generate, or whose prose was changed since, or says another verdict than the record.
     """
     problems = []
-    for c in claims:
+    for c in claims.select(key=source or None):
         record = records.verdicts.get(c.id)
         why = outdated(c, record) or (unsealed(c, record, folder) if record else "")
         problems += [f"{c.id}: {why}"] if why else []
     problems += [
         f"{key}: a verdict is recorded, but no such claim exists"
         for key in records.verdicts
-        if key not in claims
+        if key not in claims and not source
     ]
-    for path, text in _texts(claims, records, folder):
+    for path, text in _texts(claims, records, folder, source):
         now = path.read_text(encoding="utf-8") if path.exists() else None
         if now != text:
             problems.append(
@@ -52,14 +54,14 @@ def problems_on_disk(claims: Registry, records: Records, folder: Path) -> list[s
             problems.append(
                 f"{path}: the part written by hand has changed since it was read beside the verdicts"
             )
-    return problems + wrong_words(claims, records, folder)
+    return problems + wrong_words(claims, records, folder, source)
 
 
-def wrong_words(claims: Registry, records: Records, folder: Path) -> list[str]:
-    """Words about verdicts in the prose that are not the recorded ones."""
+def wrong_words(claims: Registry, records: Records, folder: Path, source: str = "") -> list[str]:
+    """Words about verdicts in the prose, of one page or of all, that are not the recorded ones."""
     status = {key: record.status for key, record in records.verdicts.items()}
     sources = claims.sources()
-    pages = [(key, folder / key / "README.md") for key in sources]
+    pages = [(key, folder / key / "README.md") for key in sources if source in ("", key)]
     return [
         f"{path}: {said}"
         for key, path in pages
@@ -87,9 +89,10 @@ def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _texts(claims: Registry, records: Records, folder: Path) -> Iterable[tuple[Path, str]]:
-    yield _spliced(folder / "README.md", "# What is true: all verdicts\n", render_index(claims, records))
-    for key in claims.sources():
+def _texts(claims: Registry, records: Records, folder: Path, source: str = "") -> Iterable[tuple[Path, str]]:
+    if not source:
+        yield _spliced(folder / "README.md", "# What is true: all verdicts\n", render_index(claims, records))
+    for key in claims.sources() if not source else (source,):
         chosen = claims.select(key=key)
         yield _spliced(folder / key / "README.md", f"# {key}\n", render_page(chosen, claims, records))
 
@@ -109,11 +112,14 @@ def render_page(chosen: Iterable[Claim], claims: Registry, records: Records) -> 
 
 def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
     status = record.status if record else Status.UNKNOWN.value
-    where = ", ".join(part for part in (c.source.place, c.source.version) if part)
-    lines = [f"### {c.id}", "", f"**{status}** ({c.kind}). {Status(status).explanation}", ""]
+    place = ", ".join(part for part in (c.source.place, c.source.version) if part)
+    where = (
+        " wherever " + " and ".join(f"`{w}`" for w in record.wherever) if record and record.wherever else ""
+    )
+    lines = [f"### {c.id}", "", f"**{status}**{where} ({c.kind}). {Status(status).explanation}", ""]
     note = _SEEN[c.source.seen]
     lines += [
-        f"{_heading(c.source)}{f' ({where})' if where else ''}: {note}".rstrip(),
+        f"{_heading(c.source)}{f' ({place})' if place else ''}: {note}".rstrip(),
         "",
     ]
     lines += ["$$" + c.statement + "$$", ""]

@@ -28,7 +28,7 @@ __all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of"
 
 @dataclass(frozen=True)
 class Record:
-    """One recorded verdict. evidence: (judge, finding, summary) of every judge that had something to say.
+    """One recorded verdict. evidence: (judge, finding, summary) of every judge that had something to say. wherever: what a proof needs.
 
     fingerprint: of the code, see :func:`fingerprint`. seal: a digest of all the rest and of the files that belong to it.
     """
@@ -39,6 +39,7 @@ class Record:
     witness: bool = False
     proof: bool = False
     checks: bool = False
+    wherever: tuple[str, ...] = ()
     seal: str = ""
 
     def files(self, claim: Claim, folder: Path) -> dict[str, Path]:
@@ -69,7 +70,13 @@ class Records:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             verdicts = {
-                key: Record(**{**v, "evidence": tuple((e[0], e[1], e[2]) for e in v["evidence"])})
+                key: Record(
+                    **{
+                        **v,
+                        "evidence": tuple((e[0], e[1], e[2]) for e in v["evidence"]),
+                        "wherever": tuple(v.get("wherever", ())),
+                    }
+                )
                 for key, v in data["verdicts"].items()
             }
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -125,7 +132,7 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
         (str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable"
     )
     flags: dict[str, Any] = {what: bool(text) for what, text in contents.items()}
-    record = Record(verdict.status.value, fingerprint(claim), said, **flags)
+    record = Record(verdict.status.value, fingerprint(claim), said, wherever=verdict.wherever, **flags)
     every = replace(record, witness=True, proof=True, checks=True).files(claim, folder)
     for what, path in every.items():
         text = contents[what]

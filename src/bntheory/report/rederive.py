@@ -35,6 +35,8 @@ def disagreements(verdict: Verdict, record: Record, folder: Path, *, same_tools:
     claim = verdict.claim
     if record.status != verdict.status.value:
         yield f"recorded {record.status}, judged {verdict.status.value}"
+    elif record.wherever != verdict.wherever:
+        yield f"recorded wherever {_joined(record.wherever)}, judged wherever {_joined(verdict.wherever)}"
     if claim.kind == "experiment":
         return
     found = [e for e in verdict.evidence if e.finding != "not-applicable"]
@@ -54,6 +56,10 @@ def disagreements(verdict: Verdict, record: Record, folder: Path, *, same_tools:
     exact = {"refuted": record.witness, "proved": record.proof}.get(record.status, True)
     if claim.kind == "layer" and not exact:
         yield f"recorded {record.status} without the file that shows it"
+
+
+def _joined(conditions: Sequence[str]) -> str:
+    return " and ".join(conditions) or "it is defined"
 
 
 def _listed(pairs: Sequence[tuple[str, str]]) -> str:

@@ -135,7 +135,9 @@ def domain_fault(s: Statement, block: dict[str, Any]) -> str | None:
     ):
         return "the scale is zero"
     for what, declared in (("scalars", s.scalars), ("vectors", s.vectors), ("operators", s.operators)):
-        if set(block[what]) != set(declared):
+        if not set(declared) <= set(block[what]) or (
+            what != "vectors" and len(declared) < len(block[what])
+        ):  # a direction may be shown
             return f"{what}: {sorted(block[what])}"
     for name, kind in (("gamma", s.gamma), *s.scalars.items()):
         value = block["gamma"] if name == "gamma" else block["scalars"][name]

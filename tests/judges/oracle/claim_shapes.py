@@ -485,6 +485,19 @@ SHAPES: dict[str, Shape] = {
         trace(input_hess) [<=|==] gamma**2/sigma**2*trace(hess) - [|2*|0*]gamma/(m*sigma**2)*gamma_grad""",
         hessian="any|psd|identity|isotropic|zero|psd",
     ),
+    "eigenvalues": Shape(
+        """max_eig(hess) <= trace(hess)
+        max_eig(jac) [<=|<] {c}*gamma/sigma
+        min_eig(jac) >= [0|-1|eps]
+        max_eig({K}) <= {b}
+        min_eig({K}) >= [0|-1]
+        min_eig(hess) [>=|>] [0|-1]
+        max_eig(hess) <= [1|trace(hess)|2]
+        max_eig(input_hess) <= gamma**2/sigma**2*[1|2] + sqrt(norm2(grad))*gamma/sigma**2
+        max_eig(input_hess) <= 0""",
+        gamma="positive",
+        hessian="psd|identity|zero|psd|any",
+    ),
     "outputs": Shape(
         """z == gamma*y_hat + [|2*]beta*one
         norm2(z - beta*one) [<=|==|<] [|0.9*]gamma**2*m

@@ -134,11 +134,15 @@ def _never_flat(y: Any, eps: Any) -> None:
     y[(y == y[:, :1]).all(1) & (eps == 0), 0] += 1
 
 
-def _vector(rng: Any, n: int, m: int, basis: list[Any]) -> Any:
+def _small(rng: Any, n: int, m: int) -> Any:
     small = rng.choice(_ENTRIES, (n, m))
     few = small * (rng.random((n, m)) < 0.4)
     rough = np.round(rng.standard_normal((n, m)) * 64) / 64
-    v = np.where(rng.random((n, 1)) < 0.45, small, np.where(rng.random((n, 1)) < 0.7, rough, few))
+    return np.where(rng.random((n, 1)) < 0.45, small, np.where(rng.random((n, 1)) < 0.7, rough, few))
+
+
+def _vector(rng: Any, n: int, m: int, basis: list[Any]) -> Any:
+    v = _small(rng, n, m)
     combined = sum(
         (rng.choice(_ENTRIES, (n, 1)) * (rng.random((n, 1)) < 0.4) * b for b in basis), np.zeros((n, m))
     )
@@ -155,8 +159,11 @@ def _matrix(rng: Any, n: int, m: int, kind: str, basis: list[Any]) -> Any:
         return zero + eye * size * (rng.random((n, 1, 1)) < 0.9)
     if kind == "diagonal":
         return zero + eye * _vector(rng, n, m, [])[:, None, :]
-    v, w = basis[int(rng.integers(len(basis)))], _vector(rng, n, m, basis)
-    a = np.stack([_vector(rng, n, m, []) for _ in range(m)], 1)
+    # In single precision, and without sizes of their own, so that products and their sums are exact: nearly semidefinite is not enough.
+    v, w = (
+        np.float32(x).astype(float) for x in (basis[int(rng.integers(len(basis)))], _vector(rng, n, m, basis))
+    )
+    a = np.stack([_small(rng, n, m) for _ in range(m)], 1) * rng.choice([1, 1, 2.0**-12, 2.0**10], (n, 1, 1))
     outer, other = v[:, :, None] * v[:, None, :], w[:, :, None] * w[:, None, :]
     if kind == "psd":
         square = (a[:, :, :, None] * a[:, :, None, :]).sum(1)

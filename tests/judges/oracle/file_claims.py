@@ -133,8 +133,8 @@ class _Spoken:
         return a + b if isinstance(node.op, ast.Add) else a - b if isinstance(node.op, ast.Sub) else a * b
 
     def _call(self, name: str, arguments: list[ast.expr]) -> Any:
-        if name == "trace":
-            return self.layer.trace(self._operator(self.claim.called(arguments[0])))
+        if name in ("trace", "max_eig", "min_eig"):
+            return getattr(self.layer, name)(self._operator(self.claim.called(arguments[0])))
         values = [self.value(a) for a in arguments]
         if name == "sqrt":
             return sqrt(*values)

@@ -231,6 +231,19 @@ class JetLayer:
         )
         return unit.dot(self.named("one"))
 
+    def extreme(self, name: str, which: str) -> Bounded:
+        """The largest ('max_eig') or the least ('min_eig') eigenvalue of a symmetric matrix."""
+        matrix, error = self.matrix(name)
+        last = -1 if which == "max_eig" else 0
+        if self.world.exact_zero:
+            values = [sorted(mpmath.eigsy(mpmath.matrix(a.tolist()), eigvals_only=True)) for a in matrix]
+            x = np.array([v[last] for v in values], dtype=object)
+        else:
+            x = np.linalg.eigvalsh(np.nan_to_num(matrix))[:, last]
+        size = np.abs(np.asarray(matrix, dtype=np.float64)).max((1, 2))
+        e = self.data.m * (error + 64 * self.world.unit * size)
+        return Bounded(self.world, x, e, unsure=self.flat & (error > 0))
+
     def jac_norm(self) -> Bounded:
         """The largest singular value of dz/dy."""
         if self.world.exact_zero:

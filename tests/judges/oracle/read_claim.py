@@ -139,6 +139,8 @@ class Claimed:
             name = self.called(node.func)
             if name == "trace":
                 return layer.trace(self.called(node.args[0]))
+            if name in ("max_eig", "min_eig"):
+                return layer.extreme(self.called(node.args[0]), name)
             return _call(name, [self._value(a, layer) for a in node.args], layer)
         raise TypeError(ast.dump(node))
 

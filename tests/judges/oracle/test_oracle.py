@@ -94,6 +94,8 @@ KLEENE = {
     "trace(hess) == 2": "true",
     "jac(one) == 0 and jac_norm == 0": "true",
     "z == beta*one": "true",
+    "max_eig(hess) <= 4 or min_eig(hess) >= -3": "false",
+    "max_eig(jac) == min_eig(jac) and max_eig(hess) < 5 < 6 + min_eig(hess)*0": "true",
     "trace(hess)/trace(jac) > 0": "undefined",
 }
 
@@ -129,6 +131,7 @@ TRUE = {
     "orthogonal": Statement("input_grad == gamma/sigma*grad", ("dot(grad, one) == 0 and dot(grad, y) == 0",),
                             pins=(("orthogonal", "grad", "one", "y"),)),
     "on a quadric": Statement("norm2(input_grad) <= gamma**2/2*norm2(grad)", ("var == 2",), pins=(("var", "2"),)),
+    "semidefinite": Statement("min_eig(K) >= 0 and dot(u, hess(u)) >= 0", hessian="psd", vectors=("u",), operators={"K": "psd"}),
     "impossible": Statement("m == 1", ("2*m == 41",)),
 }  # fmt: skip
 

@@ -34,7 +34,7 @@ from bntheory.claims.typed.trees import calls_of, same
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.relations import AllOf, Statement
-from bntheory.layer.second_batch import one_loss, refusal, vectors_of
+from bntheory.layer.second_batch import free_of_second_batch, one_loss, refusal
 from bntheory.layer.second_unit import CROSS, cross_block, free_of_unit_b, refusal_of_unit_b
 from bntheory.layer.view import View, state
 from bntheory.layer.words import SECOND, UNIT_B, WORDS, nearest
@@ -124,7 +124,7 @@ def claim_of_expression(
     """
     domain = domain or LayerDomain()
     free: dict[str, Any] = {
-        "scalars": tuple(s for s in domain.scalars if s not in UNIT_B),
+        "scalars": tuple(s for s in domain.scalars if s not in SECOND and s not in UNIT_B),
         "vectors": tuple(v for v in domain.vectors if v not in SECOND and v not in UNIT_B),
         "operators": tuple(domain.operators),
         "normaliser": domain.normaliser,
@@ -138,9 +138,9 @@ def claim_of_expression(
     names = {name for part in (check, *assumed) for name in part.names}
     if reason := refusal(names, domain) or refusal_of_unit_b(names, domain):
         raise UserError(f"outside the vocabulary: {reason}")
-    scalars, of_b = free_of_unit_b(names, domain)
-    second = vectors_of(names)
-    own = domain = domain.with_free(scalars, (*check.vectors, *second, *of_b))
+    of_2, second = free_of_second_batch(names)
+    of_b, unit_b = free_of_unit_b(names, domain)
+    own = domain = domain.with_free({**of_2, **of_b}, (*check.vectors, *second, *unit_b))
     tied = "grad@2" in second
     crossed = _crossed(text, (check, *assumed))
 
