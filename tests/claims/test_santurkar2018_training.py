@@ -7,18 +7,21 @@ from the definitions in plain torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from bntheory.claims import registry
 from bntheory.claims.claim import Study
 from bntheory.claims.sources.santurkar2018 import figures_1_2 as santurkar2018_training
 from bntheory.claims.sources.santurkar2018 import figures_3_4 as santurkar2018_smoothness
-from bntheory.experiments.runs import Protocol, Run, along, train_arm
+from bntheory.cli import app
+from bntheory.experiments.experiment import Experiment
+from bntheory.experiments.runs import Protocol, Run
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
 from bntheory.models.deep_linear import DeepLinear, linear_data
 
@@ -44,22 +47,26 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], 
     """Lets every run of an arm have a given training and test accuracy, up to a little that differs from seed to seed."""
 
     def plant(accuracies: Mapping[str, float], spread: float = 0.005) -> None:
-        def train(arm: Any, protocol: Protocol, seed: int, device: str) -> Any:
-            jitter = spread * (seed % 3 - 1)
-            return SimpleNamespace(
-                accuracy=accuracies[arm.name] + jitter * (1 if arm.name == "batch" else -1),
-                protocol=protocol,
-                after_start=protocol.record[1:],
-                diverged_at=None,
-            )
+        def values(arm: str, seed: int) -> dict[str, Any]:
+            accuracy = accuracies[arm] + spread * (seed % 3 - 1) * (1 if arm == "batch" else -1)
+            return {"training": {"loss": 1 - accuracy, "accuracy": accuracy}, "held_out": accuracy}
 
-        monkeypatch.setattr("bntheory.experiments.runs.train_arm", train)
-        monkeypatch.setattr(
-            santurkar2018_training, "training_point", lambda run, step: (1 - run.accuracy, run.accuracy)
-        )
-        monkeypatch.setattr(santurkar2018_training, "held_out_accuracy", lambda run, step: run.accuracy)
+        plant_points(monkeypatch, values)
 
     return plant
+
+
+def plant_points(monkeypatch: pytest.MonkeyPatch, values: Callable[[str, int], dict[str, Any]]) -> None:
+    """The records of every experiment, from an arm's name and a seed; nothing is trained."""
+
+    def recorded(study: Study, experiment: Experiment, *_: Any) -> list[dict[str, Any]]:
+        return [
+            {"arm": t.arm.name, "seed": t.seed, "step": step, "diverged": False, **values(t.arm.name, t.seed)}
+            for t in experiment.tasks()
+            for step in experiment.protocol.at
+        ]
+
+    monkeypatch.setattr("bntheory.experiments.runs.recorded", recorded)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +149,8 @@ def exchanged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         for module in MODULES:
             own = module.each_seed
 
-            def swap(*args: Any, own: Any = own) -> Iterator[dict[str, Run]]:
-                for runs in own(*args):
-                    yield {**runs, "batch": runs["none"], "none": runs["batch"]}
+            def swap(*args: Any, own: Any = own) -> list[dict[str, Run]]:
+                return [{**runs, "batch": runs["none"], "none": runs["batch"]} for runs in own(*args)]
 
             monkeypatch.setattr(module, "each_seed", swap)
 
@@ -159,9 +165,6 @@ def test_exchanged_arms_turn_every_difference_round(exchanged: Any, monkeypatch:
         "_deep_linear_shift",
         lambda normalise, **options: {24: (2.0, 2.0, 2.0) if normalise else (1.0, 1.0, 1.0)},
     )
-    # the standard network has no frozen twin to take after the exchange; the twin's check is tested below
-    real = santurkar2018_smoothness.along
-    monkeypatch.setattr(santurkar2018_smoothness, "along", lambda *a, twin=False: None if twin else real(*a))
     names = [
         "figure-1.accuracy",
         "figure-3.covariate-shift",
@@ -184,28 +187,29 @@ def test_exchanged_arms_turn_every_difference_round(exchanged: Any, monkeypatch:
 
 @pytest.mark.usefixtures("short")
 def test_figure_4_numbers_are_those_of_the_measured_walks() -> None:
-    """From the losses and gradients of each walk, with the ranges written out here, for BN, the standard network and the twin."""
-    protocol = Protocol.even(24, 2)
+    """From the losses and gradients of each recorded walk, with the ranges written out here, for BN, the standard network and the twin."""
+    arms = [santurkar2018_training.vgg(norm) for norm in ("batch", "none")]
+    runs = santurkar2018_smoothness.each_seed(
+        QUICK, arms, Protocol.even(24, 2), 3, "test", santurkar2018_training.measures_of
+    )
     wanted: dict[str, list[float]] = {"loss": [], "gradient": [], "beta": [], "twin beta": []}
-    for seed in (1000, 1001, 1002):
+    for pair in runs:
         logs: dict[str, list[float]] = {name: [] for name in wanted}
         for step in (12, 24):
-            walks = {}
-            for name, norm, twin in (("bn", "batch", False), ("no", "none", False), ("twin", "batch", True)):
-                run = train_arm(santurkar2018_training.vgg(norm), protocol, seed, "cpu")
-                walks[name] = along(run, step, santurkar2018_smoothness.MULTIPLES, twin=twin)
+            own, other = pair["batch"].points[step], pair["none"].points[step]
+            walks = {"bn": own["walk"], "no": other["walk"], "twin": own["twin_walk"]}
             sizes = {
                 name: (
-                    max(w.losses) - min(w.losses),
-                    max(w.gradient_changes) - min(w.gradient_changes),
+                    max(w["along"]["losses"]) - min(w["along"]["losses"]),
+                    max(w["along"]["gradient_changes"]) - min(w["along"]["gradient_changes"]),
                     max(
-                        c / (s * w.gradient_norm)
-                        for c, s in zip(w.gradient_changes, w.step_sizes, strict=True)
+                        c / (0.1 * s * w["gradient_norm"])
+                        for c, s in zip(w["along"]["gradient_changes"], w["along"]["multiples"], strict=True)
                     ),
                 )
                 for name, w in walks.items()
             }
-            assert w_steps(walks["bn"]) == pytest.approx((0.05, 0.4))
+            assert walks["bn"]["along"]["multiples"] == [0.5, 1.375, 2.25, 3.125, 4.0]
             for index, name in enumerate(("loss", "gradient", "beta")):
                 logs[name].append(math.log10(sizes["bn"][index] / sizes["no"][index]))
             logs["twin beta"].append(math.log10(sizes["bn"][2] / sizes["twin"][2]))
@@ -223,7 +227,6 @@ def test_figure_4_numbers_are_those_of_the_measured_walks() -> None:
     assert not twin.decisive
 
 
-@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("claim", ["loss-variation", "gradient-predictiveness", "effective-beta"])
 @pytest.mark.parametrize(
     ("batch", "none", "expected"),
@@ -232,25 +235,45 @@ def test_figure_4_numbers_are_those_of_the_measured_walks() -> None:
 def test_figure_4_follows_planted_walks(
     claim: str, batch: float, none: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def walk(run: Any, step: int, multiples: Any, *, twin: bool = False) -> Any:
+    def values(arm: str, seed: int) -> dict[str, Any]:
         jitter = 1 + 0.01 * (
-            (run.seed - 1000) - 1
+            (seed - 1000) - 1
         )  # so that equal arms differ from seed to seed, with mean about 0
-        size = batch * jitter if run.arm.name == "batch" else none
-        return SimpleNamespace(
-            loss=1.0, loss_range=(1.0, 1.0 + size), gradient_change_range=(0.0, size), effective_beta=size
-        )
+        size = batch * jitter if arm == "batch" else none
+        along = {"loss_range": size, "gradient_range": size, "effective_beta": size}
+        walk = {"loss": 1.0, "along": along}
+        return {"walk": walk, "twin_walk": walk}
 
-    monkeypatch.setattr(
-        "bntheory.experiments.runs.train_arm",
-        lambda arm, protocol, seed, device: SimpleNamespace(arm=arm, seed=seed, after_start=(12, 24)),
-    )
-    monkeypatch.setattr(santurkar2018_smoothness, "along", walk)
+    plant_points(monkeypatch, values)
     assert status(f"figure-4.{claim}") == expected
 
 
-def w_steps(walk: Any) -> tuple[float, float]:
-    return min(walk.step_sizes), max(walk.step_sizes)
+@pytest.mark.usefixtures("short")
+def test_a_check_reads_what_an_earlier_one_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --store, another process too: the second check trains nothing, and the folder is one that `bntheory runs` lists."""
+    words = [
+        "check",
+        PREFIX + "figure-2.noisy-standard",
+        "--effort",
+        "quick",
+        "--jobs",
+        "1",
+        "--store",
+        str(tmp_path),
+    ]
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 0, first.output
+    lines = (tmp_path / "records.jsonl").read_bytes()
+
+    def no_training(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("bntheory.experiments.worker.make_trainer", no_training)
+    assert CliRunner().invoke(app, words).output == first.output
+    assert (tmp_path / "records.jsonl").read_bytes() == lines
+    listed = CliRunner().invoke(app, ["runs", str(tmp_path)])
+    assert listed.exit_code == 0
+    assert "vgg, noisy-none: classification" in listed.output
 
 
 # -- the deep linear network ------------------------------------------------------------------------------------------
@@ -295,7 +318,6 @@ def test_the_deep_linear_shift_by_its_definition(normalise: bool) -> None:
     assert found[2] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(
     ("with_bn", "without", "expected"),
     [((10.0, 1.5, 1.0), (1.0, 0.1, 1.0), "supported"), ((0.1, 0.01, 1.0), (1.0, 0.1, 1.0), "contradicted")],
@@ -308,6 +330,7 @@ def test_covariate_shift_follows_planted_shifts(
         "_deep_linear_shift",
         lambda normalise, **options: {24: with_bn if normalise else without},
     )
+    plant_points(monkeypatch, lambda arm, seed: {})
     monkeypatch.setattr(
         santurkar2018_smoothness,
         "_vgg_shift",
@@ -323,6 +346,7 @@ def test_a_deep_linear_run_that_diverged_is_named(monkeypatch: pytest.MonkeyPatc
         return {} if gone else {24: (1.0, 1.0, 1.0)}
 
     monkeypatch.setattr(santurkar2018_smoothness, "_deep_linear_shift", shift)
+    plant_points(monkeypatch, lambda arm, seed: {})
     monkeypatch.setattr(santurkar2018_smoothness, "_vgg_shift", lambda run: {24: (1.0, 1.0, 1.0)})
     last = registry()[PREFIX + "figure-3.covariate-shift"].check(QUICK)[-1]
     assert "1 standard runs diverged" in last.scope

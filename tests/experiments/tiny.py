@@ -54,8 +54,11 @@ def at_start(preset: Preset, data: ImageData, arm: str, device: str = "cpu") -> 
     experiment = preset.experiment()
     task = Task(next(a for a in experiment.arms if a.name == arm), 0)
     trainer, factor = make_trainer(task, data, device)
-    size = experiment.protocol.measured
-    return Situation(task, 0, trainer.model.train(), trainer.loss, factor, data, device, size)
+    protocol = experiment.protocol
+    model = trainer.model.train()
+    return Situation(
+        task, 0, model, trainer.loss, factor, data, device, protocol.measured, protocol.batch_size
+    )
 
 
 def measured(preset: Preset, situation: Situation) -> dict[str, Any]:

@@ -123,6 +123,13 @@ def check(
     ] = "normal",
     seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="torch device for search, networks and studies.")] = "cpu",
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder in which experiments look for their records and keep new ones: a check that was cut off goes on, and one made "
+            "again with the same source reads. `bntheory runs` lists it."
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
     expect: Annotated[
         str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")
@@ -182,6 +189,7 @@ def check(
                 effort=cast(Effort, effort),
                 seed=seed,
                 device=device,
+                store=store,
                 jobs=workers,
                 time_limit=limit or None,
             )

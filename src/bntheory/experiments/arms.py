@@ -7,6 +7,7 @@ arm of its own: it is made anew at every measured point of ``batchnorm`` and nev
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 from bntheory.bridge.networks.data import ImageData, batch_at
 from bntheory.bridge.networks.evaluation import Loss, flat, loss_and_gradients
 from bntheory.bridge.networks.images import NetworkSpec, build_network
+from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.training import SGDConfig, Trainer
 from bntheory.bridge.networks.twins import rescaled_loss
 from bntheory.errors import UserError
 from bntheory.experiments.experiment import Arm, Task
 
-__all__ = ["build", "make_trainer", "measurement_batch"]
+__all__ = ["PREPARATIONS", "build", "make_trainer", "measurement_batch"]
 
 #: The measured batch is drawn from the training images by a seed of its own, far from those of the training batches.
 MEASUREMENT_SEED = 1_000_003
@@ -60,7 +62,21 @@ def build(arm: Arm, seed: int, data: ImageData, device: str) -> nn.Module:
         spec = NetworkSpec(arm.kind, **{**arm.options, "input_shape": data.shape, "classes": data.classes})
     except TypeError as error:
         raise UserError(f"preset: network {arm.network!r}: {error}") from error
-    return build_network(spec, seed, device=device)
+    model = build_network(spec, seed, device=device)
+    if arm.prepared:
+        PREPARATIONS[arm.prepared](model)
+    return model
+
+
+def _scale_of_raw_values(model: nn.Module) -> None:
+    """Let every l_p layer divide by the norm of the values before their mean is taken off."""
+    for module in model.modules():
+        if isinstance(module, LpBatchNorm):
+            module.scale_of = "raw"
+
+
+#: What an arm may have done to its fresh network, in place.
+PREPARATIONS: Mapping[str, Callable[[nn.Module], None]] = {"lp-of-raw-values": _scale_of_raw_values}
 
 
 def _gradient_norm(model: nn.Module, loss: Loss, batch: Batch) -> float:

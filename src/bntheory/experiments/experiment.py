@@ -25,6 +25,7 @@ class Arm:
     network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.NetworkSpec`, the
     normalisation among the options; shape and classes come from the data. rescaled_on: trained on c times the loss, c such that at
     initialisation, on that many examples, its gradient norm is that of the same network with batch norm; 0: on the loss itself.
+    prepared: what is done to the fresh network, a name in :data:`bntheory.experiments.arms.PREPARATIONS`.
     """
 
     network: str
@@ -35,10 +36,11 @@ class Arm:
     momentum: float = 0.0
     weight_decay: float = 0.0
     rescaled_on: int = 0
+    prepared: str = ""
 
     def deciding(self) -> Json:
-        """All of it that decides a number: everything but the names."""
-        return {k: v for k, v in asdict(self).items() if k not in ("network", "name")}
+        """All of it that decides a number: everything but the names, and no preparation where there is none."""
+        return {k: v for k, v in asdict(self).items() if k not in ("network", "name") and v != ""}
 
 
 @dataclass(frozen=True)

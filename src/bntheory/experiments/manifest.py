@@ -8,18 +8,33 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bntheory.experiments.experiment import Conditions
 from bntheory.experiments.preset import Preset
 
-__all__ = ["conditions_of", "make_manifest", "source_hash"]
+if TYPE_CHECKING:
+    from bntheory.bridge.networks.image_data import ImageData
+
+__all__ = ["conditions", "conditions_of", "make_manifest", "source_hash"]
 
 FORMAT = 2
 
 
+def conditions(data: ImageData, device: str) -> Conditions:
+    """Those of records that are made now."""
+    import numpy
+    import torch
+
+    return Conditions(
+        {"name": data.name, "sha256": dict(data.sha256)},
+        device.partition(":")[0],
+        {"torch": str(torch.__version__), "numpy": numpy.__version__, "source": source_hash()},
+    )
+
+
 def conditions_of(manifest: Mapping[str, Any]) -> Conditions:
-    """What of a manifest decides the numbers of its records."""
+    """Those of the records of a run, from its manifest: what of it decides the numbers of its records."""
     versions = {name: manifest["versions"][name] for name in ("torch", "numpy")}
     return Conditions(
         {"name": manifest["data"]["name"], "sha256": manifest["data"]["sha256"]},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.curvature import hessian, top_eigenvalues
-from bntheory.bridge.networks.data import ImageData
+from bntheory.bridge.networks.data import ImageData, batch_at
 from bntheory.bridge.networks.evaluation import Loss, evaluate, flat, loss_and_gradients, trainable
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import frozen_twin
@@ -39,7 +39,7 @@ Options = Mapping[str, Any]
 class Situation:
     """A task after so many steps, and where it is looked at; the model is in training mode.
 
-    loss: what the arm is trained on, ``factor`` included. size: of the fixed measured batch.
+    loss: what the arm is trained on, ``factor`` included. size: of the fixed measured batch. batch_size: of training.
     """
 
     task: Task
@@ -50,6 +50,13 @@ class Situation:
     data: ImageData
     device: str
     size: int
+    batch_size: int
+
+    def training_batch(self) -> Batch:
+        """The batch that the next step of training is, or would be, computed on."""
+        return batch_at(
+            self.data, self.step, batch_size=self.batch_size, seed=self.task.seed, device=self.device
+        )
 
     def batch(self, size: int | None = None) -> Batch:
         """The first examples of the fixed measured batch of this seed."""
@@ -78,15 +85,15 @@ def measure(situation: Situation, asked: Measure) -> Json:
 def _landscape(at: Situation, options: Options) -> Json:
     """Loss, gradient norm and Santurkar's three measures along the gradient, at multiples of the learning rate."""
     guessing = guessing_loss(at.data.classes) * at.factor
-    return {"factor": at.factor, "guessing_loss": guessing, **_along(at.model, at, options)}
+    return {"factor": at.factor, "guessing_loss": guessing, **_along(at.model, at, at.batch(), options)}
 
 
-def _along(model: nn.Module, at: Situation, options: Options) -> Json:
+def _along(model: nn.Module, at: Situation, batch: Batch, options: Options) -> Json:
     low, high = options["step_range"]
     points = options["points"]
     multiples = [low + (high - low) * i / (points - 1) for i in range(points)]
     rate = at.task.arm.learning_rate
-    along = along_gradient(model, at.loss, at.batch(), [rate * s for s in multiples])
+    along = along_gradient(model, at.loss, batch, [rate * s for s in multiples])
     loss_low, loss_high = along.loss_range
     change_low, change_high = along.gradient_change_range
     return {
@@ -129,7 +136,7 @@ def _twin(at: Situation, options: Options) -> Json:
     near = frozen_twin(at.model, small[0])
     return {
         "twin": {
-            **_along(frozen_twin(at.model, at.batch()[0]), at, options),
+            **_along(frozen_twin(at.model, at.batch()[0]), at, at.batch(), options),
             **_curvature_or_why(near, at, options),
             "scale_free": scale_free_point(near, at.loss, small),
         }
@@ -233,6 +240,49 @@ def _moments(at: Situation, batch: Batch) -> Json:
     return {"places": list(moved), "shift": [_number(m.wasserstein) for m in moved.values()]}
 
 
+# -- on the batch of the step ------------------------------------------------------------------------------------------
+
+
+def _walk(at: Situation, options: Options) -> Json:
+    """Along the gradient on the batch of the step."""
+    return {"walk": _along(at.model, at, at.training_batch(), options)}
+
+
+def _twin_walk(at: Situation, options: Options) -> Json:
+    """The same of the frozen-statistics twin, made on the same batch."""
+    batch = at.training_batch()
+    return {"twin_walk": _along(frozen_twin(at.model, batch[0]), at, batch, options)}
+
+
+def _step_shift(at: Situation, options: Options) -> Json:
+    """Internal covariate shift of every weight layer (Definition 2.1) for the update of this step on its own batch."""
+    found = covariate_shift(at.model, at.loss, at.training_batch(), learning_rate=at.task.arm.learning_rate)
+    return {
+        "step_shift": {
+            "layers": [s.layer for s in found],
+            "l2": [_number(s.l2) for s in found],
+            "cosine": [_number(s.cosine) for s in found],
+            "gradient_norm": [_number(s.gradient_norm) for s in found],
+        }
+    }
+
+
+def _classification(at: Situation, options: Options) -> Json:
+    """Loss and accuracy on the measured images in training mode, in batches of the size that is trained on; accuracy on test images."""
+    images, labels = at.batch()
+    size = min(options["test_size"], at.data.size("test"))
+    held_out = at.data.inputs(slice(0, size), "test", device=at.device)
+    with state_guard(at.model, parameters=False), torch.no_grad():
+        at.model.train()
+        outputs = torch.cat([at.model(part) for part in torch.split(images, at.batch_size)])
+        loss = float(at.loss(outputs, labels))
+        right = float((outputs.argmax(1) == labels).double().mean())
+    return {
+        "training": {"loss": _number(loss), "accuracy": right},
+        "held_out": _accuracy(at.model, held_out, "test_", at.loss, evaluation=True)["test_accuracy"],
+    }
+
+
 # -- against the theory ------------------------------------------------------------------------------------------------
 
 
@@ -323,4 +373,8 @@ MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
     "shift": _shift,
     "twin": _twin,
     "theory": _theory,
+    "classification": _classification,
+    "walk": _walk,
+    "twin-walk": _twin_walk,
+    "step-shift": _step_shift,
 }

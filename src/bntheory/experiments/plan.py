@@ -91,6 +91,7 @@ def timed_sample(
                 data,
                 device,
                 protocol.measured,
+                protocol.batch_size,
             )
             found[arm.network, arm.name] = Cost(
                 min(times[1:]),

@@ -1,8 +1,8 @@
-"""Networks that start alike, see the same batches and differ in one thing: trained once, looked at as often as needed.
+"""Runs of paired arms, read from records: what the claims that compare trained networks are functions of.
 
-What lives here: an arm, the protocol that all arms of a comparison share, the run of one arm from one seed with its networks at the
-recorded steps, what is measured on them, and how measurements at several steps become one number a seed. What does not: which arms a
-claim compares, and what would support it.
+What lives here: how a study comes by the records of an experiment (from its store, the rest made by the engine), the recorded points of
+one run, and how points at several steps become one number a seed, and seeds a check. What does not: which arms a claim compares, and
+what would support it.
 
 Arms of one seed are paired: common parameters have the same initial values (:func:`bntheory.bridge.build_network`), and step t has the
 same batch in all of them. No global random state is read or moved.
@@ -11,8 +11,8 @@ same batch in all of them. No global random state is read or moved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,50 +20,34 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
+from bntheory.experiments import experiment as data
+from bntheory.experiments.experiment import Arm, Experiment, Measure
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from bntheory.bridge import AlongGradient, ImageData, LayerShift, NetworkSpec
+    from bntheory.bridge import ImageData
 
 __all__ = [
-    "Arm",
+    "CLASSIFICATION",
     "Protocol",
     "Run",
-    "along",
     "check_of",
     "difference_at_equal_loss",
     "each_seed",
     "held_out_accuracy",
     "mean_difference",
-    "shifts",
-    "train_arm",
+    "recorded",
     "training_point",
 ]
 
-#: The images on which arms are compared are drawn from the training set by a seed far from those of the training batches.
-MEASURED_SEED = 1_000_003
+Json = Mapping[str, Any]
 Numbers = Mapping[int, float | None]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to train: a network, its learning rate and, if need be, what is done to the fresh network.
-
-    prepare: a function of a module (not a lambda made anew: equal arms are recognised by it) that changes the network in place.
-    """
-
-    name: str
-    spec: NetworkSpec
-    learning_rate: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    prepare: Callable[[nn.Module], None] | None = None
+#: Loss and accuracy on training images, accuracy on the first 1000 test images.
+CLASSIFICATION = Measure("classification", {"test_size": 1000})
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all arms of a comparison share. record: the steps at which a run keeps its network, 0 and ``steps`` allowed."""
+    """What all arms of a comparison share. record: the steps at which a run is looked at, 0 and ``steps`` allowed."""
 
     steps: int
     record: tuple[int, ...]
@@ -77,48 +61,56 @@ class Protocol:
         return cls(steps, tuple(steps * i // points for i in range(points + 1)), **options)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Run:
-    """One arm trained from one seed.
+    """One arm trained from one seed, as it was recorded.
 
-    losses: of the batch of every step, before it. snapshots: the network's state dict at every recorded step that it reached.
-    diverged_at: the step whose loss was not finite; nothing is trained or recorded from there on.
+    points: by step after the start; none from where the run was no longer finite. chance: the accuracy of guessing.
     """
 
     arm: Arm
     protocol: Protocol
     seed: int
-    device: str
-    losses: tuple[float, ...]
-    snapshots: Mapping[int, Mapping[str, Tensor]] = field(repr=False)
-    diverged_at: int | None = None
+    points: Mapping[int, Json]
+    chance: float
 
     @property
     def after_start(self) -> tuple[int, ...]:
         """The recorded steps after the first: the initial network is no part of training."""
         return tuple(step for step in self.protocol.record if step > 0)
 
-    def network_at(self, step: int) -> nn.Module:
-        """A copy of the network as it was before the update of this step, in training mode, with the noise of this step."""
-        from bntheory.bridge import build_network, set_noise_step
+    @property
+    def diverged_at(self) -> int | None:
+        """The first recorded step after the start at which it was no longer finite."""
+        return next((step for step in self.after_start if step not in self.points), None)
 
-        model = build_network(self.arm.spec, self.seed, device=self.device)
-        if self.arm.prepare is not None:
-            self.arm.prepare(model)
-        model.load_state_dict(self.snapshots[step])
-        set_noise_step(model, step)
-        return model.train()
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The training batch of this step: the one that its update is, or would be, computed on."""
-        from bntheory.bridge import batch_at
+def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list[dict[str, Any]]:
+    """The points of an experiment on the data set ``name``: those in the study's store, and those that had to be made."""
+    from bntheory.experiments.engine import run
+    from bntheory.experiments.manifest import conditions
+    from bntheory.experiments.quantities import merged
+    from bntheory.experiments.store import CHECKPOINTS, Store
+    from bntheory.experiments.worker import Workplace
 
-        return batch_at(
-            _data(self.protocol.data, self.device),
-            step,
-            batch_size=self.protocol.batch_size,
-            seed=self.seed,
-        )
+    images = _data(name, study.device)
+    now = conditions(images, study.device)
+    store = _in_memory() if study.store is None else Store.create(study.store)
+    asked = list(data.needed(experiment, now))
+    contents = store.read()
+    if data.missing(asked, contents.records):
+        checkpoints = None if study.store is None else study.store / CHECKPOINTS
+        place = Workplace(experiment.protocol, now, images, study.device, checkpoints)
+        with store.lock(wait=True):  # another claim may be at the same runs
+            run(
+                experiment,
+                store,
+                place,
+                workers=0,
+                progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"),
+            )
+        contents = store.read()
+    return merged(asked, contents.records)
 
 
 @lru_cache(maxsize=4)
@@ -128,116 +120,56 @@ def _data(name: str, device: str) -> ImageData:
     return load_dataset(name).to(device)
 
 
-@lru_cache(maxsize=256)
-def train_arm(arm: Arm, protocol: Protocol, seed: int, device: str = "cpu") -> Run:
-    """Train one arm from one seed by stochastic gradient descent on cross-entropy; kept, so that claims share it.
+@lru_cache(maxsize=1)
+def _in_memory() -> Any:
+    from bntheory.experiments.store import MemoryStore
 
-    A run keeps one copy of the network's parameters a recorded step: meant for networks of about 10^5 parameters.
-    """
-    from torch.nn.functional import cross_entropy
-
-    from bntheory.bridge import SGDConfig, Trainer, batch_at, build_network, reproducible
-
-    model = build_network(arm.spec, seed, device=device)
-    if arm.prepare is not None:
-        arm.prepare(model)
-    config = SGDConfig(arm.learning_rate, arm.momentum, arm.weight_decay, seed=seed)
-    trainer = Trainer(model, cross_entropy, config)
-    data = _data(protocol.data, device)
-    losses: list[float] = []
-    snapshots: dict[int, Mapping[str, Tensor]] = {}
-    diverged_at = None
-    with reproducible():
-        for step in range(protocol.steps + 1):
-            if step in protocol.record:
-                snapshots[step] = {name: t.detach().clone() for name, t in model.state_dict().items()}
-            if step == protocol.steps:
-                break
-            batch = batch_at(data, step, batch_size=protocol.batch_size, seed=seed)
-            record = trainer.train_step(batch)
-            losses.append(record.loss)
-            if not (math.isfinite(record.loss) and math.isfinite(record.gradient_norm)):
-                diverged_at = step
-                snapshots.pop(step, None)
-                break
-    return Run(arm, protocol, seed, device, tuple(losses), snapshots, diverged_at)
+    return MemoryStore()
 
 
-# -- what is measured on a run's network at one step ------------------------------------------------------------------
+def each_seed(
+    study: Study,
+    arms: Sequence[Arm],
+    protocol: Protocol,
+    seeds: int,
+    what: str,
+    measures: Callable[[Arm], tuple[Measure, ...]] = lambda arm: (CLASSIFICATION,),
+) -> list[dict[str, Run]]:
+    """The runs of all arms by name, seed after seed. measures: what is measured on an arm, after the start."""
+    numbers = tuple(1000 * study.seed + index for index in range(seeds))
+    at = tuple(step for step in protocol.record if step > 0)
+    shared = data.Protocol(protocol.batch_size, protocol.measured, at)
+    chance = 1 / _data(protocol.data, study.device).classes
+    groups: dict[tuple[str, ...], list[Arm]] = {}
+    for arm in arms:
+        groups.setdefault(tuple(m.name for m in measures(arm)), []).append(arm)
+    found: dict[tuple[str, int], dict[int, Json]] = {}
+    for group in groups.values() if numbers else ():
+        experiment = Experiment(what, tuple(group), shared, measures(group[0]), numbers)
+        for point in recorded(study, experiment, protocol.data, what):
+            if not point["diverged"]:
+                found.setdefault((point["arm"], point["seed"]), {})[point["step"]] = point
+    return [
+        {arm.name: Run(arm, protocol, seed, found.get((arm.name, seed), {}), chance) for arm in arms}
+        for seed in numbers
+    ]
 
 
-@lru_cache(maxsize=4096)
+# -- numbers of a run at one step --------------------------------------------------------------------------------------
+
+
 def training_point(run: Run, step: int) -> tuple[float, float]:
-    """(loss, accuracy) on the measured training images, in training mode and in batches of the size that was trained on.
-
-    A run that has diverged has an infinite loss and guesses: accuracy one over the number of classes.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from bntheory.bridge import batch_at
-
-    protocol = run.protocol
-    data = _data(protocol.data, run.device)
-    if step not in run.snapshots:
-        return math.inf, 1 / data.classes
-    images, labels = batch_at(data, 0, batch_size=protocol.measured, seed=MEASURED_SEED + run.seed)
-    model = run.network_at(step)
-    with torch.no_grad():
-        outputs = torch.cat([model(part) for part in torch.split(images, protocol.batch_size)])
-    loss = float(cross_entropy(outputs, labels))
-    if not math.isfinite(loss):
-        return math.inf, 1 / data.classes
-    return loss, float((outputs.argmax(1) == labels).double().mean())
+    """(loss, accuracy) on the measured training images; a run that has diverged has an infinite loss and guesses."""
+    point = run.points.get(step)
+    if point is None or point["training"]["loss"] is None:
+        return math.inf, run.chance
+    return float(point["training"]["loss"]), float(point["training"]["accuracy"])
 
 
-@lru_cache(maxsize=4096)
 def held_out_accuracy(run: Run, step: int) -> float:
-    """Accuracy on the first 1000 test images, in evaluation mode; a run that has diverged guesses."""
-    import torch
-
-    data = _data(run.protocol.data, run.device)
-    if step not in run.snapshots:
-        return 1 / data.classes
-    images, labels = data.inputs(slice(0, 1000), "test")
-    model = run.network_at(step).eval()
-    with torch.no_grad():
-        outputs = torch.cat([model(part) for part in torch.split(images, 250)])
-    if not bool(torch.isfinite(outputs).all()):
-        return 1 / data.classes
-    return float((outputs.argmax(1) == labels).double().mean())
-
-
-@lru_cache(maxsize=4096)
-def along(run: Run, step: int, multiples: tuple[float, ...], *, twin: bool = False) -> AlongGradient | None:
-    """Loss and gradient along the gradient on the batch of this step, at these multiples of the learning rate.
-
-    twin: of the frozen-statistics twin made on the same batch. None where the run had diverged.
-    """
-    from torch.nn.functional import cross_entropy
-
-    from bntheory.bridge import along_gradient, frozen_twin
-
-    if step not in run.snapshots:
-        return None
-    model, batch = run.network_at(step), run.batch(step)
-    model = frozen_twin(model, batch[0]) if twin else model
-    return along_gradient(model, cross_entropy, batch, [run.arm.learning_rate * s for s in multiples])
-
-
-@lru_cache(maxsize=4096)
-def shifts(run: Run, step: int) -> tuple[LayerShift, ...] | None:
-    """Internal covariate shift of every weight layer (Definition 2.1) for the update of this step; None where the run had diverged."""
-    from torch.nn.functional import cross_entropy
-
-    from bntheory.bridge import covariate_shift
-
-    if step not in run.snapshots:
-        return None
-    found = covariate_shift(
-        run.network_at(step), cross_entropy, run.batch(step), learning_rate=run.arm.learning_rate
-    )
-    return tuple(found)
+    """Accuracy on the test images, in evaluation mode; a run that has diverged guesses."""
+    point = run.points.get(step)
+    return run.chance if point is None else float(point["held_out"])
 
 
 # -- from measurements at several steps to one number a seed, and from seeds to a check -------------------------------
@@ -272,16 +204,6 @@ def _usable(value: float | None, *, log: bool) -> float | None:
     if log:
         return math.log10(value) if value > 0 else None
     return value
-
-
-def each_seed(
-    study: Study, arms: Sequence[Arm], protocol: Protocol, seeds: int, what: str
-) -> Iterator[dict[str, Run]]:
-    """The runs of all arms by name, seed after seed."""
-    for index in range(seeds):
-        seed = 1000 * study.seed + index
-        yield {arm.name: train_arm(arm, protocol, seed, study.device) for arm in arms}
-        study.progress((index + 1) / seeds, f"{what}, seed {seed}")
 
 
 def check_of(

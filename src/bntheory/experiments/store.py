@@ -27,7 +27,18 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.experiments.record import LineFault, Record, read_line
 
-__all__ = ["CHECKPOINTS", "LOCK", "RECORDS", "TIMINGS", "Contents", "Fault", "Store", "merge", "write_atomic"]
+__all__ = [
+    "CHECKPOINTS",
+    "LOCK",
+    "RECORDS",
+    "TIMINGS",
+    "Contents",
+    "Fault",
+    "MemoryStore",
+    "Store",
+    "merge",
+    "write_atomic",
+]
 
 RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
 Json = dict[str, Any]
@@ -76,14 +87,14 @@ class Store:
         return cls(path)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for this process. Raises UserError where another one holds it, or where it cannot be written.
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Hold the store for this process. Raises UserError where another one holds it (unless it may wait), or where it cannot be written.
 
         What a killed writer left is put in order once the lock is held, and not before: it may be a living one's.
         """
         from filelock import FileLock, Timeout
 
-        held = FileLock(self.path / LOCK, timeout=0)
+        held = FileLock(self.path / LOCK, timeout=-1 if wait else 0)
         try:
             held.acquire()
         except Timeout:
@@ -174,6 +185,30 @@ class Store:
         except OSError as error:
             raise _unwritable(self.path / name, error) from error
         return self.path / name
+
+
+class MemoryStore(Store):
+    """A store that lasts as long as this process: no folder, no checkpoints."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._records: dict[str, Record] = {}
+
+    @contextmanager
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Nobody else has it."""
+        yield
+
+    def append(self, records: Sequence[Record], *, timing: Mapping[str, Any] | None = None) -> None:
+        """Keep measurements."""
+        self._records |= {record.address: record for record in records}
+
+    def read(self) -> Contents:
+        """All of them."""
+        return Contents(dict(self._records), ())
+
+    def drop_checkpoint(self, task: str) -> None:
+        """There is none."""
 
 
 def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:

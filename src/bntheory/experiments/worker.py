@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from bntheory.bridge.networks.data import ImageData, batch_at
+from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
 from bntheory.experiments.arms import make_trainer
@@ -35,13 +36,13 @@ Emit = Callable[[str, Any], None]
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all tasks of a run share. checkpoints: the folder of their states."""
+    """What all tasks of a run share. checkpoints: the folder of their states; None: none are kept."""
 
     protocol: Protocol
     conditions: Conditions
     data: ImageData
     device: str
-    checkpoints: Path
+    checkpoints: Path | None
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     """Do one assignment. ``emit`` returns once what it was given is safe; an exception out of it ends the task."""
     task, steps = assignment.task, sorted(assignment.asked)
     own = place.conditions.task_address(task, place.protocol)
-    path = place.checkpoints / f"{own}.safetensors"
+    path = None if place.checkpoints is None else place.checkpoints / f"{own}.safetensors"
     trainer, factor = _taken_up(task, path, own, steps[0], place, emit)
     for step in steps:
         began = time.perf_counter()
         _train_until(trainer, step, task, place, emit)
         seconds = {"train": time.perf_counter() - began}
         emit("measuring", step)
+        set_noise_step(trainer.model, step)
         at = Situation(
             task,
             step,
@@ -72,6 +74,7 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
             place.data,
             place.device,
             place.protocol.measured,
+            place.protocol.batch_size,
         )
         diverged = at.diverged
         records = []
@@ -90,17 +93,18 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         emit("records", (records, {**timing, "seconds": rounded}))
         if diverged:
             break
-        if step != steps[-1]:
+        if path is not None and step != steps[-1]:
             trainer.save(path, {"task": own})
-    path.unlink(missing_ok=True)
+    if path is not None:
+        path.unlink(missing_ok=True)
 
 
 def _taken_up(
-    task: Task, path: Path, own: str, first: int, place: Workplace, emit: Emit
+    task: Task, path: Path | None, own: str, first: int, place: Workplace, emit: Emit
 ) -> tuple[Trainer, float]:
     """The task's trainer where its checkpoint left it; at its start where there is none that can be believed."""
     trainer, factor = make_trainer(task, place.data, place.device)
-    if not path.exists():
+    if path is None or not path.exists():
         return trainer, factor
     try:
         found = trainer.load(path)

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort, Study
@@ -32,13 +33,15 @@ def judge_claim(
     effort: Effort = "normal",
     seed: int = 0,
     device: str = "cpu",
+    store: Path | None = None,
     reference: Reference | None = None,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     report: Callable[[JudgeName, Evidence | None], None] = lambda judge, evidence: None,
 ) -> Verdict:
     """The verdict of the chosen judges on one claim.
 
-    effort bounds the search and the studies; seed is where all chance comes from; reference says how a witness names the claim
+    effort bounds the search and the studies; seed is where all chance comes from; store is where experiments look for their records and
+    keep new ones; reference says how a witness names the claim
     (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is called
     several times beforehand: one that contradicts itself is an error, and no judge is asked.
     """
@@ -58,7 +61,7 @@ def judge_claim(
 
     if claim.kind != "layer":
         if "study" in judges:
-            study = Study(effort, seed, device, progress)
+            study = Study(effort, seed, device, progress, store)
             ask("study", lambda: _study(claim, study))
         return verdict_of(claim, evidence)
     reference = reference or Reference("registry", claim.id)

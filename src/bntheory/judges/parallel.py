@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort
@@ -28,7 +29,7 @@ from bntheory.judges.verdict import Evidence, JudgeName, Verdict, verdict_of
 
 __all__ = ["Task", "judge_many"]
 
-Options = tuple[tuple[JudgeName, ...], Effort, int, str]
+Options = tuple[tuple[JudgeName, ...], Effort, int, str, Path | None]
 _FORKS = sys.platform != "darwin" and "fork" in multiprocessing.get_all_start_methods()
 
 
@@ -54,6 +55,7 @@ def judge_many(
     effort: Effort = "normal",
     seed: int = 0,
     device: str = "cpu",
+    store: Path | None = None,
     jobs: int = 1,
     time_limit: float | None = None,
 ) -> Generator[tuple[Task, Verdict], None, None]:
@@ -62,7 +64,7 @@ def judge_many(
     time_limit: seconds after which a claim is stopped; the judges that had not answered by then count as unknown. Without a limit, one
     job is done in this process.
     """
-    options: Options = (tuple(judges), effort, seed, device)
+    options: Options = (tuple(judges), effort, seed, device, store)
     if time_limit is None and (jobs <= 1 or len(tasks) < 2):
         for task in tasks:
             yield task, verdict_of(task.claim, _judge(task, options))
@@ -196,7 +198,7 @@ def _judge(task: Task, options: Options, connection: Connection | None = None) -
         if connection is not None:
             connection.send(("asks", judge) if evidence is None else ("found", evidence))
 
-    judges, effort, seed, device = options
+    judges, effort, seed, device, store = options
     # what a user's claim prints is no part of the answer
     with contextlib.redirect_stdout(sys.stderr), in_its_folder(task.path):
         return judge_claim(
@@ -205,6 +207,7 @@ def _judge(task: Task, options: Options, connection: Connection | None = None) -
             effort=effort,
             seed=seed,
             device=device,
+            store=store,
             reference=task.reference,
             report=report,
         ).evidence

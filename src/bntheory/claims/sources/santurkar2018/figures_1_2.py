@@ -13,12 +13,12 @@ good, the reading is "closer to batch normalisation than to the standard network
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
-    Arm,
+    CLASSIFICATION,
     Protocol,
     Run,
     check_of,
@@ -28,25 +28,33 @@ from bntheory.experiments.runs import (
     training_point,
 )
 
-if TYPE_CHECKING:
-    from torch import nn
-
 KEY = "santurkar2018"
 #: Channels of 3x3 convolutions, 0 for a pooling; the first one halves the images.
 LAYOUT = (0, 8, 0, 16, 0, 32, 32, 0, 64, 64, 0)
 RATE = 0.1
 CHANCE = 0.1
+#: Steps of 1/2 to 4 times the learning rate along the gradient, as printed; shifts of the update itself.
+_ALONG = {"step_range": [0.5, 4.0], "points": 5}
+ON_THE_STEP = (
+    Measure("walk", _ALONG),
+    Measure("twin-walk", _ALONG, "batch normalised"),
+    Measure("step-shift"),
+)
 SCALED_DOWN = (
     "a VGG of six convolutions and a linear layer, an eighth of VGG-11's width, Glorot, plain SGD with batches of 64 on 10 000 images "
     "of Fashion-MNIST halved to 14 x 14"
 )
 
 
-def vgg(norm: str, rate: float = RATE, *, name: str = "", **options: Any) -> Arm:
+def vgg(norm: str, rate: float = RATE, *, name: str = "", prepared: str = "") -> Arm:
     """An arm of these figures: the same network with one normalisation or another."""
-    from bntheory.bridge import NetworkSpec
+    return Arm("vgg", name or norm, "vgg", {"norm": norm, "layout": LAYOUT}, rate, prepared=prepared)
 
-    return Arm(name or norm, NetworkSpec("vgg", norm=norm, layout=LAYOUT), rate, **options)
+
+def measures_of(arm: Arm) -> tuple[Measure, ...]:
+    """What is measured on an arm: the two that all figures share are trained once, so everything is measured on them at once."""
+    shared = arm.name in ("batch", "none") and arm.learning_rate == RATE
+    return (CLASSIFICATION, *ON_THE_STEP) if shared else (CLASSIFICATION,)
 
 
 def protocol_of(study: Study) -> Protocol:
@@ -116,7 +124,7 @@ def accuracy(study: Study) -> list[Check]:
     checks = []
     for rate in (RATE, 0.5):
         arms = [vgg("batch", rate), vgg("none", rate)]
-        runs = list(each_seed(study, arms, protocol, seeds, f"figure 1, learning rate {rate:g}"))
+        runs = each_seed(study, arms, protocol, seeds, f"figure 1, learning rate {rate:g}", measures_of)
         scope = scope_of(protocol, rate) + _diverged(runs, ("batch", "none"))
         for name, measure in [
             ("training accuracy over the run", accuracy_over_run),
@@ -163,7 +171,7 @@ _NOISE = (
 def noisy_batchnorm(study: Study) -> list[Check]:
     protocol = protocol_of(study)
     arms = [vgg("batch"), vgg("none"), vgg("noisy-batch")]
-    runs = list(each_seed(study, arms, protocol, seeds_of(study), "figure 2"))
+    runs = each_seed(study, arms, protocol, seeds_of(study), "figure 2", measures_of)
     scope = scope_of(protocol) + _diverged(runs, [arm.name for arm in arms])
     over_run = [{name: accuracy_over_run(run) for name, run in r.items()} for r in runs]
     noisy, batch, none = ([r[name] for r in runs] for name in ("noisy-batch", "batch", "none"))
@@ -219,7 +227,7 @@ def noisy_batchnorm(study: Study) -> list[Check]:
 def noisy_standard(study: Study) -> list[Check]:
     protocol = protocol_of(study)
     arms = [vgg("none"), vgg("noisy-none")]
-    runs = list(each_seed(study, arms, protocol, seeds_of(study), "figure 2, standard"))
+    runs = each_seed(study, arms, protocol, seeds_of(study), "figure 2, standard", measures_of)
     scope = scope_of(protocol) + _diverged(runs, [arm.name for arm in arms])
     ends = [{name: last_accuracy(run) for name, run in r.items()} for r in runs]
     return [
@@ -252,15 +260,6 @@ def noisy_standard(study: Study) -> list[Check]:
     ]
 
 
-def scale_of_raw_values(model: nn.Module) -> None:
-    """Let every l_p layer divide by the norm of the values before their mean is taken off."""
-    from bntheory.bridge import LpBatchNorm
-
-    for module in model.modules():
-        if isinstance(module, LpBatchNorm):
-            module.scale_of = "raw"
-
-
 @claim(
     "santurkar2018.lp-normalisation.training",
     kind="experiment",
@@ -281,14 +280,13 @@ def lp_training(study: Study) -> list[Check]:
     protocol = protocol_of(study)
     centred = ("l1", "linf")
     shared = [vgg("batch"), vgg("none")]
-    runs = list(
-        each_seed(study, [*shared, *map(vgg, centred)], protocol, seeds_of(study), "l_p normalisation")
-    )
+    arms = [*shared, *map(vgg, centred)]
+    runs = each_seed(study, arms, protocol, seeds_of(study), "l_p normalisation", measures_of)
     # the layers of primitive operations are the slowest arms, and this reading decides nothing
     other = study.choose(quick=(), normal=("l2",), thorough=("l1", "l2", "linf"))
-    raw = [vgg(norm, name=f"raw {norm}", prepare=scale_of_raw_values) for norm in other]
+    raw = [vgg(norm, name=f"raw {norm}", prepared="lp-of-raw-values") for norm in other]
     beside = study.choose(quick=0, normal=3, thorough=12)
-    raw_runs = list(each_seed(study, [*shared, *raw], protocol, beside, "l_p norms of raw values"))
+    raw_runs = each_seed(study, [*shared, *raw], protocol, beside, "l_p norms of raw values", measures_of)
     checks = []
     for norm in centred:
         scope = scope_of(protocol) + _diverged(runs, ("batch", "none", norm))

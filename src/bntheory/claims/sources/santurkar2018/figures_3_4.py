@@ -9,13 +9,14 @@ numbers against the frozen-statistics twin, and against the standard network at 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.santurkar2018.figures_1_2 import (
     KEY,
     SCALED_DOWN,
+    measures_of,
     protocol_of,
     scope_of,
     seeds_of,
@@ -25,53 +26,37 @@ from bntheory.evidence.checks import Check
 from bntheory.experiments.runs import (
     Protocol,
     Run,
-    along,
     check_of,
     difference_at_equal_loss,
     each_seed,
     mean_difference,
-    shifts,
 )
 
-#: Multiples of the learning rate, as printed from 1/2 to 4.
-MULTIPLES = (0.5, 1.375, 2.25, 3.125, 4.0)
 _AVERAGED = "the mean of log10 of BN's over the standard network's at evenly spaced steps after the first, one number a seed"
 
-Quantity = Callable[[Any], float]
+
+def _along(run: Run, quantity: str, *, twin: bool = False) -> dict[int, float | None]:
+    """A quantity along the gradient at the recorded steps after the first; None where the run had diverged, or it overflowed."""
+    place = "twin_walk" if twin else "walk"
+    walks = {step: run.points.get(step, {}).get(place) for step in run.after_start}
+    return {step: None if walk is None else _of(walk, quantity) for step, walk in walks.items()}
 
 
-def loss_range(found: Any) -> float:
-    """Highest minus lowest loss along the gradient."""
-    low, high = found.loss_range
-    return float(high - low)
+def _of(walk: Mapping[str, Any], quantity: str) -> float | None:
+    value = walk["loss"] if quantity == "loss" else walk["along"][quantity]
+    return None if value is None else float(value)
 
 
-def gradient_range(found: Any) -> float:
-    """Largest minus smallest change of the gradient along the gradient."""
-    low, high = found.gradient_change_range
-    return float(high - low)
-
-
-def effective_beta(found: Any) -> float:
-    """Largest change of the gradient over the distance moved."""
-    return float(found.effective_beta)
-
-
-def _along_run(run: Run, quantity: Quantity, *, twin: bool = False) -> dict[int, float | None]:
-    """A quantity at the recorded steps after the first; None where the run had diverged."""
-    found = {step: along(run, step, MULTIPLES, twin=twin) for step in run.after_start}
-    return {step: None if a is None else quantity(a) for step, a in found.items()}
-
-
-def _smoothness(study: Study, quantity: Quantity, name: str) -> list[Check]:
+def _smoothness(study: Study, quantity: str, name: str) -> list[Check]:
     protocol = protocol_of(study)
-    runs = list(each_seed(study, [vgg("batch"), vgg("none")], protocol, seeds_of(study), f"figure 4, {name}"))
+    arms = [vgg("batch"), vgg("none")]
+    runs = each_seed(study, arms, protocol, seeds_of(study), f"figure 4, {name}", measures_of)
     standard, twin, equal = [], [], []
     for r in runs:
-        own, other = (_along_run(r[arm], quantity) for arm in ("batch", "none"))
-        losses, other_losses = (_along_run(r[arm], lambda a: float(a.loss)) for arm in ("batch", "none"))
+        own, other = (_along(r[arm], quantity) for arm in ("batch", "none"))
+        losses, other_losses = (_along(r[arm], "loss") for arm in ("batch", "none"))
         standard.append(mean_difference(own, other, log=True))
-        twin.append(mean_difference(own, _along_run(r["batch"], quantity, twin=True), log=True))
+        twin.append(mean_difference(own, _along(r["batch"], quantity, twin=True), log=True))
         equal.append(difference_at_equal_loss(own, other, losses, other_losses))
     scope = scope_of(protocol)
     return [
@@ -120,7 +105,7 @@ _ABSOLUTE = (
     note=_ABSOLUTE,
 )
 def loss_variation(study: Study) -> list[Check]:
-    return _smoothness(study, loss_range, "the range of the loss along the gradient")
+    return _smoothness(study, "loss_range", "the range of the loss along the gradient")
 
 
 @claim(
@@ -132,7 +117,7 @@ def loss_variation(study: Study) -> list[Check]:
     note=_ABSOLUTE,
 )
 def gradient_predictiveness(study: Study) -> list[Check]:
-    return _smoothness(study, gradient_range, "the range of the gradient's change along the gradient")
+    return _smoothness(study, "gradient_range", "the range of the gradient's change along the gradient")
 
 
 @claim(
@@ -144,7 +129,7 @@ def gradient_predictiveness(study: Study) -> list[Check]:
     note=_ABSOLUTE,
 )
 def effective_smoothness(study: Study) -> list[Check]:
-    return _smoothness(study, effective_beta, "the effective beta along the gradient")
+    return _smoothness(study, "effective_beta", "the effective beta along the gradient")
 
 
 # -- figure 3 ---------------------------------------------------------------------------------------------------------
@@ -170,12 +155,13 @@ def _geometric(values: list[float]) -> float:
 def _vgg_shift(run: Run) -> Shift:
     found = {}
     for step in run.after_start:
-        layers = shifts(run, step)
-        if layers is not None:
-            later = layers[1:]
-            found[step] = summarise_layers(
-                [s.l2 for s in later], [s.cosine for s in later], [s.gradient_norm for s in later]
+        shift = run.points.get(step, {}).get("step_shift")
+        if shift is not None:
+            l2, cosines, norms = (
+                [math.nan if x is None else x for x in shift[key][1:]]
+                for key in ("l2", "cosine", "gradient_norm")
             )
+            found[step] = summarise_layers(l2, cosines, norms)
     return found
 
 
@@ -241,7 +227,7 @@ def _shift_checks(study: Study, pairs: list[tuple[Shift, Shift]], what: str, sco
 )
 def covariate_shift_not_reduced(study: Study) -> list[Check]:
     protocol, seeds = protocol_of(study), seeds_of(study)
-    runs = each_seed(study, [vgg("batch"), vgg("none")], protocol, seeds, "figure 3")
+    runs = each_seed(study, [vgg("batch"), vgg("none")], protocol, seeds, "figure 3", measures_of)
     pairs = [(_vgg_shift(r["batch"]), _vgg_shift(r["none"])) for r in runs]
     checks = _shift_checks(study, pairs, "VGG", scope_of(protocol))
 
