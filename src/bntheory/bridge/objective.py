@@ -16,6 +16,7 @@ from typing import Any, Self, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.examination import Examination, examine, example_counts, explained
 from bntheory.bridge.fences import Precision, fenced
@@ -35,7 +36,7 @@ from bntheory.bridge.networks.evaluation import (
     scalar,
 )
 from bntheory.bridge.networks.state import state_guard
-from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
+from bntheory.bridge.normalisers import Normalisation
 from bntheory.errors import UserError
 
 __all__ = ["Dropout", "Mode", "Objective"]
@@ -191,7 +192,7 @@ class Objective:
         *,
         frozen: bool = True,
         reseed: int | None = None,
-        trace: NormalisationTrace | None = None,
+        trace: TorchFunctionMode | None = None,
     ) -> Iterator[None]:
         """Context in which the model is what is measured on batch ``index``; afterwards everything is as it was.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bntheory.bridge.curvature.accumulation import norm
+from bntheory.bridge.curvature.batch_norm import ClosedFormBatchNorm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.options import Options
@@ -89,7 +90,11 @@ class CurvatureOperator(SymmetricOperator):
 
     def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
         objective, activation = self.objective, self._selection.activation
-        with objective.conditions(index), ExitStack() as stack:
+        closed = self.kind == "hessian" and objective.normalisation == "native"
+        with (
+            objective.conditions(index, trace=ClosedFormBatchNorm() if closed else None),
+            ExitStack() as stack,
+        ):
             if mode is not None:
                 stack.enter_context(mode)
             found: list[Tensor] = []
