@@ -282,7 +282,7 @@ def explained(objective: Objective, index: int, outputs: Any = None) -> Iterator
         if len(objective.batches) > 1 and "batch[" not in str(error):
             raise UserError(f"batch[{index}]: {error}") from error
         raise
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = _where(objective, error)
         batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
