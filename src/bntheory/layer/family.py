@@ -165,7 +165,7 @@ class LpLayer(BatchNormLayer):
         size = abs(self.centred)
         first = size.argmax(-1)[..., None]
         index = namespace(size).arange(self.m) if not is_torch(size) else _torch_arange(self.m, size)
-        return sign * (index == first) * self.m
+        return sign * ((index == first) * self.m)
 
     def jac(self, v: Array) -> Array:
         """(dz/dy) v, (..., m)."""
@@ -214,7 +214,8 @@ class LpLayer(BatchNormLayer):
 
 def _sign(x: Array) -> Array:
     if is_object(x):
-        return np.vectorize(lambda e: int(e > 0) - int(e < 0), otypes=[object])(x)
+        # the entries' own numbers: a sum of ints divided by m would be a rounded float
+        return np.vectorize(lambda e: 0 * e + (int(e > 0) - int(e < 0)), otypes=[object])(x)
     return namespace(x).sign(x)
 
 
