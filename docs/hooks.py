@@ -27,7 +27,14 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages of the papers and their figures, and the recorded figures that the README shows."""
     for path in sorted((ROOT / "papers").rglob("*")):
         if path.suffix in (".md", ".png", ".bib", ".json", ".smt2") and path.is_file():
-            files.append(File(path.relative_to(ROOT).as_posix(), str(ROOT), config["site_dir"], config["use_directory_urls"]))
+            files.append(
+                File(
+                    path.relative_to(ROOT).as_posix(),
+                    str(ROOT),
+                    config["site_dir"],
+                    config["use_directory_urls"],
+                )
+            )
     return files
 
 
@@ -41,7 +48,9 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         try:
             mathml = convert(_simplified(text), display="block" if block else "inline")
         except Exception as error:
-            raise PluginError(f"{page.file.src_path}: the formula {text!r} cannot be shown ({error})") from error
+            raise PluginError(
+                f"{page.file.src_path}: the formula {text!r} cannot be shown ({error})"
+            ) from error
         mathml = mathml.replace("<math ", f'<math alttext="{html.escape(text.strip(), quote=True)}" ', 1)
         return f"\n\n{mathml}\n\n" if block else mathml
 

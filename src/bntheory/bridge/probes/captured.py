@@ -173,6 +173,24 @@ class CapturedLayer:
         """d2L_hat/dy2 v for each chosen unit, other units fixed; v and the result are (k, m)."""
         return self._products(self._y, self._grad_y, v, self._chosen(units))
 
+    def whole_hess(self, v: Tensor) -> Tensor:
+        """d2L/dz2 v over all units at once, the blocks between units included; (units, m) to (units, m). One double backward."""
+        return self._to_y_hat(self._whole_product(self._z, self._grad_z, self._to_y_hat(v)))
+
+    def whole_input_hess(self, v: Tensor) -> Tensor:
+        """d2L_hat/dy2 v over all units at once, the blocks between units included; (units, m) to (units, m)."""
+        return self._whole_product(self._y, self._grad_y, v)
+
+    def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
+        if v.shape != (self.units, self.m):
+            raise UserError(
+                f"v has shape {tuple(v.shape)}; for all units of layer {self.name!r} it is {(self.units, self.m)}"
+            )
+        if grad is None or not grad.requires_grad:
+            return torch.zeros_like(v)
+        (product,) = torch.autograd.grad(grad, at, self.view.join(v), retain_graph=True, allow_unused=True)
+        return torch.zeros_like(v) if product is None else self.view.split(product)
+
     def jac(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """(dz/dy) v for each chosen unit; v and the result are (k, m). Two backward passes, whatever the number of units.
 
