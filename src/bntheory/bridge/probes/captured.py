@@ -62,7 +62,8 @@ class Residual:
 
 def amplification(layer: BatchNormLayer) -> Tensor:
     """(k,) kappa = max|y|/sigma: how much the cancellation in y - mean amplifies rounding in y_hat."""
-    return (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+    kappa: Tensor = (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+    return kappa
 
 
 def y_hat_size(layer: BatchNormLayer) -> Tensor:
@@ -72,7 +73,8 @@ def y_hat_size(layer: BatchNormLayer) -> Tensor:
     not.
     """
     kappa = amplification(layer)
-    return layer.y_hat.norm(dim=-1) + kappa / (1 + kappa)
+    size: Tensor = layer.y_hat.norm(dim=-1) + kappa / (1 + kappa)
+    return size
 
 
 class CapturedLayer:

@@ -57,10 +57,12 @@ def _layers_alone(model: nn.Module, batch: tuple[Tensor, Tensor]) -> float:
         slope, shape = form.gamma / form.sigma, layer.y.shape
 
         def frozen(v: Tensor, layer: Any = layer, slope: Tensor = slope) -> Tensor:
-            return (slope * layer.whole_hess(slope * v.view(layer.y.shape))).flatten()
+            product: Tensor = slope * layer.whole_hess(slope * v.view(layer.y.shape))
+            return product.flatten()
 
         def alive(v: Tensor, layer: Any = layer) -> Tensor:
-            return layer.whole_input_hess(v.view(layer.y.shape)).flatten()
+            product: Tensor = layer.whole_input_hess(v.view(layer.y.shape))
+            return product.flatten()
 
         tops = [
             top_eigenvalues(
