@@ -217,7 +217,12 @@ def test_a_refutation_at_two_batches_replays(tmp_path):
     from bntheory.judges.exact.replay import replay
 
     path = tmp_path / "witness.json"
-    for text, options in (FALSE[2], FALSE[5]):
+    for text, options in (
+        FALSE[2],
+        FALSE[5],
+        ("grad@2 == grad", {"loss": "squared"}),
+        ("rise <= 0", {"loss": "linear"}),
+    ):
         path.write_text(json.dumps(decide(text, **options).witness))
         assert replay(path).refuted
 
