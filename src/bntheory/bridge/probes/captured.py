@@ -177,17 +177,21 @@ class CapturedLayer:
 
     def whole_hess(self, v: Tensor) -> Tensor:
         """d2L/dz2 v over all units at once, the blocks between units included; (units, m) to (units, m). One double backward."""
+        self._check_whole(v)
         return self._to_y_hat(self._whole_product(self._z, self._grad_z, self._to_y_hat(v)))
 
     def whole_input_hess(self, v: Tensor) -> Tensor:
         """d2L_hat/dy2 v over all units at once, the blocks between units included; (units, m) to (units, m)."""
+        self._check_whole(v)
         return self._whole_product(self._y, self._grad_y, v)
 
-    def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
+    def _check_whole(self, v: Tensor) -> None:
         if v.shape != (self.units, self.m):
             raise UserError(
                 f"v has shape {tuple(v.shape)}; for all units of layer {self.name!r} it is {(self.units, self.m)}"
             )
+
+    def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
         if grad is None or not grad.requires_grad:
             return torch.zeros_like(v)
         (product,) = torch.autograd.grad(grad, at, self.view.join(v), retain_graph=True, allow_unused=True)
