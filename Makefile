@@ -15,6 +15,7 @@ help:
 	@echo "make mutants    change the layer and the judges in 100 places, and see whether the tests notice"
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make lint       ruff and mypy"
+	@echo "make papers     judge every claim again and compare with papers/ (about 2 minutes on 2 cores)"
 	@echo "make clean      remove .venv, runs/ and caches"
 	@echo "Options of the main job go in ARGS: make validate ARGS='--preset cpu --resume'"
 
@@ -51,6 +52,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+papers: $(STAMP)
+	$(BIN)/bntheory papers --check
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
