@@ -158,10 +158,11 @@ class Objective:
 
     def _prepared(self, batch: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         def change(tensor: Tensor) -> Tensor:
-            if tensor.is_inference():
-                with torch.inference_mode(False):
-                    tensor = tensor.clone()
-            return tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+            with torch.inference_mode(False):
+                tensor = tensor.clone() if tensor.is_inference() else tensor
+                return (
+                    tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+                )
 
         return None if batch is None else convert(batch, change)
 

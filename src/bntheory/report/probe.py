@@ -104,6 +104,8 @@ def _network(result: Probe, width: int) -> list[str]:
             by_reason.setdefault(reason, []).append(name.replace("_", " "))
         for reason, names in by_reason.items():
             lines += _wrapped(f"missing for {title}: {', '.join(names)}: {reason}", width)
+    if result.unused:
+        lines += _wrapped(f"not used by the loss: {', '.join(result.unused[:20])}", width)
     if result.twin is None and "twin" in result.missing:
         lines += _wrapped(f"no frozen twin: {result.missing['twin']}", width)
     return lines

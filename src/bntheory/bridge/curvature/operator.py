@@ -28,6 +28,7 @@ from bntheory.bridge.curvature.products import (
 )
 from bntheory.bridge.curvature.rounding import Jitter
 from bntheory.bridge.curvature.selection import Parameters, captured, flatten, select, unflatten
+from bntheory.bridge.fences import differentiating
 from bntheory.bridge.formulas import Normalisation
 from bntheory.bridge.freezing import Freeze
 from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar
@@ -147,7 +148,8 @@ class CurvatureOperator(SymmetricOperator):
         for index, weight in enumerate(self._weights):
             held = self._graphs[index]
             graph, tensors = self._build(index) if held is None else held
-            product = flatten(graph(unflatten(v, tensors)))
+            with differentiating():
+                product = flatten(graph(unflatten(v, tensors)))
             if len(self._weights) == 1:
                 return product
             result = product * weight if result is None else result.add_(product, alpha=weight)

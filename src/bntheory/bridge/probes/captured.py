@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.fences import differentiating
 from bntheory.bridge.units import UnitView
 from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
@@ -159,9 +160,10 @@ class CapturedLayer:
         for row, unit in zip(v, units, strict=True):
             full = torch.zeros(self.units, self.m, dtype=at.dtype, device=at.device)
             full[unit] = row
-            (product,) = torch.autograd.grad(
-                grad, at, self.view.join(full), retain_graph=True, allow_unused=True
-            )
+            with differentiating():
+                (product,) = torch.autograd.grad(
+                    grad, at, self.view.join(full), retain_graph=True, allow_unused=True
+                )
             rows.append(torch.zeros_like(row) if product is None else self.view.split(product)[unit])
         return torch.stack(rows)
 
