@@ -59,7 +59,8 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         x, w, mean, inverse = ctx.saved_tensors
-        return (*_Backward.apply(g, x, w, mean, inverse, ctx.layer), None, None, None, None)
+        first = _Backward.apply(g, x, w, mean, inverse, ctx.layer)  # type: ignore[no-untyped-call]
+        return (*first, None, None, None, None)
 
 
 class _Backward(torch.autograd.Function):
