@@ -6,14 +6,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help validate test test-slow attack mutants lint clean
+.PHONY: help validate test test-slow attack mutants docs lint clean
 help:
 	@echo "make validate   install, then train matched networks, measure them and write the report"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the long checks as well"
 	@echo "make attack     decide 2 000 random claims, and attack every answer with an independent oracle"
 	@echo "make mutants    change the layer and the judges in 100 places, and see whether the tests notice"
+	@echo "make docs       build the documentation site into build/site"
 	@echo "make lint       ruff and mypy"
+	@echo "make papers     judge every claim again and compare with papers/ (about 2 minutes on 2 cores)"
 	@echo "make clean      remove .venv, runs/ and caches"
 	@echo "Options of the main job go in ARGS: make validate ARGS='--preset cpu --resume'"
 
@@ -41,10 +43,18 @@ mutants: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.4'
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants.py $(ARGS)
 
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f docs/mkdocs.yml
+	@echo "open build/site/index.html"
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+papers: $(STAMP)
+	$(BIN)/bntheory papers --check
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

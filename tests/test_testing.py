@@ -10,12 +10,14 @@ import doctest
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bntheory.testing
 from bntheory import BatchNormLayer, LayerDomain, eq, le
 from bntheory.judges.exact.certificate import outside_domain
+from bntheory.layer.family import make_layer
 from bntheory.testing import (
     assert_claim,
     batches,
@@ -109,6 +111,142 @@ def test_one_layer_is_decided_from_its_floats_without_a_tolerance() -> None:
     tiny = BatchNormLayer([1.0, 2.0, 4.0], [0.1, 0.2, -0.7], eps=1e-30)  # in floats, norm2(y_hat) == m
     with pytest.raises(AssertionError):
         assert_claim(lambda x: eq(x.norm2(x.y_hat), x.m), tiny)
+
+
+def test_algebra_is_asked_before_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bntheory.judges.search as search
+
+    def attacked(*_: object, **__: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(search, "judge", attacked)
+    assert_claim(lambda x: le(x.norm2(x.input_grad), x.gamma**2 / x.sigma**2 * x.norm2(x.grad)))
+    with pytest.raises(AssertionError, match=r"fails at m = \d: y = "):
+        assert_claim(lambda x: le(x.norm2(x.input_grad), x.norm2(x.grad)))
+    with pytest.raises(
+        AssertionError, match="searched"
+    ):  # the exact size of a root of a sum is beyond algebra's time
+        assert_claim(HARD)
+
+
+HARD = "sqrt(norm2(y) + sqrt(norm2(grad) + sqrt(norm2(input_grad)))) <= sqrt(norm2(y)) + sqrt(sqrt(norm2(grad))) + norm2(one)"
+
+
+def test_typed_expressions_with_typed_assumptions() -> None:
+    assert_claim("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)")
+    assert_claim("norm2(input_grad) <= norm2(grad)", assume=["gamma == sigma", "eps == 0"])
+    assert_claim("gamma <= 2", assume="gamma <= 1")
+    assert_claim("gamma <= 2", assume=lambda x: le(x.gamma, 1))
+    assert_claim(lambda x: le(x.gamma, 2), assume="gamma <= 1")
+    assert_claim("dot(u, input_grad) == dot(u, input_grad)", domain=LayerDomain(vectors=("u",)))
+    with pytest.raises(
+        AssertionError, match=r"asserted\.expression fails at m = 2: .*: not [\d.]+ <= [\d.]+$"
+    ):
+        assert_claim("norm2(input_grad) <= norm2(grad)")
+    with pytest.raises(ValueError, match="did you mean input_grad"):
+        assert_claim("norm2(input_grd) <= 1")
+
+
+def test_a_failure_shows_both_sides_as_short_numbers_that_differ() -> None:
+    layer = BatchNormLayer([1.0, 2.0, 4.0], [0.1, 0.2, -0.7], eps=0.25)
+    with pytest.raises(AssertionError) as error:
+        assert_claim(lambda x: eq(x.norm2(x.y_hat), x.m), layer)
+    # var = 14/9, so norm2(y_hat) = 3*14/9/(14/9 + 1/4) = 2.5846...
+    expected = "BatchNormLayer([1.0, 2.0, 4.0], [0.1, 0.2, -0.7], eps=0.25): not 2.585 == 3"
+    assert str(error.value) == f"asserted.lambda fails at {expected}"
+    near = BatchNormLayer([1.0, 2.0, 4.0], [0.1, 0.2, -0.7], eps=1e-9)
+    with pytest.raises(AssertionError, match=r"not 2\.99999999807 == 3"):
+        assert_claim(lambda x: eq(x.norm2(x.y_hat), x.m), near)
+
+
+def same(one: BatchNormLayer, other: BatchNormLayer) -> bool:
+    parts = ("y", "grad", "gamma", "beta", "eps", "y_hat", "input_grad")
+    v = np.arange(one.m) + 1.0
+    if one.made_as != other.made_as or not all(
+        np.array_equal(getattr(one, p), getattr(other, p)) for p in parts
+    ):
+        return False
+    free = all(np.array_equal(np.ravel(one.free[k]), np.ravel(other.free[k])) for k in one.free)
+    return free and np.array_equal(one.hess(v), other.hess(v))
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_what_is_printed_of_a_layer_makes_it_again(name: str) -> None:
+    @settings(max_examples=25, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(layers(DOMAINS[name], max_m=16, degenerate=True))
+    def check(layer: BatchNormLayer) -> None:
+        again = eval(repr(layer), {"BatchNormLayer": BatchNormLayer, "make_layer": make_layer, "np": np})
+        assert same(layer, again), repr(layer)
+
+    check()
+
+
+def test_layers_of_other_kinds_are_printed_too() -> None:
+    tensor = BatchNormLayer(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.eye(2), eps=1e-5)
+    again = eval(repr(tensor), {"BatchNormLayer": BatchNormLayer, "torch": torch})
+    assert torch.equal(again.y, tensor.y)
+    assert again.y.dtype == torch.float32
+    assert torch.equal(again.hess(tensor.y), tensor.hess(tensor.y))
+    assert (
+        repr(BatchNormLayer(np.ones((4, 3)) * np.arange(3.0)))
+        == "<BatchNormLayer: y of shape (4, 3), float64>"
+    )
+    assert "<lambda>" in repr(BatchNormLayer([1.0, 2.0], [0.0, 1.0], lambda v: v))
+    assert "dtype=np.float32" in repr(BatchNormLayer(np.arange(3, dtype=np.float32)))
+
+
+@pytest.mark.parametrize("hessian", ["any", "psd", "diagonal"])
+@pytest.mark.parametrize("max_m", [128, 1000])
+def test_large_batches_are_drawn(max_m: int, hessian: str) -> None:
+    """With the default health checks: neither too large, nor too slow, nor filtered away; and their size is used."""
+    sizes = []
+
+    @settings(max_examples=15, database=None, deadline=None)
+    @given(layers(LayerDomain(hessian=hessian, min_m=max_m // 2), max_m=max_m))
+    def check(layer: BatchNormLayer) -> None:
+        sizes.append(layer.m)
+        assert layer.input_hess(layer.grad).shape == (layer.m,)
+        assert len(repr(layer)) < 6000
+
+    check()
+    assert len(set(sizes)) > 3
+
+
+def test_a_failure_shrinks_to_short_numbers() -> None:
+    """A gradient that forgets that the variance is biased; what hypothesis shows can be read and pasted."""
+    from hypothesis import find
+
+    def is_wrong(layer: BatchNormLayer) -> bool:
+        y, g, m = layer.y, layer.grad, layer.m
+        sigma = np.sqrt(y.var(ddof=1) + layer.eps)
+        y_hat = (y - y.mean()) / sigma
+        ours = layer.gamma / sigma * (g - g.mean() - y_hat * (g @ y_hat) / m)
+        return not np.allclose(ours, layer.input_grad, rtol=1e-6)
+
+    found = find(layers(), is_wrong, settings=settings(max_examples=500, database=None, deadline=None))
+    assert len(repr(found)) < 160
+    for x in (*found.y, *found.grad, *found.gamma):
+        assert x * 8 == round(x * 8), repr(found)
+
+
+@settings(max_examples=120, database=None, deadline=None)
+@given(layers())
+def test_plain_layers_tell_a_right_gradient_from_rounding(layer: BatchNormLayer) -> None:
+    """Textbook code, summed in another order, agrees to 1e-9 of the largest entry: no draw degenerates by accident."""
+    y, g, m = layer.y, layer.grad, layer.m
+    sigma = np.sqrt(y.var() + layer.eps)
+    y_hat = (y - y.mean()) / sigma
+    ours = layer.gamma / sigma * (g - g.mean() - y_hat * (g @ y_hat) / m)
+    assert np.abs(ours - layer.input_grad).max() <= 1e-9 * np.abs(layer.input_grad).max()
+
+
+def test_what_contradicts_itself_or_compares_in_python_cannot_be_judged() -> None:
+    import random
+
+    with pytest.raises(ValueError, match="answers differently when it is called again"):
+        assert_claim(lambda x: le(random.random(), x.norm2(x.grad)))
+    with pytest.raises(ValueError, match=r"write le\(a, b\).*test_testing.py:\d+"):
+        assert_claim(lambda x: x.norm2(x.input_grad) <= x.norm2(x.grad))
 
 
 def test_what_cannot_be_judged_is_no_pass() -> None:

@@ -20,6 +20,8 @@ _HOME = {
         "BatchNormLayer LayerDomain all_of any_of batch_mean centre eq ge gt iff implies le lt negate sqrt standardise"
     ),
     "bntheory.claims": "Check Claim Source Study claim registry",
+    "bntheory.judges.decide": "decide",
+    "bntheory.bridge": "probe",
 }
 _NAMES = {name: room for room, names in _HOME.items() for name in names.split()}
 

@@ -221,7 +221,6 @@ BAD_USE = {
     "factory that raises": ("probe", "user_factories:broken"),
     "factory of a number": ("probe", "user_factories:number"),
     "factory of no model": ("probe", "user_factories:not_a_model"),
-    "model without normalisation": ("probe", "user_factories:plain"),
     "figure of an unknown kind": ("smooth", "--plot", "figure.docx"),
     "figure in a missing folder": ("smooth", "--plot", "nowhere/figure.png"),
     "no such model": ("model", "perpetuum-mobile"),

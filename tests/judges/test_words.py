@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from definition_layer import DefinitionLayer, random_layer
 
+from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import ClaimError, UserError
 from bntheory.judges.decide import decide
+from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.witness import Instance
 from bntheory.layer import LayerDomain
 from bntheory.layer.domain import IN_PRACTICE
 from bntheory.layer.relations import AllOf, Relation, as_statement
@@ -296,6 +300,19 @@ def test_a_witness_keeps_the_bound_of_its_domain():
     found = decide("trace(hess) <= l*(m - 1)", **SMOOTH)
     assert Witness.from_json(found.witness).domain == found.claim.domain
     assert "||H|| <= l" in found.claim.domain.describe()
+
+
+@pytest.mark.parametrize("normaliser", ["l1", "linf"])
+def test_a_bound_that_is_met_with_equality_is_not_refuted_by_rounding(normaliser):
+    """At m = 3 some gradients are passed on by exactly the norm of the Jacobian, a nested root."""
+    claim = claim_of_expression(
+        "norm2(input_grad) <= jac_norm**2*norm2(grad)", (), LayerDomain(eps="zero", normaliser=normaliser)
+    )
+    for y, g in product(
+        [(-5, -6, 0), (1, 2, 4), (0, 1, -7)], [(-1, 1, 0), (1, 1, -2), (2, -1, -1), (0, 1, -1)]
+    ):
+        found = certify(claim, Instance(tuple(map(Fraction, y)), tuple(map(Fraction, g))))
+        assert not found.refuted, found.relations
 
 
 @pytest.mark.parametrize("normaliser", ["l1", "linf"])

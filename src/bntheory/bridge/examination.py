@@ -34,12 +34,14 @@ class Examination:
 
     loss: there. normalisations: of its forward pass, in order. over_the_batch: the modules that normalise over the batch (for one
     written by hand its channels' axis and eps). forward_bytes: what the graph of the loss keeps for its first derivative.
+    unused: the trainable parameters that the loss does not use.
     """
 
     loss: float
     normalisations: tuple[Normalisation, ...]
     over_the_batch: dict[str, tuple[int, float] | None]
     forward_bytes: int
+    unused: tuple[str, ...] = ()
 
 
 def examine(objective: Objective) -> Examination:
@@ -52,7 +54,7 @@ def examine(objective: Objective) -> Examination:
             objective.batches[0] = convert(batch, _requiring_a_gradient)
             with SavedBytes(list(objective.leaves.values())) as saved:
                 value = objective.value()
-            _check_dependence(objective, value)
+            unused = _check_dependence(objective, value)
     finally:
         objective.batches[0] = batch
     loss = float(value.detach())
@@ -68,7 +70,7 @@ def examine(objective: Objective) -> Examination:
         )
     normalisations = tuple(trace.found)
     _check_modes(objective, normalisations)
-    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), saved.total)
+    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), saved.total, unused)
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     _check_repeatable(objective, loss, value.dtype)
     return found
@@ -135,15 +137,18 @@ def _leaves_of(value: Tensor) -> dict[int, Tensor]:
     return leaves
 
 
-def _check_dependence(objective: Objective, value: Tensor) -> None:
-    """The value was computed from this model's parameters (or a tensor of the user's), and from no second copy of them."""
+def _check_dependence(objective: Objective, value: Tensor) -> tuple[str, ...]:
+    """The value was computed from this model's parameters (or a tensor of the user's), and from no second copy of them.
+
+    Returns the names of the trainable parameters that it does not use.
+    """
     if not value.requires_grad:
         raise UserError(
             "the loss does not depend on the model through differentiable operations: its value requires no gradient. Look for "
             ".detach(), .item(), torch.no_grad() or numpy inside the model or the loss"
         )
     if objective.model is None:
-        return
+        return ()
     leaves = _leaves_of(value)
     own = {id(t): name for name, t in objective.leaves.items()}
     reached = own.keys() & leaves.keys()
@@ -155,10 +160,7 @@ def _check_dependence(objective: Objective, value: Tensor) -> None:
         (name, t)
         for t in foreign
         for name, leaf in objective.leaves.items()
-        if t.shape == leaf.shape
-        and t.numel() > 1
-        and t.dtype == leaf.dtype
-        and torch.equal(t.detach(), leaf.detach())
+        if t.shape == leaf.shape and t.numel() > 1 and torch.equal(t.detach().to(leaf), leaf.detach())
     ]
     if own and not reached:
         what = f"on {len(foreign)} parameters of another module" if foreign else "on none of any"
@@ -172,6 +174,8 @@ def _check_dependence(objective: Objective, value: Tensor) -> None:
             f"the loss depends on a tensor that equals the parameter {varied[0][0]} and is not it: on another copy of the model, which "
             "would be held constant. Use one model in the loss and in the measurement, or freeze the copy (requires_grad_(False))"
         )
+    used = {id(objective.leaves[own[key]]) for key in reached}
+    return tuple(name for name, t in objective.leaves.items() if t.requires_grad and id(t) not in used)
 
 
 # -- modes, repeatability, freezing ---------------------------------------------------------------------------------------
@@ -282,7 +286,7 @@ def explained(objective: Objective, index: int, outputs: Any = None) -> Iterator
         if len(objective.batches) > 1 and "batch[" not in str(error):
             raise UserError(f"batch[{index}]: {error}") from error
         raise
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = _where(objective, error)
         batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""

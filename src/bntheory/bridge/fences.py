@@ -21,11 +21,22 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.networks.evaluation import convert
 
-__all__ = ["Precision", "fenced", "unwrapped"]
+__all__ = ["Precision", "differentiating", "fenced", "unwrapped"]
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _SHORT_CASTS = {"float", "double", "half", "bfloat16"}
 _IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imod__"}
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Gradients on, inference mode and autocast off: also a product with a graph that exists is computed in the caller's settings."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 @contextmanager
@@ -35,10 +46,7 @@ def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[Non
     Attention runs by the kernel that has second derivatives. What was set before is set again afterwards.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
-            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(differentiating())
         if dtype in _COMPLEX:
             before = torch.get_default_dtype()
             torch.set_default_dtype(dtype)
@@ -129,7 +137,8 @@ class Precision(TorchFunctionMode):
             args = self._changed(args)
         kwargs = {key: value if key == "out" else self._changed(value) for key, value in kwargs.items()}
         if self._dtype is not None and (
-            (name in _SHORT_CASTS and len(args) == 1) or (name == "type" and isinstance(args[-1], str))
+            (name in _SHORT_CASTS and len(args) == 1)
+            or (name == "type" and len(args) == 2 and not isinstance(args[1], torch.dtype))
         ):
             return args[0].to(self._precision(torch.complex64 if args[0].is_complex() else torch.float32))
         return func(*args, **kwargs)

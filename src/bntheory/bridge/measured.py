@@ -37,12 +37,18 @@ class MeasuredTensors:
         other = dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors)
         # in double precision every constant counts; in single, what the model does in double by hand stays
         self.cast = dtype if other or dtype == torch.float64 else None
-        if any(t.is_inference() for t in tensors) or (scripted and (private or other)):
-            # tensors of inference mode have no gradients, and those of a compiled graph cannot be exchanged: here a copy is needed
-            self.network = copy.deepcopy(self.network)
-            if scripted:
+        private = private or any(
+            t.is_inference() for t in tensors
+        )  # those of inference mode have no gradients
+        if scripted and (private or other):
+            # the tensors of a compiled graph cannot be exchanged: here a copy of the model is needed
+            trains = [p.requires_grad for p in self.network.parameters()]
+            with torch.no_grad():
+                self.network = copy.deepcopy(self.network)
                 self.network = self.network if dtype is None else self.network.to(dtype)
-                private = other = False
+            for p, train in zip(self.network.parameters(), trains, strict=True):
+                p.requires_grad_(train)
+            private = other = False
         named = list(self.network.named_parameters(remove_duplicate=False))
         for name, p in named:
             if p.is_complex():

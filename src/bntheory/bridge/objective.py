@@ -16,6 +16,7 @@ from typing import Any, Self, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.examination import Examination, examine, example_counts, explained
 from bntheory.bridge.fences import Precision, fenced
@@ -35,7 +36,7 @@ from bntheory.bridge.networks.evaluation import (
     scalar,
 )
 from bntheory.bridge.networks.state import state_guard
-from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
+from bntheory.bridge.normalisers import Normalisation
 from bntheory.errors import UserError
 
 __all__ = ["Dropout", "Mode", "Objective"]
@@ -157,10 +158,11 @@ class Objective:
 
     def _prepared(self, batch: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         def change(tensor: Tensor) -> Tensor:
-            if tensor.is_inference():
-                with torch.inference_mode(False):
-                    tensor = tensor.clone()
-            return tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+            with torch.inference_mode(False):
+                tensor = tensor.clone() if tensor.is_inference() else tensor
+                return (
+                    tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+                )
 
         return None if batch is None else convert(batch, change)
 
@@ -191,7 +193,7 @@ class Objective:
         *,
         frozen: bool = True,
         reseed: int | None = None,
-        trace: NormalisationTrace | None = None,
+        trace: TorchFunctionMode | None = None,
     ) -> Iterator[None]:
         """Context in which the model is what is measured on batch ``index``; afterwards everything is as it was.
 

@@ -18,6 +18,7 @@ from bntheory.commands.common import (
     INTERRUPTED,
     STYLE,
     Json,
+    Latex,
     clear_errors,
     one_of,
     status_bar,
@@ -79,11 +80,30 @@ def _claim_json(c: Claim) -> dict[str, Any]:
 
 
 @clear_errors
-def show(claim_id: Annotated[str, typer.Argument(metavar="ID", help="The claim's permanent id.")]) -> None:
-    """Print one claim: as printed, how it was read, where it is asserted, and the function that states it."""
+def show(
+    claim_id: Annotated[str, typer.Argument(metavar="ID", help="The claim's permanent id.")],
+    as_latex: Latex = False,
+    as_bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")
+    ] = False,
+) -> None:
+    """Print one claim: as printed, how it was read, where it is asserted, and the function that states it.
+
+    With --latex it is judged, at quick effort, and printed as a paragraph for a review.
+    """
     from bntheory.claims import registry
 
     c = registry()[claim_id]
+    if as_bibtex:
+        from bntheory.judges.latex import bibtex
+
+        typer.echo(bibtex(c))
+        return
+    if as_latex:
+        from bntheory.judges.check import judge_claim
+
+        typer.echo(judge_claim(c, effort="quick").latex())
+        return
     seen = {"own": "this project's own", "recalled": "recalled: statement not checked against the source"}
     rows = [
         ("kind", c.kind),

@@ -21,6 +21,7 @@ __all__ = [
     "INTERRUPTED",
     "STYLE",
     "Json",
+    "Latex",
     "clear_errors",
     "one_of",
     "status_bar",
@@ -51,6 +52,9 @@ STYLE = {
     "disagreement": "bold white on red",
 }
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, stable and documented in the README.")]
+Latex = Annotated[
+    bool, typer.Option("--latex", help="Print a paragraph for a review; it compiles with amsmath.")
+]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

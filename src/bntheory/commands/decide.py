@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import FAILED, Json, clear_errors
+from bntheory.commands.common import FAILED, Json, Latex, clear_errors
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
@@ -50,6 +51,7 @@ def decide(
         Path | None, typer.Option(help="Write the counterexample here, for `bntheory replay`.")
     ] = None,
     as_json: Json = False,
+    as_latex: Latex = False,
 ) -> None:
     """Decide a claim typed on the spot, for every layer, every batch size and every loss.
 
@@ -87,7 +89,8 @@ def decide(
             witness.write_text(json_text(decided.witness, 1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
-    typer.echo(json_text(decided.as_json()) if as_json else decided.render())
+    shown = decided.latex if as_latex else decided.render
+    typer.echo(json_text(decided.as_json()) if as_json else shown())
     if decided.verdict.status.value in ("disagreement", "error"):
         raise typer.Exit(FAILED)
 
@@ -104,6 +107,7 @@ def replay(
         ),
     ] = None,
     as_json: Json = False,
+    as_latex: Latex = False,
 ) -> None:
     """Evaluate a stored counterexample again, in exact or ball arithmetic, trusting nothing that the file says of itself.
 
@@ -115,6 +119,15 @@ def replay(
 
     result = replay_file(path, claims_file)
     found = {"id": result.claim.id, "refuted": result.refuted, "certificate": result.certificate.as_json()}
-    typer.echo(json_text(found) if as_json else result.summary)
+    if as_latex and not as_json:
+        from bntheory.judges.latex import latex_witness
+
+        typer.echo(
+            latex_witness(
+                {**json.loads(path.read_text(encoding="utf-8")), "certificate": found["certificate"]}
+            )
+        )
+    else:
+        typer.echo(json_text(found) if as_json else result.summary)
     if not result.refuted:
         raise typer.Exit(FAILED)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bntheory.commands.common import clear_errors
+from bntheory.commands.common import clear_errors, one_of
 from bntheory.commands.compare import show_progress
 from bntheory.errors import UserError
 
@@ -33,28 +36,75 @@ def probe(
     curvature: Annotated[
         bool, typer.Option(help="Measure curvature; --no-curvature leaves only the layers.")
     ] = True,
+    dtype: Annotated[
+        str, typer.Option(help="Precision of the measurement: float64, or float32 for large networks.")
+    ] = "float64",
+    batches: Annotated[
+        int,
+        typer.Option(
+            help="Average over the first so many, where the factory returns a list or loader of batches; 0 for all.",
+            min=0,
+        ),
+    ] = 0,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", help="Only these layers, by name; may be given several times."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also write a figure (.png, .svg or .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure your own model: per layer what normalisation takes off the gradient, per network how smooth the loss is.
 
-    The factory returns (model, loss, batch) with loss(outputs, *targets) a scalar and batch = (inputs, *targets). The network is compared
-    with its frozen-statistics twin: same outputs, same loss, but the statistics are constants. What differs between the two is due to
-    the dependence of the statistics on the activations, and to nothing else. The model is left as it was.
+    The factory returns (model, loss, batch) with loss(outputs, *targets) a scalar and batch = (inputs, *targets), or a list or
+    unshuffled loader of batches. The network is compared with its frozen-statistics twin: same outputs, same loss, but the statistics
+    are constants. What differs between the two is due to the dependence of the statistics on the activations, and to nothing else.
+    What cannot be measured is left out with its reason. The model is left as it was.
     """
+    precision = one_of("dtype", dtype, ("float32", "float64"))
+    if plot is not None and plot.suffix not in ("", ".png", ".svg", ".pdf"):
+        raise UserError(f"--plot {plot}: the figure can be .png, .svg or .pdf")
+    if plot is not None and not plot.resolve().parent.is_dir():
+        raise UserError(f"--plot {plot}: the folder does not exist")
     model, loss, batch = _load(factory)
-    from bntheory.bridge.probes.probe import probe as probe_model
+    import torch
+
+    from bntheory.bridge import Objective
+    from bntheory.bridge import probe as measure
+    from bntheory.report.probe import probe_figure, probe_text
 
     try:
         with show_progress() as progress:
-            result = probe_model(
-                model, loss, batch, infimum=infimum, seed=seed, curvature=curvature, progress=progress
+            objective = Objective(model, loss, _first(batch, batches))
+            result = measure(
+                objective,
+                infimum=infimum,
+                seed=seed,
+                curvature=curvature,
+                layers=layers or None,
+                dtype=getattr(torch, precision),
+                tol=1e-6 if precision == "float64" else 1e-4,
+                progress=progress,
             )
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{factory}: {error}") from error
-    if as_json:
-        typer.echo(json.dumps(result.as_json(), indent=2))
-        return
-    _print(result)
+    except (UserError, KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:  # of the model or the loss, whose own errors are the user's to see
+        where = "; ".join(getattr(error, "__notes__", ()))
+        raise UserError(
+            f"{factory}: {type(error).__name__}: {error}{f' ({where})' if where else ''}"
+        ) from error
+    if plot is not None:
+        from bntheory.report.smoothness import save_figure
+
+        save_figure(probe_figure(result), plot)
+    typer.echo(json.dumps(result.as_json(), indent=2, allow_nan=False) if as_json else probe_text(result))
+
+
+def _first(batch: Any, count: int) -> Any:
+    """The first ``count`` batches of several, all for 0; a single one as it is."""
+    if count == 0 or isinstance(batch, (tuple, Mapping)):
+        return batch
+    items = list(itertools.islice(iter(batch), count))
+    return items if all(isinstance(item, (tuple, list, Mapping)) for item in items) else batch
 
 
 def _load(factory: str) -> tuple[Any, Any, Any]:
@@ -86,77 +136,4 @@ def _load(factory: str) -> tuple[Any, Any, Any]:
     if not isinstance(returned, (tuple, list)) or len(returned) != 3:
         raise UserError(f"{factory} returned {type(returned).__name__}; it must return (model, loss, batch)")
     model, loss, batch = returned
-    import torch
-
-    if not isinstance(model, torch.nn.Module):
-        raise UserError(
-            f"{factory} returned a {type(model).__name__} as its model; it must be a torch.nn.Module"
-        )
-    if not callable(loss):
-        raise UserError(
-            f"{factory} returned a {type(loss).__name__} as its loss; it must be a function loss(outputs, *targets)"
-        )
-    if not isinstance(batch, (tuple, list)) or not batch:
-        raise UserError(
-            f"{factory} returned a {type(batch).__name__} as its batch; it must be (inputs, *targets)"
-        )
     return model, loss, batch
-
-
-def _print(result: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(soft_wrap=True)
-    table = Table(title="What each layer does to the gradient that passes through it", title_justify="left")
-    for heading in (
-        "layer",
-        "kind",
-        "units",
-        "m",
-        "|gamma|/sigma",
-        "taken off along 1",
-        "along y_hat",
-        "left",
-        "against theory",
-    ):
-        table.add_column(heading, justify="left" if heading in ("layer", "kind") else "right")
-    for x in result.layers:
-        verdict = f"{x.residual:.1e} {'<=' if x.residual <= x.tolerance else '> !'} {x.tolerance:.1e}"
-        table.add_row(
-            x.name,
-            x.kind,
-            str(x.units),
-            str(x.m),
-            f"{x.scaling:.3g}",
-            f"{x.share_mean:.2%}",
-            f"{x.share_y_hat:.2%}",
-            f"{x.left:.2%}",
-            verdict,
-        )
-    console.print(table)
-    table = Table(title=f"The loss in all {result.parameters} parameters", title_justify="left")
-    table.add_column("measure")
-    table.add_column("the network", justify="right")
-    if result.twin is not None:
-        table.add_column("its frozen twin", justify="right")
-    rows = (
-        ("loss", "loss"),
-        ("gradient norm", "gradient_norm"),
-        ("largest Hessian eigenvalue", "lambda_max"),
-        ("relative curvature (scale-free)", "relative_curvature"),
-        ("linearity error of a 10 % step (scale-free)", "linearity_error"),
-        ("trust fraction (scale-free)", "trust_fraction"),
-        ("gradient cosine after a 10 % step (scale-free)", "gradient_cosine"),
-    )
-    for title, name in rows:
-        cells = [f"{getattr(side, name):.6g}" for side in (result.network, result.twin) if side is not None]
-        table.add_row(title, *cells)
-    console.print(table)
-    if result.twin is not None and result.twin.lambda_max > 0:
-        ratio = result.network.lambda_max / result.twin.lambda_max
-        word = "smoother" if ratio < 1 else "rougher"
-        console.print(
-            f"At this point the dependence of the statistics on the activations makes the loss {word}: the largest eigenvalue is "
-            f"{ratio:.3g} times the twin's. Both have the same outputs, so no scaling explains this."
-        )

@@ -6,6 +6,7 @@ The manifest is written once the store's lock is held and compared before a run 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, TIMINGS, Stor
 __all__ = [
     "MANIFEST",
     "RunFolder",
+    "begun",
     "compare_manifests",
     "free_folder",
     "holds_other_files",
@@ -74,6 +76,18 @@ def open_run(
         yield RunFolder(path, manifest)
 
 
+@contextmanager
+def begun(path: Path) -> Iterator[None]:
+    """Where a run in a new folder ends in an error before its first record, the folder goes again; an interrupted one stays."""
+    new = not path.exists()
+    try:
+        yield
+    except Exception:
+        if new and path.is_dir() and not (path / RECORDS).exists():
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def read_manifest(path: Path) -> Json:
     """The manifest of the run in ``path``. Raises UserError where there is none or it cannot be read."""
     try:
@@ -85,9 +99,37 @@ def read_manifest(path: Path) -> Json:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"resume: {path / MANIFEST} cannot be read ({why})") from error
+    wrong = _missing(content)
+    if wrong:
+        raise UserError(
+            f"resume: {path / MANIFEST} is not the manifest of a run ({wrong}); restore it, or start a new run in another folder"
+        )
+    return content  # type: ignore[no-any-return]
+
+
+def _missing(content: Any) -> str:
+    """What of a manifest is not there or not what it has to be, in words; "" where all is."""
     if not isinstance(content, dict):
-        raise UserError(f"resume: {path / MANIFEST} is not a manifest")
-    return content
+        return "no table"
+    kinds = {
+        "preset_content": dict,
+        "seeds": list,
+        "device": str,
+        "data": dict,
+        "versions": dict,
+        "source_sha256": str,
+    }
+    for name, kind in kinds.items():
+        if not isinstance(content.get(name), kind):
+            return f"{name} is {content.get(name)!r:.40}"
+    data, versions = content["data"], content["versions"]
+    if not (isinstance(data.get("name"), str) and isinstance(data.get("sha256"), dict)):
+        return "data has no name or no sha256"
+    if not {"torch", "numpy"} <= versions.keys():
+        return "versions are incomplete"
+    if not all(type(seed) is int for seed in content["seeds"]):
+        return f"seeds are {content['seeds']!r:.40}"
+    return ""
 
 
 def _remove_run(path: Path) -> None:

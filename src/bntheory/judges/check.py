@@ -21,7 +21,7 @@ from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.layer.view import where_defined
 
-__all__ = ["JUDGES", "judge_claim"]
+__all__ = ["JUDGES", "contradicts_itself", "judge_claim"]
 
 JUDGES: tuple[JudgeName, ...] = ("algebra", "search", "network", "study")
 
@@ -67,7 +67,7 @@ def judge_claim(
     reference = reference or Reference("registry", claim.id)
     asked = [judge for judge in judges if judge != "study"]
     if own and asked:
-        if fickle := _fickle(claim):
+        if fickle := contradicts_itself(claim):
             report(asked[0], None)
             evidence.append(Evidence(asked[0], "error", fickle))
             return verdict_of(claim, evidence)
@@ -96,7 +96,7 @@ def _unheard() -> Iterator[None]:
         yield
 
 
-def _fickle(claim: Claim) -> str:
+def contradicts_itself(claim: Claim) -> str:
     """How a claim contradicts itself when it is called again; "" where it does not."""
     from bntheory.claims.typed.transcript import answers_differently
 

@@ -39,6 +39,16 @@ class Decided:
         """The counterexample in the format of ``bntheory replay``, or None."""
         return self.evidence.details.get("witness")
 
+    def latex(self) -> str:
+        """A paragraph for a review: statement, verdict, proof or counterexample with its arithmetic; it compiles with amsmath."""
+        from bntheory.judges.latex import latex_paragraph
+
+        return latex_paragraph(self.verdict, expression=self.expression, assume=self.assume)
+
+    def cite(self) -> str:
+        """A BibTeX entry for the verdict."""
+        return self.verdict.cite()
+
     def as_json(self) -> dict[str, Any]:
         """The object of ``--json``: that of ``bntheory check``, and the expression."""
         return {

@@ -119,6 +119,18 @@ class Verdict:
         )
         return tuple(needed) if self.status is Status.PROVED else ()
 
+    def latex(self) -> str:
+        """A paragraph for a review: statement, verdict, proof or counterexample."""
+        from bntheory.judges.latex import latex_paragraph
+
+        return latex_paragraph(self)
+
+    def cite(self) -> str:
+        """A BibTeX entry for this verdict."""
+        from bntheory.judges.latex import bibtex
+
+        return bibtex(self.claim)
+
     def as_json(self) -> dict[str, Any]:
         """The stable object of ``--json``: at least id, kind, status, evidence."""
         c = self.claim

@@ -68,7 +68,7 @@ class BatchNormLayer:
         free: Mapping[str, Any] | None = None,
     ) -> None:
         self.y = as_vector(as_float_array(y, "y"), "y", reference=None)
-        self._scalar_free = dict(free or {})
+        self.free = dict(free or {})
         self.gamma = self._scalar(gamma, "gamma")
         self.beta = self._scalar(beta, "beta")
         self.eps = self._scalar(eps, "eps")
@@ -81,6 +81,7 @@ class BatchNormLayer:
             if grad is None
             else as_vector(as_float_array(grad, "grad"), "grad", reference=self.y)
         )
+        self.hess_given = hess
         self._hess = None if hess is None else self._operator(hess, "hess")
         self._refuse_constant_batch()
 
@@ -90,6 +91,16 @@ class BatchNormLayer:
     def _degrees(self) -> int:
         """What the sum of squares is divided by: sigma^2 = ||y - mu||^2/_degrees + eps."""
         return self.m
+
+    @property
+    def made_as(self) -> str:
+        """The name by which :func:`~bntheory.layer.family.make_layer` makes such a layer."""
+        return "batch"
+
+    def __repr__(self) -> str:
+        from bntheory.layer.shown import pasted
+
+        return pasted(self)
 
     # -- checks ------------------------------------------------------------------------------------------------
 
@@ -330,9 +341,9 @@ class BatchNormLayer:
 
     def _free(self, name: str) -> Any:
         try:
-            return self._scalar_free[name]
+            return self.free[name]
         except KeyError:
-            known = ", ".join(sorted(self._scalar_free)) or "none"
+            known = ", ".join(sorted(self.free)) or "none"
             raise ValueError(
                 f"this layer has no free quantity {name!r} (it has: {known}); declare it in the claim's LayerDomain"
             ) from None

@@ -45,6 +45,8 @@ __all__ = ["FrozenLayer", "LpLayer", "MeanOnlyLayer", "RmsLayer", "UnbiasedLayer
 class UnbiasedLayer(BatchNormLayer):
     """Divides by the root of the unbiased variance, ``var`` m/(m - 1); every formula has m - 1 where the scale is differentiated."""
 
+    made_as = "unbiased"
+
     @property
     def _degrees(self) -> int:
         return self.m - 1
@@ -63,6 +65,8 @@ class UnbiasedLayer(BatchNormLayer):
 class FrozenLayer(BatchNormLayer):
     """The frozen-statistics twin: mu and sigma keep the value they have at y, so the layer is an affine map."""
 
+    made_as = "frozen"
+
     _not_passed = 0
 
     def _projected(
@@ -79,6 +83,8 @@ class FrozenLayer(BatchNormLayer):
 
 class MeanOnlyLayer(FrozenLayer):
     """Subtracts the mean and divides by nothing; ``sigma`` is 1 and eps plays no part."""
+
+    made_as = "mean-only"
 
     _not_passed = 1
 
@@ -103,6 +109,8 @@ class MeanOnlyLayer(FrozenLayer):
 
 class RmsLayer(BatchNormLayer):
     """Divides by the root mean square and subtracts nothing; ``mu`` is 0 and ``var`` the mean square."""
+
+    made_as = "rms"
 
     _not_passed = 1
 
@@ -131,6 +139,11 @@ class RmsLayer(BatchNormLayer):
 
 class LpLayer(BatchNormLayer):
     """Centres and divides by the average l_p norm, p = 1, 2 or inf, so that sum |y_hat|^p = m (p finite, eps = 0)."""
+
+    @property
+    def made_as(self) -> str:
+        """The name for :func:`make_layer`."""
+        return f"l{'inf' if self.p == np.inf else int(self.p)}"
 
     def __init__(
         self, y: Array, grad: Array | None = None, hess: Any = None, *, p: float, **rest: Any
@@ -165,7 +178,7 @@ class LpLayer(BatchNormLayer):
         size = abs(self.centred)
         first = size.argmax(-1)[..., None]
         index = namespace(size).arange(self.m) if not is_torch(size) else _torch_arange(self.m, size)
-        return sign * (index == first) * self.m
+        return sign * ((index == first) * self.m)
 
     def jac(self, v: Array) -> Array:
         """(dz/dy) v, (..., m)."""
@@ -214,7 +227,8 @@ class LpLayer(BatchNormLayer):
 
 def _sign(x: Array) -> Array:
     if is_object(x):
-        return np.vectorize(lambda e: int(e > 0) - int(e < 0), otypes=[object])(x)
+        # the entries' own numbers: a sum of ints divided by m would be a rounded float
+        return np.vectorize(lambda e: 0 * e + (int(e > 0) - int(e < 0)), otypes=[object])(x)
     return namespace(x).sign(x)
 
 

@@ -11,6 +11,7 @@ from bntheory.errors import UserError
 from bntheory.experiments.experiment import needed
 from bntheory.experiments.folder import (
     RunFolder,
+    begun,
     free_folder,
     holds_other_files,
     latest_folder,
@@ -86,8 +87,12 @@ def compare(
         raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
     progress(0.0, f"loading {chosen.data}")
     images = load_dataset(chosen.data, data_dir)
+    if len(images.train_labels.unique()) < 2:
+        raise UserError(
+            f"data: every training image of {chosen.data} has the same label, so there is nothing to learn; give data with two classes at least"
+        )
     manifest = make_manifest(chosen, images, device, data_note)
-    with open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
+    with begun(path), open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
         contents = folder.read()
         if contents.faults:
             say(

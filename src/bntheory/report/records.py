@@ -17,13 +17,13 @@ from typing import Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
-from bntheory.evidence.closure import package, place_of
+from bntheory.evidence.closure import Package, package, place_of
 from bntheory.evidence.study import Study
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Verdict, evidence_of_checks, verdict_of
 from bntheory.report.strict_json import json_text
 
-__all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of", "unsealed"]
+__all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of", "sealed", "unsealed"]
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,13 @@ class Records:
         (folder / "verdicts.json").write_text(text + "\n", encoding="utf-8")
 
 
-def fingerprint(claim: Claim) -> str:
+def fingerprint(claim: Claim, source: Package | None = None) -> str:
     """A hash of the claim and of all code that its verdict rests on.
 
     Its function and hypotheses with everything that they reach inside the package; of a layer claim also the judges, with the layer
     and the encoders; of a study also what makes checks into a verdict. Of an experiment not that last part: there the verdict is
-    computed from the recorded checks whenever it is asked for, and changing it needs no network trained again.
+    computed from the recorded checks whenever it is asked for, and changing it needs no network trained again. source: the package to
+    read; this one where left out.
     """
     said = [
         claim.id,
@@ -108,7 +109,7 @@ def fingerprint(claim: Claim) -> str:
     ]
     said.append(json.dumps([dict(c) for c in claim.candidates], sort_keys=True))
     functions: list[Callable[..., Any]] = [f for f in (claim.check, claim.assume) if f is not None]
-    own = package()
+    own = source or package()
     said += [inspect.getsource(f) for f in functions if not own.holds(f.__module__)]
     judging = {"layer": (judge_claim,), "experiment": (Study,)}.get(
         claim.kind, (Study, evidence_of_checks, verdict_of)
@@ -141,7 +142,7 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
             path.write_text(text, encoding="utf-8")
         else:
             path.unlink(missing_ok=True)
-    return replace(record, seal=_seal(record, claim, folder))
+    return sealed(record, claim, folder)
 
 
 def proof_text(verdict: Verdict) -> str | None:
@@ -167,6 +168,11 @@ def unsealed(claim: Claim, record: Record, folder: Path) -> str:
     if record.seal != _seal(record, claim, folder):
         return "the record or one of its files was changed by hand"
     return ""
+
+
+def sealed(record: Record, claim: Claim, folder: Path) -> Record:
+    """The record with the seal that belongs to it and to its files as they are."""
+    return replace(record, seal=_seal(record, claim, folder))
 
 
 def _seal(record: Record, claim: Claim, folder: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bntheory.bridge.curvature import FunctionOperator, top_eigenvalues
+from bntheory.bridge.curvature.accumulation import dot, dots
 from bntheory.errors import UserError
 
 SIZE = 1000
@@ -130,6 +131,14 @@ def test_an_eigenvalue_beyond_a_value_is_hidden_no_farther_than_is_said() -> Non
                 continue
             missed = np.abs(ends(d, 1, "both") - found.values)
             assert np.all(missed <= found.hidden)
+
+
+def test_many_small_terms_beside_a_large_one_are_not_lost() -> None:
+    a = torch.full((20_001,), 1e-4)
+    a[0] = 1000.0
+    exact = 1e6 + 2e-4
+    assert dot(a, a) == pytest.approx(exact, rel=1e-10)
+    assert dots(torch.stack([a, a.flip(0)]), a)[0] == pytest.approx(exact, rel=1e-10)
 
 
 def test_inner_products_of_millions_of_entries_are_summed_in_float64() -> None:

@@ -231,3 +231,23 @@ def test_bad_input_is_refused_clearly(name):
     call, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg, eps = 0", "vgg, group norm"])
+def test_products_over_all_units_are_those_of_the_blocks_and_of_the_closed_form(name, device):
+    model, batch = network(SPECS[name], torch.float64, device)
+    layer = next(iter(capture(model, F.cross_entropy, batch)))
+    generator = torch.Generator().manual_seed(1)
+    v = torch.randn(layer.units, layer.m, generator=generator, dtype=torch.float64).to(device)
+    alone = torch.zeros_like(v)
+    alone[1] = v[1]
+    assert torch.allclose(layer.whole_hess(alone)[1], layer.hess(v[1:2], [1])[0], rtol=1e-9, atol=1e-14)
+    # the bend of each unit is its own, the rest is J H J with H over all units
+    form = layer.closed_form()
+    jac = form.gamma / form.sigma
+    bend = form.input_hess(v) - jac * form.project(layer.hess(jac * form.project(v)))
+    whole = jac * form.project(layer.whole_hess(jac * form.project(v))) + bend
+    assert torch.allclose(layer.whole_input_hess(v), whole, rtol=1e-7, atol=1e-12)
+    assert not torch.allclose(whole, form.input_hess(v), rtol=1e-3)  # the blocks between units are not zero
+    with pytest.raises(ValueError, match="for all units"):
+        layer.whole_hess(v[:, :-1])

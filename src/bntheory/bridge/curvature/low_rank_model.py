@@ -223,8 +223,11 @@ class LowRankModel:
 
     def _append(self, vector: Tensor, factor: float = 1.0) -> None:
         self._basis.append(vector, factor)
-        self.matrix = np.pad(self.matrix, (0, 1))
-        self._searched = np.pad(self._searched, ((0, 1), (0, 0)))
+        size = self.rank
+        larger = np.zeros((size + 1, size + 1))
+        larger[:size, :size] = self.matrix
+        self.matrix = larger
+        self._searched = np.vstack([self._searched, np.zeros(self.order)])
         if self._share is not None:
             self._share = np.append(self._share, 0.0)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bntheory.bridge.curvature.accumulation import norm
+from bntheory.bridge.curvature.batch_norm import ClosedFormBatchNorm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.options import Options
@@ -27,6 +28,7 @@ from bntheory.bridge.curvature.products import (
 )
 from bntheory.bridge.curvature.rounding import Jitter
 from bntheory.bridge.curvature.selection import Parameters, captured, flatten, select, unflatten
+from bntheory.bridge.fences import differentiating
 from bntheory.bridge.formulas import Normalisation
 from bntheory.bridge.freezing import Freeze
 from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar
@@ -89,7 +91,11 @@ class CurvatureOperator(SymmetricOperator):
 
     def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
         objective, activation = self.objective, self._selection.activation
-        with objective.conditions(index), ExitStack() as stack:
+        closed = self.kind == "hessian" and objective.normalisation == "native"
+        with (
+            objective.conditions(index, trace=ClosedFormBatchNorm() if closed else None),
+            ExitStack() as stack,
+        ):
             if mode is not None:
                 stack.enter_context(mode)
             found: list[Tensor] = []
@@ -142,7 +148,8 @@ class CurvatureOperator(SymmetricOperator):
         for index, weight in enumerate(self._weights):
             held = self._graphs[index]
             graph, tensors = self._build(index) if held is None else held
-            product = flatten(graph(unflatten(v, tensors)))
+            with differentiating():
+                product = flatten(graph(unflatten(v, tensors)))
             if len(self._weights) == 1:
                 return product
             result = product * weight if result is None else result.add_(product, alpha=weight)

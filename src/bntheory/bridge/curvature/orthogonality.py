@@ -42,6 +42,7 @@ class Orthogonality:
         row = (matrix @ overlaps[:, -1] - overlaps @ image) / length
         row += np.copysign(rounding, row)
         row[-2:-1] = self._eps
-        self._overlaps = np.pad(overlaps, (0, 1))
+        self._overlaps = np.zeros((len(row) + 1, len(row) + 1))
+        self._overlaps[:-1, :-1] = overlaps
         self._overlaps[-1, :-1] = self._overlaps[:-1, -1] = row
         return float(np.abs(row).max())

@@ -75,7 +75,7 @@ def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -
                         "run one batch through the model first"
                     )
                 values = parameters or not is_parameter
-                if not values:
+                if not values and not tensor.is_inference():
                     promised.append((full, tensor, tensor._version))
                 undo.append(_save_tensor(tensor, values=values))
     try:

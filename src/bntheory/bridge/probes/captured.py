@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.fences import differentiating
 from bntheory.bridge.units import UnitView
 from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
@@ -62,7 +63,8 @@ class Residual:
 
 def amplification(layer: BatchNormLayer) -> Tensor:
     """(k,) kappa = max|y|/sigma: how much the cancellation in y - mean amplifies rounding in y_hat."""
-    return (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+    kappa: Tensor = (layer.y.abs().amax(-1, keepdim=True) / layer.sigma)[..., 0]
+    return kappa
 
 
 def y_hat_size(layer: BatchNormLayer) -> Tensor:
@@ -72,7 +74,8 @@ def y_hat_size(layer: BatchNormLayer) -> Tensor:
     not.
     """
     kappa = amplification(layer)
-    return layer.y_hat.norm(dim=-1) + kappa / (1 + kappa)
+    size: Tensor = layer.y_hat.norm(dim=-1) + kappa / (1 + kappa)
+    return size
 
 
 class CapturedLayer:
@@ -157,9 +160,10 @@ class CapturedLayer:
         for row, unit in zip(v, units, strict=True):
             full = torch.zeros(self.units, self.m, dtype=at.dtype, device=at.device)
             full[unit] = row
-            (product,) = torch.autograd.grad(
-                grad, at, self.view.join(full), retain_graph=True, allow_unused=True
-            )
+            with differentiating():
+                (product,) = torch.autograd.grad(
+                    grad, at, self.view.join(full), retain_graph=True, allow_unused=True
+                )
             rows.append(torch.zeros_like(row) if product is None else self.view.split(product)[unit])
         return torch.stack(rows)
 
@@ -172,6 +176,28 @@ class CapturedLayer:
     def input_hess(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """d2L_hat/dy2 v for each chosen unit, other units fixed; v and the result are (k, m)."""
         return self._products(self._y, self._grad_y, v, self._chosen(units))
+
+    def whole_hess(self, v: Tensor) -> Tensor:
+        """d2L/dz2 v over all units at once, the blocks between units included; (units, m) to (units, m). One double backward."""
+        self._check_whole(v)
+        return self._to_y_hat(self._whole_product(self._z, self._grad_z, self._to_y_hat(v)))
+
+    def whole_input_hess(self, v: Tensor) -> Tensor:
+        """d2L_hat/dy2 v over all units at once, the blocks between units included; (units, m) to (units, m)."""
+        self._check_whole(v)
+        return self._whole_product(self._y, self._grad_y, v)
+
+    def _check_whole(self, v: Tensor) -> None:
+        if v.shape != (self.units, self.m):
+            raise UserError(
+                f"v has shape {tuple(v.shape)}; for all units of layer {self.name!r} it is {(self.units, self.m)}"
+            )
+
+    def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
+        if grad is None or not grad.requires_grad:
+            return torch.zeros_like(v)
+        (product,) = torch.autograd.grad(grad, at, self.view.join(v), retain_graph=True, allow_unused=True)
+        return torch.zeros_like(v) if product is None else self.view.split(product)
 
     def jac(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """(dz/dy) v for each chosen unit; v and the result are (k, m). Two backward passes, whatever the number of units.

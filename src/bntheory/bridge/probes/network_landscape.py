@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.fences import differentiating
 from bntheory.bridge.objective import Objective
 from bntheory.smoothness.protocol import Vector, as_point
 
@@ -92,10 +93,11 @@ class NetworkLandscape:
         direction = torch.from_numpy(as_point(v, self.dimension, "v")).to(self._parameters[0])
         parts = torch.split(direction, [p.numel() for p in self._parameters])
         gradients = self._graph(x)
-        product = sum((g * d.reshape(g.shape)).sum() for g, d in zip(gradients, parts, strict=True))
-        if not isinstance(product, Tensor) or not product.requires_grad:
-            return np.zeros(self.dimension)  # the gradient does not depend on the parameters
-        found = torch.autograd.grad(product, self._parameters, retain_graph=True, allow_unused=True)
+        with differentiating():
+            product = sum((g * d.reshape(g.shape)).sum() for g, d in zip(gradients, parts, strict=True))
+            if not isinstance(product, Tensor) or not product.requires_grad:
+                return np.zeros(self.dimension)  # the gradient does not depend on the parameters
+            found = torch.autograd.grad(product, self._parameters, retain_graph=True, allow_unused=True)
         return _flat(
             [torch.zeros_like(p) if f is None else f for p, f in zip(self._parameters, found, strict=True)]
         )

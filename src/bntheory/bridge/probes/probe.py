@@ -64,7 +64,7 @@ class Probe:
     """A model measured: its layers, the whole of it, and its frozen-statistics twin.
 
     left_out: of each normalisation that is not among the layers, the reason, by name. missing: why there is no twin, or no network.
-    parameters: how many are trainable. dtype: the precision of all of it. graph_bytes: the estimate of what the curvature's graph keeps.
+    parameters: how many are trainable. dtype: the precision of all of it. unused: trainable parameters that the loss does not use.
     """
 
     layers: tuple[LayerProbe, ...]
@@ -75,7 +75,7 @@ class Probe:
     batches: int = 1
     left_out: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
-    graph_bytes: int | None = None
+    unused: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object; None for every number that could not be had."""
@@ -156,7 +156,7 @@ def probe(
     count = sum(p.numel() for p in objective.parameters.values())
     return Probe(
         measured, network, twin, count, str(dtype).removeprefix("torch."), len(objective.batches), left_out, missing,
-        None,
+        examined.unused,
     )  # fmt: skip
 
 
@@ -254,7 +254,9 @@ def _curvature(
 ) -> dict[str, str]:
     try:
         progress(0.0, "curvature")
-        with hessian(objective) as operator:
+        unused = objective.examination.unused  # their rows of the Hessian are zero
+        used = [name for name in objective.parameters if name not in unused] if unused else None
+        with hessian(objective, parameters=used) as operator:
             spectrum = top_eigenvalues(
                 operator,
                 tol=tol,

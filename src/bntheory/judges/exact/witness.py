@@ -226,7 +226,11 @@ class Witness:
                 "scalars": dict(d.scalars),
                 "vectors": list(d.vectors),
                 "operators": dict(d.operators),
-                **{k: getattr(d, k) for k in ("smoothness", "gradient") if getattr(d, k) not in ("", "any")},
+                **{
+                    k: getattr(d, k)
+                    for k in ("smoothness", "gradient", "loss")
+                    if getattr(d, k) not in ("", "any")
+                },
             },
             "layer": self.instance.as_json(),
             "certificate": dict(self.certificate),

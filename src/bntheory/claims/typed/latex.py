@@ -1,0 +1,183 @@
+"""A typed claim as mathematics: the syntax tree written in LaTeX, with the field's usual letters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign, parse
+
+__all__ = ["latex_of", "legend"]
+
+_LETTERS = {
+    "m": "m",
+    "gamma": r"\gamma",
+    "beta": r"\beta",
+    "eps": r"\varepsilon",
+    "mu": r"\mu",
+    "var": r"v",
+    "sigma": r"\sigma",
+    "gamma_grad": r"\partial_\gamma\hat L",
+    "beta_grad": r"\partial_\beta\hat L",
+    "jac_norm": r"\|J\|",
+    "one": r"\mathbf{1}",
+    "y": "y",
+    "y_hat": r"\hat y",
+    "z": "z",
+    "dual": "q",
+    "grad": "g",
+    "input_grad": r"\nabla_y\hat L",
+    "hess": "H",
+    "jac": "J",
+    "input_hess": r"\hat H",
+    "cross": r"H_{ab}",
+    "input_cross": r"\hat H_{ab}",
+    "rise": r"\Delta L",
+}
+#: mathematics, and words that follow it
+_MEANING = {
+    "m": ("m", "the batch size"),
+    "var": ("v", "the biased variance of the batch"),
+    "sigma": (r"\sigma = \sqrt{v + \varepsilon}", "with the biased variance v"),
+    "one": (r"\mathbf{1}", "the vector of ones"),
+    "y": ("y", "the pre-activations of one unit over the batch"),
+    "y_hat": (r"\hat y = (y-\mu)/\sigma", ""),
+    "z": (r"z = \gamma\hat y + \beta", ""),
+    "grad": ("g", "the gradient of the loss at the layer's output"),
+    "input_grad": (r"\nabla_y\hat L", "the gradient through the layer"),
+    "hess": ("H", "the Hessian of the loss at the layer's output"),
+    "input_hess": (r"\hat H", "the Hessian through the layer"),
+    "jac": ("J", "the layer's Jacobian"),
+    "dual": ("q", r"the vector with \(d\sigma = \langle q, dy\rangle/m\)"),
+}
+_RELATIONS = {"<=": r"\le", "<": "<", ">=": r"\ge", ">": ">", "==": "=", "!=": r"\ne"}
+_SUM, _PRODUCT, _SIGNED, _POWER, _ATOM = range(5)
+
+
+def latex_of(expression: str) -> str:
+    """The expression in LaTeX, without dollar signs. Raises UserError where it cannot be read."""
+    return _logic(parse(expression), top=True)
+
+
+def legend(expression: str) -> list[str]:
+    """What the letters in it stand for, one entry a word of the vocabulary, mathematics between dollar signs."""
+    words = re.findall(r"[A-Za-z][A-Za-z0-9_]*", expression)
+    return [f"${letter}$ {meaning}".strip() for word, (letter, meaning) in _MEANING.items() if word in words]
+
+
+def _logic(node: Node, *, top: bool = False) -> str:
+    if isinstance(node, Junction):
+        joined = (r"\ \text{ and }\ " if node.op == "and" else r"\ \text{ or }\ ").join(
+            _logic(p) for p in node.parts
+        )
+        return joined if top else rf"\big({joined}\big)"
+    if isinstance(node, Not):
+        return rf"\text{{not }}\big({_logic(node.operand, top=True)}\big)"
+    if isinstance(node, Compare):
+        parts = [_value(node.first, _SUM)]
+        for op, side in zip(node.ops, node.rest, strict=True):
+            parts += [_RELATIONS[op], _value(side, _SUM)]
+        return " ".join(parts)
+    return _value(node, _SUM)
+
+
+def _value(node: Node, level: int) -> str:
+    text, own = _written(node)
+    return text if own >= level else rf"\left({text}\right)"
+
+
+def _written(node: Node) -> tuple[str, int]:
+    """The node in LaTeX, and how tightly it binds."""
+    if isinstance(node, Number):
+        return _number(node.value)
+    if isinstance(node, Name):
+        return _name(node.name), _ATOM
+    if isinstance(node, Sign):
+        return ("-" if node.negative else "+") + _value(node.operand, _SIGNED), _SIGNED
+    if isinstance(node, Binary):
+        return _binary(node)
+    if isinstance(node, Call):
+        return _call(node)
+    return _logic(node, top=True), _SUM
+
+
+def _number(value: Fraction) -> tuple[str, int]:
+    if value.denominator == 1:
+        return str(value.numerator), _ATOM
+    return rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}", _ATOM
+
+
+def _binary(node: Binary) -> tuple[str, int]:
+    if node.op == "/":
+        return rf"\frac{{{_value(node.left, _SUM)}}}{{{_value(node.right, _SUM)}}}", _POWER
+    if node.op == "**":
+        return f"{_power_base(node.left)}^{{{_value(node.right, _SUM)}}}", _POWER
+    if node.op == "*":
+        left, right = _value(node.left, _PRODUCT), _value(node.right, _SIGNED)
+        dot = r" \cdot " if right[:1].isdigit() or right[:1] in "+-" else r"\,"
+        return f"{left}{dot}{right}", _PRODUCT
+    return f"{_value(node.left, _SUM)} {node.op} {_value(node.right, _PRODUCT)}", _SUM
+
+
+def _power_base(node: Node) -> str:
+    base = _value(node, _ATOM)
+    simple = isinstance(node, Name) and re.fullmatch(r"\\?[A-Za-z]+", base)
+    return (
+        base
+        if simple or base.startswith((r"\left(", r"\left\langle")) or base.isdigit()
+        else rf"\left({base}\right)"
+    )
+
+
+def _call(node: Call) -> tuple[str, int]:
+    arguments = node.arguments
+    if node.name in _FORMS:
+        return _FORMS[node.name](*arguments), _ATOM
+    inside = ", ".join(_value(a, _SUM) for a in arguments)
+    if len(arguments) == 1 and isinstance(arguments[0], (Name, Call)):
+        return rf"{_name(node.name)}\,{inside}", _PRODUCT
+    return rf"{_name(node.name)}\left({inside}\right)", _ATOM
+
+
+def _operator_name(node: Node) -> str:
+    return _name(node.name) if isinstance(node, (Name, Call)) else _value(node, _SUM)
+
+
+def _norm2(v: Node) -> str:
+    return rf"\left\|{_value(v, _SUM)}\right\|^2"
+
+
+def _root(x: Node) -> str:
+    if isinstance(x, Call) and x.name == "norm2":
+        return rf"\left\|{_value(x.arguments[0], _SUM)}\right\|"
+    return rf"\sqrt{{{_value(x, _SUM)}}}"
+
+
+_FORMS: dict[str, Callable[..., str]] = {
+    "dot": lambda u, v: rf"\left\langle {_value(u, _SUM)}, {_value(v, _SUM)}\right\rangle",
+    "norm2": _norm2,
+    "sqrt": _root,
+    "trace": lambda a: rf"\operatorname{{tr}} {_operator_name(a)}",
+    "max_eig": lambda a: rf"\lambda_{{\max}}({_operator_name(a)})",
+    "min_eig": lambda a: rf"\lambda_{{\min}}({_operator_name(a)})",
+    "batch_mean": lambda v: rf"\tfrac1m\left\langle \mathbf{{1}}, {_value(v, _SUM)}\right\rangle",
+    "centre": lambda v: rf"C\left({_value(v, _SUM)}\right)",
+    "standardise": lambda v: rf"\widehat{{{_value(v, _SUM)}}}",
+}
+
+
+def _name(name: str) -> str:
+    head, _, mark = name.partition("@")
+    letter = _LETTERS.get(head)
+    if mark == "case":
+        return rf"e_{{\mathrm{{{_escaped(head)}}}}}"
+    if letter is None:
+        letter = head if len(head) == 1 else rf"\mathit{{{_escaped(head)}}}"
+    if mark == "2":
+        return rf"{{{letter}}}^{{(2)}}"
+    return rf"{{{letter}}}_{{b}}" if mark == "b" else letter
+
+
+def _escaped(text: str) -> str:
+    return text.replace("_", r"\_")

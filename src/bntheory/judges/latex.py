@@ -1,0 +1,170 @@
+"""A verdict as a paragraph for a review: statement, verdict, proof or counterexample with its arithmetic, and how to replay it.
+
+It compiles with amsmath alone. Every number comes from the evidence; nothing here is typed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bntheory.judges.verdict import Evidence, Status, Verdict
+
+if TYPE_CHECKING:
+    from bntheory.claims.claim import Claim
+
+__all__ = ["bibtex", "latex_paragraph", "latex_witness"]
+
+_SIGN = {"le": r"\le", "lt": "<", "eq": "="}
+
+
+def latex_paragraph(
+    verdict: Verdict, *, expression: str = "", assume: Sequence[str] = (), command: str = ""
+) -> str:
+    """The paragraph of a verdict; of a typed claim with its ``expression`` and what it assumes, of a registered one as it is printed.
+
+    command: what a reader may run to see it again.
+    """
+    claim = verdict.claim
+    letters: list[str] = []
+    assumed: list[str] = []
+    statement, name = claim.statement, f" {_words(claim.id)}"
+    if expression:
+        from bntheory.claims.typed.latex import latex_of, legend
+
+        statement, name = latex_of(expression), ""
+        letters, assumed = legend(expression), [f"${latex_of(a)}$" for a in assume]
+    again = command or ("bntheory decide" if expression else f"bntheory check {claim.id}")
+    domain = f" for all layers with {_words(claim.domain.describe())}" if claim.domain is not None else ""
+    given = f", where {_listed(assumed)}" if assumed else ""
+    lines = [
+        rf"\paragraph{{Claim{name}.}}",
+        f"It is asserted{domain}{given} that",
+        r"\[",
+        f"  {statement}",
+        r"\]",
+    ]
+    if letters:
+        lines.append(f"Here {_listed(letters)}.")
+    if claim.reading:
+        lines.append(f"Read as: {_words(claim.reading)}.")
+    lines.append(rf"\emph{{{verdict.status.value.capitalize()}.}} {_words(verdict.explanation)}.")
+    if verdict.wherever:
+        lines.append(f"It holds wherever {_words(' and '.join(verdict.wherever))}.")
+    lines += _reasons(verdict)
+    lines.append(rf"(Decided by \texttt{{{_words(again)}}}.)")
+    return "\n".join(lines) + "\n"
+
+
+def latex_witness(witness: Mapping[str, Any]) -> str:
+    """A counterexample file as a paragraph: the numbers, and both sides of every relation that fails."""
+    return "\n".join(_counterexample(witness)) + "\n"
+
+
+def _reasons(verdict: Verdict) -> list[str]:
+    lines: list[str] = []
+    for evidence in verdict.evidence:
+        if evidence.finding == "proved":
+            lines += _proof(evidence)
+        elif evidence.finding == "refuted" and verdict.status is Status.REFUTED and not lines:
+            witness = evidence.details.get("witness")
+            lines += _counterexample(witness) if witness else [f"Found: {_words(evidence.summary)}."]
+        elif evidence.finding in ("holds", "fails", "survives", "undecided"):
+            lines.append(f"{evidence.judge.capitalize()}: {_words(evidence.summary)}.")
+    return lines
+
+
+def _proof(evidence: Evidence) -> list[str]:
+    lines = [f"Proof: {_words(evidence.summary)}."]
+    for form in evidence.details.get("calculus", {}).get("relations", ()):
+        difference = form.get("difference_latex")
+        if difference and difference != "0":
+            lines += [
+                "The difference of the two sides, right minus left, is",
+                r"\[",
+                f"  {difference}.",
+                r"\]",
+            ]
+    return lines
+
+
+def _counterexample(witness: Mapping[str, Any]) -> list[str]:
+    layer = witness.get("layer", {})
+    numbers = [rf"{_letter(name)} = {_number(value)}" for name, value in layer.items() if _is_number(value)]
+    lines = [f"Counterexample: ${', '.join(numbers)}$."] if numbers else []
+    for relation in witness.get("certificate", {}).get("relations", ()):
+        if relation.get("holds") is False:
+            left, right = (_digits(relation[side]) for side in ("left", "right"))
+            lines.append(
+                f"There the claim would need ${left} {_SIGN[relation['op']]} {right}$, which is false."
+            )
+    return lines
+
+
+_LETTER = {
+    "m": "m",
+    "y": "y",
+    "grad": "g",
+    "g": "g",
+    "hess": "H",
+    "gamma": r"\gamma",
+    "beta": r"\beta",
+    "eps": r"\varepsilon",
+}
+
+
+def _letter(name: str) -> str:
+    return _LETTER.get(name, rf"\mathrm{{{_words(name)}}}")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(_is_number(v) for v in value)
+    return isinstance(value, (int, float)) or (
+        isinstance(value, str) and re.fullmatch(r"-?\d+(/\d+)?", value) is not None
+    )
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return r"\left(" + ", ".join(_number(v) for v in value) + r"\right)"
+    top, _, bottom = str(value).partition("/")
+    if not bottom:
+        return top
+    sign = "-" if top.startswith("-") else ""
+    return rf"{sign}\tfrac{{{top.removeprefix('-')}}}{{{bottom}}}"
+
+
+def _digits(ball: str) -> str:
+    """A ball's middle, short."""
+    text = re.sub(r"[\[\]]", "", str(ball)).split("+/-")[0].strip()
+    try:
+        return f"{float(text):.6g}"
+    except ValueError:
+        return _words(text)
+
+
+_SPECIAL = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\(<\)", ">": r"\(>\)", "|": r"\(|\)"}  # fmt: skip
+
+
+def _words(text: str) -> str:
+    """Plain text for LaTeX."""
+    plain = "".join(_SPECIAL.get(c, c) for c in str(text)).rstrip(".")
+    return plain.replace(r"\(>\)=", r"\(\ge\)").replace(r"\(<\)=", r"\(\le\)")
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def bibtex(claim: Claim) -> str:
+    """An entry that cites this project's verdict on a claim; the claim's own source is in ``papers/references.bib`` under its key."""
+    from bntheory import __version__
+
+    key = re.sub(r"[^a-z0-9]+", "-", claim.id.lower()).strip("-")
+    return (
+        f"@misc{{bntheory-{key},\n"
+        f"  title = {{bntheory: deciding what is true about batch normalisation}},\n"
+        f"  note  = {{Verdict on \\texttt{{{_words(claim.id)}}}, version {__version__}}}\n}}\n"
+    )

@@ -1,0 +1,126 @@
+"""Verdicts as paragraphs: the mathematics is what was decided, braces close, nothing of LaTeX's alphabet is left bare, and it compiles."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from typer.testing import CliRunner
+
+import bntheory
+from bntheory.claims.typed.latex import latex_of, legend
+from bntheory.cli import app
+
+PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
+
+#: written by hand from the definitions of the words
+BY_HAND = {
+    "gamma**2/sigma**2 <= 0.1": r"\frac{\gamma^{2}}{\sigma^{2}} \le \tfrac{1}{10}",
+    "norm2(y - mu*one) == m*var": r"\left\|y - \mu\,\mathbf{1}\right\|^2 = m\,v",
+    "-(gamma + 1)**2 < 0": r"-\left(\gamma + 1\right)^{2} < 0",
+    "gamma - (beta - 1) >= 2*-eps": r"\gamma - \left(\beta - 1\right) \ge 2\,-\varepsilon",
+    "dot(u, hess(v)) != sqrt(norm2(u))": r"\left\langle u, H\,v\right\rangle \ne \left\|u\right\|",
+    "max_eig(hess) <= trace(input_hess)": r"\lambda_{\max}(H) \le \operatorname{tr} \hat H",
+    "dot(e@case, y@2) <= 3": r"\left\langle e_{\mathrm{e}}, {y}^{(2)}\right\rangle \le 3",
+}
+
+
+@pytest.mark.parametrize("expression", BY_HAND)
+def test_the_mathematics_is_written_as_a_hand_would(expression: str) -> None:
+    found = latex_of(expression).replace(r" \cdot ", r"\,")
+    assert found == BY_HAND[expression]
+
+
+def test_different_claims_are_written_differently() -> None:
+    pairs = [
+        ("gamma*(beta + 1) <= 0", "gamma*beta + 1 <= 0"),
+        ("(gamma/beta)/eps <= 0", "gamma/(beta/eps) <= 0"),
+        ("not (gamma > 0 and beta > 0)", "not (gamma > 0) and beta > 0"),
+        ("gamma > 0 or beta > 0 and eps > 0", "(gamma > 0 or beta > 0) and eps > 0"),
+        ("(-gamma)**2 > 0", "-gamma**2 > 0"),
+        ("1/2*gamma > 0", "1/(2*gamma) > 0"),
+    ]
+    for left, right in pairs:
+        assert latex_of(left) != latex_of(right), (left, right)
+
+
+def test_the_legend_names_what_occurs() -> None:
+    assert legend("norm2(input_grad) <= norm2(grad)") == [
+        "$g$ the gradient of the loss at the layer's output",
+        r"$\nabla_y\hat L$ the gradient through the layer",
+    ]
+
+
+@pytest.fixture(scope="module")
+def paragraphs() -> dict[str, str]:
+    proved = bntheory.decide("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)", eps="zero")
+    refuted = bntheory.decide(
+        "norm2(input_grad) <= norm2(grad) and 10000 > m",
+        eps="positive",
+        vectors=["a_b"],
+        assume=["norm2(a_b) > 0"],
+    )
+    undefined = bntheory.decide("gamma != 0 or 1/gamma > 5")
+    return {"proved": proved.latex(), "refuted": refuted.latex(), "wherever": undefined.latex()}
+
+
+def test_a_paragraph_says_what_was_found(paragraphs: dict[str, str]) -> None:
+    assert r"\emph{Proved.}" in paragraphs["proved"]
+    assert r"\frac{\gamma^{2}" in paragraphs["proved"]
+    assert r"\emph{Refuted.}" in paragraphs["refuted"]
+    assert re.search(r"would need \$[\d.e-]+ \\le [\d.e-]+\$, which is false", paragraphs["refuted"])
+    assert "wherever" in paragraphs["wherever"]
+    for text in paragraphs.values():
+        assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+        prose = re.sub(r"\\\[.*?\\\]|\$.*?\$|\\\(.*?\\\)", "", text, flags=re.S)
+        assert not re.search(r"(?<!\\)[_^&%#<>]", prose), prose
+
+
+def test_the_counterexamples_arithmetic_is_right(paragraphs: dict[str, str]) -> None:
+    left, right = re.search(r"would need \$([\d.e-]+) \\le ([\d.e-]+)\$", paragraphs["refuted"]).groups()  # type: ignore[union-attr]
+    assert float(left) > float(right)
+
+
+def test_the_command_line_prints_them(tmp_path) -> None:
+    run = CliRunner().invoke
+    done = run(
+        app,
+        [
+            "decide",
+            "norm2(input_grad) <= norm2(grad)",
+            "--eps",
+            "positive",
+            "--latex",
+            "--witness",
+            str(tmp_path / "w.json"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(r"\paragraph{Claim.}")
+    again = run(app, ["replay", str(tmp_path / "w.json"), "--latex"])
+    assert again.exit_code == 0, again.output
+    assert again.output.startswith("Counterexample: $m = ")
+    assert json.loads((tmp_path / "w.json").read_text())["layer"]["m"] == 2
+    shown = run(app, ["show", "santurkar2018.theorem-4.1.arxiv", "--latex"])
+    assert shown.exit_code == 0, shown.output
+    assert r"\emph{Proved.}" in shown.output
+    cited = run(app, ["show", "santurkar2018.theorem-4.1.arxiv", "--bibtex"])
+    assert cited.output.startswith("@misc{bntheory-santurkar2018-theorem-4-1-arxiv,")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_they_compile(paragraphs: dict[str, str], tmp_path) -> None:
+    formulas = "".join(f"\\[ {latex_of(e)} \\]\n" for e in BY_HAND)
+    (tmp_path / "a.tex").write_text(
+        PREAMBLE + formulas + "\n".join(paragraphs.values()) + "\\end{document}\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]

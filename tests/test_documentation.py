@@ -1,0 +1,88 @@
+"""Whatever a reader may copy from the documentation's pages runs; the site builds where its tools are installed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bntheory.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
+WITH_CODE = [p for p in PAGES if "```" in p.read_text(encoding="utf-8")]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT / "docs" / "pages").as_posix()
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name)
+def test_every_example_runs(page, tmp_path, monkeypatch):
+    """In the order of the page: Python blocks (or files, where the first line names one), then the commands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "my_model", None)
+    del sys.modules["my_model"]
+    text = page.read_text(encoding="utf-8")
+    ran = 0
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M):
+        if language == "python":
+            file = re.match(r"# (\w+\.py)\n", block)
+            if file:
+                Path(file[1]).write_text(block, encoding="utf-8")
+                continue
+            done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            ran += 1
+        elif language == "console":
+            for line in block.splitlines():
+                assert line.startswith("$ bntheory "), line
+                result = CliRunner().invoke(app, shlex.split(line)[2:])
+                assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
+                ran += 1
+    assert ran or page.name == "start.md" or "```\nmake" in text
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "docs" / "mkdocs.yml").read_text(encoding="utf-8")))
+    assert {name(p) for p in PAGES} == listed - {"papers/README.md"}
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                at = ROOT / target[target.index("papers/") :] if "papers/" in target else page.parent / target
+                assert at.exists(), f"{page}: {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("mkdocs_material") is None and find_spec("material") is None,
+    reason="make docs installs the tools",
+)
+def test_the_site_builds_without_a_warning(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "-f",
+            str(ROOT / "docs" / "mkdocs.yml"),
+            "-d",
+            str(tmp_path / "site"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "papers" / "santurkar2018" / "README.html").exists()
