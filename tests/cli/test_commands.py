@@ -169,7 +169,7 @@ def test_a_users_file_is_judged_to_its_end(run, tmp_path):
         "mine.a-bool": "error",
         "mine.false": "refuted",
     }
-    assert "'gradient'" in json.dumps(verdicts["mine.unknown-name"])
+    assert "layer.gradient" in json.dumps(verdicts["mine.unknown-name"])
     assert "'mine.orthogonal' is taken" in result.stderr
     assert "eps is 'tiny'" in result.stderr
 
