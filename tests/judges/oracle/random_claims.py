@@ -131,4 +131,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
 if __name__ == "__main__":
     first, how_many = int(sys.argv[1]), int(sys.argv[2])
     cores = len(os.sched_getaffinity(0)) if len(sys.argv) < 4 else int(sys.argv[3])
-    print(table(list(judged(range(first, first + how_many), 300, 4, cores))))
+    found = []
+    for one in judged(range(first, first + how_many), 300, 4, cores):
+        found.append(one)
+        if one.wrong or one.seconds > 5:
+            print(f"{one.seconds:.1f} s {one}", flush=True)
+    print(table(found))
