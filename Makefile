@@ -40,7 +40,7 @@ attack: $(STAMP)
 	$(BIN)/python -m pytest -q -s tests/judges/oracle/test_random_claims.py -k two_thousand $(ARGS)
 
 mutants: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.4'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.4' pytest-cov
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants.py $(ARGS)
 
 docs: $(STAMP)

@@ -1,55 +1,93 @@
 """Whether the tests notice what is changed in the layer and in the judges: mutants made at random by cosmic-ray (``make mutants``).
 
-Every mutant changes one place of the code that verdicts rest on. The tests of the layer, of the judges and of typed claims run on it until one
-fails, those beside the changed file first. Printed are the share that was noticed, and what survived, as differences to look at.
+Every mutant changes one place of the code that verdicts rest on. The tests that reach the changed line run on it, the quickest first, until one
+fails. Printed are the share that was noticed, and what survived, as differences to look at.
 
     python tests/mutants.py                 100 mutants of seed 2026, one job a core
     python tests/mutants.py --count 20 --seed 7 --jobs 1
+    python tests/mutants.py --report        the result of the last run again
     python tests/mutants.py --run-tests     what cosmic-ray runs on each mutant, in the copy that it changes
 """
 
 from __future__ import annotations
 
 import argparse
-import filecmp
+import json
 import os
 import random
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SESSION, UNCHANGED = "session.sqlite", "unchanged"
-# The tests that notice soonest, by what was changed; the others follow.
-BESIDE = {
-    "layer": ("tests/layer",),
-    "judges/algebra": ("tests/judges/algebra",),
-    "judges/exact": ("tests/judges/exact",),
-    "claims/typed": ("tests/claims/test_expression.py", "tests/judges/test_decide.py"),
-}
-ALL = ("tests/judges", "tests/layer", "tests/claims/test_expression.py", "tests/test_testing.py")
+SESSION, UNCHANGED, REACHED = "session.sqlite", "unchanged", "reached.json"
+TESTS = ("tests/layer", "tests/judges", "tests/claims/test_expression.py")
+OPTIONS = (
+    "-q",
+    "-m",
+    "not slow",
+    "-p",
+    "no:cacheprovider",
+    "--no-header",
+    "--ignore=tests/judges/oracle/test_random_claims.py",
+)
+
+
+def pytest(*words: str) -> int:
+    """Run pytest in the working folder on the package that lies in it."""
+    environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve()), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, *words], env=environment).returncode
+
+
+def reach(copy: Path) -> None:
+    """Note which tests reach which lines, and how long each takes."""
+    from coverage import CoverageData
+
+    os.chdir(copy)
+    if pytest(*TESTS, "--cov=bntheory", "--cov-context=test", "--cov-report=", "--junitxml=times.xml"):
+        sys.exit("the tests fail on the unchanged code")
+    times = defaultdict(float)
+    for case in xml.etree.ElementTree.parse("times.xml").iter("testcase"):
+        times[f"{case.get('classname')}::{case.get('name')}"] += float(case.get("time", 0))
+    data = CoverageData()
+    data.read()
+    reached: dict[str, dict[int, list[str]]] = {}
+    for file in data.measured_files():
+        tests = {
+            line: {c.rpartition("|")[0] for c in contexts} - {""}
+            for line, contexts in data.contexts_by_lineno(file).items()
+        }
+        quickest = {
+            line: sorted(names, key=lambda name: times[_dotted(name)]) for line, names in tests.items()
+        }
+        reached[str(Path(file).relative_to(copy.resolve() / "src" / "bntheory"))] = quickest
+    Path(REACHED).write_text(json.dumps(reached))
+
+
+def _dotted(name: str) -> str:
+    path, _, test = name.partition("::")
+    return f"{path.removesuffix('.py').replace('/', '.')}::{test}"
 
 
 def run_tests() -> int:
-    """Run the tests on the copy in the working folder, those beside the changed file first."""
-    package = Path("src/bntheory")
-    changed = [
-        p
-        for p in package.rglob("*.py")
-        if not filecmp.cmp(p, Path(UNCHANGED) / p.relative_to(package), shallow=False)
-    ]
-    first = [test for room, tests in BESIDE.items() for test in tests if any(room in str(p) for p in changed)]
-    options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--no-header"]
-    environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve()), "OMP_NUM_THREADS": "1"}
-    if first and (
-        code := subprocess.run([sys.executable, "-m", "pytest", *options, *first], env=environment).returncode
-    ):
-        return code
-    rest = [f"--ignore={path}" for path in first]
-    return subprocess.run([sys.executable, "-m", "pytest", *options, *ALL, *rest], env=environment).returncode
+    """Run the tests that reach the changed line of the copy in the working folder; all, where none reaches it (it runs on import)."""
+    reached = json.loads(Path(REACHED).read_text())
+    for path in Path(UNCHANGED).rglob("*.py"):
+        name = path.relative_to(UNCHANGED)
+        pairs = zip_longest(
+            path.read_text().split("\n"), (Path("src/bntheory") / name).read_text().split("\n")
+        )
+        line = next((number for number, (old, new) in enumerate(pairs, 1) if old != new), None)
+        if line is not None:
+            tests = reached.get(str(name), {}).get(str(line), [])
+            return pytest("-x", *(tests or TESTS))
+    return 0
 
 
 def copies(folder: Path, jobs: int) -> list[Path]:
@@ -132,8 +170,11 @@ def main() -> int:
     if chosen.report:
         made = sorted(path.parent for path in chosen.folder.glob(f"*/{SESSION}"))
     else:
-        made = copies(chosen.folder, chosen.jobs)
+        made = copies(chosen.folder.resolve(), chosen.jobs)
+        reach(made[0])
         for job, copy in enumerate(made):
+            if job:
+                shutil.copy2(made[0] / REACHED, copy)
             sampled(copy, chosen.count, chosen.seed, slice(job, None, chosen.jobs))
         command = [str(Path(sys.executable).parent / "cosmic-ray"), "exec", "pyproject.toml", SESSION]
         for running in [subprocess.Popen(command, cwd=copy) for copy in made]:

@@ -7,13 +7,7 @@ exact certificates, inside real networks, and by experiment. Importing this pack
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-try:
-    __version__ = version("bntheory")
-except PackageNotFoundError:  # a source tree on the path without an installation
-    __version__ = "0+source"
 
 _HOME = {
     "bntheory.layer": (
@@ -29,6 +23,8 @@ __all__ = ["__version__", *sorted(_NAMES)]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _NAMES:
         raise AttributeError(f"module 'bntheory' has no attribute {name!r}")
     return getattr(import_module(_NAMES[name]), name)
@@ -36,3 +32,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bntheory")
+    except PackageNotFoundError:  # a source tree on the path without an installation
+        return "0+source"

@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bntheory.cli import app
+from bntheory.commands.common import EXIT_CODES
+from bntheory.errors import UserError
 
 MINE = '''
 """A user's claims: two good ones, and most of what can go wrong."""
@@ -167,7 +169,7 @@ def test_a_users_file_is_judged_to_its_end(run, tmp_path):
         "mine.a-bool": "error",
         "mine.false": "refuted",
     }
-    assert "'gradient'" in json.dumps(verdicts["mine.unknown-name"])
+    assert "layer.gradient" in json.dumps(verdicts["mine.unknown-name"])
     assert "'mine.orthogonal' is taken" in result.stderr
     assert "eps is 'tiny'" in result.stderr
 
@@ -234,6 +236,43 @@ def test_bad_use_ends_with_a_message_and_code_2(run, factories, name):
     result = run(*BAD_USE[name])
     assert result.exit_code == 2, result.output
     assert len(result.stderr.strip()) > 20
+
+
+def test_the_exit_codes_are_one_table(run):
+    """README, help and code say the same words."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    help_text = " ".join(run("--help").stdout.split())
+    for code, meaning in EXIT_CODES.items():
+        assert f"| {code} | {meaning} |" in readme
+        assert f"{code}: {meaning}." in help_text
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (UserError("bad"), 2, "error: bad"),
+        (
+            OSError(28, "No space left on device", "/somewhere/file"),
+            2,
+            "error: /somewhere/file: No space left on device",
+        ),
+        (PermissionError(13, "Permission denied"), 2, "error: Permission denied"),
+        (MemoryError(), 2, "not enough memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("division by zero"), 3, "Please report it"),
+        (KeyError("gone"), 3, "internal error: KeyError: 'gone'"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_whatever_is_raised_has_its_exit_code_and_its_message(monkeypatch, raised, code, said):
+    def broken():
+        raise raised
+
+    monkeypatch.setattr("bntheory.claims.registry", broken)
+    result = CliRunner().invoke(app, ["claims"])
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert ("Traceback" in result.stderr) == (code == 3)
 
 
 def test_probe_measures_a_users_model(run, factories):

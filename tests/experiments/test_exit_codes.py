@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from tiny import tiny_preset
@@ -152,11 +153,100 @@ def test_bad_use_is_exit_code_2_without_a_traceback(
     assert not (tmp_path / "run" / "records.jsonl").exists()
 
 
-def test_a_network_that_cannot_be_built_is_bad_use(tmp_path: Path) -> None:
-    preset = tiny_preset(tmp_path, options='{ sise = "tiny" }')
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ({"options": '{ sise = "tiny" }'}, "sise"),
+        ({"options": "{ layout = [0] }"}, "layout"),
+        ({"theory_batch_size": "1"}, "theory_batch_size is 1; it must be at least 2"),
+        ({"theory_batch_size": "1000000"}, "more than the 10000 training images"),
+        ({"learning_rate": "inf"}, "learning_rate is inf"),
+        ({"learning_rate": "nan"}, "learning_rate is nan"),
+        ({"momentum": "nan"}, "momentum is nan"),
+        ({"hessian_units": "0"}, "hessian_units is 0"),
+        ({"points": "1000000000"}, "points is 1000000000"),
+        ({"tolerance": "nan"}, "tolerance is nan"),
+        ({"max_products": "1"}, "max_products is 1"),
+        ({"name": '"../x"'}, "'../x'"),
+        ({"kind": '"unet"'}, "'unet' is unknown"),
+        ({"seeds": "[100000000000000000000]"}, "give different numbers"),
+        ({"data": "3"}, "data is 3"),
+        ({"steps": "2.5"}, "steps is 2.5"),
+    ],
+    ids=str,
+)
+def test_a_preset_that_cannot_be_run_is_bad_use_and_leaves_no_folder(
+    tmp_path: Path, lines: dict[str, str], said: str
+) -> None:
+    result = command("--preset", tiny_preset(tmp_path, **lines), "--out", str(tmp_path / "runs" / "x"))
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_a_defect_is_exit_code_3_asks_for_a_report_and_leaves_no_folder(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bntheory.experiments.engine as engine
+
+    def broken(*args: Any, **options: Any) -> Any:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(engine, "run", broken)
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 3
+    assert "internal error: IndexError: list index out of range" in result.output
+    assert "Please report it" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def _idx(path: Path, array: np.ndarray[Any, Any]) -> None:
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+def test_data_of_one_class_are_bad_use(preset: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for part, size in (("train", 200), ("t10k", 60)):
+        _idx(tmp_path / f"{part}-images-idx3-ubyte", draw.integers(0, 255, (size, 28, 28)))
+        _idx(tmp_path / f"{part}-labels-idx1-ubyte", np.full(size, 3))
+    result = command(
+        "--preset", preset, "--data", "idx", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run")
+    )
     assert result.exit_code == 2
-    assert "sise" in result.output
+    assert "the same label" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no data": lambda m: m.pop("data"),
+    "no seeds": lambda m: m.update(seeds=["a"]),
+    "another preset": lambda m: m.update(preset_content={"x": 1}),
+    "empty": lambda m: m.clear(),
+    "device": lambda m: m.update(device=3),
+    "versions": lambda m: m.update(versions={}),
+    "sums": lambda m: m["data"].update(sha256=None),
+}
+
+
+def test_a_broken_manifest_is_bad_use(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import bntheory.experiments.engine as engine
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "run", stopped)
+        assert command("--preset", preset, "--out", str(tmp_path / "run")).exit_code == 130
+    manifest = tmp_path / "run" / "manifest.json"
+    whole = manifest.read_text()  # an interrupted run stays, to go on with
+    for name, change in MANIFESTS.items():
+        content = json.loads(whole)
+        change(content)
+        manifest.write_text(json.dumps(content))
+        result = command("--out", str(tmp_path / "run"), "--resume")
+        assert (name, result.exit_code) == (name, 2), result.output
+        assert "manifest" in result.output
 
 
 def test_help_teaches() -> None:

@@ -7,13 +7,17 @@ explicit orthonormal vectors, and the removed energy from explicit matrices.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.probes.capture import capture
-from bntheory.bridge.probes.identities import IDENTITIES, check_identity
+from bntheory.bridge.probes.identities import IDENTITIES, Identity, check_identity
 from bntheory.bridge.probes.layer_theory import first_order, second_order
+from bntheory.layer import BatchNormLayer
 
 M, UNITS = 9, 3
 
@@ -152,6 +156,99 @@ def test_a_unit_without_gradient_is_left_out_of_theorem_4_2() -> None:
     assert record["first"] is None
     record, found = first_order(layer, beta_grad, gamma_grad)
     assert all(i.passed for i in found)
+
+
+# -- tolerances: no false alarm, no false pass -------------------------------------------------------------------------
+
+LOSSES = {
+    "curved": lambda out, labels: nn.functional.cross_entropy(out, labels),
+    "linear": lambda out, labels: (
+        out * torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
+    ).sum(),
+}
+#: How y lies: its spread, and its distance from zero. A channel that is all but constant has a variance far below eps.
+BATCHES = {"plain": (1, 0), "far out": (1, 1e3), "all but constant": (1e-6, 1), "tiny": (1e-3, 0)}
+
+
+def _drawn(m: int, eps: float, batch: str, seed: int) -> tuple[nn.Sequential, Tensor, Tensor]:
+    torch.manual_seed(seed)
+    spread, offset = BATCHES[batch]
+    model = nn.Sequential(nn.Linear(4, UNITS), nn.BatchNorm1d(UNITS, eps=eps), nn.Tanh(), nn.Linear(UNITS, 4))
+    model = model.double()
+    with torch.no_grad():
+        model[0].weight.mul_(spread)
+        model[0].bias.add_(offset * torch.randn(UNITS, dtype=torch.float64))
+        nn.init.normal_(model[1].weight)
+        nn.init.normal_(model[1].bias)
+    return model, torch.randn(m, 4, dtype=torch.float64), torch.arange(m) % 4
+
+
+def _all_identities(m: int, eps: float, batch: str, loss: str) -> list[Identity]:
+    found: list[Identity] = []
+    for seed in range(2):
+        model, x, labels = _drawn(m, eps, batch, seed)
+        layer = capture(model, LOSSES[loss], (x, labels))["1"]
+        gamma_grad, beta_grad = torch.autograd.grad(
+            LOSSES[loss](model(x), labels), [model[1].weight, model[1].bias]
+        )
+        found += first_order(layer, beta_grad, gamma_grad)[1]
+        for unit in range(UNITS):
+            found += second_order(layer, [unit], seed=seed)[1]
+    return found
+
+
+@pytest.mark.parametrize("m", [2, 3, 5])
+@pytest.mark.parametrize("eps", [1e-12, 1e-5, 1e-2])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_identity_fails_by_rounding(m: int, eps: float, loss: str) -> None:
+    """At m = 2 the input gradient is (eps/sigma^2) of what cancelled; where the variance is far below eps, y_hat is mostly rounding."""
+    for batch in BATCHES:
+        failed = [i for i in _all_identities(m, eps, batch, loss) if not i.passed]
+        assert not failed, (batch, failed)
+
+
+@pytest.mark.parametrize("m", [2, 3, 9])
+@pytest.mark.parametrize(
+    ("name", "wrong", "identity"),
+    [
+        (
+            "input_grad",
+            lambda layer: (layer.gamma / layer.sigma) * layer.projected_grad * (1 + 1e-6),
+            "input-gradient",
+        ),
+        (
+            "input_grad",
+            lambda layer: (layer.gamma / layer.sigma) * (layer.grad - layer._mean(layer.grad)),
+            "input-gradient",
+        ),
+        ("gamma_grad", lambda layer: layer.dot(layer.grad, layer.y_hat) * (1 + 1e-9), "gamma-gradient"),
+    ],
+    ids=["by a millionth", "without its second projection", "gradient of gamma"],
+)
+def test_a_formula_that_is_wrong_fails_at_every_batch_size(
+    monkeypatch: pytest.MonkeyPatch, m: int, name: str, wrong: Callable[[Any], Tensor], identity: str
+) -> None:
+    """With eps = 1/2 a share of the gradient passes also at m = 2, so that there is something to be wrong about."""
+    monkeypatch.setattr(BatchNormLayer, name, property(wrong))
+    failed = {i.name for i in _all_identities(m, 0.5, "plain", "curved") if not i.passed}
+    assert identity in failed
+
+
+@pytest.mark.parametrize("m", [2, 3, 9])
+def test_a_wrong_second_order_fails_at_every_batch_size(monkeypatch: pytest.MonkeyPatch, m: int) -> None:
+    right = BatchNormLayer.input_hess
+    monkeypatch.setattr(BatchNormLayer, "input_hess", lambda self, v: right(self, v) * (1 + 1e-6))
+    assert "input-hessian" in {i.name for i in _all_identities(m, 0.5, "plain", "curved") if not i.passed}
+
+
+def test_a_direction_that_is_rounding_is_none() -> None:
+    """At m = 2 and eps = 0 the input gradient is zero, and what is measured of it is noise."""
+    model, x, labels = _drawn(2, 1e-300, "plain", 0)
+    layer = capture(model, LOSSES["curved"], (x, labels))["1"]
+    record, found = second_order(layer, [0, 1, 2], seed=0)
+    assert record["first"] is None
+    assert [i.name for i in found] == ["input-hessian"]
+    assert bool((layer.gradient_residual().direction_error > 1e-3).all())
 
 
 def test_a_nan_is_a_failure_and_a_worst_case() -> None:

@@ -18,6 +18,8 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.judges.algebra import judge
 from bntheory.judges.decide import decide
+from bntheory.judges.exact.repair import repair
+from bntheory.judges.exact.witness import Instance
 from bntheory.layer import SecondBatch, one_loss
 from bntheory.layer.relations import AllOf, Relation, as_statement
 
@@ -226,6 +228,16 @@ def test_a_refutation_at_two_batches_replays(tmp_path):
     ):
         path.write_text(json.dumps(decide(text, **options).witness))
         assert replay(path).refuted
+
+
+def test_a_second_batch_that_is_constant_is_repaired_or_left():
+    """At eps = 0 its output is undefined, and so is the equality that ties the gradients."""
+    claim = decide("grad@2 == grad", eps="zero", loss="squared").claim
+    y, g = (Fraction(1), Fraction(-1)), (Fraction(0), Fraction(2))
+    vectors = {"y@2": (Fraction(3), Fraction(3)), "grad@2": g}
+    identity = ((Fraction(1), Fraction(0)), (Fraction(0), Fraction(1)))
+    found = repair(claim, claim.domain, Instance(y, g, identity, vectors=vectors))
+    assert found is None or len(set(found.vectors["y@2"])) == 2
 
 
 @pytest.mark.parametrize(("factor", "finding"), [(1, "proved"), (Fraction(9, 10), "refuted")])

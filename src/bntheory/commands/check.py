@@ -48,7 +48,12 @@ def _selected(paper: str, kind: str) -> list[Claim]:
 
 @clear_errors
 def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
-    """List the claims of the literature by their permanent ids. No verdicts here: `bntheory check` computes them."""
+    """List the claims of the literature by their permanent ids. No verdicts here: `bntheory check` computes them.
+
+    Examples:
+      bntheory claims --paper santurkar2018
+      bntheory claims --kind network --json
+    """
     chosen = _selected(paper, kind)
     if as_json:
         typer.echo(json_text([_claim_json(c) for c in chosen]))
@@ -90,6 +95,9 @@ def show(
     """Print one claim: as printed, how it was read, where it is asserted, and the function that states it.
 
     With --latex it is judged, at quick effort, and printed as a paragraph for a review.
+
+    Examples:
+      bntheory show santurkar2018.theorem-4.1.neurips
     """
     from bntheory.claims import registry
 

@@ -31,7 +31,7 @@ FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
 #: The same for every command: the table of the README and of ``bntheory --help``.
 EXIT_CODES = {
     0: "it went through, whatever was found",
-    FAILED: "the answer is no: a proved identity failed (compare), a status that --expect does not name or two judges that disagree (check, "
+    FAILED: "the answer is no: a proved identity failed (compare), a status that --expect does not name, two judges that disagree or one that ended in an error (check, "
     "decide), a counterexample that does not refute (replay), pages that are stale (papers), a route that is wrong (doctor); nothing else",
     BAD_USE: "it could not be done: bad use, input, a file, the disk, a device; the message says what and what to do",
     INTERNAL: "a defect of bntheory; the message says what to report",

@@ -55,10 +55,11 @@ def decide(
 ) -> None:
     """Decide a claim typed on the spot, for every layer, every batch size and every loss.
 
-    Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad input_grad dual. Functions: dot(u, v)
-    norm2(v) hess(v) jac(v) input_hess(v) sqrt(x), and trace(A) for A one of hess, jac, input_hess. Operators: + - * / ** and <= < >= > ==.
-    grad and hess are those of the downstream loss at z, jac is dz/dy and jac_norm its largest singular value. For all directions at once:
-    max_eig(A) <= b and min_eig(A) >= b. The same layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so on.
+    `bntheory words` explains every word. Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad
+    input_grad dual. Functions: dot(u, v) norm2(v) hess(v) jac(v) input_hess(v) sqrt(x) batch_mean(v) centre(v) standardise(v), and trace(A)
+    for A one of hess, jac, input_hess. Signs: + - * / ** and <= < >= > == != and or not. grad and hess are those of the downstream loss
+    at z, jac is dz/dy and jac_norm its largest singular value. For all directions at once: max_eig(A) <= b and min_eig(A) >= b. The same
+    layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so on; another unit: y@b grad@b and so on, cross(v).
 
     Examples:
       bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
@@ -112,6 +113,10 @@ def replay(
     """Evaluate a stored counterexample again, in exact or ball arithmetic, trusting nothing that the file says of itself.
 
     A claim of a user's file travels inside the witness as a typed expression, which is shown; no code that the witness names is run.
+
+    Examples:
+      bntheory check mine.py --judge algebra --witnesses found
+      bntheory replay found/mine.half-the-gradient.json
 
     Exit code: 0 if it refutes the claim again, 1 if it does not, 2 if it cannot be read.
     """

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -175,4 +174,6 @@ def _judged(chosen: Sequence[Claim], effort: Any, jobs: int) -> Iterator[Verdict
 
 
 def _made_with(effort: str) -> dict[str, str]:
+    from importlib.metadata import version
+
     return {"effort": effort, **{name: version(name).split("+")[0] for name in _TOOLS}}

@@ -4,9 +4,10 @@ Here live the vocabulary in which claims about a layer are written, the closed-f
 and the family of normalisers. Nothing here knows of networks, claims or verdicts.
 """
 
-from bntheory.layer.closed_form import BatchNormLayer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.family import make_layer
 from bntheory.layer.relations import (
     AllOf,
     AnyOf,
@@ -26,6 +27,10 @@ from bntheory.layer.relations import (
 from bntheory.layer.second_batch import SecondBatch, one_loss
 from bntheory.layer.second_unit import SecondUnit, cross_block
 from bntheory.layer.vocabulary import Layer, batch_mean, centre, sqrt, standardise
+
+if TYPE_CHECKING:
+    from bntheory.layer.closed_form import BatchNormLayer
+    from bntheory.layer.family import make_layer
 
 __all__ = [
     "AllOf",
@@ -55,3 +60,14 @@ __all__ = [
     "sqrt",
     "standardise",
 ]
+
+_OF_ARRAYS = {
+    "BatchNormLayer": "closed_form",
+    "make_layer": "family",
+}  # with numpy, which a typed claim can do without
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_ARRAYS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_OF_ARRAYS[name]}"), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -51,6 +52,8 @@ LOSSES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 _OUTSIDE = {
+    "convex": "a convex loss is 'psd'",
+    "smooth": "a bound b on the Hessian's norm is smoothness='b', --smoothness b",
     "logistic": "its derivatives are transcendental in z; 'logistic-bounds' is every loss with a diagonal Hessian between 0 and 1/4 "
     "and |g_i| <= 1, so what is proved there holds for the logistic loss",
     "softmax": "it couples the units; for one unit 'logistic-bounds' is every loss with a diagonal Hessian between 0 and 1/4 and |g_i| <= 1, "
@@ -65,10 +68,14 @@ _NUMBER = re.compile(r"[0-9]{1,40}([./][0-9]{1,40})?")
 def _one_of(what: str, value: str, allowed: Any, more: Iterable[str] = ()) -> None:
     names = (*get_args(allowed), *more)
     if value not in names:
-        known = ", ".join(map(repr, names))
-        raise ValueError(
-            f"LayerDomain: {what} is {value!r}; {_OUTSIDE.get(value, f'it can be one of {known}')}"
+        near = _OUTSIDE.get(value) if isinstance(value, str) else None
+        close = get_close_matches(str(value).lower().replace("_", "-"), names, n=1, cutoff=0.8)
+        hint = (
+            near
+            or (f"did you mean {close[0]!r}? " if close else "")
+            + f"it can be one of {', '.join(map(repr, names))}"
         )
+        raise ValueError(f"LayerDomain: {what} is {value!r}; {hint}")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bntheory.arrays import is_torch
-
 __all__ = [
     "AllOf",
     "AnyOf",
@@ -160,6 +158,8 @@ def _distance2(left: Any, right: Any) -> Any:
             )
     if hasattr(gap, "norm2"):
         return gap.norm2()
+    from bntheory.arrays import is_torch
+
     square = gap * gap
     return square.sum(-1, keepdim=True) if is_torch(square) else square.sum(-1, keepdims=True)
 

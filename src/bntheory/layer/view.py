@@ -245,8 +245,8 @@ def _unknown_word(name: str) -> str:
             f"{name} is a word of typed claims; in a file a bound on all eigenvalues of A is stated with a free vector u: "
             "le(layer.dot(u, A(u)), b * layer.norm2(u))"
         )
-    if name in WORDS:
+    if name in WORDS and WORDS[name].takes != ("operator",):
         arguments = "x" if name == "sqrt" else "layer, v"
         return f"layer.{name} is written {name}({arguments}); from bntheory import {name}"
-    hint = nearest(name) or "`bntheory words` lists the words"
+    hint = nearest("lambda_max" if name in WORDS else name) or "`bntheory words` lists the words"
     return f"layer.{name} is no word of the vocabulary; {hint}"

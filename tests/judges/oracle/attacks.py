@@ -24,37 +24,41 @@ _MOST_CHECKED = 3
 
 @dataclass(frozen=True)
 class Found:
-    """violation: a layer at which the claim is false, or None. example: one that meets the hypotheses and at which it is true, or None."""
+    """Layers that meet the hypotheses and at which the claim is false (violation), true (example), undefined; None where none was found."""
 
     violation: Numbers | None
     example: Numbers | None
+    undefined: Numbers | None
 
 
 def attack(s: Statement, seed: int, layers: int = 300, rounds: int = 4) -> Found:
     """Try to refute a statement at ``layers`` layers of every batch size, then at their neighbours, ``rounds`` times in all."""
     rng = np.random.default_rng(seed)
-    example = None
+    found: dict[str, Numbers] = {}
     for m in batch_sizes(s, rng):
         data = draw(s, rng, layers, m)
         for _ in range(rounds):
             with np.errstate(all="ignore"):
                 holds, says = _evaluate(s, data, floats())
-            false = (
+            likely = (
                 holds.true & says.surely_false
             )  # where a hypothesis pins an equality, floats leave it open
-            suspect = holds.true & says.false & ~false
-            plain = holds.true & says.true if example is None else false
-            chosen = [
-                rng.permutation(np.flatnonzero(where))[:_MOST_CHECKED] for where in (false, suspect, plain)
+            wheres = [likely, says.false & ~likely]
+            wheres += [
+                where
+                for name, where in (("holds", says.true), ("undefined", says.undefined))
+                if name not in found
             ]
+            chosen = [rng.permutation(np.flatnonzero(holds.true & where))[:_MOST_CHECKED] for where in wheres]
             for i in np.concatenate(chosen):
                 one = data.mapped(lambda a, i=i: a[i : i + 1])
-                verdict = verdict_at(s, one)
-                if verdict == "refuted":
-                    return Found(one, example)
-                example = one if verdict == "holds" else example
+                found.setdefault(verdict_at(s, one), one)
+                if "refuted" in found:
+                    break
+            if "refuted" in found:
+                return Found(found["refuted"], found.get("holds"), found.get("undefined"))
             data = neighbours(data, rng)
-    return Found(None, example)
+    return Found(None, found.get("holds"), found.get("undefined"))
 
 
 def verdict_at(s: Statement, one: Numbers) -> str:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from shlex import quote
 from typing import Any
@@ -97,6 +97,11 @@ def outcome(seed: int, layers: int = 300, rounds: int = 4) -> Outcome:
             wrong = f"{status}: {[e.summary for e in decided.verdict.evidence]}"
         elif status == "proved" and falls:
             wrong = f"the proof falls at {attacked.violation}"
+        elif status == "proved" and attacked.undefined is not None:
+            where = tuple(decided.as_json()["wherever"])
+            inside = attack(replace(s, assume=s.assume + where), seed, layers, rounds) if where else attacked
+            if inside.undefined is not None:
+                wrong = f"proved wherever {' and '.join(where) or 'nothing is said'}, but undefined at {inside.undefined}"
         elif status == "vacuous" and (falls or attacked.example is not None):
             wrong = f"vacuous, but a layer meets the hypotheses and gives the claim a truth value: {attacked.violation or attacked.example}"
     return Outcome(seed, shape, command(s), status, wrong, falls, seconds)
@@ -131,4 +136,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
 if __name__ == "__main__":
     first, how_many = int(sys.argv[1]), int(sys.argv[2])
     cores = len(os.sched_getaffinity(0)) if len(sys.argv) < 4 else int(sys.argv[3])
-    print(table(list(judged(range(first, first + how_many), 300, 4, cores))))
+    found = []
+    for one in judged(range(first, first + how_many), 300, 4, cores):
+        found.append(one)
+        if one.wrong or one.seconds > 5:
+            print(f"{one.seconds:.1f} s {one}", flush=True)
+    print(table(found))

@@ -146,6 +146,7 @@ def test_what_is_true_stands(name):
     found = attack(TRUE[name], 0)
     assert found.violation is None
     assert (found.example is None) == (name == "impossible")
+    assert (found.undefined is not None) == (name == "wherever defined")
 
 
 WITNESS = {

@@ -2,7 +2,7 @@
 
 >>> typed = parse_claim("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)")
 >>> typed.names
-('gamma', 'grad', 'input_grad', 'sigma')
+('gamma', 'grad', 'input_grad', 'norm2', 'sigma')
 
 The text is parsed into a small syntax tree (:mod:`bntheory.claims.typed.syntax`), checked for the types scalar, vector and
 relation, and then interpreted over whatever layer it is given: symbols, arrays, balls. It is never evaluated as code.

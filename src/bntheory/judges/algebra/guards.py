@@ -51,7 +51,7 @@ class Guard:
 
 
 def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> list[Guard]:
-    """Every divisor and radicand of a claim that is no constant, each once, with its value over ``layer``."""
+    """Every divisor and radicand of a claim that is no harmless constant, each once, with its value over ``layer``."""
     tree = transcribe(check, domain)
     free = tuple(domain.scalars), domain.vectors, tuple(domain.operators)
     reader = Interpreter(TypedClaim("", tree, (), *free), View(layer, domain))
@@ -59,15 +59,19 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
     found: dict[str, Guard] = {}
     for kind, node in _met(tree):
         guard = Guard(kind, node)
-        if guard.text in found or isinstance(node, Number):
+        if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
         if plain:
             value = reader.layer._unwrapped(reader.value(node), "a divisor")
-            if isinstance(value, Fraction):
+            if isinstance(value, Fraction) and _harmless(kind, value):
                 continue
             guard = Guard(kind, node, value)
         found[guard.text] = guard
     return list(found.values())
+
+
+def _harmless(kind: str, constant: Fraction) -> bool:
+    return constant != 0 if kind == "nonzero" else constant >= 0
 
 
 def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]:

@@ -44,7 +44,6 @@ def judge(
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
     from bntheory.judges.algebra.procedure import Decision, decide_by_coordinates
-    from bntheory.judges.exact.certificate import certify
 
     details: dict[str, Any] = {}
 
@@ -61,7 +60,7 @@ def judge(
             claim.check,
             claim.assume,
             claim.domain,
-            lambda instance: certify(claim, instance),
+            lambda instance: _certified(claim, instance),
             second_opinion,
             milliseconds=milliseconds,
             seconds=seconds,
@@ -120,6 +119,12 @@ def _divisors(claim: Claim) -> list[Guard]:
     found = guards_of(claim.check, SymbolicLayer(claim.domain), claim.domain)
     signs = {"nonzero": "is_nonzero", "nonnegative": "is_nonnegative"}
     return [g for g in found if g.value is None or not getattr(g.value.value, signs[g.kind])]
+
+
+def _certified(claim: Claim, instance: Any) -> Any:
+    from bntheory.judges.exact.certificate import certify  # with numpy, which a proof can do without
+
+    return certify(claim, instance)
 
 
 def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:

@@ -61,10 +61,10 @@ def repair(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
     for start in (x, *rational_sigma(domain, x)):
         try:
             residual = _residual(claim, domain, start)
-        except ArithmeticError:
+            if not any(residual):
+                return start
+        except ArithmeticError:  # an equality between numbers that are undefined, or not known
             continue
-        if not any(residual):
-            return start
         for block in _blocks(start):
             try:
                 solved = _newton(claim, domain, start, block, residual)

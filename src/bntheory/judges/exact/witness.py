@@ -24,8 +24,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain
 
@@ -76,6 +74,7 @@ class Instance:
 
     def arrays(self, convert: Callable[[Fraction], Any], dtype: Any = object) -> dict[str, Any]:
         """The keyword arguments of a layer constructor, every number passed through ``convert``."""
+        import numpy as np
 
         def array(x: Any) -> Any:
             if isinstance(x, Fraction):

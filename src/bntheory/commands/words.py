@@ -1,0 +1,89 @@
+"""``words``: the vocabulary in which claims are written."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from bntheory.commands.common import Json, clear_errors
+from bntheory.report.strict_json import json_text
+
+__all__ = ["words"]
+
+_SIGNS = """
++ - * /        between scalars; vectors add, subtract and scale
+**             whole powers and, in a file, halves: x**0.5 is sqrt(x)
+<= < >= > ==   between scalars; == and != between vectors, or a vector and 0.  In a file: le lt ge gt eq
+and or not     between relations.                In a file: all_of any_of negate, and implies(hypothesis, conclusion)
+0.1            one tenth: numbers are exact
+"""
+_FREE = """
+--scalar a:positive   scalar a.            In a file: LayerDomain(scalars={"a": "positive"}) and layer.scalar("a")
+--vector u            vector u.            In a file: LayerDomain(vectors=("u",)) and layer.vector("u")
+--vector e@case       one example's basis vector: dot(y, e@case) is an entry of y
+--operator K:psd      K(v).                In a file: LayerDomain(operators={"K": "psd"}) and layer.operator("K")(v)
+"""
+
+
+@clear_errors
+def words(as_json: Json = False) -> None:
+    """The words that a claim may use, what they mean, and what to write in place of words that are none.
+
+    In a file of claims gamma is layer.gamma and norm2(v) is layer.norm2(v); sqrt, batch_mean, centre and standardise are imported from
+    bntheory, and the last three take the layer first: centre(layer, v).
+
+    Examples:
+      bntheory words
+      bntheory words --json
+    """
+    from bntheory.layer.words import NEAREST, SECOND, UNIT_B, WORDS
+
+    if as_json:
+        tables = {"words": WORDS, "second_batch": SECOND, "unit_b": UNIT_B}
+        found: dict[str, Any] = {
+            table: {
+                name: {"kind": w.kind, "takes": w.takes and list(w.takes), "meaning": w.meaning}
+                for name, w in entries.items()
+            }
+            for table, entries in tables.items()
+        }
+        typer.echo(json_text({**found, "nearest": NEAREST}))
+        return
+    plain = {
+        kind: {n: w for n, w in WORDS.items() if w.takes is None and w.kind == kind}
+        for kind in ("scalar", "vector")
+    }
+    _table("Scalars", plain["scalar"])
+    _table("Vectors", plain["vector"])
+    _table("Functions", {n: w for n, w in WORDS.items() if w.takes is not None})
+    _table("The same layer at a second batch y@2, with one loss", SECOND)
+    _table("Another unit b of the layer", UNIT_B)
+    typer.echo("\nSigns\n" + textwrap.indent(_SIGNS.strip("\n"), "  "))
+    typer.echo(
+        "\nFree quantities, for which a claim must hold whatever they are\n"
+        + textwrap.indent(_FREE.strip("\n"), "  ")
+    )
+    outside: dict[str, list[str]] = {}
+    for name, hint in NEAREST.items():
+        outside.setdefault(hint, []).append(name)
+    typer.echo("\nNot in the vocabulary")
+    for hint, names in outside.items():
+        typer.echo(
+            textwrap.fill(f"{', '.join(names)}: {hint}", 118, initial_indent="  ", subsequent_indent="      ")
+        )
+
+
+_LETTERS = {"scalar": "x", "vector": "v", "operator": "A"}
+
+
+def _table(title: str, entries: Mapping[str, Any]) -> None:
+    typer.echo(f"\n{title}")
+    for name, word in entries.items():
+        arguments = [_LETTERS[kind] for kind in word.takes or ()]
+        if arguments == ["v", "v"]:
+            arguments = ["u", "v"]
+        shown = f"{name}({', '.join(arguments)})" if word.takes is not None else name
+        typer.echo(f"  {shown:<15} {word.meaning}")

@@ -1,0 +1,46 @@
+"""A proof says under which conditions its claim has a meaning, in the words of the claim, and says nothing where none is needed.
+
+Oracle: each condition is found by hand from Kleene's tables; a disjunction that is true by its other part needs none.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bntheory.judges.decide import decide
+
+WHEREVER = {
+    "gamma != 0 or 1/gamma > 5": ["gamma != 0"],
+    "1/gamma == 1/gamma": ["gamma != 0"],
+    "gamma == 0 or gamma*(1/gamma) == 1": [],
+    "not (1/gamma > 0 and beta > 0) or beta > 0": [],
+    "gamma + 1/gamma >= 2 or gamma <= 0": [],
+    "gamma + 1/gamma >= 2 or gamma < 0": ["gamma != 0"],
+    "sqrt(gamma) >= 0 or gamma < 0": [],
+    "sqrt(gamma) >= 0 or gamma < -1": ["gamma >= 0"],
+    "sqrt(sqrt(gamma)) >= 0 and 1/beta == 1/beta": ["gamma >= 0", "beta != 0"],
+    "0*(1/gamma) == 0 or beta <= 1": ["gamma != 0"],
+    "y/gamma == y/gamma": ["gamma != 0"],
+    "norm2(y_hat)/norm2(y_hat) == 1": ["norm2(y_hat) != 0"],
+    "1/(m - 3) <= 1": ["m - 3 != 0"],
+    "1/(2*m - 5) < 2": [],
+    "sqrt(1/4)/(0 - 2) <= 0": [],
+    "sqrt(-1) == 0 or beta <= 1": ["-1 >= 0"],
+    "sqrt(0*gamma - 1) == 0 or beta <= 1": ["0 - 1 >= 0"],
+    "sqrt(-1) == 0 or beta <= 1 or beta > 1": [],
+}
+
+
+@pytest.mark.parametrize("text", WHEREVER)
+def test_a_proof_names_the_conditions_it_needs(text):
+    found = decide(text)
+    data = found.as_json()
+    assert data["status"] == "proved"
+    assert data["wherever"] == WHEREVER[text]
+    assert all(condition in found.render() for condition in WHEREVER[text])
+
+
+def test_a_hypothesis_takes_the_place_of_a_condition():
+    for options in ({"assume": ["gamma != 0"]}, {"gamma": "nonzero"}, {"assume": ["1/gamma > 0"]}):
+        data = decide("1/gamma == 1/gamma", **options).as_json()
+        assert (data["status"], data["wherever"]) == ("proved", [])
