@@ -118,6 +118,40 @@ def test_killed_by_the_system(whole: tuple[Path, str, list[bytes]], tmp_path: Pa
     assert _lines(out) == lines
 
 
+@pytest.mark.slow
+def test_killed_ten_times_at_random_moments(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
+    """The parent of two workers each time; those see it and end, and the records, verdicts and numbers are the undisturbed run's."""
+    home, preset, lines = whole
+    out, rng = tmp_path / "run", random.Random(10)
+    code = (
+        "from bntheory.experiments import manifest; manifest.source_hash = lambda: 'fixed'; from bntheory.report import compare as c; "
+        f"c.compare({preset!r}, out={str(out)!r}, resume=RESUME, workers=2)"
+    )
+    for _ in range(10):
+        resume = str((out / "manifest.json").exists())
+        process = subprocess.Popen([sys.executable, "-c", code.replace("RESUME", resume)], env=os.environ)
+        before, deadline = _count(out), time.monotonic() + 120
+        goal = before + rng.randrange(0, 12)
+        while process.poll() is None and time.monotonic() < deadline and _count(out) <= goal:
+            time.sleep(0.005)
+        time.sleep(rng.random() / 20)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    said: list[str] = []
+    result = compare(preset, out=out, resume=True, say=said.append)
+    assert _lines(out) == lines
+    assert said == []  # half a line is nobody's fault
+    assert json.loads((out / "verdicts.json").read_text()) == json.loads(
+        (home / "run" / "verdicts.json").read_text()
+    )
+    assert result.exit_code == 0
+
+
+def _count(out: Path) -> int:
+    records = out / "records.jsonl"
+    return records.read_bytes().count(b"\n") if records.exists() else 0
+
+
 def test_neither_killed_workers_nor_their_number_change_a_number(
     whole: tuple[Path, str, list[bytes]], tmp_path: Path
 ) -> None:
