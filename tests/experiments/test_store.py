@@ -336,3 +336,19 @@ def test_any_flipped_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:
             assert all(
                 map(torch.equal, trainer.model.state_dict().values(), other.model.state_dict().values())
             )
+
+
+@pytest.mark.parametrize(
+    ("said", "edited"),
+    [(b'\\"step\\": 12', b'\\"step\\": 13'), (b'\\"task\\": \\"a\\"', b'\\"task\\": \\"b\\"')],
+)
+def test_an_edited_checkpoint_is_refused(tmp_path: Path, said: bytes, edited: bytes) -> None:
+    path = tmp_path / "c.safetensors"
+    trainer = _trainer()
+    trainer.step = 12
+    trainer.save(path, {"task": "a"})
+    content = path.read_bytes()
+    assert content.count(said) == 1
+    path.write_bytes(content.replace(said, edited))
+    with pytest.raises(UserError, match="does not fit its checksum"):
+        _trainer().load(path)

@@ -198,8 +198,8 @@ class _Pool:
         self.tries[name] = self.tries.get(name, 0) + 1
         if self.tries[name] >= TRIES:
             raise UserError(
-                f"the process that did {name} died {TRIES} times (exit code {process.exitcode}); out of memory? What was finished is "
-                "kept: try fewer --workers with --resume"
+                f"the process that did {name} died {TRIES} times (exit code {process.exitcode}); out of memory? Try fewer --workers; "
+                "--resume goes on with what was finished"
             )
         self.parent.say(
             f"the process that did {name} died (exit code {process.exitcode}); another one goes on with it"
