@@ -149,7 +149,9 @@ def claim_of_expression(
         if tied:
             parts += one_loss(layer, own)
         if crossed is not None:
-            parts += cross_block(layer, own, Interpreter(check, layer).value(crossed))
+            value = Interpreter(check, layer).value
+            through = crossed.arguments[0] if isinstance(crossed, Call) and crossed.name == "jac@b" else None
+            parts += cross_block(layer, own, value(crossed), None if through is None else value(through))
         return AllOf(tuple(parts))
 
     return Claim(

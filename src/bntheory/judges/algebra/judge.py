@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
 from bntheory.judges.exact.witness import Reference, Witness
 from bntheory.judges.verdict import Evidence
+from bntheory.layer.relations import AllOf
 
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["judge"]
 
 _MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
+_MOST_HYPOTHESES = 8
 
 
 def judge(
@@ -157,18 +160,33 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
 
 
 def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
+    """A proof over the inner products, or None; with one hypothesis left out where all of them are too many for the solver."""
     from bntheory.judges.algebra.gram import gram_problem
     from bntheory.judges.algebra.solver import ask, smt_lib
 
-    try:
-        problem = gram_problem(calculus)
-        for size in (2, 3):
-            formulas = problem.formulas(size)
-            if ask(problem.field, formulas, milliseconds, quick=True).answer == "unsat":
-                return smt_lib(problem.field, formulas)
-    except OutsideVocabulary:
-        return None
+    hypotheses = _conjuncts(calculus.assumptions)
+    fewer = range(len(hypotheses)) if 2 <= len(hypotheses) <= _MOST_HYPOTHESES else ()
+    weaker = [
+        replace(calculus, assumptions=AllOf(tuple(h for j, h in enumerate(hypotheses) if j != i)))
+        for i in fewer
+    ]
+    for attempt in (calculus, *weaker):
+        try:
+            problem = gram_problem(attempt)
+            for size in (2, 3) if attempt is calculus else (2,):
+                formulas = problem.formulas(size)
+                if ask(problem.field, formulas, milliseconds, quick=True).answer == "unsat":
+                    return smt_lib(problem.field, formulas)
+        except OutsideVocabulary:
+            continue
     return None
+
+
+def _conjuncts(statement: Any) -> list[Any]:
+    """What a conjunction of conjunctions asserts, one by one."""
+    if not isinstance(statement, AllOf):
+        return [statement]
+    return [each for part in statement.parts for each in _conjuncts(part)]
 
 
 def _proof(claim: Claim, decision: Decision, milliseconds: int) -> dict[str, Any]:
