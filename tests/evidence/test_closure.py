@@ -9,6 +9,8 @@ import importlib
 import pkgutil
 import sys
 import textwrap
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,12 @@ def test_every_claim_of_the_package_has_a_closure() -> None:
     assert len(package().closure([place_of(judge_claim)])) > 200
 
 
+def _all(returned: object) -> None:
+    """Run what a study left to be run: it may give its checks one by one."""
+    if isinstance(returned, Iterable):
+        deque(returned, maxlen=0)
+
+
 def ran(run: object) -> set[tuple[str, str]]:
     """The definitions of this package that were called meanwhile."""
     root, called = str(Path(bntheory.__file__).parent), set()
@@ -232,6 +240,6 @@ def test_whatever_runs_is_in_the_closure(claim_id: str) -> None:
     if claim.kind == "layer":
         called, roots = ran(lambda: judge_claim(claim, effort="quick")), [claim.check, judge_claim]
     else:
-        called, roots = ran(lambda: claim.check(Study("quick"))), [claim.check, Study]
+        called, roots = ran(lambda: _all(claim.check(Study("quick")))), [claim.check, Study]
     assert len(called) >= 3
     assert called - package().closure(place_of(f) for f in roots) == set()
