@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
-from bntheory.judges.exact.witness import Reference, Witness
+from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.relations import AllOf
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
     from bntheory.judges.algebra.guards import Guard
     from bntheory.judges.algebra.procedure import Decision
+    from bntheory.judges.exact.certificate import Certificate
 
 __all__ = ["judge"]
 
@@ -111,6 +112,17 @@ def judge(
         where = f" wherever {' and '.join(guard.text for guard in wherever)}"
         details["wherever"] = [{"text": g.text, "latex": g.latex} for g in wherever]
     return evidence("proved", f"for every m >= {claim.domain.min_m}{where}: {how}")
+
+
+def _certified(claim: Claim, instance: Instance) -> tuple[Instance, Certificate]:
+    """The layer, or one near it that meets the claim's equalities exactly, and what exact evaluation says there."""
+    from bntheory.judges.exact.certificate import certify
+    from bntheory.judges.exact.repair import repair
+
+    assert claim.domain is not None
+    certificate = certify(claim, instance)
+    repaired = None if certificate.refuted else repair(claim, claim.domain, instance)
+    return (instance, certificate) if repaired is None else (repaired, certify(claim, repaired))
 
 
 def _divisors(claim: Claim) -> list[Guard]:

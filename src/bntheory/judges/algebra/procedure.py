@@ -70,7 +70,7 @@ def decide_by_coordinates(
     check: Callable[[Any], Any],
     assume: Callable[[Any], Any] | None,
     domain: LayerDomain,
-    certify: Callable[[Instance], Any],
+    certify: Callable[[Instance], tuple[Instance, Any]],
     second_opinion: Callable[[], str | None] = lambda: None,
     *,
     milliseconds: int = 1500,
@@ -78,7 +78,7 @@ def decide_by_coordinates(
 ) -> Decision:
     """Decide a claim.
 
-    certify: is given each lifted layer and returns a certificate with a boolean ``refuted``. second_opinion: is asked for
+    certify: is given each lifted layer and returns it, or one near it, with a certificate that has a boolean ``refuted``. second_opinion: is asked for
     a proof (an SMT-LIB script, or None) where the symbolic question is too hard for the solver.
     """
     run = _Run(check, assume, domain, certify, milliseconds, time.perf_counter() + seconds)
@@ -102,7 +102,7 @@ class _Run:
         check: Callable[[Any], Any],
         assume: Callable[[Any], Any] | None,
         domain: LayerDomain,
-        certify: Callable[[Instance], Any],
+        certify: Callable[[Instance], tuple[Instance, Any]],
         milliseconds: int,
         deadline: float,
     ) -> None:
@@ -214,15 +214,15 @@ class _Run:
 
     def _lift(self, problem: Problem, reply: Any) -> Decision | str:
         budget = min(15.0, max(1.0, self.deadline - time.perf_counter()))
-        values = rational_model(problem, reply, 300, budget)
-        if values is None:
-            return "its coordinates could not be made rational"
+        values, exactly = rational_model(problem, reply, 300, budget)
         try:
             instance = lift(problem.frame, values, self.asserted)
         except OutsideVocabulary as error:
             return str(error)
-        certificate = self.certify(instance)
+        instance, certificate = self.certify(instance)
         if not certificate.refuted:
+            if not exactly:
+                return "its coordinates could not be made rational"
             return f"the lifted layer was not certified ({certificate.why})"
         return Decision("counterexample", "a lifted layer violates the claim", instance, certificate)
 

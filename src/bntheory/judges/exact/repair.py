@@ -1,14 +1,15 @@
 """Making equality hypotheses true exactly.
 
-A candidate meets ``<y_hat, g> = 0`` up to rounding only. Most equalities are affine, or quadratic, in some block of the layer (g, gamma,
-a free vector, H), so one exact Newton step in that block, done in radicals, lands on the solution; where that is
-rational, the layer with the step taken meets the hypothesis exactly. Where sigma itself must be rational, eps or the batch is
-moved first so that it is.
+A candidate meets ``<y_hat, g> = 0`` up to rounding only. Most equalities are affine in some block of the layer (g, gamma, a free
+vector, H), so one exact Newton step in that block, done in radicals, lands on the solution; where that is rational, the layer with
+the step taken meets the hypothesis exactly. An equality that is quadratic in a block, ``|u|^2 = 1``, is met at a rational point of
+that quadric near the candidate. Where sigma itself must be rational, eps or the batch is moved first so that it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations_with_replacement
@@ -16,6 +17,7 @@ from math import isqrt
 
 from bntheory.claims.claim import Claim
 from bntheory.judges.exact.certificate import negated_equalities, statements
+from bntheory.judges.exact.quadrics import Quadric
 from bntheory.judges.exact.radicals import Radical
 from bntheory.judges.exact.shrink import Path, entries, put
 from bntheory.judges.exact.witness import Instance
@@ -24,6 +26,8 @@ from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
 
 __all__ = ["has_equality_hypotheses", "rational_sigma", "repair"]
+
+_LARGEST_QUADRIC = 8  # numbers in a block; n^2/2 evaluations tell its quadric
 
 
 def _hypotheses(statement: Statement, assumed: bool) -> Iterator[Relation]:
@@ -57,22 +61,26 @@ def has_equality_hypotheses(claim: Claim, domain: LayerDomain, x: Instance) -> b
 
 
 def repair(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
-    """A layer near x that meets every equality hypothesis exactly, or None where no single block of x gives one."""
+    """A layer near x that meets every equality hypothesis exactly, or None where solving them block by block gives none."""
     for start in (x, *rational_sigma(domain, x)):
-        try:
-            residual = _residual(claim, domain, start)
-            if not any(residual):
-                return start
-        except ArithmeticError:  # an equality between numbers that are undefined, or not known
-            continue
-        for block in _blocks(start):
-            try:
-                solved = _newton(claim, domain, start, block, residual)
-            except (ArithmeticError, ValueError):
-                continue
+        with suppress(ArithmeticError, ValueError):  # an equality between numbers that are undefined, or not known
+            solved = _solved(claim, domain, start)
             if solved is not None:
                 return solved
     return None
+
+
+def _solved(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
+    """All equalities that a block has a part in, block after block, as long as one is unmet."""
+    blocks = list(_blocks(x))
+    residual = _residual(claim, domain, x)
+    while any(residual) and blocks:
+        block = blocks.pop(0)
+        with suppress(ArithmeticError, ValueError):
+            closer = _in_block(claim, domain, x, block, residual)
+            if closer is not None:
+                x, residual = closer, _residual(claim, domain, closer)
+    return None if any(residual) else x
 
 
 def _blocks(x: Instance) -> Iterator[list[Path]]:
@@ -94,43 +102,101 @@ def _blocks(x: Instance) -> Iterator[list[Path]]:
     yield [path for path in paths if path[0] == "y"]
 
 
-def _newton(
+def _in_block(
     claim: Claim, domain: LayerDomain, x: Instance, block: list[Path], residual: list[Radical]
 ) -> Instance | None:
+    """x with the block changed so that every equality in which it has a part holds; None where it has none unmet, or cannot."""
     values = dict(entries(x))
-    columns = []
-    for path in block:
-        moved = _residual(claim, domain, put(x, path, values[path] + 1))
-        columns.append([b - a for a, b in zip(residual, moved, strict=True)])
-    if len(block) == 1 and len(residual) == 1:
-        return _quadratic(claim, domain, x, block[0], values[block[0]], residual[0], columns[0][0])
-    step = _solve(columns, residual)
-    if step is None:
+
+    def moved(step: Sequence[Fraction]) -> Instance:
+        there = x
+        for path, delta in zip(block, step, strict=True):
+            if delta:
+                there = put(there, path, values[path] + delta)
+        return there
+
+    def differences(i: int) -> list[Radical]:
+        there = _residual(claim, domain, moved([Fraction(i == j) for j in range(len(block))]))
+        return [b - a for a, b in zip(residual, there, strict=True)]
+
+    columns = [differences(i) for i in range(len(block))]
+    rows = [k for k in range(len(residual)) if any(column[k] for column in columns)]
+    if not any(residual[k] for k in rows):
         return None
-    for path, delta in zip(block, step, strict=True):
-        if delta:
-            x = put(x, path, values[path] + delta)
-    return x if not any(_residual(claim, domain, x)) else None
+
+    def met(step: Sequence[Fraction] | None) -> Instance | None:
+        if step is None:
+            return None
+        there = moved(step)
+        left = _residual(claim, domain, there)
+        return None if any(left[k] for k in rows) else there
+
+    found = met(_solve([[column[k] for k in rows] for column in columns], [residual[k] for k in rows]))
+    if found is not None or len(block) > _LARGEST_QUADRIC:
+        return found
+    return _on_quadric(lambda step: _residual(claim, domain, moved(step)), met, rows, len(block))
 
 
-def _quadratic(
-    claim: Claim, domain: LayerDomain, x: Instance, path: Path, value: Fraction, at_0: Radical, rise: Radical
+def _on_quadric(
+    residual: Callable[[Sequence[Fraction]], list[Radical]],
+    met: Callable[[Sequence[Fraction] | None], Instance | None],
+    rows: list[int],
+    n: int,
 ) -> Instance | None:
-    """Solve r(value + t) = at_0 + b t + c t^2 = 0 for a rational t."""
-    at_2 = _residual(claim, domain, put(x, path, value + 2))[0]
-    c = (at_2 - at_0 - 2 * rise) / 2
-    b = rise - c
-    if not c:
-        roots = [-at_0 / b] if b else []
-    else:
-        root = (b * b - 4 * at_0 * c).sqrt()
-        roots = [(-b + root) / (2 * c), (-b - root) / (2 * c)]
-    for t in roots:
-        if t.is_rational:
-            solved = put(x, path, value + t.as_fraction())
-            if not any(_residual(claim, domain, solved)):
-                return solved
-    return None
+    """One equality that is quadratic in the block, the others affine: the quadric within the plane that they leave."""
+    quadrics = []
+    here = [residual([Fraction(0)] * n), *(residual([Fraction(i == j) for j in range(n)]) for i in range(n))]
+    for k in rows:
+        unit = next(values[k] for values in here if values[k]).inverse()  # sqrt(2) q = 0 is q = 0
+
+        def value(step: Sequence[Fraction], k: int = k, unit: Radical = unit) -> Fraction:
+            return (residual(step)[k] * unit).as_fraction()
+
+        quadric = Quadric.through(value, n)
+        if quadric is None:
+            return None
+        quadrics.append(quadric)
+    flat = [q for q in quadrics if not any(q.square)]
+    curved = [q for q in quadrics if any(q.square)]
+    plane = _plane([list(q.linear) for q in flat], [-q.constant for q in flat], n)
+    if len(curved) != 1 or plane is None:
+        return None
+    origin, directions = plane
+
+    def step(t: Sequence[Fraction]) -> list[Fraction]:
+        return [
+            o + sum((a * d[i] for a, d in zip(t, directions, strict=True)), Fraction(0))
+            for i, o in enumerate(origin)
+        ]
+
+    within = Quadric.through(lambda t: curved[0](step(t)), len(directions))
+    point = within.near((Fraction(0),) * len(directions)) if within is not None and directions else None
+    return None if point is None else met(step(point))
+
+
+def _plane(
+    rows: list[list[Fraction]], right: list[Fraction], n: int
+) -> tuple[list[Fraction], list[list[Fraction]]] | None:
+    """A solution of the equations and a basis of the directions in which it may move; None where there is none."""
+    columns = [[Radical(row[j]) for row in rows] for j in range(n)]
+    origin = _solve(columns, [Radical(-r) for r in right]) if rows else [Fraction(0)] * n
+    if origin is None:
+        return None
+    directions: list[list[Fraction]] = []
+    for j in range(n):
+        forced = [k for k in range(n) if k != j]
+        step = _solve([columns[k] for k in forced], columns[j]) if rows else [Fraction(0)] * (n - 1)
+        if step is not None:
+            directions.append([Fraction(1) if k == j else step[forced.index(k)] for k in range(n)])
+    return origin, _independent(directions)
+
+
+def _independent(vectors: list[list[Fraction]]) -> list[list[Fraction]]:
+    kept: list[list[Fraction]] = []
+    for v in vectors:
+        if _solve([[Radical(a) for a in k] for k in kept], [Radical(-a) for a in v]) is None:
+            kept.append(v)
+    return kept
 
 
 def _solve(columns: list[list[Radical]], residual: list[Radical]) -> list[Fraction] | None:
