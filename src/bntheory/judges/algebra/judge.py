@@ -57,7 +57,8 @@ def judge(
     calculus = _calculus(claim, details)
 
     def second_opinion() -> str | None:
-        return None if calculus is None else _over_inner_products(calculus, milliseconds)
+        script = _in_any_space(claim, milliseconds)
+        return script if script or calculus is None else _over_inner_products(calculus, milliseconds)
 
     try:
         decision = decide_by_coordinates(
@@ -169,6 +170,19 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
         "seconds": round(calculus.seconds, 4),
     }
     return calculus
+
+
+def _in_any_space(claim: Claim, milliseconds: int) -> str | None:
+    """A proof that asks nothing of the layer."""
+    from bntheory.judges.algebra.inner_products import negation_over_inner_products
+    from bntheory.judges.algebra.solver import ask, smt_lib
+
+    assert claim.domain is not None
+    with suppress(OutsideVocabulary):
+        field, formulas = negation_over_inner_products(claim.check, claim.assume, claim.domain)
+        if ask(field, formulas, milliseconds).answer == "unsat":
+            return smt_lib(field, formulas)
+    return None
 
 
 def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:

@@ -29,6 +29,7 @@ from bntheory.judges.algebra.solver import (
     rational_model,
     smt_lib,
 )
+from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation
@@ -147,10 +148,19 @@ class _Run:
             self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
             if script:
                 return self._proved([script])
-            reply = self._generic_question(least, what)
+            reply = self._squared_question(least)
+            if reply.answer != "unsat":
+                reply = self._generic_question(least, what)
         if reply.answer == "unsat":
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
         return self._batch_by_batch(reply.answer)
+
+    def _squared_question(self, least: int) -> Any:
+        """The negation without roots, beside Cauchy-Schwarz for the claim's vectors: what both say of it, it says as well."""
+        problem, field = self.generic, self.generic.frame.field
+        formulas = [without_roots(field, f) for f in problem.negation()]
+        formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
+        return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least)
 
     def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
         formulas = self.generic.closed(self.generic.negation())
