@@ -80,11 +80,16 @@ def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]
         yield from _met(part)
     if isinstance(node, Binary):
         if node.op == "/":
-            yield "nonzero", node.right
+            yield "nonzero", _base(node.right)
         if node.op == "**" and isinstance(node.right, Number) and node.right.value < 0:
             yield "nonzero", node.left
     if isinstance(node, Call) and node.name == "sqrt":
         yield "nonnegative", node.arguments[0]
+
+
+def _base(node: Node) -> Node:
+    """A power vanishes where its base does."""
+    return _base(node.left) if isinstance(node, Binary) and node.op == "**" else node
 
 
 def _parts(node: Node) -> tuple[Node, ...]:
