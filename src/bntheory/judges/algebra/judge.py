@@ -117,7 +117,7 @@ def judge(
 
 def _certified(claim: Claim, instance: Instance) -> tuple[Instance, Certificate]:
     """The layer, or one near it that meets the claim's equalities exactly, and what exact evaluation says there."""
-    from bntheory.judges.exact.certificate import certify
+    from bntheory.judges.exact.certificate import certify  # with numpy, which a proof can do without
     from bntheory.judges.exact.repair import repair
 
     assert claim.domain is not None
@@ -135,12 +135,6 @@ def _divisors(claim: Claim) -> list[Guard]:
     found = guards_of(claim.check, SymbolicLayer(claim.domain), claim.domain)
     signs = {"nonzero": "is_nonzero", "nonnegative": "is_nonnegative"}
     return [g for g in found if g.value is None or not getattr(g.value.value, signs[g.kind])]
-
-
-def _certified(claim: Claim, instance: Any) -> Any:
-    from bntheory.judges.exact.certificate import certify  # with numpy, which a proof can do without
-
-    return certify(claim, instance)
 
 
 def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:

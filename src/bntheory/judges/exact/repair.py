@@ -63,7 +63,9 @@ def has_equality_hypotheses(claim: Claim, domain: LayerDomain, x: Instance) -> b
 def repair(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
     """A layer near x that meets every equality hypothesis exactly, or None where solving them block by block gives none."""
     for start in (x, *rational_sigma(domain, x)):
-        with suppress(ArithmeticError, ValueError):  # an equality between numbers that are undefined, or not known
+        with suppress(
+            ArithmeticError, ValueError
+        ):  # an equality between numbers that are undefined, or not known
             solved = _solved(claim, domain, start)
             if solved is not None:
                 return solved
