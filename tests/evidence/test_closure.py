@@ -186,6 +186,13 @@ def test_a_name_that_stands_for_another_definition_is_a_change(tmp_path: Path) -
     assert prints[0] != prints[1]
 
 
+def test_a_name_that_a_module_makes_when_asked_rests_on_what_makes_it(tmp_path: Path) -> None:
+    reached = written(
+        tmp_path, claims="from small.lazy import version\n\ndef first(s):\n    return version\n"
+    ).closure([ROOT])
+    assert ("small.lazy", "__getattr__") in reached
+
+
 def test_what_cannot_be_found_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match=r"small\.grid has no 'GONE'"):
         written(tmp_path, claims="from small.grid import GONE\n\ndef first(s):\n    return GONE\n").closure(

@@ -139,7 +139,8 @@ def _write(
         c = verdict.claim
         before = records.verdicts.get(c.id)
         if verdict.status in (Status.ERROR, Status.DISAGREEMENT):
-            refused.append(f"{c.id}: {verdict.status.value}: {verdict.evidence[-1].summary}")
+            why = next((e for e in verdict.evidence if e.finding == "error"), verdict.evidence[0])
+            refused.append(f"{c.id}: {verdict.status.value}; {why.judge}: {why.summary}")
             continue  # no verdict on the claim; what was recorded stays, and is stale
         if before is not None:
             if before.status != verdict.status.value:
