@@ -53,7 +53,8 @@ def main() -> None:
     )
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        tarfile.open(fileobj=io.BytesIO(archive.stdout)).extractall(folder, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tree:
+            tree.extractall(folder, filter="data")
         sources = (Path(folder) / "src", ROOT / "src")
         print(f"{'':<12} {options.revision:>10} {'here':>8} {'ratio':>7}   wall: ratio")
         for name, arguments in CASES.items():
