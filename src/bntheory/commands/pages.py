@@ -127,7 +127,10 @@ def _write(
     for c in claims:
         record = records.verdicts.get(c.id)
         if record is not None and c not in judged:
-            follows = follows_from_checks(c, record, folder) if c.kind == "experiment" else ()
+            whole = c.kind == "experiment" and not outdated(
+                c, record
+            )  # what is stale is said to be so anyway
+            follows = follows_from_checks(c, record, folder) if whole else ()
             refused += [f"{c.id}: {p}" for p in (unsealed(c, record, folder), *follows) if p]
     if refused:
         return [
