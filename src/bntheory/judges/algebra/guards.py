@@ -74,6 +74,10 @@ def _harmless(kind: str, constant: Fraction) -> bool:
     return constant != 0 if kind == "nonzero" else constant >= 0
 
 
+def _met_by(kind: str, x: Fraction) -> bool:
+    return x != 0 if kind == "nonzero" else x >= 0
+
+
 def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]:
     """The divisors and radicands of a tree, the inner ones first."""
     for part in _parts(node):
@@ -88,8 +92,10 @@ def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]
 
 
 def _base(node: Node) -> Node:
-    """A power vanishes where its base does."""
-    return _base(node.left) if isinstance(node, Binary) and node.op == "**" else node
+    """A power vanishes where its base does, and a root where its radicand does."""
+    if isinstance(node, Binary) and node.op == "**":
+        return _base(node.left)
+    return _base(node.arguments[0]) if isinstance(node, Call) and node.name == "sqrt" else node
 
 
 def _parts(node: Node) -> tuple[Node, ...]:

@@ -140,12 +140,15 @@ class _Run:
     def decide(self) -> Decision:
         least = self.domain.min_m
         what = f"negation, any m >= {least}"
+        crowded = bool(
+            self.generic.frame.operators
+        )  # products have many coordinates: a short proof is looked for first
+        script = self._opinion() if crowded else None
+        if script:
+            return self._proved([script])
         reply = self._generic_question(least, what, quick=True)
         if reply.answer == "unknown":
-            start = time.perf_counter()
-            script = self.second_opinion()
-            answer = "unsat" if script else "unknown"
-            self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
+            script = None if crowded else self._opinion()
             if script:
                 return self._proved([script])
             reply = self._squared_question(least)
@@ -154,6 +157,13 @@ class _Run:
         if reply.answer == "unsat":
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
         return self._batch_by_batch(reply.answer)
+
+    def _opinion(self) -> str | None:
+        start = time.perf_counter()
+        script = self.second_opinion()
+        answer = "unsat" if script else "unknown"
+        self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
+        return script
 
     def _squared_question(self, least: int) -> Any:
         """The negation without roots, beside Cauchy-Schwarz for the claim's vectors: what both say of it, it says as well."""

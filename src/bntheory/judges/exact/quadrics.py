@@ -16,8 +16,8 @@ from math import isqrt
 __all__ = ["Quadric", "rational_root"]
 
 Point = tuple[Fraction, ...]
-_TRIES = 4000
-_VALUES = [Fraction(k, d) for d in (1, 2, 3, 5, 10, 4, 6) for k in range(1, 3 * d + 1) if d == 1 or k % d]
+_DENOMINATORS = (1, 2, 3, 5, 4, 10, 6)
+_LARGEST = {1: 9, 2: 4, 3: 2}  # numerators, by how many entries are not zero
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Quadric:
             for j in range(i, n)
         ]
         found = cls(constant, tuple(linear), tuple(square))
-        probe = tuple(Fraction(3 * i + 2, i + 2) * (-1) ** i for i in range(n))
+        probe = tuple(Fraction(3 * i + 7, i + 2) * (-1) ** i for i in range(n))
         return found if found(probe) == value(probe) else None
 
     def _times(self, x: Sequence[Fraction]) -> list[Fraction]:
@@ -96,7 +96,7 @@ def _some_point(q: Quadric) -> Point | None:
         others = [i for i in range(n) if i != last]
         unit = [Fraction(i == last) for i in range(n)]
         bend = q._times(unit)
-        for x in itertools.islice(_short(others, n), _TRIES // n):
+        for x in _short(others, n):
             a, b, c = bend[last], q.linear[last] + 2 * _dot(bend, x), q(x)
             for root in _roots(a, b, c):
                 return tuple(root if i == last else x[i] for i in range(n))
@@ -116,9 +116,9 @@ def _short(places: Sequence[int], n: int) -> Iterator[Point]:
     zero = (Fraction(0),) * n
     yield zero
     for count in range(1, min(3, len(places)) + 1):
-        values = _VALUES[: {1: len(_VALUES), 2: 30, 3: 8}[count]]
-        for numbers in itertools.product(values, repeat=count):
+        whole = [sign * k for k in range(1, _LARGEST[count] + 1) for sign in (1, -1)]
+        for d, numbers in itertools.product(_DENOMINATORS, itertools.product(whole, repeat=count)):
             point = list(zero)
             for place, number in zip(places, numbers, strict=False):
-                point[place] = number
+                point[place] = Fraction(number, d)
             yield tuple(point)

@@ -136,23 +136,32 @@ def _in_block(
     found = met(_solve([[column[k] for k in rows] for column in columns], [residual[k] for k in rows]))
     if found is not None or len(block) > _LARGEST_QUADRIC:
         return found
-    return _on_quadric(lambda step: _residual(claim, domain, moved(step)), met, rows, len(block))
+    here = [values[path] for path in block]
+
+    def step_to(point: Sequence[Fraction]) -> list[Fraction]:
+        return [there - at for there, at in zip(point, here, strict=True)]
+
+    def at(point: Sequence[Fraction]) -> list[Radical]:
+        return _residual(claim, domain, moved(step_to(point)))
+
+    point = _on_quadric(at, here, rows)
+    return None if point is None else met(step_to(point))
 
 
 def _on_quadric(
-    residual: Callable[[Sequence[Fraction]], list[Radical]],
-    met: Callable[[Sequence[Fraction] | None], Instance | None],
-    rows: list[int],
-    n: int,
-) -> Instance | None:
-    """One equality that is quadratic in the block, the others affine: the quadric within the plane that they leave."""
-    quadrics = []
-    here = [residual([Fraction(0)] * n), *(residual([Fraction(i == j) for j in range(n)]) for i in range(n))]
+    residual: Callable[[Sequence[Fraction]], list[Radical]], here: list[Fraction], rows: list[int]
+) -> list[Fraction] | None:
+    """One equality that is quadratic in the block, the others affine: a point of the quadric within the plane that they leave."""
+    n, quadrics = len(here), []
+    corners = [
+        residual([Fraction(0)] * n),
+        *(residual([Fraction(i == j) for j in range(n)]) for i in range(n)),
+    ]
     for k in rows:
-        unit = next(values[k] for values in here if values[k]).inverse()  # sqrt(2) q = 0 is q = 0
+        unit = next(values[k] for values in corners if values[k]).inverse()  # sqrt(2) q = 0 is q = 0
 
-        def value(step: Sequence[Fraction], k: int = k, unit: Radical = unit) -> Fraction:
-            return (residual(step)[k] * unit).as_fraction()
+        def value(point: Sequence[Fraction], k: int = k, unit: Radical = unit) -> Fraction:
+            return (residual(point)[k] * unit).as_fraction()
 
         quadric = Quadric.through(value, n)
         if quadric is None:
@@ -165,40 +174,48 @@ def _on_quadric(
         return None
     origin, directions = plane
 
-    def step(t: Sequence[Fraction]) -> list[Fraction]:
-        return [
-            o + sum((a * d[i] for a, d in zip(t, directions, strict=True)), Fraction(0))
-            for i, o in enumerate(origin)
-        ]
+    def placed(t: Sequence[Fraction]) -> list[Fraction]:
+        parts = [[a * v for v in d] for a, d in zip(t, directions, strict=True)]
+        return [sum(column, Fraction(0)) for column in zip(origin, *parts, strict=True)]
 
-    within = Quadric.through(lambda t: curved[0](step(t)), len(directions))
-    point = within.near((Fraction(0),) * len(directions)) if within is not None and directions else None
-    return None if point is None else met(step(point))
+    within = Quadric.through(lambda t: curved[0](placed(t)), len(directions)) if directions else None
+    if within is None:
+        return None
+    # the entries at which the directions are 1 and all others 0: where the candidate lies along them
+    free = [next(i for i in range(n) if all(d[i] == (d is own) for d in directions)) for own in directions]
+    point = within.near(tuple(here[i] - origin[i] for i in free))
+    return None if point is None else placed(point)
 
 
 def _plane(
     rows: list[list[Fraction]], right: list[Fraction], n: int
 ) -> tuple[list[Fraction], list[list[Fraction]]] | None:
-    """A solution of the equations and a basis of the directions in which it may move; None where there is none."""
-    columns = [[Radical(row[j]) for row in rows] for j in range(n)]
-    origin = _solve(columns, [Radical(-r) for r in right]) if rows else [Fraction(0)] * n
-    if origin is None:
-        return None
-    directions: list[list[Fraction]] = []
+    """A solution of the equations, and the directions in which it may move, each with an entry 1 of its own; None without any."""
+    table = [[*row, r] for row, r in zip(rows, right, strict=True)]
+    pivots: list[int] = []
     for j in range(n):
-        forced = [k for k in range(n) if k != j]
-        step = _solve([columns[k] for k in forced], columns[j]) if rows else [Fraction(0)] * (n - 1)
-        if step is not None:
-            directions.append([Fraction(1) if k == j else step[forced.index(k)] for k in range(n)])
-    return origin, _independent(directions)
-
-
-def _independent(vectors: list[list[Fraction]]) -> list[list[Fraction]]:
-    kept: list[list[Fraction]] = []
-    for v in vectors:
-        if _solve([[Radical(a) for a in k] for k in kept], [Radical(-a) for a in v]) is None:
-            kept.append(v)
-    return kept
+        k = len(pivots)
+        pivot = next((i for i in range(k, len(table)) if table[i][j]), None)
+        if pivot is None:
+            continue
+        table[k], table[pivot] = table[pivot], table[k]
+        table[k] = [v / table[k][j] for v in table[k]]
+        for i, row in enumerate(table):
+            if i != k and row[j]:
+                table[i] = [v - row[j] * w for v, w in zip(row, table[k], strict=True)]
+        pivots.append(j)
+    if any(row[n] for row in table[len(pivots) :]):
+        return None
+    origin = [Fraction(0)] * n
+    for row, j in zip(table, pivots, strict=False):
+        origin[j] = row[n]
+    directions = []
+    for free in (j for j in range(n) if j not in pivots):
+        direction = [Fraction(j == free) for j in range(n)]
+        for row, j in zip(table, pivots, strict=False):
+            direction[j] = -row[free]
+        directions.append(direction)
+    return origin, directions
 
 
 def _solve(columns: list[list[Radical]], residual: list[Radical]) -> list[Fraction] | None:
