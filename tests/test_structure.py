@@ -91,6 +91,36 @@ def test_starting_up_imports_nothing_heavy(module):
     assert done.stdout.strip() == "", f"{module} pulls in {done.stdout.strip()}"
 
 
+STARTED = """
+import sys
+from bntheory.cli import main
+sys.argv = ["bntheory", "decide", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+print(" ".join(m for m in {modules!r} if m in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "idle"),
+    [
+        ("dot(y, input_grd) == 0", (*HEAVY, "numpy", "typer", "rich", "pydantic", "importlib.metadata")),
+        ("--help", (*HEAVY, "numpy", "typer", "rich", "pydantic", "importlib.metadata")),
+        (
+            "dot(y, grad) == dot(grad, y)",
+            ("torch", "matplotlib", "scipy", "hypothesis", "numpy", "typer", "rich"),
+        ),
+    ],
+    ids=["unreadable", "help", "proved"],
+)
+def test_a_typed_claim_loads_no_more_than_it_needs(typed, idle):
+    code = STARTED.format(modules=idle)
+    done = subprocess.run([sys.executable, "-c", code, typed], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "", done.stdout
+
+
 def test_loading_every_claim_imports_nothing_heavy():
     code = f"import sys; from bntheory import registry; registry(); print(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

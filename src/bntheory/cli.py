@@ -2,102 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-__all__ = ["application", "main"]
-
-# name -> (module of bntheory.commands, function there)
-_COMMANDS = {
-    "decide": ("decide", "decide"),
-    "words": ("words", "words"),
-    "claims": ("check", "claims"),
-    "show": ("check", "show"),
-    "check": ("check", "check"),
-    "replay": ("decide", "replay"),
-    "compare": ("compare", "compare_command"),
-    "plan": ("runs", "plan_command"),
-    "runs": ("runs", "runs"),
-    "probe": ("probe", "probe"),
-    "doctor": ("doctor", "doctor"),
-    "smooth": ("pictures", "smooth"),
-    "model": ("pictures", "model_commands"),
-    "papers": ("pages", "papers"),
-}
-_HELP = """Decide what is true about batch normalisation.
-
-A claim is judged by algebra (a proof for every batch size, or a counterexample), by adversarial search (with an exact certificate),
-inside real networks, and by experiment.
-
-Examples:
-  bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
-  bntheory check --paper santurkar2018
-  bntheory compare
-"""
-
-
-def application(*names: str) -> typer.Typer:
-    """The command with the subcommands of these names, or with all."""
-    from bntheory.commands.common import EXIT_CODES
-
-    # no markup: what is printed can be pasted, and ** is a power
-    made = typer.Typer(
-        name="bntheory",
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        help=_unwrapped(_HELP),
-        epilog="Exit codes. " + " ".join(f"{code}: {meaning}." for code, meaning in EXIT_CODES.items()),
-    )
-    made.callback()(_root)
-    for name in names or tuple(_COMMANDS):
-        module, function = _COMMANDS[name]
-        command: Any = getattr(import_module(f"bntheory.commands.{module}"), function)
-        if name == "model":
-            made.add_typer(command(), name=name)
-        else:
-            made.command(name, help=_unwrapped(command.__doc__))(command)
-    return made
-
-
-def _unwrapped(text: str) -> str:
-    """Help in which the lines of examples stay lines."""
-    return inspect.cleandoc(text).replace("\n\nExamples:", "\n\n\b\nExamples:")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from bntheory import __version__
-
-        typer.echo(f"bntheory {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-def __getattr__(name: str) -> Any:
-    if name != "app":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    whole = globals()["app"] = application()
-    return whole
+__all__ = ["main"]
 
 
 def main() -> None:
     """The entry point of the console script. Only the subcommand that is asked for is loaded."""
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    application(*([asked] if asked in _COMMANDS else []))()
+    if asked == "decide":
+        from bntheory.commands.decide import decide
+
+        decide(sys.argv[2:])
+        return
+    from bntheory.commands.application import COMMANDS, application
+
+    application(*([asked] if asked in COMMANDS else []))()
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, all subcommands together, made when it is first asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bntheory.commands.application import application
+
+    whole = globals()["app"] = application()
+    return whole
 
 
 if __name__ == "__main__":

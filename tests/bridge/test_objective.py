@@ -615,3 +615,86 @@ def test_what_moves_is_put_back() -> None:
             interrupted()
         assert objective.loss_value() == start
         assert state_fingerprint(model, rng=False) == before
+
+
+# -- what a training loop leaves behind -----------------------------------------------------------------------------------------
+
+
+def test_hooks_that_change_gradients_do_not_enter_and_stay() -> None:
+    """Clipping in a hook changes what an optimiser is given, not the loss."""
+    model, calls = mlp(), []
+    expected = oracle.derivatives(model, CE, (X, Y))
+    model[0].weight.register_hook(lambda g: g * 0)
+    model[3].register_full_backward_hook(lambda m, gi, go: calls.append(0))
+    before = state_fingerprint(model, rng=False)
+    assert_right(measured(model, CE, (X, Y)), expected[2])
+    with hessian(model, CE, (X, Y)) as op:
+        np.testing.assert_allclose(
+            op.dense(), expected[2].numpy(), atol=1e-5 * float(expected[2].abs().max())
+        )
+    assert probe(model, CE, (X, Y), tol=1e-9).network.lambda_max == pytest.approx(
+        oracle.top(expected[2]), rel=1e-7
+    )
+    assert calls == []
+    assert state_fingerprint(model, rng=False) == before
+    CE(model(X), Y).backward()
+    assert calls == [0]
+    assert not model[0].weight.grad.any()
+
+
+class Inline(nn.Module):
+    """Batch statistics in the middle of a forward pass, beside a layer that can be seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.bn, self.two = nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.bn(self.one(x)))
+        return self.two((h - h.mean(0)) / torch.sqrt(h.var(0, unbiased=False) + 1e-5))
+
+
+def test_statistics_in_the_middle_of_a_forward_pass_are_named() -> None:
+    found = probe(Inline(), CE, (X, Y))
+    assert [layer.name for layer in found.layers] == ["bn"]
+    assert "in the middle of its forward" in found.left_out["(model)"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape", "m", "kind"),
+    [
+        (lambda: nn.LayerNorm((3, 4, 4)), (6, 3, 4, 4), 48, "layer"),
+        (lambda: nn.LayerNorm((4, 4)), (6, 3, 4, 4), 16, "layer"),
+        (lambda: nn.RMSNorm((3, 4)), (6, 5, 3, 4), 12, "rms"),
+        (lambda: nn.GroupNorm(3, 6), (4, 6, 3), 6, "group"),
+        (lambda: nn.InstanceNorm3d(2, affine=True), (3, 2, 2, 3, 2), 12, "instance"),
+        (lambda: nn.BatchNorm3d(2), (3, 2, 2, 3, 2), 36, "batch"),
+        (lambda: nn.BatchNorm2d(3).to(memory_format=torch.channels_last), (4, 3, 2, 2), 16, "batch"),
+        (lambda: nn.BatchNorm1d(3, affine=False, track_running_stats=False), (5, 3, 4), 20, "batch"),
+    ],
+    ids=[
+        "layer over three axes",
+        "layer over two",
+        "rms over two",
+        "group",
+        "instance 3d",
+        "batch 3d",
+        "channels last",
+        "no affine",
+    ],
+)
+def test_every_kind_of_layer_over_its_axes(norm: Any, shape: tuple[int, ...], m: int, kind: str) -> None:
+    """Oracle: the module itself, its input and output as leaves."""
+    torch.manual_seed(4)
+    layer = norm().double()
+    x, w = torch.randn(shape).double(), torch.randn(shape).double()
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    found = capture(nn.Sequential(nn.Tanh(), layer), lambda z: (torch.sin(z) * w).sum(), (x,))["1"]
+    assert (found.kind, found.m) == (kind, m)
+    y = torch.tanh(x).requires_grad_()
+    (pulled,) = torch.autograd.grad((torch.sin(layer(y)) * w).sum(), y)
+    torch.testing.assert_close(found.view.join(found.input_grad), pulled, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.view.join(found.y), y.detach(), rtol=0, atol=0)
+    assert found.gradient_residual().passed.all()
+    assert found.hessian_residual(range(min(3, found.units))).passed.all()

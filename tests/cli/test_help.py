@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 import bntheory
-from bntheory.cli import _COMMANDS, app
+from bntheory.cli import app
+from bntheory.commands.application import COMMANDS
 from bntheory.layer.words import NEAREST, SECOND, UNIT_B, WORDS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -34,7 +35,7 @@ def helped(*command):
 def examples():
     """(command, its example lines) of the help of every command, and of the whole."""
     found = {}
-    for command in ((), *((name,) for name in _COMMANDS)):
+    for command in ((), *((name,) for name in COMMANDS)):
         lines = [line.strip() for line in helped(*command).splitlines()]
         found[" ".join(command) or "bntheory"] = [line for line in lines if line.startswith("bntheory ")]
     return found

@@ -94,7 +94,7 @@ def test_single_precision_agrees_with_double(run):
         strict(run("factories:several", "--json", "--dtype", d).stdout) for d in ("float32", "float64")
     )
     assert (single["dtype"], double["dtype"]) == ("float32", "float64")
-    assert single["network"]["lambda_max"] == pytest.approx(double["network"]["lambda_max"], rel=1e-3)
+    assert single["network"]["lambda_max"] == pytest.approx(double["network"]["lambda_max"], rel=3e-3)
 
 
 def test_a_network_without_normalisation_is_measured_all_the_same(run):

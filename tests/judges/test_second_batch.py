@@ -19,7 +19,8 @@ from bntheory.errors import UserError
 from bntheory.judges.algebra import judge
 from bntheory.judges.decide import decide
 from bntheory.judges.exact.repair import repair
-from bntheory.judges.exact.witness import Instance
+from bntheory.judges.exact.replay import carrying
+from bntheory.judges.exact.witness import Instance, Reference
 from bntheory.layer import SecondBatch, one_loss
 from bntheory.layer.relations import AllOf, Relation, as_statement
 
@@ -238,6 +239,21 @@ def test_a_second_batch_that_is_constant_is_repaired_or_left():
     identity = ((Fraction(1), Fraction(0)), (Fraction(0), Fraction(1)))
     found = repair(claim, claim.domain, Instance(y, g, identity, vectors=vectors))
     assert found is None or len(set(found.vectors["y@2"])) == 2
+
+
+def test_a_witness_of_a_file_carries_the_two_batches():
+    domain = LayerDomain(**{**SMOOTH, "scalars": {"l": "positive"}}, vectors=("y@2", "grad@2"))
+
+    def check(layer):
+        other = SecondBatch(layer)
+        return le(layer.norm2(other.grad - layer.grad), layer.norm2(other.z - layer.z))
+
+    claim = Claim(
+        "mine.two", "layer", Source("mine", ""), "x", check, domain, lambda layer: one_loss(layer, domain)
+    )
+    carried = carrying(Reference("file", "mine.two", "mine.py"), claim)
+    assert "grad@2 - grad" in carried.expression
+    assert len(carried.assume) == 1
 
 
 @pytest.mark.parametrize(("factor", "finding"), [(1, "proved"), (Fraction(9, 10), "refuted")])

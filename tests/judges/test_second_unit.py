@@ -33,6 +33,7 @@ TRUE = [
     ("input_cross(y@b) == 0", ZERO),
     ("norm2(input_cross(v)) <= jac_norm**2*norm2(cross(jac@b(v)))", V),
     ("input_cross(v) == jac(cross(jac@b(v)))", {**V, "normaliser": "unbiased"}),
+    ("norm2(input_cross(v)) <= gamma**2*gamma@b**2/(sigma**2*sigma@b**2)*l**2*norm2(v)", {**SMOOTH, **V}),
     ("norm2(jac(cross(q))) <= gamma**2/sigma**2*l**2*norm2(q)", SMOOTH),
     ("norm2(jac(cross(q))) <= gamma**2/sigma**2*l**2*norm2(q)/4", {**SMOOTH, "hessian": "psd"}),
     ("norm2(input_grad@b) <= gamma@b**2/sigma@b**2*norm2(grad@b)", {}),
@@ -45,6 +46,7 @@ FALSE = [
     ("input_cross(y) == 0", ZERO),
     ("norm2(jac(cross(q))) <= 0.9*gamma**2/sigma**2*l**2*norm2(q)", SMOOTH),
     ("norm2(jac(cross(q))) <= gamma**2/sigma**2*l**2*norm2(q)/5", {**SMOOTH, "hessian": "psd"}),
+    ("norm2(input_cross(v)) <= 0.9*gamma**2*gamma@b**2/(sigma**2*sigma@b**2)*l**2*norm2(v)", {**SMOOTH, **V}),
     ("cross(q) == q", Q),
     ("sigma == sigma@b", {}),
     ("gamma@b > 0", {}),
@@ -134,7 +136,7 @@ def test_false_claims_fall_to_a_block_that_can_be_written_down(text, options, tm
     path.write_text(json.dumps(found.witness))
     assert replay(path).refuted
     block, domain = found.witness["layer"], found.claim.domain
-    if "cross" not in block["vectors"] or not domain.smoothness:
+    if "cross" not in block["vectors"] or "q" not in block["vectors"] or not domain.smoothness:
         return
     w, q = (np.array([float(Fraction(x)) for x in block["vectors"][k]]) for k in ("cross", "q"))
     bound = float(Fraction(block["scalars"]["l"]))

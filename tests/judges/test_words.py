@@ -18,7 +18,7 @@ from definition_layer import DefinitionLayer, random_layer
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import ClaimError, UserError
 from bntheory.judges.decide import decide
-from bntheory.judges.exact.certificate import certify
+from bntheory.judges.exact.certificate import certify, outside_domain
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer import LayerDomain
 from bntheory.layer.domain import IN_PRACTICE
@@ -282,6 +282,35 @@ def test_the_search_stays_in_the_domain_and_refutes_false_claims(text):
 def test_a_loss_that_cannot_be_had_is_refused_with_what_is_near(options, message):
     with pytest.raises(ValueError, match=message):
         LayerDomain(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "hess", "grad", "inside"),
+    [
+        ({"smoothness": "2"}, ((-2, 0), (0, 2)), (0, 9), True),
+        ({"smoothness": "2"}, ((0, 2), (2, 0)), (0, 0), True),
+        ({"smoothness": "2"}, ((3, 0), (0, 0)), (0, 0), False),
+        ({"smoothness": "2"}, ((-3, 0), (0, 0)), (0, 0), False),
+        ({"smoothness": "2"}, ((2, 1), (1, 2)), (0, 0), False),
+        ({"loss": "logistic-bounds"}, ((Fraction(1, 4), 0), (0, 0)), (1, -1), True),
+        ({"loss": "logistic-bounds"}, ((Fraction(1, 3), 0), (0, 0)), (1, -1), False),
+        ({"loss": "logistic-bounds"}, ((Fraction(-1, 8), 0), (0, 0)), (1, -1), False),
+        (
+            {"loss": "logistic-bounds"},
+            ((Fraction(1, 8), Fraction(1, 8)), (Fraction(1, 8),) * 2),
+            (1, -1),
+            False,
+        ),
+        ({"loss": "logistic-bounds"}, ((0, 0), (0, 0)), (0, -2), False),
+    ],
+    ids=str,
+)
+def test_which_layers_a_bounded_domain_has(options, hess, grad, inside):
+    def exact(x):
+        return tuple(map(exact, x)) if isinstance(x, tuple) else Fraction(x)
+
+    layer = Instance((Fraction(1), Fraction(-1)), exact(grad), exact(hess))
+    assert (outside_domain(LayerDomain(**options), layer) is None) == inside
 
 
 def test_a_bound_may_be_a_number_of_python():

@@ -277,6 +277,16 @@ def test_a_value_kept_from_another_call_is_refused():
     state(hoarding, WORLDS["numpy"](), DOMAIN)
     with pytest.raises(ClaimError, match="kept from another call"):
         state(hoarding, WORLDS["polynomials"](), DOMAIN)
+    vectors: list[Any] = []
+    state(lambda x: [vectors.append(x.grad), le(0, 1)][1], WORLDS["numpy"](), DOMAIN)
+    for mixed in (
+        lambda x: le(x.gamma + kept[0], x.eps),
+        lambda x: le(0, x.norm2(x.y * kept[0])),
+        lambda x: le(0, x.norm2(x.y + vectors[0])),
+        lambda x: le(0, x.dot(x.y, vectors[0])),
+    ):
+        with pytest.raises(ClaimError, match="kept from another call"):
+            state(mixed, WORLDS["numpy"](), DOMAIN)
 
 
 RETURNED = {

@@ -5,6 +5,5 @@
 (assert
  false)
 (assert
- (let ((?x21 (+ m (- 2.0))))
-(<= 0.0 ?x21)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

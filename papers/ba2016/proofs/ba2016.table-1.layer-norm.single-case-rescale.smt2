@@ -5,6 +5,5 @@
 (assert
  false)
 (assert
- (let ((?x193 (+ m (- 2.0))))
-(<= 0.0 ?x193)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

@@ -5,6 +5,5 @@
 (assert
  false)
 (assert
- (let ((?x7 (+ m (- 2.0))))
-(<= 0.0 ?x7)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

@@ -5,19 +5,15 @@
 (declare-fun sigma () Real)
 (declare-fun m () Real)
 (assert
- (and (< 0.0 (* gamma gamma g_3 g_3))))
+ (let ((?x8 (* gamma gamma g_3 g_3)))
+ (< 0.0 ?x8)))
 (assert
- (and (distinct 0.0 g_3) true))
-(assert
- (and (distinct 0.0 gamma) true))
-(assert
- (let ((?x160 (+ (* (- 2.0) gamma gamma sigma sigma sigma sigma g_3 g_3) (* gamma gamma gamma sigma sigma g_2 g_3 g_3) (* (- 2.0) gamma gamma gamma gamma g_2 g_2 g_3 g_3))))
- (<= 0.0 ?x160)))
+ (let ((?x18 (+ (* (- 2.0) gamma gamma sigma sigma sigma sigma g_3 g_3) (* gamma gamma gamma sigma sigma g_2 g_3 g_3) (* (- 2.0) gamma gamma gamma gamma g_2 g_2 g_3 g_3))))
+ (and (and (distinct 0.0 g_3) true) (and (distinct 0.0 gamma) true) (<= 0.0 ?x18))))
 (assert
  (< 0.0 sigma))
 (assert
  (<= 0.0 g_3))
 (assert
- (let ((?x37 (+ m (- 2.0))))
-(<= 0.0 ?x37)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

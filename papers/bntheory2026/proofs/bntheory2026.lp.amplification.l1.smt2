@@ -12,15 +12,17 @@
 (assert
  true)
 (assert
- (let ((?x180 (+ (* (- 1.0) q q p_2 p_2) (* (- 1.0) q q p_3 p_3) 1.0)))
- (let ((?x149 (+ (* (- 1.0) gamma gamma q q p_2 p_2 g_1 g_1) (* (- 1.0) gamma gamma q q p_3 p_3 g_1 g_1) (* (- 1.0) gamma gamma q q p_2 p_2 g_3 g_3) (* (- 1.0) gamma gamma q q p_3 p_3 g_3 g_3) (* (- 1.0) gamma gamma q q p_2 p_2 g_4 g_4) (* (- 1.0) gamma gamma q q p_3 p_3 g_4 g_4) (* (- 2.0) gamma gamma q p_2 g_2 g_2) (* (- 2.0) gamma gamma q p_3 g_2 g_3) (* gamma gamma g_2 g_2) (* gamma gamma g_3 g_3) (* gamma gamma g_4 g_4))))
- (or (< 0.0 ?x149) (< 0.0 ?x180)))))
+ (let ((?x32 (+ (* (- 1.0) q q p_2 p_2) (* (- 1.0) q q p_3 p_3) 1.0)))
+ (let ((?x26 (* gamma gamma g_4 g_4)))
+ (let ((?x25 (* gamma gamma g_3 g_3)))
+ (let ((?x24 (* gamma gamma g_2 g_2)))
+ (let ((?x27 (+ (* (- 1.0) gamma gamma q q p_2 p_2 g_1 g_1) (* (- 1.0) gamma gamma q q p_3 p_3 g_1 g_1) (* (- 1.0) gamma gamma q q p_2 p_2 g_3 g_3) (* (- 1.0) gamma gamma q q p_3 p_3 g_3 g_3) (* (- 1.0) gamma gamma q q p_2 p_2 g_4 g_4) (* (- 1.0) gamma gamma q q p_3 p_3 g_4 g_4) (* (- 2.0) gamma gamma q p_2 g_2 g_2) (* (- 2.0) gamma gamma q p_3 g_2 g_3) ?x24 ?x25 ?x26)))
+ (or (< 0.0 ?x27) (< 0.0 ?x32))))))))
 (assert
  (= 0.0 (+ (* p_1 p_1) (* p_2 p_2) (* p_3 p_3) (- 1.0))))
 (assert
- (let ((?x123 (* (- 4.0) m)))
- (let ((?x62 (* m m)))
- (<= 0.0 (+ (* (- 1.0) m m p_1 p_1) ?x62 ?x123 4.0)))))
+ (let ((?x43 (* m m)))
+ (<= 0.0 (+ (* (- 1.0) m m p_1 p_1) ?x43 (* (- 4.0) m) 4.0))))
 (assert
  (< 0.0 p_2))
 (assert
@@ -34,6 +36,5 @@
 (assert
  (<= 0.0 g_4))
 (assert
- (let ((?x22 (+ m (- 3.0))))
-(<= 0.0 ?x22)))
+ (<= 0.0 (+ m (- 3.0))))
 (check-sat)

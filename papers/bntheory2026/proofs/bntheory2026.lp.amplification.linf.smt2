@@ -12,14 +12,16 @@
 (assert
  true)
 (assert
- (let ((?x190 (+ (* (- 1.0) q q p_2 p_2) (* (- 1.0) q q p_3 p_3) 1.0)))
- (let ((?x336 (* gamma gamma g_4 g_4)))
- (let ((?x47 (* gamma gamma g_3 g_3)))
- (let ((?x108 (* gamma gamma g_2 g_2)))
- (let ((?x92 (+ (* (- 1.0) gamma gamma q q p_2 p_2 g_1 g_1) (* (- 1.0) gamma gamma q q p_3 p_3 g_1 g_1) (* (- 1.0) gamma gamma q q p_2 p_2 g_3 g_3) (* (- 1.0) gamma gamma q q p_3 p_3 g_3 g_3) (* (- 1.0) gamma gamma q q p_2 p_2 g_4 g_4) (* (- 1.0) gamma gamma q q p_3 p_3 g_4 g_4) (* (- 2.0) gamma gamma q p_2 g_2 g_2) (* (- 2.0) gamma gamma q p_3 g_2 g_3) ?x108 ?x47 ?x336)))
- (or (< 0.0 ?x92) (< 0.0 ?x190))))))))
+ (let ((?x32 (+ (* (- 1.0) q q p_2 p_2) (* (- 1.0) q q p_3 p_3) 1.0)))
+ (let ((?x26 (* gamma gamma g_4 g_4)))
+ (let ((?x25 (* gamma gamma g_3 g_3)))
+ (let ((?x24 (* gamma gamma g_2 g_2)))
+ (let ((?x27 (+ (* (- 1.0) gamma gamma q q p_2 p_2 g_1 g_1) (* (- 1.0) gamma gamma q q p_3 p_3 g_1 g_1) (* (- 1.0) gamma gamma q q p_2 p_2 g_3 g_3) (* (- 1.0) gamma gamma q q p_3 p_3 g_3 g_3) (* (- 1.0) gamma gamma q q p_2 p_2 g_4 g_4) (* (- 1.0) gamma gamma q q p_3 p_3 g_4 g_4) (* (- 2.0) gamma gamma q p_2 g_2 g_2) (* (- 2.0) gamma gamma q p_3 g_2 g_3) ?x24 ?x25 ?x26)))
+ (or (< 0.0 ?x27) (< 0.0 ?x32))))))))
 (assert
- (= 0.0 (+ (* p_1 p_1) (* p_2 p_2) (* p_3 p_3) (* (- 1.0) m))))
+ (let ((?x36 (* p_1 p_1)))
+ (let ((?x41 (+ ?x36 (* p_2 p_2) (* p_3 p_3) (* (- 1.0) m))))
+ (= 0.0 ?x41))))
 (assert
  (= 0.0 (+ (* p_1 p_1) (- 1.0))))
 (assert
@@ -35,6 +37,5 @@
 (assert
  (<= 0.0 g_4))
 (assert
- (let ((?x85 (+ m (- 3.0))))
-(<= 0.0 ?x85)))
+ (<= 0.0 (+ m (- 3.0))))
 (check-sat)

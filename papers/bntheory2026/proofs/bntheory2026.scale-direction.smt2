@@ -5,6 +5,5 @@
 (assert
  false)
 (assert
- (let ((?x430 (+ m (- 2.0))))
-(<= 0.0 ?x430)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

@@ -3,8 +3,7 @@
 (assert
  true)
 (assert
- (or false false))
+ false)
 (assert
- (let ((?x21 (+ m (- 2.0))))
-(<= 0.0 ?x21)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

@@ -5,6 +5,5 @@
 (assert
  false)
 (assert
- (let ((?x72 (+ m (- 2.0))))
-(<= 0.0 ?x72)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

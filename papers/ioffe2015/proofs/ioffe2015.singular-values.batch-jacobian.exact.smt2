@@ -6,10 +6,8 @@
 (assert
  (and (= 0.0 (* (- 1.0) d_1)) (= 0.0 (* (- 1.0) d_2))))
 (assert
- (let (($x135 (or (< 0.0 (* gamma d_2)) (< 0.0 (* (- 1.0) gamma d_2)))))
- (let (($x161 (or (< 0.0 (* gamma d_1)) (< 0.0 (* (- 1.0) gamma d_1)))))
- (or (or $x161 $x135) false false))))
+ (let (($x19 (or (and (distinct 0.0 (* (- 1.0) gamma d_1)) true) (and (distinct 0.0 (* (- 1.0) gamma d_2)) true))))
+ (or $x19 false false)))
 (assert
- (let ((?x468 (+ m (- 2.0))))
-(<= 0.0 ?x468)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

@@ -13,12 +13,11 @@
 (declare-fun u_3 () Real)
 (declare-fun u_2 () Real)
 (assert
- (let ((?x584 (* high q2)))
- (let ((?x309 (+ (* (- 1.0) m w_1 w_1) (* (- 1.0) m w_2 w_2) (* (- 1.0) m w_3 w_3) (* (- 1.0) m w_4 w_4) ?x584)))
- (and (<= 0.0 (+ (* m m u_1 u_1) (* (- 1.0) image_u))) (<= 0.0 (+ (* (- 1.0) low q2) image_w)) (<= 0.0 ?x309)))))
+ (let ((?x30 (+ (* (- 1.0) m w_1 w_1) (* (- 1.0) m w_2 w_2) (* (- 1.0) m w_3 w_3) (* (- 1.0) m w_4 w_4) (* high q2))))
+ (and (<= 0.0 (+ (* m m u_1 u_1) (* (- 1.0) image_u))) (<= 0.0 (+ (* (- 1.0) low q2) image_w)) (<= 0.0 ?x30))))
 (assert
- (let ((?x627 (+ (* (- 1.0) m u_1 u_1 high image_w) (* (- 1.0) m u_2 u_2 high image_w) (* (- 1.0) m u_3 u_3 high image_w) (* w_1 w_1 low image_u) (* w_2 w_2 low image_u) (* w_3 w_3 low image_u) (* w_4 w_4 low image_u))))
- (< 0.0 ?x627)))
+ (let ((?x42 (+ (* (- 1.0) m u_1 u_1 high image_w) (* (- 1.0) m u_2 u_2 high image_w) (* (- 1.0) m u_3 u_3 high image_w) (* w_1 w_1 low image_u) (* w_2 w_2 low image_u) (* w_3 w_3 low image_u) (* w_4 w_4 low image_u))))
+ (< 0.0 ?x42)))
 (assert
  (< 0.0 m))
 (assert
@@ -36,6 +35,5 @@
 (assert
  (< 0.0 q2))
 (assert
- (let ((?x194 (+ m (- 2.0))))
-(<= 0.0 ?x194)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

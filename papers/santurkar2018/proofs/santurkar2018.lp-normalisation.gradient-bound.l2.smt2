@@ -7,6 +7,5 @@
 (assert
  (< 0.0 (* (- 1.0) gamma gamma g_2 g_2)))
 (assert
- (let ((?x43 (+ m (- 2.0))))
-(<= 0.0 ?x43)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

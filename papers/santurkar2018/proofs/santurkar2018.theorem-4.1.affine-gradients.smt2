@@ -3,9 +3,7 @@
 (assert
  true)
 (assert
- (let (($x5 (or false false)))
- (or $x5 $x5)))
+ (or false false))
 (assert
- (let ((?x46 (+ m (- 2.0))))
-(<= 0.0 ?x46)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

@@ -6,13 +6,12 @@
 (assert
  true)
 (assert
- (let ((?x86 (+ (* gamma gamma q q q g_2 g_2) (* (- 1.0) gamma gamma q q g_2 g_2))))
- (< 0.0 ?x86)))
+ (let ((?x9 (* gamma gamma q q q g_2 g_2)))
+ (< 0.0 (+ ?x9 (* (- 1.0) gamma gamma q q g_2 g_2)))))
 (assert
  (< 0.0 (+ (* (- 1.0) q) 1.0)))
 (assert
  (<= 0.0 q))
 (assert
- (let ((?x713 (+ m (- 2.0))))
-(<= 0.0 ?x713)))
+ (<= 0.0 (+ m (- 2.0))))
 (check-sat)

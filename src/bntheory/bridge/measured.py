@@ -37,9 +37,8 @@ class MeasuredTensors:
         other = dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors)
         # in double precision every constant counts; in single, what the model does in double by hand stays
         self.cast = dtype if other or dtype == torch.float64 else None
-        private = private or any(
-            t.is_inference() for t in tensors
-        )  # those of inference mode have no gradients
+        # those of inference mode have no gradients, and hooks of a training loop (clipping) would change them
+        private = private or any(t.is_inference() or getattr(t, "_backward_hooks", None) for t in tensors)
         if scripted and (private or other):
             # the tensors of a compiled graph cannot be exchanged: here a copy of the model is needed
             trains = [p.requires_grad for p in self.network.parameters()]
@@ -93,11 +92,16 @@ class MeasuredTensors:
         return {name: self.leaves[name] for name in seen.values()}
 
     def install(self) -> None:
-        """Put the stand-ins, and copies of the buffers, which a graph may keep, into the modules. A guard of their state undoes it."""
+        """Put the stand-ins, and copies of the buffers, which a graph may keep, into the modules; take hooks on gradients out.
+
+        A guard of the modules' state undoes it.
+        """
         copies: dict[int, Tensor] = {}
         for module in self.network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # the guard puts the values back
+            module._backward_hooks.clear()
+            module._backward_pre_hooks.clear()
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     own = buffer.detach().to(self._target(buffer), copy=True)

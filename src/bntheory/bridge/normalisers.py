@@ -125,6 +125,7 @@ class _Frame:
     x: Tensor | None
     functional: bool = False
     scales: bool = False
+    statistics: bool = False
 
 
 class NormalisationTrace(TorchFunctionMode):
@@ -221,7 +222,11 @@ class NormalisationTrace(TorchFunctionMode):
     def _try(self, frame: _Frame, z: Tensor) -> None:
         """A module that computes a scale by hand: which closed form is it?"""
         x, module = frame.x, frame.module
-        if x is None or not x.is_floating_point() or (z.shape != x.shape and not is_normalisation(module)):
+        if x is None or (z.shape != x.shape and not is_normalisation(module)):
+            if frame.statistics:
+                self._leave_out(self._label(frame.name), frame.name, _INSIDE)
+            return
+        if not x.is_floating_point():
             return
         label, view = self._label(frame.name), None
         constant = isinstance(module, LpBatchNorm) and not module.training and module.running_mean is not None
@@ -264,8 +269,9 @@ class NormalisationTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         read = FUNCTIONS.get(func)
         if read is None:
-            if self._stack and _is_scale(func, args, kwargs):
-                self._stack[-1].scales = True
+            if self._stack:
+                self._stack[-1].scales |= _is_scale(func, args, kwargs)
+                self._stack[-1].statistics |= _is_statistic(func, args, kwargs)
             return func(*args, **kwargs)
         frame = self._stack[-1] if self._stack else _Frame("", self._model, None)
         frame.functional = True
@@ -321,6 +327,21 @@ _CONSTANTS = (
     "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
 )
 _UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed forms (batch, layer, group, instance, RMS) on this batch"
+
+
+_INSIDE = "computes a mean and a scale by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module"
+
+
+def _is_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a spread is taken of activations over the first axis, which is that of the batch."""
+    name = getattr(func, "__name__", "")
+    if name not in ("var", "std", "var_mean", "std_mean") or not args or isinstance(args[0], nn.Parameter):
+        return False
+    x = args[0]
+    axes = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    over = [axes] if isinstance(axes, int) and not isinstance(axes, bool) else axes
+    whole = over is None or isinstance(over, bool)
+    return bool(x.dim() >= 2 and (whole or any(a % x.dim() == 0 for a in over)))
 
 
 def _is_scale(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

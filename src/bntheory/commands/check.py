@@ -17,12 +17,11 @@ from bntheory.commands.common import (
     FAILED,
     INTERRUPTED,
     STYLE,
-    Json,
-    Latex,
     clear_errors,
     one_of,
     status_bar,
 )
+from bntheory.commands.options import Json, Latex
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 

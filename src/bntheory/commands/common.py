@@ -7,9 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
-
-import typer
+from typing import Any, TypeVar
 
 from bntheory.errors import UserError
 
@@ -20,8 +18,6 @@ __all__ = [
     "INTERNAL",
     "INTERRUPTED",
     "STYLE",
-    "Json",
-    "Latex",
     "clear_errors",
     "one_of",
     "status_bar",
@@ -51,10 +47,6 @@ STYLE = {
     "error": "bold magenta",
     "disagreement": "bold white on red",
 }
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, stable and documented in the README.")]
-Latex = Annotated[
-    bool, typer.Option("--latex", help="Print a paragraph for a review; it compiles with amsmath.")
-]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -65,14 +57,12 @@ def clear_errors(command: Command) -> Command:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
         except UserError as error:
             raise _ended(BAD_USE, f"error: {error}") from None
         except BrokenPipeError:
             # the reader of a pipe went away; there is nobody left to tell
             sys.stderr.close()
-            raise typer.Exit(0) from None
+            raise SystemExit(0) from None
         except OSError as error:
             raise _ended(BAD_USE, f"error: {_said(error)}") from None
         except MemoryError:
@@ -82,6 +72,8 @@ def clear_errors(command: Command) -> Command:
         except KeyboardInterrupt:
             raise _ended(INTERRUPTED, "interrupted") from None
         except Exception as error:
+            if type(error).__module__.partition(".")[0] in ("typer", "click"):
+                raise  # an exit code, or a usage error, on its way out
             traceback.print_exc()
             what = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _ended(
@@ -93,9 +85,9 @@ def clear_errors(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]
 
 
-def _ended(code: int, message: str) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(code)
+def _ended(code: int, message: str) -> SystemExit:
+    print(message, file=sys.stderr)
+    return SystemExit(code)
 
 
 def _said(error: OSError) -> str:

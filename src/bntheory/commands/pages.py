@@ -127,7 +127,10 @@ def _write(
     for c in claims:
         record = records.verdicts.get(c.id)
         if record is not None and c not in judged:
-            follows = follows_from_checks(c, record, folder) if c.kind == "experiment" else ()
+            whole = c.kind == "experiment" and not outdated(
+                c, record
+            )  # what is stale is said to be so anyway
+            follows = follows_from_checks(c, record, folder) if whole else ()
             refused += [f"{c.id}: {p}" for p in (unsealed(c, record, folder), *follows) if p]
     if refused:
         return [
@@ -139,7 +142,8 @@ def _write(
         c = verdict.claim
         before = records.verdicts.get(c.id)
         if verdict.status in (Status.ERROR, Status.DISAGREEMENT):
-            refused.append(f"{c.id}: {verdict.status.value}: {verdict.evidence[-1].summary}")
+            why = next((e for e in verdict.evidence if e.finding == "error"), verdict.evidence[0])
+            refused.append(f"{c.id}: {verdict.status.value}; {why.judge}: {why.summary}")
             continue  # no verdict on the claim; what was recorded stays, and is stale
         if before is not None:
             if before.status != verdict.status.value:

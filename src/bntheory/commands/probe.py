@@ -82,7 +82,6 @@ def probe(
                 curvature=curvature,
                 layers=layers or None,
                 dtype=getattr(torch, precision),
-                tol=1e-6 if precision == "float64" else 1e-4,
                 progress=progress,
             )
     except (UserError, KeyboardInterrupt, MemoryError):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, Json, clear_errors
+from bntheory.commands.common import BAD_USE, clear_errors
+from bntheory.commands.options import Json
 from bntheory.errors import UserError
 
 if TYPE_CHECKING:

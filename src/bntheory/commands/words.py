@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import Json, clear_errors
+from bntheory.commands.common import clear_errors
+from bntheory.commands.options import Json
 from bntheory.report.strict_json import json_text
 
 __all__ = ["words"]

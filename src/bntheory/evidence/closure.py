@@ -95,6 +95,8 @@ class Package:
             return frozenset(here | self._resolve(*origin))
         if self._module(f"{module}.{name}") is not None:
             return self._resolve(f"{module}.{name}", "*")
+        if "__getattr__" in found.definitions:
+            return frozenset(here | {(module, "__getattr__")})
         raise LookupError(f"{module} has no {name!r}")
 
     def _definition(self, place: Place) -> tuple[str, dict[str, frozenset[Place]]]:

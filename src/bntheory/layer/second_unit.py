@@ -66,14 +66,23 @@ def free_of_unit_b(
     return ({"gamma@b": domain.gamma, "beta@b": "any"} if used else {}), vectors
 
 
-def cross_block(layer: Layer, domain: LayerDomain, q: Vector) -> list[Statement]:
+def cross_block(
+    layer: Layer, domain: LayerDomain, q: Vector, direction: Vector | None = None
+) -> list[Statement]:
     """What ties w = H_ab q to q: it is linear, and of a norm of at most the loss's smoothness b; for a convex loss, 0 <= H <= b I, at most
     b/2, since H - b/2 I has that norm and the same block.
+
+    direction: v where q is J_b v; then ||q|| <= (gamma_b/sigma_b) ||v|| is said too, which shortens proofs.
     """
     w, bound = layer.vector("cross"), domain.smoothness_in(layer.scalar)
     if bound is not None:
         share = 4 if domain.hessian == "psd" else 1
-        return [le(share * layer.norm2(w), bound**2 * layer.norm2(q))]
+        ties: list[Statement] = [le(share * layer.norm2(w), bound**2 * layer.norm2(q))]
+        if direction is not None:
+            unit = SecondUnit(layer, domain.normaliser)
+            slope2 = unit.gamma**2 / unit.sigma**2
+            ties.append(le(share * layer.norm2(w), bound**2 * slope2 * layer.norm2(direction)))
+        return ties
     return [any_of(lt(0, layer.norm2(q)), eq(w, 0 * w))]
 
 

@@ -14,6 +14,11 @@ a claim asserts nothing there; write products instead of quotients where that ma
 Some claims speak of more than the layer: a factor a > 0, an arbitrary shift s of the batch, a data matrix X. These are
 *free* quantities, declared in the claim's :class:`~bntheory.layer.domain.LayerDomain` and universally quantified:
 ``layer.scalar("a")``, ``layer.vector("s")``, ``layer.operator("K")(v)``.
+
+What else papers speak of is built from these words: the same layer at a second batch (:mod:`bntheory.layer.second_batch`), a second
+unit and the block of the Hessian between the two (:mod:`bntheory.layer.second_unit`), and bounds on eigenvalues, which are
+claims for all directions (:mod:`bntheory.claims.typed.eigenvalues`). Normalisers by name, losses and their smoothness belong to the
+:class:`~bntheory.layer.domain.LayerDomain`.
 """
 
 from __future__ import annotations

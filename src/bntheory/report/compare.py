@@ -87,7 +87,7 @@ def compare(
         raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
     progress(0.0, f"loading {chosen.data}")
     images = load_dataset(chosen.data, data_dir)
-    if len(images.train_labels.unique()) < 2:
+    if int(images.train_labels.min()) == int(images.train_labels.max()):
         raise UserError(
             f"data: every training image of {chosen.data} has the same label, so there is nothing to learn; give data with two classes at least"
         )

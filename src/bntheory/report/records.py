@@ -23,7 +23,7 @@ from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Verdict, evidence_of_checks, verdict_of
 from bntheory.report.strict_json import json_text
 
-__all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of", "sealed", "unsealed"]
+__all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of", "unsealed"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
             path.write_text(text, encoding="utf-8")
         else:
             path.unlink(missing_ok=True)
-    return sealed(record, claim, folder)
+    return replace(record, seal=_seal(record, claim, folder))
 
 
 def proof_text(verdict: Verdict) -> str | None:
@@ -168,11 +168,6 @@ def unsealed(claim: Claim, record: Record, folder: Path) -> str:
     if record.seal != _seal(record, claim, folder):
         return "the record or one of its files was changed by hand"
     return ""
-
-
-def sealed(record: Record, claim: Claim, folder: Path) -> Record:
-    """The record with the seal that belongs to it and to its files as they are."""
-    return replace(record, seal=_seal(record, claim, folder))
 
 
 def _seal(record: Record, claim: Claim, folder: Path) -> str:

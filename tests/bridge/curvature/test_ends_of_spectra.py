@@ -6,6 +6,8 @@ within its stated error; where that error is within the tolerance, nothing hides
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -133,12 +135,39 @@ def test_an_eigenvalue_beyond_a_value_is_hidden_no_farther_than_is_said() -> Non
             assert np.all(missed <= found.hidden)
 
 
+@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-6])
+def test_close_pairs_are_told_apart_where_the_tolerance_asks_for_it(gap: float) -> None:
+    op, d = diagonal(np.r_[10.0, 10.0 * (1 - gap), BULK], torch.float64)
+    for seed in range(5):
+        one = top_eigenvalues(op, 1, tol=1e-4, seed=seed)
+        assert abs(one.top - 10.0) <= max(one.errors[0], 2 * one.residuals[0], one.hidden[0])
+        pair = top_eigenvalues(op, 2, tol=1e-12, seed=seed)
+        assert np.all(np.abs(pair.values - ends(d, 2, "LA")) <= pair.errors)
+        assert pair.clusters == ()
+    single, d = diagonal(
+        np.r_[10.0, 10.0 * (1 - 1e-7), BULK], torch.float32
+    )  # one number in float32, or nearly
+    found = top_eigenvalues(single, 2, tol=1e-6)
+    assert abs(found.top - 10.0) <= found.errors[0] + found.residuals[0]
+
+
+def test_values_within_their_residuals_are_one_cluster() -> None:
+    op, _ = diagonal(np.r_[10.0, 9.99, 9.98, 5.0, BULK], torch.float64)
+    found = top_eigenvalues(op, 4, tol=1e-10)
+    assert found.clusters == ()
+    wide = replace(found, residuals=np.array([0.006, 0.006, 1e-9, 1e-9]))
+    assert wide.clusters == ((0, 1),)
+    assert replace(found, residuals=np.full(4, 0.006)).clusters == ((0, 1, 2),)
+
+
 def test_many_small_terms_beside_a_large_one_are_not_lost() -> None:
-    a = torch.full((20_001,), 1e-4)
+    a = torch.full((20_001,), 1e-2)
     a[0] = 1000.0
-    exact = 1e6 + 2e-4
-    assert dot(a, a) == pytest.approx(exact, rel=1e-10)
-    assert dots(torch.stack([a, a.flip(0)]), a)[0] == pytest.approx(exact, rel=1e-10)
+    for size in (8_000, 20_001):
+        part = a[:size]
+        exact = float(np.square(part.double().numpy()).sum())
+        assert dot(part, part) == pytest.approx(exact, rel=1e-12)
+        assert dots(torch.stack([part, part.flip(0)]), part)[0] == pytest.approx(exact, rel=1e-12)
 
 
 def test_inner_products_of_millions_of_entries_are_summed_in_float64() -> None:

@@ -19,10 +19,9 @@ from bntheory.judges.check import judge_claim
 from bntheory.judges.decide import decide
 
 
-@pytest.mark.xfail(reason="definedness is not yet a condition of its atom; some shapes stay open")
 def test_a_fixed_sample_of_claims():
     assert len(SHAPES) >= 25
-    outcomes = list(judged(range(200), layers=60, rounds=2, processes=1))
+    outcomes = list(judged(range(200), layers=40, rounds=1, processes=1))
     assert not [o for o in outcomes if o.wrong], table(outcomes)
     assert len(undecided(outcomes)) < 4, table(outcomes)
 

@@ -26,20 +26,31 @@ _COLUMNS = 1 << 18  # entries of each row that a rotation in place takes at a ti
 
 def dots(rows: Tensor, vector: Tensor) -> Array:
     """<row, vector> for rows of shape (k, n) and a vector (n,), in float64."""
+    return _dots([rows], vector)
+
+
+def _dots(blocks: list[Tensor], vector: Tensor) -> Array:
     if vector.dtype == torch.float64:
-        return (rows @ vector).cpu().numpy()
-    found = torch.zeros(len(rows), dtype=torch.float64, device=vector.device)
+        return np.concatenate([(rows @ vector).cpu().numpy() for rows in blocks])
+    found = torch.zeros(sum(len(rows) for rows in blocks), dtype=torch.float64, device=vector.device)
     for low in range(0, vector.numel(), _PIECE):
-        piece = slice(low, low + _PIECE)
-        found += rows[:, piece].double() @ vector[piece].double()
+        window = slice(low, low + _PIECE)
+        piece, first = vector[window].double(), 0
+        for rows in blocks:
+            found[first : first + len(rows)].addmv_(rows[:, window].double(), piece)
+            first += len(rows)
     return found.cpu().numpy()
 
 
 def dot(a: Tensor, b: Tensor) -> float:
     """<a, b> of flat vectors, in float64."""
-    if a.numel() <= _PIECE:
-        return float(torch.dot(a.double(), b.double()))
-    return float(dots(a[None], b)[0])
+    if a.dtype == torch.float64:
+        return float(torch.dot(a, b))
+    found = torch.zeros((), dtype=torch.float64, device=a.device)
+    for low in range(0, a.numel(), _PIECE):
+        piece = a[low : low + _PIECE].double()
+        found += torch.dot(piece, piece if a is b else b[low : low + _PIECE].double())
+    return float(found)
 
 
 def norm(vector: Tensor) -> float:
@@ -101,8 +112,8 @@ class Rows:
 
     def dots(self, vector: Tensor, start: int = 0, stop: int | None = None) -> Array:
         """<row, vector> for the rows from start to stop."""
-        parts = [dots(block, vector) for _, block in self._parts(start, self.count if stop is None else stop)]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        blocks = [block for _, block in self._parts(start, self.count if stop is None else stop)]
+        return _dots(blocks, vector) if blocks else np.zeros(0)
 
     def add(self, target: Tensor, coefficients: Array, start: int = 0) -> Tensor:
         """``target`` plus the sum of coefficient * row for the rows from start on, in place."""

@@ -16,6 +16,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
+from bntheory.bridge.curvature.accumulation import dot, norm
 from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.selection import as_vector
 from bntheory.errors import UserError
@@ -149,8 +150,8 @@ class SymmetricOperator(ABC):
         generator = torch.Generator().manual_seed(seed)
         u, v = (self.random_vector(generator) for _ in range(2))
         au, av = self.apply(u), self.apply(v)
-        scale = float(av.norm() * u.norm() + au.norm() * v.norm())
-        defect = abs(float(torch.dot(u, av)) - float(torch.dot(v, au))) / scale if scale > 0 else 0.0
+        scale = norm(av) * norm(u) + norm(au) * norm(v)
+        defect = abs(dot(u, av) - dot(v, au)) / scale if scale > 0 else 0.0
         # u and Av are nearly orthogonal, so a defect shows against the length of a typical inner product
         defect *= self.size**0.5
         self.require_symmetry(defect)

@@ -34,7 +34,8 @@ class Spectrum:
     vectors: (size, number of values), unit columns on the operator's device.
     residuals: norms of A v - value v: an eigenvalue lies within each of them, certainly.
     errors: absolute errors of the values: what further products are estimated to add, plus ``rounding``. Eigenvalues
-        closer to each other than about the residual are one cluster to it, within which the value lies.
+        closer to each other than about the residual are one cluster, within which the value lies: a smaller tol tells
+        them apart.
     rounding: by how much the dtype's rounding may move each value.
     hidden: how far beyond each value another eigenvalue may lie of which nothing was seen, but for 1 start in 1000; after
         a warm start the residual.
@@ -70,6 +71,18 @@ class Spectrum:
         if self.which not in ("both", "SA"):
             raise UserError(f"which is {self.which!r}: the lower end was not measured; ask for which='both'")
         return float(self.values[len(self.values) // 2 if self.which == "both" else 0])
+
+    @property
+    def clusters(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of values that are not told apart: nearer to each other than their residuals and rounding together."""
+        order = np.argsort(self.values)
+        reach = self.residuals + self.rounding
+        groups: list[list[int]] = []
+        for before, i in zip([None, *order[:-1]], order, strict=True):
+            if before is None or self.values[i] - self.values[before] > reach[i] + reach[before]:
+                groups.append([])
+            groups[-1].append(int(i))
+        return tuple(tuple(sorted(group)) for group in groups if len(group) > 1)
 
     @property
     def accurate(self) -> bool:

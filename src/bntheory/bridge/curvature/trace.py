@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.accumulation import dot, norm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.spectrum import Spectrum
 from bntheory.errors import UserError
@@ -62,10 +63,8 @@ def trace(
     generator = torch.Generator().manual_seed(seed)
     before = op.products
     basis: Tensor | None = None
-    exact, norm = (
-        0.0,
-        0.0,
-    )  # norm: the largest growth of a vector seen, a lower estimate of the operator's norm
+    # growth: the largest of a vector's length, a lower estimate of the operator's norm
+    exact, growth = 0.0, 0.0
     if deflate is not None:
         if deflate.vectors.shape[0] != op.size:
             raise UserError(
@@ -77,9 +76,9 @@ def trace(
         part = min(samples // 3, op.size)
         sketch = torch.stack([_outside(_signs(op, generator), basis) for _ in range(part)], dim=1)
         images = torch.stack([op.apply(sketch[:, i]) for i in range(part)], dim=1)
-        norm = float((images.norm(dim=0) / sketch.norm(dim=0)).max())
+        growth = max(norm(image) / norm(z) for image, z in zip(images.T, sketch.T, strict=True))
         fresh = torch.linalg.qr(_outside(images, basis))[0]
-        exact += sum(float(fresh[:, i] @ op.apply(fresh[:, i])) for i in range(part))
+        exact += sum(dot(fresh[:, i], op.apply(fresh[:, i])) for i in range(part))
         basis = fresh if basis is None else torch.linalg.qr(torch.cat([basis, fresh], dim=1))[0]
         samples -= 2 * part
     values: list[float] = []
@@ -89,10 +88,10 @@ def trace(
         for _ in range(samples):
             z = _outside(_signs(op, generator), basis)
             image = op.apply(z)
-            values.append(float(z @ image))
-            norm = max(norm, float(image.norm() / z.norm()))
+            values.append(dot(z, image))
+            growth = max(growth, norm(image) / norm(z))
             if previous is not None:
-                defect = max(defect, _defect(previous, (z, image), norm, op.size))
+                defect = max(defect, _defect(previous, (z, image), growth, op.size))
             previous = (z, image)
             if tol is not None and len(values) >= 2 * _FEWEST:
                 mean, error = _mean(values)
@@ -120,8 +119,8 @@ def _mean(values: list[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def _defect(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], norm: float, size: int) -> float:
+def _defect(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], growth: float, size: int) -> float:
     """|u'Av - v'Au| for two samples, in the units of :meth:`SymmetricOperator.probe_symmetry`."""
     (u, au), (v, av) = first, second
-    scale = 2 * norm * float(u.norm() * v.norm())
-    return abs(float(u @ av) - float(v @ au)) / scale * size**0.5 if scale > 0 else 0.0
+    scale = 2 * growth * norm(u) * norm(v)
+    return abs(dot(u, av) - dot(v, au)) / scale * size**0.5 if scale > 0 else 0.0

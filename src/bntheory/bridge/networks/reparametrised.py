@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import batch_norm_layers
 from bntheory.errors import UserError
@@ -54,7 +55,7 @@ def normalised_weight_layers(model: nn.Module, inputs: Any) -> dict[str, str]:
         for name, layer in layers.items():
             layer.train()
             layer.register_forward_pre_hook(before(name))
-        model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+        call_model(model, inputs)
     return feeds
 
 
@@ -108,7 +109,7 @@ def _check_same_function(model: nn.Module, other: nn.Module, inputs: Any) -> Non
             for layer in batch_norm_layers(network).values():
                 layer.train()
             torch.manual_seed(0)
-            outputs.append(network(*inputs) if isinstance(inputs, (tuple, list)) else network(inputs))
+            outputs.append(call_model(network, inputs))
     a, b = outputs
     difference = float((a - b).abs().max() / a.abs().max().clamp_min(torch.finfo(a.dtype).tiny))
     # rounding grows with depth and conditioning; a real change of the function is of order one

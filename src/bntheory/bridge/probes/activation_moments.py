@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
 
@@ -67,7 +68,7 @@ def activation_moments(
     The model runs in the mode that it is in, and is left bit for bit as it was.
 
     Args:
-        inputs: a tensor, or a tuple of positional arguments.
+        inputs: a tensor, a tuple of positional or a mapping of keyword arguments.
         places: names of modules whose first input is measured, axis 1 being the units; by default every nonlinearity,
             as in Ioffe and Szegedy's figure 1. A module that is called again is measured at its first call.
 
@@ -98,7 +99,7 @@ def activation_moments(
     with state_guard(model, parameters=False):
         for name in wanted:
             modules[name].register_forward_pre_hook(observe(name))
-        model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+        call_model(model, inputs)
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(f"places: {missing[:3]} were not reached by the forward pass")

@@ -11,7 +11,7 @@ Numbers are exact: 0.1 is 1/10 in every world that has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -30,6 +30,7 @@ from bntheory.claims.typed.syntax import (
     complain,
     parse,
 )
+from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.claims.typed.trees import calls_of, same
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain, Normaliser
@@ -122,7 +123,7 @@ def claim_of_expression(
 
     Raises UserError as :func:`parse_claim`.
     """
-    domain = domain or LayerDomain()
+    domain, assume = domain or LayerDomain(), tuple(assume)
     free: dict[str, Any] = {
         "scalars": tuple(s for s in domain.scalars if s not in SECOND and s not in UNIT_B),
         "vectors": tuple(v for v in domain.vectors if v not in SECOND and v not in UNIT_B),
@@ -141,16 +142,23 @@ def claim_of_expression(
     of_2, second = free_of_second_batch(names)
     of_b, unit_b = free_of_unit_b(names, domain)
     own = domain = domain.with_free({**of_2, **of_b}, (*check.vectors, *second, *unit_b))
-    tied = "grad@2" in second
     crossed = _crossed(text, (check, *assumed))
 
+    def tie_units(layer: Any) -> list[Statement]:
+        if crossed is None:
+            return []
+        value = Interpreter(check, layer).value
+        through = crossed.arguments[0] if isinstance(crossed, Call) and crossed.name == "jac@b" else None
+        return cross_block(layer, own, value(crossed), None if through is None else value(through))
+
+    ties: list[Callable[[Any], list[Statement]]] = [] if crossed is None else [tie_units]
+    # a hypothesis that was written down from a file says it already
+    if "grad@2" in second and text_of(transcribe(lambda layer: one_loss(layer, own), own)) not in assume:
+        ties.append(lambda layer: one_loss(layer, own))
+
     def assumptions(layer: Any) -> Statement:
-        parts: list[Statement] = [a(layer) for a in assumed]
-        if tied:
-            parts += one_loss(layer, own)
-        if crossed is not None:
-            parts += cross_block(layer, own, Interpreter(check, layer).value(crossed))
-        return AllOf(tuple(parts))
+        parts = [a(layer) for a in assumed]
+        return AllOf((*parts, *(part for tie in ties for part in tie(layer))))
 
     return Claim(
         id=id,
@@ -159,7 +167,7 @@ def claim_of_expression(
         statement=rf"\texttt{{{_latex_escaped(text)}}}",
         check=check,
         domain=domain,
-        assume=assumptions if assumed or tied or crossed is not None else None,
+        assume=assumptions if assumed or ties else None,
     )
 
 

@@ -94,6 +94,7 @@ class Problem:
     frame: Frame
     claim: Statement
     assumptions: Statement
+    multiplied: tuple[Coordinates, ...] = ()  # the vectors of which the claim takes a product
 
     @property
     def partial(self) -> bool:
@@ -214,11 +215,31 @@ def _scalar(frame: Frame, x: Any) -> Scalar:
 
 
 def _state(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, frame: Frame) -> Problem:
-    claim = _scalars_only(frame, state(check, frame, frame.domain))
+    watched = _Watched(frame)
+    claim = _scalars_only(frame, state(check, watched, frame.domain))
     assumptions: Statement = AllOf(())
     if assume is not None:
         assumptions = _scalars_only(frame, state(assume, frame, frame.domain))
-    return Problem(frame, claim, assumptions)
+    return Problem(frame, claim, assumptions, tuple(watched.multiplied))
+
+
+class _Watched:
+    """A frame that remembers of which vectors it was asked for a product."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.multiplied: list[Coordinates] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.frame, name)
+
+    def dot(self, u: Coordinates, v: Coordinates) -> Scalar:
+        self.multiplied += [u, v]
+        return self.frame.dot(u, v)
+
+    def norm2(self, v: Coordinates) -> Scalar:
+        self.multiplied.append(v)
+        return self.frame.norm2(v)
 
 
 def _scout(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> Frame:

@@ -43,6 +43,7 @@ class Field:
         self._interned: dict[Any, Scalar] = {}
         self.conditions: list[Condition] = []  # scalars hold their numbers
         self._never_zero: list[Any] = []
+        self._never_negative: list[Any] = []
         self.one = self.constant(1)
         self.zero = self.constant(0)
 
@@ -107,6 +108,14 @@ class Field:
         """The frame's constraints keep x away from zero: to divide by it is no condition."""
         self._never_zero += [factor for factor, _ in self.factors(x.num)]
 
+    def promise_nonnegative(self, x: Scalar) -> None:
+        """x is a squared length where it is defined: its root is no condition."""
+        self._never_negative.append(_monic(self.cleared(x)))
+
+    def _never_below_zero(self, x: Scalar) -> bool:
+        poly = self.cleared(x)
+        return bool(poly.leading_coefficient() > 0) and _monic(poly) in self._never_negative
+
     def factors(self, poly: Any) -> Iterator[tuple[Any, int]]:
         """The irreducible factors and their powers, the constant first."""
         constant, factors = poly.factor()
@@ -162,6 +171,8 @@ class Field:
         if inside.num.is_one() and inside.den.is_one():
             return outside.under(x.conditions)
         known = "+" if positive else self.sign(inside.num) if inside.den.is_one() else "?"
+        if known == "?" and inside.den.is_one() and self._never_below_zero(inside):
+            known = "+0"
         conditions = x.conditions
         if known not in ("+", "+0"):
             conditions |= {self._condition("nonnegative", self.cleared(inside))}
@@ -198,6 +209,10 @@ class Field:
             else:
                 inside = inside * f**power
         return outside, inside / Scalar(self, denominator, self.context.constant(1))
+
+
+def _monic(poly: Any) -> Any:
+    return poly if poly.is_zero() else poly / poly.leading_coefficient()
 
 
 def exact_rational(x: Any) -> Fraction:

@@ -251,7 +251,9 @@ class Frame:
         return result
 
     def norm2(self, v: Coordinates) -> Scalar:
-        return self.dot(v, v)
+        square = self.dot(v, v)
+        self.field.promise_nonnegative(square)
+        return square
 
     def centred(self, v: Coordinates) -> Coordinates:
         """v minus its mean over the batch."""

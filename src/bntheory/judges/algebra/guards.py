@@ -74,17 +74,28 @@ def _harmless(kind: str, constant: Fraction) -> bool:
     return constant != 0 if kind == "nonzero" else constant >= 0
 
 
+def _met_by(kind: str, x: Fraction) -> bool:
+    return x != 0 if kind == "nonzero" else x >= 0
+
+
 def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]:
     """The divisors and radicands of a tree, the inner ones first."""
     for part in _parts(node):
         yield from _met(part)
     if isinstance(node, Binary):
         if node.op == "/":
-            yield "nonzero", node.right
+            yield "nonzero", _base(node.right)
         if node.op == "**" and isinstance(node.right, Number) and node.right.value < 0:
             yield "nonzero", node.left
     if isinstance(node, Call) and node.name == "sqrt":
         yield "nonnegative", node.arguments[0]
+
+
+def _base(node: Node) -> Node:
+    """A power vanishes where its base does, and a root where its radicand does."""
+    if isinstance(node, Binary) and node.op == "**":
+        return _base(node.left)
+    return _base(node.arguments[0]) if isinstance(node, Call) and node.name == "sqrt" else node
 
 
 def _parts(node: Node) -> tuple[Node, ...]:

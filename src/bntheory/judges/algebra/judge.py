@@ -5,21 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
-from bntheory.judges.exact.witness import Reference, Witness
+from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence
+from bntheory.layer.relations import AllOf
 
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
     from bntheory.judges.algebra.guards import Guard
     from bntheory.judges.algebra.procedure import Decision
+    from bntheory.judges.exact.certificate import Certificate
 
 __all__ = ["judge"]
 
 _MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
+_MOST_HYPOTHESES = 8
 
 
 def judge(
@@ -53,7 +57,8 @@ def judge(
     calculus = _calculus(claim, details)
 
     def second_opinion() -> str | None:
-        return None if calculus is None else _over_inner_products(calculus, milliseconds)
+        script = _in_any_space(claim, milliseconds)
+        return script if script or calculus is None else _over_inner_products(calculus, milliseconds)
 
     try:
         decision = decide_by_coordinates(
@@ -110,6 +115,17 @@ def judge(
     return evidence("proved", f"for every m >= {claim.domain.min_m}{where}: {how}")
 
 
+def _certified(claim: Claim, instance: Instance) -> tuple[Instance, Certificate]:
+    """The layer, or one near it that meets the claim's equalities exactly, and what exact evaluation says there."""
+    from bntheory.judges.exact.certificate import certify  # with numpy, which a proof can do without
+    from bntheory.judges.exact.repair import repair
+
+    assert claim.domain is not None
+    certificate = certify(claim, instance)
+    repaired = None if certificate.refuted else repair(claim, claim.domain, instance)
+    return (instance, certificate) if repaired is None else (repaired, certify(claim, repaired))
+
+
 def _divisors(claim: Claim) -> list[Guard]:
     """Every divisor and radicand of the claim, where it is not known which of them matter."""
     from bntheory.judges.algebra.guards import guards_of
@@ -119,12 +135,6 @@ def _divisors(claim: Claim) -> list[Guard]:
     found = guards_of(claim.check, SymbolicLayer(claim.domain), claim.domain)
     signs = {"nonzero": "is_nonzero", "nonnegative": "is_nonnegative"}
     return [g for g in found if g.value is None or not getattr(g.value.value, signs[g.kind])]
-
-
-def _certified(claim: Claim, instance: Any) -> Any:
-    from bntheory.judges.exact.certificate import certify  # with numpy, which a proof can do without
-
-    return certify(claim, instance)
 
 
 def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
@@ -156,19 +166,47 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
     return calculus
 
 
+def _in_any_space(claim: Claim, milliseconds: int) -> str | None:
+    """A proof that asks nothing of the layer."""
+    from bntheory.judges.algebra.inner_products import negation_over_inner_products
+    from bntheory.judges.algebra.solver import ask, smt_lib
+
+    assert claim.domain is not None
+    with suppress(OutsideVocabulary):
+        field, formulas = negation_over_inner_products(claim.check, claim.assume, claim.domain)
+        if ask(field, formulas, milliseconds).answer == "unsat":
+            return smt_lib(field, formulas)
+    return None
+
+
 def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
+    """A proof over the inner products, or None; with one hypothesis left out where all of them are too many for the solver."""
     from bntheory.judges.algebra.gram import gram_problem
     from bntheory.judges.algebra.solver import ask, smt_lib
 
-    try:
-        problem = gram_problem(calculus)
-        for size in (2, 3):
-            formulas = problem.formulas(size)
-            if ask(problem.field, formulas, milliseconds, quick=True).answer == "unsat":
-                return smt_lib(problem.field, formulas)
-    except OutsideVocabulary:
-        return None
+    hypotheses = _conjuncts(calculus.assumptions)
+    fewer = range(len(hypotheses)) if 2 <= len(hypotheses) <= _MOST_HYPOTHESES else ()
+    weaker = [
+        replace(calculus, assumptions=AllOf(tuple(h for j, h in enumerate(hypotheses) if j != i)))
+        for i in fewer
+    ]
+    for attempt in (calculus, *weaker):
+        try:
+            problem = gram_problem(attempt)
+            for size in (2, 3) if attempt is calculus else (2,):
+                formulas = problem.formulas(size)
+                if ask(problem.field, formulas, milliseconds, quick=True).answer == "unsat":
+                    return smt_lib(problem.field, formulas)
+        except OutsideVocabulary:
+            continue
     return None
+
+
+def _conjuncts(statement: Any) -> list[Any]:
+    """What a conjunction of conjunctions asserts, one by one."""
+    if not isinstance(statement, AllOf):
+        return [statement]
+    return [each for part in statement.parts for each in _conjuncts(part)]
 
 
 def _proof(claim: Claim, decision: Decision, milliseconds: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from bntheory.judges.algebra.solver import (
     rational_model,
     smt_lib,
 )
+from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation
@@ -70,7 +71,7 @@ def decide_by_coordinates(
     check: Callable[[Any], Any],
     assume: Callable[[Any], Any] | None,
     domain: LayerDomain,
-    certify: Callable[[Instance], Any],
+    certify: Callable[[Instance], tuple[Instance, Any]],
     second_opinion: Callable[[], str | None] = lambda: None,
     *,
     milliseconds: int = 1500,
@@ -78,7 +79,7 @@ def decide_by_coordinates(
 ) -> Decision:
     """Decide a claim.
 
-    certify: is given each lifted layer and returns a certificate with a boolean ``refuted``. second_opinion: is asked for
+    certify: is given each lifted layer and returns it, or one near it, with a certificate that has a boolean ``refuted``. second_opinion: is asked for
     a proof (an SMT-LIB script, or None) where the symbolic question is too hard for the solver.
     """
     run = _Run(check, assume, domain, certify, milliseconds, time.perf_counter() + seconds)
@@ -102,7 +103,7 @@ class _Run:
         check: Callable[[Any], Any],
         assume: Callable[[Any], Any] | None,
         domain: LayerDomain,
-        certify: Callable[[Instance], Any],
+        certify: Callable[[Instance], tuple[Instance, Any]],
         milliseconds: int,
         deadline: float,
     ) -> None:
@@ -139,18 +140,37 @@ class _Run:
     def decide(self) -> Decision:
         least = self.domain.min_m
         what = f"negation, any m >= {least}"
+        crowded = bool(
+            self.generic.frame.operators
+        )  # products have many coordinates: a short proof is looked for first
+        script = self._opinion() if crowded else None
+        if script:
+            return self._proved([script])
         reply = self._generic_question(least, what, quick=True)
         if reply.answer == "unknown":
-            start = time.perf_counter()
-            script = self.second_opinion()
-            answer = "unsat" if script else "unknown"
-            self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
+            script = None if crowded else self._opinion()
             if script:
                 return self._proved([script])
-            reply = self._generic_question(least, what)
+            reply = self._squared_question(least)
+            if reply.answer != "unsat":
+                reply = self._generic_question(least, what)
         if reply.answer == "unsat":
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
         return self._batch_by_batch(reply.answer)
+
+    def _opinion(self) -> str | None:
+        start = time.perf_counter()
+        script = self.second_opinion()
+        answer = "unsat" if script else "unknown"
+        self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
+        return script
+
+    def _squared_question(self, least: int) -> Any:
+        """The negation without roots, beside Cauchy-Schwarz for the claim's vectors: what both say of it, it says as well."""
+        problem, field = self.generic, self.generic.frame.field
+        formulas = [without_roots(field, f) for f in problem.negation()]
+        formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
+        return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least)
 
     def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
         formulas = self.generic.closed(self.generic.negation())
@@ -214,15 +234,15 @@ class _Run:
 
     def _lift(self, problem: Problem, reply: Any) -> Decision | str:
         budget = min(15.0, max(1.0, self.deadline - time.perf_counter()))
-        values = rational_model(problem, reply, 300, budget)
-        if values is None:
-            return "its coordinates could not be made rational"
+        values, exactly = rational_model(problem, reply, 300, budget)
         try:
             instance = lift(problem.frame, values, self.asserted)
         except OutsideVocabulary as error:
             return str(error)
-        certificate = self.certify(instance)
+        instance, certificate = self.certify(instance)
         if not certificate.refuted:
+            if not exactly:
+                return "its coordinates could not be made rational"
             return f"the lifted layer was not certified ({certificate.why})"
         return Decision("counterexample", "a lifted layer violates the claim", instance, certificate)
 

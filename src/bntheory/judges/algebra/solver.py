@@ -53,12 +53,7 @@ def not_between(problem: Problem, below: int) -> Formula:
 
 def batch_size_of(problem: Problem, reply: Reply) -> Fraction:
     """The batch size of a model, which may lie between two whole numbers."""
-    import z3
-
-    value = reply.model.eval(z3_symbol(problem.frame.field, 0), model_completion=True)
-    if not z3.is_rational_value(value):
-        value = value.approx(10)
-    return Fraction(value.numerator_as_long(), value.denominator_as_long())
+    return _rational(reply.model.eval(z3_symbol(problem.frame.field, 0), model_completion=True))
 
 
 def _expressions(field: Field, formulas: Sequence[Formula]) -> list[Any]:
@@ -121,11 +116,11 @@ _TELLING = [Fraction(x) for x in (1, 2, -1, -2)] + [Fraction(1, 2), Fraction(-1,
 
 def rational_model(
     problem: Problem, reply: Reply, milliseconds: int, seconds: float
-) -> dict[int, Fraction] | None:
+) -> tuple[dict[int, Fraction], bool]:
     """A solution in short rationals: symbol by symbol, the simplest value that leaves the formulas satisfiable.
 
-    Roots of rationals are left to follow from the rest. None where some symbol is irrational in every solution near
-    the model, or time runs out.
+    Roots of rationals are left to follow from the rest. Where some symbol is irrational in every solution near the model, or time
+    runs out, it and what follows are close to the model only, and the second value is False.
     """
     import z3
 
@@ -135,13 +130,14 @@ def rational_model(
     expressions = _expressions(field, formulas)
     used = sorted({i for f in formulas for i in formula_symbols(f)} - set(field.roots))
     values: dict[int, Fraction] = {}
-    model = reply.model
+    model, exactly = reply.model, True
     fixed: list[Any] = []
     for i in used:
         current = model.eval(z3_symbol(field, i), model_completion=True)
-        for candidate in _candidates(current, telling=i not in field.components):
+        for candidate in _candidates(current, telling=i not in field.components) if exactly else ():
             if time.perf_counter() > deadline:
-                return None
+                exactly = False
+                break
             equation = z3_symbol(field, i) == z3.Q(candidate.numerator, candidate.denominator)
             if z3.is_true(z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator))):
                 break  # the model already says so
@@ -152,10 +148,22 @@ def rational_model(
                 model = solver.model()
                 break
         else:
-            return None
-        fixed.append(equation)
-        values[i] = candidate
-    return values
+            exactly = False
+        if exactly:
+            fixed.append(equation)
+            values[i] = candidate
+        else:
+            values[i] = _rational(current).limit_denominator(1000)
+    return values, exactly
+
+
+def _rational(value: Any) -> Fraction:
+    """A number of a model, or a rational near it."""
+    import z3
+
+    if not z3.is_rational_value(value):
+        value = value.approx(20)
+    return Fraction(value.numerator_as_long(), value.denominator_as_long())
 
 
 def _candidates(value: Any, *, telling: bool) -> list[Fraction]:
@@ -163,10 +171,6 @@ def _candidates(value: Any, *, telling: bool) -> list[Fraction]:
 
     telling: a scalar such as gamma, where a counterexample with 0 tells little; a component of a vector is best 0.
     """
-    import z3
-
-    if not z3.is_rational_value(value):
-        value = value.approx(20)
-    own = Fraction(value.numerator_as_long(), value.denominator_as_long())
+    own = _rational(value)
     near = [own.limit_denominator(d) for d in (1, 2, 4, 8, 64, 1024)]
     return list(dict.fromkeys([*(_TELLING if telling else _PLAIN), *near, own]))

@@ -1,14 +1,15 @@
 """Making equality hypotheses true exactly.
 
-A candidate meets ``<y_hat, g> = 0`` up to rounding only. Most equalities are affine, or quadratic, in some block of the layer (g, gamma,
-a free vector, H), so one exact Newton step in that block, done in radicals, lands on the solution; where that is
-rational, the layer with the step taken meets the hypothesis exactly. Where sigma itself must be rational, eps or the batch is
-moved first so that it is.
+A candidate meets ``<y_hat, g> = 0`` up to rounding only. Most equalities are affine in some block of the layer (g, gamma, a free
+vector, H), so one exact Newton step in that block, done in radicals, lands on the solution; where that is rational, the layer with
+the step taken meets the hypothesis exactly. An equality that is quadratic in a block, ``|u|^2 = 1``, is met at a rational point of
+that quadric near the candidate. Where sigma itself must be rational, eps or the batch is moved first so that it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations_with_replacement
@@ -16,6 +17,7 @@ from math import isqrt
 
 from bntheory.claims.claim import Claim
 from bntheory.judges.exact.certificate import negated_equalities, statements
+from bntheory.judges.exact.quadrics import Quadric
 from bntheory.judges.exact.radicals import Radical
 from bntheory.judges.exact.shrink import Path, entries, put
 from bntheory.judges.exact.witness import Instance
@@ -24,6 +26,8 @@ from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
 
 __all__ = ["has_equality_hypotheses", "rational_sigma", "repair"]
+
+_LARGEST_QUADRIC = 8  # numbers in a block; n^2/2 evaluations tell its quadric
 
 
 def _hypotheses(statement: Statement, assumed: bool) -> Iterator[Relation]:
@@ -57,22 +61,28 @@ def has_equality_hypotheses(claim: Claim, domain: LayerDomain, x: Instance) -> b
 
 
 def repair(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
-    """A layer near x that meets every equality hypothesis exactly, or None where no single block of x gives one."""
+    """A layer near x that meets every equality hypothesis exactly, or None where solving them block by block gives none."""
     for start in (x, *rational_sigma(domain, x)):
-        try:
-            residual = _residual(claim, domain, start)
-            if not any(residual):
-                return start
-        except ArithmeticError:  # an equality between numbers that are undefined, or not known
-            continue
-        for block in _blocks(start):
-            try:
-                solved = _newton(claim, domain, start, block, residual)
-            except (ArithmeticError, ValueError):
-                continue
+        with suppress(
+            ArithmeticError, ValueError
+        ):  # an equality between numbers that are undefined, or not known
+            solved = _solved(claim, domain, start)
             if solved is not None:
                 return solved
     return None
+
+
+def _solved(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
+    """All equalities that a block has a part in, block after block, as long as one is unmet."""
+    blocks = list(_blocks(x))
+    residual = _residual(claim, domain, x)
+    while any(residual) and blocks:
+        block = blocks.pop(0)
+        with suppress(ArithmeticError, ValueError):
+            closer = _in_block(claim, domain, x, block, residual)
+            if closer is not None:
+                x, residual = closer, _residual(claim, domain, closer)
+    return None if any(residual) else x
 
 
 def _blocks(x: Instance) -> Iterator[list[Path]]:
@@ -94,43 +104,118 @@ def _blocks(x: Instance) -> Iterator[list[Path]]:
     yield [path for path in paths if path[0] == "y"]
 
 
-def _newton(
+def _in_block(
     claim: Claim, domain: LayerDomain, x: Instance, block: list[Path], residual: list[Radical]
 ) -> Instance | None:
+    """x with the block changed so that every equality in which it has a part holds; None where it has none unmet, or cannot."""
     values = dict(entries(x))
-    columns = []
-    for path in block:
-        moved = _residual(claim, domain, put(x, path, values[path] + 1))
-        columns.append([b - a for a, b in zip(residual, moved, strict=True)])
-    if len(block) == 1 and len(residual) == 1:
-        return _quadratic(claim, domain, x, block[0], values[block[0]], residual[0], columns[0][0])
-    step = _solve(columns, residual)
-    if step is None:
+
+    def moved(step: Sequence[Fraction]) -> Instance:
+        there = x
+        for path, delta in zip(block, step, strict=True):
+            if delta:
+                there = put(there, path, values[path] + delta)
+        return there
+
+    def differences(i: int) -> list[Radical]:
+        there = _residual(claim, domain, moved([Fraction(i == j) for j in range(len(block))]))
+        return [b - a for a, b in zip(residual, there, strict=True)]
+
+    columns = [differences(i) for i in range(len(block))]
+    rows = [k for k in range(len(residual)) if any(column[k] for column in columns)]
+    if not any(residual[k] for k in rows):
         return None
-    for path, delta in zip(block, step, strict=True):
-        if delta:
-            x = put(x, path, values[path] + delta)
-    return x if not any(_residual(claim, domain, x)) else None
+
+    def met(step: Sequence[Fraction] | None) -> Instance | None:
+        if step is None:
+            return None
+        there = moved(step)
+        left = _residual(claim, domain, there)
+        return None if any(left[k] for k in rows) else there
+
+    found = met(_solve([[column[k] for k in rows] for column in columns], [residual[k] for k in rows]))
+    if found is not None or len(block) > _LARGEST_QUADRIC:
+        return found
+    here = [values[path] for path in block]
+
+    def step_to(point: Sequence[Fraction]) -> list[Fraction]:
+        return [there - at for there, at in zip(point, here, strict=True)]
+
+    def at(point: Sequence[Fraction]) -> list[Radical]:
+        return _residual(claim, domain, moved(step_to(point)))
+
+    point = _on_quadric(at, here, rows)
+    return None if point is None else met(step_to(point))
 
 
-def _quadratic(
-    claim: Claim, domain: LayerDomain, x: Instance, path: Path, value: Fraction, at_0: Radical, rise: Radical
-) -> Instance | None:
-    """Solve r(value + t) = at_0 + b t + c t^2 = 0 for a rational t."""
-    at_2 = _residual(claim, domain, put(x, path, value + 2))[0]
-    c = (at_2 - at_0 - 2 * rise) / 2
-    b = rise - c
-    if not c:
-        roots = [-at_0 / b] if b else []
-    else:
-        root = (b * b - 4 * at_0 * c).sqrt()
-        roots = [(-b + root) / (2 * c), (-b - root) / (2 * c)]
-    for t in roots:
-        if t.is_rational:
-            solved = put(x, path, value + t.as_fraction())
-            if not any(_residual(claim, domain, solved)):
-                return solved
-    return None
+def _on_quadric(
+    residual: Callable[[Sequence[Fraction]], list[Radical]], here: list[Fraction], rows: list[int]
+) -> list[Fraction] | None:
+    """One equality that is quadratic in the block, the others affine: a point of the quadric within the plane that they leave."""
+    n, quadrics = len(here), []
+    corners = [
+        residual([Fraction(0)] * n),
+        *(residual([Fraction(i == j) for j in range(n)]) for i in range(n)),
+    ]
+    for k in rows:
+        unit = next(values[k] for values in corners if values[k]).inverse()  # sqrt(2) q = 0 is q = 0
+
+        def value(point: Sequence[Fraction], k: int = k, unit: Radical = unit) -> Fraction:
+            return (residual(point)[k] * unit).as_fraction()
+
+        quadric = Quadric.through(value, n)
+        if quadric is None:
+            return None
+        quadrics.append(quadric)
+    flat = [q for q in quadrics if not any(q.square)]
+    curved = [q for q in quadrics if any(q.square)]
+    plane = _plane([list(q.linear) for q in flat], [-q.constant for q in flat], n)
+    if len(curved) != 1 or plane is None:
+        return None
+    origin, directions = plane
+
+    def placed(t: Sequence[Fraction]) -> list[Fraction]:
+        parts = [[a * v for v in d] for a, d in zip(t, directions, strict=True)]
+        return [sum(column, Fraction(0)) for column in zip(origin, *parts, strict=True)]
+
+    within = Quadric.through(lambda t: curved[0](placed(t)), len(directions)) if directions else None
+    if within is None:
+        return None
+    # the entries at which the directions are 1 and all others 0: where the candidate lies along them
+    free = [next(i for i in range(n) if all(d[i] == (d is own) for d in directions)) for own in directions]
+    point = within.near(tuple(here[i] - origin[i] for i in free))
+    return None if point is None else placed(point)
+
+
+def _plane(
+    rows: list[list[Fraction]], right: list[Fraction], n: int
+) -> tuple[list[Fraction], list[list[Fraction]]] | None:
+    """A solution of the equations, and the directions in which it may move, each with an entry 1 of its own; None without any."""
+    table = [[*row, r] for row, r in zip(rows, right, strict=True)]
+    pivots: list[int] = []
+    for j in range(n):
+        k = len(pivots)
+        pivot = next((i for i in range(k, len(table)) if table[i][j]), None)
+        if pivot is None:
+            continue
+        table[k], table[pivot] = table[pivot], table[k]
+        table[k] = [v / table[k][j] for v in table[k]]
+        for i, row in enumerate(table):
+            if i != k and row[j]:
+                table[i] = [v - row[j] * w for v, w in zip(row, table[k], strict=True)]
+        pivots.append(j)
+    if any(row[n] for row in table[len(pivots) :]):
+        return None
+    origin = [Fraction(0)] * n
+    for row, j in zip(table, pivots, strict=False):
+        origin[j] = row[n]
+    directions = []
+    for free in (j for j in range(n) if j not in pivots):
+        direction = [Fraction(j == free) for j in range(n)]
+        for row, j in zip(table, pivots, strict=False):
+            direction[j] = -row[free]
+        directions.append(direction)
+    return origin, directions
 
 
 def _solve(columns: list[list[Radical]], residual: list[Radical]) -> list[Fraction] | None:

@@ -16,7 +16,7 @@ from bntheory.judges.exact.repair import has_equality_hypotheses, repair
 from bntheory.judges.exact.shrink import map_numbers, minimise, roundings
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
-from bntheory.judges.search.budget import Budget
+from bntheory.judges.search.budget import Budget, fitting
 from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.search.objective import VISIBLE
 from bntheory.judges.search.starts import small_integers
@@ -166,11 +166,12 @@ class _Attack:
 
     def _lightest(self, m: int, floor: float) -> Iterator[Instance]:
         """The lightest layers of small integers whose merit is above ``floor``."""
-        candidates = Candidates(self.domain, 4096, m, self.generator, self.device, small_integers)
+        n = fitting(self.domain, 4096, m)
+        candidates = Candidates(self.domain, n, m, self.generator, self.device, small_integers)
         scored = evaluate(self.claim, self.domain, candidates)
         self.evaluations += scored.evaluations
         weight = torch.where(scored.merit > floor, candidates.weight(), torch.inf)
-        order = weight.topk(4, largest=False)
+        order = weight.topk(min(4, n), largest=False)
         for value, i in zip(order.values.tolist(), order.indices.tolist(), strict=True):
             if value < float("inf"):
                 yield candidates.exact(i)(lambda v: v)
@@ -179,7 +180,9 @@ class _Attack:
         start = evaluate(
             self.claim,
             self.domain,
-            Candidates(self.domain, self.budget.starts, m, self.generator, self.device),
+            Candidates(
+                self.domain, fitting(self.domain, self.budget.starts, m), m, self.generator, self.device
+            ),
         )
         self.evaluations += start.evaluations
         return start

@@ -37,7 +37,7 @@ def _has_gradient(layer: Layer) -> list[Statement]:
     statement=r"1 - \frac{\|\nabla_y\hat L\|^2}{\frac{\gamma^2}{\sigma^2}\|g\|^2} = \frac{(\partial\hat L/\partial\beta)^2 + (\partial\hat L/\partial\gamma)^2}{m\|g\|^2}",
     domain=LayerDomain(eps="zero", gamma="nonzero"),
     assume=_has_gradient,
-    note="What BN takes off the gradient beyond scaling is what its own affine parameters could still learn.",
+    note="What BN takes off the gradient beyond scaling are the gradients of its own affine parameters, on this batch.",
 )
 def affine_share(layer: Layer) -> Statement:
     norm2 = layer.norm2(layer.grad)

@@ -1,0 +1,111 @@
+"""Everyday inequalities of inner products, for any vectors that the vocabulary can write; and their neighbours that are false.
+
+The oracle is what is known of them on paper; a false one is off by a constant, or by a sign.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bntheory.errors import OutsideVocabulary
+from bntheory.judges.algebra.encode import to_z3
+from bntheory.judges.algebra.field import Field, Scalar
+from bntheory.judges.algebra.inner_products import negation_over_inner_products
+from bntheory.judges.algebra.squares import without_roots
+from bntheory.judges.decide import decide
+from bntheory.layer import LayerDomain, le
+
+VECTORS = {
+    "free": ("u", "w"),
+    "of the layer": ("grad", "y_hat"),
+    "sums": ("(2*y_hat - grad/3)", "(u - mu*one)"),
+    "through the layer": ("input_grad", "(u + y)"),
+    "products": ("hess(u)", "hess(w)"),
+}
+TRUE = {
+    "Cauchy-Schwarz": "dot({u}, {w}) <= sqrt(norm2({u}))*sqrt(norm2({w}))",
+    "the triangle": "sqrt(norm2({u} + {w})) <= sqrt(norm2({u})) + sqrt(norm2({w}))",
+    "the other side of it": "sqrt(norm2({u})) - sqrt(norm2({w})) <= sqrt(norm2({u} - {w}))",
+    "a norm": "sqrt(norm2({u})) + norm2({w}) >= 0",
+    "with room": "sqrt(norm2({u} + {w})) <= 1.25*sqrt(norm2({u})) + 1.25*sqrt(norm2({w}))",
+}
+FALSE = {
+    "Cauchy-Schwarz": "dot({u}, {w}) <= 0.9*sqrt(norm2({u}))*sqrt(norm2({w}))",
+    "the triangle": "sqrt(norm2({u} + {w})) <= 0.9*sqrt(norm2({u})) + sqrt(norm2({w}))",
+}
+OPTIONS = {"vectors": ["u", "w"], "search": False}
+
+
+@pytest.mark.parametrize(("which", "name"), list(itertools.product(VECTORS, TRUE)))
+def test_true_of_any_vectors(which, name):
+    u, w = VECTORS[which]
+    decided = decide(TRUE[name].format(u=u, w=w), **OPTIONS)
+    assert decided.verdict.status.value == "proved", decided.evidence.summary
+    assert decided.verdict.wherever == ()
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_false_with_too_small_a_constant(name):
+    assert decide(FALSE[name].format(u="u", w="w"), vectors=["u", "w"]).verdict.status.value == "refuted"
+
+
+BOUNDS = {
+    "a contraction": ("dot(u, input_grad) <= gamma/sigma*sqrt(norm2(u))*sqrt(norm2(grad))", {"gamma": "positive"}),
+    "a constant too small": ("dot(u, input_grad) <= 0.9*gamma/sigma*sqrt(norm2(u))*sqrt(norm2(grad))", {"gamma": "positive"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("a contraction", "proved"), ("a constant too small", "refuted")]
+)
+def test_the_layer_contracts_in_root_form(name, status):
+    text, options = BOUNDS[name]
+    assert decide(text, vectors=["u"], **options).verdict.status.value == status
+
+
+SYMMETRIES = [
+    "dot(u, hess(input_hess(w))) == dot(input_hess(hess(u)), w)",
+    "dot(K(u), S(input_grad)) == dot(u, K(S(input_grad)))",
+    "dot(hess(K(u)), w) == dot(u, K(hess(w)))",
+]
+
+
+@pytest.mark.parametrize("text", SYMMETRIES)
+def test_operators_are_symmetric_through_one_another(text):
+    decided = decide(text, vectors=["u", "w"], operators=["K:psd", "S"], search=False)
+    assert decided.verdict.status.value == "proved", decided.evidence.summary
+
+
+def test_what_asks_more_than_inner_products_is_not_answered():
+    with pytest.raises(OutsideVocabulary, match="trace"):
+        negation_over_inner_products(lambda x: le(x.trace(x.hess), 1), None, LayerDomain())
+
+
+NUMBERS = st.fractions(min_value=-3, max_value=3, max_denominator=4)
+ROOTS = st.fractions(min_value=0, max_value=3, max_denominator=2)
+
+
+@given(st.tuples(*[NUMBERS] * 6), st.tuples(ROOTS, ROOTS), st.sampled_from(["gt", "ge", "eq", "ne"]))
+def test_without_roots_it_says_the_same(c, roots, op):
+    """a + b r + c s + d r s + ... op 0 at rational r, s, against the form over r^2 and s^2 alone."""
+    import z3
+
+    field = Field()
+    x, y = field.symbol("x", "nonnegative"), field.symbol("y", "nonnegative")
+    r, s = x.sqrt(), y.sqrt()
+    value = (
+        c[0] + c[1] * roots[0] + c[2] * roots[1] + c[3] * roots[0] * roots[1] + c[4] * roots[0] ** 2 + c[5]
+    )
+    scalar: Scalar = r * c[1] + s * c[2] + r * s * c[3] + x * c[4] + (c[0] + c[5])
+    plain = without_roots(field, (op, scalar.num))
+    expected = {"gt": value > 0, "ge": value >= 0, "eq": value == 0, "ne": value != 0}[op]
+    solver = z3.Solver()
+    for symbol, root in ((x, roots[0]), (y, roots[1])):
+        square = root * root
+        solver.add(z3.Real(field.names[field.index(symbol)]) == z3.Q(square.numerator, square.denominator))
+    solver.add(to_z3(field, plain))
+    assert (solver.check() == z3.sat) is expected
