@@ -129,3 +129,9 @@ def test_routes_that_disagree_are_shown_as_an_internal_error(monkeypatch):
     assert "internal error" in result.render()
     verdict = judge_claim(result.claim, judges=("algebra", "search"), effort="quick")
     assert verdict.status is Status.DISAGREEMENT
+
+
+@pytest.mark.parametrize("text", ["centre(centre(grad)) == centre(grad)", "dot(one, centre(grad)) == 0"])
+def test_the_difference_of_two_equal_sides_is_shown_as_zero(text):
+    form = decide(text).evidence.details["calculus"]["relations"][0]
+    assert (form["how"], form["difference"], form["difference_latex"]) == ("identity", "0", "0")
