@@ -2,8 +2,9 @@
 
 The largest eigenvalue of the Fisher matrix of random networks against the width M. All exponents are slopes of logarithms
 over a stated range of widths, with intervals over independent networks. ReLU, weight variance 2/fan-in, no biases, two hidden
-layers of width M, inputs standard Gaussian of dimension M. What the statement needs and the abstract does not say is
-measured next to it: the number of samples growing in proportion to the width, and activations with a mean (or biases).
+layers of width M, inputs standard Gaussian of dimension M. What the statement needs is
+measured next to it: the number of samples growing in proportion to the width (the abstract states that width and sample number
+satisfy a condition), and activations with a mean (or biases).
 """
 
 from __future__ import annotations

@@ -272,6 +272,7 @@ def weight_space_norms(layer: Layer) -> Statement:
     source=Source(KEY, "Theorem 4.4, repaired", "", seen="own"),
     statement=r"\hat g_j = \frac{\gamma^2}{\sigma^2}\Big(g_j - \lambda^2 m\mu_g^2 - \frac{\lambda^2}{m}\langle g,\hat y\rangle^2\Big)",
     domain=LAMBDA,
+    reading="g, sigma and y_hat are held fixed while X varies; with y = Xw really varied see theorem-4.4.coupled",
     repairs="santurkar2018.theorem-4.4.printed",
     note="An equality: the maximum over X of a squared gradient norm is lambda^2 times Theorem 4.1's own quantity.",
 )
