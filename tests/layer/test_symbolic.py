@@ -130,6 +130,7 @@ def test_traces_are_sums_over_the_examples(normaliser, hessian, eps):
         lambda x: x.operator("K"),
         lambda x: lambda v: x.operator("K")(x.hess(x.operator("K")(v))),
         lambda x: lambda v: x.dot(x.grad, v) * x.hess(x.y) + 3 * v,
+        lambda x: lambda v: x.dot(x.grad, v) * x.operator("K")(x.hess(x.y)),
     ]
     for index, choose in enumerate(maps):
         found = values.number(symbolic.trace(choose(symbolic)).value)
