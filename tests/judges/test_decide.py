@@ -135,3 +135,8 @@ def test_routes_that_disagree_are_shown_as_an_internal_error(monkeypatch):
 def test_the_difference_of_two_equal_sides_is_shown_as_zero(text):
     form = decide(text).evidence.details["calculus"]["relations"][0]
     assert (form["how"], form["difference"], form["difference_latex"]) == ("identity", "0", "0")
+
+
+def test_free_names_are_set_as_they_are_spelt():
+    relations = decide("dot(u, width) <= 1", vectors=["u", "width"]).evidence.details["calculus"]["relations"]
+    assert r"\langle u, \mathrm{width} \rangle" in relations[0]["difference_latex"]

@@ -90,26 +90,17 @@ def rational_root(x: Fraction) -> Fraction | None:
 
 @lru_cache(maxsize=256)
 def _some_point(q: Quadric) -> Point | None:
-    """Short rationals for all coordinates but one, and that one from its quadratic equation; from the origin, then from the centre."""
+    """Short rationals for all coordinates but one, and that one from its quadratic equation."""
     n = len(q.linear)
-    for base, last in itertools.product(_bases(q), range(n - 1, -1, -1)):
+    for last in range(n - 1, -1, -1):
         others = [i for i in range(n) if i != last]
         unit = [Fraction(i == last) for i in range(n)]
         bend = q._times(unit)
-        for short in _short(others, n):
-            x = tuple(b + s for b, s in zip(base, short, strict=True))
+        for x in _short(others, n):
             a, b, c = bend[last], q.linear[last] + 2 * _dot(bend, x), q(x)
             for root in _roots(a, b, c):
-                return tuple(x[i] + root if i == last else x[i] for i in range(n))
+                return tuple(root if i == last else x[i] for i in range(n))
     return None
-
-
-def _bases(q: Quadric) -> Iterator[Point]:
-    n = len(q.linear)
-    yield (Fraction(0),) * n
-    pairs = dict(zip(itertools.combinations_with_replacement(range(n), 2), q.square, strict=True))
-    if all(bool(a) == (i == j) for (i, j), a in pairs.items()):
-        yield tuple(-b / (2 * pairs[i, i]) for i, b in enumerate(q.linear))
 
 
 def _roots(a: Fraction, b: Fraction, c: Fraction) -> list[Fraction]:
