@@ -13,6 +13,7 @@ import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer import LayerDomain
+from bntheory.layer.domain import FREE
 from bntheory.layer.family import make_layer
 from bntheory.layer.symbolic import Expression, Space, SymbolicLayer
 from bntheory.layer.vocabulary import centre, sqrt, standardise
@@ -192,3 +193,11 @@ def test_scalars_refuse_comparisons_and_strange_powers():
         _ = x**0.5
     assert sqrt(x * x).value == sp.Abs(x.value)
     assert (x * 0.1).value == x.value / 10
+
+
+@pytest.mark.parametrize("factor", [-1, 2, 0])
+def test_the_trace_of_a_map_of_rank_one_is_an_inner_product(factor):
+    layer = SymbolicLayer(LayerDomain(vectors=("u", "v", "left", "right")))
+    space, (u, v, left, right) = layer.space, map(layer.vector, ("u", "v", "left", "right"))
+    form = factor * space.dot(left, u) * space.dot(right, v)
+    assert sp.expand(space.trace(form, FREE + "left", FREE + "right") - factor * space.dot(u, v)) == 0
