@@ -30,7 +30,7 @@ def papers(
         bool,
         typer.Option(
             "--check",
-            help="Judge every claim again, an experiment from the recorded numbers of its seeds (about a minute on two cores), and "
+            help="Judge every claim again, an experiment from the recorded numbers of its seeds (about two minutes on two cores), and "
             "fail with exit code 1 where code, claims, records and pages disagree.",
         ),
     ] = False,
