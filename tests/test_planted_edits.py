@@ -175,7 +175,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     ("name", "source", "said"),
     [
         ("projection of the input gradient", "arora2019", "judged"),
-        ("encoder of the solver", "arora2019", "these are not the questions"),
+        ("encoder of the solver", "arora2019", "arora2019.orthogonal.eps-zero: changed since it was judged"),
         ("sign of the Hessian's correction, in arrays", "santurkar2018", "judged"),
         ("sign of the Hessian's correction, in symbols", "santurkar2018", "judged"),
         ("order of an l_p norm", "santurkar2018", "judged"),
