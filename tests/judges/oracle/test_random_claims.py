@@ -31,6 +31,8 @@ def test_a_function_of_a_file_is_judged_as_the_typed_claim():
     decided = 0
     for seed in range(len(SHAPES)):
         _, s = statement(seed)
+        if "max_eig" in s.text or "min_eig" in s.text:
+            continue  # in a file these are written with a declared free vector
         names = renamed(s, np.random.default_rng(seed))
         verdict = judge_claim(claim_in_python(s, names), judges=("algebra",))
         typed = decide(s.text, **options(s)).verdict
