@@ -1,19 +1,28 @@
 (set-logic QF_NRA)
-(declare-fun g_3 () Real)
-(declare-fun gamma () Real)
-(declare-fun g_2 () Real)
-(declare-fun sigma () Real)
-(declare-fun m () Real)
+(declare-fun x5 () Real)
+(declare-fun x3 () Real)
+(declare-fun x4 () Real)
+(declare-fun x2 () Real)
+(declare-fun x1 () Real)
+(declare-fun x0 () Real)
 (assert
- (let ((?x8 (* gamma gamma g_3 g_3)))
- (< 0.0 ?x8)))
+ (let ((?x30 (+ (* (- 2.0) x0 x0 x0 x0 x1 x1 x1 x2 x3 x3) (* 2.0 x0 x0 x0 x0 x1 x1 x3 x3 x4 x4) (* 2.0 x0 x0 x0 x0 x1 x1 x3 x3 x5 x5) (* x0 x0 x1 x1 x2 x3 x3 x3 x5) (* (- 1.0) x0 x0 x1 x3 x3 x3 x4 x4 x5) (* (- 1.0) x0 x0 x1 x3 x3 x3 x5 x5 x5) (* (- 2.0) x1 x2 x3 x3 x3 x3 x5 x5) (* 2.0 x3 x3 x3 x3 x4 x4 x5 x5) (* 2.0 x3 x3 x3 x3 x5 x5 x5 x5))))
+ (let (($x15 (and (distinct 0.0 (+ (* x1 x2) (* (- 1.0) x4 x4) (* (- 1.0) x5 x5))) true)))
+ (and $x15 (and (distinct 0.0 x3) true) (<= 0.0 ?x30)))))
 (assert
- (let ((?x18 (+ (* (- 2.0) gamma gamma sigma sigma sigma sigma g_3 g_3) (* gamma gamma gamma sigma sigma g_2 g_3 g_3) (* (- 2.0) gamma gamma gamma gamma g_2 g_2 g_3 g_3))))
- (and (and (distinct 0.0 g_3) true) (and (distinct 0.0 gamma) true) (<= 0.0 ?x18))))
+ (let ((?x33 (* x1 x2 x3 x3)))
+ (let ((?x36 (+ ?x33 (* (- 1.0) x3 x3 x4 x4) (* (- 1.0) x3 x3 x5 x5))))
+ (< 0.0 ?x36))))
 (assert
- (< 0.0 sigma))
+ (<= 0.0 (+ x1 (- 2.0))))
 (assert
- (<= 0.0 g_3))
+ (<= 0.0 (+ (* x1 x2) (* (- 1.0) x4 x4))))
 (assert
- (<= 0.0 (+ m (- 2.0))))
+ (<= 0.0 (+ (* x1 x2) (* (- 1.0) x5 x5))))
+(assert
+ (< 0.0 x0))
+(assert
+ (< 0.0 x1))
+(assert
+ (<= 0.0 x2))
 (check-sat)

@@ -1,27 +1,40 @@
 (set-logic QF_NRA)
-(declare-fun h () Real)
-(declare-fun d_3 () Real)
-(declare-fun d_2 () Real)
-(declare-fun H_33 () Real)
-(declare-fun H_23 () Real)
-(declare-fun H_22 () Real)
-(declare-fun gamma () Real)
-(declare-fun d_1 () Real)
-(declare-fun m () Real)
+(declare-fun x7 () Real)
+(declare-fun x5 () Real)
+(declare-fun x4 () Real)
+(declare-fun x1 () Real)
+(declare-fun x6 () Real)
+(declare-fun x0 () Real)
+(declare-fun x3 () Real)
+(declare-fun x2 () Real)
+(declare-fun x8 () Real)
+(declare-fun x9 () Real)
 (assert
- (let ((?x18 (* d_3 d_3 h)))
- (let ((?x17 (* d_2 d_2 h)))
- (let ((?x19 (+ (* (- 1.0) d_2 d_2 H_22) (* (- 2.0) d_2 d_3 H_23) (* (- 1.0) d_3 d_3 H_33) ?x17 ?x18)))
- (<= 0.0 ?x19)))))
+ (let ((?x16 (* x1 x1 x4 x4 x6)))
+ (let ((?x20 (+ (* (- 1.0) x1 x1 x2 x3 x5 x5) (* x0 x1 x1 x5 x5) ?x16 (* (- 2.0) x1 x1 x4 x5 x7))))
+ (< 0.0 ?x20))))
 (assert
- (let ((?x30 (+ (* gamma gamma d_2 d_2 H_22) (* 2.0 gamma gamma d_2 d_3 H_23) (* gamma gamma d_3 d_3 H_33) (* (- 1.0) gamma gamma d_1 d_1 h) (* (- 1.0) gamma gamma d_2 d_2 h) (* (- 1.0) gamma gamma d_3 d_3 h))))
- (< 0.0 ?x30)))
+ (let ((?x23 (* x2 x3 x5 x5)))
+ (let ((?x28 (+ (* (- 1.0) x3 x4 x4 x5) ?x23 (* (- 1.0) x0 x5 x5) (* (- 1.0) x4 x4 x6) (* 2.0 x4 x5 x7))))
+ (<= 0.0 ?x28))))
 (assert
- (and (distinct 0.0 gamma) true))
+ (<= 0.0 (+ x5 (- 2.0))))
 (assert
- (<= 0.0 d_3))
+ (<= 0.0 (+ (* (- 1.0) x4 x4) (* x2 x5))))
 (assert
- (<= 0.0 h))
+ (<= 0.0 (+ (* x2 x5 x9) (* (- 1.0) x8 x8))))
 (assert
- (<= 0.0 (+ m (- 2.0))))
+ (<= 0.0 x9))
+(assert
+ (<= 0.0 x9))
+(assert
+ (and (distinct 0.0 x1) true))
+(assert
+ (<= 0.0 x2))
+(assert
+ (<= 0.0 x3))
+(assert
+ (< 0.0 x5))
+(assert
+ (<= 0.0 x9))
 (check-sat)

@@ -1,23 +1,29 @@
 (set-logic QF_NRA)
-(declare-fun sigma () Real)
-(declare-fun gamma () Real)
-(declare-fun H () Real)
-(declare-fun g_3 () Real)
-(declare-fun g_2 () Real)
-(declare-fun g_1 () Real)
-(declare-fun m () Real)
+(declare-fun x6 () Real)
+(declare-fun x2 () Real)
+(declare-fun x0 () Real)
+(declare-fun x5 () Real)
+(declare-fun x3 () Real)
+(declare-fun x1 () Real)
+(declare-fun x4 () Real)
 (assert
- (let (($x14 (<= 0.0 (+ (* g_1 g_1 H) (* g_2 g_2 H) (* g_3 g_3 H)))))
- (and $x14 (<= 0.0 (+ (* (- 1.0) gamma gamma) (* sigma sigma))))))
+ (let ((?x13 (* x0 x0 x0 x0 x2 x3 x5)))
+ (let ((?x18 (+ (* (- 1.0) x0 x0 x0 x0 x2 x4 x4) ?x13 (* (- 1.0) x0 x0 x1 x1 x2 x3 x5) (* (- 1.0) x0 x0 x0 x0 x2 x6 x6))))
+ (< 0.0 ?x18))))
 (assert
- (let ((?x27 (+ (* (- 1.0) gamma gamma sigma sigma g_1 g_1 H) (* (- 1.0) gamma gamma sigma sigma g_2 g_2 H) (* gamma gamma gamma gamma g_3 g_3 H) (* (- 1.0) gamma gamma sigma sigma g_3 g_3 H))))
- (< 0.0 ?x27)))
+ (and (<= 0.0 (* x2 x3)) (<= 0.0 (+ (* (- 1.0) x0 x0) (* x1 x1)))))
 (assert
- (and (distinct 0.0 gamma) true))
+ (<= 0.0 (+ x5 (- 2.0))))
 (assert
- (< 0.0 sigma))
+ (<= 0.0 (+ (* x3 x5) (* (- 1.0) x6 x6))))
 (assert
- (<= 0.0 g_3))
+ (<= 0.0 (+ (* (- 1.0) x4 x4) (* x3 x5))))
 (assert
- (<= 0.0 (+ m (- 2.0))))
+ (and (distinct 0.0 x0) true))
+(assert
+ (< 0.0 x1))
+(assert
+ (<= 0.0 x3))
+(assert
+ (< 0.0 x5))
 (check-sat)
