@@ -74,9 +74,9 @@ EDITS = {
         "experiments/curvature_runs.py", "RATES = (0.01, 0.05, 0.25)", "RATES = (0.01, 0.05, 0.2)", (CURVED,)
     ),
     "steps along the gradient": Edit(
-        "claims/sources/santurkar2018/figures_3_4.py",
-        "MULTIPLES = (0.5, 1.375",
-        "MULTIPLES = (0.6, 1.375",
+        "claims/sources/santurkar2018/figures_1_2.py",
+        '_ALONG = {"step_range": [0.5, 4.0]',
+        '_ALONG = {"step_range": [0.6, 4.0]',
         (ALONG,),
     ),
     "threshold of a claim": Edit(

@@ -156,12 +156,12 @@ def _count(out: Path) -> int:
 def test_neither_killed_workers_nor_their_number_change_a_number(
     whole: tuple[Path, str, list[bytes]], tmp_path: Path
 ) -> None:
-    """Two at a time, where the whole run had none; each of the first three is killed as soon as it has handed a record over."""
+    """Two at a time, where the whole run had none; two are killed as soon as they have handed a record over, fewer than give a task up."""
     _, preset, lines = whole
     out, killed, said = tmp_path / "run", [], []
 
     def kill_one(fraction: float, text: str) -> None:
-        if len(killed) < 3 and (out / "records.jsonl").exists():
+        if len(killed) < 2 and (out / "records.jsonl").exists():
             for process in multiprocessing.active_children():
                 if process.pid not in killed and process.pid is not None:
                     killed.append(process.pid)
@@ -169,8 +169,8 @@ def test_neither_killed_workers_nor_their_number_change_a_number(
                     return
 
     compare(preset, out=out, workers=2, progress=kill_one, say=said.append)
-    assert len(killed) == 3
-    assert sum("another one goes on" in text for text in said) == 3
+    assert len(killed) == 2
+    assert sum("another one goes on" in text for text in said) == 2
     assert _lines(out) == lines
     assert not list((out / "checkpoints").iterdir())
 

@@ -17,6 +17,10 @@ from bntheory.judges.verdict import evidence_of_checks
 from bntheory.smoothness import AffinePullback, BatchNormUnit
 
 EXPECTED = {
+    "luo2018.decay": "refuted",
+    "luo2018.decay.averaged": "proved",
+    "luo2018.decay.smaller-gamma": "survives",
+    "santurkar2018.theorem-4.4.coupled": "refuted",
     "lesswrong2019.one-layer.no-shift-yet-rough": "proved",
     "lesswrong2019.scaling.reduces-lipschitz": "proved",
     "lesswrong2019.two-lipschitz.equals-derivative-lipschitz": "proved",

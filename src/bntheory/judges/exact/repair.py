@@ -158,7 +158,10 @@ def _on_quadric(
         *(residual([Fraction(i == j) for j in range(n)]) for i in range(n)),
     ]
     for k in rows:
-        unit = next(values[k] for values in corners if values[k]).inverse()  # sqrt(2) q = 0 is q = 0
+        sized = next((values[k] for values in corners if values[k]), None)
+        if sized is None:  # it vanishes at the origin and at every unit vector: its size is not known
+            return None
+        unit = sized.inverse()  # sqrt(2) q = 0 is q = 0
 
         def value(point: Sequence[Fraction], k: int = k, unit: Radical = unit) -> Fraction:
             return (residual(point)[k] * unit).as_fraction()
