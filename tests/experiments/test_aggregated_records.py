@@ -8,7 +8,6 @@ a textbook example computed by hand; comparisons against records that were made 
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -17,9 +16,7 @@ from scipy import stats
 
 from bntheory.evidence.decision import outcome
 from bntheory.evidence.intervals import estimate, summarise
-from bntheory.experiments.answers import run_verdicts
 from bntheory.experiments.comparisons import COMPARISONS, compare_all
-from bntheory.experiments.preset import load_preset, preset_from_json
 from bntheory.experiments.quantities import quantity
 
 
@@ -182,33 +179,3 @@ def test_the_first_layer_has_no_say_in_covariate_shift() -> None:
     point["shift"]["l2"][0] = 1e9
     assert quantity(point, "shift_l2") < 1  # type: ignore[operator]
     assert len(LAYERS) == 3
-
-
-def _seconds(seeds: int) -> float:
-    """Processor time of all verdicts of a run with so many seeds."""
-    records = [{**r, "seed": s} for s in range(seeds) for r in ONE_SEED]
-    preset = preset_from_json(
-        {
-            **load_preset("smoke").as_json(),
-            "networks": [{"name": n, "kind": "mlp", "options": {}} for n in NETWORKS],
-            "seeds": list(range(seeds)),
-        }
-    )
-    began = time.process_time()
-    run_verdicts(preset, records)
-    return time.process_time() - began
-
-
-ONE_SEED = [r for r in make_records() if r["seed"] == 0]
-
-
-def test_verdicts_take_time_in_proportion_to_the_records() -> None:
-    """Sixteen times as many; in proportion to the square it would be 256."""
-    _seconds(10)
-    assert _seconds(640) < 50 * min(_seconds(40) for _ in range(3))
-
-
-def test_the_median_of_many_is_no_work() -> None:
-    began = time.process_time()
-    summarise(range(50_000))
-    assert time.process_time() - began < 2

@@ -96,7 +96,8 @@ def test_verdicts(check, domain, assume, finding):
     if finding == "proved":
         attack(claim)
         for script in evidence.details["proof"]["smt_lib"]:
-            solver = z3.Tactic("qfnra-nlsat").solver()
+            # a context of its own: the order of variables, and with it the time, would follow what was asked before
+            solver = z3.Tactic("qfnra-nlsat", ctx=z3.Context()).solver()
             solver.set("timeout", 20_000)
             solver.from_string(script)
             assert solver.check() == z3.unsat
