@@ -35,8 +35,12 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
         left.plot(products, found, "o", color=colour, label=f"simulated, b1 = {b1:g}")
         grid = np.geomspace(products[0], products[-1], 40)
         left.plot(grid, np.sqrt(2 * grid * (1 - b1) / (1 + b1)), color=colour)
-    left.set(xscale="log", yscale="log", xlabel="lr × decay", ylabel="angle of a step (radians)")
-    left.legend()
+    left.set(
+        xscale="log", yscale="log", xlabel="lr × decay", ylabel="angle of a step (radians)", ylim=(0.015, 0.5)
+    )
+    left.set_xticks(products, labels=[f"{p:g}" for p in products], minor=False)
+    left.set_xticks([], minor=True)
+    left.legend(loc="lower right", fontsize=8)
     grid = np.linspace(0, 0.97, 60)
     right.plot(
         grid, np.sqrt((1 - grid) / (1 + grid)), color=COLOURS["batchnorm"], label="√((1 − b1)/(1 + b1))"
