@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
+from bntheory.evidence.looks import Looks
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
 from bntheory.experiments import experiment as data
 from bntheory.experiments.experiment import Arm, Experiment, Measure
+from bntheory.experiments.record import canonical
 
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData
@@ -37,6 +39,7 @@ __all__ = [
     "mean_difference",
     "recorded",
     "training_point",
+    "until_decided",
 ]
 
 Json = Mapping[str, Any]
@@ -140,9 +143,9 @@ def each_seed(
     at = tuple(step for step in protocol.record if step > 0)
     shared = data.Protocol(protocol.batch_size, protocol.measured, at)
     chance = 1 / _data(protocol.data, study.device).classes
-    groups: dict[tuple[str, ...], list[Arm]] = {}
+    groups: dict[str, list[Arm]] = {}
     for arm in arms:
-        groups.setdefault(tuple(m.name for m in measures(arm)), []).append(arm)
+        groups.setdefault(canonical([asdict(m) for m in measures(arm)]), []).append(arm)
     found: dict[tuple[str, int], dict[int, Json]] = {}
     for group in groups.values() if numbers else ():
         experiment = Experiment(what, tuple(group), shared, measures(group[0]), numbers)
@@ -215,6 +218,9 @@ def check_of(
     scope: str,
     *,
     decisive: bool = True,
+    confidence: float = 0.95,
+    margin: float | None = None,
+    not_comparable: str = "",
 ) -> Check:
     """:func:`over_seeds` on the seeds that gave a number; the others are counted in the scope."""
     values = [x for x in numbers if x is not None]
@@ -229,4 +235,51 @@ def check_of(
         scope,
         witness={"seed": study.seed},
         decisive=decisive,
+        confidence=confidence,
+        margin=margin,
+        not_comparable=not_comparable,
     )
+
+
+def until_decided(study: Study, looks: Looks, read: Callable[[int, float], Sequence[Check]]) -> list[Check]:
+    """Add seeds, look after look, until every decisive check is decided or the last look is made.
+
+    read(seeds, confidence): the checks from the first so many seeds, every decisive one with an interval at ``confidence``. A decisive
+    check stands as it was at the first look that decided it, the others as they are at the last one. The probability that any decisive
+    check lies on the wrong side is at most ``looks.alpha`` (:mod:`bntheory.evidence.looks`).
+
+    Raises ValueError where there are more decisive checks than the looks were made for, where two share a name, or where one stands
+    at another confidence than the look's.
+    """
+    decided: dict[str, Check] = {}
+    checks: list[Check] = []
+    for number, size in enumerate(looks.sizes):
+        study.progress(number / len(looks.sizes), f"{size} seeds")
+        confidence = looks.confidence(size)
+        checks = [
+            replace(c, witness={**c.witness, "looks": looks.sizes, "look": size}) if c.decisive else c
+            for c in read(size, confidence)
+        ]
+        decisive = [c for c in checks if c.decisive]
+        _stated(decisive, looks, confidence)
+        for c in decisive:
+            if c.outcome not in ("undecided", "not comparable"):
+                decided.setdefault(c.name, c)
+        if all(c.name in decided or c.outcome == "not comparable" for c in decisive):
+            break
+    return [decided.get(c.name, c) if c.decisive else c for c in checks]
+
+
+def _stated(decisive: Sequence[Check], looks: Looks, confidence: float) -> None:
+    names = [c.name for c in decisive]
+    if len(set(names)) != len(names):
+        raise ValueError(f"looks: two decisive checks share a name among {names}")
+    if len(names) > looks.checks:
+        raise ValueError(
+            f"looks: made for {looks.checks} decisive checks, but there are {len(names)}; give Looks(..., checks={len(names)})"
+        )
+    other = next((c for c in decisive if c.exactness == "statistical" and c.confidence != confidence), None)
+    if other is not None:
+        raise ValueError(
+            f"looks: {other.name!r} has an interval at {other.confidence}, this look asks for {confidence}; pass it to check_of"
+        )
