@@ -19,9 +19,9 @@ from torch import nn
 
 from bntheory.bridge.networks.training import SGDConfig, Trainer
 from bntheory.errors import UserError
+from bntheory.evidence.record import Record, digest
 from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Protocol, missing, needed
 from bntheory.experiments.quantities import merged
-from bntheory.experiments.record import Record, digest
 from bntheory.experiments.store import RECORDS, Store, merge
 
 EXPERIMENT = Experiment(

@@ -12,6 +12,7 @@
 ``slopes``     fitted exponents with intervals
 ``rates``      exponents, counts and identities as checks
 ``identity``   a symbolic identity as a check
+``record``     one measurement at one step, its address and the line in which it is kept
 ``closure``    what a function rests on inside this package; ``source`` reads one file
 
 What does not live here: training, torch, and any particular claim.

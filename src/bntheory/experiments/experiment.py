@@ -1,7 +1,7 @@
 """What an experiment is, as data: arms, a protocol, measures and seeds; and which records it asks for.
 
 Nothing here trains or measures. An experiment is arms x protocol x seeds x measures; each of its records has an address
-(:mod:`bntheory.experiments.record`) that names all that decides it, so a store knows what is there and what is missing.
+(:mod:`bntheory.evidence.record`) that names all that decides it, so a store knows what is there and what is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bntheory.errors import UserError
-from bntheory.experiments.record import Record, address, digest
+from bntheory.evidence.record import Record, address, digest
 
 __all__ = ["Arm", "Conditions", "Experiment", "Measure", "Needed", "Protocol", "Task", "missing", "needed"]
 

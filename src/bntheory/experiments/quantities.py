@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.evidence.record import Record
 from bntheory.experiments.experiment import Needed
-from bntheory.experiments.record import Record
 
 __all__ = ["Points", "Runs", "merged", "quantity"]
 

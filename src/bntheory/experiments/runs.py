@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
 from bntheory.evidence.looks import Looks
+from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
 from bntheory.experiments import experiment as data
 from bntheory.experiments.experiment import Arm, Experiment, Measure
-from bntheory.experiments.record import canonical
 
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData

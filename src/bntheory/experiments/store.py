@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.experiments.record import LineFault, Record, read_line
+from bntheory.evidence.record import LineFault, Record, read_line
 
 __all__ = [
     "CHECKPOINTS",

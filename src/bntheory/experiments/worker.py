@@ -23,10 +23,10 @@ from bntheory.bridge.networks.data import ImageData, batch_at
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
+from bntheory.evidence.record import Record
 from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Measure, Protocol, Task
 from bntheory.experiments.measure import Situation, measure
-from bntheory.experiments.record import Record
 
 __all__ = ["Assignment", "Workplace", "do", "serve", "single_threaded"]
 
