@@ -1,0 +1,249 @@
+"""Arms compared at equal learning rates: the one rule.
+
+Descent at rate eta does not stay where lambda_max is far above 2/eta, so two arms at different rates differ in curvature by that
+alone. Arms are therefore compared at every rate of a grid at which all of them train, in every seed; the number of a seed is the mean
+over these rates, and eta lambda_max is shown beside it. An effect may change along training, so there is one number at each place: at
+the start (the first recorded step), at losses that both arms went through, and at the end. Rates that only some arms survive are left
+out and named.
+
+What lives here: functions of recorded runs. What does not: which arms a claim compares, and what is measured on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bntheory.evidence.checks import Check
+from bntheory.evidence.comparable import guessing_loss, why_not_comparable
+from bntheory.evidence.curves import Course, at_loss, common_losses, course, log_ratio
+from bntheory.evidence.study import Study
+from bntheory.experiments.runs import Json, Run, check_of
+
+__all__ = ["Arms", "Rates", "along", "along_training", "beside", "common_rates", "end_of", "from_the_edge"]
+
+#: A number of a recorded point; None where it was not measured or refused.
+Reader = Callable[[Json], float | None]
+#: The name of an arm at each learning rate.
+Arms = Mapping[float, str]
+#: At how many losses that both arms went through they are compared.
+LOSSES = 3
+
+
+@dataclass(frozen=True)
+class Rates:
+    """used: the rates at which all arms trained, in every seed. left_out: the others, and which arm did not, in how many seeds."""
+
+    used: tuple[float, ...]
+    left_out: Mapping[float, str]
+
+    @property
+    def scope(self) -> str:
+        """Both in a few words."""
+        text = (
+            "learning rates " + ", ".join(f"{rate:g}" for rate in self.used)
+            if self.used
+            else "no learning rate"
+        )
+        without = "; ".join(f"{rate:g} ({why})" for rate, why in self.left_out.items())
+        return text + (f"; left out: {without}" if without else "")
+
+    @property
+    def not_comparable(self) -> str:
+        """Why nothing can be compared; empty where something can."""
+        return "" if self.used else f"at no learning rate do all arms train in every seed: {self.scope}"
+
+
+def common_rates(
+    runs: Sequence[Mapping[str, Run]], arms: Sequence[Arms], loss: Reader, guessing: float | None = None
+) -> Rates:
+    """The rates of the grid at which every one of ``arms`` trained in every seed.
+
+    guessing: the loss of guessing; by default the cross-entropy of guessing among the classes of the data.
+    """
+    used: list[float] = []
+    left_out: dict[float, str] = {}
+    for rate in sorted(set[float]().union(*arms)):
+        names = [of[rate] for of in arms if rate in of]
+        found = [_why_not(seed, names, loss, guessing) for seed in runs]
+        barred = [why for why in found if why]
+        if len(names) < len(arms):
+            left_out[rate] = "not run in every arm"
+        elif barred:
+            left_out[rate] = f"in {len(barred)} of {len(runs)} seeds: {barred[0]}"
+        else:
+            used.append(rate)
+    return Rates(tuple(used), left_out)
+
+
+def _why_not(seed: Mapping[str, Run], names: Sequence[str], loss: Reader, guessing: float | None) -> str:
+    ends = {name: end_of(seed[name], loss) for name in names}
+    chance = guessing if guessing is not None else guessing_loss(round(1 / seed[names[0]].chance))
+    return why_not_comparable(ends, chance)
+
+
+def end_of(run: Run, read: Reader) -> float | None:
+    """A number after the last step; None where the run had diverged by then."""
+    point = run.points.get(run.after_start[-1])
+    return None if point is None else read(point)
+
+
+def along_training(
+    runs: Sequence[Mapping[str, Run]],
+    own: Arms,
+    other: Arms,
+    rates: Sequence[float],
+    loss: Reader,
+    value: Reader,
+    other_value: Reader | None = None,
+) -> dict[str, list[float | None]]:
+    """log10(own/other) at every place, one number a seed: the mean over ``rates``. None where no rate gave one.
+
+    other_value: how the number is read off the other arm, where not as off the own one. A frozen twin is the own arm read otherwise:
+    it has the same loss at every point.
+    """
+    read = other_value or value
+    found: dict[str, list[float | None]] = {}
+    for seed in runs:
+        at = [_at_places(seed[own[r]], seed[other[r]], loss, value, read) for r in rates]
+        for place in _places():
+            known = [x for places in at if (x := places[place]) is not None]
+            found.setdefault(place, []).append(sum(known) / len(known) if known else None)
+    return found
+
+
+def _places() -> list[str]:
+    return ["the start", *(f"loss {i + 1} of {LOSSES}" for i in range(LOSSES)), "the end"]
+
+
+def _at_places(left: Run, right: Run, loss: Reader, value: Reader, other: Reader) -> dict[str, float | None]:
+    (losses, values), (other_losses, others) = _curve(left, loss, value), _curve(right, loss, other)
+    start, *between, end = _places()
+    found: dict[str, float | None] = dict.fromkeys(_places())
+    if not losses or not other_losses:
+        return found
+    found[start], found[end] = log_ratio(values[0], others[0]), log_ratio(values[-1], others[-1])
+    for place, x in zip(between, common_losses([losses, other_losses], LOSSES), strict=False):
+        found[place] = log_ratio(at_loss(losses, values, x), at_loss(other_losses, others, x))
+    return found
+
+
+def _curve(run: Run, loss: Reader, value: Reader) -> tuple[list[float], list[float | None]]:
+    """(losses, values) in the order of the steps after the start."""
+    points = [run.points[step] for step in run.after_start if step in run.points]
+    known = [(x, value(point)) for point in points if (x := loss(point)) is not None]
+    return [x for x, _ in known], [v for _, v in known]
+
+
+# -- checks ------------------------------------------------------------------------------------------------------------
+
+
+def along(
+    study: Study,
+    what: str,
+    effects: Mapping[str, Sequence[float | None]],
+    rates: Rates,
+    scope: str,
+    *,
+    side: Literal["below", "above"] = "below",
+    confidence: float,
+    margin: float,
+) -> list[Check]:
+    """The decisive check on log10 of ``what`` along training, and the effect at every place beside it.
+
+    Decisive is the mean over all places after the start. Where the effect has opposite signs, beyond intervals at ``confidence``, at
+    two of them, a mean would mix both sides: then the two places decide, each for itself. So there are at most two decisive checks.
+    """
+    later = {place: list(values) for place, values in effects.items() if place != _places()[0]}
+    crossing = None if rates.not_comparable else _course(later, confidence).crossing
+    chosen = {f"at {place}": later[place] for place in crossing} if crossing else {"": _means(later)}
+    if crossing:
+        scope = f"{scope}; the effect changes sign between {crossing[0]} and {crossing[1]}"
+    decisive = [
+        check_of(
+            study,
+            f"log10 of {what}, {place or 'mean along training'}",
+            [] if rates.not_comparable else values,
+            side,
+            0.0,
+            f"{rates.scope}; {scope}",
+            confidence=confidence,
+            margin=margin,
+            not_comparable=rates.not_comparable,
+        )
+        for place, values in chosen.items()
+    ]
+    return [*decisive, *beside(study, what, effects, rates, scope, side=side, margin=margin)]
+
+
+def beside(
+    study: Study,
+    what: str,
+    effects: Mapping[str, Sequence[float | None]],
+    rates: Rates,
+    scope: str,
+    *,
+    side: Literal["below", "above"] = "below",
+    margin: float | None = None,
+) -> list[Check]:
+    """log10 of ``what`` at every place: what decides nothing and shows the course, with its crossing where there is one."""
+    crossing = None if rates.not_comparable else _course(effects, 0.95).crossing
+    if crossing:
+        scope = f"{scope}; crossing: opposite signs at {crossing[0]} and at {crossing[1]}"
+    return [
+        check_of(
+            study,
+            f"log10 of {what}, at {place}",
+            [] if rates.not_comparable else values,
+            side,
+            0.0,
+            f"{rates.scope}; {scope}",
+            decisive=False,
+            margin=margin,
+            not_comparable=rates.not_comparable,
+        )
+        for place, values in effects.items()
+    ]
+
+
+def from_the_edge(
+    study: Study,
+    what: str,
+    runs: Sequence[Mapping[str, Run]],
+    arms: Arms,
+    rates: Rates,
+    top: Reader,
+    scope: str,
+) -> Check:
+    """log10 of eta lambda_max/2 at the end, the mean over the rates: below 0 descent is stable, at 0 it is at the edge of stability."""
+    numbers: list[float | None] = []
+    for seed in runs:
+        found = [log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for rate in rates.used]
+        known = [x for x in found if x is not None]
+        numbers.append(sum(known) / len(known) if known else None)
+    return check_of(
+        study,
+        f"log10 of learning rate times largest eigenvalue over 2, {what}, at the end: below the edge of stability",
+        numbers if rates.used else [],
+        "below",
+        0.0,
+        f"{rates.scope}; {scope}",
+        decisive=False,
+        not_comparable=rates.not_comparable,
+    )
+
+
+def _course(effects: Mapping[str, Sequence[float | None]], confidence: float) -> Course:
+    known = {place: [x for x in values if x is not None] for place, values in effects.items()}
+    return course({place: values for place, values in known.items() if len(values) > 1}, confidence)
+
+
+def _means(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
+    """The mean over the places, seed after seed; None where one is not known, for then it would be a mean of something else."""
+    found: list[float | None] = []
+    for values in zip(*effects.values(), strict=True):
+        known = [x for x in values if x is not None and math.isfinite(x)]
+        found.append(sum(known) / len(known) if len(known) == len(values) else None)
+    return found
