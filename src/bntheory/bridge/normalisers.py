@@ -23,10 +23,11 @@ from bntheory.bridge.networks.normalisation import (
     PrimitiveGroupNorm,
     PrimitiveLayerNorm,
 )
+from bntheory.bridge.networks.partial_normalisation import detached_statistics
 from bntheory.bridge.units import Kind, UnitView, matched_view, unit_view
 from bntheory.errors import UserError
 
-__all__ = ["FUNCTIONS", "Call", "Normalisation", "NormalisationTrace", "is_normalisation"]
+__all__ = ["FUNCTIONS", "NO_GRADIENT", "Call", "Normalisation", "NormalisationTrace", "is_normalisation"]
 
 KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
 #: What a layer written by hand computes its scale with, as direct calls of its own forward.
@@ -152,6 +153,7 @@ class NormalisationTrace(TorchFunctionMode):
         self._labels: dict[str, int] = {}
         self.called: set[str] = set()
         self.where = ""
+        self._looking = False
 
     def __enter__(self) -> NormalisationTrace:
         self._handles: list[Any] = []
@@ -237,9 +239,13 @@ class NormalisationTrace(TorchFunctionMode):
             self._leave_out(label, frame.name, _NO_GRAD)
             return
         if x.requires_grad and z.requires_grad:
+            self._looking = True  # the roots taken here are none of the module around
             view = matched_view(module, x, z, label)
+            self._looking = False
         if view is None:
-            self._leave_out(label, frame.name, _UNMATCHED.format(type(module).__name__))
+            detached = detached_statistics(module)
+            reason = _DETACHED.format(detached) if detached else _UNMATCHED.format(type(module).__name__)
+            self._leave_out(label, frame.name, reason)
         else:
             self.found.append(Normalisation(label, frame.name, view, by_hand=True, y=x))
 
@@ -269,7 +275,7 @@ class NormalisationTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         read = FUNCTIONS.get(func)
         if read is None:
-            if self._stack:
+            if self._stack and not self._looking:
                 self._stack[-1].scales |= _is_scale(func, args, kwargs)
                 self._stack[-1].statistics |= _is_statistic(func, args, kwargs)
             return func(*args, **kwargs)
@@ -327,6 +333,10 @@ _CONSTANTS = (
     "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
 )
 _UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed forms (batch, layer, group, instance, RMS) on this batch"
+
+#: How the reason begins for a layer whose statistics are detached.
+NO_GRADIENT = "lets no gradient through its"
+_DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not that of a normalisation"
 
 
 _INSIDE = "computes a mean and a scale by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module"

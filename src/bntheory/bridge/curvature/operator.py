@@ -19,7 +19,7 @@ from bntheory.bridge.curvature.batch_norm import ClosedFormBatchNorm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.options import Options
-from bntheory.bridge.curvature.preflight import check_batches, check_memory, check_split
+from bntheory.bridge.curvature.preflight import check_batches, check_derivatives, check_memory, check_split
 from bntheory.bridge.curvature.products import (
     BatchProduct,
     EmpiricalFisherProduct,
@@ -59,6 +59,7 @@ class CurvatureOperator(SymmetricOperator):
         selection = select(objective, parameters)
         self.kind, self.mode, self.names = kind, objective.mode, selection.names
         self.objective, self._options, self._selection = objective, o, selection
+        check_derivatives(objective)
         check_batches(objective, o)
         self._weights = objective.weights
         self._versions: list[tuple[str, Tensor, int]] = []

@@ -9,6 +9,7 @@ import torch
 from bntheory.bridge.curvature.memory import MemoryEstimate, available_bytes, graph_bytes, in_words
 from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.networks.evaluation import tensors_in
+from bntheory.bridge.normalisers import NO_GRADIENT
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
@@ -26,6 +27,17 @@ def check_batches(objective: Objective, o: Options) -> None:
             "mode='eval', use keep_graphs=False or fewer parameters to save memory, or ask for the other function "
             "by name: ghost_batches=True"
         )
+
+
+def check_derivatives(objective: Objective) -> None:
+    """Refuse a network whose gradients are, by intention, not the derivatives of its loss: it has no Hessian to be had from them."""
+    for item in objective.normalisations if objective.mode != "frozen" else ():
+        if item.reason.startswith(NO_GRADIENT):
+            raise UserError(
+                f"layer {item.name!r} {item.reason}. So derivatives by autograd are not those of the loss, and no curvature matrix of it. "
+                "Measure the same parameters in a network with the full normalisation (the loss's own curvature), or the frozen twin "
+                "(mode='frozen': that of the function that descent follows)"
+            )
 
 
 def check_memory(objective: Objective, o: Options) -> MemoryEstimate:

@@ -14,6 +14,14 @@ from torch import Tensor, nn
 
 from bntheory.bridge.networks.noise import ActivationNoise
 from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveBatchNorm
+from bntheory.bridge.networks.partial_normalisation import (
+    DetachedBatchNorm,
+    DetachedGroupNorm,
+    DetachedLayerNorm,
+    RootMeanSquareNorm,
+    VarianceOnlyBatchNorm,
+    WeightNorm,
+)
 from bntheory.bridge.networks.spec import ACTIVATIONS, NetworkSpec
 
 __all__ = ["Builder", "Unit"]
@@ -63,6 +71,21 @@ class Builder:
         if kind in ("l1", "l2", "linf", "mean-only"):
             p = {"l1": 1.0, "l2": 2.0, "linf": math.inf, "mean-only": 0.0}[kind]
             return LpBatchNorm(channels, spec.eps, spec.momentum, affine, p=p)
+        if kind.startswith("detached"):
+            which = kind.partition("-")[2] or "both"
+            return DetachedBatchNorm(channels, spec.eps, spec.momentum, affine, detach=which)  # type: ignore[arg-type]
+        if kind == "variance-only":
+            return VarianceOnlyBatchNorm(channels, spec.eps, spec.momentum, affine)
+        if kind == "weight":
+            return WeightNorm(channels)
+        if kind == "layer-detached":
+            if spatial:
+                return DetachedGroupNorm(1, channels, spec.eps, affine)
+            return DetachedLayerNorm(channels, spec.eps, affine)
+        if kind == "rms":
+            if spatial:
+                return RootMeanSquareNorm(channels, spec.eps, affine)
+            return nn.RMSNorm(channels, eps=spec.eps, elementwise_affine=affine)
         if kind == "layer":
             if spatial:
                 return nn.GroupNorm(1, channels, eps=spec.eps, affine=affine)
@@ -79,4 +102,6 @@ class Unit(nn.Module):
         self.weight_layer, self.norm, self.noise, self.act = weight, norm, noise, act
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.act(self.noise(self.norm(self.weight_layer(x)))))
+        y = self.weight_layer(x)
+        z = self.norm(y, self.weight_layer.weight) if isinstance(self.norm, WeightNorm) else self.norm(y)
+        return cast(Tensor, self.act(self.noise(z)))

@@ -196,13 +196,17 @@ class PrimitiveLayerNorm(nn.Module):
             "bias", nn.Parameter(torch.zeros_like(ones)) if elementwise_affine and bias else None
         )
 
+    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """(x - mean)/sigma over these axes."""
+        return _standardise(x, axes, self.eps)
+
     def forward(self, x: Tensor) -> Tensor:
         axes = tuple(range(-len(self.normalized_shape), 0))
         if tuple(x.shape[axes[0] :]) != self.normalized_shape:
             raise UserError(
                 f"input: has shape {tuple(x.shape)}, but its last axes must be {self.normalized_shape}"
             )
-        y_hat = _standardise(x, axes, self.eps)
+        y_hat = self.standardised(x, axes)
         if self.weight is not None:
             y_hat = y_hat * self.weight
         return y_hat if self.bias is None else y_hat + self.bias
@@ -231,13 +235,17 @@ class PrimitiveGroupNorm(nn.Module):
         self.register_parameter("weight", nn.Parameter(ones.clone()) if affine else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros_like(ones)) if affine else None)
 
+    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """(x - mean)/sigma over these axes."""
+        return _standardise(x, axes, self.eps)
+
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_channels:
             raise UserError(
                 f"input: has shape {tuple(x.shape)}, but (N, {self.num_channels}, ...) is expected"
             )
         grouped = x.reshape(x.shape[0], self.num_groups, -1)
-        y_hat = _standardise(grouped, (2,), self.eps).reshape(x.shape)
+        y_hat = self.standardised(grouped, (2,)).reshape(x.shape)
         if self.weight is not None:
             y_hat = y_hat * _spread(self.weight, x)
         return y_hat if self.bias is None else y_hat + _spread(self.bias, x)

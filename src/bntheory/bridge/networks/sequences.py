@@ -117,7 +117,8 @@ class _TokenNorm(nn.Module):
     def __init__(self, build: Builder, width: int) -> None:
         super().__init__()
         self.norm, self.noise = build.norm(width, False), build.noise()
-        self.features_last = build.spec.norm == "layer"  # all others take the channels on axis 1
+        # all others take the channels on axis 1
+        self.features_last = build.spec.norm in ("layer", "layer-detached", "rms")
 
     def forward(self, x: Tensor) -> Tensor:
         if self.features_last:

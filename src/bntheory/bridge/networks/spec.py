@@ -24,9 +24,10 @@ KINDS = ("mlp", "vgg", "resnet", "deep-linear", "ioffe-mnist", "rnn", "transform
 IMAGE_KINDS = ("vgg", "resnet", "rnn", "transformer")
 SIZES = ("tiny", "small", "medium", "full")
 NORMS = (
-    "none", "batch", "batch-primitive", "layer", "group", "instance", "l1", "l2", "linf", "mean-only", "noisy-batch",
-    "noisy-none",
+    "none", "batch", "batch-primitive", "layer", "group", "instance", "rms", "weight", "l1", "l2", "linf", "mean-only",
+    "variance-only", "detached", "detached-mean", "detached-variance", "layer-detached", "noisy-batch", "noisy-none",
 )  # fmt: skip
+_KEEP_A_BIAS = ("none", "layer", "layer-detached", "group", "rms", "noisy-none")
 INITS = ("glorot", "glorot-normal", "he", "gaussian", "orthogonal")
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {
@@ -88,6 +89,10 @@ class NetworkSpec:
         norm: what follows each weight layer but the last (in a transformer: what precedes each branch of a block and
             the last layer). "layer" normalises over channels and positions; "l1", "l2",
             "linf" divide by the average l_p norm; "noisy-*" adds the noise of Santurkar's figure 2, in training mode.
+            "detached", "detached-mean", "detached-variance" and "layer-detached" have the forward pass of batch and
+            layer normalisation and no gradient through both statistics, the mean or the variance; "variance-only" divides
+            by the standard deviation and keeps the mean; "rms" has no mean, and like its source no beta; "weight" divides
+            by the norms of the rows of weights. Names of parameters are batch normalisation's.
         init: "glorot" (uniform), "glorot-normal", "he" (normal, fan in), "gaussian" (standard deviation
             ``init_scale``) or "orthogonal". Biases start at 0, gamma at 1, beta at 0.
         init_scale: a factor on every initial weight.
@@ -98,7 +103,8 @@ class NetworkSpec:
         eps, momentum: of the normalisation.
         groups: for norm="group"; must divide every number of channels. 0: at least two channels each, 32 at most.
         bias: of the weight layers before a normalisation; ``None`` means: only where the normalisation does not
-            cancel it ("none", "layer", "group" and "noisy-none"). The last layer always has one.
+            cancel it ("none", "layer", "layer-detached", "group", "rms" and "noisy-none") or bring its own. The last layer
+            always has one.
         pool: "max" or "average", for vgg.
         noise_unit: "channel" or "activation", for the noisy norms.
         rows: of the image that make one time step ("rnn") or one token ("transformer"); must divide its height.
@@ -139,7 +145,7 @@ class NetworkSpec:
         layout = self.layout or LAYOUTS[self.kind, self.size]
         fix(self, "layout", tuple(tuple(n) if isinstance(n, (list, tuple)) else n for n in layout))
         if self.bias is None:
-            fix(self, "bias", self.norm in ("none", "layer", "group", "noisy-none"))
+            fix(self, "bias", self.norm in _KEEP_A_BIAS)
         images = self.kind in IMAGE_KINDS
         if len(self.input_shape) not in ((3,) if images else (1, 3)) or min(self.input_shape) < 1:
             raise UserError(
@@ -184,6 +190,12 @@ class NetworkSpec:
             raise UserError(
                 f"norm: 'instance' has a single value to normalise in each unit of {self.kind!r}, so it would be "
                 "zero everywhere; use it in networks of convolutions"
+            )
+
+        if self.norm == "weight" and self.kind in ("rnn", "transformer"):
+            raise UserError(
+                f"norm: 'weight' divides by the norms of one layer's weights, and a normalisation of {self.kind!r} is not behind a "
+                "single one at a single step; use it in networks of linear or convolutional layers"
             )
 
     @property
