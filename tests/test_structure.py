@@ -64,6 +64,57 @@ def test_rooms_depend_downwards_only(path):
     assert not upwards, f"{path.relative_to(ROOT)} reaches up to {upwards}"
 
 
+def modules_imported(path: Path, root: Path = ROOT) -> set[str]:
+    """The modules of this package that a file imports: at its top, inside functions, for types alone; names are followed to a module."""
+    files = {
+        p.relative_to(root.parent).with_suffix("").as_posix().replace("/", ".") for p in root.rglob("*.py")
+    }
+    known = files | {f.removesuffix(".__init__") for f in files}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            named = {alias.name for alias in node.names if f"{node.module}.{alias.name}" not in known}
+            found |= inner | ({node.module} if named else set())
+    return found & known
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach one another (the strongly connected components of more than one), and those that import themselves."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = list(graph[start])
+        while waiting:
+            module = waiting.pop()
+            if module not in seen:
+                seen.add(module)
+                waiting += graph.get(module, ())
+        return seen
+
+    reach = {module: reached(module) for module in graph}
+    groups = {frozenset(n for n in reach[m] if m in reach.get(n, ())) for m in graph if m in reach[m]}
+    return sorted(sorted(group) for group in groups)
+
+
+def test_no_two_files_import_each_other_in_a_circle():
+    """For types alone or inside a function as well: a circle is two halves of one idea. A room's own table of contents is its files' end."""
+    names = {p: p.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", ".") for p in FILES}
+    graph = {name: modules_imported(p) for p, name in names.items() if not name.endswith(".__init__")}
+    assert circles(graph) == []
+
+
+def test_the_rule_would_notice_a_circle(tmp_path):
+    root = tmp_path / "bntheory"
+    root.mkdir()
+    (root / "a.py").write_text("def f():\n    from bntheory.b import g\n")
+    (root / "b.py").write_text("from bntheory.a import f\n")
+    graph = {f"bntheory.{n}": modules_imported(root / f"{n}.py", root) for n in ("a", "b")}
+    assert circles(graph) == [["bntheory.a", "bntheory.b"]]
+
+
 def test_the_rule_would_notice_an_upward_import(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from bntheory.judges.verdict import Status\n")

@@ -2,30 +2,63 @@
 
 The loss depends on the model that is measured, and on no other copy of it; it is one function, and not another one at every call;
 the mode took effect in every layer; freezing froze, and the twin's loss is the network's. Each is looked at, none assumed. What lives
-here: these checks, and errors of a user's own code told in terms of layers and batches. What does not: evaluating.
+here: these checks. What does not: evaluating, and errors of a user's own code (:mod:`bntheory.bridge.explanation`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.networks.evaluation import convert, tensors_in
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
 
-if TYPE_CHECKING:
-    from bntheory.bridge.objective import Objective
+__all__ = ["Examination", "SavedBytes", "examine", "example_counts"]
 
-__all__ = ["Examination", "SavedBytes", "examine", "example_counts", "explained"]
+
+class Examined(Protocol):
+    """What is known of the objective (:class:`bntheory.bridge.objective.Objective`) that is examined."""
+
+    batches: list[Any]
+
+    @property
+    def model(self) -> nn.Module | None: ...
+    @property
+    def loss(self) -> Any: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def dtype(self) -> torch.dtype | None: ...
+    @property
+    def normalisation(self) -> str: ...
+    @property
+    def dropout(self) -> str: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def leaves(self) -> Mapping[str, Tensor]: ...
+    @property
+    def network(self) -> nn.Module: ...
+    def named_modules(self) -> dict[str, nn.Module]: ...
+    def conditions(
+        self,
+        index: int = 0,
+        *,
+        frozen: bool = True,
+        reseed: int | None = None,
+        trace: TorchFunctionMode | None = None,
+    ) -> AbstractContextManager[None]: ...
+    def value(self, index: int = 0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +77,7 @@ class Examination:
     unused: tuple[str, ...] = ()
 
 
-def examine(objective: Objective) -> Examination:
+def examine(objective: Examined) -> Examination:
     """Evaluate the first batch and check what was asked for. Raises ValueError naming what was asked, what was found, what to do."""
     _refuse_empty(objective)
     batch = objective.batches[0]
@@ -108,7 +141,7 @@ class SavedBytes(saved_tensors_hooks):
         return self
 
 
-def _refuse_empty(objective: Objective) -> None:
+def _refuse_empty(objective: Examined) -> None:
     for index, batch in enumerate(objective.batches):
         for tensor in tensors_in(batch[:1]) if batch is not None else ():
             if tensor.dim() > 0 and tensor.shape[0] == 0:
@@ -137,7 +170,7 @@ def _leaves_of(value: Tensor) -> dict[int, Tensor]:
     return leaves
 
 
-def _check_dependence(objective: Objective, value: Tensor) -> tuple[str, ...]:
+def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
     """The value was computed from this model's parameters (or a tensor of the user's), and from no second copy of them.
 
     Returns the names of the trainable parameters that it does not use.
@@ -181,7 +214,7 @@ def _check_dependence(objective: Objective, value: Tensor) -> tuple[str, ...]:
 # -- modes, repeatability, freezing ---------------------------------------------------------------------------------------
 
 
-def _check_modes(objective: Objective, normalisations: Sequence[Normalisation]) -> None:
+def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -> None:
     """Where batch statistics were asked for, no layer of torch's own may have used its running ones."""
     if objective.mode not in ("train", "frozen"):
         return
@@ -196,7 +229,7 @@ def _check_modes(objective: Objective, normalisations: Sequence[Normalisation]) 
             )
 
 
-def _check_repeatable(objective: Objective, loss: float, dtype: torch.dtype) -> None:
+def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> None:
     """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
     reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
     with objective.conditions(0, reseed=reseed), torch.no_grad():
@@ -224,7 +257,7 @@ def _check_repeatable(objective: Objective, loss: float, dtype: torch.dtype) -> 
 # -- numbers of examples ---------------------------------------------------------------------------------------------------
 
 
-def example_counts(objective: Objective, given: Sequence[int] | None) -> list[int]:
+def example_counts(objective: Examined, given: Sequence[int] | None) -> list[int]:
     """The number of examples of each batch. Raises ValueError where shapes leave it open and it matters."""
     batches = objective.batches
     if given is not None:
@@ -257,93 +290,9 @@ def example_counts(objective: Objective, given: Sequence[int] | None) -> list[in
     return counts
 
 
-def _time_major(objective: Objective) -> str:
+def _time_major(objective: Examined) -> str:
     """A module that takes sequences with time first, if there is one."""
     for name, module in objective.named_modules().items():
         if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
             return f"{name or 'the model'} ({type(module).__name__}, batch_first=False)"
     return ""
-
-
-# -- errors of a user's own code ---------------------------------------------------------------------------------------------
-
-_PRECISION = (
-    "dtype",
-    "scalar type",
-    "expected Double",
-    "expected Float",
-    "Double and Float",
-    "Float and Double",
-)
-
-
-@contextmanager
-def explained(objective: Objective, index: int, outputs: Any = None) -> Iterator[None]:
-    """An error inside the model or the loss, told with the layer, the batch, and what to do where that is known."""
-    try:
-        yield
-    except UserError as error:
-        if len(objective.batches) > 1 and "batch[" not in str(error):
-            raise UserError(f"batch[{index}]: {error}") from error
-        raise
-    except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        where = _where(objective, error)
-        batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
-        if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
-            raise UserError(
-                f"{batch}{where} normalises over m = 1 entry, and one value equals its own mean ({text}). Give a larger batch (a "
-                "loader leaves an incomplete last one out with drop_last=True), or larger groups"
-            ) from error
-        if objective.dtype is not None and any(word in text for word in _PRECISION):
-            raise UserError(
-                f"{batch}bntheory converted the model, the batch and the loss to {objective.dtype} (as dtype asks), and {where} met a "
-                f"tensor that it could not convert{_unconverted(objective)}: {text}. Make that tensor follow the precision of the "
-                "inputs, or leave dtype out"
-            ) from error
-        if outputs is not None and not isinstance(outputs, Tensor) and isinstance(error, TypeError):
-            raise UserError(
-                f"{batch}the loss does not take what the model returns in mode {objective.mode!r}, a {_described(outputs)}: {text}. Give "
-                "a loss that unpacks it, or another mode"
-            ) from error
-        error.add_note(f"{batch}raised in {where}, in mode {objective.mode!r}")
-        raise
-
-
-def _described(outputs: Any) -> str:
-    if isinstance(outputs, (tuple, list)):
-        return f"{type(outputs).__name__} of {', '.join(type(item).__name__ for item in outputs)}"
-    return type(outputs).__name__
-
-
-def _where(objective: Objective, error: BaseException) -> str:
-    """The innermost module of the model that was running."""
-    names = {id(module): name for name, module in objective.named_modules().items()}
-    found, trace = "the loss or the model", error.__traceback__
-    while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        if isinstance(owner, nn.Module) and id(owner) in names:
-            found = f"layer {names[id(owner)] or '(model)'!r} ({type(owner).__name__})"
-        trace = trace.tb_next
-    return found
-
-
-def _unconverted(objective: Objective) -> str:
-    """The floating tensors of another precision that the loss and the modules hold, by name."""
-    held: list[str] = []
-    cells = zip(
-        getattr(getattr(objective.loss, "__code__", None), "co_freevars", ()),
-        getattr(objective.loss, "__closure__", None) or (),
-        strict=False,
-    )
-    places = [(f"the loss's {name}", cell.cell_contents) for name, cell in cells]
-    for name, module in (*objective.named_modules().items(), ("loss", objective.loss)):
-        places += [
-            (f"{name}.{key}" if name else key, value)
-            for key, value in getattr(module, "__dict__", {}).items()
-        ]
-    for place, value in places:
-        for tensor in tensors_in(value) if not place.endswith(("_parameters", "_buffers")) else ():
-            if tensor.is_floating_point() and tensor.dtype != objective.dtype:
-                held.append(f"{place} ({tensor.dtype})")
-    return f" (held in another precision: {', '.join(held[:5])})" if held else ""

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.examination import Examination, examine, example_counts, explained
+from bntheory.bridge.examination import Examination, examine, example_counts
+from bntheory.bridge.explanation import explained
 from bntheory.bridge.fences import Precision, fenced
 from bntheory.bridge.formulas import Normalisation as Formulas
 from bntheory.bridge.formulas import primitive_normalisation

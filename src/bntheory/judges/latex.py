@@ -7,20 +7,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import Any, Protocol
 
-from bntheory.judges.verdict import Evidence, Status, Verdict
+from bntheory.claims.claim import Claim
 
-if TYPE_CHECKING:
-    from bntheory.claims.claim import Claim
+__all__ = ["Reason", "Told", "bibtex", "latex_paragraph", "latex_witness"]
 
-__all__ = ["bibtex", "latex_paragraph", "latex_witness"]
+
+class Reason(Protocol):
+    """One judge's answer, as far as it is told (:class:`bntheory.judges.verdict.Evidence`)."""
+
+    @property
+    def judge(self) -> str: ...
+    @property
+    def finding(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def details(self) -> Mapping[str, Any]: ...
+
+
+class Told(Protocol):
+    """A verdict, as far as it is told (:class:`bntheory.judges.verdict.Verdict`)."""
+
+    @property
+    def claim(self) -> Claim: ...
+    @property
+    def status(self) -> Enum: ...
+    @property
+    def evidence(self) -> Sequence[Reason]: ...
+    @property
+    def explanation(self) -> str: ...
+    @property
+    def wherever(self) -> Sequence[str]: ...
+
 
 _SIGN = {"le": r"\le", "lt": "<", "eq": "="}
 
 
 def latex_paragraph(
-    verdict: Verdict, *, expression: str = "", assume: Sequence[str] = (), command: str = ""
+    verdict: Told, *, expression: str = "", assume: Sequence[str] = (), command: str = ""
 ) -> str:
     """The paragraph of a verdict; of a typed claim with its ``expression`` and what it assumes, of a registered one as it is printed.
 
@@ -62,12 +89,12 @@ def latex_witness(witness: Mapping[str, Any]) -> str:
     return "\n".join(_counterexample(witness)) + "\n"
 
 
-def _reasons(verdict: Verdict) -> list[str]:
+def _reasons(verdict: Told) -> list[str]:
     lines: list[str] = []
     for evidence in verdict.evidence:
         if evidence.finding == "proved":
             lines += _proof(evidence)
-        elif evidence.finding == "refuted" and verdict.status is Status.REFUTED and not lines:
+        elif evidence.finding == "refuted" and verdict.status.value == "refuted" and not lines:
             witness = evidence.details.get("witness")
             lines += _counterexample(witness) if witness else [f"Found: {_words(evidence.summary)}."]
         elif evidence.finding in ("holds", "fails", "survives", "undecided"):
@@ -75,7 +102,7 @@ def _reasons(verdict: Verdict) -> list[str]:
     return lines
 
 
-def _proof(evidence: Evidence) -> list[str]:
+def _proof(evidence: Reason) -> list[str]:
     lines = [f"Proof: {_words(evidence.summary)}."]
     for form in evidence.details.get("calculus", {}).get("relations", ()):
         difference = form.get("difference_latex")

@@ -9,19 +9,32 @@ import operator
 from collections.abc import Callable
 from fractions import Fraction
 from math import isqrt
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.refusals import REFUSED, SIGNS
 from bntheory.layer.vocabulary import sqrt
 from bntheory.layer.words import Word, nearest
 
-if TYPE_CHECKING:
-    from bntheory.layer.view import View
-
 __all__ = ["Function", "Part", "ScalarValue", "VectorValue"]
 
 _MOST_BITS, _HIGHEST_POWER = 20_000, 64
+
+
+class Owner(Protocol):
+    """What a part knows of the view (:class:`bntheory.layer.view.View`) that it belongs to."""
+
+    _world: Any
+
+    @property
+    def norm2(self) -> Callable[[Any], ScalarValue]: ...
+    def _do(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
+    def _refusal(self, kind: type[Exception], message: str) -> Exception: ...
+    def _wrapped(self, raw: Any, kind: str) -> Any: ...
+    def _constant(self, x: Any, what: str) -> Fraction: ...
+    def _in_world(self, c: Fraction) -> Any: ...
+    def _number(self, c: Fraction) -> Any: ...
+    def _unwrapped(self, x: Any, what: str) -> Any: ...
 
 
 class Part:
@@ -30,7 +43,7 @@ class Part:
     __slots__ = ("_raw", "_view")
     kind = "part"
 
-    def __init__(self, view: View, raw: Any) -> None:
+    def __init__(self, view: Owner, raw: Any) -> None:
         self._view, self._raw = view, raw
 
     def __getattr__(self, name: str) -> Any:
@@ -78,7 +91,7 @@ class Function(Part):
     __slots__ = ("_name", "_word")
     kind = "function"
 
-    def __init__(self, view: View, name: str, word: Word, raw: Any = None) -> None:
+    def __init__(self, view: Owner, name: str, word: Word, raw: Any = None) -> None:
         super().__init__(view, raw)
         self._name, self._word = name, word
 

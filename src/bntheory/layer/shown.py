@@ -5,22 +5,19 @@ Long vectors that repeat a pattern, and matrices that are diagonal or repeat one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bntheory.arrays import is_object, is_torch
-
-if TYPE_CHECKING:
-    from bntheory.layer.closed_form import BatchNormLayer
 
 __all__ = ["pasted"]
 
 _LONG, _LONGEST_PERIOD, _MOST_ENTRIES = 12, 12, 4096
 
 
-def pasted(layer: BatchNormLayer) -> str:
-    """The call that makes one layer; several layers, or one on another device, are described in a word."""
+def pasted(layer: Any) -> str:
+    """The call that makes one closed-form layer; several layers, or one on another device, are described in a word."""
     y, hess = layer.y, layer.hess_given
     name = type(layer).__name__
     if len(layer.shape) != 1 or is_object(y) or (is_torch(y) and y.device.type != "cpu"):

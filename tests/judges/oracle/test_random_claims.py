@@ -53,7 +53,15 @@ def test_a_function_of_a_file_is_judged_as_the_typed_claim():
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_two_thousand_claims():
-    outcomes = list(judged(range(1000, 3000), layers=300, rounds=4, processes=len(os.sched_getaffinity(0))))
+    outcomes = []
+    for one in judged(range(1000, 3000), layers=300, rounds=4, processes=len(os.sched_getaffinity(0))):
+        outcomes.append(one)
+        if one.wrong or len(outcomes) % 100 == 0:
+            print(
+                f"{len(outcomes)} claims, {len(undecided(outcomes))} open",
+                one if one.wrong else "",
+                flush=True,
+            )
     print(table(outcomes))
     assert not [o for o in outcomes if o.wrong], table(outcomes)
     assert len(undecided(outcomes)) < 40, table(outcomes)

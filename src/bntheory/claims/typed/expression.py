@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from bntheory.claims.claim import Claim, Source
 from bntheory.claims.typed.eigenvalues import with_directions
-from bntheory.claims.typed.interpreter import Interpreter
+from bntheory.claims.typed.interpreter import Interpreter, Kind
 from bntheory.claims.typed.syntax import (
     Binary,
     Call,
@@ -41,8 +41,6 @@ from bntheory.layer.view import View, state
 from bntheory.layer.words import SECOND, UNIT_B, WORDS, nearest
 
 __all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
-
-Kind = Literal["scalar", "vector", "operator", "relation"]
 
 _WORDS = {**WORDS, **SECOND, **UNIT_B}
 _SCALARS, _VECTORS = (

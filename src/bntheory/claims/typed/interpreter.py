@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import operator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import UserError
+from bntheory.layer.domain import Normaliser
 from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt, negate
 from bntheory.layer.second_batch import SecondBatch
 from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.vocabulary import batch_mean, centre, sqrt, standardise
 from bntheory.layer.words import SECOND, UNIT_B
 
-if TYPE_CHECKING:
-    from bntheory.claims.typed.expression import TypedClaim
+__all__ = ["Interpreter", "Kind", "Typed"]
 
-__all__ = ["Interpreter"]
+Kind = Literal["scalar", "vector", "operator", "relation"]
+
+
+class Typed(Protocol):
+    """A checked tree: its free names, and the type of each of its parts."""
+
+    @property
+    def scalars(self) -> tuple[str, ...]: ...
+    @property
+    def vectors(self) -> tuple[str, ...]: ...
+    @property
+    def operators(self) -> tuple[str, ...]: ...
+    @property
+    def normaliser(self) -> Normaliser: ...
+    def kind_of(self, node: Node) -> Kind: ...
+
 
 _OPERATIONS = {
     "+": operator.add,
@@ -32,7 +47,7 @@ _OPPOSITE = {"<=": ">", ">": "<=", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 class Interpreter:
     """The value of a tree over the view of a layer, to which a Fraction is a constant."""
 
-    def __init__(self, claim: TypedClaim, layer: Any) -> None:
+    def __init__(self, claim: Typed, layer: Any) -> None:
         self.claim, self.layer = claim, layer
         self.others = {
             "@2": SecondBatch(layer, claim.normaliser),

@@ -7,26 +7,47 @@ With D = dy_hat/dy = (A - y_hat w'/m)/sigma, where A = C centres (the identity w
     tr(input_hess) = gamma^2 tr(D' H D) - (gamma/(m sigma)) (2 <w, D' g> + k tr(D) <y_hat, g>)
 
 and k with dq = k dy_hat: 1 for the biased variance, m/(m - 1) for the unbiased one, 0 for p = 1 and p = inf. The last line is
-:meth:`Frame.input_hess` with every rank-one map u v' replaced by <u, v>.
+:meth:`.Frame.input_hess` with every rank-one map u v' replaced by <u, v>.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar
-from bntheory.judges.algebra.vectors import SymbolicOperator
+from bntheory.judges.algebra.vectors import Basis, Coordinates, SymbolicOperator
 
-if TYPE_CHECKING:
-    from bntheory.judges.algebra.frame import Frame
-
-__all__ = ["jacobian_norm", "trace"]
+__all__ = ["Layer", "jacobian_norm", "trace"]
 
 _UNCENTRED = ("rms", "frozen")
 
 
-def jacobian_norm(frame: Frame) -> Scalar:
+class Layer(Basis, Protocol):
+    """The part of a frame that is the layer: its scalars, vectors and maps."""
+
+    gamma: Scalar
+    sigma: Scalar
+    eps: Scalar
+    constraints: list[tuple[str, Any]]
+
+    @property
+    def y_hat(self) -> Coordinates: ...
+    @property
+    def dual(self) -> Coordinates: ...
+    @property
+    def grad(self) -> Coordinates: ...
+    @property
+    def input_grad(self) -> Coordinates: ...
+    @property
+    def hessian_operator(self) -> SymbolicOperator: ...
+    def hess(self, v: Coordinates) -> Coordinates: ...
+    def input_hess(self, v: Coordinates) -> Coordinates: ...
+    def jac(self, v: Coordinates) -> Coordinates: ...
+    def centred(self, v: Coordinates) -> Coordinates: ...
+
+
+def jacobian_norm(frame: Layer) -> Scalar:
     """The largest singular value of dz/dy; where m = 2 differs and is allowed, a symbol that a disjunction defines."""
     kind, m = frame.domain.normaliser, frame.m
     if kind in ("l1", "linf"):
@@ -46,7 +67,7 @@ def jacobian_norm(frame: Frame) -> Scalar:
     return norm
 
 
-def trace(frame: Frame, operator: Any) -> Scalar:
+def trace(frame: Layer, operator: Any) -> Scalar:
     """The trace of hess, jac, input_hess or a free operator."""
     if isinstance(operator, SymbolicOperator):
         return operator.trace()
@@ -62,7 +83,7 @@ def trace(frame: Frame, operator: Any) -> Scalar:
     )
 
 
-def _trace_of_dy_hat(frame: Frame) -> Scalar:
+def _trace_of_dy_hat(frame: Layer) -> Scalar:
     kind, m = frame.domain.normaliser, frame.m
     dimension: Scalar = m if kind in _UNCENTRED else m - 1
     if kind not in ("frozen", "mean-only"):
@@ -71,7 +92,7 @@ def _trace_of_dy_hat(frame: Frame) -> Scalar:
     return total
 
 
-def _trace_of_input_hess(frame: Frame) -> Scalar:
+def _trace_of_input_hess(frame: Layer) -> Scalar:
     kind, m, sigma, gamma = frame.domain.normaliser, frame.m, frame.sigma, frame.gamma
     hess, dot, y_hat = frame.hess, frame.dot, frame.y_hat
     curved: Any = frame.hessian_operator.trace()

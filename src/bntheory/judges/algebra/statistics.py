@@ -7,14 +7,10 @@ In a Gram-Schmidt frame the l_p members have necessary constraints only: what fo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar
-from bntheory.judges.algebra.vectors import Coordinates
-
-if TYPE_CHECKING:
-    from bntheory.judges.algebra.frame import Frame
+from bntheory.judges.algebra.vectors import Basis, Coordinates
 
 __all__ = ["Statistics", "statistics", "statistics_by_entry"]
 
@@ -33,12 +29,12 @@ class Statistics:
     constraints: tuple[tuple[str, Scalar], ...] = ()
 
 
-def _slack(frame: Frame, x: Scalar) -> tuple[tuple[str, Scalar], ...]:
+def _slack(frame: Basis, x: Scalar) -> tuple[tuple[str, Scalar], ...]:
     """eps = sigma^p x must be in the domain's range; x = 0 has been built in where eps = 0."""
     return {"zero": (), "positive": (("gt", x),), "any": (("ge", x),)}[frame.domain.eps]
 
 
-def statistics(frame: Frame) -> Statistics:
+def statistics(frame: Basis) -> Statistics:
     """In a Gram-Schmidt frame, whose first two directions are 1 and the centred batch (or what is left of it)."""
     kind = frame.domain.normaliser
     if kind == "mean-only":
@@ -65,14 +61,14 @@ def statistics(frame: Frame) -> Statistics:
     return Statistics(mu, spread**2 * ratio, sigma, eps, y, y_hat, dual, _slack(frame, slack))
 
 
-def _eps_symbol(frame: Frame) -> Scalar:
+def _eps_symbol(frame: Basis) -> Scalar:
     kind = frame.domain.eps
     if kind == "zero":
         return frame.field.zero
     return frame.field.symbol("eps", "positive" if kind == "positive" else "nonnegative")
 
 
-def _mean_only(frame: Frame) -> Statistics:
+def _mean_only(frame: Basis) -> Statistics:
     field = frame.field
     mu, spread = field.symbol("mu"), field.symbol("s", "nonnegative")
     y_hat = frame.unit(1) * spread
@@ -81,7 +77,7 @@ def _mean_only(frame: Frame) -> Statistics:
     return Statistics(mu, var, field.one, _eps_symbol(frame), y, y_hat, y_hat)
 
 
-def _rms(frame: Frame) -> Statistics:
+def _rms(frame: Basis) -> Statistics:
     field = frame.field
     if frame.m_value is not None:  # y by rational coordinates, sigma a root: y_hat itself is seldom rational
         first = field.symbol("y_1", component=True)
@@ -99,7 +95,7 @@ def _rms(frame: Frame) -> Statistics:
     return Statistics(field.zero, var, sigma, eps, y_hat * sigma, y_hat, y_hat, constraints)
 
 
-def _l_p(frame: Frame) -> Statistics:
+def _l_p(frame: Basis) -> Statistics:
     field, domain, m = frame.field, frame.domain, frame.m
     if frame.m_value is not None:
         raise OutsideVocabulary("an l_p normaliser needs the entries of the batch")
@@ -127,7 +123,7 @@ def _l_p(frame: Frame) -> Statistics:
     return Statistics(mu, var, sigma, sigma * slack, y, y_hat, dual, (*constraints, *_slack(frame, slack)))
 
 
-def statistics_by_entry(frame: Frame, positives: int) -> Statistics:
+def statistics_by_entry(frame: Basis, positives: int) -> Statistics:
     """In a standard frame: the entries of the batch are the symbols.
 
     ``positives``: for l1 how many entries of y_hat are positive (they come first); for linf the sign of the largest entry,
@@ -168,7 +164,7 @@ def statistics_by_entry(frame: Frame, positives: int) -> Statistics:
 
 
 def _l_p_by_entry(
-    frame: Frame,
+    frame: Basis,
     positives: int,
     mu: Scalar,
     var: Scalar,

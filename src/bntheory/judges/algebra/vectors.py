@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bntheory.errors import Signal
-from bntheory.judges.algebra.field import Scalar, Sign
+from bntheory.judges.algebra.field import Field, Scalar, Sign
+from bntheory.layer.domain import LayerDomain
 
-if TYPE_CHECKING:
-    from bntheory.judges.algebra.frame import Frame
+__all__ = ["Basis", "Coordinates", "NeedsOutside", "SymbolicOperator"]
 
-__all__ = ["Coordinates", "NeedsOutside", "SymbolicOperator"]
+
+class Basis(Protocol):
+    """What vectors and normalisers know of the frame (:class:`bntheory.judges.algebra.frame.Frame`) in which they live."""
+
+    domain: LayerDomain
+    m_value: int | None
+    with_outside: bool
+    standard: bool
+    field: Field
+    m: Scalar
+    norms: list[Scalar]
+    correction: Scalar
+
+    @property
+    def one(self) -> Coordinates: ...
+    def unit(self, i: int) -> Coordinates: ...
+    def zero_vector(self) -> Coordinates: ...
+    def named(self, key: str, name: str) -> Coordinates: ...
+    def new_direction(self, label: str) -> int | None: ...
+    def dot(self, u: Coordinates, v: Coordinates) -> Scalar: ...
+    def norm2(self, v: Coordinates) -> Scalar: ...
 
 
 class NeedsOutside(Signal):
@@ -29,7 +49,7 @@ class Coordinates:
 
     def __init__(
         self,
-        frame: Frame,
+        frame: Basis,
         parts: dict[int, Scalar],
         outside: bool = False,
         conditions: frozenset[int] = frozenset(),
@@ -90,7 +110,7 @@ class Coordinates:
 class SymbolicOperator:
     """A symmetric operator by its entries <u_i, H u_j>/m, which are made when a product first needs them."""
 
-    def __init__(self, frame: Frame, name: str, kind: str, bound: Scalar | None = None) -> None:
+    def __init__(self, frame: Basis, name: str, kind: str, bound: Scalar | None = None) -> None:
         self.frame, self.name, self.kind, self.bound = frame, name, kind, bound
         self.diagonal = kind in ("diagonal", "psd-diagonal")
         self.semidefinite = kind in ("psd", "psd-diagonal")
