@@ -20,8 +20,9 @@ from torch import nn
 from bntheory.bridge import LpBatchNorm, NetworkSpec, batch_at, build_network, load_dataset
 from bntheory.claims.claim import Study
 from bntheory.experiments import runs as studies
-from bntheory.experiments.arms import MEASUREMENT_SEED, build
+from bntheory.experiments.arms import build
 from bntheory.experiments.experiment import Arm, Measure
+from bntheory.experiments.images import MEASUREMENT_SEED
 from bntheory.experiments.runs import (
     CLASSIFICATION,
     Protocol,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.bridge.networks.image_data import ImageData
-from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Task
 from bntheory.experiments.measure import Situation, measure
 from bntheory.experiments.preset import Preset
+from bntheory.experiments.worker import follow
 
 TINY = """
 about = "a run for tests"
@@ -53,12 +53,7 @@ def at_start(preset: Preset, data: ImageData, arm: str, device: str = "cpu") -> 
     """An arm of the first network at its initial values, from seed 0."""
     experiment = preset.experiment()
     task = Task(next(a for a in experiment.arms if a.name == arm), 0)
-    trainer, factor = make_trainer(task, data, device)
-    protocol = experiment.protocol
-    model = trainer.model.train()
-    return Situation(
-        task, 0, model, trainer.loss, factor, data, device, protocol.measured, protocol.batch_size
-    )
+    return next(follow(task, [0], data, device, experiment.protocol))
 
 
 def measured(preset: Preset, situation: Situation) -> dict[str, Any]:

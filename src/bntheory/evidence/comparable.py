@@ -15,9 +15,9 @@ __all__ = ["UNTRAINED", "guessing_loss", "has_diverged", "why_not_comparable"]
 UNTRAINED = 0.98
 
 
-def guessing_loss(classes: int) -> float:
-    """The cross-entropy of giving every class the same probability."""
-    return math.log(classes)
+def guessing_loss(classes: int, loss: str = "cross-entropy") -> float:
+    """The loss of giving every class the same probability; with "squared-error", half the squared distance to the one-hot label."""
+    return math.log(classes) if loss == "cross-entropy" else 0.5 * (1 - 1 / classes)
 
 
 def has_diverged(numbers: Iterable[float]) -> bool:

@@ -45,14 +45,39 @@ class Arm:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all arms share: plain stochastic gradient descent on the mean cross-entropy, looked at after the steps ``at``.
+    """What all arms share: plain stochastic gradient descent on a mean loss, looked at after the steps ``at``.
 
-    measured: how many training images the fixed batch holds on which a seed's arms are measured.
+    measured: how many training images the fixed batch holds on which a seed's arms are measured. loss: "cross-entropy", or
+    "squared-error", half the squared distance to the one-hot label. dtype: "float32" or "float64". images: how many of the training
+    images, chosen by the seed, are all that there is to train on (0: all of them); with a batch_size no smaller, every step takes
+    them all. side: images are averaged down to side x side pixels (0: they are as they are).
     """
 
     batch_size: int
     measured: int
     at: tuple[int, ...]
+    loss: str = "cross-entropy"
+    dtype: str = "float32"
+    images: int = 0
+    side: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("loss", ("cross-entropy", "squared-error")), ("dtype", ("float32", "float64"))):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"protocol: {name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}"
+                )
+        for name in ("images", "side"):
+            if getattr(self, name) < 0:
+                raise UserError(
+                    f"protocol: {name} is {getattr(self, name)}; use 0 for all, or a number above 0"
+                )
+
+    def deciding(self) -> Json:
+        """All of it that decides what is trained; what is as it was before there was a choice is left out."""
+        extra = {"loss": self.loss, "images": self.images, "side": self.side}
+        chosen = {k: v for k, v in extra.items() if v not in ("cross-entropy", 0)}
+        return {"batch_size": self.batch_size, "dtype": self.dtype, **chosen}
 
 
 @dataclass(frozen=True)
@@ -130,10 +155,9 @@ class Conditions:
     def _training(self, arm: Arm, protocol: Protocol) -> Json:
         return {
             "arm": arm.deciding(),
-            "batch_size": protocol.batch_size,
+            **protocol.deciding(),
             "data": dict(self.data),
             "device": self.device,
-            "dtype": "float32",
             "versions": dict(self.versions),
         }
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.curvature import hessian, top_eigenvalues
-from bntheory.bridge.networks.data import ImageData, batch_at
+from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.evaluation import Loss, evaluate, flat, loss_and_gradients, trainable
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import frozen_twin
@@ -25,8 +25,8 @@ from bntheory.bridge.probes.layer_theory import first_order, second_order, singl
 from bntheory.bridge.probes.scale_free_point import scale_free_point
 from bntheory.errors import UserError
 from bntheory.evidence.comparable import guessing_loss, has_diverged
-from bntheory.experiments.arms import measurement_batch
-from bntheory.experiments.experiment import Measure, Task
+from bntheory.experiments.experiment import Measure, Protocol, Task
+from bntheory.experiments.images import measurement_batch, training_batch
 
 __all__ = ["MEASURES", "Situation", "measure"]
 
@@ -39,7 +39,7 @@ Options = Mapping[str, Any]
 class Situation:
     """A task after so many steps, and where it is looked at; the model is in training mode.
 
-    loss: what the arm is trained on, ``factor`` included. size: of the fixed measured batch. batch_size: of training.
+    loss: what the arm is trained on, ``factor`` included. data: the images of the task's seed.
     """
 
     task: Task
@@ -49,18 +49,28 @@ class Situation:
     factor: float
     data: ImageData
     device: str
-    size: int
-    batch_size: int
+    protocol: Protocol
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the model and of every batch."""
+        found: torch.dtype = getattr(torch, self.protocol.dtype)
+        return found
 
     def training_batch(self) -> Batch:
         """The batch that the next step of training is, or would be, computed on."""
-        return batch_at(
-            self.data, self.step, batch_size=self.batch_size, seed=self.task.seed, device=self.device
-        )
+        return training_batch(self.data, self.protocol, self.task.seed, self.step, self.device)
 
     def batch(self, size: int | None = None) -> Batch:
         """The first examples of the fixed measured batch of this seed."""
-        return measurement_batch(self.data, self.task.seed, size or self.size, device=self.device)
+        return measurement_batch(
+            self.data, self.task.seed, size or self.protocol.measured, dtype=self.dtype, device=self.device
+        )
+
+    def held_out(self, size: int) -> Batch:
+        """The first test images, so many or all that there are."""
+        chosen = slice(0, min(size, self.data.size("test")))
+        return self.data.inputs(chosen, "test", dtype=self.dtype, device=self.device)
 
     @property
     def diverged(self) -> bool:
@@ -84,7 +94,7 @@ def measure(situation: Situation, asked: Measure) -> Json:
 
 def _landscape(at: Situation, options: Options) -> Json:
     """Loss, gradient norm and Santurkar's three measures along the gradient, at multiples of the learning rate."""
-    guessing = guessing_loss(at.data.classes) * at.factor
+    guessing = guessing_loss(at.data.classes, at.protocol.loss) * at.factor
     return {"factor": at.factor, "guessing_loss": guessing, **_along(at.model, at, at.batch(), options)}
 
 
@@ -184,8 +194,7 @@ def _spectrum_ends(model: nn.Module, at: Situation, options: Options) -> Json:
 
 def _accuracies(at: Situation, options: Options) -> Json:
     """Accuracy on the measured batch in training mode, and loss and accuracy on the first test images in evaluation mode."""
-    size = min(options["test_size"], at.data.size("test"))
-    held_out = at.data.inputs(slice(0, size), "test", device=at.device)
+    held_out = at.held_out(options["test_size"])
     return {
         **_accuracy(at.model, at.batch(), "", at.loss),
         **_accuracy(at.model, held_out, "test_", at.loss, evaluation=True),
@@ -270,11 +279,10 @@ def _step_shift(at: Situation, options: Options) -> Json:
 def _classification(at: Situation, options: Options) -> Json:
     """Loss and accuracy on the measured images in training mode, in batches of the size that is trained on; accuracy on test images."""
     images, labels = at.batch()
-    size = min(options["test_size"], at.data.size("test"))
-    held_out = at.data.inputs(slice(0, size), "test", device=at.device)
+    held_out = at.held_out(options["test_size"])
     with state_guard(at.model, parameters=False), torch.no_grad():
         at.model.train()
-        outputs = torch.cat([at.model(part) for part in torch.split(images, at.batch_size)])
+        outputs = torch.cat([at.model(part) for part in torch.split(images, at.protocol.batch_size)])
         loss = float(at.loss(outputs, labels))
         right = float((outputs.argmax(1) == labels).double().mean())
     return {

@@ -59,9 +59,9 @@ def timed_sample(
     """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a worker has it."""
     import torch
 
-    from bntheory.bridge.networks.data import batch_at
     from bntheory.bridge.networks.training import reproducible
     from bntheory.experiments.arms import make_trainer
+    from bntheory.experiments.images import images_of, training_batch
     from bntheory.experiments.measure import Situation, measure
     from bntheory.experiments.worker import single_threaded
 
@@ -76,11 +76,12 @@ def timed_sample(
 
     found: dict[tuple[str, str], Cost] = {}
     protocol, seed = experiment.protocol, experiment.seeds[0]
+    images = images_of(data, protocol, seed)
     with single_threaded(), reproducible():
         for number, arm in enumerate(experiment.arms):
             progress(number / len(experiment.arms), f"timing {arm.network}, {arm.name}")
-            trainer, factor = make_trainer(Task(arm, seed), data, device)
-            batch = batch_at(data, 0, batch_size=protocol.batch_size, seed=seed, device=device)
+            trainer, factor = make_trainer(Task(arm, seed), images, device, protocol)
+            batch = training_batch(images, protocol, seed, 0, device)
             times = [seconds(lambda t=trainer, b=batch: t.train_step(b)) for _ in range(1 + STEPS)]  # type: ignore[misc]
             at = Situation(
                 Task(arm, seed),
@@ -88,10 +89,9 @@ def timed_sample(
                 trainer.model.train(),
                 trainer.loss,
                 factor,
-                data,
+                images,
                 device,
-                protocol.measured,
-                protocol.batch_size,
+                protocol,
             )
             found[arm.network, arm.name] = Cost(
                 min(times[1:]),

@@ -50,13 +50,20 @@ CLASSIFICATION = Measure("classification", {"test_size": 1000})
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all arms of a comparison share. record: the steps at which a run is looked at, 0 and ``steps`` allowed."""
+    """What all arms of a comparison share. record: the steps at which a run is looked at, 0 and ``steps`` allowed.
+
+    loss, dtype, images, side: as in :class:`bntheory.experiments.experiment.Protocol`.
+    """
 
     steps: int
     record: tuple[int, ...]
     batch_size: int = 64
     measured: int = 512  # training images on which arms are compared
     data: str = "fashion-mnist-subset"
+    loss: str = "cross-entropy"
+    dtype: str = "float32"
+    images: int = 0
+    side: int = 0
 
     @classmethod
     def even(cls, steps: int, points: int, **options: Any) -> Protocol:
@@ -137,11 +144,24 @@ def each_seed(
     seeds: int,
     what: str,
     measures: Callable[[Arm], tuple[Measure, ...]] = lambda arm: (CLASSIFICATION,),
+    *,
+    first: int = 0,
 ) -> list[dict[str, Run]]:
-    """The runs of all arms by name, seed after seed. measures: what is measured on an arm, after the start."""
-    numbers = tuple(1000 * study.seed + index for index in range(seeds))
+    """The runs of all arms by name, seed after seed. measures: what is measured on an arm, after the start.
+
+    first: added to every seed, for a claim whose design was chosen on the seeds before it.
+    """
+    numbers = tuple(1000 * study.seed + first + index for index in range(seeds))
     at = tuple(step for step in protocol.record if step > 0)
-    shared = data.Protocol(protocol.batch_size, protocol.measured, at)
+    shared = data.Protocol(
+        protocol.batch_size,
+        protocol.measured,
+        at,
+        loss=protocol.loss,
+        dtype=protocol.dtype,
+        images=protocol.images,
+        side=protocol.side,
+    )
     chance = 1 / _data(protocol.data, study.device).classes
     groups: dict[str, list[Arm]] = {}
     for arm in arms:

@@ -19,16 +19,17 @@ from typing import Any
 
 import torch
 
-from bntheory.bridge.networks.data import ImageData, batch_at
+from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record
 from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Measure, Protocol, Task
+from bntheory.experiments.images import images_of, training_batch
 from bntheory.experiments.measure import Situation, measure
 
-__all__ = ["Assignment", "Workplace", "do", "serve", "single_threaded"]
+__all__ = ["Assignment", "Workplace", "do", "follow", "serve", "single_threaded"]
 
 #: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text).
 Emit = Callable[[str, Any], None]
@@ -58,24 +59,13 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     task, steps = assignment.task, sorted(assignment.asked)
     own = place.conditions.task_address(task, place.protocol)
     path = None if place.checkpoints is None else place.checkpoints / f"{own}.safetensors"
-    trainer, factor = _taken_up(task, path, own, steps[0], place, emit)
+    images = images_of(place.data, place.protocol, task.seed)
+    trainer, factor = _taken_up(task, images, path, own, steps[0], place, emit)
     for step in steps:
         began = time.perf_counter()
-        _train_until(trainer, step, task, place, emit)
+        at = _trained(trainer, factor, step, task, images, place.device, place.protocol, emit)
         seconds = {"train": time.perf_counter() - began}
         emit("measuring", step)
-        set_noise_step(trainer.model, step)
-        at = Situation(
-            task,
-            step,
-            trainer.model.train(),
-            trainer.loss,
-            factor,
-            place.data,
-            place.device,
-            place.protocol.measured,
-            place.protocol.batch_size,
-        )
         diverged = at.diverged
         records = []
         for asked in assignment.asked[step]:
@@ -99,11 +89,21 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         path.unlink(missing_ok=True)
 
 
+def follow(
+    task: Task, steps: Sequence[int], data: ImageData, device: str, protocol: Protocol
+) -> Iterator[Situation]:
+    """The task after each of the steps, in their order, without a store: for what no record holds. Thread counts are the caller's."""
+    images = images_of(data, protocol, task.seed)
+    trainer, factor = make_trainer(task, images, device, protocol)
+    for step in steps:
+        yield _trained(trainer, factor, step, task, images, device, protocol, lambda kind, content: None)
+
+
 def _taken_up(
-    task: Task, path: Path | None, own: str, first: int, place: Workplace, emit: Emit
+    task: Task, images: ImageData, path: Path | None, own: str, first: int, place: Workplace, emit: Emit
 ) -> tuple[Trainer, float]:
     """The task's trainer where its checkpoint left it; at its start where there is none that can be believed."""
-    trainer, factor = make_trainer(task, place.data, place.device)
+    trainer, factor = make_trainer(task, images, place.device, place.protocol)
     if path is None or not path.exists():
         return trainer, factor
     try:
@@ -114,16 +114,26 @@ def _taken_up(
             emit("said", f"{path}: is the checkpoint of another task; {task.name} starts over")
     except UserError as error:
         emit("said", f"{error}; {task.name} starts over")
-    return make_trainer(task, place.data, place.device)
+    return make_trainer(task, images, place.device, place.protocol)
 
 
-def _train_until(trainer: Trainer, step: int, task: Task, place: Workplace, emit: Emit) -> None:
-    size = place.protocol.batch_size
+def _trained(
+    trainer: Trainer,
+    factor: float,
+    step: int,
+    task: Task,
+    images: ImageData,
+    device: str,
+    protocol: Protocol,
+    emit: Emit,
+) -> Situation:
+    """The one training loop of all experiments, up to a step; and the situation there."""
     while trainer.step < step:
-        batch = batch_at(place.data, trainer.step, batch_size=size, seed=task.seed, device=place.device)
-        trainer.train_step(batch)
+        trainer.train_step(training_batch(images, protocol, task.seed, trainer.step, device))
         if trainer.step % 10 == 0 or trainer.step == step:
             emit("trained", trainer.step)
+    set_noise_step(trainer.model, step)
+    return Situation(task, step, trainer.model.train(), trainer.loss, factor, images, device, protocol)
 
 
 def serve(connection: Connection, place: Workplace) -> None:

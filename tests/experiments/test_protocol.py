@@ -1,0 +1,141 @@
+"""What a protocol chooses: loss, precision, how many images and how coarse; and that what was recorded before keeps its address.
+
+Oracles: torch's optimiser in a plain loop on images that are chosen and averaged here; losses by hand.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from bntheory.bridge import NetworkSpec, batch_indices, build_network, load_dataset, synthetic_data
+from bntheory.errors import UserError
+from bntheory.evidence.comparable import guessing_loss
+from bntheory.evidence.study import Study
+from bntheory.experiments import runs
+from bntheory.experiments.experiment import Arm, Conditions, Measure, Protocol, Task
+from bntheory.experiments.images import images_of, squared_error, training_batch
+from bntheory.experiments.worker import follow
+
+ARM = Arm("mlp", "batch", "mlp", {"norm": "batch", "layout": (8,)}, 0.1)
+OLD = Protocol(16, 24, (5,))
+
+
+def test_a_default_changes_no_address() -> None:
+    """Records made before there was a choice are found again; every choice is another question."""
+    conditions = Conditions({"name": "some"}, "cpu", {})
+    training = conditions.setting(ARM, OLD, Measure("accuracy"))["training"]
+    assert training == {
+        "arm": ARM.deciding(),
+        "batch_size": 16,
+        "data": {"name": "some"},
+        "device": "cpu",
+        "dtype": "float32",
+        "versions": {},
+    }
+    task = Task(ARM, 0)
+    chosen: list[dict[str, Any]] = [
+        {},
+        {"loss": "squared-error"},
+        {"dtype": "float64"},
+        {"images": 100},
+        {"side": 14},
+    ]
+    addresses = [conditions.task_address(task, replace(OLD, **c)) for c in chosen]
+    assert len(set(addresses)) == len(chosen)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"loss": "hinge"}, "hinge"),
+        ({"dtype": "float16"}, "float16"),
+        ({"images": -1}, "images is -1"),
+        ({"side": -2}, "side is -2"),
+    ],
+)
+def test_a_protocol_that_cannot_be_is_refused(choice: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        replace(OLD, **choice)
+
+
+def test_images_are_chosen_by_the_seed_and_averaged() -> None:
+    data = synthetic_data(seed=3, shape=(1, 8, 8), train=40, test=8)
+    found = images_of(data, replace(OLD, images=10, side=4), 7)
+    chosen = batch_indices(40, 10, 7, 0)
+    blocks = data.train_images[torch.from_numpy(chosen.copy())].double().reshape(10, 1, 4, 2, 4, 2)
+    assert torch.equal(found.train_images.double(), blocks.mean((3, 5)))
+    assert torch.equal(found.train_labels, data.train_labels[torch.from_numpy(chosen.copy())])
+    assert found.shape == (1, 4, 4)
+    assert found.size("test") == 8
+    assert images_of(data, OLD, 7) is data
+    with pytest.raises(UserError, match="side 3 does not divide"):
+        images_of(data, replace(OLD, side=3), 0)
+    with pytest.raises(UserError, match="more than the 40"):
+        images_of(data, replace(OLD, images=41), 0)
+
+
+def test_a_batch_of_all_images_is_the_same_at_every_step() -> None:
+    data = synthetic_data(seed=3, train=40)
+    whole = replace(OLD, images=12, batch_size=12)
+    seen = images_of(data, whole, 5)
+    first, later = (training_batch(seen, whole, 5, step, "cpu") for step in (0, 9))
+    assert all(torch.equal(a, b) for a, b in zip(first, later, strict=True))
+    assert len(first[1]) == 12
+    part = replace(whole, batch_size=6)
+    epoch = torch.cat([training_batch(seen, part, 5, step, "cpu")[0] for step in (0, 1)])
+    assert torch.equal(epoch.flatten(1).sort(0).values, first[0].flatten(1).sort(0).values)
+    assert not torch.equal(epoch, first[0])
+
+
+def test_the_squared_error_by_hand() -> None:
+    outputs = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    labels = torch.tensor([1, 2])
+    assert float(squared_error(outputs, labels)) == pytest.approx(0.5 * ((1 + 1 + 0) + (0 + 0 + 1)) / 2)
+    same = torch.full((5, 4), 0.25, dtype=torch.float64)
+    assert float(squared_error(same, torch.arange(5) % 4)) == pytest.approx(guessing_loss(4, "squared-error"))
+    assert guessing_loss(4) == pytest.approx(math.log(4))
+
+
+def test_training_by_a_protocol_is_that_of_torch() -> None:
+    """Full batch, squared error, float64, coarse images: torch's optimiser, step by step."""
+    protocol = Protocol(20, 20, (0, 3), loss="squared-error", dtype="float64", images=20, side=7)
+    data = load_dataset()
+    start, end = follow(Task(ARM, 4), protocol.at, data, "cpu", protocol)
+    chosen = torch.from_numpy(batch_indices(data.size("train"), 20, 4, 0).copy())
+    x, labels = data.inputs(chosen, dtype=torch.float64)
+    x = x.reshape(20, 1, 7, 4, 7, 4).mean((3, 5))
+    spec = NetworkSpec("mlp", norm="batch", layout=(8,), input_shape=(1, 7, 7))
+    model = build_network(spec, 4, dtype=torch.float64)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        target = torch.nn.functional.one_hot(labels, 10).double()
+        (torch.nn.functional.mse_loss(model(x), target) * 10 / 2).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    for (name, ours), theirs in zip(end.model.named_parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14, msg=name)
+    assert start.step == 0
+    assert end.dtype == torch.float64
+    assert end.batch()[0].dtype == end.held_out(3)[0].dtype == torch.float64
+
+
+def test_a_record_of_such_a_run_says_how_it_was_trained() -> None:
+    """The claims' protocol hands everything on; seeds before the first are another claim's."""
+    protocol = runs.Protocol(
+        2, (2,), batch_size=8, measured=8, loss="squared-error", dtype="float64", images=8, side=7
+    )
+    (run,) = runs.each_seed(Study(), [ARM], protocol, 1, "test", first=100)
+    assert run["batch"].seed == 100
+    loss, _ = runs.training_point(run["batch"], 2)
+    at = next(
+        follow(
+            Task(ARM, 100), [2], load_dataset(), "cpu", Protocol(8, 8, (2,), "squared-error", "float64", 8, 7)
+        )
+    )
+    x, labels = at.batch()
+    assert loss == pytest.approx(float(squared_error(at.model(x).detach(), labels)), rel=1e-12)
