@@ -90,15 +90,15 @@ def test_a_planted_fault_is_exit_code_1_and_named(
     elif plant.startswith("hessian"):
         monkeypatch.setattr(BatchNormLayer, "input_hess", _slightly_wrong_bend(BatchNormLayer.input_hess))
     else:
-        import bntheory.experiments.measure as measure
+        import bntheory.experiments.measures.theory as theory
 
-        original = measure.loss_and_gradients
+        original = theory.loss_and_gradients
 
         def wrong(*args: Any) -> Any:
             value, gradients = original(*args)
             return value, [g * (1 + 1e-8) for g in gradients]
 
-        monkeypatch.setattr(measure, "loss_and_gradients", wrong)
+        monkeypatch.setattr(theory, "loss_and_gradients", wrong)
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
     assert identity in result.output
@@ -270,7 +270,7 @@ def test_a_refused_curvature_is_said_and_leaves_the_rest(
     def refuse(*_: Any, **__: Any) -> Any:
         raise ValueError("the operator is not symmetric: planted")
 
-    monkeypatch.setattr("bntheory.experiments.measure.top_eigenvalues", refuse)
+    monkeypatch.setattr("bntheory.experiments.measures.curvature.top_eigenvalues", refuse)
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
     verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())

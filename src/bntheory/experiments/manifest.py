@@ -88,7 +88,9 @@ _NUMBERS = (
     "smoothness",
     "bridge",
     "experiments/arms.py",
+    "experiments/images.py",
     "experiments/measure.py",
+    "experiments/measures",
     "experiments/worker.py",
 )
 

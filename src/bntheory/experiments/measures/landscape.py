@@ -1,0 +1,57 @@
+"""Along the gradient: loss, gradient and Santurkar's three measures at multiples of the learning rate, on one batch or another."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from bntheory.bridge.networks.twins import frozen_twin
+from bntheory.bridge.probes.along_gradient import along_gradient
+from bntheory.evidence.comparable import guessing_loss
+from bntheory.experiments.measures.situation import Batch, Json, Options, Situation, number
+
+__all__ = ["along", "landscape", "twin_walk", "walk"]
+
+
+def landscape(at: Situation, options: Options) -> Json:
+    """Loss, gradient norm and Santurkar's three measures along the gradient, at multiples of the learning rate."""
+    guessing = guessing_loss(at.data.classes, at.protocol.loss) * at.factor
+    return {"factor": at.factor, "guessing_loss": guessing, **along(at.model, at, at.batch(), options)}
+
+
+def along(model: nn.Module, at: Situation, batch: Batch, options: Options) -> Json:
+    low, high = options["step_range"]
+    points = options["points"]
+    multiples = [low + (high - low) * i / (points - 1) for i in range(points)]
+    rate = at.task.arm.learning_rate
+    along = along_gradient(model, at.loss, batch, [rate * s for s in multiples])
+    loss_low, loss_high = along.loss_range
+    change_low, change_high = along.gradient_change_range
+    return {
+        "loss": along.loss,
+        "gradient_norm": along.gradient_norm,
+        "along": {
+            "multiples": multiples,
+            "losses": [number(x) for x in along.losses],
+            "gradient_changes": [number(x) for x in along.gradient_changes],
+            "cosines": [number(x) for x in along.cosines],
+            "linear_errors": [number(x) for x in along.linear_errors],
+            "loss_low": number(loss_low),
+            "loss_high": number(loss_high),
+            "loss_range": number(loss_high - loss_low),
+            "gradient_low": number(change_low),
+            "gradient_high": number(change_high),
+            "gradient_range": number(change_high - change_low),
+            "effective_beta": number(along.effective_beta),
+        },
+    }
+
+
+def walk(at: Situation, options: Options) -> Json:
+    """Along the gradient on the batch of the step."""
+    return {"walk": along(at.model, at, at.training_batch(), options)}
+
+
+def twin_walk(at: Situation, options: Options) -> Json:
+    """The same of the frozen-statistics twin, made on the same batch."""
+    batch = at.training_batch()
+    return {"twin_walk": along(frozen_twin(at.model, batch[0]), at, batch, options)}
