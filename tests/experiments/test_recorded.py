@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bntheory.experiments.answers import run_verdicts
-from bntheory.experiments.experiment import missing, needed
+from bntheory.experiments.experiment import freshest, missing, needed
 from bntheory.experiments.manifest import conditions_of
 from bntheory.experiments.preset import preset_from_json
 from bntheory.experiments.quantities import merged
@@ -38,8 +38,9 @@ def _records() -> list[dict[str, Any]]:
     asked = list(needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest)))
     contents = Store(RUN).read()
     assert contents.faults == ()
-    assert missing(asked, contents.records) == []
-    return merged(asked, contents.records)
+    found = freshest(asked, contents.versions)
+    assert missing(asked, found) == []
+    return merged(asked, found)
 
 
 def _assert_same(a: Any, b: Any, where: str = "verdicts") -> None:

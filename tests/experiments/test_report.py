@@ -70,7 +70,7 @@ MANIFEST = {
     "data_note": "CIFAR-10, JPEG-recompressed & more",
     "versions": {"bntheory": "1", "python": "3", "torch": "2", "numpy": "2"},
     "source_revision": None,
-    "source_sha256": "abc",
+    "code": {"training": "abc"},
     "started": "2026-01-01",
 }
 

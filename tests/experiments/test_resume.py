@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from bntheory.errors import UserError
 from bntheory.experiments.folder import RunFolder, free_folder, latest_folder, open_run
 from bntheory.experiments.store import Store, write_atomic
 from bntheory.report.compare import compare
+
+
+def _fixed() -> dict[str, str]:
+    return defaultdict(lambda: "fixed")
 
 
 class Cut(BaseException):
@@ -40,7 +45,7 @@ def _lines(folder: Path) -> list[bytes]:
 def _only_the_records() -> Iterator[None]:
     """No figures here (another test's business), and source files that may be edited while tests run count as one version."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bntheory.experiments.manifest.source_hash", lambda: "fixed")
+        patch.setattr("bntheory.experiments.manifest.codes", _fixed)
         patch.setattr("bntheory.report.run_page.write_report", _no_figures)
         patch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
         yield
@@ -98,7 +103,7 @@ def test_killed_by_the_system(whole: tuple[Path, str, list[bytes]], tmp_path: Pa
     _, preset, lines = whole
     out = tmp_path / "run"
     code = (
-        "from bntheory.experiments import manifest; manifest.source_hash = lambda: 'fixed'; from bntheory.report import compare as c; "
+        "from bntheory.experiments import manifest; import collections; manifest.codes = lambda: collections.defaultdict(lambda: 'fixed'); from bntheory.report import compare as c; "
         f"c.compare({preset!r}, out={str(out)!r}, resume=RESUME)"
     )
     for resume, enough in ((False, 12), (True, 40)):
@@ -125,7 +130,7 @@ def test_killed_ten_times_at_random_moments(whole: tuple[Path, str, list[bytes]]
     home, preset, lines = whole
     out, rng = tmp_path / "run", random.Random(10)
     code = (
-        "from bntheory.experiments import manifest; manifest.source_hash = lambda: 'fixed'; from bntheory.report import compare as c; "
+        "from bntheory.experiments import manifest; import collections; manifest.codes = lambda: collections.defaultdict(lambda: 'fixed'); from bntheory.report import compare as c; "
         f"c.compare({preset!r}, out={str(out)!r}, resume=RESUME, workers=2)"
     )
     for _ in range(10):
@@ -228,7 +233,7 @@ def test_a_finished_run_is_only_reported_again(whole: tuple[Path, str, list[byte
         ({"device": "cuda"}, "device cuda, now cpu"),
         ({"versions": {"torch": "1.0"}}, "versions: torch 1.0, now"),
         ({"data": {"name": "cifar10"}}, "data: name cifar10, now"),
-        ({"source_sha256": "0"}, "source code"),
+        ({"code": {"twin": "0"}}, "code that trains"),
         ({"format": 99}, "format"),
     ],
 )

@@ -55,7 +55,7 @@ def test_a_whole_run_lacks_nothing(run: Path) -> None:
     assert "missing" not in found.output
     said = json.loads(command("runs", str(run), "--json").output)
     assert said["records"] == sum(row["records"] for row in said["arms"]) == len(_lines(run))
-    assert said["same_source"]
+    assert said["same_code"]
 
 
 def test_what_is_missing_and_what_it_would_cost(copy: Path) -> None:

@@ -20,7 +20,17 @@ from torch import nn
 from bntheory.bridge.networks.training import SGDConfig, Trainer
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record, digest
-from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Protocol, missing, needed
+from bntheory.experiments.experiment import (
+    TRAINING,
+    Arm,
+    Conditions,
+    Experiment,
+    Measure,
+    Protocol,
+    freshest,
+    missing,
+    needed,
+)
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import RECORDS, Store, merge
 
@@ -34,7 +44,8 @@ EXPERIMENT = Experiment(
     (Measure("landscape"), Measure("twin", on="batch normalised"), Measure("scale-free", on="own loss")),
     (0, 1),
 )
-CONDITIONS = Conditions({"name": "made up", "sha256": {}}, "cpu", {"torch": "1"})
+CODES = {"landscape": "a", "twin": "b", "scale-free": "c"}
+CONDITIONS = Conditions({"name": "made up", "sha256": {}}, "cpu", {"torch": "1"}, CODES)
 
 
 def records(experiment: Experiment = EXPERIMENT, conditions: Conditions = CONDITIONS) -> list[Record]:
@@ -47,6 +58,7 @@ def records(experiment: Experiment = EXPERIMENT, conditions: Conditions = CONDIT
             n.measure.name,
             conditions.setting(n.task.arm, experiment.protocol, n.measure),
             {n.measure.name: 0.1 + n.step / 3},
+            made=n.made,
         )
         for n in needed(experiment, conditions)
     ]
@@ -229,7 +241,6 @@ def test_no_number_that_json_lacks_is_written(store: Store) -> None:
         ("protocol", {"measured": 12}),
         ("measure", {"options": {"points": 3}}),
         ("conditions", {"device": "cuda"}),
-        ("conditions", {"versions": {"torch": "2"}}),
         ("conditions", {"data": {"name": "made up", "sha256": {"x": "1"}}}),
         ("seed", 5),
     ],
@@ -259,10 +270,58 @@ def test_whatever_decides_a_record_changes_its_address(part: str, change: Any) -
     )  # type: ignore[type-var]
 
 
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({"versions": {"torch": "2"}}, set()),  # read on other versions
+        ({"codes": {**CODES, "twin": "other"}}, {"twin"}),
+        ({"codes": {name: f"{code}, another trainer" for name, code in CODES.items()}}, set(CODES)),
+    ],
+)
+def test_what_answers_is_no_part_of_the_question(store: Store, change: Any, left: set[str]) -> None:
+    now = replace(CONDITIONS, **change)
+    asked = list(needed(EXPERIMENT, now))
+    assert [n.address for n in asked] == [n.address for n in needed(EXPERIMENT, CONDITIONS)]
+    found = missing(asked, freshest(asked, store.read().versions))
+    assert {n.measure.name for n in found} == left
+    # the state of a task is one make's: a checkpoint is not gone on with by other code or on other versions
+    training = replace(now, codes={**now.codes, TRAINING: "new"})
+    states = {c.task_address(asked[0].task, EXPERIMENT.protocol) for c in (now, training)}
+    assert len(states) == 2
+
+
+def test_of_several_answers_the_freshest_counts(store: Store) -> None:
+    """That of today's code; of its own versions if there is one; else the last one."""
+    asked = list(needed(EXPERIMENT, CONDITIONS))[:1]
+    code, where = asked[0].made["code"], asked[0].address
+    makes = [
+        {"torch": "1", "code": "old"},
+        {"torch": "1", "code": code},
+        {"torch": "2", "code": code},
+        {"torch": "2", "code": "older"},
+    ]
+    made = [
+        Record(**{**vars(records()[0]), "values": {"x": i}, "made": make}) for i, make in enumerate(makes)
+    ]
+
+    def chosen(*which: int) -> tuple[int, bool]:
+        found = freshest(asked, {where: [made[i] for i in which]})
+        return found[where].values["x"], bool(missing(asked, found))
+
+    assert chosen(0, 1, 2, 3) == chosen(1, 2) == (1, False)
+    assert chosen(3, 2, 0) == (2, False)
+    assert chosen(3, 0) == (0, True)
+    with store.lock():
+        store.append(made[2:])
+    contents = store.read()  # the others' makes stand beside them, no fault
+    assert contents.faults == ()
+    assert [r.values["x"] for r in contents.versions[where][1:]] == [2, 3]
+
+
 def test_nothing_is_missing_after_a_run_diverged() -> None:
     asked = list(needed(EXPERIMENT, CONDITIONS))
     first = [n for n in asked if n.task == asked[0].task and n.step == 0]
-    have = {n.address: Record("mlp", "batchnorm", 0, 0, n.measure.name, {}, {}, diverged=True) for n in first}
+    have = {n.address: Record("mlp", "batchnorm", 0, 0, n.measure.name, {}, {}, True, n.made) for n in first}
     assert {n.task.name for n in missing(asked, have)} == {t.name for t in EXPERIMENT.tasks()[1:]}
 
 
@@ -299,7 +358,7 @@ def test_merging_leaves_faulty_lines_behind_and_names_what_differs(tmp_path: Pat
         added, theirs, said = merge(a, b)
     assert added == 1
     assert [f.kind for f in theirs.faults] == ["foreign"]
-    assert "different values under one address" in said[0]
+    assert "different values of one make" in said[0]
     assert a.read().records[whole[0].address] == whole[0]
 
 

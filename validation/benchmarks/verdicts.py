@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.experiments.answers import run_verdicts
-from bntheory.experiments.experiment import needed
+from bntheory.experiments.experiment import freshest, needed
 from bntheory.experiments.manifest import conditions_of
 from bntheory.experiments.preset import preset_from_json
 from bntheory.experiments.quantities import merged
@@ -23,8 +23,8 @@ RUN = Path(__file__).parents[1] / "recorded" / "quick-cpu"
 def main() -> None:
     """Time the verdicts of ever more copies of the recorded run and print the ratios."""
     manifest = json.loads((RUN / "manifest.json").read_text("utf-8"))
-    asked = needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest))
-    points: list[dict[str, Any]] = merged(list(asked), Store(RUN).read().records)
+    asked = list(needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest)))
+    points: list[dict[str, Any]] = merged(asked, freshest(asked, Store(RUN).read().versions))
     own = len({p["seed"] for p in points})
     previous = 0.0
     for copies in (8, 16, 32, 64, 128):

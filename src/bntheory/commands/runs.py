@@ -54,11 +54,11 @@ def _show(path: Path, *, as_json: bool) -> None:
     _must_be_store(path)
     store = Store(path)
     contents = store.read()
-    found = Counter((r.network, r.arm, r.measure) for r in contents.records.values())
+    found = Counter((r.network, r.arm, r.measure) for r in contents.every())
     said: dict[str, Any] = {
         "folder": str(path),
-        "records": len(contents.records),
-        "seeds": sorted({r.seed for r in contents.records.values()}),
+        "records": sum(found.values()),
+        "seeds": sorted({r.seed for r in contents.every()}),
         "faults": [str(f) for f in contents.faults],
         "arms": [
             {"network": network, "arm": arm, "measure": measure, "records": count}
@@ -66,7 +66,7 @@ def _show(path: Path, *, as_json: bool) -> None:
         ],
     }
     if (path / MANIFEST).exists():
-        said |= _missing(path, contents.records, store.timings())
+        said |= _missing(path, contents.versions, store.timings())
     if as_json:
         from bntheory.report.strict_json import json_text
 
@@ -77,17 +77,17 @@ def _show(path: Path, *, as_json: bool) -> None:
         raise typer.Exit(BAD_USE)
 
 
-def _missing(path: Path, records: Mapping[str, Any], timings: list[dict[str, Any]]) -> dict[str, Any]:
+def _missing(path: Path, versions: Mapping[str, Any], timings: list[dict[str, Any]]) -> dict[str, Any]:
     """What the run of the manifest lacks, and its cost by what the run has cost so far."""
-    from bntheory.experiments.experiment import missing, needed
+    from bntheory.experiments.experiment import freshest, missing, needed
     from bntheory.experiments.folder import read_manifest
-    from bntheory.experiments.manifest import conditions_of, source_hash
+    from bntheory.experiments.manifest import codes, conditions_of
     from bntheory.experiments.plan import costs_of, plan
     from bntheory.experiments.preset import preset_from_json
 
     manifest = read_manifest(path)
     asked = list(needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest)))
-    left = missing(asked, records)
+    left = missing(asked, freshest(asked, versions))
     costs = costs_of(timings)
     known = {n.address for n in asked}
     return {
@@ -95,9 +95,9 @@ def _missing(path: Path, records: Mapping[str, Any], timings: list[dict[str, Any
         "asked": len(asked),
         "missing": len(left),
         "missing_tasks": sorted({n.task.name for n in left}),
-        "of_other_experiments": sum(address not in known for address in records),
+        "of_other_experiments": sum(address not in known for address in versions),
         "cost": _costs(plan(left, costs)) if left and costs else None,
-        "same_source": manifest["source_sha256"] == source_hash(),
+        "same_code": manifest["code"].items() <= codes().items(),
     }
 
 
@@ -134,9 +134,9 @@ def _print_store(said: Mapping[str, Any]) -> None:
         typer.echo(f"missing: {said['missing']} records of {', '.join(names[:6])}{more}")
         if said["cost"]:
             typer.echo(f"that would cost {_spoken(said['cost'])}")
-    if not said["same_source"]:
+    if not said["same_code"]:
         typer.echo(
-            "the source that measures has changed since: new records would stand beside these, not among them"
+            "the code that trains and measures has changed since: new records would stand beside these, not among them"
         )
 
 
@@ -162,7 +162,7 @@ def _merge(a: Path, b: Path) -> None:
     into = Store(a)
     with into.lock():
         added, theirs, differing = merge(into, Store(b))
-    typer.echo(f"{added} records of {b} were added to {a}; {len(theirs.records) - added} were there")
+    typer.echo(f"{added} records of {b} were added to {a}; {len(theirs.every()) - added} were there")
     for text in (*map(str, theirs.faults), *differing):
         typer.echo(f"skipped: {text}", err=True)
     if theirs.faults or differing:

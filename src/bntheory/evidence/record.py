@@ -1,8 +1,9 @@
 """A record: one measurement of one arm from one seed after one number of steps, and the text in which it is kept.
 
-It is addressed by a hash of everything that decides its values: the arm, the protocol, data, seed, step, the measure with its options,
-device, precision, versions. So two runs that ask for the same measurement ask for the same record, whatever they call it, and a
-measurement that anything else decides is another record. The line also carries a checksum of all that it says: a changed digit shows.
+It is addressed by a hash of the question that it answers: the arm, the protocol, data, seed, step, the measure with its options, device
+kind and precision. So two runs that ask for the same measurement ask for the same record, whatever they call it. Beside it stands what
+answered: the versions of the libraries, and the fingerprint of the code that trained and measured. One question may have answers of
+several makes. The line also carries a checksum of all that it says: a changed digit shows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 __all__ = ["LineFault", "Record", "canonical", "digest", "read_line"]
@@ -32,9 +33,9 @@ def digest(content: Any) -> str:
 class Record:
     """One measurement.
 
-    network, arm: what its experiment calls them; they decide nothing and are no part of the address. setting: everything but seed,
-    step and measure that decides the values. diverged: the run was no longer finite at this step; values is empty then, and there is
-    no later record of this run.
+    network, arm: what its experiment calls them; they decide nothing and are no part of the address. setting: all of the question but
+    seed, step and measure. diverged: the run was no longer finite at this step; values is empty then, and there is no later record of
+    this run. made: what answered, by name ("code", "torch", "numpy").
     """
 
     network: str
@@ -45,10 +46,11 @@ class Record:
     setting: Mapping[str, Any]
     values: Mapping[str, Any]
     diverged: bool = False
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        """The hash of everything that decides the values."""
+        """The hash of the question."""
         return address(self.setting, self.seed, self.step, self.measure)
 
     def line(self) -> str:
@@ -59,7 +61,7 @@ class Record:
 
 
 def address(setting: Mapping[str, Any], seed: int, step: int, measure: str) -> str:
-    """The address of the record that this setting, seed, step and measure decide."""
+    """The address of the records that answer what this setting, seed, step and measure ask."""
     return digest({"setting": setting, "seed": seed, "step": step, "measure": measure})
 
 
@@ -72,6 +74,7 @@ _TYPES: dict[str, type] = {
     "setting": dict,
     "values": dict,
     "diverged": bool,
+    "made": dict,
     "address": str,
     "checksum": str,
 }

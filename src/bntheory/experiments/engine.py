@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, cast
 
 from bntheory.errors import UserError
-from bntheory.experiments.experiment import Experiment, Needed, Task, missing, needed
+from bntheory.experiments.experiment import Experiment, Needed, Task, freshest, missing, needed
 from bntheory.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run(
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """
     asked = list(needed(experiment, place.conditions))
-    left = missing(asked, store.read().records)
+    left = missing(asked, freshest(asked, store.read().versions))
     _drop_finished(store, experiment, place, left)
     todo = assignments(left)
     parent = _Parent(store, _Meter(experiment, asked, left, progress), say)
@@ -207,7 +207,7 @@ class _Pool:
         return self._rest(assignment)
 
     def _rest(self, assignment: Assignment) -> list[Assignment]:
-        place, have = self.place, self.parent.store.read().records
+        place = self.place
         experiment = Experiment(
             "rest",
             (assignment.task.arm,),
@@ -215,7 +215,8 @@ class _Pool:
             tuple({m.name: m for ms in assignment.asked.values() for m in ms}.values()),
             (assignment.task.seed,),
         )
-        return assignments(missing(list(needed(experiment, place.conditions)), have))
+        asked = list(needed(experiment, place.conditions))
+        return assignments(missing(asked, freshest(asked, self.parent.store.read().versions)))
 
     def _end(self, idle: list[tuple[Connection, BaseProcess]]) -> None:
         for connection, process in idle:

@@ -6,16 +6,30 @@ Nothing here trains or measures. An experiment is arms x protocol x seeds x meas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record, address, digest
 
-__all__ = ["Arm", "Conditions", "Experiment", "Measure", "Needed", "Protocol", "Task", "missing", "needed"]
+__all__ = [
+    "TRAINING",
+    "Arm",
+    "Conditions",
+    "Experiment",
+    "Measure",
+    "Needed",
+    "Protocol",
+    "Task",
+    "freshest",
+    "missing",
+    "needed",
+]
 
 Json = dict[str, Any]
+#: The name under which :attr:`Conditions.codes` has the code that every measure shares.
+TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -134,15 +148,25 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What else decides numbers: the data (name, hashes), the kind of device, and the versions of what computes."""
+    """What else decides numbers: the data (name, hashes) and the kind of device, which are part of the question, and what answers it.
+
+    versions: of the libraries. codes: fingerprints of what each measure rests on, training included, by its name; that of training
+    alone by :data:`TRAINING`.
+    """
 
     data: Mapping[str, Any]
     device: str
     versions: Mapping[str, str]
+    codes: Mapping[str, str] = field(default_factory=dict)
 
     def task_address(self, task: Task, protocol: Protocol) -> str:
-        """Names the state of a task, as its checkpoint does."""
-        return digest({"training": self._training(task.arm, protocol), "seed": task.seed})
+        """Names the state of a task, as its checkpoint does; another make has another state."""
+        training = {"training": self._training(task.arm, protocol), "made": self.made(TRAINING)}
+        return digest({**training, "seed": task.seed})
+
+    def made(self, measure: str) -> dict[str, str]:
+        """What a record of this measure is made by."""
+        return {**self.versions, "code": self.codes.get(measure, "")}
 
     def setting(self, arm: Arm, protocol: Protocol, measure: Measure) -> Json:
         """The setting of a record."""
@@ -158,18 +182,23 @@ class Conditions:
             **protocol.deciding(),
             "data": dict(self.data),
             "device": self.device,
-            "versions": dict(self.versions),
         }
 
 
 @dataclass(frozen=True)
 class Needed:
-    """One record that an experiment asks for."""
+    """One record that an experiment asks for. made: what answers now; state: the address of the task."""
 
     task: Task
     step: int
     measure: Measure
     address: str
+    made: Mapping[str, str]
+    state: str
+
+    def fresh(self, record: Record | None) -> bool:
+        """Whether this record was made by the code that would make it now, on whatever versions of the libraries."""
+        return record is not None and record.made.get("code") == self.made["code"]
 
 
 def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
@@ -181,18 +210,35 @@ def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
         for m, measure in enumerate(experiment.measures)
         if measure.applies(experiment.arms[arm])
     }
+    made = {measure.name: conditions.made(measure.name) for measure in experiment.measures}
     for number, task in enumerate(experiment.tasks()):
         arm = number % len(experiment.arms)
+        state = conditions.task_address(task, protocol)
         for step in protocol.at:
             for m, measure in enumerate(experiment.measures):
                 if (arm, m) in settings:
                     where = address(settings[arm, m], task.seed, step, measure.name)
-                    yield Needed(task, step, measure, where)
+                    yield Needed(task, step, measure, where, made[measure.name], state)
+
+
+def freshest(asked: Iterable[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[str, Record]:
+    """By address, the record that counts for each question that has an answer: made by the code of today and on its libraries.
+
+    Else by the code of today on other versions; else the last one that was written, which is stale.
+    """
+    found: dict[str, Record] = {}
+    for n in asked:
+        if n.address in versions and n.address not in found:
+            ranked = [(n.fresh(r), r.made == n.made, place) for place, r in enumerate(versions[n.address])]
+            found[n.address] = versions[n.address][max(ranked)[2]]
+    return found
 
 
 def missing(asked: Sequence[Needed], records: Mapping[str, Record]) -> list[Needed]:
-    """What of it is not in the store; nothing is missing after the step at which a run diverged."""
+    """What of it has no fresh record; nothing is missing after the step at which a run diverged."""
     ended = {
-        (n.task.name): n.step for n in reversed(asked) if n.address in records and records[n.address].diverged
+        n.state: n.step
+        for n in reversed(asked)
+        if (record := records.get(n.address)) is not None and n.fresh(record) and record.diverged
     }
-    return [n for n in asked if n.address not in records and n.step <= ended.get(n.task.name, n.step)]
+    return [n for n in asked if not n.fresh(records.get(n.address)) and n.step <= ended.get(n.state, n.step)]

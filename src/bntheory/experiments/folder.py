@@ -117,7 +117,7 @@ def _missing(content: Any) -> str:
         "device": str,
         "data": dict,
         "versions": dict,
-        "source_sha256": str,
+        "code": dict,
     }
     for name, kind in kinds.items():
         if not isinstance(content.get(name), kind):
@@ -167,7 +167,7 @@ def compare_manifests(old: Json, new: Json) -> list[str]:
         ("device", "device"),
         ("data", "data"),
         ("versions", "versions"),
-        ("source_sha256", "source code of bntheory"),
+        ("code", "code that trains and measures"),
     ):
         before, now = old.get(key), new.get(key)
         if before == now or (key == "seeds" and set(before or ()) <= set(now or ())):

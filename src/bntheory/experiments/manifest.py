@@ -1,24 +1,25 @@
-"""What a run consists of besides its preset: data, device, versions, source; for its manifest and for the address of its records."""
+"""What a run consists of besides its preset: data, device, versions, code; for its manifest and for its records."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bntheory.experiments.experiment import Conditions
+from bntheory.evidence.closure import Package, package, place_of
+from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.preset import Preset
 
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
-__all__ = ["conditions", "conditions_of", "make_manifest", "source_hash"]
+__all__ = ["codes", "conditions", "conditions_of", "make_manifest"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 def conditions(data: ImageData, device: str) -> Conditions:
@@ -29,7 +30,8 @@ def conditions(data: ImageData, device: str) -> Conditions:
     return Conditions(
         {"name": data.name, "sha256": dict(data.sha256)},
         device.partition(":")[0],
-        {"torch": str(torch.__version__), "numpy": numpy.__version__, "source": source_hash()},
+        {"torch": str(torch.__version__), "numpy": numpy.__version__},
+        codes(),
     )
 
 
@@ -39,8 +41,38 @@ def conditions_of(manifest: Mapping[str, Any]) -> Conditions:
     return Conditions(
         {"name": manifest["data"]["name"], "sha256": manifest["data"]["sha256"]},
         manifest["device"].partition(":")[0],
-        {**versions, "source": manifest["source_sha256"]},
+        versions,
+        manifest["code"],
     )
+
+
+#: Where training is, besides the measures: how a network is built, trained and looked at, on which images and in how many threads.
+_TRAINING = {
+    "bntheory.experiments.worker": (
+        "_taken_up",
+        "_trained",
+        "single_threaded",
+    ),
+    "bntheory.experiments.images": ("images_of",),
+    "bntheory.experiments.measures.situation": ("Situation",),
+    "bntheory.bridge.networks.data": ("load_dataset",),
+    "bntheory.bridge.networks.image_data": ("ImageData",),
+    "bntheory.bridge.networks.training": ("reproducible",),
+}
+
+
+@cache
+def codes(source: Package | None = None) -> dict[str, str]:
+    """The fingerprint of the code that each measure rests on, training included, by the measure's name; of training alone by ``TRAINING``.
+
+    source: the package to read; this one where left out.
+    """
+    from bntheory.experiments.measure import MEASURES
+
+    own = source or package()
+    roots = [(module, name) for module, names in _TRAINING.items() for name in names]
+    found = {name: own.fingerprint([*roots, place_of(measure)]) for name, measure in MEASURES.items()}
+    return {**found, TRAINING: own.fingerprint(roots)}
 
 
 def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dict[str, Any]:
@@ -75,38 +107,11 @@ def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dic
             "numpy": numpy.__version__,
             "scipy": scipy.__version__,
         },
-        "source_sha256": source_hash(),
+        "code": {m.name: codes()[m.name] for m in preset.experiment().measures}
+        | {TRAINING: codes()[TRAINING]},
         "source_revision": source_revision(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-#: The source that decides the numbers of records; what only reads them may improve under a finished run.
-_NUMBERS = (
-    "arrays.py",
-    "layer",
-    "smoothness",
-    "bridge",
-    "experiments/arms.py",
-    "experiments/images.py",
-    "experiments/measure.py",
-    "experiments/measures",
-    "experiments/worker.py",
-)
-
-
-def source_hash() -> str:
-    """A hash of the source that decides a run's numbers."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for part in _NUMBERS:
-        for path in _sources(root / part):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _sources(path: Path) -> Iterable[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
 def source_revision() -> str | None:

@@ -107,8 +107,8 @@ def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list
     now = conditions(images, study.device)
     store = _in_memory() if study.store is None else Store.create(study.store)
     asked = list(data.needed(experiment, now))
-    contents = store.read()
-    if data.missing(asked, contents.records):
+    found = data.freshest(asked, store.read().versions)
+    if data.missing(asked, found):
         checkpoints = None if study.store is None else study.store / CHECKPOINTS
         place = Workplace(experiment.protocol, now, images, study.device, checkpoints)
         with store.lock(wait=True):  # another claim may be at the same runs
@@ -119,8 +119,8 @@ def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list
                 workers=0,
                 progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"),
             )
-        contents = store.read()
-    return merged(asked, contents.records)
+        found = data.freshest(asked, store.read().versions)
+    return merged(asked, found)
 
 
 @lru_cache(maxsize=4)

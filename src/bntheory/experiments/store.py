@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import LineFault, Record, read_line
+from bntheory.evidence.record import LineFault, Record, canonical, read_line
 
 __all__ = [
     "CHECKPOINTS",
@@ -59,10 +59,22 @@ class Fault:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a store holds: records by address in the order of the file, and the lines that are none."""
+    """What a store holds, by address in the order of the file, and the lines that are no records.
 
-    records: Mapping[str, Record]
+    versions: of every question the records of all makes, the last written last.
+    """
+
+    versions: Mapping[str, Sequence[Record]]
     faults: tuple[Fault, ...]
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """Of every question the record that was written last."""
+        return {where: found[-1] for where, found in self.versions.items()}
+
+    def every(self) -> list[Record]:
+        """The records of all makes."""
+        return [record for found in self.versions.values() for record in found]
 
     def fault_text(self, most: int = 5) -> str:
         """The faults in words, a line each."""
@@ -135,8 +147,8 @@ class Store:
 
     def read(self) -> Contents:
         """All records that can be believed, and what cannot. Raises UserError where the file cannot be read at all."""
-        records: dict[str, Record] = {}
-        lines: dict[str, bytes] = {}
+        versions: dict[str, list[Record]] = {}
+        lines: dict[tuple[str, str], bytes] = {}
         faults: list[Fault] = []
         for number, line in enumerate(_lines(self.path / RECORDS), start=1):
             try:
@@ -144,16 +156,18 @@ class Store:
             except LineFault as fault:
                 faults.append(Fault(RECORDS, number, fault.kind, str(fault)))
                 continue
-            if where in records:
+            own = (where, canonical(record.made))
+            if own in lines:
                 kind, why = (
                     ("duplicate", "the same record stands above")
-                    if lines[where] == line
-                    else ("conflict", "another record of the same address stands above, and is kept")
+                    if lines[own] == line
+                    else ("conflict", "another record of the same address and make stands above, and is kept")
                 )
                 faults.append(Fault(RECORDS, number, kind, why))
                 continue
-            records[where], lines[where] = record, line
-        return Contents(records, tuple(faults))
+            versions.setdefault(where, []).append(record)
+            lines[own] = line
+        return Contents(versions, tuple(faults))
 
     def timings(self) -> list[Json]:
         """Seconds, in the order of the measurements; lines that are none are left out, since no number rests on them."""
@@ -192,7 +206,7 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         super().__init__(Path())
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, list[Record]] = {}
 
     @contextmanager
     def lock(self, *, wait: bool = False) -> Iterator[None]:
@@ -201,7 +215,8 @@ class MemoryStore(Store):
 
     def append(self, records: Sequence[Record], *, timing: Mapping[str, Any] | None = None) -> None:
         """Keep measurements."""
-        self._records |= {record.address: record for record in records}
+        for record in records:
+            self._records.setdefault(record.address, []).append(record)
 
     def read(self) -> Contents:
         """All of them."""
@@ -215,20 +230,22 @@ def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:
     """Add to ``into`` what only ``other`` holds; faulty lines stay behind.
 
     Returns how many records were added, the contents of ``other``, and a sentence for each address at which the two hold different
-    values; there ``into`` keeps its own. Hold the lock of ``into``.
+    values of one make; there ``into`` keeps its own. Hold the lock of ``into``.
     """
-    own, theirs = into.read(), other.read()
-    new = [record for where, record in theirs.records.items() if where not in own.records]
-    if new:
-        into.append(new)
-    said = []
-    for where, record in theirs.records.items():
-        mine = own.records.get(where)
-        if mine is not None and (mine.values, mine.diverged) != (record.values, record.diverged):
+    theirs = other.read()
+    own = {(r.address, canonical(r.made)): r for r in into.read().every()}
+    new, said = [], []
+    for record in theirs.every():
+        mine = own.get((record.address, canonical(record.made)))
+        if mine is None:
+            new.append(record)
+        elif (mine.values, mine.diverged) != (record.values, record.diverged):
             said.append(
                 f"{record.network}, {record.arm}, seed {record.seed}, step {record.step}, {record.measure}: the two stores hold different "
-                f"values under one address ({where}); that of {into.path} is kept"
+                f"values of one make under one address ({record.address}); that of {into.path} is kept"
             )
+    if new:
+        into.append(new)
     return len(new), theirs, said
 
 

@@ -73,11 +73,9 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
             values = {} if diverged else measure(at, asked)
             seconds[asked.name] = time.perf_counter() - began
             setting = place.conditions.setting(task.arm, place.protocol, asked)
-            records.append(
-                Record(
-                    task.arm.network, task.arm.name, task.seed, step, asked.name, setting, values, diverged
-                )
-            )
+            made = place.conditions.made(asked.name)
+            name = (task.arm.network, task.arm.name, task.seed, step, asked.name)
+            records.append(Record(*name, setting, values, diverged, made))
         rounded = {name: round(s, 4) for name, s in seconds.items()}
         timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
         emit("records", (records, {**timing, "seconds": rounded}))

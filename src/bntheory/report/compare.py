@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.experiments.experiment import needed
+from bntheory.experiments.experiment import freshest, needed
 from bntheory.experiments.folder import (
     RunFolder,
     begun,
@@ -113,7 +113,7 @@ def finish(folder: RunFolder, preset: Preset) -> CompareResult:
 
     contents = folder.read()
     asked = list(needed(preset.experiment(), conditions_of(folder.manifest)))
-    points = merged(asked, contents.records)
+    points = merged(asked, freshest(asked, contents.versions))
     verdicts = run_verdicts(preset, points)
     verdicts["skipped_lines"] = [str(fault) for fault in contents.faults]
     report = write_report(folder, preset, points, verdicts)
