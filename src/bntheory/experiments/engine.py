@@ -212,7 +212,7 @@ class _Pool:
             "rest",
             (assignment.task.arm,),
             place.protocol,
-            tuple({m.name: m for ms in assignment.asked.values() for m in ms}.values()),
+            tuple({id(m): m for ms in assignment.asked.values() for m in ms}.values()),
             (assignment.task.seed,),
         )
         asked = list(needed(experiment, place.conditions))

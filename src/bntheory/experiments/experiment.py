@@ -96,17 +96,30 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES`, the options that decide its numbers, and on which arms."""
+    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES`, the options that decide its numbers, and where it is made.
+
+    arms: of these names alone. at: after these steps of the protocol's. seeds: of these. Empty: everywhere. None of them decides a
+    number, so none is part of a record's address.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     on: Literal["every arm", "batch normalised", "own loss"] = "every arm"
+    arms: tuple[str, ...] = ()
+    at: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def applies(self, arm: Arm) -> bool:
         """Whether it is made on this arm: what freezes or takes apart batch norm needs some, what a factor on the loss does not change needs none."""
+        if self.arms and arm.name not in self.arms:
+            return False
         if self.on == "batch normalised":
             return arm.options.get("norm") == "batch"
         return self.on == "every arm" or not arm.rescaled_on
+
+    def made_at(self, seed: int, step: int) -> bool:
+        """Whether it is made on a run of this seed after this step."""
+        return (not self.seeds or seed in self.seeds) and (not self.at or step in self.at)
 
 
 @dataclass(frozen=True)
@@ -216,7 +229,7 @@ def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
         state = conditions.task_address(task, protocol)
         for step in protocol.at:
             for m, measure in enumerate(experiment.measures):
-                if (arm, m) in settings:
+                if (arm, m) in settings and measure.made_at(task.seed, step):
                     where = address(settings[arm, m], task.seed, step, measure.name)
                     yield Needed(task, step, measure, where, made[measure.name], state)
 
