@@ -22,7 +22,17 @@ from bntheory.evidence.curves import Course, at_loss, common_losses, course, log
 from bntheory.evidence.study import Study
 from bntheory.experiments.runs import Json, Run, check_of
 
-__all__ = ["Arms", "Rates", "along", "along_training", "beside", "common_rates", "end_of", "from_the_edge"]
+__all__ = [
+    "Arms",
+    "Rates",
+    "along",
+    "along_training",
+    "at_common_losses",
+    "beside",
+    "common_rates",
+    "end_of",
+    "from_the_edge",
+]
 
 #: A number of a recorded point; None where it was not measured or refused.
 Reader = Callable[[Json], float | None]
@@ -112,6 +122,11 @@ def along_training(
             known = [x for places in at if (x := places[place]) is not None]
             found.setdefault(place, []).append(sum(known) / len(known) if known else None)
     return found
+
+
+def at_common_losses(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
+    """Of :func:`along_training`: the mean over the losses that both arms went through, seed after seed; None where one is missing."""
+    return _means({place: effects[place] for place in _places()[1:-1]})
 
 
 def _places() -> list[str]:

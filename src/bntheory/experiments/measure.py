@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 
 from bntheory.errors import UserError
 from bntheory.experiments.experiment import Measure
+from bntheory.experiments.measures.activations import percentiles
 from bntheory.experiments.measures.classification import accuracies, classification
 from bntheory.experiments.measures.curvature import curvature, scale_free, twin
 from bntheory.experiments.measures.landscape import landscape, twin_walk, walk
 from bntheory.experiments.measures.shift import shift, step_shift
 from bntheory.experiments.measures.situation import Json, Options, Situation
+from bntheory.experiments.measures.spectrum import frozen_outliers, hessian_trace, outliers
 from bntheory.experiments.measures.theory import theory
 
 __all__ = ["MEASURES", "Situation", "measure"]
@@ -39,4 +41,8 @@ MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
     "walk": walk,
     "twin-walk": twin_walk,
     "step-shift": step_shift,
+    "outliers": outliers,
+    "frozen-outliers": frozen_outliers,
+    "trace": hessian_trace,
+    "percentiles": percentiles,
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASSIFICATION",
+    "FIRST_JUDGED",
     "Protocol",
     "Run",
     "check_of",
@@ -44,6 +45,8 @@ __all__ = [
 
 Json = Mapping[str, Any]
 Numbers = Mapping[int, float | None]
+#: The seeds before this one were looked at while the designs were reviewed: they are pilots, and what was chosen on them is judged on others.
+FIRST_JUDGED = 100
 #: Loss and accuracy on training images, accuracy on the first 1000 test images.
 CLASSIFICATION = Measure("classification", {"test_size": 1000})
 

@@ -7,153 +7,107 @@ normalisation uses constants, the statistics of the whole training set, in the p
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
-from bntheory.claims.claim import Effort, Source, Study, claim
+from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.seeds import over_seeds
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from bntheory.bridge.objective import Mode
-    from bntheory.experiments.short_runs import Images
+from bntheory.evidence.curves import log_ratio
+from bntheory.evidence.looks import Looks
+from bntheory.experiments.equal_rates import along_training, at_common_losses, common_rates, end_of
+from bntheory.experiments.experiment import Arm, Measure
+from bntheory.experiments.runs import FIRST_JUDGED, Protocol, Run, check_of, each_seed, until_decided
 
 KEY = "ghorbani2019"
 #: The number of classes: where the source cuts the outliers off.
 K = 10
-#: Where a training is measured, as shares of its steps.
-MARKS = (0.5, 1.0)
-_READING = (
+RATE, MOMENTUM = 0.02, 0.9
+_WHAT = (
     "lambda_1 >= ... >= lambda_K the K = 10 (the number of classes) largest eigenvalues of the Hessian of the loss on all training images at once, "
-    "in training mode; the gradient's share: that part of the squared norm of the gradient of the same loss which lies in their eigenvectors; "
-    "log10 of the ratio, its mean over the middle and the end of the training, one number a seed"
+    "in training mode; the gradient's share: that part of the squared norm of the gradient of the same loss which lies in their eigenvectors"
+)
+_LOSSES = "log10 of the ratio at three losses, even in the logarithm, that both trainings of a seed went through; their mean is the number of a seed"
+_FROZEN = (
+    _WHAT
+    + "; the Hessian of the same trained network at the same weights with every mean and variance replaced by the constant that it has on all "
+    "training images, over the one in training mode; outputs and loss are equal; log10 of the ratio, its mean over the middle and the end of the "
+    "training, one number a seed"
 )
 _NOTE = (
-    "Scaled down: a small VGG on a few hundred images, the same short training of both networks at rate 0.02, momentum 0.9 and "
-    "batches of 64. The source measures networks for CIFAR-10 and ImageNet, along their training."
+    f"Scaled down: a small VGG on a few hundred images, both networks trained at rate {RATE:g}, momentum {MOMENTUM:g} and batches of 64, where "
+    "descent is stable up to eigenvalues of 2(1 + momentum)/rate = 190. The source measures networks for CIFAR-10 and ImageNet, along their "
+    f"training. Seeds below {FIRST_JUDGED} were seen when this was designed, and are not used."
 )
 
 
-@dataclass(frozen=True)
-class Outliers:
-    """At one network: lambda_1 and lambda_K, the gradient's share in the K eigenvectors, the loss, whether the eigenvalues converged."""
-
-    first: float
-    last: float
-    share: float
-    loss: float
-    converged: bool
-
-    @property
-    def ratio(self) -> float:
-        """lambda_1/lambda_K; NaN where lambda_K is not positive."""
-        return self.first / self.last if self.last > 0 else math.nan
-
-
-def measure(model: nn.Module, images: Images, *, mode: Mode, seed: int) -> Outliers:
-    """The top of the Hessian's spectrum on all images; ``mode="frozen"`` with their statistics as constants."""
-    import torch.nn.functional as F
-
-    from bntheory.bridge.curvature import gradient_share, hessian, top_eigenvalues
-
-    with hessian(model, F.cross_entropy, images.whole, mode=mode) as op:
-        spectrum = top_eigenvalues(op, K, tol=1e-3, seed=seed, max_products=400)
-        share = gradient_share(op, spectrum).share
-        return Outliers(
-            float(spectrum.values[0]), float(spectrum.values[-1]), share, op.loss, spectrum.converged
-        )
-
-
-@dataclass(frozen=True)
-class Seed:
-    """The measurements of one seed at ``MARKS`` of the training; empty where it diverged."""
-
-    normalised: tuple[Outliers, ...]
-    frozen: tuple[Outliers, ...]
-    standard: tuple[Outliers, ...]
-
-
-def train_and_measure(
-    seed: int, *, side: int, images: int, steps: int, device: str, arms: tuple[str, str] = ("batch", "none")
-) -> Seed:
-    """Train both arms on the same images and batches from the same initial values, and measure; arms: their normalisations."""
-    from bntheory.bridge import NetworkSpec
-    from bntheory.experiments.short_runs import choose_images, train
-
-    data = choose_images(images, side=side, seed=seed, device=device)
-    marks = {round(share * steps) for share in MARKS}
-
-    def arm(norm: str) -> tuple[tuple[Outliers, ...], tuple[Outliers, ...]]:
-        own: list[Outliers] = []
-        frozen: list[Outliers] = []
-
-        def visit(step: int, model: nn.Module) -> None:
-            if step in marks:
-                own.append(measure(model, data, mode="train", seed=seed))
-                if norm == "batch":
-                    frozen.append(measure(model, data, mode="frozen", seed=seed))
-
-        spec = NetworkSpec("vgg", norm=norm, layout=(8, 0, 16, 0, 32), input_shape=(1, side, side))
-        run = train(spec, data, seed=seed, rate=0.02, steps=steps, batch_size=64, visit=visit)
-        return ((), ()) if run.diverged else (tuple(own), tuple(frozen))
-
-    (first, frozen), (second, other) = (arm(norm) for norm in arms)
-    return Seed(first, frozen or other, second)
-
-
-@lru_cache(maxsize=4)
-def _measured(effort: Effort, seed: int, device: str) -> tuple[tuple[Seed, ...], str]:
-    """All seeds of a study and their scope in words: both claims are about the same networks."""
-    study = Study(effort, seed, device)
-    seeds = study.choose(quick=3, normal=6, thorough=8)
-    side, images, steps = study.choose(quick=(7, 100, 60), normal=(14, 256, 200), thorough=(14, 600, 800))
-    found = tuple(
-        train_and_measure(1000 * seed + i, side=side, images=images, steps=steps, device=device)
-        for i in range(seeds)
+def _protocol(study: Study) -> Protocol:
+    """Looked at after steps that double: the loss of the normalised network falls in the first of them."""
+    side, images, record = study.choose(
+        quick=(7, 100, (4, 8, 16, 30, 60)),
+        normal=(14, 256, (4, 8, 16, 32, 64, 100, 200)),
+        thorough=(14, 600, (4, 8, 16, 32, 64, 128, 200, 400, 800)),
     )
-    return found, f"{steps} steps, Hessian on all {images} training images of {side} x {side} pixels"
+    return Protocol(record[-1], record, batch_size=64, measured=images, images=images, side=side)
 
 
-def compare(
-    name: str,
-    pairs: Sequence[tuple[tuple[Outliers, ...], tuple[Outliers, ...]]],
-    side: Literal["below", "above"],
-    scope: str,
-) -> list[Check]:
-    """log10 of lambda_1/lambda_K and of the gradient's share, left over right, and their side of 0; other numbers beside.
+def _looks(study: Study, checks: int) -> Looks:
+    sizes: tuple[int, ...] = study.choose(quick=(3,), normal=(4, 8), thorough=(6, 12, 24))
+    return Looks(sizes, checks=checks)
 
-    pairs: (left, right), one a seed, each the measurements along one training.
-    """
-    both = [(a, b) for a, b in pairs if a and b and all(x.converged for x in a + b)]
-    if lost := len(pairs) - len(both):
-        scope += f"; {lost} seeds left out (a training diverged, or eigenvalues did not converge)"
 
-    def check(what: str, of: Callable[[Outliers], float], *, decisive: bool) -> Check:
-        kept = [[(of(a), of(b)) for a, b in zip(left, right, strict=True)] for left, right in both]
-        usable = [seed for seed in kept if all(a > 0 and b > 0 for a, b in seed)]
-        lost = len(kept) - len(usable)
-        return over_seeds(
-            f"log10 of {what}, {name}",
-            [sum(math.log10(a / b) for a, b in seed) / len(seed) for seed in usable],
-            side,
-            0.0,
-            scope + (f"; {lost} seeds left out (not positive)" if lost else ""),
-            witness={"left and right": [[[float(f"{x:.6g}") for x in ab] for ab in seed] for seed in kept]},
-            decisive=decisive,
-        )
+def vgg(norm: str) -> Arm:
+    """The network with one normalisation or another."""
+    return Arm("vgg", norm, "vgg", {"norm": norm, "layout": (8, 0, 16, 0, 32)}, RATE, momentum=MOMENTUM)
 
-    return [
-        check(f"lambda_1/lambda_{K}", lambda x: x.ratio, decisive=True),
-        check(f"the gradient's share in the top {K} eigenvectors", lambda x: x.share, decisive=True),
-        check("lambda_1", lambda x: x.first, decisive=False),
-        check(f"lambda_{K}", lambda x: x.last, decisive=False),
-        check("the loss", lambda x: x.loss, decisive=False),
-    ]
+
+def _runs(study: Study, seeds: int, *norms: str) -> list[dict[str, Run]]:
+    protocol = _protocol(study)
+    options = {"batch_size": protocol.images, "count": K, "tolerance": 1e-3, "max_products": 400}
+    return each_seed(
+        study,
+        [vgg(norm) for norm in norms],
+        protocol,
+        seeds,
+        "outliers",
+        lambda arm: (
+            Measure("outliers", options),
+            Measure("frozen-outliers", options, "batch normalised", at=protocol.record[-2:]),
+        ),
+        first=FIRST_JUDGED,
+    )
+
+
+def _scope(study: Study) -> str:
+    p = _protocol(study)
+    return f"{p.steps} steps at rate {RATE:g}, Hessian on all {p.images} training images of {p.side} x {p.side} pixels"
+
+
+# -- what is read off a recorded point; None where the eigenvalues did not converge, or lambda_K is not positive -------
+
+Reader = Callable[[Mapping[str, Any]], float | None]
+
+
+def _of(quantity: str, place: str = "outliers") -> Reader:
+    def read(point: Mapping[str, Any]) -> float | None:
+        found = point[place]
+        if quantity == "loss":
+            return float(found["loss"])
+        if not found["converged"]:
+            return None
+        if quantity == "ratio":
+            return float(found["first"] / found["last"]) if found["last"] > 0 else None
+        return float(found[quantity])
+
+    return read
+
+
+_NAMES = {
+    "ratio": f"lambda_1/lambda_{K}",
+    "share": f"the gradient's share in the top {K} eigenvectors",
+    "first": "lambda_1",
+    "last": f"lambda_{K}",
+    "loss": "the loss",
+}
 
 
 @claim(
@@ -164,15 +118,98 @@ def compare(
         r"\lambda_1/\lambda_K \text{ and the gradient's share in the eigenvectors of } \lambda_1, \dots, \lambda_K "
         r"\text{ are smaller with batch normalisation than without}"
     ),
-    reading=_READING + ": with batch norm over without",
+    reading=f"{_WHAT}; {_LOSSES}: with batch norm over without",
     note=_NOTE
-    + " At equal steps the losses differ, and the spectrum depends on the loss; they are shown beside.",
+    + " At equal steps the losses differ by a factor of about ten, and the spectrum depends on the loss; the ratios at the "
+    "end of the training are shown beside.",
 )
 def outliers(study: Study) -> list[Check]:
-    seeds, scope = _measured(study.effort, study.seed, study.device)
-    return compare(
-        "with batch norm over without", [(s.normalised, s.standard) for s in seeds], "below", scope
-    )
+    def read(seeds: int, confidence: float) -> list[Check]:
+        return outlier_checks(study, _runs(study, seeds, "batch", "none"), confidence, _scope(study))
+
+    return until_decided(study, _looks(study, 2), read)
+
+
+def outlier_checks(
+    study: Study, runs: Sequence[Mapping[str, Run]], confidence: float, scope: str
+) -> list[Check]:
+    """With batch norm over without: at equal losses what decides, at the end of the training what is shown."""
+    own, other = {RATE: "batch"}, {RATE: "none"}
+    rates = common_rates(runs, [own, other], _of("loss"))
+    checks = []
+    for quantity in ("ratio", "share", "first", "last"):
+        effects = along_training(runs, own, other, [RATE], _of("loss"), _of(quantity))
+        checks.append(
+            check_of(
+                study,
+                f"log10 of {_NAMES[quantity]}, with batch norm over without, at equal losses",
+                at_common_losses(effects),
+                "below",
+                0.0,
+                scope,
+                decisive=quantity in ("ratio", "share"),
+                confidence=confidence,
+                not_comparable=rates.not_comparable,
+            )
+        )
+    for quantity in ("ratio", "share", "loss"):
+        ends = [[end_of(seed[name], _of(quantity)) for name in ("batch", "none")] for seed in runs]
+        checks.append(
+            check_of(
+                study,
+                f"log10 of {_NAMES[quantity]}, with batch norm over without, at the end of the training",
+                [log_ratio(*pair) for pair in ends],
+                "below",
+                0.0,
+                scope,
+                decisive=False,
+                not_comparable=rates.not_comparable,
+            )
+        )
+    return checks
+
+
+def frozen_checks(
+    study: Study,
+    runs: Sequence[Mapping[str, Run]],
+    confidence: float,
+    scope: str,
+    decisive: Sequence[Literal["ratio", "share"]],
+) -> list[Check]:
+    """Statistics as constants over statistics of the activations, at the middle and the end of one training."""
+    rates = common_rates(runs, [{RATE: "batch"}], _of("loss"))
+
+    def number(run: Run, quantity: str) -> float | None:
+        points = [run.points[step] for step in run.after_start[-2:] if step in run.points]
+        found = [log_ratio(_of(quantity, "frozen_outliers")(p), _of(quantity)(p)) for p in points]
+        known = [x for x in found if x is not None]
+        return sum(known) / len(known) if len(known) == 2 else None
+
+    names = [*decisive, *(q for q in ("first", "last") if "ratio" in decisive)]
+    return [
+        check_of(
+            study,
+            f"log10 of {_NAMES[quantity]}, statistics constant over statistics of the activations",
+            [number(seed["batch"], quantity) for seed in runs],
+            "above",
+            0.0,
+            scope,
+            decisive=quantity in decisive,
+            confidence=confidence,
+            not_comparable=rates.not_comparable,
+        )
+        for quantity in names
+    ]
+
+
+def _frozen(study: Study, *decisive: Literal["ratio", "share"]) -> list[Check]:
+    def read(seeds: int, confidence: float) -> list[Check]:
+        return frozen_checks(study, _runs(study, seeds, "batch"), confidence, _scope(study), decisive)
+
+    return until_decided(study, _looks(study, len(decisive)), read)
+
+
+_CONSTANT = " Training with constant statistics is another question, which is not asked here."
 
 
 @claim(
@@ -183,19 +220,39 @@ def outliers(study: Study) -> list[Check]:
         r"\text{with the statistics of the whole training set as constants, the outliers come back: } \lambda_1/\lambda_K "
         r"\text{ and the gradient's share in the top eigenvectors are larger}"
     ),
-    reading=(
-        _READING
-        + ": the Hessian of the same trained network at the same weights with every mean and variance replaced by the constant that it has on all "
-        "training images, over the one in training mode; outputs and loss are equal"
-    ),
-    note=_NOTE + " Training with constant statistics is another question, which is not asked here.",
+    reading=_FROZEN,
+    note=_NOTE
+    + _CONSTANT
+    + " Two statements in one: each is a claim of its own beside, with the same networks.",
 )
 def frozen_statistics_of_the_whole_set(study: Study) -> list[Check]:
-    seeds, scope = _measured(study.effort, study.seed, study.device)
-    checks = compare(
-        "statistics constant over statistics of the activations",
-        [(s.frozen, s.normalised) for s in seeds],
-        "above",
-        scope,
-    )
-    return checks[:-1]  # the losses are equal
+    return _frozen(study, "ratio", "share")
+
+
+@claim(
+    "ghorbani2019.frozen-statistics.outlier-ratio",
+    kind="experiment",
+    source=Source(KEY, "statistics of the whole training set", seen="recalled"),
+    statement=(
+        r"\text{with the statistics of the whole training set as constants } \lambda_1/\lambda_K \text{ is larger}"
+    ),
+    reading=_FROZEN,
+    note=_NOTE + _CONSTANT,
+)
+def frozen_outlier_ratio(study: Study) -> list[Check]:
+    return _frozen(study, "ratio")
+
+
+@claim(
+    "ghorbani2019.frozen-statistics.gradient-share",
+    kind="experiment",
+    source=Source(KEY, "statistics of the whole training set", seen="recalled"),
+    statement=(
+        r"\text{with the statistics of the whole training set as constants the gradient's share in the eigenvectors of } "
+        r"\lambda_1, \dots, \lambda_K \text{ is larger}"
+    ),
+    reading=_FROZEN,
+    note=_NOTE + _CONSTANT,
+)
+def frozen_gradient_share(study: Study) -> list[Check]:
+    return _frozen(study, "share")

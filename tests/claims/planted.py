@@ -1,0 +1,34 @@
+"""Made-up records in the place of trained networks, for the tests of what claims read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bntheory.claims.claim import Study
+from bntheory.experiments.experiment import Experiment
+
+
+def plant_points(
+    monkeypatch: pytest.MonkeyPatch, values: Callable[[str, int, int], dict[str, Any] | None]
+) -> list[Experiment]:
+    """The records of every experiment, from an arm's name, a seed and a step; None: it had diverged. Returns what is asked for.
+
+    Nothing is trained.
+    """
+    asked: list[Experiment] = []
+
+    def recorded(study: Study, experiment: Experiment, *_: Any) -> list[dict[str, Any]]:
+        asked.append(experiment)
+        found = []
+        for task in experiment.tasks():
+            for step in experiment.protocol.at:
+                point = values(task.arm.name, task.seed, step)
+                known = {"arm": task.arm.name, "seed": task.seed, "step": step, "diverged": point is None}
+                found.append({**known, **(point or {})})
+        return found
+
+    monkeypatch.setattr("bntheory.experiments.runs.recorded", recorded)
+    return asked
