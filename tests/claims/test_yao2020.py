@@ -1,93 +1,71 @@
-"""Hessian trace against depth: the trace against the diagonal of a dense Hessian, and arms that are exchanged."""
+"""Hessian trace against depth, read off made-up records: opposite things of the two depths, at equal losses."""
 
 from __future__ import annotations
 
-import pytest
-import torch
-import torch.nn.functional as F
-from torch.func import functional_call
+import math
+from typing import Any
 
-from bntheory.bridge import NetworkSpec
+import pytest
+from planted import plant_points
+
 from bntheory.claims.claim import Study
 from bntheory.claims.sources import yao2020
-from bntheory.claims.sources.yao2020 import Setting, Traced, compare, log_ratio, trained_trace
-from bntheory.experiments.short_runs import choose_images, train
 
-TINY = Setting(deep=2, images=40, steps=40, measured=24, samples=150, batch_size=20)
+QUICK = Study("quick", seed=2)
 
 
-@pytest.mark.parametrize("norm", ["batch", "none"])
-def test_the_trace_is_that_of_the_dense_hessian(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yao2020, "_CHANNELS", (2, 3))
-    state = torch.get_rng_state()
-    found = trained_trace(Study(effort="quick"), norm, 1, 3, TINY)
-    assert torch.equal(state, torch.get_rng_state())
-    assert found == trained_trace(Study(effort="quick"), norm, 1, 3, TINY)
-    assert found is not None
-    images = choose_images(40, side=7, seed=3, device="cpu")
-    spec = NetworkSpec("resnet", norm=norm, layout=((2, 1), (3, 1)), input_shape=(1, 7, 7))
-    model = train(spec, images, seed=3, rate=0.02, steps=40, batch_size=20, weight_decay=5e-4).model.double()
-    x, y = images.inputs[:24].double(), images.labels[:24]
-    names = [name for name, _ in model.named_parameters()]
+def values_with(ratios: dict[int, float], untrained: str = "") -> Any:
+    """With batch norm the loss falls three times as fast; the trace is the loss's square root times the depth's ratio."""
 
-    def loss(*values: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(functional_call(model, dict(zip(names, values, strict=True)), (x,)), y)
+    def values(arm: str, seed: int, step: int) -> dict[str, Any]:
+        norm, blocks = arm.split(", ")
+        loss = 2.2 * math.exp(-step / (10 if norm == "batch" else 30))
+        ratio = ratios[int(blocks)] * (1 + 0.02 * (seed % 3 - 1)) if norm == "batch" else 1.0
+        loss = 2.29 if arm == untrained else loss
+        return {"trace": {"loss": loss, "value": 100 * math.sqrt(loss) * ratio, "error": 1.0}}
 
-    values = tuple(p.detach() for p in model.parameters())
-    blocks = torch.autograd.functional.hessian(loss, values)
-    exact = sum(float(blocks[i][i].reshape(v.numel(), -1).trace()) for i, v in enumerate(values))
-    assert found.error > 0
-    assert abs(found.trace - exact) < 4 * found.error
-    assert found.error < 0.5 * abs(exact)
-    assert found.loss == pytest.approx(float(loss(*values)), rel=1e-4)
+    return values
 
 
-def traced(trace: float) -> Traced:
-    return Traced(trace, 0.1, 0.5)
-
-
-PAIRS = [(traced(a), traced(b)) for a, b in [(20, 10), (22, 10), (25, 11), (18, 10)]]
-
-
-def test_exchanged_arms_reverse_the_outcome() -> None:
-    for side, outcome, other in [("above", "holds", "fails"), ("below", "fails", "holds")]:
-        assert compare("x", PAIRS, side, "")[0].outcome == outcome  # type: ignore[arg-type]
-        assert compare("x", [(b, a) for a, b in PAIRS], side, "")[0].outcome == other  # type: ignore[arg-type]
-
-
-def test_what_cannot_be_compared_is_left_out_and_counted() -> None:
-    check = compare("x", [*PAIRS, (None, traced(1)), (traced(-1), traced(2))], "above", "made up")[0]
-    assert check.witness["values"] == compare("x", PAIRS, "above", "made up")[0].witness["values"]
-    assert "1 seeds left out because a training diverged" in check.scope
-    assert "1 seeds left out because a trace was not positive" in check.scope
-    assert log_ratio(traced(100), traced(1)) == pytest.approx(2)
-    assert compare("x", [(None, None)] * 3, "above", "")[0].outcome == "undecided"
-
-
-def test_a_training_that_diverges_is_no_number() -> None:
-    setting = Setting(deep=1, images=40, steps=30, measured=24, samples=4, batch_size=20, rate=1e4)
-    assert trained_trace(Study(effort="quick"), "none", 1, 0, setting) is None
-
-
-@pytest.mark.parametrize(("turned", "outcome"), [(False, "holds"), (True, "fails")])
+@pytest.mark.parametrize(
+    ("ratios", "outcomes"),
+    [
+        ({1: 2.0, 2: 1.0, 4: 0.5}, ["holds", "holds"]),
+        ({1: 0.5, 2: 1.0, 4: 2.0}, ["fails", "fails"]),
+        ({1: 2.0, 2: 2.0, 4: 1.0}, ["holds", "undecided"]),
+        ({1: 2.0, 2: 1.0, 4: 3.0}, ["holds", "fails"]),
+    ],
+)
 def test_the_study_asks_opposite_things_of_the_two_depths(
-    turned: bool, outcome: str, monkeypatch: pytest.MonkeyPatch
+    ratios: dict[int, float], outcomes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Traces as the source has them, by depth; then the other way round."""
-    asked = []
+    asked = plant_points(monkeypatch, values_with(ratios))
+    checks = yao2020.trace_and_depth(QUICK)
+    assert [c.outcome for c in checks if c.decisive] == outcomes
+    equal = [c for c in checks if c.name.endswith("at equal losses") and "stage" in c.name]
+    for check, blocks in zip(equal, (1, 2, 4), strict=True):
+        assert sum(check.witness["values"]) / 3 == pytest.approx(math.log10(ratios[blocks]), abs=0.01)
+    difference = checks[-1].witness["values"]
+    assert difference == pytest.approx([math.log10(ratios[4] / ratios[1])] * 3, abs=1e-5)
+    assert {a.name for a in asked[0].arms} == {f"{n}, {b}" for n in ("batch", "none") for b in (1, 2, 4)}
 
-    def planted(study: Study, norm: str, blocks: int, seed: int, setting: Setting) -> Traced:
-        asked.append((norm, blocks, seed))
-        larger = (norm == "batch") == (blocks == 1)
-        return traced((3.0 if larger != turned else 1.0) + 0.01 * (seed % 10))
 
-    monkeypatch.setattr(yao2020, "trained_trace", planted)
-    found = list(yao2020.trace_and_depth(Study(effort="quick", seed=2)))
-    assert {c.outcome for c in found if c.decisive} == {outcome}
-    assert found[-1].outcome == outcome  # deep minus shallow
-    assert {seed for _, _, seed in asked} == {
-        2000,
-        2001,
-        2002,
-    }  # both arms and both depths have the same seeds
-    assert len(asked) == 2 * 2 * 3
+def test_a_depth_at_which_a_network_has_not_trained_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_points(monkeypatch, values_with({1: 2.0, 2: 1.0, 4: 0.5}, untrained="none, 4"))
+    found = [c.outcome for c in yao2020.trace_and_depth(QUICK) if c.decisive]
+    assert found == ["holds", "not comparable"]
+
+
+def test_a_trace_that_is_not_positive_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = values_with({1: 2.0, 2: 1.0, 4: 0.5})
+
+    def values(arm: str, seed: int, step: int) -> dict[str, Any]:
+        found: dict[str, Any] = plain(arm, seed, step)
+        if seed % 10 == 1 and arm == "batch, 1":
+            found["trace"]["value"] = -1.0
+        return found
+
+    plant_points(monkeypatch, values)
+    check = yao2020.trace_and_depth(QUICK)[0]
+    assert "1 of 3 seeds gave no number" in check.scope
+    assert check.outcome == "undecided"

@@ -7,104 +7,51 @@ without batch norm, in the deep one it is larger.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.seeds import over_seeds
+from bntheory.evidence.curves import log_ratio
+from bntheory.evidence.looks import Looks
+from bntheory.experiments.equal_rates import along_training, at_common_losses, common_rates, end_of
+from bntheory.experiments.experiment import Arm, Measure
+from bntheory.experiments.runs import FIRST_JUDGED, Protocol, Run, check_of, each_seed, until_decided
 
 KEY = "yao2020"
+RATE = 0.02
 _CHANNELS = (8, 16, 32)
+_COUNTS = {1: "one block", 2: "two blocks", 4: "four blocks", 6: "six blocks"}
 
 
-@dataclass(frozen=True)
-class Setting:
-    """The trainings that are compared, and how their traces are estimated. deep: blocks a stage; the shallow network has one."""
-
-    deep: int
-    images: int
-    steps: int
-    measured: int
-    samples: int
-    batch_size: int = 50
-    rate: float = 0.02
-
-
-@dataclass(frozen=True)
-class Traced:
-    """One trained network: Hessian trace with the standard error of its estimate, loss on the images that were measured."""
-
-    trace: float
-    error: float
-    loss: float
-
-
-def trained_trace(study: Study, norm: str, blocks: int, seed: int, setting: Setting) -> Traced | None:
-    """Train and measure; None for a training that diverged."""
-    import torch.nn.functional as F
-
-    from bntheory.bridge import NetworkSpec
-    from bntheory.bridge.curvature import hessian, trace
-    from bntheory.experiments.short_runs import choose_images, train
-
-    images = choose_images(setting.images, side=7, seed=seed, device=study.device)
+def resnet(norm: str, blocks: int) -> Arm:
+    """Three stages of so many blocks each; two convolutions a block, and one before them."""
     layout = tuple((channels, blocks) for channels in _CHANNELS)
-    spec = NetworkSpec("resnet", norm=norm, layout=layout, input_shape=(1, 7, 7))
-    run = train(
-        spec, images, seed=seed, rate=setting.rate, steps=setting.steps, batch_size=setting.batch_size,
-        weight_decay=5e-4,
-    )  # fmt: skip
-    if run.diverged:
-        return None
-    batch = (images.inputs[: setting.measured], images.labels[: setting.measured])
-    with hessian(run.model, F.cross_entropy, batch) as op:
-        found = trace(op, setting.samples, seed=seed)
-        return Traced(found.value, found.error, op.loss)
+    options = {"norm": norm, "layout": layout}
+    return Arm("resnet", f"{norm}, {blocks}", "resnet", options, RATE, momentum=0.9, weight_decay=5e-4)
 
 
-def log_ratio(normalised: Traced | None, standard: Traced | None) -> float | None:
-    """log10 of the trace with batch norm over that without; None where a training diverged or a trace is not positive."""
-    if normalised is None or standard is None or normalised.trace <= 0 or standard.trace <= 0:
-        return None
-    return math.log10(normalised.trace / standard.trace)
+def _depths(study: Study) -> tuple[int, int, int]:
+    depths: tuple[int, int, int] = study.choose(quick=(1, 2, 4), normal=(1, 2, 4), thorough=(1, 3, 6))
+    return depths
 
 
-def compare(
-    name: str, pairs: list[tuple[Traced | None, Traced | None]], side: Literal["below", "above"], scope: str
-) -> list[Check]:
-    """log10 of the trace with batch norm over that without: its side of 0, and the losses beside.
+def _protocol(study: Study) -> tuple[Protocol, int, int]:
+    """(protocol, images on which the trace is measured, random vectors); steps that double, for the losses fall like that."""
+    images, last, measured, samples = study.choose(
+        quick=(200, 64, 64, 5), normal=(500, 256, 100, 10), thorough=(1000, 1024, 200, 40)
+    )
+    record = tuple(2**k for k in range(3, 12) if 2**k <= last)
+    protocol = Protocol(last, record, batch_size=50, measured=images, images=images, side=7)
+    return protocol, measured, samples
 
-    pairs: (with, without), one a seed.
-    """
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
-    kept = [(a, b) for a, b in both if log_ratio(a, b) is not None]
-    if lost := len(pairs) - len(both):
-        scope += f"; {lost} seeds left out because a training diverged"
-    if lost := len(both) - len(kept):
-        scope += f"; {lost} seeds left out because a trace was not positive"
-    if kept:
-        worst = max(x.error / x.trace for pair in kept for x in pair)
-        scope += f"; relative standard error of one trace at most {worst:.2f}"
-    return [
-        over_seeds(
-            f"{name}: log10 of the Hessian trace with batch norm over that without",
-            [value for pair in kept if (value := log_ratio(*pair)) is not None],
-            side,
-            0.0,
-            scope,
-            witness={"traces": [[round(a.trace, 3), round(b.trace, 3)] for a, b in kept]},
-        ),
-        over_seeds(
-            f"{name}: log10 of the loss with batch norm over that without, where the traces were measured",
-            [math.log10(a.loss / b.loss) for a, b in both],
-            "below",
-            0.0,
-            scope,
-            decisive=False,
-        ),
-    ]
+
+def _trace(point: Mapping[str, Any]) -> float | None:
+    return float(point["trace"]["value"])
+
+
+def _loss(point: Mapping[str, Any]) -> float | None:
+    return float(point["trace"]["loss"])
 
 
 @claim(
@@ -116,51 +63,82 @@ def compare(
         r"\mathrm{tr}\,\nabla^2 L(\text{without}) > \mathrm{tr}\,\nabla^2 L(\text{batch norm}) \text{ in a deep one}"
     ),
     reading=(
-        "trace of the Hessian by all parameters, in training mode, on training images, after the same number of steps of the same training; shallow: "
-        "one block in each of three stages (7 convolutions in a row), deep: several (at normal effort four, 25 in a row)"
+        "trace of the Hessian by all parameters, in training mode, on training images; log10 of the ratio at three losses, even in the logarithm, "
+        "that both trainings of a seed went through; their mean is the number of a seed. Shallow: one block in each of three stages (7 convolutions "
+        "in a row), deep: several (at normal effort four, 25 in a row); a depth between them is shown"
     ),
     note=(
         "Scaled down: images of 7 x 7 pixels, 8 to 32 channels, a few hundred steps of stochastic gradient descent with momentum 0.9, weight decay "
-        "5e-4 and batches of 50 at a rate that both networks bear, Glorot's initial values. The source trains networks of 20 to 56 layers to the end. With batch norm the trace by "
-        "weights that a normalisation follows is in inverse proportion to their squared norm."
+        f"5e-4 and batches of 50 at rate {RATE:g} in both networks, Glorot's initial values. The source trains networks of 20 to 56 layers to the end, where its networks with and "
+        "without batch norm have different losses; here that is shown and the comparison at equal loss decides. With batch norm the trace by "
+        "weights that a normalisation follows is in inverse proportion to their squared norm. "
+        f"Seeds below {FIRST_JUDGED} were seen when this was designed, and are not used."
     ),
 )
 def trace_and_depth(study: Study) -> list[Check]:
-    seeds = study.choose(quick=3, normal=6, thorough=8)
-    setting: Setting = study.choose(
-        quick=Setting(2, 200, 50, 64, 6),
-        normal=Setting(4, 500, 150, 100, 20),
-        thorough=Setting(6, 1000, 400, 200, 40),
-    )
-    scope = f"{setting.steps} steps at rate {setting.rate:g}, {setting.samples} random vectors on {setting.measured} images"
-    checks: list[Check] = []
-    ratios: list[dict[int, float]] = []
-    asked: list[tuple[str, int, Literal["below", "above"]]] = [
-        ("one block a stage", 1, "above"),
-        (f"{setting.deep} blocks a stage", setting.deep, "below"),
-    ]
-    for index, (name, blocks, side) in enumerate(asked):
-        pairs = []
-        for i in range(seeds):
-            seed = 1000 * study.seed + i
-            pairs.append(
-                (
-                    trained_trace(study, "batch", blocks, seed, setting),
-                    trained_trace(study, "none", blocks, seed, setting),
-                )
-            )
-            study.progress((index + (i + 1) / seeds) / 2, f"{name}, seed {i}")
-        checks += compare(name, pairs, side, scope)
-        ratios.append({i: value for i, pair in enumerate(pairs) if (value := log_ratio(*pair)) is not None})
-    shallow, deep = ratios
-    checks.append(
-        over_seeds(
-            "log10 of the ratio of the traces, with over without: deep minus shallow",
-            [deep[i] - shallow[i] for i in shallow if i in deep],
-            "below",
-            0.0,
-            scope,
-            decisive=False,
+    protocol, measured, samples = _protocol(study)
+    shallow, middle, deep = _depths(study)
+    arms = [resnet(norm, blocks) for blocks in (shallow, middle, deep) for norm in ("batch", "none")]
+    scope = f"{protocol.steps} steps at rate {RATE:g}, {samples} random vectors on {measured} of {protocol.images} images"
+    options = {"batch_size": measured, "samples": samples}
+
+    def read(seeds: int, confidence: float) -> list[Check]:
+        runs = each_seed(
+            study,
+            arms,
+            protocol,
+            seeds,
+            "Hessian trace",
+            lambda arm: (Measure("trace", options),),
+            first=FIRST_JUDGED,
         )
-    )
+        return depth_checks(study, runs, (shallow, middle, deep), confidence, scope)
+
+    sizes = study.choose(quick=(3,), normal=(4, 8), thorough=(6, 12, 24))
+    return until_decided(study, Looks(sizes, checks=2), read)
+
+
+def depth_checks(
+    study: Study,
+    runs: Sequence[Mapping[str, Run]],
+    depths: tuple[int, int, int],
+    confidence: float,
+    scope: str,
+) -> list[Check]:
+    """Opposite sides of 0 at the two outer depths; the depth between, the difference, and the end of the training beside."""
+    sides: tuple[Literal["above", "below"], ...] = ("above", "below", "below")
+    checks: list[Check] = []
+    ratios: list[list[float | None]] = []
+    for blocks, side in zip(depths, sides, strict=True):
+        names = tuple(resnet(norm, blocks).name for norm in ("batch", "none"))
+        own, other = ({RATE: name} for name in names)
+        barred = common_rates(runs, [own, other], _loss).not_comparable
+        effects = along_training(runs, own, other, [RATE], _loss, _trace)
+        ratios.append(at_common_losses(effects))
+        what = f"{_COUNTS.get(blocks, f'{blocks} blocks')} a stage: log10 of the {{}} with batch norm over that without"
+        checks.append(
+            check_of(
+                study,
+                what.format("Hessian trace") + ", at equal losses",
+                ratios[-1],
+                side,
+                0.0,
+                scope,
+                decisive=blocks != depths[1],
+                confidence=confidence,
+                not_comparable=barred,
+            )
+        )
+        for quantity, of, of_side in (("Hessian trace", _trace, side), ("loss", _loss, "below")):
+            ends = [log_ratio(*(end_of(seed[name], of) for name in names)) for seed in runs]
+            label = what.format(quantity) + ", at the end of the training"
+            checks.append(
+                check_of(study, label, ends, of_side, 0.0, scope, decisive=False, not_comparable=barred)
+            )
+    differences = [
+        deep - shallow if deep is not None and shallow is not None else None
+        for shallow, deep in zip(ratios[0], ratios[2], strict=True)
+    ]
+    name = "log10 of the ratio of the traces at equal losses, with over without: deep minus shallow"
+    checks.append(check_of(study, name, differences, "below", 0.0, scope, decisive=False))
     return checks
