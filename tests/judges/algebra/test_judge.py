@@ -260,3 +260,39 @@ def test_a_counterexample_that_cannot_be_written_down_still_forbids_a_proof():
     evidence = judge(claim)
     assert evidence.finding == "unknown"
     assert "rational" in evidence.summary
+
+
+@pytest.mark.parametrize(
+    ("statement", "fails_where"),
+    [
+        (
+            lambda x: any_of(lt(x.var, x.eps), lt(x.eps, x.beta), lt(x.beta, x.var)),
+            lambda i: (i.eps, i.beta),
+        ),
+        (
+            lambda x: any_of(lt(x.var, x.eps), gt(x.var, x.eps), le(x.norm2(x.grad), 1)),
+            lambda i: (i.eps, i.eps),
+        ),
+        (lambda x: any_of(lt(x.var, 2), gt(x.var, 2), gt(x.eps, 1), lt(x.eps, 1)), lambda i: (2, 2)),
+    ],
+    ids=["cyclic", "var is eps", "var is 2, eps is 1"],
+)
+def test_a_batch_is_rational_where_sigma_is_not(statement, fails_where):
+    """False on a surface on which y_hat = (y - mu)/sigma has no rational point, but y, eps and beta have."""
+    evidence = judge(claim_of(statement))
+    assert evidence.finding == "refuted", evidence.summary
+    instance = Witness.from_json(evidence.details["witness"]).instance
+    y = [*instance.y]
+    mean = sum(y) / len(y)
+    variance = sum((a - mean) ** 2 for a in y) / len(y)
+    expected, other = fails_where(instance)
+    assert variance == expected == other
+
+
+@pytest.mark.parametrize("radicand", ["eps", "var*eps", "sigma**2 - var"])
+def test_a_root_within_a_root_keeps_what_it_is_the_root_of(radicand):
+    from bntheory.judges.decide import decide
+
+    for bound, status in [("1.4", "proved"), ("1.5", "refuted")]:
+        found = decide(f"sqrt(1 + sqrt(1 + {radicand})) > {bound}")
+        assert found.verdict.status.value == status, (bound, found.verdict)

@@ -54,15 +54,17 @@ def root_equation(field: Field, i: int) -> Formula:
 
 
 def _with_roots(field: Field, op: str, poly: Any) -> list[Formula]:
-    """poly op 0, with what those of its roots are that need not exist."""
+    """poly op 0, with what those of its roots are that need not exist, the roots inside its roots among them."""
     equations: list[Formula] = []
     seen: set[int] = set()
-    pending = Field.variables(poly) & field.partial
+    pending = Field.variables(poly) & set(field.roots)
     while pending:
         i = min(pending)
         seen.add(i)
-        equations.append(root_equation(field, i))
-        pending = (pending | Field.variables(equations[-1][1]) & field.partial) - seen
+        equation = root_equation(field, i)
+        if i in field.partial:
+            equations.append(equation)
+        pending = (pending | Field.variables(equation[1]) & set(field.roots)) - seen
     return [*equations, (op, poly)]
 
 
@@ -281,15 +283,23 @@ def evaluate(
 
 
 def evaluate_at(
-    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain, m: int, room: int
+    check: Callable[[Any], Any],
+    assume: Callable[[Any], Any] | None,
+    domain: LayerDomain,
+    m: int,
+    room: int,
+    *,
+    rational_batch: bool = False,
 ) -> list[Problem]:
     """State a claim for a concrete batch size, exactly: one problem, or one for each pattern of a standard frame.
 
-    room: the directions that the claim needs where the batch has them.
+    room: the directions that the claim needs where the batch has them. rational_batch: as in :class:`.Frame`, which has a choice in a
+    Gram-Schmidt frame alone.
     """
     vectors = _scout(check, assume, domain).vectors_used
     if not needs_entries(domain):
-        return [_state(check, assume, Frame(domain, m, vectors=vectors, room=max(2, room)))]
+        frame = Frame(domain, m, vectors=vectors, room=max(2, room), rational_batch=rational_batch)
+        return [_state(check, assume, frame)]
     return [
         _state(check, assume, Frame(domain, m, vectors=vectors, pattern=pattern))
         for pattern in _patterns(domain, m)

@@ -55,7 +55,8 @@ class Frame:
     by a first evaluation. room: the most directions of a concrete frame, where the batch has more of them than the claim.
     bare: leave the directions of 1 and y out, for a claim that never looks at them. pattern: None for Gram-Schmidt; a number
     for a standard frame (see :func:`~bntheory.judges.algebra.statistics.statistics_by_entry`), where it also says to which
-    example a second ``@case`` vector belongs.
+    example a second ``@case`` vector belongs. rational_batch: let y and eps be the free numbers and sigma the root, instead of y_hat and
+    sigma; a batch with var = eps is rational then, whose sigma is not.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class Frame:
         room: int | None = None,
         bare: bool = False,
         pattern: tuple[int, ...] | None = None,
+        rational_batch: bool = False,
     ) -> None:
         self.domain, self.m_value, self.with_outside, self.bare = domain, m_value, with_outside, bare
-        self.pattern, self.standard = pattern, pattern is not None
+        self.pattern, self.standard, self.rational_batch = pattern, pattern is not None, rational_batch
         self.room = m_value if room is None or m_value is None else min(room, m_value)
         self.touched = False
         field = self.field = Field()

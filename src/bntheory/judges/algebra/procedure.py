@@ -39,6 +39,7 @@ __all__ = ["Decision", "decide_by_coordinates"]
 _LARGEST_BATCH, _LARGEST_STANDARD = 128, 6  # the latter has m^2/2 unknowns in H
 _PATIENCE = 3
 _CUTS = 8
+_IRRATIONAL = "its coordinates could not be made rational"
 
 Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
 
@@ -221,6 +222,8 @@ class _Run:
                 else:
                     settled, found = False, True
                     lifted = self._lift(problem, reply)
+                    if lifted == _IRRATIONAL:
+                        lifted = self._lift_rational_batch(m)
                     if isinstance(lifted, Decision):
                         return lifted
                     reasons.append(f"m = {m}: {lifted}")
@@ -242,9 +245,19 @@ class _Run:
         instance, certificate = self.certify(instance)
         if not certificate.refuted:
             if not exactly:
-                return "its coordinates could not be made rational"
+                return _IRRATIONAL
             return f"the lifted layer was not certified ({certificate.why})"
         return Decision("counterexample", "a lifted layer violates the claim", instance, certificate)
+
+    def _lift_rational_batch(self, m: int) -> Decision | str:
+        """Where y_hat and sigma cannot both be rational, y and eps perhaps can."""
+        domain = self.domain
+        if needs_entries(domain) or domain.eps == "zero" or domain.normaliser not in ("batch", "unbiased"):
+            return _IRRATIONAL
+        (problem,) = evaluate_at(self.check, self.assume, domain, m, self.directions, rational_batch=True)
+        formulas = problem.closed(problem.negation(), all_symbols=True)
+        reply = self._ask(f"negation, m = {m}, y rational", problem, formulas)
+        return self._lift(problem, reply) if reply.answer == "sat" else _IRRATIONAL
 
     def _proved(self, scripts: list[str]) -> Decision:
         vacuous = self._vacuity()

@@ -51,6 +51,14 @@ def statistics(frame: Basis) -> Statistics:
         spread = field.symbol("sigma" if root.num.is_one() and root.den.is_one() else "s", "positive")
         sigma, hat = spread * root, field.one / root
         eps, slack = field.zero, field.zero
+    elif frame.rational_batch:
+        spread, eps = field.symbol("s", "nonnegative"), _eps_symbol(frame)
+        sigma = field.root(spread**2 * scaled + eps, positive=True)
+        y = one * mu + frame.unit(1) * spread
+        y_hat = frame.unit(1) * (spread / sigma)
+        return Statistics(
+            mu, spread**2 * ratio, sigma, eps, y, y_hat, y_hat * frame.correction, (("gt", sigma),)
+        )
     else:
         hat, sigma = field.symbol("q", "nonnegative"), field.symbol("sigma", "positive")
         spread = hat * sigma

@@ -19,6 +19,7 @@ class Basis(Protocol):
     m_value: int | None
     with_outside: bool
     standard: bool
+    rational_batch: bool
     field: Field
     m: Scalar
     norms: list[Scalar]
