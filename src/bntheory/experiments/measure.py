@@ -12,7 +12,10 @@ from bntheory.experiments.experiment import Measure
 from bntheory.experiments.measures.activations import percentiles
 from bntheory.experiments.measures.classification import accuracies, classification
 from bntheory.experiments.measures.curvature import curvature, scale_free, twin
+from bntheory.experiments.measures.input_robustness import input_robustness
 from bntheory.experiments.measures.landscape import landscape, twin_walk, walk
+from bntheory.experiments.measures.mean_directions import mean_overlap
+from bntheory.experiments.measures.sharpness import progress, sharpness
 from bntheory.experiments.measures.shift import shift, step_shift
 from bntheory.experiments.measures.situation import Json, Options, Situation
 from bntheory.experiments.measures.spectrum import frozen_outliers, hessian_trace, outliers
@@ -45,4 +48,8 @@ MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
     "frozen-outliers": frozen_outliers,
     "trace": hessian_trace,
     "percentiles": percentiles,
+    "sharpness": sharpness,
+    "progress": progress,
+    "mean-overlap": mean_overlap,
+    "input-robustness": input_robustness,
 }
