@@ -115,6 +115,19 @@ def test_the_rule_would_notice_a_circle(tmp_path):
     assert circles(graph) == [["bntheory.a", "bntheory.b"]]
 
 
+def test_drawing_alone_is_reached_from_below():
+    """By its name, when a figure is asked for: a verdict's and a model's own picture."""
+    text = {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in FILES}
+    named = r"""import_module\(["']bntheory\.(\w+)"""
+    reaching = {
+        (file, room)
+        for file, code in text.items()
+        for room in re.findall(named, code)
+        if LEVEL[room] > LEVEL.get(file.split("/")[0], len(ROOMS))
+    }
+    assert reaching == {("judges/verdict.py", "report"), ("models/__init__.py", "report")}
+
+
 def test_the_rule_would_notice_an_upward_import(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from bntheory.judges.verdict import Status\n")

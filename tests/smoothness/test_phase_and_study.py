@@ -128,7 +128,8 @@ def test_critical_gamma_measured_on_closed_forms() -> None:
 
 
 def test_study_and_figures(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from bntheory.report.smoothness import rough_layer_figure, save_figure, single_unit_figure
+    from bntheory.report.smoothness import rough_layer, single_unit_figure
+    from bntheory.report.style import save_figure
 
     seen = []
     study = single_unit_study(
@@ -138,14 +139,14 @@ def test_study_and_figures(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert seen[-1] == 1.0
     assert len(study.phases) == 3
     assert all("0 of" in line for line in study.lines()[:3])
-    first = save_figure(single_unit_figure(study), tmp_path / "phase.png")
+    first = save_figure(single_unit_figure(study).figure, tmp_path / "phase.png")
     assert first.read_bytes()[:4] == b"\x89PNG"
-    again = save_figure(single_unit_figure(study), tmp_path / "again")
+    again = save_figure(single_unit_figure(study).figure, tmp_path / "again")
     assert again.suffix == ".png"
     assert again.read_bytes() == first.read_bytes()  # the same study gives the same file
-    save_figure(rough_layer_figure(), tmp_path / "rough.svg")
+    save_figure(rough_layer().figure, tmp_path / "rough.svg")
     with pytest.raises(ValueError, match="svg"):
-        save_figure(rough_layer_figure(), tmp_path / "rough.bmp")
+        save_figure(rough_layer().figure, tmp_path / "rough.bmp")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import typer
 
 from bntheory.commands.common import clear_errors, one_of
 from bntheory.commands.compare import show_progress
+from bntheory.commands.options import Json
 from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
 
-__all__ = ["model_commands", "smooth"]
+__all__ = ["check_plot", "model_commands", "smooth"]
 
 _EXAMPLES = ("single-unit", "two-lipschitz", "rough-layer")
 Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).")]
@@ -36,6 +38,7 @@ def smooth(
     gamma: Annotated[float, typer.Option(help="gamma of the unit.")] = 1.0,
     m: Annotated[int, typer.Option(help="Batch size.", min=4)] = 16,
     seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
+    as_json: Json = False,
 ) -> None:
     """Where does batch normalisation smooth, and where does it roughen? The single unit, exactly, against its frozen twin.
 
@@ -48,33 +51,38 @@ def smooth(
     """
     one_of("example", example, _EXAMPLES)
     check_plot(plot)
-    if example != "single-unit":
-        _draw_example(example, plot, seed)
-        return
-    from bntheory.smoothness.unit.study import single_unit_study
+    if example == "single-unit":
+        from bntheory.report.smoothness import single_unit_figure
+        from bntheory.smoothness.unit.study import single_unit_study
 
-    try:
-        with show_progress() as progress:
-            study = single_unit_study(gamma=gamma, m=m, seed=seed, progress=progress)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    for line in study.lines():
+        try:
+            with show_progress() as progress:
+                study = single_unit_study(gamma=gamma, m=m, seed=seed, progress=progress)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        _shown(study.lines(), lambda: single_unit_figure(study), plot, as_json)
+        return
+    from bntheory.report.models.catalogue import SMOOTH
+
+    with show_progress() as progress:
+        progress(0.0, example)
+        drawn = SMOOTH[example](seed=seed)
+    _shown((drawn.sentence,), lambda: drawn, plot, as_json)
+
+
+def _shown(lines: tuple[str, ...], draw: Callable[[], Any], plot: Path | None, as_json: bool) -> None:
+    """Print what was found and write its figure where one is asked for."""
+    if plot is not None:
+        from bntheory.report.style import save_figure
+
+        save_figure(draw().figure, plot)
+    if as_json:
+        typer.echo(json_text({"found": list(lines), "figure": None if plot is None else str(plot)}))
+        return
+    for line in lines:
         typer.echo(line)
     if plot is not None:
-        from bntheory.report.smoothness import save_figure, single_unit_figure
-
-        save_figure(single_unit_figure(study), plot)
         typer.echo(f"figure: {plot}")
-
-
-def _draw_example(example: str, plot: Path | None, seed: int) -> None:
-    if plot is None:
-        raise UserError(f"--example {example} is a picture and has no numbers to print: give --plot FILE")
-    from bntheory.report.smoothness import rough_layer_figure, save_figure, smooth_pictures
-
-    draw = {"two-lipschitz": smooth_pictures, "rough-layer": rough_layer_figure}[example]
-    save_figure(draw(seed=seed), plot)
-    typer.echo(f"figure: {plot}")
 
 
 def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
@@ -83,28 +91,28 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
     own = [
         inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default, annotation=hints[p.name])
         for p in inspect.signature(draw).parameters.values()
+        if p.name != "progress"
     ]
-    plot_option = inspect.Parameter("plot", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Plot)
+    shared = [
+        inspect.Parameter("plot", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Plot),
+        inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json),
+    ]
 
-    def run(*, plot: Path | None, **parameters: Any) -> None:
+    def run(*, plot: Path | None, as_json: bool, **parameters: Any) -> None:
         check_plot(plot)
         try:
             with show_progress() as progress:
                 progress(0.0, name)
-                drawn = draw(**parameters)
+                hook = {"progress": progress} if "progress" in hints else {}
+                drawn = draw(**parameters, **hook)
         except ValueError as error:
             raise UserError(str(error)) from error
-        typer.echo(drawn.sentence)
-        if plot is not None:
-            from bntheory.report.smoothness import save_figure
-
-            save_figure(drawn.figure, plot)
-            typer.echo(f"figure: {plot}")
+        _shown((drawn.sentence,), lambda: drawn, plot, as_json)
 
     run.__name__ = name.replace("-", "_")
     run.__doc__ = inspect.getdoc(draw)
-    run.__signature__ = inspect.Signature([*own, plot_option])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in (*own, plot_option)}
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
     return clear_errors(run)
 
 

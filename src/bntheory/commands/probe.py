@@ -92,7 +92,7 @@ def probe(
             f"{factory}: {type(error).__name__}: {error}{f' ({where})' if where else ''}"
         ) from error
     if plot is not None:
-        from bntheory.report.smoothness import save_figure
+        from bntheory.report.style import save_figure
 
         save_figure(probe_figure(result), plot)
     typer.echo(json.dumps(result.as_json(), indent=2, allow_nan=False) if as_json else probe_text(result))

@@ -15,15 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort, Study
-from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree
+from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree, UserError
 from bntheory.evidence.checks import Check
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.layer.view import where_defined
 
-__all__ = ["JUDGES", "contradicts_itself", "judge_claim"]
+__all__ = ["JUDGES", "check", "contradicts_itself", "judge_claim"]
 
 JUDGES: tuple[JudgeName, ...] = ("algebra", "search", "network", "study")
+
+
+def check(
+    claim: Claim | str | Callable[[Any], Any], *, effort: Effort = "normal", seed: int = 0, **options: Any
+) -> Verdict:
+    """The verdict on a claim of the literature, by its id, or on one of your own, by the function under ``@claim``.
+
+    effort: quick, normal or thorough. seed: where all chance comes from. options: as of :func:`judge_claim`. Raises UserError for an id
+    or a function that no claim has.
+    """
+    from bntheory.claims import registry
+
+    if isinstance(claim, str):
+        claim = registry()[claim]
+    elif not isinstance(claim, Claim):
+        own = [c for c in registry() if c.check is claim]
+        if not own:
+            raise UserError(
+                f"{claim!r:.80} is no claim: give an id, or a function decorated with @claim(id, statement=...)"
+            )
+        claim = own[0]
+    return judge_claim(claim, effort=effort, seed=seed, **options)
 
 
 def judge_claim(

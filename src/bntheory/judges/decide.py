@@ -11,7 +11,7 @@ from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import RoutesDisagree, UserError
 from bntheory.judges.exact.witness import Reference
-from bntheory.judges.verdict import Evidence, Verdict, verdict_of
+from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
 from bntheory.layer.domain import LayerDomain, OperatorKind, ScalarRange
 
 __all__ = ["Decided", "decide"]
@@ -44,6 +44,18 @@ class Decided:
         from bntheory.judges.latex import latex_paragraph
 
         return latex_paragraph(self.verdict, expression=self.expression, assume=self.assume)
+
+    @property
+    def status(self) -> Status:
+        """The verdict's status; ``decided.status.value`` is the word."""
+        return self.verdict.status
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the verdict, as :meth:`bntheory.judges.verdict.Verdict.plot`."""
+        return self.verdict.plot(statement=self.expression)
+
+    def __str__(self) -> str:
+        return self.render()
 
     def cite(self) -> str:
         """A BibTeX entry for the verdict."""

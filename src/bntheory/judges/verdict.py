@@ -125,6 +125,29 @@ class Verdict:
 
         return latex_paragraph(self)
 
+    def plot(self, *, statement: str = "") -> Any:
+        """A matplotlib figure: where random layers stand to the claim, and the counterexample; or the intervals of an experiment.
+
+        statement: what its sentence calls the claim, by default the id. UserError where there is nothing to draw.
+        """
+        from importlib import import_module
+
+        # drawing is a room above, reached only when a figure is asked for
+        return import_module("bntheory.report.verdicts").verdict_figure(self, statement=statement).figure
+
+    def render(self) -> str:
+        """Plain text for the terminal: the status, and a line for each judge that had an answer."""
+        lines = [f"{self.status.value:<18}{self.claim.id}"]
+        lines += [
+            f"    {e.judge:<8} {e.finding:<13} {e.summary}"
+            for e in self.evidence
+            if e.finding != "not-applicable"
+        ]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()
+
     def cite(self) -> str:
         """A BibTeX entry for this verdict."""
         from bntheory.judges.latex import bibtex

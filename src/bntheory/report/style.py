@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import io
+import textwrap
+from pathlib import Path
 from typing import Any
 
-__all__ = ["ARM_LABELS", "COLOURS", "LINES", "PARTS", "as_png", "new_grid", "new_panel"]
+__all__ = [
+    "ARM_LABELS",
+    "COLOURS",
+    "LINES",
+    "PARTS",
+    "as_png",
+    "complete",
+    "legend_below",
+    "new_grid",
+    "new_panel",
+    "save_figure",
+]
 
 #: Okabe and Ito's palette: told apart also with colour-blind eyes; line styles tell them apart in grey.
 COLOURS = {"batchnorm": "#0072B2", "twin": "#D55E00", "standard": "#4d4d4d", "rescaled": "#009E73"}
@@ -30,7 +43,7 @@ _STYLE: dict[str, Any] = {
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 9,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "figure.facecolor": "white",
@@ -74,6 +87,52 @@ def new_grid(
     return figure, axes
 
 
+def legend_below(axes: Any, *, columns: int = 1, handles: list[Any] | None = None, title: str = "") -> None:
+    """The legend under the axes' label, where it covers no data whatever the numbers are."""
+    from matplotlib.transforms import ScaledTranslation
+
+    points = 37 + 12 * axes.get_xlabel().count("\n")  # tick labels and the axis label
+    under = ScaledTranslation(0, -points / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        **({} if handles is None else {"handles": handles}),
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=axes.transAxes + under,
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0,
+        columnspacing=1.2,
+        labelspacing=0.35,
+        title=title or None,
+        title_fontsize=9,
+        alignment="left",
+    )
+
+
+def complete(figure: Any, sentence: str) -> None:
+    """The sentence that says what is seen, under the panels and inside the figure's file; plain numbers on short logarithmic axes."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _plain_numbers(axis)
+    characters = int(figure.get_figwidth() * 72 / 5.3)  # of a font of 9.5 points, on average
+    figure.supxlabel(textwrap.fill(sentence, characters), x=0.01, ha="left", fontsize=9.5, color="#374151")
+
+
+def _plain_numbers(axis: Any) -> None:
+    """1, 2, 5, 10, ... where a logarithmic axis spans too few decades for powers of ten to be told apart."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+    if axis.get_scale() != "log" or isinstance(axis.get_major_locator(), FixedLocator):
+        return
+    low, high = sorted(axis.get_view_interval())
+    if high > 300 * low:
+        return
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 10 * low else (1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def as_png(figure: Any, *, dpi: int = 150, palette: int = 0) -> bytes:
     """The figure as PNG bytes, without a time stamp: the same records give the same file.
 
@@ -92,3 +151,17 @@ def as_png(figure: Any, *, dpi: int = 150, palette: int = 0) -> bytes:
     with Image.open(buffer) as image:
         image.convert("RGB").quantize(palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
+    """Write the figure: PNG by default, SVG or PDF by the suffix. Raises ValueError for another suffix."""
+    path = Path(path)
+    if path.suffix == "":
+        path = path.with_suffix(".png")
+    if path.suffix == ".png":
+        path.write_bytes(as_png(figure, dpi=dpi))
+    elif path.suffix in (".svg", ".pdf"):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"CreationDate": None})
+    else:
+        raise ValueError(f"the figure cannot be written as {path.suffix!r} ({path}); use .png, .svg or .pdf")
+    return path

@@ -1,9 +1,12 @@
-"""All drawn models by name, as ``bntheory model NAME`` offers them."""
+"""All drawn models and pictures by name, as ``bntheory model NAME``, ``bntheory smooth`` and ``bntheory.models.show`` offer them."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
+from bntheory.errors import UserError
 from bntheory.report.models.descent import ignored_statistics, least_squares, slope
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.models.initialisation import deep_random
@@ -11,9 +14,16 @@ from bntheory.report.models.regressors import deep_linear, matrix_factorisation,
 from bntheory.report.models.spectra import conditioning, fisher, layer_jacobian, mean_field
 from bntheory.report.models.sphere import exponential_lr, scale_invariant, spherical_sharpness, weight_decay
 from bntheory.report.models.training import adamw, logistic, periodic, projected_descent
+from bntheory.report.smoothness import rough_layer, single_unit, two_lipschitz
 
-__all__ = ["MODELS"]
+__all__ = ["MODELS", "SMOOTH", "picture"]
 
+#: what ``bntheory smooth --example`` draws
+SMOOTH: dict[str, Callable[..., ModelFigure]] = {
+    "single-unit": single_unit,
+    "two-lipschitz": two_lipschitz,
+    "rough-layer": rough_layer,
+}
 MODELS: dict[str, Callable[..., ModelFigure]] = {
     "least-squares": least_squares,
     "scale-invariant": scale_invariant,
@@ -35,3 +45,15 @@ MODELS: dict[str, Callable[..., ModelFigure]] = {
     "tensor-train": tensor_train,
     "matrix-factorisation": matrix_factorisation,
 }
+
+
+def picture(name: str, **parameters: Any) -> ModelFigure:
+    """The picture of this name with these parameters, which are those of ``bntheory model NAME --help``. UserError for what is not known."""
+    every = {**SMOOTH, **MODELS}
+    if name not in every:
+        raise UserError(f"there is no picture {name!r}; there are {', '.join(every)}")
+    known = inspect.signature(every[name]).parameters
+    for parameter in parameters:
+        if parameter not in known:
+            raise UserError(f"{name} has no parameter {parameter!r}; it has {', '.join(known)}")
+    return every[name](**parameters)

@@ -6,10 +6,12 @@ shows, with the numbers in it. Keyword arguments are the model's parameters.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, new_grid
+from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["ignored_statistics", "least_squares", "slope"]
 
@@ -37,7 +39,7 @@ def least_squares(
     plain = gradient_descent(problem, w0[0, 0], rates * limit, steps, points=2)
     proof = trap_certificate(problem, run.last("a"), run["w"], rates * limit)
     figure, (left, right) = new_grid(
-        1, 2, [f"Error after {steps} steps", "Limiting effective step"], width=5.2, height=4.0
+        1, 2, [f"Error after {steps} steps", "Limiting effective step"], width=5.2, height=4.6
     )
     blue, grey = COLOURS["batchnorm"], COLOURS["standard"]
     share = run.last("excess") / problem.signal
@@ -51,15 +53,15 @@ def least_squares(
     left.plot(rates[stable], distance, color=grey, linestyle="--", label="without, one start")
     left.axvspan(1, rates[-1], color=grey, alpha=0.08, linewidth=0)
     left.axvline(1, color=grey, linewidth=1)
-    left.text(1.5, 1e2, "without BN: diverges", color=grey, fontsize=8.5, va="center")
+    left.text(1.5, 1e3, "without BN: diverges", color=grey, fontsize=9, va="center")
     left.set(
         xscale="log",
         yscale="log",
-        xlabel="learning rate in units of 2/λ_max",
-        ylabel="‖e‖²_S / ‖u‖²_S",
-        ylim=(1e-33, 1e17),
+        xlabel=r"learning rate in units of $2/\lambda_{\max}$",
+        ylabel=r"squared error $\|e\|_S^2$ over the signal $\|u\|_S^2$",
+        ylim=(1e-33, 1e5),
     )
-    left.legend(loc="upper left")
+    legend_below(left)
 
     held = proof.holds
     middle = np.sqrt(proof.step_low * proof.step_high) / limit
@@ -70,17 +72,27 @@ def least_squares(
     quantiles[:, known] = np.nanquantile(values[:, known], [0.5, 0.1, 0.9], axis=0)
     right.plot(rates, quantiles[0], color=blue, label="batch norm: median of starts")
     right.fill_between(rates, quantiles[1], quantiles[2], color=blue, alpha=0.2, linewidth=0)
-    right.plot(rates, rates, color=grey, linestyle="--", label="without: the learning rate itself")
+    right.plot(
+        rates[rates < 100],
+        rates[rates < 100],
+        color=grey,
+        linestyle="--",
+        label="without: the learning rate itself",
+    )
     edge = 2 / problem.effective_eigenvalues[-1] / limit
-    right.axhline(edge, color=COLOURS["twin"], linewidth=1.2, label="2/λ*_max, the edge for S*")
-    right.set(xscale="log", yscale="log", xlabel="learning rate in units of 2/λ_max", ylim=(1e-6, 1e2))
-    right.set_ylabel("effective step in units of 2/λ_max")
-    right.legend(loc="lower center")
+    right.axhline(
+        edge, color=COLOURS["twin"], linestyle=":", label=r"$2/\lambda^*_{\max}$, the edge for $S^*$"
+    )
+    right.set(
+        xscale="log", yscale="log", xlabel=r"learning rate in units of $2/\lambda_{\max}$", ylim=(1e-6, 1e2)
+    )
+    right.set_ylabel(r"effective step in units of $2/\lambda_{\max}$")
+    legend_below(right)
     proved, finite = int(held.sum()), int(np.isfinite(run["w"]).all(axis=-1).sum())
     sentence = (
         f"Over ten decades of learning rates {finite} of {held.size} runs stay finite, {proved} of them in a "
         "state from which convergence to "
-        "a minimiser is proved; plain gradient descent diverges beyond 2/λ_max. The condition number "
+        "a minimiser is proved; plain gradient descent diverges beyond twice the inverse of the largest eigenvalue. The condition number "
         "that counts is "
         f"{problem.effective_condition_number:.3g} instead of {problem.condition_number:.3g}."
     )
@@ -95,37 +107,53 @@ def ignored_statistics(
 
     ``x_hat = u + b - E[u + b]`` does not depend on b; taking ``E[x]`` for a constant gives ``b_t = b_0 -
     lr t <1, dl/dx_hat>`` at constant loss. Left: the norm of the bias in front of BN in a small network;
-    right: its loss. Growth needs that b alone is trained: with the rest of the network the bias moves by
-    what BN's own shift learns, and settles.
+    right: its loss, at ``lr`` and at a fifth of it. Growth needs that b alone is trained: with the rest of
+    the network the bias moves by what BN's own shift learns, and settles.
     """
     from bntheory.models.ignored_statistics import Statistics, Trained, network_run
 
-    runs: list[tuple[str, str, str, Statistics, Trained]] = [
-        ("statistics ignored, bias alone trained", COLOURS["twin"], "-", "ignored", "bias"),
-        ("statistics ignored, all trained", COLOURS["twin"], "--", "ignored", "all"),
-        ("statistics differentiated, all trained", COLOURS["batchnorm"], "-", "differentiated", "all"),
+    runs: list[tuple[str, str, str, Statistics, Trained, float]] = [
+        ("ignored, only the bias trained", COLOURS["rescaled"], ":", "ignored", "bias", lr),
+        ("ignored, all trained", COLOURS["twin"], "--", "ignored", "all", lr),
+        ("differentiated, all trained", COLOURS["batchnorm"], "-", "differentiated", "all", lr),
+        ("ignored, all trained, a fifth of the rate", COLOURS["twin"], "-.", "ignored", "all", lr / 5),
+        (
+            "differentiated, all trained, a fifth of the rate",
+            "#56B4E9",
+            "o-",
+            "differentiated",
+            "all",
+            lr / 5,
+        ),
     ]
-    figure, (left, right) = new_grid(1, 2, ["Norm of the bias before BN", "Loss"], width=5.2, height=3.8)
+    titles = ["Norm of the bias in front of BN", "Loss"]
+    figure, (left, right) = new_grid(1, 2, titles, width=5.2, height=4.7)
     found = []
-    for label, colour, line, statistics, trained in runs:
+    for label, colour, line, statistics, trained, rate in runs:
         run = network_run(
-            steps=steps, lr=lr, statistics=statistics, trained=trained, seed=seed, device=device
+            steps=steps, lr=rate, statistics=statistics, trained=trained, seed=seed, device=device
         )
         found.append(run)
-        left.plot(run.bias_norm, color=colour, linestyle=line, label=label)
-        right.plot(run.loss, color=colour, linestyle=line, label=label)
-    left.set(xlabel="step", ylabel="‖b‖")
-    right.set(xlabel="step", ylabel="loss", yscale="log")
-    left.legend(loc="upper left")
-    alone, together, proper = found
+        if rate == lr:
+            left.plot(run.bias_norm, color=colour, linestyle=line, label=label)
+        right.plot(run.loss, line, color=colour, markersize=4, markevery=0.1, label=label)
+    left.set(xlabel="step", ylabel="norm of the bias, ‖b‖")
+    right.set(xlabel="step", ylabel="mean squared error / 2", yscale="log")
+    legend_below(left, title="batch statistics:")
+    legend_below(right, title="batch statistics:")
+    alone, together, proper, together_slow, proper_slow = found
     spread = float(alone.loss.max() - alone.loss.min())
+
+    def order(ignored: Any, differentiated: Any) -> str:
+        a, b = float(ignored.loss[-1]), float(differentiated.loss[-1])
+        return f"{'below' if a < b else 'above'} ({a:.2g} against {b:.2g})"
+
     sentence = (
-        "With the statistics ignored and only the bias trained, its norm grows by the same "
-        f"{alone.bias_norm[1]:.3g} every step, to "
-        f"{alone.bias_norm[-1]:.3g}, while the loss moves by {spread:.1g}. With everything trained it "
-        "ends at "
-        f"{together.bias_norm[-1]:.3g} and the loss at {together.loss[-1]:.3g}; differentiated, at "
-        f"{proper.bias_norm[-1]:.1g}."
+        "Where a step ignores that the batch statistics depend on the bias, and the bias alone is trained, its norm grows by the same "
+        f"{alone.bias_norm[1]:.3g} every step, to {alone.bias_norm[-1]:.3g}, while the loss moves by {spread:.1g}. With everything trained the "
+        f"norm ends at {together.bias_norm[-1]:.3g}; with the statistics differentiated the bias itself stays at {proper.bias_norm[-1]:.1g}. "
+        f"Which loss ends lower depends on the rate: at {lr:g} the one that ignores ends {order(together, proper)}, at {lr / 5:g} "
+        f"{order(together_slow, proper_slow)}."
     )
     return ModelFigure(figure, sentence)
 
@@ -152,15 +180,16 @@ def slope(
     smooth = Slope(plateau=plateau, height=height, width=width, smoothing=smoothing)
     colours = {"as it is": COLOURS["twin"], "smoothed": COLOURS["batchnorm"]}
     titles = ["The slope", "Paths", f"Loss after {steps} steps"]
-    figure, (left, middle, right) = new_grid(1, 3, titles, width=4.1, height=3.8)
+    figure, (left, middle, right) = new_grid(1, 3, titles, width=4.3, height=4.9)
     x = np.linspace(-2, 3.2, 1200)
     rates = np.geomspace(1e-4, 10, 161)
     shown = (0.003, 0.1, 1.0)
-    lines = ("-", "--", ":")
+    lines = (":", "--", "-")
     windows, counts = {}, {}
     for name, model in (("as it is", sharp), ("smoothed", smooth)):
         colour = colours[name]
-        left.plot(x, model.value(x), color=colour, label=name)
+        drawn = {"as it is": "--", "smoothed": "-"}[name]
+        left.plot(x, model.value(x), color=colour, linestyle=drawn, label=name)
         paths = slope_descent(model, shown, steps=steps)
         for path, lr, line in zip(paths.path, shown, lines, strict=True):
             middle.plot(
@@ -168,26 +197,39 @@ def slope(
                 np.clip(path, -40, 40),
                 color=colour,
                 linestyle=line,
-                label=f"{name}, lr {lr:g}",
+                label=f"{name}, rate {lr:g}",
+                linewidth=1.3 if name == "as it is" else 1.8,
+                marker={"as it is": "x", "smoothed": None}[name],
+                markevery=0.12,
             )
         sweep = slope_descent(model, rates, steps=steps)
         start = sweep.excess[:, 0]
         end = np.clip(sweep.excess[:, -1] / start, 1e-6, 100)
         blown = sweep.fate == Fate.EXPLODED
-        right.plot(rates, np.where(blown, np.nan, end), color=colour, label=name)
-        right.plot(rates[blown], np.full(blown.sum(), 100.0), "x", color=colour, markersize=3.5)
+        right.plot(rates, np.where(blown, np.nan, end), color=colour, linestyle=drawn, label=name)
+        right.plot(
+            rates[blown],
+            np.full(blown.sum(), {"as it is": 100.0, "smoothed": 40.0}[name]),
+            {"as it is": "x", "smoothed": "+"}[name],
+            color=colour,
+            markersize=4,
+            label=f"{name}: thrown out",
+        )
         windows[name], counts[name] = sweep.window(), blown
     left.plot([-1], sharp.value(-1.0), "o", color=COLOURS["standard"], markersize=6, label="start")
     left.set(xlabel="x", ylabel="loss")
-    left.legend()
+    legend_below(left)
     middle.set(xlabel="step", ylabel="x, cut at ±40", xscale="log")
     middle.set_yscale("symlog", linthresh=2)
-    middle.legend(fontsize=7, loc="upper left")
+    legend_below(middle, columns=2)
     right.set(
-        xlabel="learning rate", ylabel="loss above the minimum / at the start", xscale="log", yscale="log"
+        xlabel="learning rate",
+        ylabel="excess loss, end over start",
+        xscale="log",
+        yscale="log",
+        ylim=(3e-7, 300),
     )
-    right.text(1.2e-4, 60, "×: rose above twice the start", fontsize=8, va="top")
-    right.legend(loc="lower left")
+    legend_below(right, columns=2, title="thrown out: the loss rose above twice the start's")
     window = windows["smoothed"]
     reach = f"from {window[0]:.2g} to {window[1]:.2g}" if window else "at no rate"
     none = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, PARTS, new_grid
+from bntheory.report.style import COLOURS, PARTS, legend_below, new_grid
 
 __all__ = ["deep_random"]
 
@@ -25,19 +25,19 @@ def deep_random(
         2,
         2,
         [
-            "Rank, linear layers",
-            "Alike in all samples, ReLU",
+            "Rank of the batch, linear layers",
+            "What is alike in all samples, ReLU",
             "Gradient on its way back, ReLU",
-            "Residual branch over skip",
+            "Residual branch over its skip connection",
         ],
-        width=4.6,
-        height=3.4,
+        width=5.2,
+        height=3.9,
     )
     layers = np.arange(depth + 1)
     looks = {
         "batch": (COLOURS["batchnorm"], "-", "batch norm"),
         "layer": (PARTS["y_hat"], "--", "layer norm"),
-        "none": (COLOURS["standard"], ":", "none"),
+        "none": (COLOURS["standard"], ":", "no normalisation"),
     }
     last: dict[str, tuple[float, float]] = {}
     for norm, (colour, line, label) in looks.items():
@@ -54,15 +54,13 @@ def deep_random(
         if norm != "layer":
             residual = [DeepRandom(width, depth, batch, norm=norm, residual=True).run(s) for s in draws]
             branch.plot(layers[1:], np.median([p.branch_over_skip for p in residual], axis=0), **style)
-    branch.plot(
-        layers[1:], layers[1:] ** -0.5, color="black", linewidth=1, linestyle="-.", label="block^(−1/2)"
-    )
-    rank.set(xlabel="layer", ylabel="stable rank of the batch")
+    branch.plot(layers[1:], layers[1:] ** -0.5, color="black", linewidth=1, linestyle="-.", label="1/√block")
+    rank.set(xlabel="layer", ylabel="stable rank of the batch", ylim=(0, None))
     alike.set(xlabel="layer", ylabel="share of the mean square", ylim=(0, 1.02))
-    gradient.set(xlabel="layer", ylabel="gradient's norm there", yscale="log")
+    gradient.set(xlabel="layer", ylabel="norm of the gradient", yscale="log")
     branch.set(xlabel="block", ylabel="ratio of standard deviations", xscale="log", yscale="log")
     for axes in (rank, alike, gradient, branch):
-        axes.legend()
+        legend_below(axes, columns=3)
     sentence = (
         f"After {depth} layers of width {width} a batch of {batch} has stable rank {last['none'][0]:.3g} without normalisation and "
         f"{last['batch'][0]:.3g} with batch norm; ReLU layers with layer norm give {last['layer'][1]:.0%} of it to all samples alike, with "

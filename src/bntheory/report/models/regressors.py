@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, new_grid
+from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["deep_linear", "matrix_factorisation", "tensor_train"]
 
@@ -57,7 +57,7 @@ def tensor_train(
 def matrix_factorisation(
     *, rank: int = 3, noise: float = 0.0, steps: int = 300, seed: int = 0
 ) -> ModelFigure:
-    """Matrix factorisation ``<u_i, v_j>`` of a 20 x 15 matrix of rank 2 with and without BN of its row factors.
+    """Matrix factorisation ``<u_i, v_j>`` with factors of rank ``rank``, of a 20 x 15 matrix of rank 2, with and without BN of its row factors.
 
     Left: the loss under gradient descent at the best of five learning rates. Right: relative curvature along the runs.
     """
@@ -65,7 +65,7 @@ def matrix_factorisation(
 
     rows, columns, values = low_rank_data(noise=noise, seed=seed)
     return _regressor(
-        f"Matrix factorisation of rank {rank}",
+        f"Factors of rank {rank}, matrix of rank 2",
         lambda normalise: MatrixFactorisation(
             rows, columns, values, shape=(20, 15), rank=rank, normalise=normalise
         ),
@@ -81,19 +81,25 @@ def _regressor(
     from bntheory.models.smoothness_along import best_run, smoothness_along
 
     figure, (left, right) = new_grid(
-        1, 2, [title, "Relative curvature λ_max f/‖∇f‖² at equal loss"], width=5.2, height=4.0
+        1, 2, [title, "Curvature that no rescaling changes"], width=5.2, height=4.4
     )
     final, found = {}, {}
     for normalise, arm, label in [(False, "standard", "standard"), (True, "batchnorm", "batch norm")]:
         model = build(normalise)
         run = best_run(model, rates, steps=steps, seed=seed)
         final[arm] = float(run.all_losses[-1])
-        left.plot(run.all_losses, color=COLOURS[arm], label=f"{label}, learning rate {run.learning_rate:g}")
+        line = "-" if normalise else "--"
+        left.plot(
+            run.all_losses,
+            color=COLOURS[arm],
+            linestyle=line,
+            label=f"{label}, learning rate {run.learning_rate:g}",
+        )
         found[arm] = smoothness_along(lambda x, model=model: model, run, points=8, seed=seed)  # type: ignore[misc]
         if normalise:
             found["twin"] = smoothness_along(model.frozen_twin, run, points=8, seed=seed)
     styles = {
-        "standard": ("standard", "^-"),
+        "standard": ("standard", "^:"),
         "batchnorm": ("batch norm", "o-"),
         "twin": ("its frozen-statistics twin", "s--"),
     }
@@ -102,11 +108,14 @@ def _regressor(
         right.plot(smooth.losses, smooth.relative_curvatures, style, color=COLOURS[arm], label=label)
     left.set(yscale="log", xlabel="step", ylabel="loss")
     right.set(
-        xscale="log", yscale="log", xlabel="loss (training runs to the right)", ylabel="relative curvature"
+        xscale="log",
+        yscale="log",
+        xlabel="loss, which training lowers to the right",
+        ylabel=r"relative curvature $\lambda_{\max} f/\|\nabla f\|^2$",
     )
     right.invert_xaxis()
-    left.legend()
-    right.legend()
+    legend_below(left, columns=2)
+    legend_below(right, columns=2)
     own, twin = found["batchnorm"].relative_curvatures, found["twin"].relative_curvatures
     sentence = (
         f"After {steps} steps at its best learning rate the loss is {final['batchnorm']:.2g} with BN and {final['standard']:.2g} without. "

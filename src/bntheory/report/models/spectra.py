@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, new_grid
+from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["conditioning", "fisher", "layer_jacobian", "mean_field"]
 
@@ -44,10 +44,12 @@ def mean_field(
     tanh = [rate_by_quadrature(activation("tanh"), int(b), nodes=24, degrees=60).rate for b in sizes]
     curves = {"linear": linear_rate(sizes), "relu": relu_rate(sizes), "tanh": np.array(tanh)}
     colours = {"linear": COLOURS["standard"], "relu": COLOURS["batchnorm"], "tanh": COLOURS["rescaled"]}
-    figure, (left, right) = new_grid(1, 2, ["Rate per layer", "Growth over the depth"], width=5.2, height=4.0)
+    figure, (left, right) = new_grid(1, 2, ["Rate per layer", "Growth over the depth"], width=5.2, height=4.8)
     worst = 0.0
+    looks = {"linear": (":", "s", "linear"), "relu": ("-", "o", "ReLU"), "tanh": ("--", "^", "tanh")}
     for name, values in curves.items():
-        left.plot(sizes, values, color=colours[name], label=f"{name}: theory")
+        line, mark, shown = looks[name]
+        left.plot(sizes, values, color=colours[name], linestyle=line, label=f"{shown}, theory")
         points = [
             monte_carlo_limit(activation(name), b, width=width, networks=networks, seed=seed)
             for b in (4, 5, 8, 16, 64)
@@ -58,17 +60,20 @@ def mean_field(
             [p.fine.batch_size for p in points],
             [p.rate for p in points],
             yerr=[3 * p.standard_error for p in points],
-            fmt="o",
+            fmt=mark,
             markersize=4,
             capsize=2,
             color=colours[name],
         )
     left.axhline(relu_limit(), color=colours["relu"], linewidth=1, linestyle=":")
-    left.annotate("π/(π − 1)", (400, relu_limit()), textcoords="offset points", xytext=(-2, 5), ha="right")
+    left.annotate(
+        "π/(π − 1), ReLU's limit", (400, relu_limit()), textcoords="offset points", xytext=(-2, 5), ha="right"
+    )
     left.set(xscale="log", xlabel="batch size B", ylabel="factor on E‖∂L/∂h‖² per layer", ylim=(0.9, None))
-    left.legend(
-        title=f"points: networks, ±3 standard errors\n(widths {width} and {width // 2}, extrapolated)",
-        title_fontsize=8,
+    legend_below(
+        left,
+        columns=3,
+        title=f"points: networks of widths {width} and {width // 2}, extrapolated,\nwith 3 standard errors",
     )
 
     relu, rate = activation("relu"), float(relu_rate(batch_size))
@@ -83,9 +88,9 @@ def mean_field(
         right.plot(
             np.arange(depth)[::-1],
             plain.log_gradient[index] / math.log(10),
-            ".",
+            "^",
             color=COLOURS["twin"],
-            markersize=4,
+            markersize=3,
         )
         right.plot(
             steps[::-1],
@@ -95,7 +100,11 @@ def mean_field(
             markersize=4,
         )
     right.plot(
-        steps, steps * math.log10(rate), color=COLOURS["twin"], label=f"plain: {rate:.3f} to the power L"
+        steps,
+        steps * math.log10(rate),
+        color=COLOURS["twin"],
+        linestyle="--",
+        label=f"plain: {rate:.3f} to the power L",
     )
     right.plot(
         steps,
@@ -106,9 +115,8 @@ def mean_field(
     right.set(
         xlabel="layers L below the top",
         ylabel="log₁₀ of the growth of ‖∂L/∂h‖²",
-        ylim=(None, 1.35 * depth * math.log10(rate)),
     )
-    right.legend(title=f"ReLU, B = {batch_size}; points: 4 networks each", title_fontsize=8)
+    legend_below(right, title=f"ReLU, B = {batch_size}; points: 4 networks each")
     variance, covariance = leaky_relu_fixed_point(batch_size)
     overflow = overflow_depth(rate)
     sentence = (
@@ -135,9 +143,9 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
 
     rng = np.random.default_rng(seed)
     titles = ["Scaling centred columns to unit variance", "Unit columns against the best diagonal scaling"]
-    figure, (left, right) = new_grid(1, 2, titles, width=5.2, height=4.0)
+    figure, (left, right) = new_grid(1, 2, titles, width=5.2, height=4.6)
     worse, hurt = {}, 0
-    for columns, colour, marker in [(3, COLOURS["twin"], "."), (2, COLOURS["batchnorm"], ".")]:
+    for columns, colour, marker in [(3, COLOURS["twin"], "^"), (2, COLOURS["batchnorm"], ".")]:
         found = []
         for _ in range(draws):
             x = rng.standard_normal((samples, columns)) @ rng.standard_normal((columns, columns))
@@ -151,10 +159,10 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
             marker,
             color=colour,
             markersize=3.5,
-            label=f"{columns} columns: worse in {worse[columns]:.0%}",
+            label=f"{columns} columns: raised in {worse[columns]:.0%} of draws",
         )
     low, high = 1.0, 60.0
-    left.plot([low, high], [1, 1], color="black", linewidth=1)
+    left.plot([low, high], [1, 1], color="black", linewidth=1, label="unchanged: above it scaling does harm")
     small = conditioning(SMALLEST_COUNTEREXAMPLE)
     left.plot(
         [small.centred],
@@ -162,12 +170,15 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
         "*",
         color="black",
         markersize=9,
-        label="entries −1, 0, 1: certified exactly",
+        label="entries −1, 0, 1: raised, certified exactly",
     )
     left.set(
-        xscale="log", xlim=(low, high), xlabel="κ([1, X]), X centred", ylabel="κ after scaling / κ before"
+        xscale="log",
+        xlim=(low, high),
+        xlabel="condition number κ of [1, X], X centred, up to 60",
+        ylabel="κ after scaling / κ before",
     )
-    left.legend()
+    legend_below(left)
     sizes = [2, 3, 4, 6, 8]
     ratios: list[list[float]] = []
     for columns in sizes:
@@ -181,11 +192,18 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
             )
         ratios.append(row)
     for columns, row in zip(sizes, ratios, strict=True):
-        right.plot([columns] * len(row), row, "o", color=COLOURS["batchnorm"], markersize=4)
+        right.plot(
+            [columns] * len(row),
+            row,
+            "o",
+            color=COLOURS["batchnorm"],
+            markersize=4,
+            label=f"{trials} draws each" if columns == sizes[0] else None,
+        )
     dense = np.linspace(2, 8, 50)
-    right.plot(dense, np.sqrt(dense), color="black", linewidth=1.2, label="√columns (van der Sluis)")
-    right.set(xlabel="columns", ylabel="κ(unit columns)/κ(best scaling)", ylim=(0.95, None))
-    right.legend()
+    right.plot(dense, np.sqrt(dense), color="black", linewidth=1.2, label="bound: √columns (van der Sluis)")
+    right.set(xlabel="columns", ylabel="κ(unit columns) / κ(best scaling)", ylim=(0.95, None))
+    legend_below(right)
     sentence = (
         f"Centring raised the condition number in {hurt} of {2 * draws} draws (a theorem says never). Scaling to unit variance never "
         f"hurts two columns but raised it in {worse[3]:.0%} of draws with three; it stays within √columns of the best diagonal scaling."
@@ -216,22 +234,27 @@ def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0) -> ModelF
         ("layer norm in the hidden layers", {"hidden": "layer-norm"}, COLOURS["rescaled"], "-"),
         ("tanh without biases", {"act": "tanh"}, _EXTRA[0], "--"),
     ]
-    figure, (axes,) = new_grid(1, 1, ["Largest eigenvalue of the Fisher matrix"], width=9.4, height=4.2)
+    figure, (axes,) = new_grid(1, 1, ["Largest eigenvalue of the Fisher matrix"], width=6.4, height=5.6)
     slopes = {}
-    for label, options, colour, line in arms:
+    for (label, options, colour, line), mark in zip(arms, "os^vDP", strict=True):
         values = fisher_scaling(widths, seeds=seeds, seed=seed, **options).eigenvalues
         fit = fit_power_law(widths, values)
         slopes[label] = fit.slope
         axes.plot(
-            widths, np.exp(np.log(values).mean(axis=0)), marker="o", color=colour, linestyle=line,
+            widths, np.exp(np.log(values).mean(axis=0)), marker=mark, color=colour, linestyle=line,
             label=f"{label}: {fit.slope:.2f} ({fit.low:.2f} to {fit.high:.2f})",
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="width M", ylabel="λ_max of F, geometric mean")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="width M",
+        ylabel=r"$\lambda_{\max}$, geometric mean over networks",
+    )
     axes.set_xticks(widths, [str(w) for w in widths])
     axes.minorticks_off()
-    axes.legend(title="exponent in M", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_below(axes, title="exponent in M, with its 95 % interval")
     sentence = (
-        f"Without normalisation λ_max grows about like the width (exponent {slopes['no normalisation']:.2f}); subtracting the mean in the "
+        f"Without normalisation the largest eigenvalue grows about like the width (exponent {slopes['no normalisation']:.2f}); subtracting the mean in the "
         f"last layer stops that ({slopes['mean subtracted in the last layer']:.2f}) if the number of samples grows in proportion, not if "
         f"it is fixed ({slopes['the same, N fixed']:.2f}); normalising hidden layers does not."
     )
@@ -247,12 +270,12 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
     from bntheory.models.activations import activation
     from bntheory.models.layer_jacobian import layer_jacobian, quarter_circle_share
 
-    figure, (axes,) = new_grid(1, 1, ["Singular values of layer Jacobians"], width=6.4, height=3.8)
+    figure, (axes,) = new_grid(1, 1, ["Singular values of layer Jacobians"], width=7.2, height=4.6)
     bins, shares = np.linspace(0, 3, 61), {}
-    for name, colour in [
-        ("linear", COLOURS["standard"]),
-        ("tanh", COLOURS["rescaled"]),
-        ("relu", COLOURS["batchnorm"]),
+    for name, colour, line, shown in [
+        ("linear", COLOURS["standard"], ":", "linear"),
+        ("tanh", COLOURS["rescaled"], "--", "tanh"),
+        ("relu", COLOURS["batchnorm"], "-", "ReLU"),
     ]:
         found = [
             layer_jacobian(activation(name), width=width, batch_size=4 * width, seed=seed + k)
@@ -267,16 +290,17 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
             histtype="step",
             linewidth=1.6,
             color=colour,
-            label=f"{name}: {shares[name]:.0%} in [½, 2]",
+            linestyle=line,
+            label=f"{shown}: {shares[name]:.0%} in [½, 2]",
         )
     s = np.linspace(0, 2, 200)
     axes.plot(
-        s, np.sqrt(4 - s**2) / math.pi, color="black", linewidth=1, linestyle="--", label="quarter-circle law"
+        s, np.sqrt(4 - s**2) / math.pi, color="black", linewidth=1, linestyle="-.", label="quarter-circle law"
     )
-    axes.axvspan(0.5, 2.0, color="#f3f4f6", zorder=0)
-    axes.set(xlabel="singular value", ylabel="density", ylim=(0, 1.2))
-    axes.annotate("ReLU: exact zeros,\nbar cut off", (0.06, 1.02), fontsize=8)
-    axes.legend()
+    axes.axvspan(0.5, 2.0, color="#e5e7eb", zorder=0, label="[½, 2]")
+    axes.set(xlabel="singular value", ylabel="density", ylim=(0, 1.2), xlim=(-0.1, 3.1))
+    axes.annotate("ReLU's exact zeros: a bar beyond the axis", (0.2, 1.08), fontsize=9)
+    legend_below(axes, columns=3)
     sentence = (
         "With BN the singular values of a layer have a root mean square near 1 whatever the scale of the weights, but single ones are "
         f"spread over [0, 2] and beyond: {shares['linear']:.0%} (linear; the quarter-circle law says {quarter_circle_share(2.0):.0%}), "

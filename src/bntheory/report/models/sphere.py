@@ -6,11 +6,12 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, new_grid
+from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["exponential_lr", "scale_invariant", "spherical_sharpness", "weight_decay"]
 
 _ROW = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#4d4d4d")
+_MARKS = ("o", "s", "^", "v", "D", "P", "X")  # told apart in grey as well
 
 
 def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> ModelFigure:
@@ -18,9 +19,9 @@ def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> Mo
     Lyu 2019).
 
     ``f(w) = R^power/2``, R a Rayleigh quotient in R^4. ``w'grad f = 0``, so ``||w||`` only grows and the
-    effective rate ``lr/||w||^2`` adapts. Left: running minimum of the gradient norm on the sphere for
-    rates over six orders of magnitude, with the slope T^-1/2 of the theorem, which is an upper bound.
-    Right: with eps inside the normalisation, ``|w'grad f|`` and the defect of ``||w_next||^2 = ||w||^2 +
+    effective rate ``lr/||w||^2`` adapts. Left: running minimum of the gradient norm on the sphere, times
+    T^1/2, over the theorem's constant for its rate, for rates over six orders of magnitude: the theorem
+    says at most 1. Right: with eps inside the normalisation, ``|w'grad f|`` and the defect of ``||w_next||^2 = ||w||^2 +
     lr^2 ||grad f||^2`` against eps; both of first order.
     """
     from bntheory.evidence.slopes import fit_power_law
@@ -38,29 +39,29 @@ def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> Mo
     w0 /= np.linalg.norm(w0)
     run = descend(loss, w0, rates, steps)
     bound = any_rate_bound(loss, w0, rates)
-    figure, (left, right) = new_grid(1, 2, ["Any learning rate", "What eps breaks"], width=5.2, height=4.0)
+    titles = ["Any learning rate: the gradient over its proved bound", "What eps > 0 breaks"]
+    figure, (left, right) = new_grid(1, 2, titles, width=5.4, height=4.9)
     t = run.steps + 1
-    for row, rate, colour in zip(run["least_sphere_grad"], rates, _ROW, strict=True):
-        left.plot(t, row, color=colour, label=f"lr {rate:g}")
-    left.plot(t, 2 * t**-0.5, color="black", linestyle=":", label="T to the power −1/2")
-    left.set(xscale="log", yscale="log", xlabel="steps T", ylabel="least ‖∇f‖ on the sphere so far")
-    left.set_ylim(run["least_sphere_grad"].min() / 3, 5)
-    left.legend(ncols=2, fontsize=8, loc="lower left")
+    shares = run["least_sphere_grad"] * np.sqrt(t) / bound.constant[:, None]
+    for row, rate, colour, mark in zip(shares, rates, _ROW, _MARKS, strict=True):
+        left.plot(t, row, color=colour, marker=mark, markevery=0.12, label=f"rate {rate:g}")
+    left.axhline(1, color="black", linestyle=":", label="proved: at most 1")
+    left.set(xscale="log", yscale="log", xlabel="steps T")
+    left.set_ylabel("least ‖∇f‖ so far × √T, over its bound")
+    legend_below(left, columns=4)
     eps = np.geomspace(1e-8, 1e-1, 15)
     models = [RayleighPower(spectrum, 1, float(e)) for e in eps]
     angle = np.array([abs(float(orthogonality_defect(m, w0))) for m in models])
     growth = np.array([abs(float(pythagoras_defect(m, w0, 1.0))) for m in models])
     fit = fit_power_law(eps[:8], angle[:8])
-    right.plot(eps, angle, "o-", color=COLOURS["batchnorm"], label="|⟨w, ∇f⟩|")
-    right.plot(eps, growth, "s--", color=COLOURS["twin"], label="defect of Pythagoras, lr 1")
+    right.plot(eps, angle, "o-", color=COLOURS["batchnorm"], label="|⟨w, ∇f⟩|, which is 0 at eps = 0")
+    right.plot(eps, growth, "s--", color=COLOURS["twin"], label="|‖w⁺‖² − ‖w‖² − lr² ‖∇f‖²|, rate 1")
     right.set(xscale="log", yscale="log", xlabel="eps in units of the variance", ylabel="violation")
-    right.legend()
-    share = float((run["least_sphere_grad"] * np.sqrt(t) / bound.constant[:, None]).max())
+    legend_below(right)
     sentence = (
-        "At every learning rate over six orders of magnitude the gradient falls at least like T^-1/2 "
-        f"(at most {share:.2f} of the proved "
-        "bound), and in the end faster. With eps > 0 orthogonality and Pythagoras fail at order "
-        f"eps^{fit.slope:.3f}."
+        "At every learning rate over six orders of magnitude the least gradient so far stays under its proved bound, a constant of that "
+        f"rate over √T: at most {shares.max():.2f} of it, and in the end it falls faster. With eps > 0 the gradient is no longer orthogonal "
+        f"to the weights, and both equalities fail in proportion to eps (fitted exponent {fit.slope:.3f})."
     )
     return ModelFigure(figure, sentence)
 
@@ -73,9 +74,10 @@ def weight_decay(
 
     Noise model: gradients orthogonal to w, Gaussian in the tangent space, of root mean square 1 on the
     unit sphere, independent in time. Left: the norm from three starts without momentum, to
-    ``||w||^4 = lr/(4 penalty)`` for penalty ``penalty ||w||^2``. Right: root mean square angle between
-    successive weights over the printed ``sqrt(2 lr decay/(1 + momentum))``: simulated, and the angle of the
-    exact mean cosine ``1 - lr decay/(1 + momentum)``, which is the same where the norm does not fluctuate.
+    ``||w||^4 = lr/(4 penalty)`` for penalty ``penalty ||w||^2``. Right: the angle between successive
+    weights over the printed ``sqrt(2 lr decay/(1 + momentum))``, by two definitions: the root mean square
+    angle, simulated; and the angle of the exact mean cosine ``1 - lr decay/(1 + momentum)``. They are the same
+    where the norm does not fluctuate.
     """
     from bntheory.models.weight_decay import (
         exact_cosine,
@@ -86,21 +88,41 @@ def weight_decay(
     )
 
     figure, (left, right) = new_grid(
-        1, 2, ["The norm forgets its start", "The angle of a step"], width=5.2, height=3.9
+        1, 2, ["The norm forgets its start", "The angle of a step"], width=5.2, height=4.9
     )
     penalty, length = 0.01, 4000
     level = van_laarhoven_norm4(lr, penalty, 1.0) ** 0.25
-    for start, colour in ((4.0, _ROW[0]), (1.0, _ROW[2]), (0.1, _ROW[4])):
+    for start, colour, line in ((4.0, _ROW[0], "-"), (1.0, _ROW[2], "-."), (0.1, _ROW[4], "--")):
         norms = norm_recursion(start * level, lr, 2 * penalty, 1.0, length)
-        left.plot(np.arange(length + 1) + 1, norms / level, color=colour, label=f"start at {start:g}")
+        left.plot(
+            np.arange(length + 1) + 1,
+            norms / level,
+            color=colour,
+            linestyle=line,
+            label=f"start at {start:g}",
+        )
     left.axhline(1, color="black", linestyle=":", label="printed equilibrium")
-    left.set(xscale="log", yscale="log", xlabel="step", ylabel="‖w‖ over (lr E‖g‖²/4λ)^(1/4)")
-    left.legend()
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="step",
+        ylabel=r"$\|w\|$ over $(\mathrm{lr}\,E\|g\|^2/4\lambda)^{1/4}$",
+    )
+    legend_below(left, columns=2)
     products = np.geomspace(1e-3, 1e-1, 7)
-    for mu, colour in ((0.0, COLOURS["batchnorm"]), (momentum, COLOURS["twin"])):
+    for mu, colour, line, mark in (
+        (0.0, COLOURS["batchnorm"], "-", "o"),
+        (momentum, COLOURS["twin"], "--", "^"),
+    ):
         grid = np.geomspace(products[0] / 2, products[-1] * 2, 60)
         exact = [np.arccos(exact_cosine(lr, p / lr, mu)) / wan_angle(lr, p / lr, mu) for p in grid]
-        right.plot(grid, exact, color=colour, label=f"of the exact mean cosine, momentum {mu:g}")
+        right.plot(
+            grid,
+            exact,
+            color=colour,
+            linestyle=line,
+            label=f"angle of the mean cosine, exact, momentum {mu:g}",
+        )
         found = []
         for p in products:
             steps = int(max(20 * (1 - mu) / p, 400))
@@ -108,15 +130,22 @@ def weight_decay(
                 dimension=dimension, lr=lr, decay=p / lr, momentum=mu, seeds=seeds, seed=seed, steps=steps
             )
             found.append(np.sqrt(run.angle2.mean()) / wan_angle(lr, p / lr, mu))
-        right.plot(products, found, "o", color=colour, markersize=5, label=f"simulated, momentum {mu:g}")
+        right.plot(
+            products,
+            found,
+            mark,
+            color=colour,
+            markersize=5,
+            label=f"root mean square angle, simulated, momentum {mu:g}",
+        )
         gap = float(found[0] - 1)
-    right.axhline(1, color="black", linestyle=":", label="√(2 lr decay/(1 + momentum))")
-    right.set(xscale="log", xlabel="lr × decay", ylabel="angle of a step over the printed one")
-    right.legend(fontsize=8)
+    right.axhline(1, color="black", linestyle=":", label="printed: √(2 lr decay/(1 + momentum))")
+    right.set(xscale="log", xlabel="learning rate × decay", ylabel="angle of a step over the printed one")
+    legend_below(right)
     sentence = (
-        "From any start the norm settles within a few 1/(lr·decay) steps. The angle follows the "
-        "printed law at small lr·decay (at 0.001 and "
-        f"momentum {momentum:g} within {100 * abs(gap):.2g} %)."
+        "From any start the norm settles within a few 1/(lr·decay) steps. The angle follows the printed law at small lr·decay (at 0.001 and "
+        f"momentum {momentum:g} within {100 * abs(gap):.2g} %). Points and lines are two means of one "
+        "angle, which part where the norm fluctuates."
     )
     return ModelFigure(figure, sentence)
 
@@ -156,44 +185,48 @@ def exponential_lr(
     )
     check = compare_runs(loss, w0, schedule, steps, seed=seed)
     figure, (left, right) = new_grid(
-        1, 2, ["Two runs, one direction", "Where a schedule exists"], width=5.2, height=3.9
+        1, 2, ["Two runs, one direction", "Where a schedule exists"], width=5.2, height=4.6
     )
     t = decayed.steps
     left.plot(t, decayed["norm"], color=COLOURS["batchnorm"], label="‖w‖, with weight decay")
-    left.plot(t, grown["norm"], color=COLOURS["twin"], label="‖u‖, growing rate")
+    left.plot(t, grown["norm"], color=COLOURS["twin"], linestyle="--", label="‖u‖, growing rate")
     left.plot(
         t[::75],
         (grown["norm"] * alpha**t)[::75],
         "o",
         color=COLOURS["batchnorm"],
         markersize=4,
-        label="αᵗ ‖u‖",
+        label=r"$\alpha^t \|u\|$",
     )
     left.plot(
         t,
         lr * alpha ** (-2.0 * t - 1),
         color=COLOURS["standard"],
         linestyle=":",
-        label="learning rate αᐨ²ᵗᐨ¹ lr".replace("ᐨ", "⁻"),
+        label=r"the growing learning rate, $\alpha^{-2t-1}$ lr",
     )
-    left.set(xlabel="step t", yscale="log")
-    left.legend()
+    left.set(xlabel="step t", ylabel="norm of the weights; learning rate", yscale="log")
+    legend_below(left, columns=2)
     edge = largest_decay(momentum)
     grid = np.linspace(0, edge, 400)
     root = np.sqrt(np.maximum((1 + momentum - grid) ** 2 - 4 * momentum, 0))
     right.plot(grid, (1 + momentum - grid + root) / 2, color=COLOURS["batchnorm"], label="root next to 1")
     right.plot(
-        grid, (1 + momentum - grid - root) / 2, color=COLOURS["twin"], label="root next to the momentum"
+        grid,
+        (1 + momentum - grid - root) / 2,
+        color=COLOURS["twin"],
+        linestyle="--",
+        label="root next to the momentum",
     )
     right.axvspan(edge, 2 * edge, color=COLOURS["standard"], alpha=0.1, linewidth=0)
     right.text(
         1.5 * edge, float(np.sqrt(momentum)), "complex:\nno schedule", ha="center", va="center", fontsize=9
     )
     right.plot([lr * decay], [alpha], "o", color="black", label=f"lr·decay = {lr * decay:.2g}")
-    right.set(xlabel="lr × decay", ylabel="α", xlim=(0, 2 * edge))
-    right.legend(loc="lower right", fontsize=8)
+    right.set(xlabel="learning rate × decay", ylabel="α, factor a step", xlim=(0, 2 * edge))
+    legend_below(right, columns=2)
     sentence = (
-        "The run with decay and the one with a growing learning rate agree to "
+        "With weights over αᵗ the run with decay and the one with a growing learning rate are one: they agree to "
         f"{check.discrepancy:.1g} over {steps} steps. The rate grows by "
         f"{schedule.growth():.6f} a step and {schedule.growth_after(391):.3f} in 391 steps; a "
         f"schedule exists for lr·decay up to {edge:.3g}."
@@ -224,24 +257,37 @@ def spherical_sharpness(
     ratio, sharp = run.ratio(), run.trajectory["sharpness"]
     time = np.arange(len(ratio)) * product
     figure, (left, right) = new_grid(
-        1, 2, ["Normalised sharpness", "Sharpness on the sphere"], width=5.2, height=3.8
+        1, 2, ["Normalised sharpness", "Sharpness on the sphere"], width=5.2, height=4.8
     )
     left.plot(time, ratio, color=COLOURS["batchnorm"], linewidth=0.8)
-    left.axhline(2, color=COLOURS["twin"], linewidth=1.5, linestyle="--", label="2")
-    left.set(xlabel="lr × decay × t", ylabel="lr / ‖w‖² × sharpness", yscale="log")
-    left.legend(loc="upper left")
-    right.plot(time, sharp, color=COLOURS["batchnorm"])
-    right.axhline(
-        1 - abs(tilt), color=COLOURS["standard"], linewidth=1, linestyle=":", label="least on the circle"
+    left.axhline(2, color=COLOURS["twin"], linewidth=1.5, linestyle="--", label="2, the edge of stability")
+    left.set(xlabel="learning rate × decay × step", ylabel="learning rate / ‖w‖² × sharpness", yscale="log")
+    legend_below(left)
+    # during a burst the direction is not near the circle, and the curvature there is that of no minimum
+    near = run.trajectory["value"] < 1e-3
+    right.plot(
+        time,
+        sharp,
+        ":",
+        color=COLOURS["twin"],
+        linewidth=1.2,
+        label="off the circle of minima (loss above 0.001)",
     )
-    right.set(xlabel="lr × decay × t", ylabel="largest curvature", ylim=(0, None))
-    right.legend()
+    right.plot(
+        time, np.where(near, sharp, np.nan), color=COLOURS["batchnorm"], label="near the circle of minima"
+    )
+    right.axhline(
+        1 - abs(tilt), color=COLOURS["standard"], linewidth=1, linestyle="--", label="the flattest minimum"
+    )
+    right.set(xlabel="learning rate × decay × step", ylabel="sharpness on the unit sphere", ylim=(0, None))
+    legend_below(right)
     early, late = run.intrinsic_time < 4, run.intrinsic_time >= 0.6 * intrinsic_time
     sentence = (
-        f"Up to intrinsic time 4 the product averages {run.mean[early].mean():.3f} while sharpness "
+        f"Up to time 4 the product averages {run.mean[early].mean():.3f} while sharpness "
         f"falls from {sharp[0]:.2f}; once the "
         "flattest minimum is reached the oscillation is no longer damped, and late values range from "
         f"{run.low[late].min():.2g} to "
-        f"{run.high[late].max():.2g}."
+        f"{run.high[late].max():.2g}. A burst throws the direction off the circle of minima, where the curvature may for some steps be "
+        "less than that of the flattest minimum."
     )
     return ModelFigure(figure, sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, new_grid
+from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["adamw", "logistic", "periodic", "projected_descent"]
 
@@ -19,11 +19,12 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
     from bntheory.models.adamw import adamw_rotation
 
     figure, (left, right) = new_grid(
-        1, 2, ["The angle follows √(lr·decay)", "and falls with the momentum"], width=4.8, height=3.6
+        1, 2, ["The angle follows √(lr·decay)", "and falls with the momentum"], width=5.2, height=4.4
     )
     products = (0.005, 0.01, 0.02, 0.05)
     momenta = (0.0, 0.5, 0.9)
-    for b1, colour in zip(momenta, (COLOURS["batchnorm"], COLOURS["rescaled"], COLOURS["twin"]), strict=True):
+    looks = ((COLOURS["batchnorm"], "o", "-"), (COLOURS["rescaled"], "s", "-."), (COLOURS["twin"], "^", "--"))
+    for b1, (colour, mark, line) in zip(momenta, looks, strict=True):
         found = [
             float(
                 adamw_rotation(
@@ -32,15 +33,19 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
             )
             for p in products
         ]
-        left.plot(products, found, "o", color=colour, label=f"simulated, b1 = {b1:g}")
+        left.plot(products, found, mark, color=colour, label=f"simulated, b1 = {b1:g}")
         grid = np.geomspace(products[0], products[-1], 40)
-        left.plot(grid, np.sqrt(2 * grid * (1 - b1) / (1 + b1)), color=colour)
+        left.plot(grid, np.sqrt(2 * grid * (1 - b1) / (1 + b1)), color=colour, linestyle=line)
     left.set(
-        xscale="log", yscale="log", xlabel="lr × decay", ylabel="angle of a step (radians)", ylim=(0.015, 0.5)
+        xscale="log",
+        yscale="log",
+        xlabel="learning rate × decay",
+        ylabel="angle of a step (radians)",
+        ylim=(0.015, 0.5),
     )
     left.set_xticks(products, labels=[f"{p:g}" for p in products], minor=False)
     left.set_xticks([], minor=True)
-    left.legend(loc="lower right", fontsize=8)
+    legend_below(left, columns=2, title="lines: √(2 lr decay (1 − b1)/(1 + b1))")
     grid = np.linspace(0, 0.97, 60)
     right.plot(
         grid, np.sqrt((1 - grid) / (1 + grid)), color=COLOURS["batchnorm"], label="√((1 − b1)/(1 + b1))"
@@ -58,7 +63,7 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
     right.plot(points, shares, "o", color=COLOURS["twin"], label="simulated, lr × decay = 0.01")
     right.axhline(1, color="black", linestyle=":", label="√(2 lr decay), as stated")
     right.set(xlabel="momentum b1", ylabel="angle over √(2 lr decay)")
-    right.legend()
+    legend_below(right)
     sentence = (
         f"Without momentum AdamW turns the weights by {shares[0]:.3f} of √(2 lr decay) a step; with b1 = 0.9 by {shares[3]:.3f} of it, as "
         f"√((1 − b1)/(1 + b1)) = {np.sqrt(0.1 / 1.9):.3f} says."
@@ -80,7 +85,7 @@ def logistic(
     signed = rng.choice([-1.0, 1.0], size=(runs, examples, 1)) * rng.normal(size=(runs, examples, dimension))
     run = descend_logistic(signed, rng.normal(size=(runs, dimension)), lr=0.25, steps=steps)
     figure, (left, right) = new_grid(
-        1, 2, ["Margins become equal", "faster than any power of t"], width=4.8, height=3.6
+        1, 2, ["Margins become equal ...", "... faster than any power of t"], width=5.2, height=4.0
     )
     later = run.steps >= 5
     ends = []
@@ -90,8 +95,12 @@ def logistic(
         rate = -np.log(spread[seen]) / np.log(run.steps[seen]) ** 2
         right.plot(run.steps[seen], rate, color=COLOURS["batchnorm"], alpha=0.7)
         ends.append(float(rate[-1]))
-    left.set(xscale="log", yscale="log", xlabel="step t", ylabel="variance of the margins")
-    right.set(xscale="log", xlabel="step t", ylabel="−log variance / log(t)²", ylim=(0, None))
+    left.set(
+        xscale="log", yscale="log", xlabel="step t, one line a data set", ylabel="variance of the margins"
+    )
+    right.set(
+        xscale="log", xlabel="step t, one line a data set", ylabel="−log variance / log(t)²", ylim=(0, None)
+    )
     sentence = (
         f"On {runs} data sets the variance of the margins falls to {np.median(run['spread'][..., -1]):.1g} (median) in {steps} steps; "
         f"−log variance/log(t)² ends between {min(ends):.2g} and {max(ends):.2g}, where a power of t would send it to zero."
@@ -112,15 +121,15 @@ def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0
 
     run = sharpening_run(lr=lr, pull=pull)
     figure, (left, right) = new_grid(
-        1, 2, ["Without normalisation", "With normalisation and decay"], width=4.9, height=3.7
+        1, 2, ["Without normalisation", "With normalisation and decay"], width=5.2, height=4.4
     )
     time = np.arange(len(run.descent)) * lr * pull
     left.plot(time, run.descent[:, 1], color=COLOURS["batchnorm"], linewidth=0.9, label="descent")
     left.plot(time, run.projected[:, 0], color=COLOURS["twin"], linestyle="--", label="projected descent")
     left.plot(time, run.free[:, 0], color=COLOURS["standard"], linestyle=":", label="without the edge")
     left.axhline(2 / lr, color="black", linewidth=0.8, linestyle="-.", label="2/lr")
-    left.set(xlabel="step × lr × pull", ylabel="sharpness")
-    left.legend(loc="upper left")
+    left.set(xlabel="step × learning rate × pull", ylabel="sharpness")
+    legend_below(left, columns=2)
     tilt, phi0 = 0.5, 0.6
     loss = CircleOfMinima(tilt)
     w0 = edge_start(loss, [np.cos(phi0), np.sin(phi0), 0.0], [0.0, 0.0, 1.0], 1.0, product)
@@ -132,8 +141,8 @@ def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0
     right.plot(
         edge.intrinsic_time, expected, color=COLOURS["twin"], linestyle="--", label="projected descent"
     )
-    right.set(xlabel="step × lr × decay", ylabel="sharpness on the unit sphere")
-    right.legend()
+    right.set(xlabel="step × learning rate × decay", ylabel="sharpness on the unit sphere")
+    legend_below(right, columns=2)
     error = float(np.abs(edge.sharpness - expected).max() / (expected[0] - expected[-1]))
     sentence = (
         f"Averaged over its oscillation, descent ends at {run.distance_end:.1%} of the free run's distance from projected descent; on the "
@@ -156,11 +165,13 @@ def periodic(*, product: float = 0.01, time: float = 20.0, seed: int = 0) -> Mod
     run = descend(loss, w0, 1.0, int(time / product), weight_decay=product, points=None)
     values, norm, clock = run["value"][0], run["norm"][0], run.steps * product
     found = bursts(np.maximum(values, 1e-300))
-    figure, (left, right) = new_grid(1, 2, ["The loss bursts", "The norm saws"], width=4.9, height=3.5)
+    figure, (left, right) = new_grid(
+        1, 2, ["The loss bursts", "The norm rises in a burst, then decays"], width=5.2, height=3.8
+    )
     left.plot(clock, np.maximum(values, 1e-60), color=COLOURS["batchnorm"], linewidth=0.9)
-    left.set(yscale="log", xlabel="step × lr × decay", ylabel="loss")
+    left.set(yscale="log", xlabel="step × learning rate × decay", ylabel="loss")
     right.plot(clock, norm, color=COLOURS["batchnorm"], linewidth=0.9)
-    right.set(xlabel="step × lr × decay", ylabel="‖w‖")
+    right.set(xlabel="step × learning rate × decay", ylabel="norm of the weights, ‖w‖")
     late = found.periods[len(found.periods) // 4 :] * product
     spread = f"{late.mean():.2g} ± {late.std():.1g}" if len(late) > 1 else "unknown"
     sentence = f"In {time:g}/(lr·decay) steps the loss bursts {len(found.times)} times; the distance of two bursts is {spread} in units of 1/(lr·decay)."

@@ -1,0 +1,152 @@
+"""A verdict as a picture: where random layers stand to the claim and the counterexample, or the intervals of an experiment's checks.
+
+What lives here: drawing evidence that is there already, and a batch of random layers beside it. What does not: deciding.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bntheory.errors import OutsideVocabulary, UserError
+from bntheory.report.models.figure import ModelFigure
+from bntheory.report.style import COLOURS, legend_below, new_grid
+
+if TYPE_CHECKING:
+    from bntheory.judges.verdict import Verdict
+
+__all__ = ["verdict_figure"]
+
+_LAYERS = 4000
+_MOST_ROWS = 24
+
+
+def verdict_figure(verdict: Verdict, *, statement: str = "") -> ModelFigure:
+    """The picture of a verdict. UserError where its evidence has neither layers nor checks to draw."""
+    name = statement or verdict.claim.id
+    if verdict.claim.domain is not None:
+        return _layers(verdict, name)
+    checks = [c for e in verdict.evidence for c in e.details.get("checks", ()) if c["decisive"]]
+    if not checks:
+        raise UserError(f"{verdict.claim.id}: the verdict {verdict.status.value} has no checks to draw")
+    return _intervals(verdict, name, checks)
+
+
+def _layers(verdict: Verdict, name: str) -> ModelFigure:
+    witness = next((e.details["witness"] for e in verdict.evidence if "witness" in e.details), None)
+    drawn = _random_layers(verdict)
+    titles = ["Random layers", *(["The counterexample"] if witness else [])]
+    if not drawn:
+        titles = titles[1:]
+    if not titles:
+        raise UserError(
+            f"{verdict.claim.id}: no layer of this claim can be drawn at random, and none refutes it"
+        )
+    figure, axes = new_grid(1, len(titles), titles, width=5.2, height=4.2)
+    words = []
+    if drawn:
+        failing = _draw_random(axes[0], drawn, witness)
+        total = sum(len(v) for v in drawn.values())
+        words.append(
+            f"of {total} random layers that meet its hypotheses {failing} fail it"
+            + (", and so does the counterexample, in exact arithmetic" if witness else "")
+        )
+    if witness:
+        words.append(_draw_witness(axes[-1], witness))
+    text = "; ".join(words)
+    return ModelFigure(figure, f"{verdict.status.value.capitalize()}: {name}. {text[0].upper()}{text[1:]}.")
+
+
+def _random_layers(verdict: Verdict) -> dict[int, Any]:
+    """By batch size, the violation of random layers that meet the hypotheses; nothing for a claim that search cannot attack."""
+    import torch
+
+    from bntheory.judges.search.ascent import FEASIBLE, evaluate
+    from bntheory.judges.search.candidates import Candidates
+
+    claim = verdict.claim
+    assert claim.domain is not None
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for m in (claim.domain.min_m, claim.domain.min_m + 2, claim.domain.min_m + 14):
+        try:
+            seen = evaluate(claim, claim.domain, Candidates(claim.domain, _LAYERS // 3, m, generator, "cpu"))
+        except OutsideVocabulary:
+            return {}
+        kept = seen.violation[(seen.infeasible <= FEASIBLE) & seen.violation.isfinite()].numpy()
+        if len(kept):
+            found[m] = kept
+    return found
+
+
+def _draw_random(axes: Any, drawn: dict[int, Any], witness: Any) -> int:
+    from bntheory.judges.search.objective import VISIBLE
+
+    bins = np.linspace(-1, 1, 61)
+    looks = (("#56B4E9", ":"), (COLOURS["batchnorm"], "--"), ("black", "-"))
+    for (m, values), (colour, line) in zip(drawn.items(), looks, strict=False):
+        shares = np.full(len(values), 1 / len(values))
+        axes.hist(
+            values, bins, weights=shares, histtype="step", color=colour, linestyle=line, label=f"batch of {m}"
+        )
+    axes.axvspan(0, 1, color=COLOURS["twin"], alpha=0.1, linewidth=0, label="the claim fails")
+    margins = [
+        r["margin"]
+        for r in (witness or {}).get("certificate", {}).get("relations", ())
+        if r.get("holds") is False
+    ]
+    if margins and margins[0] is not None:
+        axes.axvline(
+            -margins[0], color=COLOURS["twin"], linewidth=2, linestyle="-.", label="the counterexample"
+        )
+    axes.set(xlim=(-1, 1), xlabel="(left − right) / (|left| + |right|)", ylabel="share of the layers")
+    legend_below(axes, columns=2)
+    return int(sum((v > VISIBLE).sum() for v in drawn.values()))
+
+
+def _draw_witness(axes: Any, witness: Any) -> str:
+    layer = witness["layer"]
+    rows = {"y": layer["y"], "gradient g": layer["grad"]}
+    numbers = {name: [float(Fraction(v)) for v in row] for name, row in rows.items()}
+    at = np.arange(1, layer["m"] + 1)
+    for shift, (name, values), colour, hatch in zip(
+        (-0.2, 0.2), numbers.items(), (COLOURS["batchnorm"], COLOURS["twin"]), ("", "//"), strict=True
+    ):
+        axes.bar(at + shift, values, 0.38, color=colour, hatch=hatch, edgecolor="white", label=name)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(at if len(at) <= 12 else at[:: -(-len(at) // 12)])
+    axes.set(xlabel="example of the batch", ylabel="value")
+    legend_below(axes, columns=2)
+    scalars = ", ".join(f"{k} = {layer[k]}" for k in ("gamma", "beta", "eps"))
+    return f"it has y = ({', '.join(layer['y'])}), g = ({', '.join(layer['grad'])}), {scalars}"
+
+
+def _intervals(verdict: Verdict, name: str, checks: list[dict[str, Any]]) -> ModelFigure:
+    shown = checks[:_MOST_ROWS]
+    figure, (axes,) = new_grid(1, 1, ["What was compared"], width=8.4, height=1.6 + 0.32 * len(shown))
+    for row, c in enumerate(shown):
+        room = 0.0 if c["left"] == c["right"] else c["right"] - c["left"]
+        size = max(abs(room), c["uncertainty"], c["margin"] or 0.0) or 1.0
+        holds = c["outcome"] == "holds"
+        axes.errorbar(
+            room / size,
+            row,
+            xerr=c["uncertainty"] / size,
+            fmt="o" if holds else "s",
+            color=COLOURS["batchnorm" if holds else "twin"],
+            capsize=3,
+        )
+    axes.axvline(0, color="black", linewidth=1)
+    names = [c["name"] if len(c["name"]) <= 60 else c["name"][:57] + "..." for c in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=9)
+    axes.invert_yaxis()
+    axes.set(xlim=(-2.1, 2.1), xlabel="for the claim: right of 0 (each row on its own scale)")
+    axes.set_ylabel("check")
+    more = f", of which {len(shown)} are drawn" if len(checks) > len(shown) else ""
+    held = sum(c["outcome"] == "holds" for c in checks)
+    return ModelFigure(
+        figure,
+        f"{verdict.status.value.capitalize()}: {name}. {held} of {len(checks)} decisive checks hold{more}; bars are their uncertainties.",
+    )
