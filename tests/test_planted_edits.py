@@ -71,7 +71,10 @@ EDITS = {
         "evidence/curves.py", "return math.log10(left / right)", "return math.log10(right / left)", (CURVED,)
     ),
     "grid of learning rates": Edit(
-        "experiments/curvature_runs.py", "RATES = (0.01, 0.05, 0.25)", "RATES = (0.01, 0.05, 0.2)", (CURVED,)
+        "claims/sources/lesswrong2019/trained.py",
+        "RATES = (0.01, 0.03, 0.1, 0.3, 1.0)",
+        "RATES = (0.01, 0.03, 0.1, 0.2, 1.0)",
+        (CURVED,),
     ),
     "steps along the gradient": Edit(
         "claims/sources/santurkar2018/figures_1_2.py",

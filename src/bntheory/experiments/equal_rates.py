@@ -23,8 +23,12 @@ from bntheory.evidence.study import Study
 from bntheory.experiments.runs import Json, Run, check_of
 
 __all__ = [
+    "AFTER_START",
+    "EQUAL_LOSSES",
+    "PLACES",
     "Arms",
     "Rates",
+    "Reader",
     "along",
     "along_training",
     "at_common_losses",
@@ -38,8 +42,10 @@ __all__ = [
 Reader = Callable[[Json], float | None]
 #: The name of an arm at each learning rate.
 Arms = Mapping[float, str]
-#: At how many losses that both arms went through they are compared.
-LOSSES = 3
+#: Losses that both arms went through, even in the logarithm, falling.
+EQUAL_LOSSES = ("loss 1 of 3", "loss 2 of 3", "loss 3 of 3")
+AFTER_START = (*EQUAL_LOSSES, "the end")
+PLACES = ("the start", *AFTER_START)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def along_training(
     found: dict[str, list[float | None]] = {}
     for seed in runs:
         at = [_at_places(seed[own[r]], seed[other[r]], loss, value, read) for r in rates]
-        for place in _places():
+        for place in PLACES:
             known = [x for places in at if (x := places[place]) is not None]
             found.setdefault(place, []).append(sum(known) / len(known) if known else None)
     return found
@@ -126,21 +132,16 @@ def along_training(
 
 def at_common_losses(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
     """Of :func:`along_training`: the mean over the losses that both arms went through, seed after seed; None where one is missing."""
-    return _means({place: effects[place] for place in _places()[1:-1]})
-
-
-def _places() -> list[str]:
-    return ["the start", *(f"loss {i + 1} of {LOSSES}" for i in range(LOSSES)), "the end"]
+    return _means({place: effects[place] for place in EQUAL_LOSSES})
 
 
 def _at_places(left: Run, right: Run, loss: Reader, value: Reader, other: Reader) -> dict[str, float | None]:
     (losses, values), (other_losses, others) = _curve(left, loss, value), _curve(right, loss, other)
-    start, *between, end = _places()
-    found: dict[str, float | None] = dict.fromkeys(_places())
+    found: dict[str, float | None] = dict.fromkeys(PLACES)
     if not losses or not other_losses:
         return found
-    found[start], found[end] = log_ratio(values[0], others[0]), log_ratio(values[-1], others[-1])
-    for place, x in zip(between, common_losses([losses, other_losses], LOSSES), strict=False):
+    found[PLACES[0]], found[PLACES[-1]] = log_ratio(values[0], others[0]), log_ratio(values[-1], others[-1])
+    for place, x in zip(EQUAL_LOSSES, common_losses([losses, other_losses], len(EQUAL_LOSSES)), strict=False):
         found[place] = log_ratio(at_loss(losses, values, x), at_loss(other_losses, others, x))
     return found
 
@@ -171,7 +172,7 @@ def along(
     Decisive is the mean over all places after the start. Where the effect has opposite signs, beyond intervals at ``confidence``, at
     two of them, a mean would mix both sides: then the two places decide, each for itself. So there are at most two decisive checks.
     """
-    later = {place: list(values) for place, values in effects.items() if place != _places()[0]}
+    later = {place: effects[place] for place in AFTER_START}
     crossing = None if rates.not_comparable else _course(later, confidence).crossing
     chosen = {f"at {place}": later[place] for place in crossing} if crossing else {"": _means(later)}
     if crossing:
