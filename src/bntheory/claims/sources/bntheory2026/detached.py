@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
@@ -33,7 +34,7 @@ class Network:
     """A network of these claims: kind and layout of its description; how many steps it is trained, on images of which side."""
 
     kind: str
-    layout: tuple[int, ...]
+    layout: tuple[Any, ...]
     steps: int
     side: int = 0
 
