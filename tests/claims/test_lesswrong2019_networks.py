@@ -16,7 +16,7 @@ import pytest
 from bntheory.claims import registry
 from bntheory.claims.claim import Study
 from bntheory.claims.sources.lesswrong2019 import networks as claims
-from bntheory.claims.sources.lesswrong2019 import trained
+from bntheory.claims.sources.lesswrong2019 import toys, trained
 from bntheory.claims.sources.lesswrong2019.controls import Compared
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import Protocol, Run
@@ -205,6 +205,40 @@ def test_the_transformer_stands_beside_layer_and_rms_normalisation(monkeypatch: 
     names = [c.name for c in claims.transformer_domain(Study()) if not c.decisive]
     assert any("over the rms-normalised model's" in name for name in names)
     assert any("with layer normalisation over the standard" in name for name in names)
+
+
+@pytest.mark.parametrize("kind", ["tensor-train", "matrix-factorisation"])
+@pytest.mark.parametrize(
+    ("twin", "expected"), [(2.0, "supported"), (0.5, "contradicted"), (1.0, "equivalent")]
+)
+def test_toys_are_read_as_networks_are(
+    kind: str, twin: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def toy_runs(study: Study, arms: Any, record: Any, seeds: int, what: str, *, first: int) -> Any:
+        assert first == trained.FIRST_SEED
+        assert {arm.options["normalise"] for arm in arms} == {True, False}
+        planted_runs = []
+        for seed in range(seeds):
+            runs = {}
+            for arm in arms:
+                norm = arm.name.partition(" ")[0]
+                points = {
+                    step: {
+                        "linearity": _point(
+                            of_levels(batch=1.0, twin=twin, none=1.0),
+                            norm,
+                            x,
+                            np.random.default_rng((seed, step)),
+                        )
+                    }
+                    for step, x in zip(record, (0.48, 0.3, 0.1, 0.01), strict=True)
+                }
+                runs[arm.name] = Run(arm, Protocol(record[-1], tuple(record)), seed, points, 0.0)
+            planted_runs.append(runs)
+        return planted_runs
+
+    monkeypatch.setattr(toys, "toy_runs", toy_runs)
+    assert judge_claim(registry()[f"{KEY}.domain.{kind}"], effort="normal").status.value == expected
 
 
 @pytest.mark.parametrize("name", list(trained.NETWORKS))

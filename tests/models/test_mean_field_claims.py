@@ -27,7 +27,6 @@ FINDINGS = {
     "karakida2019.last-layer": "holds",
     "karakida2019.hidden-layer": "holds",
     "ioffe2015.singular-values.random-network": "fails",
-    "lesswrong2019.domain.matrix-factorisation": "fails",
 }
 
 
@@ -70,12 +69,6 @@ def test_bounds_on_exponents_can_go_either_way(slope: float, op: str, expected: 
     x = np.linspace(0, 3, 12)
     fit = fit_slope(x, slope * x + 0.05 * np.random.default_rng(1).standard_normal(12), confidence=0.99)
     assert _bound("exponent", fit, op, 0.5, "here").outcome == expected
-
-
-def test_matrix_factorisation_is_smoother_than_its_twin_and_rougher_than_the_standard_model() -> None:
-    twin, standard = registry()["lesswrong2019.domain.matrix-factorisation"].check(QUICK)[:2]
-    assert ("twin" in twin.name, twin.outcome, twin.left < 0) == (True, "holds", True)
-    assert ("standard" in standard.name, standard.outcome, standard.left > 0) == (True, "fails", True)
 
 
 def test_same_seed_same_checks() -> None:

@@ -27,6 +27,7 @@ from bntheory.experiments.experiment import Arm, Experiment, Measure
 
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData
+    from bntheory.experiments.store import Store
 
 __all__ = [
     "CLASSIFICATION",
@@ -39,6 +40,7 @@ __all__ = [
     "held_out_accuracy",
     "mean_difference",
     "recorded",
+    "store_of",
     "training_point",
     "until_decided",
 ]
@@ -103,12 +105,12 @@ def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list
     from bntheory.experiments.engine import run
     from bntheory.experiments.manifest import conditions
     from bntheory.experiments.quantities import merged
-    from bntheory.experiments.store import CHECKPOINTS, Store
+    from bntheory.experiments.store import CHECKPOINTS
     from bntheory.experiments.worker import Workplace
 
     images = _data(name, study.device)
     now = conditions(images, study.device)
-    store = _in_memory() if study.store is None else Store.create(study.store)
+    store = store_of(study)
     asked = list(data.needed(experiment, now))
     found = data.freshest(asked, store.read().versions)
     if data.missing(asked, found):
@@ -133,8 +135,15 @@ def _data(name: str, device: str) -> ImageData:
     return load_dataset(name).to(device)
 
 
+def store_of(study: Study) -> Store:
+    """The study's store; where it names none, one that lasts as long as the process."""
+    from bntheory.experiments.store import Store
+
+    return _in_memory() if study.store is None else Store.create(study.store)
+
+
 @lru_cache(maxsize=1)
-def _in_memory() -> Any:
+def _in_memory() -> Store:
     from bntheory.experiments.store import MemoryStore
 
     return MemoryStore()
