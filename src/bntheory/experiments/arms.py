@@ -51,19 +51,33 @@ def build(arm: Arm, seed: int, data: ImageData, device: str, dtype: torch.dtype 
         raise UserError(f"preset: network {arm.network!r}: {error}") from error
     model = build_network(spec, seed, device=device, dtype=dtype)
     if arm.prepared:
-        PREPARATIONS[arm.prepared](model)
+        PREPARATIONS[arm.prepared](model, seed)
     return model
 
 
-def _scale_of_raw_values(model: nn.Module) -> None:
+def _scale_of_raw_values(model: nn.Module, seed: int) -> None:
     """Let every l_p layer divide by the norm of the values before their mean is taken off."""
     for module in model.modules():
         if isinstance(module, LpBatchNorm):
             module.scale_of = "raw"
 
 
-#: What an arm may have done to its fresh network, in place.
-PREPARATIONS: Mapping[str, Callable[[nn.Module], None]] = {"lp-of-raw-values": _scale_of_raw_values}
+def _random_affine(model: nn.Module, seed: int) -> None:
+    """Gamma of both signs and beta other than zero in every normalisation layer, so that no layer is special."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            gamma, beta = getattr(module, "weight", None), getattr(module, "bias", None)
+            if isinstance(gamma, Tensor) and isinstance(beta, Tensor) and gamma.ndim == 1:
+                gamma.copy_(1 + torch.randn(gamma.shape, generator=generator, dtype=torch.float64))
+                beta.copy_(torch.randn(gamma.shape, generator=generator, dtype=torch.float64) / 2)
+
+
+#: What an arm may have done to its fresh network, in place, by the seed.
+PREPARATIONS: Mapping[str, Callable[[nn.Module, int], None]] = {
+    "lp-of-raw-values": _scale_of_raw_values,
+    "random-affine": _random_affine,
+}
 
 
 def _gradient_norm(model: nn.Module, loss: Loss, batch: Batch) -> float:

@@ -14,6 +14,7 @@ from bntheory.experiments.measures.classification import accuracies, classificat
 from bntheory.experiments.measures.curvature import curvature, scale_free, twin
 from bntheory.experiments.measures.input_robustness import input_robustness
 from bntheory.experiments.measures.landscape import landscape, twin_walk, walk
+from bntheory.experiments.measures.layers_alone import layers_alone
 from bntheory.experiments.measures.linearity import linearity
 from bntheory.experiments.measures.mean_directions import mean_overlap
 from bntheory.experiments.measures.sharpness import progress, sharpness
@@ -50,6 +51,7 @@ MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
     "frozen-outliers": frozen_outliers,
     "trace": hessian_trace,
     "percentiles": percentiles,
+    "layers-alone": layers_alone,
     "sharpness": sharpness,
     "progress": progress,
     "mean-overlap": mean_overlap,

@@ -9,29 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-import torch
-from torch.nn.functional import cross_entropy
-
-from bntheory.bridge import CapturedLayer, NetworkSpec, batch_at, build_network, capture, load_dataset
+from bntheory.bridge import CapturedLayer, capture, load_dataset
+from bntheory.experiments.experiment import Arm, Protocol, Task
+from bntheory.experiments.worker import follow
 
 __all__ = ["SUITE", "captured_suite"]
 
 SUITE = ("mlp", "vgg", "resnet")
-_BATCH, _STEPS, _RATE = 12, 10, 0.02
-
-
-def _network(kind: str, eps: float, seed: int, device: str) -> torch.nn.Module:
-    norm = "batch" if eps else "batch-primitive"
-    spec = NetworkSpec(kind, size="tiny", norm=norm, eps=eps)
-    model = build_network(spec, seed, device=device, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in model.modules():
-            gamma, beta = getattr(module, "weight", None), getattr(module, "bias", None)
-            if isinstance(gamma, torch.Tensor) and isinstance(beta, torch.Tensor) and gamma.ndim == 1:
-                gamma.copy_(1 + torch.randn(gamma.shape, generator=generator, dtype=torch.float64))
-                beta.copy_(torch.randn(gamma.shape, generator=generator, dtype=torch.float64) / 2)
-    return model
+_STEPS = 10
+_PROTOCOL = Protocol(12, 12, (_STEPS,), dtype="float64")
 
 
 @cache
@@ -44,14 +30,9 @@ def _captured(seed: int, device: str) -> Iterator[tuple[str, CapturedLayer]]:
     data = load_dataset("fashion-mnist-subset")
     for kind in SUITE:
         for eps in (1e-5, 0.0):
-            model = _network(kind, eps, seed, device)
-            optimiser = torch.optim.SGD(model.parameters(), lr=_RATE)
-            for step in range(_STEPS + 1):
-                batch = batch_at(data, step, batch_size=_BATCH, seed=seed, dtype=torch.float64, device=device)
-                if step == _STEPS:
-                    break
-                optimiser.zero_grad()
-                torch.autograd.backward(cross_entropy(model(batch[0]), batch[1]))
-                optimiser.step()
+            norm = "batch" if eps else "batch-primitive"
+            options = {"size": "tiny", "norm": norm, "eps": eps}
+            arm = Arm(kind, norm, kind, options, 0.02, prepared="random-affine")
+            at = next(follow(Task(arm, seed), _PROTOCOL.at, data, device, _PROTOCOL))
             name = f"{kind}, eps = {eps:g}"
-            yield from ((name, layer) for layer in capture(model, cross_entropy, batch))
+            yield from ((name, layer) for layer in capture(at.model, at.loss, at.training_batch()))

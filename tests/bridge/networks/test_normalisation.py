@@ -219,6 +219,7 @@ def test_degenerate_input_is_refused(layer: nn.Module, x: torch.Tensor, message:
         (lambda: LpBatchNorm(3, scale_of="other"), "scale_of"),
         (lambda: PrimitiveGroupNorm(2, 3), "does not divide"),
         (lambda: ActivationNoise(0, unit="layer"), "unit"),
+        (lambda: ActivationNoise(0, dose=-1.0), "dose"),
     ],
 )
 def test_bad_arguments_are_refused(make: object, message: str) -> None:
@@ -342,6 +343,13 @@ def test_noise_has_the_distribution_of_figure_2(device: str) -> None:
         assert float(values.std()) == pytest.approx((high - low) / math.sqrt(12), rel=0.08)
         assert float(values.min()) > low - 0.04
         assert float(values.max()) < high + 0.04
+
+
+@pytest.mark.parametrize("dose", [0.0, 0.5, 1.0, 2.0])
+def test_the_dose_scales_what_the_noise_does(dose: float, device: str) -> None:
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(2)).to(device)
+    done = ActivationNoise(3, dose=dose)(x) - x
+    torch.testing.assert_close(done, dose * (ActivationNoise(3)(x) - x), rtol=1e-5, atol=1e-6)
 
 
 def test_noise_is_a_function_of_seed_and_step(device: str) -> None:

@@ -57,7 +57,9 @@ class Builder:
         if not self.spec.norm.startswith("noisy-"):
             return nn.Identity()
         self.noises += 1
-        return ActivationNoise(seed=(self.seed, self.noises), unit=self.spec.noise_unit)  # type: ignore[arg-type]
+        return ActivationNoise(
+            seed=(self.seed, self.noises), unit=self.spec.noise_unit, dose=self.spec.noise_dose
+        )  # type: ignore[arg-type]
 
     def norm(self, channels: int, spatial: bool, *, affine: bool = True) -> nn.Module:
         spec, kind = self.spec, self.spec.norm.removeprefix("noisy-")

@@ -6,6 +6,7 @@ normalisation itself (``normalisation.py``).
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -24,16 +25,25 @@ class ActivationNoise(nn.Module):
     mu_j + 0.1), s_ij ~ N(s_j, 0.1), 0.1 read as the standard deviation. Then a_ij <- s_ij a_ij + m_ij. A unit is a
     channel (all its positions share the draw) or, with ``unit="activation"``, every single activation. Active in training mode only.
 
+    dose: a factor on all of it: a_ij <- (1 + dose (s_ij - 1)) a_ij + dose m_ij, so 1 is the figure's noise and 0 none.
+
     The noise is a pure function of (seed, step, shape): evaluating a step again repeats it, so that measurements on
     one batch see one function. :func:`set_noise_step` moves a whole model to a step.
     """
 
     def __init__(
-        self, seed: int | tuple[int, ...], *, unit: Literal["channel", "activation"] = "channel"
+        self,
+        seed: int | tuple[int, ...],
+        *,
+        unit: Literal["channel", "activation"] = "channel",
+        dose: float = 1.0,
     ) -> None:
         super().__init__()
         if unit not in ("channel", "activation"):
             raise UserError(f"unit: {unit!r} is neither 'channel' nor 'activation'")
+        if not 0 <= dose < math.inf:
+            raise UserError(f"dose: {dose} is not a finite number >= 0")
+        self.dose = dose
         self.seed = (seed,) if isinstance(seed, int) else tuple(seed)
         self.unit, self.step = unit, 0
 
@@ -45,7 +55,7 @@ class ActivationNoise(nn.Module):
         self.seed = tuple(state.tolist())
 
     def extra_repr(self) -> str:
-        return f"seed={self.seed}, unit={self.unit!r}, step={self.step}"
+        return f"seed={self.seed}, unit={self.unit!r}, dose={self.dose:g}, step={self.step}"
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -64,6 +74,8 @@ class ActivationNoise(nn.Module):
         s = 1 + 0.25 * uniform(*unit)
         shift = mu + 0.2 * uniform(x.shape[0], *unit) - 0.1
         factor = s + 0.1 * torch.randn((x.shape[0], *unit), generator=generator, dtype=torch.float64)
+        if self.dose != 1:
+            factor, shift = 1 + self.dose * (factor - 1), self.dose * shift
         factor, shift = (t.reshape(x.shape[0], *unit, *tail).to(x) for t in (factor, shift))
         return factor * x + shift
 

@@ -106,7 +106,7 @@ class NetworkSpec:
             cancel it ("none", "layer", "layer-detached", "group", "rms" and "noisy-none") or bring its own. The last layer
             always has one.
         pool: "max" or "average", for vgg.
-        noise_unit: "channel" or "activation", for the noisy norms.
+        noise_unit, noise_dose: "channel" or "activation", and a factor on the noise, for the noisy norms.
         rows: of the image that make one time step ("rnn") or one token ("transformer"); must divide its height.
     """
 
@@ -125,6 +125,7 @@ class NetworkSpec:
     bias: bool | None = None
     pool: str = "max"
     noise_unit: str = "channel"
+    noise_dose: float = 1.0
     rows: int = 4
 
     def __post_init__(self) -> None:

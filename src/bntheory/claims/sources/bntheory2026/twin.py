@@ -10,17 +10,17 @@ y_hat, P g and random directions, per unit and per layer, first, last, largest, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bntheory.claims.claim import Source, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.study import Study
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from bntheory.experiments.experiment import Arm, Measure
+from bntheory.experiments.runs import Protocol, each_seed
 
 KEY = "bntheory2026"
 _KINDS: dict[str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "mlp of 9": {"kind": "mlp", "layout": (24,) * 9},
     "vgg": {"kind": "vgg", "size": "tiny"},
 }
-_BATCH, _STAGES, _RATE = 32, (0, 20, 80), 0.1
+_BATCH, _STAGES, _RATE = 32, (1, 20, 80), 0.1
 _GOOD = 0.1  # log10: a factor of 1.26
 
 
@@ -43,78 +43,30 @@ class Point:
     predictor: float
 
 
-def _layers_alone(model: nn.Module, batch: tuple[Tensor, Tensor]) -> float:
-    """The sum over layers of log10 of the layer's own largest eigenvalue over that of the layer frozen."""
-    from torch.nn.functional import cross_entropy
-
-    from bntheory.bridge import capture
-    from bntheory.bridge.curvature import top_eigenvalues
-    from bntheory.bridge.curvature.linear import FunctionOperator
-
-    total = 0.0
-    for layer in capture(model, cross_entropy, batch):
-        form = layer.closed_form()
-        slope, shape = form.gamma / form.sigma, layer.y.shape
-
-        def frozen(v: Tensor, layer: Any = layer, slope: Tensor = slope) -> Tensor:
-            product: Tensor = slope * layer.whole_hess(slope * v.view(layer.y.shape))
-            return product.flatten()
-
-        def alive(v: Tensor, layer: Any = layer) -> Tensor:
-            product: Tensor = layer.whole_input_hess(v.view(layer.y.shape))
-            return product.flatten()
-
-        tops = [
-            top_eigenvalues(
-                FunctionOperator(product, math.prod(shape), dtype=layer.y.dtype, device=layer.y.device),
-                tol=1e-2,
-            ).top
-            for product in (alive, frozen)
-        ]
-        total += math.log10(tops[0] / tops[1]) if min(tops) > 0 else 0.0
-    return total
+def point_of(kind: str, recorded: Mapping[str, Any]) -> Point:
+    """What a recorded point says; a layer without an eigenvalue above 0 on both sides says nothing."""
+    own, twin = recorded["layers_alone"]["network"]
+    layers = recorded["layers_alone"]["layers"]
+    predictor = sum(math.log10(alive / frozen) for alive, frozen in layers if min(alive, frozen) > 0)
+    return Point(kind, math.log10(own / twin), predictor)
 
 
 def points(study: Study) -> list[Point]:
     """Every kind, several seeds, three stages of training with plain descent on cross-entropy; float64."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from bntheory.bridge import NetworkSpec, batch_at, build_network, frozen_twin, load_dataset
-    from bntheory.bridge.curvature import hessian, top_eigenvalues
-    from bntheory.bridge.networks.training import SGDConfig, Trainer
-
-    data, found = load_dataset("fashion-mnist-subset"), []
-    seeds = range(study.seed, study.seed + study.choose(quick=1, normal=2, thorough=5))
     stages = study.choose(quick=_STAGES[:2], normal=_STAGES, thorough=_STAGES)
-    for index, (name, spec) in enumerate(_KINDS.items()):
-        study.progress(index / len(_KINDS), name)
-        for seed in seeds:
-            model = build_network(NetworkSpec(**spec), seed, dtype=torch.float64, device=study.device)
-            trainer = Trainer(model, cross_entropy, SGDConfig(_RATE))
-            step = 0
-            for stage in stages:
-                while step < stage:
-                    trainer.train_step(
-                        batch_at(
-                            data, step, batch_size=64, seed=seed, dtype=torch.float64, device=study.device
-                        )
-                    )
-                    step += 1
-                at = batch_at(
-                    data,
-                    10_000 + stage,
-                    batch_size=_BATCH,
-                    seed=seed,
-                    dtype=torch.float64,
-                    device=study.device,
-                )
-                own, twin = (
-                    top_eigenvalues(hessian(m, cross_entropy, at), tol=1e-2).top
-                    for m in (model, frozen_twin(model, at[0]))
-                )
-                found.append(Point(name, math.log10(own / twin), _layers_alone(model, at)))
-    return found
+    arms = [
+        Arm(name, name, spec["kind"], {k: v for k, v in spec.items() if k != "kind"}, _RATE)
+        for name, spec in _KINDS.items()
+    ]
+    runs = each_seed(
+        study,
+        arms,
+        Protocol(stages[-1], stages, batch_size=64, measured=_BATCH, dtype="float64"),
+        study.choose(quick=1, normal=2, thorough=5),
+        "layers alone",
+        lambda arm: (Measure("layers-alone", {"batch_size": _BATCH, "tolerance": 1e-2}),),
+    )
+    return [point_of(name, point) for name in _KINDS for seed in runs for point in seed[name].points.values()]
 
 
 def held_out_errors(found: list[Point]) -> tuple[list[float], list[float]]:
