@@ -1,10 +1,11 @@
 """Real networks seen through the vocabulary of the theory.
 
 What lives here: data, networks and their training, capture of normalisation layers, curvature that is safe
-for batch norm, twins and controls, covariate shift, the measures along the gradient. What does not: any
+for batch norm, twins and controls, covariate shift, the measures along the gradient, a monitor of somebody's training. What does not: any
 claim or verdict. torch is imported at the top here, so nothing that must start fast imports this room.
 """
 
+from bntheory.bridge.monitor import Monitor
 from bntheory.bridge.networks.data import (
     DATASETS,
     ImageData,
@@ -53,6 +54,7 @@ __all__ = [
     "LayerShift",
     "LpBatchNorm",
     "MomentShift",
+    "Monitor",
     "NetworkLandscape",
     "NetworkSpec",
     "Objective",

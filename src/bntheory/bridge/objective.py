@@ -7,13 +7,11 @@ is returned is in :mod:`bntheory.bridge.examination`, the settings around an eva
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, Self, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -36,7 +34,7 @@ from bntheory.bridge.networks.evaluation import (
     read_batches,
     scalar,
 )
-from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.networks.state import seed_generators, state_guard
 from bntheory.bridge.normalisers import Normalisation
 from bntheory.errors import UserError
 
@@ -144,6 +142,10 @@ class Objective:
         """The same model, data and options with another loss."""
         return Objective(self.model, loss, self._given, **self._options)
 
+    def on(self, batch: Any) -> Objective:
+        """The same model, loss and options on another batch."""
+        return Objective(self.model, self.loss, batch, **{**self._options, "examples": None})
+
     def single(self, index: int) -> Objective:
         """The same objective on one of its batches alone."""
         if len(self.batches) == 1:
@@ -154,6 +156,11 @@ class Objective:
     def twin(self, freeze: Freeze = "both") -> Objective:
         """The frozen-statistics twin: constants in place of the batch's mean, scale, or both."""
         return self.changed(mode="frozen", freeze=freeze)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How it is evaluated: the keyword arguments that it was made with."""
+        return dict(self._options)
 
     # -- what is measured ------------------------------------------------------------------------------------------
 
@@ -215,9 +222,7 @@ class Objective:
                 stack.enter_context(primitive_normalisation())
             seed = reseed if self.seed is None else self.seed + index
             if seed is not None:
-                torch.manual_seed(seed)
-                np.random.seed(seed % 2**32)  # noqa: NPY002 - a user's model may draw from the global generator
-                random.seed(seed)
+                seed_generators(seed)
             if trace is not None:
                 stack.enter_context(trace)
             stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["LineFault", "Record", "canonical", "digest", "read_line"]
+__all__ = ["LineFault", "Record", "canonical", "digest", "plain", "read_line"]
 
 Json = dict[str, Any]
 
@@ -27,6 +28,17 @@ def canonical(content: Any) -> str:
 def digest(content: Any) -> str:
     """128 bits of the SHA-256 of :func:`canonical`, in hexadecimal."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()[:32]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it: tuples as lists, arrays as numbers, None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

@@ -276,3 +276,26 @@ def test_products_over_all_units_are_those_of_the_blocks_and_of_the_closed_form(
     assert not torch.allclose(whole, form.input_hess(v), rtol=1e-3)  # the blocks between units are not zero
     with pytest.raises(ValueError, match="for all units"):
         layer.whole_hess(v[:, :-1])
+
+
+def test_without_second_derivatives_everything_of_first_order_is_the_same_and_the_rest_is_refused() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 3))
+    batch = (torch.randn(8, 4), torch.arange(8) % 3)
+    whole = capture(net, nn.functional.cross_entropy, batch)
+    slim = capture(net, nn.functional.cross_entropy, batch, second_order=False)
+    assert list(whole.layers) == list(slim.layers) == ["1", "3"]
+    for a, b in zip(whole, slim, strict=True):
+        for name in ("y", "z", "grad", "input_grad", "gamma", "beta"):
+            assert torch.equal(getattr(a, name), getattr(b, name)), name
+        assert torch.equal(a.gradient_residual().relative, b.gradient_residual().relative)
+        v = torch.randn_like(b.y)
+        for refused in (b.hess, b.input_hess, b.whole_hess, b.whole_input_hess, b.jac):
+            with pytest.raises(ValueError, match="second_order=False"):
+                refused(v)
+        with pytest.raises(ValueError, match="second_order=False"):
+            b.hessian_residual()
+    for role in ("gamma", "beta"):
+        assert torch.equal(whole["1"].parameter_grad(role), slim["1"].parameter_grad(role))
+    with pytest.raises(ValueError, match="second_order=False"):
+        slim.hessian_residuals()

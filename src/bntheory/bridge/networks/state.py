@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["state_fingerprint", "state_guard"]
+__all__ = ["seed_generators", "state_fingerprint", "state_guard"]
 
 _CONTAINERS = (dict, list, set, deque)
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -222,6 +222,18 @@ def _save_global_rng() -> Restore:
         random.setstate(python)
 
     return restore
+
+
+def seed_generators(seed: int) -> None:
+    """Seed torch's generators, numpy's global one and Python's.
+
+    torch.manual_seed would leave a note for CUDA devices that are not in use yet, which nothing can take back.
+    """
+    torch.default_generator.manual_seed(seed)
+    if _cuda_in_use():
+        torch.cuda.manual_seed_all(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - a user's model may draw from the global generator
+    random.seed(seed)
 
 
 def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:

@@ -87,7 +87,8 @@ def along_gradient(
     sizes = tuple(float(s) for s in step_sizes)
     if not sizes or not all(0 < s < math.inf for s in sizes):
         raise UserError(f"step_sizes: {sizes} must be positive and finite, and at least one")
-    objective = Objective.of(model, loss, batch, **options)
+    # parameters of its own are moved: a graph that is open over the model's stays good
+    objective = Objective.of(model, loss, batch, private=True, **options)
     parameters = list(objective.parameters.values())
     with objective.movable():
         start = [p.detach().clone() for p in parameters]

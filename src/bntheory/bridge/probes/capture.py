@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -55,6 +55,8 @@ class Capture:
         follows the layer. Here the sum of <input gradient, v> over all layers, each with a random v, is differentiated by all layers'
         inputs and outputs at once. A layer through whose gradient nothing second-order flows is not in the result.
         """
+        for layer in self:
+            layer.require_second_order()
         live = [layer for layer in self if layer.nodes[2] is not None and layer.nodes[2].requires_grad]
         if not live:
             return {}
@@ -81,6 +83,7 @@ def capture(
     batch: Any = None,
     *,
     layers: Sequence[str] | None = None,
+    second_order: bool = True,
     **options: Any,
 ) -> Capture:
     """Measure the normalisation layers of ``model`` on one batch, with batch statistics.
@@ -89,6 +92,7 @@ def capture(
     ----------
     model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple.
     layers: names of the modules (or of their calls) to capture; all that are known where it is left out.
+    second_order: keep the graph, from which second derivatives are taken; without it about half the memory is needed.
     options: of the objective, e.g. ``dtype=torch.float64`` to measure in this precision.
 
     Raises ValueError for a model without normalisation layers, a loss that is no finite scalar, a batch of one, a layer name that
@@ -113,15 +117,27 @@ def capture(
         value = objective.value()
         taps = [n for n in trace.found if n.view is not None and n.name in wanted]
         inputs = [t for tap in taps for t in (tap.y, tap.z) if t is not None]
-        grads = torch.autograd.grad(value, inputs, create_graph=True, allow_unused=True)
-        own = _parameter_gradients(value, taps, trace.found)
+        own = _own_parameters(taps, trace.found)
+        grads = torch.autograd.grad(
+            value, [*inputs, *(p for *_, p in own)], create_graph=second_order, allow_unused=True
+        )
+    collected: dict[str, dict[str, Tensor]] = {}
+    for (name, role, parameter), grad in zip(own, grads[len(inputs) :], strict=True):
+        collected.setdefault(name, {})[role] = torch.zeros_like(parameter) if grad is None else grad.detach()
     captured = {}
     for i, tap in enumerate(taps):
         assert tap.view is not None
         assert tap.y is not None
         assert tap.z is not None
         captured[tap.name] = CapturedLayer(
-            tap.name, tap.view, tap.y, tap.z, grads[2 * i], grads[2 * i + 1], own.get(tap.name, {})
+            tap.name,
+            tap.view,
+            tap.y,
+            tap.z,
+            grads[2 * i],
+            grads[2 * i + 1],
+            collected.get(tap.name),
+            second_order,
         )
     left = {
         n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)
@@ -148,26 +164,20 @@ def _chosen(
     return frozenset(n.name for n in measurable if n.name in names or n.module in names)
 
 
-def _parameter_gradients(
-    value: Tensor, taps: Sequence[Normalisation], found: Sequence[Normalisation]
-) -> dict[str, dict[str, Tensor]]:
-    """dL/dgamma and dL/dbeta of every batch normalisation whose own they are: used by this call alone, detached."""
+def _own_parameters(
+    taps: Sequence[Normalisation], found: Sequence[Normalisation]
+) -> list[tuple[str, Literal["gamma", "beta"], Tensor]]:
+    """gamma and beta of every batch normalisation whose own they are: used by this call alone."""
     uses: dict[int, int] = {}
     for item in found:
         for tensor in (item.weight, item.bias):
             if tensor is not None:
                 uses[id(tensor)] = uses.get(id(tensor), 0) + 1
-    wanted = [
+    roles: tuple[Literal["gamma", "beta"], ...] = ("gamma", "beta")
+    return [
         (tap.name, role, parameter)
         for tap in taps
         if tap.view is not None and tap.view.kind == "batch"
-        for role, parameter in (("gamma", tap.weight), ("beta", tap.bias))
+        for role, parameter in zip(roles, (tap.weight, tap.bias), strict=True)
         if parameter is not None and parameter.requires_grad and uses[id(parameter)] == 1
     ]
-    if not wanted:
-        return {}
-    grads = torch.autograd.grad(value, [p for *_, p in wanted], retain_graph=True, allow_unused=True)
-    collected: dict[str, dict[str, Tensor]] = {}
-    for (name, role, parameter), grad in zip(wanted, grads, strict=True):
-        collected.setdefault(name, {})[role] = torch.zeros_like(parameter) if grad is None else grad.detach()
-    return collected

@@ -95,8 +95,9 @@ class CapturedLayer:
         grad_y: Tensor | None,
         grad_z: Tensor | None,
         parameter_grads: Mapping[str, Tensor] | None = None,
+        second_order: bool = True,
     ) -> None:
-        self.name, self.view = name, view
+        self.name, self.view, self._second_order = name, view, second_order
         self._y, self._z = y, z
         self._grad_y, self._grad_z = grad_y, grad_z
         self._parameter_grads = dict(parameter_grads or {})
@@ -150,6 +151,7 @@ class CapturedLayer:
 
     def _products(self, at: Tensor, grad: Tensor | None, v: Tensor, units: list[int]) -> Tensor:
         """For each chosen unit u the block product H_uu v_u: (k, m) -> (k, m), one double backward each."""
+        self.require_second_order()
         if v.shape != (len(units), self.m):
             raise UserError(
                 f"v has shape {tuple(v.shape)}; for {len(units)} unit(s) of layer {self.name!r} it is {(len(units), self.m)}"
@@ -194,6 +196,7 @@ class CapturedLayer:
             )
 
     def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
+        self.require_second_order()
         if grad is None or not grad.requires_grad:
             return torch.zeros_like(v)
         (product,) = torch.autograd.grad(grad, at, self.view.join(v), retain_graph=True, allow_unused=True)
@@ -204,6 +207,7 @@ class CapturedLayer:
 
         ValueError where gamma varies within a unit and is zero somewhere: then z is no function of the module's output.
         """
+        self.require_second_order()
         chosen = self._chosen(units)
         scale = self._element_gamma()
         if scale is not None and bool((scale[chosen] == 0).any()):
@@ -319,6 +323,13 @@ class CapturedLayer:
         return Residual(
             "input_hess", units, relative, 2 * self._tolerance(layer), measured.norm(dim=-1), predicted.norm(dim=-1), size
         )  # fmt: skip
+
+    def require_second_order(self) -> None:
+        """Raise ValueError where the layer was captured without the graph that second derivatives are taken from."""
+        if not self._second_order:
+            raise UserError(
+                f"layer {self.name!r} was captured with second_order=False, which keeps no graph; capture it with second_order=True"
+            )
 
     @property
     def nodes(self) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -98,7 +98,8 @@ def covariate_shift(
         raise UserError(
             "learning_rate, next_parameters: give exactly one of them; they are two ways to W^(t+1)"
         )
-    objective = Objective.of(model, loss, batch, **options)
+    # parameters of its own are moved: a graph that is open over the model's stays good
+    objective = Objective.of(model, loss, batch, private=True, **options)
     named = objective.parameters
     groups = dict(weight_layers(objective.network) if layers is None else layers)
     listed = [name for group in groups.values() for name in group]

@@ -12,37 +12,16 @@ import torch
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.curvature.memory import in_words
 from bntheory.bridge.objective import Objective
-from bntheory.bridge.probes.capture import capture
-from bntheory.bridge.probes.captured import CapturedLayer
+from bntheory.bridge.probes.layer_split import LayerProbe, layer_splits
 from bntheory.bridge.probes.network_landscape import NetworkLandscape
 from bntheory.errors import UserError
+from bntheory.evidence.record import plain
 from bntheory.smoothness.measure import Measure
 from bntheory.smoothness.scale_free import gradient_cosine, linearity_error, trust_fraction
 
 __all__ = ["LayerProbe", "NetworkProbe", "Probe", "probe"]
 
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class LayerProbe:
-    """One normalisation layer, over all batches. All shares are of the scaled gradient's squared norm, summed over units.
-
-    scaling: root mean square over units of |gamma|/sigma. share_mean, share_y_hat: what the layer takes off along 1 and along y_hat.
-    left: ||input_grad||^2 over the scaled ||grad||^2, measured. The three are None where no gradient reaches the layer's output.
-    residual: of measured against closed form, the worst unit; tolerance: what rounding allows there.
-    """
-
-    name: str
-    kind: str
-    units: int
-    m: int
-    scaling: float
-    share_mean: float | None
-    share_y_hat: float | None
-    left: float | None
-    residual: float
-    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -81,16 +60,8 @@ class Probe:
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object; None for every number that could not be had."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        found: dict[str, Any] = plain(asdict(self))
+        return found
 
 
 def probe(
@@ -130,7 +101,9 @@ def probe(
     measured: tuple[LayerProbe, ...] = ()
     left_out: dict[str, str] = {}
     try:
-        measured, left_out = _layers(objective, layers, progress)
+        measured, left_out = layer_splits(
+            objective, layers, lambda fraction: progress(0.2 * fraction, "layers")
+        )
     except UserError as error:
         missing["layers"] = str(error)
         if layers is not None:
@@ -166,66 +139,6 @@ def probe(
 
 def _scaled(progress: Progress, low: float, high: float, text: str) -> Callable[[float, str], None]:
     return lambda fraction, detail: progress(low + (high - low) * fraction, f"{text}: {detail}")
-
-
-# -- layers ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Sums:
-    """What one layer's batches add up to."""
-
-    scale2: list[float] = field(default_factory=list)
-    scaled: float = 0.0
-    mean: float = 0.0
-    along: float = 0.0
-    left: float = 0.0
-    residual: float = 0.0
-    tolerance: float = math.inf
-
-
-def _layers(
-    objective: Objective, names: Sequence[str] | None, progress: Progress
-) -> tuple[tuple[LayerProbe, ...], dict[str, str]]:
-    sums: dict[str, _Sums] = {}
-    probes: dict[str, LayerProbe] = {}
-    left_out: dict[str, str] = {}
-    for index in range(len(objective.batches)):
-        progress(0.2 * index / len(objective.batches), "layers")
-        found = capture(objective.single(index), layers=names)
-        left_out.update(found.left_out)
-        for captured in found:
-            try:
-                probes[captured.name] = _layer(captured, sums.setdefault(captured.name, _Sums()))
-            except (
-                ValueError
-            ) as error:  # one degenerate layer (a constant channel without eps) is not all of them
-                left_out[captured.name] = str(error)
-    return tuple(p for name, p in probes.items() if name not in left_out), left_out
-
-
-def _layer(captured: CapturedLayer, s: _Sums | None = None) -> LayerProbe:
-    """A captured layer in numbers, on top of what earlier batches added up to."""
-    s = _Sums() if s is None else s
-    layer = captured.closed_form()
-    residual = captured.gradient_residual()
-    scale2 = (layer.gamma / layer.sigma) ** 2
-    m = captured.m
-    s.scale2.append(float(scale2.mean()))
-    s.scaled += float((scale2 * layer.norm2(layer.grad)).sum())
-    if captured.kind != "rms":  # which takes nothing off along 1
-        s.mean += float((scale2 * layer.beta_grad**2 / m).sum())
-    s.along += float((scale2 * (1 + layer.eps / layer.sigma**2) * layer.gamma_grad**2 / m).sum())
-    s.left += float(captured.input_grad.square().sum())
-    worst = int((residual.relative - residual.tolerance).argmax())
-    relative, tolerance = float(residual.relative[worst]), float(residual.tolerance[worst])
-    if relative - tolerance > s.residual - s.tolerance:
-        s.residual, s.tolerance = relative, tolerance
-    mean, along, left = (part / s.scaled if s.scaled > 0 else None for part in (s.mean, s.along, s.left))
-    scaling = math.sqrt(sum(s.scale2) / len(s.scale2))
-    return LayerProbe(
-        captured.name, captured.kind, captured.units, m, scaling, mean, along, left, s.residual, s.tolerance
-    )
 
 
 # -- the network ---------------------------------------------------------------------------------------------------------

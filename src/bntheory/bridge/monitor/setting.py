@@ -1,0 +1,64 @@
+"""What decides the values of a monitor's records, as far as it can be seen from outside the training."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bntheory.bridge.networks.evaluation import convert, tensors_in
+from bntheory.bridge.objective import Objective
+from bntheory.evidence.record import plain
+
+__all__ = ["placed", "run_setting", "with_batch"]
+
+Json = dict[str, Any]
+
+
+def run_setting(objective: Objective, tolerance: float) -> Json:
+    """The model with where it starts (two runs of one model differ there), the loss, how it is evaluated, and the versions."""
+    named = {name: list(t.shape) for name, t in objective.leaves.items()}
+    start = [float(x) for t in objective.leaves.values() for x in _sums(t)]
+    loss = objective.loss
+    return {
+        "model": {
+            "class": type(objective.network).__name__,
+            "parameters": sum(t.numel() for t in {id(t): t for t in objective.leaves.values()}.values()),
+            "shapes": _hash(repr(named)),
+            "start": _hash(repr(start)),
+        },
+        "loss": "the model's own" if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
+        "options": {key: plain(str(value)) for key, value in objective.options.items() if value is not None},
+        "tolerance": tolerance,
+        "torch": torch.__version__,
+    }
+
+
+def with_batch(setting: Json, objective: Objective) -> Json:
+    """The setting with the very data that is measured on."""
+    digest = hashlib.sha256()
+    for tensor in tensors_in(list(objective.batches)):
+        digest.update(repr((tuple(tensor.shape), str(tensor.dtype), _sums(tensor))).encode())
+    return {**setting, "batch": digest.hexdigest()[:32]}
+
+
+def placed(batch: Any, model: nn.Module) -> Any:
+    """A batch on the device of a model's parameters."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return convert(batch, lambda tensor: tensor.to(device))
+
+
+def _sums(tensor: Tensor) -> tuple[float, float]:
+    """Two numbers that hardly another tensor has: its sum, and that of its entries times their place."""
+    flat = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
+    if flat.is_complex():
+        flat = torch.view_as_real(flat)
+    values = flat.reshape(-1).double()
+    place = torch.arange(1, values.numel() + 1, dtype=torch.float64, device=values.device)
+    return float(values.sum()), float(values @ place.rsqrt())
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

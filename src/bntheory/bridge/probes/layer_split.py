@@ -1,0 +1,97 @@
+"""What each normalisation layer of a network does to the gradient that passes through it, summed over units and batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bntheory.bridge.objective import Objective
+from bntheory.bridge.probes.capture import capture
+from bntheory.bridge.probes.captured import CapturedLayer
+
+__all__ = ["LayerProbe", "layer_splits"]
+
+
+@dataclass(frozen=True)
+class LayerProbe:
+    """One normalisation layer, over all batches. All shares are of the scaled gradient's squared norm, summed over units.
+
+    scaling: root mean square over units of |gamma|/sigma. share_mean, share_y_hat: what the layer takes off along 1 and along y_hat.
+    left: ||input_grad||^2 over the scaled ||grad||^2, measured. The three are None where no gradient reaches the layer's output.
+    residual: of measured against closed form, the worst unit; tolerance: what rounding allows there.
+    """
+
+    name: str
+    kind: str
+    units: int
+    m: int
+    scaling: float
+    share_mean: float | None
+    share_y_hat: float | None
+    left: float | None
+    residual: float
+    tolerance: float
+
+
+@dataclass
+class _Sums:
+    """What one layer's batches add up to."""
+
+    scale2: list[float] = field(default_factory=list)
+    scaled: float = 0.0
+    mean: float = 0.0
+    along: float = 0.0
+    left: float = 0.0
+    residual: float = 0.0
+    tolerance: float = math.inf
+
+
+def layer_splits(
+    objective: Objective,
+    names: Sequence[str] | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> tuple[tuple[LayerProbe, ...], dict[str, str]]:
+    """The layers of an objective by name (all if None), summed over its batches; and of each that is left out, the reason.
+
+    Only first derivatives are taken. Raises ValueError as :func:`bntheory.bridge.capture`.
+    """
+    sums: dict[str, _Sums] = {}
+    probes: dict[str, LayerProbe] = {}
+    left_out: dict[str, str] = {}
+    for index in range(len(objective.batches)):
+        progress(index / len(objective.batches))
+        found = capture(objective.single(index), layers=names, second_order=False)
+        left_out.update(found.left_out)
+        for captured in found:
+            try:
+                probes[captured.name] = _layer(captured, sums.setdefault(captured.name, _Sums()))
+            except (
+                ValueError
+            ) as error:  # one degenerate layer (a constant channel without eps) is not all of them
+                left_out[captured.name] = str(error)
+    return tuple(p for name, p in probes.items() if name not in left_out), left_out
+
+
+def _layer(captured: CapturedLayer, s: _Sums | None = None) -> LayerProbe:
+    """A captured layer in numbers, on top of what earlier batches added up to."""
+    s = _Sums() if s is None else s
+    layer = captured.closed_form()
+    residual = captured.gradient_residual()
+    scale2 = (layer.gamma / layer.sigma) ** 2
+    m = captured.m
+    s.scale2.append(float(scale2.mean()))
+    s.scaled += float((scale2 * layer.norm2(layer.grad)).sum())
+    if captured.kind != "rms":  # which takes nothing off along 1
+        s.mean += float((scale2 * layer.beta_grad**2 / m).sum())
+    s.along += float((scale2 * (1 + layer.eps / layer.sigma**2) * layer.gamma_grad**2 / m).sum())
+    s.left += float(captured.input_grad.square().sum())
+    worst = int((residual.relative - residual.tolerance).argmax())
+    relative, tolerance = float(residual.relative[worst]), float(residual.tolerance[worst])
+    if relative - tolerance > s.residual - s.tolerance:
+        s.residual, s.tolerance = relative, tolerance
+    mean, along, left = (part / s.scaled if s.scaled > 0 else None for part in (s.mean, s.along, s.left))
+    scaling = math.sqrt(sum(s.scale2) / len(s.scale2))
+    return LayerProbe(
+        captured.name, captured.kind, captured.units, m, scaling, mean, along, left, s.residual, s.tolerance
+    )

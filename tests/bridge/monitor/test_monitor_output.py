@@ -1,0 +1,298 @@
+"""What a monitor gives: records that the laboratory reads, tables, a figure, scalars; and what it does when something cannot be had."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bntheory.bridge import Monitor, Objective
+from bntheory.experiments.store import Store
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def data(count: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(1)), torch.arange(count) % 3
+
+
+def train(monitor: Monitor, net: nn.Module, steps: int = 4) -> Monitor:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    with monitor.following(optimizer):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(net(data()[0]), data()[1]).backward()
+            optimizer.step()
+    return monitor
+
+
+def followed(**options) -> Monitor:
+    net = network()
+    options = {"every": 2, "share": None, **options}
+    return train(Monitor(net, F.cross_entropy, data(), **options), net)
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_laboratory_reads_what_is_written_as_it_goes(tmp_path):
+    monitor = followed(out=tmp_path / "run", name="first")
+    contents = Store(tmp_path / "run").read()
+    assert not contents.faults
+    assert tuple(contents.records.values()) == monitor.records
+    assert [(r.step, r.measure) for r in monitor.records] == [
+        (s, m) for s in (2, 4) for m in ("loss", "split", "sharpness")
+    ]
+    assert {r.arm for r in monitor.records} == {"first"}
+
+
+def test_the_same_run_has_the_same_records_and_another_start_is_another_run(tmp_path):
+    for name in ("a", "b"):
+        followed(out=tmp_path / name)
+    assert (tmp_path / "a" / "records.jsonl").read_bytes() == (tmp_path / "b" / "records.jsonl").read_bytes()
+    net = network()
+    with torch.no_grad():
+        net[0].bias[0] += 1e-3
+    other = train(Monitor(net, F.cross_entropy, data(), every=2, share=None), net)
+    known = Store(tmp_path / "a").read().records
+    assert not known.keys() & {r.address for r in other.records}
+
+
+def test_what_was_measured_before_an_interrupt_is_on_the_disk(tmp_path):
+    net = network()
+    path = tmp_path / "run.jsonl"
+
+    def interrupted(objective):
+        raise KeyboardInterrupt
+
+    monitor = Monitor(
+        net, F.cross_entropy, data(), every=1, share=None, measures=["loss", interrupted], out=path
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(monitor, net)
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["measure"] == "loss"
+
+
+# -- tables and figure -------------------------------------------------------------------------------------------------
+
+
+def test_rows_and_csv(tmp_path):
+    monitor = followed()
+    assert [row["step"] for row in monitor.rows()] == [2, 4]
+    for what in ("network", "layers"):
+        monitor.to_csv(tmp_path / f"{what}.csv", what)
+        with open(tmp_path / f"{what}.csv", encoding="utf-8", newline="") as file:
+            read = list(csv.DictReader(file))
+        assert [{k: str(v) for k, v in row.items()} for row in monitor.rows(what)] == read
+    assert [row["layer"] for row in monitor.rows("layers")] == ["1", "1"]
+    with pytest.raises(ValueError, match="'network' or 'layers'"):
+        monitor.rows("channels")
+
+
+def test_pandas_where_it_is_installed(monkeypatch):
+    monitor = followed()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ValueError, match=r"bntheory\[monitor\]"):
+        monitor.to_pandas()
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("frame", list(rows))))
+    assert monitor.to_pandas() == ("frame", monitor.rows())
+
+
+def test_a_real_data_frame():
+    pytest.importorskip("pandas")
+    frame = followed().to_pandas()
+    assert list(frame["step"]) == [2, 4]
+    assert frame["lambda_max"].dtype == float
+
+
+def test_the_figure_shows_curvature_twins_and_the_edge():
+    measures = ["loss", "split", "sharpness", "partial-twins"]
+    figure = followed(measures=measures).figure()
+    curvature, loss, split = figure.axes
+    labels = [text.get_text() for text in curvature.get_legend().get_texts()]
+    for label in ("network", "frozen twin", "twin, only the variance frozen", "2/eta"):
+        assert label in labels
+    edge = next(line for line in curvature.lines if line.get_label() == "2/eta")
+    assert list(edge.get_ydata()) == [20.0, 20.0]
+    styles = [
+        (line.get_linestyle(), line.get_marker())
+        for line in curvature.lines
+        if not line.get_label().startswith("_") and line.get_marker() != "None"
+    ]
+    assert len(styles) == 4
+    assert len(set(styles)) == len(styles), "told apart without colour"
+    assert loss.get_yscale() == split.get_yscale() == "log"
+    figure.canvas.draw()
+
+
+def test_a_figure_of_nothing_says_so():
+    monitor = Monitor(network(), F.cross_entropy, data())
+    figure = monitor.figure()
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["not measured"] * 3
+
+
+def test_scalars_for_tensorboard():
+    seen: dict[str, list[tuple[int, float]]] = {}
+    writer = SimpleNamespace(
+        add_scalar=lambda tag, value, step: seen.setdefault(tag, []).append((step, value))
+    )
+    monitor = followed(tensorboard=writer)
+    rows = monitor.rows()
+    assert seen["bntheory/lambda_max"] == [(row["step"], row["lambda_max"]) for row in rows]
+    assert seen["bntheory/share_mean x m/1"] == [
+        (row["step"], row["share_mean * m"]) for row in monitor.rows("layers")
+    ]
+
+
+def test_the_summary():
+    monitor = followed()
+    text = str(monitor)
+    assert "4 steps, measured at 2 points" in text
+    assert f"lambda_max {monitor.rows()[-1]['lambda_max']:.4g}" in text
+    assert "of measuring to" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+# -- what cannot be had --------------------------------------------------------------------------------------------------
+
+
+def test_an_error_while_measuring_is_noted_and_stops_nothing():
+    def broken(objective):
+        raise RuntimeError("boom")
+
+    monitor = followed(measures=["loss", broken, "split"])
+    assert [(m.step, m.measure, m.reason) for m in monitor.missing] == [
+        (s, "broken", "RuntimeError: boom") for s in (2, 4)
+    ]
+    assert len(monitor.rows()) == 2
+    assert "missing (2 x): broken: RuntimeError: boom" in str(monitor)
+    with pytest.raises(RuntimeError, match="boom"):
+        followed(measures=["loss", broken], strict=True)
+
+
+def test_a_network_without_batch_statistics_has_no_twin_and_everything_else():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3))
+    monitor = train(Monitor(net, F.cross_entropy, data(), every=4, share=None), net)
+    (row,) = monitor.rows()
+    assert row["lambda_max"] > 0
+    assert row["lambda_max twin"] is None
+    assert [m.what for m in monitor.missing] == ["twin"]
+    assert "normalises over the batch" in monitor.missing[0].reason
+
+
+def test_a_network_that_diverges_is_told_and_trained_on():
+    net = network()
+    monitor = Monitor(net, F.cross_entropy, data(), every=1, share=None)
+    train(monitor, net, 1)
+    with torch.no_grad():
+        net[0].weight.fill_(float("nan"))
+    monitor.step()
+    assert "non-finite" in monitor.missing[0].reason
+    assert [r.values["missing"] != {} for r in monitor.records if r.step == 2] == [True] * 3
+
+
+def test_without_a_learning_rate_what_needs_it_is_missing():
+    monitor = Monitor(
+        network(), F.cross_entropy, data(), share=None, measures=["loss", "along-gradient", "sharpness"]
+    )
+    monitor.measure()
+    assert [(m.measure, m.what) for m in monitor.missing] == [("along-gradient", "along-gradient")]
+    assert "learning rate" in monitor.missing[0].reason
+    assert monitor.rows()[0]["eta lambda_max"] is None
+
+
+def test_a_full_disk_stops_nothing(tmp_path):
+    net = network()
+    folder = tmp_path / "run"
+    monitor = Monitor(net, F.cross_entropy, data(), every=1, share=None, measures=["loss"], out=folder)
+    (folder / "records.jsonl").unlink()
+    folder.rmdir()
+    train(monitor, net, 1)
+    assert monitor.missing[0].what == "output"
+    assert len(monitor.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every"),
+        ({"share": 0.0}, "share"),
+        ({"measures": ["lambda"]}, "'lambda' is unknown; choose among loss"),
+        ({"measures": []}, "none is given"),
+        ({"tolerance": 1.0}, "tolerance"),
+        ({"optimizer": "sgd"}, "no learning rate"),
+    ],
+)
+def test_arguments_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        Monitor(network(), F.cross_entropy, data(), **options)
+
+
+def test_a_batch_that_does_not_fit_is_told_at_once():
+    with pytest.raises(ValueError, match="normalises over m = 1"):
+        Monitor(network(), F.cross_entropy, data(1))
+
+
+def test_triples_and_objectives():
+    net = network()
+    triple = Monitor((net, F.cross_entropy, data()), share=None, measures=["loss"])
+    objective = Monitor(Objective(net, F.cross_entropy, data()), share=None, measures=["loss"])
+    for monitor in (triple, objective):
+        monitor.measure()
+    assert triple.rows()[0]["loss"] == objective.rows()[0]["loss"]
+
+
+def test_closed_it_does_nothing_and_keeps_what_it_found():
+    net = network()
+    with Monitor(net, F.cross_entropy, data(), every=1, share=None, measures=["loss"]) as monitor:
+        monitor.step()
+    monitor.step()
+    assert len(monitor.records) == 1
+
+
+def test_a_step_is_measured_once_and_may_be_numbered_by_the_loop():
+    monitor = Monitor(network(), F.cross_entropy, data(), every=10, share=None, measures=["loss"])
+    for step in (7, 10, 20, 20):
+        monitor.step(step=step)
+    assert [r.step for r in monitor.records] == [10, 20]
+
+
+def test_a_solve_is_cut_short_where_little_may_be_spent(monkeypatch):
+    from bntheory.bridge.monitor import measures
+
+    limits = []
+    real = measures.top_eigenvalues
+    monkeypatch.setattr(
+        measures, "top_eigenvalues", lambda *a, **k: (limits.append(k["max_products"]), real(*a, **k))[1]
+    )
+    at = measures.Situation(Objective(network(), F.cross_entropy, data()), None, seconds=0.0, tolerance=1e-12)
+    values = measures.MEASURES["sharpness"](at)["sharpness"]["own"]
+    assert limits == [6, 6]
+    assert not values["converged"]
+    assert values["top_error"] > 1e-12 * values["top"]
+    measures.MEASURES["sharpness"](measures.Situation(at.objective, None))
+    assert limits[2:] == [200, 200]
+
+
+def test_following_what_has_no_hooks_is_refused():
+    monitor = Monitor(network(), F.cross_entropy, data())
+    with pytest.raises(ValueError, match="cannot be followed"), monitor.following(SimpleNamespace()):
+        pass
+
+
+def test_writes_into_a_file_that_is_no_folder_are_refused(tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot be written"):
+        Monitor(network(), F.cross_entropy, data(), out=Path(tmp_path / "file" / "run"))
