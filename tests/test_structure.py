@@ -116,7 +116,7 @@ def test_the_rule_would_notice_a_circle(tmp_path):
 
 
 def test_drawing_alone_is_reached_from_below():
-    """By its name, when a figure is asked for: a verdict's and a model's own picture."""
+    """By its name, when a figure is asked for: the own picture of a verdict, a model, a probe, a monitor."""
     text = {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in FILES}
     named = r"""import_module\(["']bntheory\.(\w+)"""
     reaching = {
@@ -125,7 +125,8 @@ def test_drawing_alone_is_reached_from_below():
         for room in re.findall(named, code)
         if LEVEL[room] > LEVEL.get(file.split("/")[0], len(ROOMS))
     }
-    assert reaching == {("judges/verdict.py", "report"), ("models/__init__.py", "report")}
+    drawn = ("bridge/monitor/monitor.py", "bridge/probes/probe.py", "judges/verdict.py", "models/__init__.py")
+    assert reaching == {(file, "report") for file in drawn}
 
 
 def test_the_rule_would_notice_an_upward_import(tmp_path):

@@ -31,6 +31,7 @@ TWINS: Mapping[str, Freeze] = {"twin": "both", "mean-alive": "variance", "varian
 _MULTIPLES = (0.5, 1.0, 2.0, 4.0)
 _PRODUCTS = 200
 _FEWEST = 6
+_REFUSED = dict.fromkeys(("loss", "gradient_norm", "top", "top_error", "converged", "products"))
 # Vectors of the eigenvalue solver: enough that a warm start saves most products, few enough for networks of 10^7 parameters.
 _BASIS = 32
 _CARRIED_BYTES = 2**28
@@ -100,7 +101,7 @@ def _split(at: Situation) -> Json:
 def _sharpness(at: Situation, of: Sequence[str]) -> Json:
     """The largest Hessian eigenvalue of the network (own) and of its twins, each with its error."""
     began = time.perf_counter()
-    found: dict[str, Json | None] = {}
+    found: dict[str, Json] = {}
     for number, name in enumerate(of):
         left = at.seconds - (time.perf_counter() - began)
         try:
@@ -108,8 +109,9 @@ def _sharpness(at: Situation, of: Sequence[str]) -> Json:
         except (ValueError, RuntimeError) as error:
             if at.strict:
                 raise
-            found[name], at.missing[name] = None, _reason(error)
-    if not any(found.values()):
+            at.missing[name] = _reason(error)
+            found[name] = {**_REFUSED, "refused": at.missing[name]}
+    if len(at.missing) == len(of):
         raise UserError("; ".join(dict.fromkeys(at.missing[name] for name in of)))
     return {"sharpness": found}
 
@@ -141,33 +143,14 @@ def _top(at: Situation, name: str, seconds: float) -> Json:
             "top": spectrum.top,
             "top_error": float(spectrum.errors[0]),
             "converged": spectrum.converged,
+            "refused": None,
             "products": spectrum.products,
         }
 
 
 def _along(at: Situation) -> Json:
     """Santurkar's three measures along the gradient, at multiples of the learning rate."""
-    found = along_gradient(at.objective, step_sizes=[at.rate * s for s in _MULTIPLES])
-    low, high = found.loss_range
-    gradient_low, gradient_high = found.gradient_change_range
-    return {
-        "loss": found.loss,
-        "gradient_norm": found.gradient_norm,
-        "along": {
-            "multiples": list(_MULTIPLES),
-            "losses": list(found.losses),
-            "gradient_changes": list(found.gradient_changes),
-            "cosines": list(found.cosines),
-            "linear_errors": list(found.linear_errors),
-            "loss_low": low,
-            "loss_high": high,
-            "loss_range": high - low,
-            "gradient_low": gradient_low,
-            "gradient_high": gradient_high,
-            "gradient_range": gradient_high - gradient_low,
-            "effective_beta": found.effective_beta,
-        },
-    }
+    return along_gradient(at.objective, step_sizes=[at.rate * s for s in _MULTIPLES]).as_json(_MULTIPLES)
 
 
 def _shift(at: Situation) -> Json:

@@ -42,9 +42,9 @@ def _numbers(record: Record) -> Row:
         if key == "sharpness":
             for name, one in value.items():
                 column = _OWN.get(name, f"lambda_max {name}")
-                top = None if one is None else one["top"]
+                top = one["top"]
                 found[column] = top
-                found[f"{column} error"] = None if one is None else one["top_error"]
+                found[f"{column} error"] = one["top_error"]
                 found[f"eta {column}"] = None if top is None or rate is None else rate * top
         elif key == "along":
             found |= {

@@ -15,6 +15,7 @@ import torch
 from bntheory.bridge.networks.evaluation import flat
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
+from bntheory.evidence.record import plain
 
 __all__ = ["AlongGradient", "along_gradient"]
 
@@ -65,6 +66,28 @@ class AlongGradient:
             abs(value - self.loss + s * square) / (s * square) if square > 0 else math.nan
             for s, value in zip(self.step_sizes, self.losses, strict=True)
         )
+
+    def as_json(self, multiples: Sequence[float]) -> dict[str, Any]:
+        """JSON-ready, as records hold it: the step sizes as multiples of the learning rate, None for what is not finite."""
+        (loss_low, loss_high), (low, high) = self.loss_range, self.gradient_change_range
+        along = {
+            "multiples": multiples,
+            "losses": self.losses,
+            "gradient_changes": self.gradient_changes,
+            "cosines": self.cosines,
+            "linear_errors": self.linear_errors,
+            "loss_low": loss_low,
+            "loss_high": loss_high,
+            "loss_range": loss_high - loss_low,
+            "gradient_low": low,
+            "gradient_high": high,
+            "gradient_range": high - low,
+            "effective_beta": self.effective_beta,
+        }
+        found: dict[str, Any] = plain(
+            {"loss": self.loss, "gradient_norm": self.gradient_norm, "along": along}
+        )
+        return found
 
 
 def along_gradient(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -57,6 +58,11 @@ class Probe:
     left_out: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+
+    def figure(self) -> Any:
+        """A matplotlib figure: each layer's share of the gradient, and the network beside its twin."""
+        # drawing is a room above, reached only when a figure is asked for
+        return import_module("bntheory.report.probe").probe_figure(self)
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object; None for every number that could not be had."""

@@ -7,7 +7,7 @@ from torch import nn
 from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.along_gradient import along_gradient
 from bntheory.evidence.comparable import guessing_loss
-from bntheory.experiments.measures.situation import Batch, Json, Options, Situation, number
+from bntheory.experiments.measures.situation import Batch, Json, Options, Situation
 
 __all__ = ["along", "landscape", "twin_walk", "walk"]
 
@@ -23,27 +23,7 @@ def along(model: nn.Module, at: Situation, batch: Batch, options: Options) -> Js
     points = options["points"]
     multiples = [low + (high - low) * i / (points - 1) for i in range(points)]
     rate = at.task.arm.learning_rate
-    along = along_gradient(model, at.loss, batch, [rate * s for s in multiples])
-    loss_low, loss_high = along.loss_range
-    change_low, change_high = along.gradient_change_range
-    return {
-        "loss": along.loss,
-        "gradient_norm": along.gradient_norm,
-        "along": {
-            "multiples": multiples,
-            "losses": [number(x) for x in along.losses],
-            "gradient_changes": [number(x) for x in along.gradient_changes],
-            "cosines": [number(x) for x in along.cosines],
-            "linear_errors": [number(x) for x in along.linear_errors],
-            "loss_low": number(loss_low),
-            "loss_high": number(loss_high),
-            "loss_range": number(loss_high - loss_low),
-            "gradient_low": number(change_low),
-            "gradient_high": number(change_high),
-            "gradient_range": number(change_high - change_low),
-            "effective_beta": number(along.effective_beta),
-        },
-    }
+    return along_gradient(model, at.loss, batch, [rate * s for s in multiples]).as_json(multiples)
 
 
 def walk(at: Situation, options: Options) -> Json:
