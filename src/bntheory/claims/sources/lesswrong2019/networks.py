@@ -74,7 +74,7 @@ def two_lipschitz_in_networks(study: Study) -> list[Check]:
         normal=("mlp-3-softplus", "mlp-5-softplus", "vgg-3-gelu"),
         thorough=("mlp-3-softplus", "mlp-5-softplus", "vgg-3-gelu"),
     )
-    return _until_decided(study, names, _two_lipschitz, checks_each=4, most=12)
+    return _until_decided(study, names, _two_lipschitz, checks_each=4)
 
 
 def _two_lipschitz(model: Compared, confidence: float) -> list[Check]:
@@ -123,7 +123,7 @@ def more_than_scaling(study: Study) -> list[Check]:
     names = study.choose(
         quick=("mlp-3",), normal=("mlp-3", "mlp-5", "vgg-3"), thorough=("mlp-3", "mlp-5", "vgg-3")
     )
-    return _until_decided(study, names, _more_than_scaling, checks_each=2, most=12)
+    return _until_decided(study, names, _more_than_scaling, checks_each=2)
 
 
 def _more_than_scaling(model: Compared, confidence: float) -> list[Check]:
@@ -181,7 +181,7 @@ def _until_decided(
     checks_of: Callable[[Compared, float], list[Check]],
     *,
     checks_each: int,
-    most: int,
+    most: int = 12,
     norms: tuple[str, ...] = ("batch", "none"),
 ) -> list[Check]:
     """The checks of all these networks, corrected together, with seeds added until all decisive ones are decided."""
@@ -192,7 +192,7 @@ def _until_decided(
     return until_decided(study, looks_of(study, checks_each * len(names), most), read)
 
 
-def _domain(study: Study, *names: str, most: int = 24) -> list[Check]:
+def _domain(study: Study, *names: str, most: int = 12) -> list[Check]:
     used = study.choose(quick=names[:1], normal=names, thorough=names)
     return _until_decided(study, used, beyond_scaling, checks_each=2, most=most)
 
@@ -219,7 +219,7 @@ def mlp_domain(study: Study) -> list[Check]:
     + "Three and five layers of convolutions with 8 to 16 channels, ReLU, three poolings, 14 x 14 images; at quick effort three.",
 )
 def vgg_domain(study: Study) -> list[Check]:
-    return _domain(study, "vgg-3", "vgg-5", most=12)
+    return _domain(study, "vgg-3", "vgg-5")
 
 
 @claim(
@@ -231,7 +231,7 @@ def vgg_domain(study: Study) -> list[Check]:
     note=_SCALE + "Two residual blocks of 4 and 8 channels, ReLU, 14 x 14 images.",
 )
 def resnet_domain(study: Study) -> list[Check]:
-    return _domain(study, "resnet", most=12)
+    return _domain(study, "resnet")
 
 
 @claim(
@@ -247,7 +247,7 @@ def resnet_domain(study: Study) -> list[Check]:
     "normalisation on the first 3 seeds, and not at quick effort.",
 )
 def transformer_domain(study: Study) -> list[Check]:
-    checks = _domain(study, "transformer", most=12)
+    checks = _domain(study, "transformer")
     others = study.choose(quick=(), normal=("layer", "rms"), thorough=("layer", "rms"))
     other = compared(study, "transformer", 3, ("batch", "none", *others))
     for norm in others:
@@ -269,4 +269,4 @@ def transformer_domain(study: Study) -> list[Check]:
     + "One recurrent layer of 32, tanh, the whole pre-activation normalised, gamma from 1; 7 steps of 4 image rows.",
 )
 def rnn_domain(study: Study) -> list[Check]:
-    return _domain(study, "rnn")
+    return _domain(study, "rnn", most=24)
