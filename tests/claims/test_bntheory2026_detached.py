@@ -101,10 +101,10 @@ def test_forward_alone_needs_a_network_that_trains_without(monkeypatch: pytest.M
 
 def test_a_loss_that_is_not_known_at_every_step_is_infinite() -> None:
     from bntheory.experiments.experiment import Arm
-    from bntheory.experiments.runs import Protocol, Run
+    from bntheory.experiments.runs import Protocol, Run, late_loss
 
     protocol = Protocol(10, (6, 8, 10))
     points = {s: {"progress": {"loss": x}} for s, x in ((6, 1.0), (8, 3.0), (10, 2.0))}
     arm = Arm("n", "a", "mlp", {}, 0.1)
-    assert detached.late_loss(Run(arm, protocol, 0, points, 0.1)) == pytest.approx(2.0)
-    assert math.isinf(detached.late_loss(Run(arm, protocol, 0, {6: points[6]}, 0.1)))
+    assert late_loss(Run(arm, protocol, 0, points, 0.1)) == pytest.approx(2.0)
+    assert math.isinf(late_loss(Run(arm, protocol, 0, {6: points[6]}, 0.1)))

@@ -38,7 +38,9 @@ __all__ = [
     "difference_at_equal_loss",
     "each_seed",
     "held_out_accuracy",
+    "late_loss",
     "mean_difference",
+    "progress_loss",
     "recorded",
     "store_of",
     "training_point",
@@ -205,6 +207,19 @@ def held_out_accuracy(run: Run, step: int) -> float:
     """Accuracy on the test images, in evaluation mode; a run that has diverged guesses."""
     point = run.points.get(step)
     return run.chance if point is None else float(point["held_out"])
+
+
+def progress_loss(point: Json) -> float | None:
+    """The loss of the measure "progress"; None where it overflowed."""
+    found: float | None = point["progress"]["loss"]
+    return found
+
+
+def late_loss(run: Run) -> float:
+    """The mean of :func:`progress_loss` over the recorded steps, those of the later part of a run; infinite where it diverged."""
+    losses = [None if step not in run.points else progress_loss(run.points[step]) for step in run.after_start]
+    known = [x for x in losses if x is not None]
+    return sum(known) / len(known) if len(known) == len(losses) else math.inf
 
 
 # -- from measurements at several steps to one number a seed, and from seeds to a check -------------------------------

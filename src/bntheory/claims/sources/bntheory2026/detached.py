@@ -7,7 +7,6 @@ every step and moves by the gradient of its frozen-statistics twin.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,16 @@ from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.equal_rates import Rates, common_rates
 from bntheory.experiments.experiment import Arm, Measure
-from bntheory.experiments.runs import FIRST_JUDGED, Json, Protocol, Run, check_of, each_seed, until_decided
+from bntheory.experiments.runs import (
+    FIRST_JUDGED,
+    Protocol,
+    Run,
+    check_of,
+    each_seed,
+    late_loss,
+    progress_loss,
+    until_decided,
+)
 
 __all__ = ["NETWORKS", "Network"]
 
@@ -106,18 +114,6 @@ def _name(norm: str, rate: float) -> str:
     return f"{norm} {rate:g}"
 
 
-def _loss(point: Json) -> float | None:
-    found: float | None = point["progress"]["loss"]
-    return found
-
-
-def late_loss(run: Run) -> float:
-    """The mean training loss over the second half; infinite where the run diverged."""
-    losses = [None if step not in run.points else _loss(run.points[step]) for step in run.after_start]
-    known = [x for x in losses if x is not None]
-    return sum(known) / len(known) if len(known) == len(losses) else math.inf
-
-
 def _checks(study: Study, own: str, other: str, words: str) -> list[Check]:
     """own's late loss is higher than other's at equal rates, network by network; beside it, each at its best rate, and rate by rate."""
 
@@ -145,7 +141,7 @@ class _Compared:
         self.runs = _runs(study, network, (own, other), seeds)
         self.scope = f"{name}, {_protocol(study, network).steps} steps"
         arms = [{rate: _name(norm, rate) for rate in self.grid} for norm in (own, other)]
-        self.rates = common_rates(self.runs, arms, _loss)
+        self.rates = common_rates(self.runs, arms, progress_loss)
 
     def at_equal_rates(self, confidence: float, *, decisive: bool) -> Check:
         """Higher at the rates at which both train."""
