@@ -101,3 +101,128 @@ def test_a_network_that_learns_faster_is_compared_at_equal_errors(monkeypatch: A
 def test_an_arm_that_has_not_trained_is_not_compared(monkeypatch: Any) -> None:
     robustness(monkeypatch, 0.8, 0.8, trains=False)
     assert status("galloway2019.input-robustness") == "unknown"
+
+
+# -- page2019.shift-makes-curvature ------------------------------------------------------------------------------------
+
+
+def overlap(means: float, contrasts: float, without_means: float, without_contrasts: float) -> dict[str, Any]:
+    return {
+        "mean_overlap": {
+            "loss": 0.8,
+            "top": 10.0,
+            "converged": True,
+            "means": means,
+            "contrasts": contrasts,
+            "dimension": 100,
+            "contrast_dimension": 100,
+            "parameters": 10_000,
+            "without_means": without_means,
+            "without_contrasts": without_contrasts,
+            "refused": None,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("means", "contrasts", "without", "expected"),
+    [
+        (0.8, 0.2, (2.0, 8.0), "supported"),
+        (0.3, 0.2, (2.0, 8.0), "contradicted"),  # not twice
+        (0.8, 0.2, (8.0, 6.0), "contradicted"),
+        (0.05, 0.02, (9.0, 9.0), "inconclusive"),
+    ],
+)
+def test_mean_directions_against_contrasts(
+    means: float, contrasts: float, without: tuple[float, float], expected: str, monkeypatch: Any
+) -> None:
+    def values(arm: str, seed: int, step: int) -> dict[str, Any]:
+        noise = 1 + 0.01 * (seed % 3 - 1)
+        return overlap(means * noise, contrasts, without[0] * noise, without[1])
+
+    plant_points(monkeypatch, values)
+    assert status("page2019.shift-makes-curvature") == expected
+
+
+def test_refused_points_say_nothing(monkeypatch: Any) -> None:
+    """One rate is refused throughout and so left out; the other alone counts."""
+
+    def values(arm: str, seed: int, step: int) -> dict[str, Any]:
+        if arm == "none 0.1":
+            return {"mean_overlap": {"refused": "not symmetric"}}
+        return overlap(0.8 * (1 + 0.01 * (seed % 3)), 0.2, 2.0, 8.0 * (1 + 0.01 * (seed % 2)))
+
+    plant_points(monkeypatch, values)
+    assert status("page2019.shift-makes-curvature") == "supported"
+    monkeypatch.undo()
+    plant_points(monkeypatch, lambda *_: {"mean_overlap": {"refused": "not symmetric"}})
+    assert status("page2019.shift-makes-curvature") == "unknown"
+
+
+# -- desmith2020.small-batches -----------------------------------------------------------------------------------------
+
+
+def accuracies(
+    monkeypatch: Any,
+    large: dict[str, dict[float, float]],
+    small: dict[str, dict[float, float]],
+    loss: float = 0.8,
+) -> None:
+    """Test accuracy by batch size, norm and rate; which of the two is told by the number of steps."""
+
+    def values(arm: str, seed: int, step: int) -> dict[str, Any]:
+        norm, rate = arm.rsplit(" ", 1)
+        level = (large if step < 50 else small)[norm][float(rate)]
+        # as in life, not the same number in every seed
+        level += 0.001 * ((seed + (norm == "batch")) % 3 - 1)
+        return {"training": {"loss": loss, "accuracy": level}, "held_out": level}
+
+    plant_points(monkeypatch, values)
+
+
+RATES = (0.03, 0.1, 0.3, 1.0)
+EARLY, LATE = (0.5, 0.7, 0.4, 0.2), (0.3, 0.5, 0.7, 0.8)
+FLAT_TOP = (0.5, 0.7, 0.705, 0.3)
+
+
+def grid(*values: float) -> dict[float, float]:
+    return dict(zip(RATES, values, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "expected"),
+    [
+        ((LATE, EARLY), (FLAT_TOP, EARLY), "supported"),
+        ((LATE, EARLY), (LATE, EARLY), "contradicted"),  # they pay with small batches too
+        ((FLAT_TOP, EARLY), (EARLY, EARLY), "contradicted"),  # they do not pay with large ones
+    ],
+)
+def test_where_large_rates_pay(large: Any, small: Any, expected: str, monkeypatch: Any) -> None:
+    both = [{"batch": grid(*a), "none": grid(*b)} for a, b in (large, small)]
+    accuracies(monkeypatch, *both)
+    assert status("desmith2020.small-batches") == expected
+
+
+def test_the_gain_is_against_the_best_rate_of_the_other_network() -> None:
+    from bntheory.claims.sources.desmith2020 import seen
+    from bntheory.experiments.experiment import Arm
+    from bntheory.experiments.runs import Protocol, Run
+
+    def run(accuracy: float, loss: float = 0.8) -> Run:
+        point = {"training": {"loss": loss, "accuracy": accuracy}, "held_out": accuracy}
+        return Run(Arm("n", "a", "mlp", {}, 0.1), Protocol(5, (5,)), 0, {5: point}, 0.1)
+
+    seed = {f"batch {r:g}": run(a) for r, a in grid(0.5, 0.6, 0.75, 0.72).items()}
+    seed |= {f"none {r:g}": run(a) for r, a in grid(0.5, 0.7, 0.7, 0.2).items()}
+    found = seen(seed, RATES)
+    assert found.best == {"batch": 0.3, "none": 0.1}  # of two equals the smaller rate
+    assert found.gain == pytest.approx(0.15)
+    assert not found.barred
+    seed["none 0.1"] = run(0.7, 2.3)
+    assert "none has not trained" in seen(seed, RATES).barred
+
+
+def test_nothing_is_said_of_networks_that_have_not_trained(monkeypatch: Any) -> None:
+    both = [{"batch": grid(*LATE), "none": grid(*EARLY)}] * 2
+    accuracies(monkeypatch, *both, loss=2.3)
+    assert status("desmith2020.small-batches") == "unknown"
