@@ -33,7 +33,6 @@ _HOME = {
     "matrix_factorisation": "MatrixFactorisation low_rank_data",
     "gradient_descent": "Descent train",
     "covariate_shift": "CovariateShift",
-    "smoothness_along": "Smoothness best_run",
 }
 # Functions that share their module's name (conditioning, covariate_shift, ...) are imported from the module.
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.errors import UserError
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, legend_below, new_grid
 
@@ -19,8 +20,8 @@ def deep_linear(
     """A deep linear network, by default 25 layers of 10 x 10, with and without BN (Santurkar et al. 2018, figure 4).
 
     ``prediction = BN(... BN(X W_1) W_2 ...) W_L``, full-batch gradient descent on half the mean squared error, target linear
-    in X. Left: the loss at the best of three learning rates. Right: relative curvature along the runs, which no rescaling
-    of the loss changes.
+    in X. Left: the loss, both at the largest of three learning rates at which neither diverges. Right: relative curvature along the
+    runs, which no rescaling of the loss changes.
     """
     from bntheory.models.deep_linear import DeepLinear, linear_data
 
@@ -40,7 +41,7 @@ def tensor_train(
     """A tensor-train (matrix product state) regressor with and without BN on its bonds.
 
     ``h_j = h_{j-1}(A_j[:,0,:] + x_j A_j[:,1,:])``, ``prediction = h_F a``; the target is a random tensor train of rank 2.
-    Left: the loss under gradient descent at the best of four learning rates. Right: relative curvature along the runs.
+    Left: the loss, both at the largest of four learning rates at which neither diverges. Right: relative curvature along the runs.
     """
     from bntheory.models.tensor_train import TensorTrain, tensor_train_data
 
@@ -59,7 +60,7 @@ def matrix_factorisation(
 ) -> ModelFigure:
     """Matrix factorisation ``<u_i, v_j>`` with factors of rank ``rank``, of a 20 x 15 matrix of rank 2, with and without BN of its row factors.
 
-    Left: the loss under gradient descent at the best of five learning rates. Right: relative curvature along the runs.
+    Left: the loss, both at the largest of five learning rates at which neither diverges. Right: relative curvature along the runs.
     """
     from bntheory.models.matrix_factorisation import MatrixFactorisation, low_rank_data
 
@@ -78,34 +79,35 @@ def matrix_factorisation(
 def _regressor(
     title: str, build: Callable[[bool], Any], rates: Sequence[float], steps: int, seed: int
 ) -> ModelFigure:
-    from bntheory.models.smoothness_along import best_run, smoothness_along
+    from bntheory.models.gradient_descent import train
+    from bntheory.models.trajectory import Outcome
 
     figure, (left, right) = new_grid(
         1, 2, [title, "Curvature that no rescaling changes"], width=5.2, height=4.4
     )
-    final, found = {}, {}
-    for normalise, arm, label in [(False, "standard", "standard"), (True, "batchnorm", "batch norm")]:
-        model = build(normalise)
-        run = best_run(model, rates, steps=steps, seed=seed)
-        final[arm] = float(run.all_losses[-1])
-        line = "-" if normalise else "--"
-        left.plot(
-            run.all_losses,
-            color=COLOURS[arm],
-            linestyle=line,
-            label=f"{label}, learning rate {run.learning_rate:g}",
+    models = {"standard": build(False), "batchnorm": build(True)}
+    for rate in sorted(rates, reverse=True):  # descent at other rates stays in places of other curvature
+        runs = {
+            arm: train(model, model.initial(seed), learning_rate=rate, steps=steps, points=8)
+            for arm, model in models.items()
+        }
+        if all(run.outcome is not Outcome.DIVERGED for run in runs.values()):
+            break
+    else:
+        raise UserError(
+            f"steps={steps}: at every learning rate of {list(rates)} a model diverges; give fewer"
         )
-        found[arm] = smoothness_along(lambda x, model=model: model, run, points=8, seed=seed)  # type: ignore[misc]
-        if normalise:
-            found["twin"] = smoothness_along(model.frozen_twin, run, points=8, seed=seed)
-    styles = {
-        "standard": ("standard", "^:"),
-        "batchnorm": ("batch norm", "o-"),
-        "twin": ("its frozen-statistics twin", "s--"),
-    }
-    for arm, smooth in found.items():
-        label, style = styles[arm]
-        right.plot(smooth.losses, smooth.relative_curvatures, style, color=COLOURS[arm], label=label)
+    found = {}
+    for arm, run in runs.items():
+        line = "-" if arm == "batchnorm" else "--"
+        left.plot(run.all_losses, color=COLOURS[arm], linestyle=line, label=_LABELS[arm][0])
+        model = models[arm]
+        found[arm] = _relative_curvatures(run, lambda x, model=model: model, seed)  # type: ignore[misc]
+        if arm == "batchnorm":
+            found["twin"] = _relative_curvatures(run, model.frozen_twin, seed)
+    for arm, (losses, values) in found.items():
+        label, style = _LABELS[arm]
+        right.plot(losses, values, style, color=COLOURS[arm], label=label)
     left.set(yscale="log", xlabel="step", ylabel="loss")
     right.set(
         xscale="log",
@@ -116,10 +118,29 @@ def _regressor(
     right.invert_xaxis()
     legend_below(left, columns=2)
     legend_below(right, columns=2)
-    own, twin = found["batchnorm"].relative_curvatures, found["twin"].relative_curvatures
+    own, twin = np.array(found["batchnorm"][1]), np.array(found["twin"][1])
+    end = {arm: float(run.all_losses[-1]) for arm, run in runs.items()}
     sentence = (
-        f"After {steps} steps at its best learning rate the loss is {final['batchnorm']:.2g} with BN and {final['standard']:.2g} without. "
-        f"Along the BN run the relative curvature is below that of the frozen-statistics twin at {int(np.sum(own < twin))} of {len(own)} "
-        "points: what is left of BN's effect once rescaling cannot count."
+        f"After {steps} steps at learning rate {rate:g}, the largest of those tried at which neither diverges, the loss is "
+        f"{end['batchnorm']:.2g} with BN and {end['standard']:.2g} without. Along the BN run the relative curvature is below that of the "
+        f"frozen-statistics twin at {int(np.sum(own < twin))} of {len(own)} points: what is left of BN's effect once rescaling cannot count."
     )
     return ModelFigure(figure, sentence)
+
+
+_LABELS = {
+    "standard": ("standard", "^:"),
+    "batchnorm": ("batch norm", "o-"),
+    "twin": ("its frozen-statistics twin", "s--"),
+}
+
+
+def _relative_curvatures(
+    run: Any, landscape_at: Callable[[Any], Any], seed: int
+) -> tuple[list[float], list[float]]:
+    """(losses, relative curvatures) at the recorded points that have a loss and a gradient; the twin is made anew at each."""
+    from bntheory.smoothness import relative_curvature
+
+    usable = [i for i in range(len(run.points)) if run.losses[i] > 0 and run.gradient_norms[i] > 0]
+    values = [relative_curvature(landscape_at(run.points[i]), run.points[i], seed=seed).value for i in usable]
+    return [float(run.losses[i]) for i in usable], values
