@@ -213,3 +213,12 @@ def test_a_rule_has_one_home(rule, pattern, home):
     ]
     judging = [p for p in places if p.startswith(("evidence/", "experiments/", "claims/", "judges/"))]
     assert all(p.startswith(home) for p in judging), f"{rule}: {judging}"
+
+
+def test_networks_are_trained_in_one_loop():
+    """The laboratory's worker; a plan times single steps of it, and the bridge holds the step itself."""
+    pattern = re.compile(r"\.train_step\(|\btorch\.optim\.\w+\(|\bimport .*\boptim\b|\boptimi[sz]er\.step\(")
+    places = {p.relative_to(ROOT).as_posix() for p in FILES if pattern.search(p.read_text(encoding="utf-8"))}
+    assert places == {"bridge/networks/training.py", "experiments/plan.py", "experiments/worker.py"}
+    loop = (ROOT / "experiments" / "worker.py").read_text(encoding="utf-8")
+    assert loop.count(".train_step(") == 1
