@@ -178,7 +178,7 @@ MEASURES: Mapping[str, Measure] = {
 DEFAULT = ("loss", "split", "sharpness")
 #: What a measure costs before it was ever made, in training steps: as seen on a ResNet-18 of full width.
 GUESSES: Mapping[str, float] = {
-    "loss": 3, "split": 3, "sharpness": 120, "partial-twins": 120, "along-gradient": 7, "covariate-shift": 25,
+    "loss": 3, "split": 3, "sharpness": 60, "partial-twins": 70, "along-gradient": 12, "covariate-shift": 40,
 }  # fmt: skip
 
 
