@@ -21,7 +21,7 @@ from bntheory.bridge.monitor import tables
 from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user
 from bntheory.bridge.monitor.optimiser import step_size
 from bntheory.bridge.monitor.schedule import Cost, Schedule
-from bntheory.bridge.monitor.setting import run_setting, with_batch
+from bntheory.bridge.monitor.setting import made, run_setting, with_batch
 from bntheory.bridge.networks.evaluation import Loss, convert, read_batches
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
@@ -198,9 +198,8 @@ class Monitor:
             at.missing = {}
             with differentiating():
                 values = measured(name, self._measures[name], at)
-            self._keep(
-                Record(self._setting["model"]["class"], self.name, 0, self._step, name, setting, values)
-            )
+            network = setting["model"]["class"]
+            self._keep(Record(network, self.name, 0, self._step, name, setting, values, made=made()))
             now = self._waited(False)
             self._schedule.paid(now - began, name)
             began = now

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.networks.evaluation import convert, tensors_in
 from bntheory.bridge.objective import Objective
+from bntheory.evidence.closure import package
 from bntheory.evidence.record import plain
 
-__all__ = ["placed", "run_setting", "with_batch"]
+__all__ = ["made", "placed", "run_setting", "with_batch"]
 
 Json = dict[str, Any]
 
 
 def run_setting(objective: Objective, tolerance: float) -> Json:
-    """The model with where it starts (two runs of one model differ there), the loss, how it is evaluated, and the versions."""
+    """The model with where it starts (two runs of one model differ there), the loss, and how it is evaluated."""
     named = {name: list(t.shape) for name, t in objective.leaves.items()}
     start = [float(x) for t in objective.leaves.values() for x in _sums(t)]
     loss = objective.loss
@@ -32,8 +35,15 @@ def run_setting(objective: Objective, tolerance: float) -> Json:
         "loss": "the model's own" if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
         "options": {key: plain(str(value)) for key, value in objective.options.items() if value is not None},
         "tolerance": tolerance,
-        "torch": torch.__version__,
     }
+
+
+@cache
+def made() -> Json:
+    """What answers: the code of the measures, and the libraries beneath it."""
+    measures = "bntheory.bridge.monitor.measures"
+    code = package().fingerprint([(measures, "MEASURES"), (measures, "measured")])
+    return {"code": code, "torch": str(torch.__version__), "numpy": np.__version__}
 
 
 def with_batch(setting: Json, objective: Objective) -> Json:
