@@ -170,11 +170,11 @@ def _merge(a: Path, b: Path) -> None:
 
 
 def _must_be_store(path: Path) -> None:
-    from bntheory.experiments.store import RECORDS
+    from bntheory.experiments.store import RECORDS, Store
 
     if not path.is_dir():
         raise UserError(f"runs: {path} is no folder; give the one that `bntheory compare` wrote")
-    if not any((path / name).exists() for name in (RECORDS, f"{RECORDS}.gz")):
+    if not Store(path).state():
         raise UserError(f"runs: {path} holds no {RECORDS}; give the folder that `bntheory compare` wrote")
 
 
@@ -198,10 +198,10 @@ def plan_command(
     chosen = load_preset(preset).with_options(data=data)
     check_device(device)
     images = load_dataset(chosen.data, data_dir)
-    experiment = chosen.experiment()
+    conditions = conditions_of(make_manifest(chosen, images, device, ""))
+    asked = list(needed(chosen.experiment(), conditions))
     with show_progress() as progress:
-        costs, memory = timed_sample(experiment, images, device, progress)
-    asked = list(needed(experiment, conditions_of(make_manifest(chosen, images, device, ""))))
+        costs, memory = timed_sample(asked, {images.name: images}, device, progress)
     found = _costs(plan(asked, costs, memory))
     if as_json:
         from bntheory.report.strict_json import json_text

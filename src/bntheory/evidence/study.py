@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Effort", "Study"]
+__all__ = ["SCALES", "Effort", "Scale", "Study"]
 
 Effort = Literal["quick", "normal", "thorough"]
+Scale = Literal["quick", "cpu", "gpu"]
+#: How large experiments are at each effort.
+SCALES: dict[Effort, Scale] = {"quick": "quick", "normal": "cpu", "thorough": "gpu"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,9 @@ class Study:
 
     effort bounds the work ("quick" is seconds); every random draw comes from ``seed``; ``device`` is a torch device name;
     ``progress(fraction, text)`` may be called now and then. ``store``: the folder in which experiments look for their records and keep
-    new ones; none: they last as long as the process.
+    new ones; none: they last as long as the process. ``archive``: a store that is read as well and never written. ``lacking``: a list
+    where nothing is to be trained: what would have to be is put into it, and the checks are those of runs without it. ``asked``: a
+    list that receives every record that is asked for, with the one that counts (None where there is none).
     """
 
     effort: Effort = "normal"
@@ -26,6 +31,14 @@ class Study:
     device: str = "cpu"
     progress: Callable[[float, str], None] = lambda fraction, text: None
     store: Path | None = None
+    archive: Path | None = None
+    lacking: list[Any] | None = None
+    asked: list[Any] | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """How large this effort's experiments are."""
+        return SCALES[self.effort]
 
     def choose(self, *, quick: Any, normal: Any, thorough: Any) -> Any:
         """The value for this effort."""

@@ -1,4 +1,4 @@
-"""The engine: it does what an experiment asks for and a store lacks, nothing twice, on as many processes as there are cores.
+"""The engine: it does what experiments ask for and a store lacks, nothing twice, on as many processes as there are cores.
 
 Processes and not threads: two threads that run small networks hinder each other, two processes do not. Every process computes on one
 thread, so no number depends on how many cores there are or how many workers were asked for. The parent alone writes; a record is on
@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, cast
 
 from bntheory.errors import UserError
-from bntheory.experiments.experiment import Experiment, Needed, Task, freshest, missing, needed
-from bntheory.experiments.store import Store
+from bntheory.experiments.experiment import Needed, freshest, missing
+from bntheory.experiments.store import Store, Unwritable
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -78,69 +78,81 @@ def _usable_cores() -> int | None:
 
 
 def run(
-    experiment: Experiment,
+    asked: Sequence[Needed],
     store: Store,
     place: Workplace,
     *,
     workers: int,
     progress: Progress = lambda fraction, text: None,
     say: Say = lambda text: None,
+    failed: dict[str, str] | None = None,
 ) -> None:
-    """Make every record that the experiment asks for and the store lacks. Hold the store's lock.
+    """Make every record that is asked for, by one experiment or many, and has no fresh one in the store. Hold the store's lock.
 
     workers: processes; 0 does everything in this one, for tests and debuggers. say: called with a sentence for everything that a
-    person should know: a checkpoint that could not be believed, a worker that died.
+    person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a task that cannot be
+    done is put here, by its address with the reason, and the others go on.
 
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """
-    asked = list(needed(experiment, place.conditions))
+    asked = list({n.address: n for n in asked}.values())
     left = missing(asked, freshest(asked, store.read().versions))
-    _drop_finished(store, experiment, place, left)
+    for state in {n.state for n in asked} - {n.state for n in left}:
+        store.drop_checkpoint(state)
     todo = assignments(left)
-    parent = _Parent(store, _Meter(experiment, asked, left, progress), say)
+    parent = _Parent(store, _Meter(asked, left, progress), say, failed)
     if workers == 0 or not todo:
-        from bntheory.bridge.networks.training import reproducible
-        from bntheory.experiments.worker import do, single_threaded
+        _here(todo, place, parent)
+    else:
+        _Pool(parent, place, min(workers, len(todo))).work_off(todo)
 
-        with single_threaded(), reproducible():
-            for assignment in todo:
-                do(assignment, place, partial(parent.take, assignment.task))
-        return
-    _Pool(parent, place, min(workers, len(todo))).work_off(todo)
+
+def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None:
+    """Everything in this process."""
+    from bntheory.bridge.networks.training import reproducible
+    from bntheory.experiments.worker import do, single_threaded
+
+    with single_threaded(), reproducible():
+        for assignment in todo:
+            try:
+                do(assignment, place, partial(parent.take, assignment))
+            except Exception as error:
+                if isinstance(error, Unwritable):
+                    raise
+                parent.fail(assignment, error)
 
 
 def assignments(left: Sequence[Needed]) -> list[Assignment]:
-    """What is left, task by task."""
+    """What is left, task by task; measurements of one run on batches of different sizes are two."""
     from bntheory.experiments.worker import Assignment
 
-    asked: dict[str, tuple[Task, dict[int, list[Any]]]] = {}
+    found: dict[tuple[str, int], list[Needed]] = {}
     for n in left:
-        asked.setdefault(n.task.name, (n.task, {}))[1].setdefault(n.step, []).append(n.measure)
-    return [Assignment(task, steps) for task, steps in asked.values()]
-
-
-def _drop_finished(store: Store, experiment: Experiment, place: Workplace, left: Sequence[Needed]) -> None:
-    open_tasks = {n.task.name for n in left}
-    for task in experiment.tasks():
-        if task.name not in open_tasks:
-            store.drop_checkpoint(place.conditions.task_address(task, place.protocol))
+        found.setdefault((n.state, n.protocol.measured), []).append(n)
+    return [Assignment(tuple(asked)) for asked in found.values()]
 
 
 class _Parent:
     """What becomes of the messages of the workers."""
 
-    def __init__(self, store: Store, meter: _Meter, say: Say) -> None:
-        self.store, self.meter, self.say = store, meter, say
+    def __init__(self, store: Store, meter: _Meter, say: Say, failed: dict[str, str] | None) -> None:
+        self.store, self.meter, self.say, self.failed = store, meter, say, failed
 
-    def take(self, task: Task, kind: str, content: Any) -> None:
+    def take(self, assignment: Assignment, kind: str, content: Any) -> None:
         if kind == "records":
             records, timing = content
             self.store.append(records, timing=timing)
-            self.meter.measured(task, records)
+            self.meter.measured(records)
         elif kind == "said":
             self.say(content)
         else:
-            self.meter.at(task, kind, content)
+            self.meter.at(assignment.asked[0], kind, content)
+
+    def fail(self, assignment: Assignment, error: Exception) -> None:
+        """This task cannot be done: the end of the run, unless the caller wants to hear of all that fail."""
+        if self.failed is None:
+            raise error
+        self.failed[assignment.asked[0].state] = f"{assignment.task.name}: {error}"
 
 
 class _Pool:
@@ -149,7 +161,7 @@ class _Pool:
     def __init__(self, parent: _Parent, place: Workplace, size: int) -> None:
         self.parent, self.place, self.size = parent, place, size
         self.busy: dict[Connection, tuple[BaseProcess, Assignment]] = {}
-        self.tries: dict[str, int] = {}
+        self.tries: dict[tuple[str, int], int] = {}
 
     def work_off(self, todo: list[Assignment]) -> None:
         waiting = list(reversed(todo))
@@ -174,9 +186,11 @@ class _Pool:
                         del self.busy[connection]
                         idle.append((connection, process))
                     elif kind == "failed":
-                        raise _failure(*content)
+                        self.parent.fail(assignment, _failure(*content))
+                        del self.busy[connection]
+                        idle.append((connection, process))
                     else:
-                        self.parent.take(assignment.task, kind, content)
+                        self.parent.take(assignment, kind, content)
                         if kind == "records":
                             connection.send(None)
 
@@ -194,9 +208,9 @@ class _Pool:
     def _after_death(self, process: BaseProcess, assignment: Assignment) -> list[Assignment]:
         """What is left of the assignment of a worker that died."""
         process.join()
-        name = assignment.task.name
-        self.tries[name] = self.tries.get(name, 0) + 1
-        if self.tries[name] >= TRIES:
+        name, key = assignment.task.name, (assignment.asked[0].state, assignment.asked[0].protocol.measured)
+        self.tries[key] = self.tries.get(key, 0) + 1
+        if self.tries[key] >= TRIES:
             raise UserError(
                 f"the process that did {name} died {TRIES} times (exit code {process.exitcode}); out of memory? Try fewer --workers; "
                 "--resume goes on with what was finished"
@@ -204,18 +218,7 @@ class _Pool:
         self.parent.say(
             f"the process that did {name} died (exit code {process.exitcode}); another one goes on with it"
         )
-        return self._rest(assignment)
-
-    def _rest(self, assignment: Assignment) -> list[Assignment]:
-        place = self.place
-        experiment = Experiment(
-            "rest",
-            (assignment.task.arm,),
-            place.protocol,
-            tuple({id(m): m for ms in assignment.asked.values() for m in ms}.values()),
-            (assignment.task.seed,),
-        )
-        asked = list(needed(experiment, place.conditions))
+        asked = assignment.asked
         return assignments(missing(asked, freshest(asked, self.parent.store.read().versions)))
 
     def _end(self, idle: list[tuple[Connection, BaseProcess]]) -> None:
@@ -273,26 +276,27 @@ def _no_main() -> Iterator[None]:
 class _Meter:
     """How much of the run is done, by the rough cost of its parts."""
 
-    def __init__(
-        self, experiment: Experiment, asked: Sequence[Needed], left: Sequence[Needed], progress: Progress
-    ) -> None:
+    def __init__(self, asked: Sequence[Needed], left: Sequence[Needed], progress: Progress) -> None:
         self.progress = progress
-        at = experiment.protocol.at
+        at: dict[str, set[int]] = {}
+        for n in asked:
+            at.setdefault(n.state, set()).add(n.step)
         #: that each task has trained
-        self.steps = {task.name: at[-1] for task in experiment.tasks()}
+        self.steps = {state: max(steps) for state, steps in at.items()}
         self.total = sum(_cost(n.measure.name) for n in asked) + sum(self.steps.values())
         self.done = sum(_cost(n.measure.name) for n in asked) - sum(_cost(n.measure.name) for n in left)
         for n in reversed(left):  # the first one that is left of a task comes last
-            self.steps[n.task.name] = max((step for step in at if step < n.step), default=0)
+            self.steps[n.state] = max((step for step in at[n.state] if step < n.step), default=0)
 
-    def at(self, task: Task, kind: str, step: int) -> None:
+    def at(self, one: Needed, kind: str, step: int) -> None:
+        task = one.task
         if kind == "trained":
-            self.steps[task.name] = max(self.steps[task.name], step)
+            self.steps[one.state] = max(self.steps[one.state], step)
         fraction = (self.done + sum(self.steps.values())) / self.total
         what = f"training, step {step}" if kind == "trained" else f"measuring at step {step}"
         self.progress(min(fraction, 1.0), f"{task.arm.network}, seed {task.seed}, {task.arm.name}: {what}")
 
-    def measured(self, task: Task, records: Sequence[Any]) -> None:
+    def measured(self, records: Sequence[Any]) -> None:
         self.done += sum(_cost(r.measure) for r in records)
 
 

@@ -177,6 +177,10 @@ class Conditions:
         training = {"training": self._training(task.arm, protocol), "made": self.made(TRAINING)}
         return digest({**training, "seed": task.seed})
 
+    def recipe(self, arm: Arm, protocol: Protocol) -> str:
+        """Names what is trained, whatever the seed: what a step costs goes by it."""
+        return digest(self._training(arm, protocol))
+
     def made(self, measure: str) -> dict[str, str]:
         """What a record of this measure is made by."""
         return {**self.versions, "code": self.codes.get(measure, "")}
@@ -200,7 +204,10 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Needed:
-    """One record that an experiment asks for. made: what answers now; state: the address of the task."""
+    """One record that an experiment asks for.
+
+    made: what answers now. state: the address of the task. protocol, data: those of the experiment, and the name of its data set.
+    """
 
     task: Task
     step: int
@@ -208,6 +215,9 @@ class Needed:
     address: str
     made: Mapping[str, str]
     state: str
+    recipe: str
+    protocol: Protocol
+    data: str
 
     def fresh(self, record: Record | None) -> bool:
         """Whether this record was made by the code that would make it now, on whatever versions of the libraries."""
@@ -227,11 +237,12 @@ def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
     for number, task in enumerate(experiment.tasks()):
         arm = number % len(experiment.arms)
         state = conditions.task_address(task, protocol)
+        shared = (state, conditions.recipe(task.arm, protocol), protocol, conditions.data.get("name", ""))
         for step in protocol.at:
             for m, measure in enumerate(experiment.measures):
                 if (arm, m) in settings and measure.made_at(task.seed, step):
                     where = address(settings[arm, m], task.seed, step, measure.name)
-                    yield Needed(task, step, measure, where, made[measure.name], state)
+                    yield Needed(task, step, measure, where, made[measure.name], *shared)
 
 
 def freshest(asked: Iterable[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[str, Record]:

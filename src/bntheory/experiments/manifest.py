@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bntheory.evidence.closure import Package, package, place_of
 from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.preset import Preset
+from bntheory.experiments.toys import DRAWN, MEASURE, looked_at
 
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
@@ -73,6 +74,16 @@ def codes(source: Package | None = None) -> dict[str, str]:
     roots = [(module, name) for module, names in _TRAINING.items() for name in names]
     found = {name: own.fingerprint([*roots, place_of(measure)]) for name, measure in MEASURES.items()}
     return {**found, TRAINING: own.fingerprint(roots)}
+
+
+def toy_conditions() -> Conditions:
+    """Those of records of toys, whose data are drawn from the seed."""
+    import numpy
+    import torch
+
+    code = package().fingerprint([place_of(looked_at)])
+    versions = {"torch": str(torch.__version__), "numpy": numpy.__version__}
+    return Conditions({"name": DRAWN}, "cpu", versions, {MEASURE.name: code, TRAINING: code})
 
 
 def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an experiment would cost: from a timed sample on this device, or from what a store says that it has cost.
+"""What experiments would cost: from a timed sample on this device, or from what a store says that it has cost.
 
 A task is trained step by step and cannot be cut, so however many devices there are, the longest task is the least time.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bntheory.experiments.experiment import Arm, Experiment, Needed, Task
+from bntheory.experiments.experiment import Needed
 
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
@@ -25,18 +25,20 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one arm: of a training step, and of each measure once."""
+    """Seconds of one arm: of a training step, and of each measure once. network: what its experiment calls it."""
 
+    network: str
     step: float
     measures: Mapping[str, float]
 
 
-Costs = Mapping[tuple[str, str], Cost]
+#: By the recipe of an arm (:meth:`Conditions.recipe`).
+Costs = Mapping[str, Cost]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do. seconds: of every task with something left, by name; memory: bytes at the peak of the sample, None if unknown."""
+    """What is left to do. seconds: of every task with something left, by its address; memory: bytes at the peak of the sample, None if unknown."""
 
     seconds: Mapping[str, float]
     records: int
@@ -51,12 +53,15 @@ class Plan:
 
 
 def timed_sample(
-    experiment: Experiment,
-    data: ImageData,
+    asked: Sequence[Needed],
+    data: Mapping[str, ImageData],
     device: str,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
-) -> tuple[dict[tuple[str, str], Cost], int | None]:
-    """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a worker has it."""
+) -> tuple[dict[str, Cost], int | None]:
+    """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a worker has it.
+
+    data: the images by the name of their data set.
+    """
     import torch
 
     from bntheory.bridge.networks.training import reproducible
@@ -74,33 +79,23 @@ def timed_sample(
             torch.cuda.synchronize(device)
         return time.perf_counter() - began
 
-    found: dict[tuple[str, str], Cost] = {}
-    protocol, seed = experiment.protocol, experiment.seeds[0]
-    images = images_of(data, protocol, seed)
+    arms: dict[str, list[Needed]] = {}
+    for n in asked:
+        arms.setdefault(n.recipe, []).append(n)
+    found: dict[str, Cost] = {}
     with single_threaded(), reproducible():
-        for number, arm in enumerate(experiment.arms):
-            progress(number / len(experiment.arms), f"timing {arm.network}, {arm.name}")
-            trainer, factor = make_trainer(Task(arm, seed), images, device, protocol)
-            batch = training_batch(images, protocol, seed, 0, device)
+        for recipe, of in arms.items():
+            task, protocol = of[0].task, of[0].protocol
+            progress(len(found) / len(arms), f"timing {task.arm.network}, {task.arm.name}")
+            images = images_of(data[of[0].data], protocol, task.seed)
+            trainer, factor = make_trainer(task, images, device, protocol)
+            batch = training_batch(images, protocol, task.seed, 0, device)
             times = [seconds(lambda t=trainer, b=batch: t.train_step(b)) for _ in range(1 + STEPS)]  # type: ignore[misc]
-            at = Situation(
-                Task(arm, seed),
-                trainer.step,
-                trainer.model.train(),
-                trainer.loss,
-                factor,
-                images,
-                device,
-                protocol,
-            )
-            found[arm.network, arm.name] = Cost(
-                min(times[1:]),
-                {
-                    m.name: seconds(lambda m=m, at=at: measure(at, m))  # type: ignore[misc]
-                    for m in experiment.measures
-                    if m.applies(arm)
-                },
-            )
+            model, loss = trainer.model.train(), trainer.loss
+            at = Situation(task, trainer.step, model, loss, factor, images, device, protocol)
+            measures = {n.measure.name: n.measure for n in of}
+            taken = {name: seconds(lambda m=m, at=at: measure(at, m)) for name, m in measures.items()}  # type: ignore[misc]
+            found[recipe] = Cost(task.arm.network, min(times[1:]), taken)
     return found, int(torch.cuda.max_memory_allocated(device)) if on_cuda else _peak_memory()
 
 
@@ -115,18 +110,21 @@ def _peak_memory() -> int | None:
     return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
-def costs_of(timings: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Cost]:
+def costs_of(timings: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
     """The mean costs of each arm over a store's timings."""
-    train: dict[tuple[str, str], dict[int, dict[int, float]]] = {}
-    measures: dict[tuple[str, str], dict[str, list[float]]] = {}
+    train: dict[str, dict[int, dict[int, float]]] = {}
+    measures: dict[str, dict[str, list[float]]] = {}
+    networks: dict[str, str] = {}
     for t in timings:
-        key = (t["network"], t["arm"])
+        key = t["recipe"]
+        networks[key] = t["network"]
         train.setdefault(key, {}).setdefault(t["seed"], {})[t["step"]] = t["seconds"]["train"]
         for name, seconds in t["seconds"].items():
             if name != "train":
                 measures.setdefault(key, {}).setdefault(name, []).append(seconds)
     return {
         key: Cost(
+            networks[key],
             fmean(sum(steps.values()) / max(max(steps), 1) for steps in seeds.values()),
             {name: fmean(values) for name, values in measures.get(key, {}).items()},
         )
@@ -139,26 +137,24 @@ def plan(left: Sequence[Needed], costs: Costs, memory: int | None = None) -> Pla
 
     An arm of unknown cost counts as the mean of the known ones of its network, or of all.
     """
-    last: dict[str, tuple[Arm, int]] = {}
+    last: dict[str, Needed] = {}
     seconds: dict[str, float] = {}
     for n in left:
-        cost = _of(n.task.arm, costs)
-        seconds[n.task.name] = seconds.get(n.task.name, 0.0) + cost.measures.get(n.measure.name, 0.0)
-        last[n.task.name] = (n.task.arm, max(n.step, last.get(n.task.name, (n.task.arm, 0))[1]))
-    for name, (arm, steps) in last.items():
-        seconds[name] += steps * _of(arm, costs).step
+        measures = _of(n, costs).measures
+        seconds[n.state] = seconds.get(n.state, 0.0) + measures.get(n.measure.name, 0.0)
+        last[n.state] = max(n, last.get(n.state, n), key=lambda n: n.step)
+    for state, n in last.items():
+        seconds[state] += n.step * _of(n, costs).step
     return Plan(seconds, len(left), memory)
 
 
-def _of(arm: Arm, costs: Costs) -> Cost:
-    known = costs.get((arm.network, arm.name))
-    if known is not None:
-        return known
-    near = [c for (network, _), c in costs.items() if network == arm.network] or list(costs.values())
+def _of(n: Needed, costs: Costs) -> Cost:
+    network = n.task.arm.network
+    if n.recipe in costs:
+        return costs[n.recipe]
+    near = [c for c in costs.values() if c.network == network] or list(costs.values())
     if not near:
-        return Cost(0.0, {})
+        return Cost(network, 0.0, {})
     names = {name for c in near for name in c.measures}
-    return Cost(
-        fmean(c.step for c in near),
-        {name: fmean(c.measures[name] for c in near if name in c.measures) for name in names},
-    )
+    measures = {name: fmean(c.measures[name] for c in near if name in c.measures) for name in names}
+    return Cost(network, fmean(c.step for c in near), measures)

@@ -23,7 +23,7 @@ from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
 from bntheory.experiments import experiment as data
-from bntheory.experiments.experiment import Arm, Experiment, Measure
+from bntheory.experiments.experiment import Arm, Experiment, Measure, Needed
 
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSIFICATION",
     "FIRST_JUDGED",
+    "Lacking",
     "Protocol",
     "Run",
     "check_of",
+    "dataset",
     "difference_at_equal_loss",
     "each_seed",
     "held_out_accuracy",
@@ -42,7 +44,10 @@ __all__ = [
     "mean_difference",
     "progress_loss",
     "recorded",
-    "store_of",
+    "must_be_there",
+    "points_of",
+    "workplace",
+    "NotYet",
     "training_point",
     "until_decided",
 ]
@@ -103,45 +108,84 @@ class Run:
 
 
 def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list[dict[str, Any]]:
-    """The points of an experiment on the data set ``name``: those in the study's store, and those that had to be made."""
-    from bntheory.experiments.engine import run
-    from bntheory.experiments.manifest import conditions
-    from bntheory.experiments.quantities import merged
-    from bntheory.experiments.store import CHECKPOINTS
-    from bntheory.experiments.worker import Workplace
+    """The points of an experiment on the data set ``name``: those in the study's stores, and those that had to be made.
 
-    images = _data(name, study.device)
-    now = conditions(images, study.device)
-    store = store_of(study)
-    asked = list(data.needed(experiment, now))
-    found = data.freshest(asked, store.read().versions)
-    if data.missing(asked, found):
-        checkpoints = None if study.store is None else study.store / CHECKPOINTS
-        place = Workplace(experiment.protocol, now, images, study.device, checkpoints)
+    Where the study only asks what is lacking, the points that are there.
+    """
+    from bntheory.experiments.manifest import conditions
+
+    now = conditions(dataset(name, study.device), study.device)
+    return points_of(study, list(data.needed(experiment, now)), what)
+
+
+def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str, Any]]:
+    """The same of records that are named one by one."""
+    from bntheory.experiments.engine import run
+    from bntheory.experiments.quantities import merged
+    from bntheory.experiments.store import Store, read_all
+
+    own = _in_memory() if study.store is None else Store(study.store)
+    stores = [own, *([Store(study.archive)] if study.archive is not None else ())]
+    found = data.freshest(asked, read_all(stores))
+    left = data.missing(asked, found)
+    if left and study.lacking is not None:
+        study.lacking.append(Lacking(what, tuple(left), sum(n.address in found for n in left)))
+    elif left:
+        store = own if study.store is None else Store.create(study.store)
         with store.lock(wait=True):  # another claim may be at the same runs
             run(
-                experiment,
+                left,
                 store,
-                place,
+                workplace(study, left),
                 workers=0,
                 progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"),
             )
-        found = data.freshest(asked, store.read().versions)
-    return merged(asked, found)
+        found = data.freshest(asked, read_all(stores))
+    fresh = {n.address: found[n.address] for n in asked if n.fresh(found.get(n.address))}
+    if study.asked is not None:
+        study.asked.extend((n, fresh.get(n.address)) for n in asked)
+    return merged(asked, fresh)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What an experiment of a claim asks for and no store has: which records, and how many of them are there but stale."""
+
+    what: str
+    left: tuple[Needed, ...]
+    stale: int
+
+
+class NotYet(Exception):  # noqa: N818 - no error: the question goes on once that is there
+    """What a question asks next depends on records that are not there yet."""
+
+
+def must_be_there(study: Study) -> None:
+    """Raise :class:`NotYet` where something that was asked for is lacking: for a question whose next runs depend on these."""
+    if study.lacking:
+        raise NotYet(f"{len(study.lacking)} experiments are not there yet")
+
+
+def workplace(study: Study, left: Sequence[Needed]) -> Workplace:
+    """Where these records are made: their data, the study's device, the checkpoints of its store."""
+    from bntheory.experiments.manifest import conditions, toy_conditions
+    from bntheory.experiments.store import CHECKPOINTS
+    from bntheory.experiments.toys import DRAWN
+    from bntheory.experiments.worker import Workplace
+
+    found: dict[str, tuple[data.Conditions, ImageData | None]] = {}
+    for name in sorted({n.data for n in left}):
+        images = None if name == DRAWN else dataset(name, study.device)
+        found[name] = (toy_conditions() if images is None else conditions(images, study.device), images)
+    return Workplace(found, study.device, None if study.store is None else study.store / CHECKPOINTS)
 
 
 @lru_cache(maxsize=4)
-def _data(name: str, device: str) -> ImageData:
+def dataset(name: str, device: str) -> ImageData:
+    """The images of a data set by its name, loaded once."""
     from bntheory.bridge import load_dataset
 
     return load_dataset(name).to(device)
-
-
-def store_of(study: Study) -> Store:
-    """The study's store; where it names none, one that lasts as long as the process."""
-    from bntheory.experiments.store import Store
-
-    return _in_memory() if study.store is None else Store.create(study.store)
 
 
 @lru_cache(maxsize=1)
@@ -176,7 +220,7 @@ def each_seed(
         images=protocol.images,
         side=protocol.side,
     )
-    chance = 1 / _data(protocol.data, study.device).classes
+    chance = 1 / dataset(protocol.data, study.device).classes
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         groups.setdefault(canonical([asdict(m) for m in measures(arm)]), []).append(arm)
@@ -307,6 +351,8 @@ def until_decided(study: Study, looks: Looks, read: Callable[[int, float], Seque
             replace(c, witness={**c.witness, "looks": looks.sizes, "look": size}) if c.decisive else c
             for c in read(size, confidence)
         ]
+        if study.lacking:  # not to be looked at before it is there
+            return checks
         decisive = [c for c in checks if c.decisive]
         _stated(decisive, looks, confidence)
         for c in decisive:

@@ -3,7 +3,7 @@
 ``records.jsonl`` is append-only, one record a line (``pandas.read_json("records.jsonl", lines=True)``). A line that is broken, foreign,
 edited or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the contents, and the record that it
 may have been is missing, so a run makes it anew. ``timings.jsonl`` holds what differs from run to run.
-A recorded store may have them packed (``records.jsonl.gz``), to be read and not to be added to. Checkpoints are safetensors
+A recorded store may have them packed, in one file or several (``records*.jsonl.gz``), to be read and not to be added to. Checkpoints are safetensors
 files with checksum and address; nothing is ever unpickled.
 
 One process writes, under a lock that dies with it; anybody may read. Nothing in the folder is touched before the lock is held. Every
@@ -36,12 +36,18 @@ __all__ = [
     "Fault",
     "MemoryStore",
     "Store",
+    "Unwritable",
     "merge",
+    "read_all",
     "write_atomic",
 ]
 
 RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
 Json = dict[str, Any]
+
+
+class Unwritable(UserError):  # noqa: N818 - it reads as what it is
+    """A store that takes no more records; no other task could be done either."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class Store:
             held.release()
 
     def _put_in_order(self) -> None:
-        if _packed(self.path / RECORDS).exists():
+        if _packed(self.path / RECORDS):
             raise UserError(
                 f"out: the records in {self.path} are packed, as recorded ones are; unpack a copy with gunzip to go on with it"
             )
@@ -150,11 +156,11 @@ class Store:
         versions: dict[str, list[Record]] = {}
         lines: dict[tuple[str, str], bytes] = {}
         faults: list[Fault] = []
-        for number, line in enumerate(_lines(self.path / RECORDS), start=1):
+        for name, number, line in _numbered(self.path / RECORDS):
             try:
                 where, record = read_line(line)
             except LineFault as fault:
-                faults.append(Fault(RECORDS, number, fault.kind, str(fault)))
+                faults.append(Fault(name, number, fault.kind, str(fault)))
                 continue
             own = (where, canonical(record.made))
             if own in lines:
@@ -163,16 +169,20 @@ class Store:
                     if lines[own] == line
                     else ("conflict", "another record of the same address and make stands above, and is kept")
                 )
-                faults.append(Fault(RECORDS, number, kind, why))
+                faults.append(Fault(name, number, kind, why))
                 continue
             versions.setdefault(where, []).append(record)
             lines[own] = line
         return Contents(versions, tuple(faults))
 
+    def state(self) -> Any:
+        """Changes when records are added; None where nobody can tell."""
+        return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in _parts(self.path / RECORDS)]
+
     def timings(self) -> list[Json]:
         """Seconds, in the order of the measurements; lines that are none are left out, since no number rests on them."""
         found = []
-        for line in _lines(self.path / TIMINGS):
+        for _, _, line in _numbered(self.path / TIMINGS):
             try:
                 timing = json.loads(line)
             except ValueError:
@@ -222,8 +232,35 @@ class MemoryStore(Store):
         """All of them."""
         return Contents(dict(self._records), ())
 
+    def state(self) -> None:
+        """Reading it costs nothing."""
+
     def drop_checkpoint(self, task: str) -> None:
         """There is none."""
+
+
+def read_all(stores: Sequence[Store]) -> Mapping[str, Sequence[Record]]:
+    """The records of several stores by address, one after another; faulty lines are nobody's. A file that has not changed is read once."""
+    if len(stores) == 1:
+        return _known(stores[0]).versions
+    found: dict[str, list[Record]] = {}
+    for store in stores:
+        for where, records in _known(store).versions.items():
+            found.setdefault(where, []).extend(records)
+    return found
+
+
+_READ: dict[Path, tuple[Any, Contents]] = {}
+
+
+def _known(store: Store) -> Contents:
+    state = store.state()
+    if state is None:
+        return store.read()
+    known = _READ.get(store.path)
+    if known is None or known[0] != state:
+        known = _READ[store.path] = (state, store.read())
+    return known[1]
 
 
 def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:
@@ -287,26 +324,31 @@ def _append(path: Path, text: str) -> None:
                 os.truncate(path, before)  # a full disk takes a part of a line
                 raise
     except OSError as error:
-        raise UserError(
+        raise Unwritable(
             f"{path}: cannot be written ({error.strerror or error}). What was finished is kept; put that right, and --resume goes on"
         ) from error
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Line by line, so that 100 000 records need not lie in memory twice; packed ones where only those are there."""
-    packed = _packed(path)
-    try:
-        with gzip.open(packed) if packed.exists() and not path.exists() else open(path, "rb") as file:
-            for line in file:
-                yield line.rstrip(b"\r\n")
-    except FileNotFoundError:
-        return
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+def _numbered(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    """(file, number, line), so that 100 000 records need not lie in memory twice; packed ones where only those are there."""
+    for part in _parts(path):
+        try:
+            with gzip.open(part) if part.suffix == ".gz" else open(part, "rb") as file:
+                for number, line in enumerate(file, start=1):
+                    yield part.name, number, line.rstrip(b"\r\n")
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(
+                f"{part}: cannot be read ({getattr(error, 'strerror', None) or error})"
+            ) from error
 
 
-def _packed(path: Path) -> Path:
-    return path.with_name(f"{path.name}.gz")
+def _parts(path: Path) -> list[Path]:
+    return [path] if path.exists() else _packed(path)
+
+
+def _packed(path: Path) -> list[Path]:
+    """In one file or several: ``records.jsonl.gz``, ``records-santurkar2018.jsonl.gz``."""
+    return sorted(path.parent.glob(f"{path.stem}*{path.suffix}.gz"))
 
 
 def _cut_torn_line(path: Path) -> None:

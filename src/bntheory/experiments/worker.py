@@ -25,9 +25,10 @@ from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record
 from bntheory.experiments.arms import make_trainer
-from bntheory.experiments.experiment import Conditions, Measure, Protocol, Task
+from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import images_of, training_batch
 from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.toys import DRAWN, looked_at
 
 __all__ = ["Assignment", "Workplace", "do", "follow", "serve", "single_threaded"]
 
@@ -37,54 +38,85 @@ Emit = Callable[[str, Any], None]
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all tasks of a run share. checkpoints: the folder of their states; None: none are kept."""
+    """What all tasks of a run share.
 
-    protocol: Protocol
-    conditions: Conditions
-    data: ImageData
+    data: by the name of a data set, its conditions and images; none of what is drawn from the seed. checkpoints: the folder of the tasks' states; None: none are kept.
+    """
+
+    data: Mapping[str, tuple[Conditions, ImageData | None]]
     device: str
     checkpoints: Path | None
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A task, and what is to be measured on it: measures by step."""
+    """A task, by all that is to be measured on it."""
 
-    task: Task
-    asked: Mapping[int, Sequence[Measure]]
+    asked: tuple[Needed, ...]
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.asked[0].task
+
+    def by_step(self) -> dict[int, list[Needed]]:
+        """What is to be measured, step after step."""
+        found: dict[int, list[Needed]] = {}
+        for n in sorted(self.asked, key=lambda n: n.step):
+            found.setdefault(n.step, []).append(n)
+        return found
 
 
 def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     """Do one assignment. ``emit`` returns once what it was given is safe; an exception out of it ends the task."""
-    task, steps = assignment.task, sorted(assignment.asked)
-    own = place.conditions.task_address(task, place.protocol)
+    one, steps = assignment.asked[0], assignment.by_step()
+    if one.data == DRAWN:
+        _do_toy(one, steps, place, emit)
+        return
+    task, protocol, own, last = one.task, one.protocol, one.state, max(steps)
+    conditions, data = place.data[one.data]
+    assert data is not None
     path = None if place.checkpoints is None else place.checkpoints / f"{own}.safetensors"
-    images = images_of(place.data, place.protocol, task.seed)
-    trainer, factor = _taken_up(task, images, path, own, steps[0], place, emit)
-    for step in steps:
+    images = images_of(data, protocol, task.seed)
+    trainer, factor = _taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
+    for step, asked in steps.items():
         began = time.perf_counter()
-        at = _trained(trainer, factor, step, task, images, place.device, place.protocol, emit)
+        at = _trained(trainer, factor, step, task, images, place.device, protocol, emit)
         seconds = {"train": time.perf_counter() - began}
         emit("measuring", step)
         diverged = at.diverged
         records = []
-        for asked in assignment.asked[step]:
-            began = time.perf_counter()
-            values = {} if diverged else measure(at, asked)
-            seconds[asked.name] = time.perf_counter() - began
-            setting = place.conditions.setting(task.arm, place.protocol, asked)
-            made = place.conditions.made(asked.name)
-            name = (task.arm.network, task.arm.name, task.seed, step, asked.name)
-            records.append(Record(*name, setting, values, diverged, made))
+        for n in asked:
+            began, name = time.perf_counter(), n.measure.name
+            values = {} if diverged else measure(at, n.measure)
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
+            setting = conditions.setting(task.arm, protocol, n.measure)
+            called = (task.arm.network, task.arm.name, task.seed, step, name)
+            records.append(Record(*called, setting, values, diverged, n.made))
         rounded = {name: round(s, 4) for name, s in seconds.items()}
         timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
-        emit("records", (records, {**timing, "seconds": rounded}))
+        emit("records", (records, {**timing, "recipe": one.recipe, "seconds": rounded}))
         if diverged:
             break
-        if path is not None and step != steps[-1]:
+        if path is not None and step != last:
             trainer.save(path, {"task": own})
     if path is not None:
         path.unlink(missing_ok=True)
+
+
+def _do_toy(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace, emit: Emit) -> None:
+    """A toy's records, one a step."""
+    conditions, _ = place.data[one.data]
+    began = time.perf_counter()
+    for (step, asked), values in zip(steps.items(), looked_at(one.task, list(steps)), strict=False):
+        arm, n = one.task.arm, asked[0]
+        setting = conditions.setting(arm, n.protocol, n.measure)
+        called = (arm.network, arm.name, one.task.seed, step, n.measure.name)
+        record = Record(*called, setting, values or {}, values is None, n.made)
+        timing = {"network": arm.network, "arm": arm.name, "seed": one.task.seed, "step": step}
+        seconds = {"train": 0.0, n.measure.name: round(time.perf_counter() - began, 4)}
+        emit("records", ([record], {**timing, "recipe": one.recipe, "seconds": seconds}))
+        began = time.perf_counter()
 
 
 def follow(
@@ -98,10 +130,17 @@ def follow(
 
 
 def _taken_up(
-    task: Task, images: ImageData, path: Path | None, own: str, first: int, place: Workplace, emit: Emit
+    task: Task,
+    images: ImageData,
+    path: Path | None,
+    own: str,
+    first: int,
+    device: str,
+    protocol: Protocol,
+    emit: Emit,
 ) -> tuple[Trainer, float]:
     """The task's trainer where its checkpoint left it; at its start where there is none that can be believed."""
-    trainer, factor = make_trainer(task, images, place.device, place.protocol)
+    trainer, factor = make_trainer(task, images, device, protocol)
     if path is None or not path.exists():
         return trainer, factor
     try:
@@ -112,7 +151,7 @@ def _taken_up(
             emit("said", f"{path}: is the checkpoint of another task; {task.name} starts over")
     except UserError as error:
         emit("said", f"{error}; {task.name} starts over")
-    return make_trainer(task, images, place.device, place.protocol)
+    return make_trainer(task, images, device, protocol)
 
 
 def _trained(
@@ -143,9 +182,8 @@ def serve(connection: Connection, place: Workplace) -> None:
         if kind == "records":
             connection.recv()
 
-    place = Workplace(
-        place.protocol, place.conditions, place.data.to(place.device), place.device, place.checkpoints
-    )
+    moved = {name: (own, images and images.to(place.device)) for name, (own, images) in place.data.items()}
+    place = Workplace(moved, place.device, place.checkpoints)
     with single_threaded(), reproducible():
         try:
             while (assignment := connection.recv()) is not None:

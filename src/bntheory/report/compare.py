@@ -99,9 +99,10 @@ def compare(
                 f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
             )
         experiment, conditions = chosen.experiment(), conditions_of(manifest)
-        place = Workplace(experiment.protocol, conditions, images, device, folder.path / CHECKPOINTS)
+        place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)
         count = default_workers(device) if workers is None else workers
-        run(experiment, folder, place, workers=count, progress=progress, say=say)
+        asked = list(needed(experiment, conditions))
+        run(asked, folder, place, workers=count, progress=progress, say=say)
         progress(1.0, "writing the report")
         return finish(folder, chosen)
 

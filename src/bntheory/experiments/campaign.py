@@ -1,0 +1,103 @@
+"""Many questions answered from one store: what they lack is found out, made in one go, and asked again until nothing is lacking.
+
+A question is a function of a study. Which records it needs is known by asking it: with a list for what it lacks, a study trains nothing,
+and the answer counts only where that list stays empty. So a question that adds seeds until it is decided asks for one look after
+another, questions that share runs share them, and no list of what a question needs has to be kept beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from bntheory.evidence.study import Study
+from bntheory.experiments.experiment import Needed
+from bntheory.experiments.runs import Lacking, dataset
+from bntheory.experiments.store import CHECKPOINTS, Store
+
+__all__ = ["Settled", "ask", "lacking_records", "settle"]
+
+T = TypeVar("T")
+Question = Callable[[Study], T]
+
+
+@dataclass(frozen=True)
+class Settled(Generic[T]):
+    """A question's answer; failed: why its records could not be made, and the answer is None then. made: whether some had to be made."""
+
+    name: str
+    answer: T | None
+    failed: str = ""
+    made: bool = False
+
+
+def ask(question: Question[T], study: Study) -> tuple[T, tuple[Lacking, ...]]:
+    """What a question says without anything being trained, and what it lacks; its answer counts only where that is nothing."""
+    lacking: list[Lacking] = []
+    answer = question(replace(study, lacking=lacking))
+    return answer, tuple(lacking)
+
+
+def lacking_records(lacking: Iterable[Lacking]) -> list[Needed]:
+    """All that is lacking, each record once."""
+    return list({n.address: n for part in lacking for n in part.left}.values())
+
+
+def settle(
+    questions: Mapping[str, Question[T]],
+    study: Study,
+    *,
+    workers: int,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[Settled[T]]:
+    """The answers of all questions, each as soon as it is there; what they lack is made in the study's store, which must be a folder.
+
+    workers, progress, say: as in :func:`bntheory.experiments.engine.run`. An interrupt loses nothing that was recorded. What one question
+    cannot have does not take the others with it. Raises UserError where the store cannot be written.
+    """
+    waiting, rounds = dict(questions), 0
+    failed: dict[str, str] = {}
+    while waiting:
+        lacking: dict[str, tuple[Lacking, ...]] = {}
+        for name in list(waiting):
+            answer, left = ask(waiting[name], study)
+            why = next((failed[n.state] for part in left for n in part.left if n.state in failed), "")
+            if why:
+                yield Settled(name, None, why)
+            elif left:
+                lacking[name] = left
+                continue
+            else:
+                yield Settled(name, answer, made=rounds > 0)
+            del waiting[name]
+        if lacking:
+            rounds += 1
+            what = f"round {rounds}, {len(lacking)} questions: "
+            parts = [part for of in lacking.values() for part in of]
+            _make(parts, study, failed, workers, lambda f, text, what=what: progress(f, what + text), say)
+
+
+def _make(
+    lacking: list[Lacking],
+    study: Study,
+    failed: dict[str, str],
+    workers: int,
+    progress: Callable[[float, str], None],
+    say: Callable[[str], None],
+) -> None:
+    from bntheory.experiments.engine import run
+    from bntheory.experiments.manifest import conditions
+    from bntheory.experiments.worker import Workplace
+
+    assert study.store is not None
+    store = Store.create(study.store)
+    data: dict[str, Any] = {}
+    for name in {part.data for part in lacking}:
+        images = dataset(name, study.device)
+        data[images.name] = (conditions(images, study.device), images)
+    place = Workplace(data, study.device, study.store / CHECKPOINTS)
+    left = lacking_records(lacking)
+    with store.lock(wait=True):
+        run(left, store, place, workers=workers, progress=progress, say=say, failed=failed)

@@ -1,0 +1,33 @@
+"""Runs of toys, read from records as those of networks are: what claims about toys are functions of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bntheory.evidence.study import Study
+from bntheory.experiments.experiment import Arm, Experiment, Protocol, needed
+from bntheory.experiments.manifest import toy_conditions
+from bntheory.experiments.runs import Protocol as Shared
+from bntheory.experiments.runs import Run, points_of
+from bntheory.experiments.toys import MEASURE
+
+__all__ = ["toy_runs"]
+
+
+def toy_runs(
+    study: Study, arms: Sequence[Arm], record: Sequence[int], seeds: int, what: str, *, first: int = 0
+) -> list[dict[str, Run]]:
+    """The runs of all arms by name, seed after seed, looked at after the steps ``record``; made where the study's stores lack them."""
+    numbers = tuple(1000 * study.seed + first + index for index in range(seeds))
+    shared = Protocol(0, 0, tuple(record), loss="squared-error", dtype="float64")
+    asked = list(needed(Experiment(what, tuple(arms), shared, (MEASURE,), numbers), toy_conditions()))
+    points: dict[tuple[str, int], dict[int, Mapping[str, Any]]] = {}
+    for point in points_of(study, asked, what):
+        if not point["diverged"]:
+            points.setdefault((point["arm"], point["seed"]), {})[point["step"]] = point
+    protocol = Shared(shared.at[-1], shared.at, batch_size=0, measured=0, data="")
+    return [
+        {arm.name: Run(arm, protocol, seed, points.get((arm.name, seed), {}), 0.0) for arm in arms}
+        for seed in numbers
+    ]
