@@ -11,7 +11,8 @@ from bntheory.claims.sources.lesswrong2019.controls import relative
 from bntheory.evidence.study import Study
 from bntheory.experiments import toys
 from bntheory.experiments.experiment import Arm
-from bntheory.experiments.toys import GUESSING, KINDS, toy_runs
+from bntheory.experiments.toy_runs import toy_runs
+from bntheory.experiments.toys import GUESSING, KINDS
 from bntheory.smoothness import dense_hessian
 
 TRAIN = {"samples": 20, "features": 3, "rank": 2}

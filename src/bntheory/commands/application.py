@@ -14,8 +14,8 @@ __all__ = ["COMMANDS", "application"]
 COMMANDS = {
     "decide": ("decide", "decide"),  # reads its own arguments
     "words": ("words", "words"),
-    "claims": ("check", "claims"),
-    "show": ("check", "show"),
+    "claims": ("statements", "claims"),
+    "show": ("statements", "show"),
     "check": ("check", "check"),
     "replay": ("replay", "replay"),
     "compare": ("compare", "compare_command"),

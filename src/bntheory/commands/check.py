@@ -1,17 +1,16 @@
-"""``claims``, ``show`` and ``check``: what is claimed, and what is true of it."""
+"""``check``: what is true of claims."""
 
 from __future__ import annotations
 
-import inspect
 import os
-import textwrap
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from bntheory.claims.claim import Claim, Effort
+from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.commands.common import (
     BAD_USE,
     FAILED,
@@ -21,115 +20,16 @@ from bntheory.commands.common import (
     one_of,
     status_bar,
 )
-from bntheory.commands.options import Json, Latex
+from bntheory.commands.options import Json
+from bntheory.commands.statements import Kind, Paper, selected
 from bntheory.errors import UserError
+from bntheory.evidence.study import SCALES, Scale
 from bntheory.report.strict_json import json_text
 
-__all__ = ["check", "claims", "show"]
+__all__ = ["check"]
 
-_KINDS = ("layer", "landscape", "dynamics", "network", "experiment")
 _TIME_LIMIT = 300.0
 _EFFORTS = ("quick", "normal", "thorough")
-Paper = Annotated[str, typer.Option("--paper", help="Only the claims of this source, e.g. santurkar2018.")]
-Kind = Annotated[str, typer.Option("--kind", help=f"Only claims of this kind: {', '.join(_KINDS)}.")]
-
-
-def _selected(paper: str, kind: str) -> list[Claim]:
-    from bntheory.claims import registry
-
-    all_claims = registry()
-    if kind:
-        one_of("kind", kind, _KINDS)
-    if paper and paper not in all_claims.sources():
-        raise UserError(f"no claim comes from {paper!r}; the sources are {', '.join(all_claims.sources())}")
-    return list(all_claims.select(key=paper or None, kind=kind or None))
-
-
-@clear_errors
-def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
-    """List the claims of the literature by their permanent ids. No verdicts here: `bntheory check` computes them.
-
-    Examples:
-      bntheory claims --paper santurkar2018
-      bntheory claims --kind network --json
-    """
-    chosen = _selected(paper, kind)
-    if as_json:
-        typer.echo(json_text([_claim_json(c) for c in chosen]))
-        return
-    key = ""
-    for c in chosen:
-        if c.key != key:
-            key = c.key
-            typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
-        typer.echo(f"  {c.id:<72} {c.kind}")
-    typer.echo(f"\n{len(chosen)} claims. `bntheory show ID` prints one, `bntheory check ID` judges it.")
-
-
-def _claim_json(c: Claim) -> dict[str, Any]:
-    return {
-        "id": c.id,
-        "kind": c.kind,
-        "source": {
-            "key": c.source.key,
-            "place": c.source.place,
-            "version": c.source.version,
-            "seen": c.source.seen,
-        },
-        "statement": c.statement,
-        "reading": c.reading,
-        "domain": c.domain.describe() if c.domain else "",
-        "repairs": c.repairs,
-    }
-
-
-@clear_errors
-def show(
-    claim_id: Annotated[str, typer.Argument(metavar="ID", help="The claim's permanent id.")],
-    as_latex: Latex = False,
-    as_bibtex: Annotated[
-        bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")
-    ] = False,
-) -> None:
-    """Print one claim: as printed, how it was read, where it is asserted, and the function that states it.
-
-    With --latex it is judged, at quick effort, and printed as a paragraph for a review.
-
-    Examples:
-      bntheory show santurkar2018.theorem-4.1.neurips
-    """
-    from bntheory.claims import registry
-
-    c = registry()[claim_id]
-    if as_bibtex:
-        from bntheory.judges.latex import bibtex
-
-        typer.echo(bibtex(c))
-        return
-    if as_latex:
-        from bntheory.judges.check import judge_claim
-
-        typer.echo(judge_claim(c, effort="quick").latex())
-        return
-    seen = {"own": "this project's own", "recalled": "recalled: statement not checked against the source"}
-    rows = [
-        ("kind", c.kind),
-        ("source", f"{c.source} ({seen.get(c.source.seen, c.source.seen)})"),
-        ("statement", c.statement),
-        ("reading", c.reading),
-        ("domain", c.domain.describe() if c.domain else ""),
-        ("repairs", c.repairs or ""),
-        ("note", c.note),
-    ]
-    typer.secho(c.id, bold=True)
-    for name, text in rows:
-        if text:
-            typer.echo(
-                textwrap.fill(f"{name:<10} {text}", 100, subsequent_indent=" " * 11, break_long_words=False)
-            )
-    typer.echo("")
-    typer.echo(textwrap.indent(inspect.getsource(c.check).rstrip(), "  "))
-    typer.echo(f"\njudge it: bntheory check {c.id}")
 
 
 @clear_errors
@@ -148,15 +48,32 @@ def check(
     effort: Annotated[
         str, typer.Option(help="The budget of search and studies: quick, normal or thorough.")
     ] = "normal",
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="How large experiments are: quick, cpu or gpu. Left out: what the effort amounts to, in this order."
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="torch device for search, networks and studies.")] = "cpu",
     store: Annotated[
         Path | None,
         typer.Option(
-            help="Folder in which experiments look for their records and keep new ones: a check that was cut off goes on, and one made "
-            "again with the same source reads. `bntheory runs` lists it."
+            help="Folder in which experiments look for their records and keep new ones, besides the recorded ones of a checkout: a check "
+            "that was cut off goes on, and one made again with the same code reads. `bntheory runs` lists it."
         ),
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Make all records of experiments anew; the recorded ones are not read."),
+    ] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            " /--no-train",
+            help="With --no-train, experiments are judged from records alone; one that lacks some is unknown.",
+        ),
+    ] = True,
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
     expect: Annotated[
         str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")
@@ -179,7 +96,8 @@ def check(
 
     Layer claims are asked of three judges: algebra (a proof for every batch size, or a counterexample), search (an adversarial
     attack with an exact certificate) and network (the same relation on layers measured in real networks). Other kinds have a study of
-    their own. "unknown" is a verdict and never a pass.
+    their own. Experiments are judged from records: those of --store, those recorded in the checkout, and what neither has (or has from
+    other code) is said and made. "unknown" is a verdict and never a pass.
 
     Exit code: 0 when judging went through, whatever the verdicts; 1 when two judges disagree, one ended in an error, or --expect is not
     met; 2 for bad use and for a file of claims of which a part could not be used.
@@ -189,7 +107,9 @@ def check(
       bntheory check --paper cai2019 --effort quick
       bntheory check mine.py --expect proved
     """
+    from bntheory.commands.experiments import judged_experiments, record_place
     from bntheory.judges.check import JUDGES
+    from bntheory.judges.experiments import effort_of
     from bntheory.judges.parallel import Task, judge_many
     from bntheory.judges.verdict import Status
 
@@ -199,6 +119,8 @@ def check(
         one_of("judge", name, JUDGES)
     if expect:
         one_of("status", expect, tuple(s.value for s in Status))
+    if scale:
+        one_of("scale", scale, tuple(SCALES.values()))
     _check_device(device)
     own = any(_is_file(target) for target in targets or ())
     limit = (_TIME_LIMIT if own else 0.0) if time_limit is None else time_limit
@@ -207,27 +129,47 @@ def check(
         typer.secho(f"{path}, {problem}", fg="magenta", err=True)
     found: list[Any] = []
     interrupted = False
+
+    def take(task: Any, verdict: Any) -> None:
+        found.append((task, verdict))
+        if not as_json:
+            _print_verdict(verdict)
+        if witnesses is not None:
+            _save_witness(verdict, witnesses)
+
+    size = cast(Effort, effort_of(cast(Scale, scale)) if scale else effort)
+    tasks = [replace(t, effort=size) if t.claim.kind == "experiment" else t for t in tasks]
+    asked = [
+        t
+        for t in tasks
+        if t.claim.kind == "experiment" and "study" in judges and not (train and (t.path or limit))
+    ]
+    others = [t for t in tasks if t not in asked]
     try:
-        with status_bar(len(tasks)) as advance:
-            workers = jobs or (os.cpu_count() or 1)
-            judged = judge_many(
-                tasks,
-                judges=judges,
-                effort=cast(Effort, effort),
-                seed=seed,
-                device=device,
-                store=store,
-                jobs=workers,
-                time_limit=limit or None,
-            )
-            with closing(judged):  # whatever ends the loop ends the workers
-                for task, verdict in judged:
-                    found.append((task, verdict))
-                    advance(len(found), task.claim.id)
-                    if not as_json:
-                        _print_verdict(verdict)
-                    if witnesses is not None:
-                        _save_witness(verdict, witnesses)
+        with record_place(store, again=again) as (folder, archive):
+            with status_bar(len(others)) as advance:
+                judged = judge_many(
+                    others,
+                    judges=judges,
+                    effort=cast(Effort, effort),
+                    seed=seed,
+                    device=device,
+                    store=folder,
+                    archive=archive,
+                    jobs=jobs or (os.cpu_count() or 1),
+                    time_limit=limit or None,
+                )
+                with closing(judged):  # whatever ends the loop ends the workers
+                    for task, verdict in judged:
+                        advance(len(found) + 1, task.claim.id)
+                        take(task, verdict)
+            study = Study(size, seed, device, store=folder, archive=archive)
+            by_id = {t.claim.id: t for t in asked}
+            # after the forked judges: a process that has trained, or has begun with CUDA, is not to be forked
+            for verdict in judged_experiments(
+                [t.claim for t in asked], study, workers=jobs or None, train=train
+            ):
+                take(by_id[verdict.claim.id], verdict)
     except KeyboardInterrupt:
         interrupted = True
         typer.echo(f"interrupted after {len(found)} of {len(tasks)} claims; what was judged stands", err=True)
@@ -284,7 +226,7 @@ def _tasks(
         else:
             tasks.append(task(registry()[target]))
     if paper or kind or everything:
-        tasks += [task(c) for c in _selected(paper, kind)]
+        tasks += [task(c) for c in selected(paper, kind)]
     return list({(t.path, t.claim.id): t for t in tasks}.values()), problems
 
 
@@ -315,11 +257,15 @@ def _print_verdict(verdict: Any) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from bntheory.commands.experiments import records_text
+
     console = Console(soft_wrap=True, highlight=False)
     status = verdict.status.value
     console.print(Text(f"{status:<18}", STYLE.get(status, "")), Text(verdict.claim.id, "bold"), sep="")
     for e in verdict.evidence:
         if e.finding != "not-applicable":
+            if e.details.get("records"):
+                console.print(f"    records  {records_text(e.details)}", markup=False, style="dim")
             console.print(
                 f"    {e.judge:<8} {e.finding:<13} {e.summary if e.finding == 'error' else _short(e.summary)}",
                 markup=False,

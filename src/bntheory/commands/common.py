@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ __all__ = [
     "STYLE",
     "clear_errors",
     "one_of",
+    "show_progress",
     "status_bar",
 ]
 
@@ -47,6 +49,7 @@ STYLE = {
     "error": "bold magenta",
     "disagreement": "bold white on red",
 }
+Progress = Callable[[float, str], None]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -122,3 +125,53 @@ def status_bar(total: int) -> Iterator[Callable[[int, str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda done, text: bar.update(task, completed=done, description=text)
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A bar with the time left where there is a terminal; elsewhere a line every half minute, so that a log shows life."""
+    if not sys.stderr.isatty():
+        yield _quiet_progress()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    columns = (
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+
+
+def _quiet_progress(every: float = 30.0) -> Progress:
+    began = last = time.monotonic()
+    first: float | None = None
+
+    def say(fraction: float, text: str) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        first = fraction if first is None else first
+        if now - last < every:
+            return
+        last = now
+        left = ""
+        if fraction > first:
+            left = f", about {(now - began) * (1 - fraction) / (fraction - first):.0f} s left"
+        print(f"{100 * fraction:3.0f} %{left}: {text}", file=sys.stderr, flush=True)
+
+    return say

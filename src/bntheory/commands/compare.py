@@ -5,21 +5,16 @@ Importing this module is cheap: torch loads once the options have been read.
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors
+from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, show_progress
 from bntheory.errors import UserError
 
-__all__ = ["compare_command", "show_progress"]
-
-Progress = Callable[[float, str], None]
+__all__ = ["compare_command"]
 
 
 @clear_errors
@@ -73,6 +68,13 @@ def compare_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")
     ] = False,
+    claims: Annotated[
+        str,
+        typer.Option(
+            help="Instead of the preset's own questions, judge experiment claims at the scale that --preset names (quick, cpu or gpu): all, or "
+            "sources and ids with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE)."
+        ),
+    ] = "",
 ) -> None:
     """Train matched networks, measure every batch-norm layer in them, and hold the measurements against the theory.
 
@@ -84,6 +86,25 @@ def compare_command(
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
     else, 2 where the run could not be made, 3 for a defect of this program.
     """
+    if claims:
+        own = {"--data": data, "--data-dir": data_dir, "--data-note": data_note, "--seeds": seeds}
+        others = [name for name, value in own.items() if value]
+        if others:
+            raise UserError(
+                f"{others[0]}, --claims: a claim says itself which data and seeds it asks for; leave {others[0]} out"
+            )
+        from bntheory.commands.experiments import judge_at_scale
+
+        judge_at_scale(
+            claims,
+            preset or "quick",
+            device or "cpu",
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            workers=workers,
+        )
+        return
     try:
         chosen_seeds = _read_seeds(seeds)
         from bntheory.report.compare import compare
@@ -135,53 +156,3 @@ def _read_seeds(text: str) -> list[int] | None:
         return [int(part) for part in text.replace(" ", ",").split(",") if part]
     except ValueError:
         raise UserError(f"seeds: {text!r} is no list of whole numbers; write 0,1,2") from None
-
-
-@contextmanager
-def show_progress() -> Iterator[Progress]:
-    """A bar with the time left where there is a terminal; elsewhere a line every half minute, so that a log shows life."""
-    if not sys.stderr.isatty():
-        yield _quiet_progress()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
-
-    columns = (
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
-
-
-def _quiet_progress(every: float = 30.0) -> Progress:
-    began = last = time.monotonic()
-    first: float | None = None
-
-    def say(fraction: float, text: str) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = fraction if first is None else first
-        if now - last < every:
-            return
-        last = now
-        left = ""
-        if fraction > first:
-            left = f", about {(now - began) * (1 - fraction) / (fraction - first):.0f} s left"
-        typer.echo(f"{100 * fraction:3.0f} %{left}: {text}", err=True)
-
-    return say

@@ -9,8 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from bntheory.commands.common import clear_errors, one_of
-from bntheory.commands.compare import show_progress
+from bntheory.commands.common import clear_errors, one_of, show_progress
 from bntheory.commands.options import Json
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bntheory.commands.common import clear_errors, one_of
-from bntheory.commands.compare import show_progress
+from bntheory.commands.common import clear_errors, one_of, show_progress
 from bntheory.errors import UserError
 
 __all__ = ["probe"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, clear_errors
+from bntheory.commands.common import BAD_USE, clear_errors, show_progress
 from bntheory.commands.options import Json
 from bntheory.errors import UserError
 
@@ -188,7 +188,6 @@ def plan_command(
 ) -> None:
     """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device."""
     from bntheory.bridge.networks.data import load_dataset
-    from bntheory.commands.compare import show_progress
     from bntheory.experiments.engine import check_device
     from bntheory.experiments.experiment import needed
     from bntheory.experiments.manifest import conditions_of, make_manifest

@@ -63,6 +63,11 @@ class Package:
         """16 hexadecimal digits for all that the roots reach."""
         return _hash(*sorted(self._hashed(place, _STEPS) for place in self.closure(roots)))[:16]
 
+    def text(self, roots: Iterable[Place], room: str) -> str:
+        """16 hexadecimal digits for what the roots reach inside one room (the start of its modules' names), and nothing beyond it."""
+        inside = sorted(place for place in self.closure(roots) if place[0].startswith(room))
+        return _hash(*(self._hashed(place, 0) for place in inside))[:16]
+
     def _hashed(self, place: Place, steps: int) -> str:
         """The definition's text, and by name the hashes of what it reaches, this many steps deep."""
         if (place, steps) not in self._hashes:

@@ -7,19 +7,21 @@ another, questions that share runs share them, and no list of what a question ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from bntheory.evidence.study import Study
 from bntheory.experiments.experiment import Needed
-from bntheory.experiments.runs import Lacking, dataset
-from bntheory.experiments.store import CHECKPOINTS, Store
+from bntheory.experiments.runs import Lacking, workplace
+from bntheory.experiments.store import Store
 
 __all__ = ["Settled", "ask", "lacking_records", "settle"]
 
 T = TypeVar("T")
 Question = Callable[[Study], T]
+Lacks = Callable[[Mapping[str, Sequence[Lacking]]], None]
+Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,13 @@ def settle(
     study: Study,
     *,
     workers: int,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
+    lacks: Lacks = lambda lacking: None,
 ) -> Iterator[Settled[T]]:
     """The answers of all questions, each as soon as it is there; what they lack is made in the study's store, which must be a folder.
 
-    workers, progress, say: as in :func:`bntheory.experiments.engine.run`. An interrupt loses nothing that was recorded. What one question
+    workers, progress, say: as in :func:`bntheory.experiments.engine.run`. lacks: called with what each question lacks before it is made. An interrupt loses nothing that was recorded. What one question
     cannot have does not take the others with it. Raises UserError where the store cannot be written.
     """
     waiting, rounds = dict(questions), 0
@@ -63,7 +66,7 @@ def settle(
         lacking: dict[str, tuple[Lacking, ...]] = {}
         for name in list(waiting):
             answer, left = ask(waiting[name], study)
-            why = next((failed[n.state] for part in left for n in part.left if n.state in failed), "")
+            why = next((failed[n.address] for part in left for n in part.left if n.address in failed), "")
             if why:
                 yield Settled(name, None, why)
             elif left:
@@ -74,9 +77,13 @@ def settle(
             del waiting[name]
         if lacking:
             rounds += 1
-            what = f"round {rounds}, {len(lacking)} questions: "
+            lacks(lacking)
             parts = [part for of in lacking.values() for part in of]
-            _make(parts, study, failed, workers, lambda f, text, what=what: progress(f, what + text), say)
+            _make(parts, study, failed, workers, _prefixed(progress, rounds, len(lacking)), say)
+
+
+def _prefixed(progress: Progress, rounds: int, count: int) -> Progress:
+    return lambda fraction, text: progress(fraction, f"round {rounds}, {count} questions: {text}")
 
 
 def _make(
@@ -84,20 +91,13 @@ def _make(
     study: Study,
     failed: dict[str, str],
     workers: int,
-    progress: Callable[[float, str], None],
+    progress: Progress,
     say: Callable[[str], None],
 ) -> None:
     from bntheory.experiments.engine import run
-    from bntheory.experiments.manifest import conditions
-    from bntheory.experiments.worker import Workplace
 
     assert study.store is not None
     store = Store.create(study.store)
-    data: dict[str, Any] = {}
-    for name in {part.data for part in lacking}:
-        images = dataset(name, study.device)
-        data[images.name] = (conditions(images, study.device), images)
-    place = Workplace(data, study.device, study.store / CHECKPOINTS)
     left = lacking_records(lacking)
     with store.lock(wait=True):
-        run(left, store, place, workers=workers, progress=progress, say=say, failed=failed)
+        run(left, store, workplace(study, left), workers=workers, progress=progress, say=say, failed=failed)

@@ -90,8 +90,8 @@ def run(
     """Make every record that is asked for, by one experiment or many, and has no fresh one in the store. Hold the store's lock.
 
     workers: processes; 0 does everything in this one, for tests and debuggers. say: called with a sentence for everything that a
-    person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a task that cannot be
-    done is put here, by its address with the reason, and the others go on.
+    person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record that cannot be
+    had is put here, by its address with the reason, and the others are made.
 
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """
@@ -116,9 +116,9 @@ def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None
         for assignment in todo:
             try:
                 do(assignment, place, partial(parent.take, assignment))
+            except Unwritable:
+                raise
             except Exception as error:
-                if isinstance(error, Unwritable):
-                    raise
                 parent.fail(assignment, error)
 
 
@@ -145,14 +145,21 @@ class _Parent:
             self.meter.measured(records)
         elif kind == "said":
             self.say(content)
+        elif kind == "refused":
+            address, *said = content
+            self._give_up([address], assignment, _failure(*said))
         else:
             self.meter.at(assignment.asked[0], kind, content)
 
     def fail(self, assignment: Assignment, error: Exception) -> None:
-        """This task cannot be done: the end of the run, unless the caller wants to hear of all that fail."""
+        """This task cannot be done."""
+        self._give_up([n.address for n in assignment.asked], assignment, error)
+
+    def _give_up(self, addresses: Sequence[str], assignment: Assignment, error: Exception) -> None:
+        """The end of the run, unless the caller wants to hear of all that cannot be had."""
         if self.failed is None:
             raise error
-        self.failed[assignment.asked[0].state] = f"{assignment.task.name}: {error}"
+        self.failed |= dict.fromkeys(addresses, f"{assignment.task.name}: {error}")
 
 
 class _Pool:

@@ -28,11 +28,13 @@ from bntheory.experiments.experiment import Arm, Experiment, Measure, Needed
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData
     from bntheory.experiments.store import Store
+    from bntheory.experiments.worker import Workplace
 
 __all__ = [
     "CLASSIFICATION",
     "FIRST_JUDGED",
     "Lacking",
+    "NotYet",
     "Protocol",
     "Run",
     "check_of",
@@ -42,14 +44,13 @@ __all__ = [
     "held_out_accuracy",
     "late_loss",
     "mean_difference",
-    "progress_loss",
-    "recorded",
     "must_be_there",
     "points_of",
-    "workplace",
-    "NotYet",
+    "progress_loss",
+    "recorded",
     "training_point",
     "until_decided",
+    "workplace",
 ]
 
 Json = Mapping[str, Any]

@@ -32,7 +32,8 @@ from bntheory.experiments.toys import DRAWN, looked_at
 
 __all__ = ["Assignment", "Workplace", "do", "follow", "serve", "single_threaded"]
 
-#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text).
+#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address of a record
+#: that cannot be had, message, where it happened).
 Emit = Callable[[str, Any], None]
 
 
@@ -88,7 +89,11 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         records = []
         for n in asked:
             began, name = time.perf_counter(), n.measure.name
-            values = {} if diverged else measure(at, n.measure)
+            try:
+                values = {} if diverged else measure(at, n.measure)
+            except Exception as error:  # the other measures of this run may do
+                emit("refused", (n.address, *_said(error)))
+                continue
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
             setting = conditions.setting(task.arm, protocol, n.measure)
             called = (task.arm.network, task.arm.name, task.seed, step, name)
@@ -189,14 +194,19 @@ def serve(connection: Connection, place: Workplace) -> None:
             while (assignment := connection.recv()) is not None:
                 try:
                     do(assignment, place, emit)
-                except UserError as error:
-                    connection.send(("failed", (str(error), None)))
                 except Exception as error:
-                    connection.send(("failed", (f"{type(error).__name__}: {error}", traceback.format_exc())))
+                    connection.send(("failed", _said(error)))
                 else:
                     connection.send(("done", None))
         except (EOFError, OSError):
             os._exit(1)  # the parent was killed: there is nobody to work for
+
+
+def _said(error: Exception) -> tuple[str, str | None]:
+    """(message, where it happened), the latter for what is no bad use but a defect."""
+    if isinstance(error, UserError):
+        return str(error), None
+    return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,16 @@ def judge_claim(
     seed: int = 0,
     device: str = "cpu",
     store: Path | None = None,
+    archive: Path | None = None,
+    lacking: list[Any] | None = None,
     reference: Reference | None = None,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     report: Callable[[JudgeName, Evidence | None], None] = lambda judge, evidence: None,
 ) -> Verdict:
     """The verdict of the chosen judges on one claim.
 
-    effort bounds the search and the studies; seed is where all chance comes from; store is where experiments look for their records and
-    keep new ones; reference says how a witness names the claim
-    (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is called
+    effort bounds the search and the studies; seed is where all chance comes from; store, archive and lacking are those of
+    :class:`~bntheory.evidence.study.Study`; reference says how a witness names the claim (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is called
     several times beforehand: one that contradicts itself is an error, and no judge is asked.
     """
     unknown = sorted(set(judges) - set(JUDGES))
@@ -83,7 +85,7 @@ def judge_claim(
 
     if claim.kind != "layer":
         if "study" in judges:
-            study = Study(effort, seed, device, progress, store)
+            study = Study(effort, seed, device, progress, store, archive, lacking)
             ask("study", lambda: _study(claim, study))
         return verdict_of(claim, evidence)
     reference = reference or Reference("registry", claim.id)
@@ -163,7 +165,8 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
 
 def _study(claim: Claim, study: Study) -> Evidence:
     start = time.perf_counter()
-    returned: Any = claim.check(study)
+    asked: list[Any] = []
+    returned: Any = claim.check(replace(study, asked=asked))
     listed = isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, dict))
     checks: Iterable[Any] = tuple(returned) if listed else (returned,)
     wrong = [c for c in checks if not isinstance(c, Check)]
@@ -172,7 +175,21 @@ def _study(claim: Claim, study: Study) -> Evidence:
             f"a claim of kind {claim.kind!r} returns the Checks that it made (bntheory.evidence.checks.Check), one or a list; this one returned "
             f"{type(wrong[0]).__name__} ({wrong[0]!r:.60})"
         )
-    return evidence_of_checks(checks, seconds=time.perf_counter() - start, seed=study.seed)
+    found = evidence_of_checks(checks, seconds=time.perf_counter() - start, seed=study.seed)
+    if claim.kind != "experiment":
+        return found
+    return replace(found, details={**found.details, "scale": study.scale, **_records(asked)})
+
+
+def _records(asked: Sequence[Any]) -> dict[str, Any]:
+    """How many records a verdict rests on, of how many seeds, and with which versions of the libraries they were made."""
+    records = {n.address: record for n, record in asked if record is not None}.values()
+    makes = {tuple(sorted((k, v) for k, v in r.made.items() if k != "code")) for r in records}
+    return {
+        "records": len(records),
+        "record_seeds": len({r.seed for r in records}),
+        "made_with": [dict(make) for make in sorted(makes)],
+    }
 
 
 def _candidates(claim: Claim, reference: Reference) -> Evidence:

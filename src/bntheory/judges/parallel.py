@@ -29,16 +29,17 @@ from bntheory.judges.verdict import Evidence, JudgeName, Verdict, verdict_of
 
 __all__ = ["Task", "judge_many"]
 
-Options = tuple[tuple[JudgeName, ...], Effort, int, str, Path | None]
+Options = tuple[tuple[JudgeName, ...], Effort, int, str, Path | None, Path | None]
 _FORKS = sys.platform != "darwin" and "fork" in multiprocessing.get_all_start_methods()
 
 
 @dataclass(frozen=True)
 class Task:
-    """A claim to judge; path is the user's file that it comes from, "" for a claim of the package."""
+    """A claim to judge; path is the user's file that it comes from, "" for a claim of the package; effort, where it has one of its own."""
 
     claim: Claim
     path: str = ""
+    effort: Effort | None = None
 
     @property
     def reference(self) -> Reference:
@@ -56,6 +57,7 @@ def judge_many(
     seed: int = 0,
     device: str = "cpu",
     store: Path | None = None,
+    archive: Path | None = None,
     jobs: int = 1,
     time_limit: float | None = None,
 ) -> Generator[tuple[Task, Verdict], None, None]:
@@ -64,7 +66,7 @@ def judge_many(
     time_limit: seconds after which a claim is stopped; the judges that had not answered by then count as unknown. Without a limit, one
     job is done in this process.
     """
-    options: Options = (tuple(judges), effort, seed, device, store)
+    options: Options = (tuple(judges), effort, seed, device, store, archive)
     if time_limit is None and (jobs <= 1 or len(tasks) < 2):
         for task in tasks:
             yield task, verdict_of(task.claim, _judge(task, options))
@@ -116,7 +118,7 @@ class _Worker:
     def __post_init__(self) -> None:
         context: Any = multiprocessing.get_context("fork" if _FORKS else "spawn")
         self.connection, theirs = context.Pipe()
-        known = list(self.tasks) if _FORKS else [task.reference for task in self.tasks]
+        known = list(self.tasks) if _FORKS else [(task.reference, task.effort) for task in self.tasks]
         self.process = context.Process(
             target=_serve, args=(theirs, known, self.options, os.getpid()), daemon=True
         )
@@ -166,7 +168,12 @@ class _Worker:
         return False
 
 
-def _serve(connection: Connection, known: Sequence[Task | Reference], options: Options, parent: int) -> None:
+def _serve(
+    connection: Connection,
+    known: Sequence[Task | tuple[Reference, Effort | None]],
+    options: Options,
+    parent: int,
+) -> None:
     """The life of a worker: an index comes, evidence goes. It shares the cores with the others, and Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -180,7 +187,7 @@ def _serve(connection: Connection, known: Sequence[Task | Reference], options: O
             index = connection.recv()
             entry = known[index]
             if index not in found:
-                found[index] = entry if isinstance(entry, Task) else _find(entry)
+                found[index] = entry if isinstance(entry, Task) else _find(*entry)
             connection.send(("done", _judge(found[index], options, connection)))
 
 
@@ -198,27 +205,28 @@ def _judge(task: Task, options: Options, connection: Connection | None = None) -
         if connection is not None:
             connection.send(("asks", judge) if evidence is None else ("found", evidence))
 
-    judges, effort, seed, device, store = options
+    judges, effort, seed, device, store, archive = options
     # what a user's claim prints is no part of the answer
     with contextlib.redirect_stdout(sys.stderr), in_its_folder(task.path):
         return judge_claim(
             task.claim,
             judges=judges,
-            effort=effort,
+            effort=task.effort or effort,
             seed=seed,
             device=device,
             store=store,
+            archive=archive,
             reference=task.reference,
             report=report,
         ).evidence
 
 
-def _find(reference: Reference) -> Task:
+def _find(reference: Reference, effort: Effort | None) -> Task:
     if reference.kind == "file":
         from bntheory.claims.user_file import load_claims
 
         claim = next(claim for claim in load_claims(reference.path).claims if claim.id == reference.id)
-        return Task(claim, reference.path)
+        return Task(claim, reference.path, effort)
     from bntheory.claims import registry
 
-    return Task(registry()[reference.id])
+    return Task(registry()[reference.id], effort=effort)

@@ -24,6 +24,7 @@ from bntheory.experiments.runs import (
     check_of,
     each_seed,
     held_out_accuracy,
+    must_be_there,
     until_decided,
 )
 
@@ -167,6 +168,7 @@ def measured(study: Study, setting: Setting, seeds: int) -> list[Found]:
     progress = Measure("progress", {"batch_size": setting.search.measured})
     while asked:
         (runs,) = _trained(study, setting, setting.search, progress, [asked], seeds)
+        must_be_there(study)  # which rates are asked for next depends on them
         answers, asked = asked, {}
         for key, rate in answers.items():
             if rate in GRID and not has_exploded(runs[key]):

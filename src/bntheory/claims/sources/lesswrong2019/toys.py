@@ -17,7 +17,8 @@ from bntheory.evidence.checks import Check
 from bntheory.experiments.equal_rates import Arms
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import until_decided
-from bntheory.experiments.toys import GUESSING, toy_runs
+from bntheory.experiments.toy_runs import toy_runs
+from bntheory.experiments.toys import GUESSING
 
 KEY = "lesswrong2019"
 _DISCUSSION = Source(KEY, "discussion", printed=False)

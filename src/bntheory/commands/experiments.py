@@ -1,0 +1,225 @@
+"""Experiment claims on the command line: where their records are read and kept, what is said of those that are missing, their table.
+
+Importing this module is cheap: torch loads once a claim is judged.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from bntheory.claims.claim import Claim, Study
+from bntheory.commands.common import FAILED, INTERRUPTED, one_of, show_progress
+from bntheory.errors import UserError
+from bntheory.evidence.study import SCALES, Scale
+
+if TYPE_CHECKING:
+    from bntheory.experiments.experiment import Needed
+    from bntheory.experiments.plan import Cost
+    from bntheory.experiments.runs import Lacking
+    from bntheory.judges.verdict import Verdict
+
+__all__ = [
+    "judge_at_scale",
+    "judged_experiments",
+    "known_costs",
+    "record_place",
+    "records_text",
+    "spoken_cost",
+    "spoken_lack",
+]
+
+
+@contextmanager
+def record_place(store: Path | None, *, again: bool) -> Iterator[tuple[Path, Path | None]]:
+    """(the store in which records are kept, the recorded one that is read as well); a store of its own where none is named.
+
+    Raises UserError where everything is to be made again in a store that holds records.
+    """
+    from bntheory.experiments.store import Store
+    from bntheory.judges.experiments import archive_of_checkout
+
+    archive = None if again else archive_of_checkout()
+    if store is not None:
+        if again and Store(store).state():
+            raise UserError(
+                f"--again, --store: {store} holds records; name a new folder, in which all are made anew"
+            )
+        yield store, archive
+        return
+    with tempfile.TemporaryDirectory(prefix="bntheory-records-") as folder:
+        yield Path(folder), archive
+
+
+def judged_experiments(
+    claims: Sequence[Claim], study: Study, *, workers: int | None, train: bool = True
+) -> Iterator[Verdict]:
+    """Verdicts as they are reached; what is missing is said, with its cost, and made unless nothing is to be trained.
+
+    workers: processes; None: as many as there are cores.
+    """
+    from bntheory.judges.experiments import changed_texts, judge_experiments, judge_recorded
+    from bntheory.judges.verdict import Evidence, verdict_of
+
+    if not claims:
+        return
+    stores = [path for path in (study.store, study.archive) if path is not None]
+    for key, why in changed_texts(claims, study.scale, stores).items():
+        typer.echo(f"{key}: {why}", err=True)
+    if not train:
+        for claim in claims:
+            verdict, lacking = judge_recorded(claim, study)
+            if lacking:
+                said = Evidence("study", "unknown", spoken_lack(lacking), {}, 0.0, study.seed)
+                verdict = verdict_of(claim, [said])
+            yield verdict
+        return
+    from bntheory.experiments.engine import default_workers
+
+    def lacks(lacking: Mapping[str, Sequence[Lacking]]) -> None:
+        for key, parts in list(lacking.items())[:8]:
+            typer.echo(f"{key}: {spoken_lack(parts)}", err=True)
+        left = _left(parts for parts in lacking.values())
+        more = f", of {len(lacking)} claims" if len(lacking) > 8 else ""
+        typer.echo(
+            f"to be made: {len(left)} records{more}; {spoken_cost(left, known_costs(stores))}", err=True
+        )
+
+    with show_progress() as progress:
+        yield from judge_experiments(
+            claims,
+            study,
+            workers=default_workers(study.device) if workers is None else workers,
+            progress=progress,
+            say=lambda text: typer.echo(text, err=True),
+            lacks=partial(_say_lacking, stores),
+        )
+
+
+def _say_lacking(stores: Sequence[Path], lacking: Mapping[str, Sequence[Lacking]]) -> None:
+    """What claims lack and what it costs, before it is made."""
+    for key, parts in list(lacking.items())[:8]:
+        typer.echo(f"{key}: {spoken_lack(parts)}", err=True)
+    left = _left(lacking.values())
+    more = f" of {len(lacking)} claims" if len(lacking) > 8 else ""
+    typer.echo(f"to be made: {len(left)} records{more}; {spoken_cost(left, known_costs(stores))}", err=True)
+
+
+def judge_at_scale(
+    words: str,
+    scale: str,
+    device: str,
+    out: Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    workers: int | None,
+) -> None:
+    """``compare --claims``: make what the claims ask for, judge all, a line a claim, verdicts and a page in the folder."""
+    from bntheory.claims import registry
+    from bntheory.judges.verdict import Status
+    from bntheory.report.claims_run import chosen_claims, claims_folder, compare_claims
+
+    size = cast(Scale, one_of("scale of claims", scale, tuple(SCALES.values())))
+    chosen = chosen_claims(registry(), words)
+    if workers is not None and workers < 0:
+        raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
+    folder = claims_folder(out, size, resume=resume, overwrite=overwrite)
+    try:
+        with show_progress() as progress:
+            result = compare_claims(
+                chosen,
+                size,
+                folder,
+                device=device,
+                overwrite=overwrite,
+                workers=workers,
+                progress=progress,
+                say=lambda text: typer.echo(text, err=True),
+                lacks=partial(_say_lacking, [folder]),
+                each=lambda verdict: typer.echo(_line(verdict)),
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; the same command with --resume --out {folder} goes on with it", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    counts = Counter(verdict.status.value for verdict in result.verdicts)
+    typer.echo(
+        f"{len(chosen)} claims at scale {size}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
+    )
+    typer.echo(f"report: {result.report}")
+    if any(verdict.status is Status.ERROR for verdict in result.verdicts):
+        raise typer.Exit(FAILED)
+
+
+def _line(verdict: Verdict) -> str:
+    """One line: status, id, and the effect that decides with its interval."""
+    from bntheory.report.claims_table import row_of
+
+    row = row_of(verdict)
+    text = f"{row['status']:<14}{row['id']}"
+    if row["effect"] is None:
+        return f"{text}  {row['summary']:.160}"
+    interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
+    seeds = f", {row['seeds']} seeds" if row["seeds"] else ""
+    return (
+        f"{text}  {row['check']}: {row['effect']:.3g}{interval}, asked {row['op']} {row['bound']:.3g}{seeds}"
+    )
+
+
+def _left(parts: Iterable[Sequence[Lacking]]) -> list[Needed]:
+    from bntheory.experiments.campaign import lacking_records
+
+    return lacking_records(part for of in parts for part in of)
+
+
+def spoken_lack(parts: Sequence[Lacking]) -> str:
+    """What a claim lacks, in words."""
+    left, stale = len(_left([parts])), sum(part.stale for part in parts)
+    runs = len({n.state for part in parts for n in part.left})
+    other = f", {stale} of which are there from other code" if stale else ""
+    return f"{left} records of {runs} runs are missing{other}"
+
+
+def known_costs(stores: Iterable[Path]) -> dict[str, Cost]:
+    """What stores say that training and measuring has cost, by recipe; the first one's word counts."""
+    from bntheory.experiments.plan import costs_of
+    from bntheory.experiments.store import Store
+
+    found: dict[str, Cost] = {}
+    for store in stores:
+        found = {**costs_of(Store(store).timings()), **found}
+    return found
+
+
+def spoken_cost(left: Sequence[Needed], costs: Mapping[str, Cost]) -> str:
+    """What records cost, in words; what the first look needs, where seeds are added until a question is decided."""
+    from bntheory.experiments.plan import plan
+
+    if not costs:
+        steps = sum({n.state: n.step for n in sorted(left, key=lambda n: n.step)}.values())
+        return f"{steps} steps of training; nothing here says yet what a step costs"
+    seconds = plan(left, costs).wall(1)
+    return (
+        f"about {seconds:.0f} s on one core" if seconds < 120 else f"about {seconds / 60:.0f} min on one core"
+    )
+
+
+def records_text(details: Mapping[str, Any]) -> str:
+    """How many records a verdict rests on, and whether they were made on other versions than these."""
+    from importlib.metadata import version
+
+    text = f"{details['records']} of {details['record_seeds']} seeds at scale {details['scale']}"
+    others = sorted(
+        f"{name} {made[name]} (here {version(name)})"
+        for made in details["made_with"]
+        for name in ("torch", "numpy")
+        if name in made and made[name].partition("+")[0] != version(name).partition("+")[0]
+    )
+    return text + (f", made with {', '.join(others)}" if others else "")

@@ -1,0 +1,120 @@
+"""``claims`` and ``show``: what is claimed, by its permanent id."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import Annotated, Any
+
+import typer
+
+from bntheory.claims.claim import Claim
+from bntheory.commands.common import clear_errors, one_of
+from bntheory.commands.options import Json, Latex
+from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
+
+__all__ = ["Kind", "Paper", "claims", "selected", "show"]
+
+_KINDS = ("layer", "landscape", "dynamics", "network", "experiment")
+Paper = Annotated[str, typer.Option("--paper", help="Only the claims of this source, e.g. santurkar2018.")]
+Kind = Annotated[str, typer.Option("--kind", help=f"Only claims of this kind: {', '.join(_KINDS)}.")]
+
+
+def selected(paper: str, kind: str) -> list[Claim]:
+    """The claims of a source and of a kind; of all where one is empty. Raises UserError for what is none."""
+    from bntheory.claims import registry
+
+    all_claims = registry()
+    if kind:
+        one_of("kind", kind, _KINDS)
+    if paper and paper not in all_claims.sources():
+        raise UserError(f"no claim comes from {paper!r}; the sources are {', '.join(all_claims.sources())}")
+    return list(all_claims.select(key=paper or None, kind=kind or None))
+
+
+@clear_errors
+def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
+    """List the claims of the literature by their permanent ids. No verdicts here: `bntheory check` computes them.
+
+    Examples:
+      bntheory claims --paper santurkar2018
+      bntheory claims --kind network --json
+    """
+    chosen = selected(paper, kind)
+    if as_json:
+        typer.echo(json_text([_claim_json(c) for c in chosen]))
+        return
+    key = ""
+    for c in chosen:
+        if c.key != key:
+            key = c.key
+            typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
+        typer.echo(f"  {c.id:<72} {c.kind}")
+    typer.echo(f"\n{len(chosen)} claims. `bntheory show ID` prints one, `bntheory check ID` judges it.")
+
+
+def _claim_json(c: Claim) -> dict[str, Any]:
+    return {
+        "id": c.id,
+        "kind": c.kind,
+        "source": {
+            "key": c.source.key,
+            "place": c.source.place,
+            "version": c.source.version,
+            "seen": c.source.seen,
+        },
+        "statement": c.statement,
+        "reading": c.reading,
+        "domain": c.domain.describe() if c.domain else "",
+        "repairs": c.repairs,
+    }
+
+
+@clear_errors
+def show(
+    claim_id: Annotated[str, typer.Argument(metavar="ID", help="The claim's permanent id.")],
+    as_latex: Latex = False,
+    as_bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")
+    ] = False,
+) -> None:
+    """Print one claim: as printed, how it was read, where it is asserted, and the function that states it.
+
+    With --latex it is judged, at quick effort, and printed as a paragraph for a review.
+
+    Examples:
+      bntheory show santurkar2018.theorem-4.1.neurips
+    """
+    from bntheory.claims import registry
+
+    c = registry()[claim_id]
+    if as_bibtex:
+        from bntheory.judges.latex import bibtex
+
+        typer.echo(bibtex(c))
+        return
+    if as_latex:
+        from bntheory.judges.check import judge_claim
+
+        typer.echo(judge_claim(c, effort="quick").latex())
+        return
+    seen = {"own": "this project's own", "recalled": "recalled: statement not checked against the source"}
+    rows = [
+        ("kind", c.kind),
+        ("source", f"{c.source} ({seen.get(c.source.seen, c.source.seen)})"),
+        ("statement", c.statement),
+        ("reading", c.reading),
+        ("domain", c.domain.describe() if c.domain else ""),
+        ("repairs", c.repairs or ""),
+        ("note", c.note),
+    ]
+    typer.secho(c.id, bold=True)
+    for name, text in rows:
+        if text:
+            typer.echo(
+                textwrap.fill(f"{name:<10} {text}", 100, subsequent_indent=" " * 11, break_long_words=False)
+            )
+    typer.echo("")
+    typer.echo(textwrap.indent(inspect.getsource(c.check).rstrip(), "  "))
+    typer.echo(f"\njudge it: bntheory check {c.id}")

@@ -1,0 +1,171 @@
+"""Every experiment claim at one scale: records made in one folder, all judged, verdicts and a page written there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bntheory
+from bntheory.claims.claim import Claim, Registry, Study
+from bntheory.errors import UserError
+from bntheory.evidence.study import Scale
+from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files
+from bntheory.experiments.store import CHECKPOINTS, RECORDS, TIMINGS, Store, write_atomic
+from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
+from bntheory.judges.verdict import Status, Verdict
+from bntheory.report.claims_table import row_of
+from bntheory.report.html import render
+
+__all__ = ["ClaimsResult", "chosen_claims", "claims_folder", "compare_claims"]
+
+
+@dataclass(frozen=True)
+class ClaimsResult:
+    """Where the records lie, the page, and the verdicts in the order of the claims."""
+
+    folder: Path
+    report: Path
+    verdicts: tuple[Verdict, ...]
+
+
+def chosen_claims(claims: Registry, words: str) -> list[Claim]:
+    """The experiment claims that "all", or a list of sources and ids with commas, stands for. Raises UserError for what is none."""
+    every = list(claims.select(kind="experiment"))
+    if words.strip() == "all":
+        return every
+    found: dict[str, Claim] = {}
+    for word in filter(None, (w.strip() for w in words.split(","))):
+        if word in claims and claims[word].kind != "experiment":
+            raise UserError(
+                f"claims: {word} is of kind {claims[word].kind}, which trains nothing; bntheory check {word} judges it"
+            )
+        some = [c for c in every if word in (c.id, c.key)]
+        if not some:
+            keys = ", ".join(sorted({c.key for c in every}))
+            raise UserError(
+                f"claims: {word!r} is no id and no source of an experiment claim; the sources are {keys}"
+            )
+        found |= {c.id: c for c in some}
+    if not found:
+        raise UserError(
+            "claims: none are named; give all, a source as santurkar2018, or ids with commas between"
+        )
+    return list(found.values())
+
+
+def claims_folder(out: Path | None, scale: str, *, resume: bool, overwrite: bool) -> Path:
+    """The folder of the run; a new one, unless the run that lies there is gone on with or replaced. Raises UserError as ``compare``."""
+    if resume and overwrite:
+        raise UserError("resume, overwrite: choose one; the first goes on with a run, the second replaces it")
+    name, root = f"claims-{scale}", Path("runs")
+    if out is None:
+        if not resume:
+            return free_folder(root, name)
+        old = [p.parent for p in root.glob(f"{name}*/{CLAIMS}")] or [
+            p.parent for p in root.glob(f"{name}*/{RECORDS}")
+        ]
+        if not old:
+            raise UserError(
+                f"resume: there is no run of claims at scale {scale} under {root}; leave out --resume to start one"
+            )
+        return max(old, key=lambda p: p.stat().st_mtime)
+    path = out.expanduser()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"out: {path} is a file; name a folder")
+    if (path / MANIFEST).exists():
+        raise UserError(f"out: {path} holds the run of a preset; name another folder for claims")
+    if Store(path).state() or (path / CLAIMS).exists():
+        if not (resume or overwrite):
+            raise UserError(
+                f"out: {path} holds records already; give --resume to go on with them, --overwrite to replace them, or name another folder"
+            )
+    elif not resume and holds_other_files(path):
+        raise UserError(f"out: {path} holds other files and no records; name an empty or a new folder")
+    return path
+
+
+def compare_claims(
+    chosen: Sequence[Claim],
+    scale: Scale,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    say: Callable[[str], None] = lambda text: None,
+    lacks: Callable[[Mapping[str, Sequence[Any]]], None] = lambda lacking: None,
+    each: Callable[[Verdict], None] = lambda verdict: None,
+) -> ClaimsResult:
+    """Make what the claims ask for at this scale and ``folder`` lacks, judge all, write ``verdicts.json`` and ``report.html`` there.
+
+    workers: processes; None: one a core; 0: everything in this one. overwrite: remove the records that lie there. each: called with
+    every verdict as it is reached. The rest as for :func:`bntheory.judges.experiments.judge_experiments`; an interrupt keeps what was
+    recorded. Raises UserError for a device that is missing and a folder that cannot be written.
+    """
+    from bntheory.experiments.engine import check_device, default_workers
+
+    study = Study(effort_of(scale), seed, check_device(device), store=folder)
+    store = Store.create(folder)
+    with store.lock():
+        contents = store.read()
+        if contents.faults:
+            say(
+                f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
+            )
+        if overwrite:
+            _emptied(folder)
+    found: dict[str, Verdict] = {}
+    judged = judge_experiments(
+        chosen,
+        study,
+        workers=default_workers(device) if workers is None else workers,
+        progress=progress,
+        say=say,
+        lacks=lacks,
+    )
+    for verdict in judged:
+        found[verdict.claim.id] = verdict
+        each(verdict)
+    verdicts = tuple(found[claim.id] for claim in chosen)
+    return ClaimsResult(folder, _write(store, verdicts, study), verdicts)
+
+
+def _emptied(folder: Path) -> None:
+    for name in (CLAIMS, RECORDS, TIMINGS, "verdicts.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
+    for path in (folder / CHECKPOINTS).glob("*.safetensors"):
+        path.unlink()
+
+
+def _write(store: Store, verdicts: Sequence[Verdict], study: Study) -> Path:
+    """Verdicts with all their checks, and the page with one row a claim."""
+    rows = [row_of(verdict) for verdict in verdicts]
+    about = {
+        "scale": study.scale,
+        "seed": study.seed,
+        "device": study.device,
+        "bntheory": bntheory.__version__,
+        "made_with": _makes(verdicts),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "counts": dict(Counter(row["status"] for row in rows)),
+    }
+    store.write_json("verdicts.json", {**about, "rows": rows, "verdicts": [v.as_json() for v in verdicts]})
+    by_source: dict[str, list[dict[str, Any]]] = {}
+    for verdict, row in zip(verdicts, rows, strict=True):
+        row = {**row, "statement": verdict.claim.statement, "reading": verdict.claim.reading}
+        by_source.setdefault(verdict.claim.key, []).append(row)
+    meaning = {s.value: s.explanation for s in Status if s.value in about["counts"]}
+    path = store.path / "report.html"
+    write_atomic(path, render("claims.html", about=about, sources=by_source, meaning=meaning).encode())
+    return path
+
+
+def _makes(verdicts: Iterable[Verdict]) -> list[str]:
+    made = (m for v in verdicts for e in v.evidence for m in e.details.get("made_with", ()))
+    return sorted({", ".join(f"{k} {v}" for k, v in sorted(m.items())) for m in made})

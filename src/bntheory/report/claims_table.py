@@ -1,0 +1,76 @@
+"""Verdicts on experiment claims as rows: the check that decides, its effect with its interval, seeds and scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from bntheory.evidence.checks import Check
+from bntheory.judges.verdict import Verdict
+
+__all__ = ["deciding", "effect_of", "row_of"]
+
+#: Which outcomes decide, the strongest first: one that fails before one that is open, both before those that hold.
+_ORDER = ("fails", "undecided", "not comparable", "equivalent", "holds")
+
+
+def deciding(checks: Sequence[Check]) -> Check | None:
+    """The decisive check that the verdict rests on: of the strongest outcome that occurs, the one with the least room."""
+    decisive = [c for c in checks if c.decisive]
+    return min(decisive, key=lambda c: (_ORDER.index(c.outcome), _room(c)), default=None)
+
+
+def _room(c: Check) -> float:
+    return abs(c.gap) / c.uncertainty if 0 < c.uncertainty < math.inf else math.inf
+
+
+def effect_of(check: Check) -> tuple[float, float]:
+    """(effect, bound): which of the two sides of a check was measured. Where no seeds are given, the left one."""
+    values = check.witness.get("values", ())
+    known = [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
+    if known and abs(check.right - fmean(known)) < abs(check.left - fmean(known)):
+        return check.right, check.left
+    return check.left, check.right
+
+
+def row_of(verdict: Verdict) -> dict[str, Any]:
+    """JSON-ready: id, status, scale, records, seeds, and of the deciding check what it compares, effect, interval and bound.
+
+    A number that is not finite is null; where no check was made, summary says why and the rest is null.
+    """
+    evidence = verdict.evidence[0] if verdict.evidence else None
+    details: Mapping[str, Any] = evidence.details if evidence else {}
+    checks = [Check.from_json(c) for c in details.get("checks", ())]
+    check = deciding(checks)
+    row: dict[str, Any] = {
+        "id": verdict.claim.id,
+        "status": verdict.status.value,
+        "scale": details.get("scale"),
+        "records": details.get("records", 0),
+        "summary": evidence.summary if evidence else "",
+        "checks": sum(c.decisive for c in checks),
+    }
+    if check is None:
+        return row | dict.fromkeys(
+            ("check", "effect", "low", "high", "bound", "op", "seeds", "confidence", "needed")
+        )
+    effect, bound = effect_of(check)
+    asked = {"le": "at most", "lt": "below", "eq": "equal to"}[check.op]
+    return row | {
+        "check": check.name,
+        "outcome": check.outcome,
+        "effect": _finite(effect),
+        "low": _finite(effect - check.uncertainty),
+        "high": _finite(effect + check.uncertainty),
+        "bound": _finite(bound),
+        "op": asked if effect == check.left or check.op == "eq" else "at least",
+        "seeds": len(check.witness.get("values", ())) or None,
+        "confidence": check.confidence,
+        "needed": check.witness.get("seeds_for_80_percent_power"),
+    }
+
+
+def _finite(x: float) -> float | None:
+    return x if math.isfinite(x) else None

@@ -1,0 +1,325 @@
+"""Experiment claims judged from one store: `check`, `compare --claims` and pages say the same, nothing is made twice, nothing is lost.
+
+The claims here train a tiny network in a second; what they assert is nothing that anybody believes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bntheory.claims.claim import Claim, Registry, Source, Study, claim, collecting
+from bntheory.cli import app
+from bntheory.evidence.checks import Check
+from bntheory.evidence.looks import Looks
+from bntheory.experiments import worker
+from bntheory.experiments.campaign import ask, settle
+from bntheory.experiments.experiment import Arm, Measure
+from bntheory.experiments.runs import Protocol, Run, check_of, each_seed, training_point, until_decided
+from bntheory.experiments.store import RECORDS, Store
+from bntheory.judges.experiments import judge_experiments
+
+PROTOCOL = Protocol(3, (1, 3), batch_size=8, measured=16)
+BOUND = 0.0
+
+
+def arms() -> list[Arm]:
+    return [Arm("mlp", norm, "mlp", {"norm": norm, "layout": [4]}, 0.1) for norm in ("batch", "none")]
+
+
+def loss(run: Run) -> float:
+    return training_point(run, 3)[0]
+
+
+def claims() -> list[Claim]:
+    """Two claims on the same runs, one that adds seeds, one that cannot be measured, one that breaks, and one that trains nothing."""
+    registry = Registry()
+    with collecting(registry):
+        _define()
+    return list(registry)
+
+
+def _define() -> None:
+    options: dict[str, Any] = {
+        "kind": "experiment",
+        "statement": "x",
+        "source": Source("made", "up", seen="own"),
+    }
+
+    @claim("made.up.first", **options)
+    def first(study: Study) -> list[Check]:
+        seeds = study.choose(quick=3, normal=4, thorough=4)
+        runs = each_seed(study, arms(), PROTOCOL, seeds, "first")
+        numbers = [loss(r["batch"]) - loss(r["none"]) for r in runs]
+        return [check_of(study, "loss", numbers, "below", BOUND, "tiny")]
+
+    @claim("made.up.second", **options)
+    def second(study: Study) -> list[Check]:
+        runs = each_seed(study, arms()[:1], PROTOCOL, 3, "second")
+        return [check_of(study, "own loss", [loss(r["batch"]) for r in runs], "above", 0.1, "tiny")]
+
+    @claim("made.up.looks", **options)
+    def looks(study: Study) -> list[Check]:
+        def read(seeds: int, confidence: float) -> list[Check]:
+            runs = each_seed(study, arms()[1:], PROTOCOL, seeds, "looks")
+            numbers = [loss(r["none"]) for r in runs]
+            bound = sum(numbers) / len(numbers)  # never decided
+            return [check_of(study, "loss", numbers, "below", bound, "tiny", confidence=confidence)]
+
+        return until_decided(study, Looks((3, 4)), read)
+
+    @claim("made.up.refused", **options)
+    def refused(study: Study) -> list[Check]:
+        runs = each_seed(study, arms()[:1], PROTOCOL, 3, "refused", lambda arm: (Measure("no such measure"),))
+        return [check_of(study, "x", [1.0 for _ in runs], "above", 0.0, "tiny")]
+
+    @claim("made.up.broken", **options)
+    def broken(study: Study) -> list[Check]:
+        runs = each_seed(study, arms()[:1], PROTOCOL, 3, "broken")
+        return [
+            check_of(study, "x", [1 / (loss(r["batch"]) - loss(r["batch"])) for r in runs], "above", 0.0, "")
+        ]
+
+    @claim("made.up.nothing", **options)
+    def nothing(study: Study) -> list[Check]:
+        return [Check("one", 1.0, "le", 2.0, "numerical", "always")]
+
+
+GOOD = ("made.up.first", "made.up.second", "made.up.looks", "made.up.nothing")
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The package has these claims and no others, and no recorded experiments."""
+    registry = Registry()
+    for one in claims():
+        registry.add(one)
+    monkeypatch.setattr("bntheory.claims.registry", lambda: registry)
+    monkeypatch.setattr("bntheory.judges.experiments.archive_of_checkout", lambda: None)
+    return registry
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every task that is done in this process."""
+    found: list[str] = []
+    do = worker.do
+
+    def counted(assignment: worker.Assignment, *rest: Any) -> None:
+        found.append(assignment.task.name)
+        do(assignment, *rest)
+
+    monkeypatch.setattr(worker, "do", counted)
+    return found
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def compare(out: Path, *words: str, claims: str = ",".join(GOOD)) -> Result:
+    return command("compare", "--claims", claims, "--out", str(out), "--workers", "0", *words)
+
+
+def test_what_is_lacking_is_known_before_anything_is_trained(tmp_path: Path, trained: list[str]) -> None:
+    first = next(iter(claims()))
+    said, lacking = ask(first.check, Study("quick", store=tmp_path))
+    assert trained == []
+    assert [len(part.left) for part in lacking] == [2 * 3 * 2]  # arms, seeds, steps
+    assert said[0].outcome == "undecided"  # of no use, and not used
+    assert Store(tmp_path).state() == []
+
+
+def test_shared_runs_are_trained_once_and_each_look_alone(tmp_path: Path, trained: list[str]) -> None:
+    study = Study("quick", store=tmp_path)
+    good = [c for c in claims() if c.id in GOOD]
+    verdicts = {v.claim.id: v for v in judge_experiments(good, study, workers=0)}
+    assert len(trained) == len(set(trained)) == 2 * 3 + 1  # the second look adds one seed of one arm
+    assert verdicts["made.up.second"].status.value == "supported"
+    assert verdicts["made.up.nothing"].status.value == "survives"
+    assert verdicts["made.up.looks"].evidence[0].details["record_seeds"] == 4
+    # once more: read alone
+    again = {v.claim.id: v for v in judge_experiments(good, study, workers=0)}
+    assert len(trained) == 7
+    assert {k: v.status for k, v in again.items()} == {k: v.status for k, v in verdicts.items()}
+
+
+def test_one_claims_failure_is_its_own(tmp_path: Path) -> None:
+    found = {v.claim.id: v for v in judge_experiments(claims(), Study("quick", store=tmp_path), workers=0)}
+    assert {k for k, v in found.items() if v.status.value == "error"} == {"made.up.refused", "made.up.broken"}
+    assert "no such measure" in found["made.up.refused"].evidence[0].summary
+    assert "ZeroDivisionError" in found["made.up.broken"].evidence[0].summary
+
+
+def test_check_and_compare_say_the_same_of_every_claim_on_one_store(own: Registry, tmp_path: Path) -> None:
+    made = compare(tmp_path / "store", "--preset", "quick")
+    assert made.exit_code == 0, made.output
+    compared = json.loads((tmp_path / "store" / "verdicts.json").read_text())
+    checked = command(
+        "check", *GOOD, "--scale", "quick", "--store", str(tmp_path / "store"), "--no-train", "--json"
+    )
+    assert checked.exit_code == 0, checked.output
+    judged = {v["id"]: v for v in json.loads(checked.stdout)}
+    for verdict in compared["verdicts"]:
+        other = judged[verdict["id"]]
+        assert verdict["status"] == other["status"]
+        assert verdict["evidence"][0]["details"] == other["evidence"][0]["details"]
+    page = (tmp_path / "store" / "report.html").read_text()
+    for row in compared["rows"]:
+        assert row["id"] in page
+        assert f"{row['status']:<14}{row['id']}" in made.stdout
+    assert {row["scale"] for row in compared["rows"]} == {"quick"}
+
+
+def test_a_run_goes_on_and_another_scale_stands_beside(
+    own: Registry, tmp_path: Path, trained: list[str]
+) -> None:
+    out = tmp_path / "store"
+    assert compare(out, claims="made.up.second").exit_code == 0
+    count, records = len(trained), (out / RECORDS).read_bytes()
+    refused = compare(out)
+    assert refused.exit_code == 2
+    assert "--resume" in refused.output
+    assert compare(out, "--resume", "--preset", "cpu").exit_code == 0
+    assert (out / RECORDS).read_bytes().startswith(records)
+    assert (
+        len(trained) == len(set(trained)) == count + 1 + 4
+    )  # four seeds of two arms, three of which were there
+    assert set(json.loads((out / "claims.json").read_text())) == {"quick", "cpu"}
+
+
+def test_an_interrupt_keeps_what_was_recorded(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do, done = worker.do, []
+
+    def cut(assignment: worker.Assignment, *rest: Any) -> None:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(1)
+        do(assignment, *rest)
+
+    monkeypatch.setattr(worker, "do", cut)
+    stopped = compare(tmp_path / "store")
+    assert stopped.exit_code == 130
+    assert "--resume" in stopped.output
+    monkeypatch.setattr(worker, "do", do)
+    assert compare(tmp_path / "store", "--resume").exit_code == 0
+    assert compare(tmp_path / "whole").exit_code == 0
+
+    def lines(name: str) -> list[bytes]:
+        return sorted((tmp_path / name / RECORDS).read_bytes().splitlines())
+
+    assert lines("store") == lines("whole")
+    rows = [json.loads((tmp_path / n / "verdicts.json").read_text())["rows"] for n in ("store", "whole")]
+    assert rows[0] == rows[1]
+
+
+def test_worker_processes_make_the_same_records(own: Registry, tmp_path: Path) -> None:
+    assert compare(tmp_path / "one", claims="made.up.first").exit_code == 0
+    many = command("compare", "--claims", "made.up.first", "--out", str(tmp_path / "many"), "--workers", "2")
+    assert many.exit_code == 0, many.output
+    one, two = (sorted((tmp_path / n / RECORDS).read_bytes().splitlines()) for n in ("one", "many"))
+    assert one == two
+
+
+def test_check_says_what_is_missing_and_stale_and_makes_it(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[str]
+) -> None:
+    store = str(tmp_path / "store")
+    words = ("check", "made.up.second", "--scale", "quick", "--store", store, "--jobs", "1")
+    unknown = command(*words, "--no-train")
+    assert "unknown" in unknown.output
+    assert "6 records of 3 runs are missing" in unknown.output
+    monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
+    monkeypatch.setattr("bntheory.experiments.engine._Pool", None)
+    made = command(*words[:-2])
+    assert made.exit_code == 0, made.output
+    assert "to be made: 6 records" in made.output
+    assert "6 of 3 seeds at scale quick" in made.output
+    count = len(trained)
+    assert "to be made" not in command(*words[:-2]).output
+    assert len(trained) == count
+    monkeypatch.setattr(
+        "bntheory.experiments.manifest.codes", lambda: dict.fromkeys(("classification", "training"), "new")
+    )
+    stale = command(*words, "--no-train")
+    assert "6 of which are there from other code" in stale.output
+    again = command("check", "made.up.second", "--again", "--store", store)
+    assert again.exit_code == 2
+    assert "name a new folder" in again.output
+
+
+def test_a_recorded_store_is_read_and_never_written(
+    own: Registry, tmp_path: Path, trained: list[str]
+) -> None:
+    archive = tmp_path / "archive"
+    assert compare(archive).exit_code == 0
+    before = {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()}
+    count = len(trained)
+    good = [c for c in own if c.id in GOOD]
+    for scale, more in (("quick", 0), ("normal", 1)):
+        study = Study(scale, store=tmp_path / scale, archive=archive)  # type: ignore[arg-type]
+        list(judge_experiments(good, study, workers=0))
+        assert len(trained) == count + more  # the fourth seed of the arm that no second look had
+        count = len(trained)
+    assert {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()} == before
+
+
+def test_records_of_other_versions_are_read_and_named(own: Registry, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    assert compare(out, claims="made.up.second").exit_code == 0
+    store = Store(out)
+    records = store.read().every()
+    (out / RECORDS).unlink()
+    with store.lock():
+        store.append([type(r)(**{**vars(r), "made": {**r.made, "torch": "1.0"}}) for r in records])
+    said = command("check", "made.up.second", "--scale", "quick", "--store", str(out), "--no-train")
+    assert "supported" in said.output
+    assert "made with torch 1.0 (here " in said.output
+
+
+def test_a_claim_whose_text_has_changed_is_named(own: Registry, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    assert compare(out, claims="made.up.second").exit_code == 0
+    known = json.loads((out / "claims.json").read_text())
+    known["quick"]["made.up.second"] = "0"
+    (out / "claims.json").write_text(json.dumps(known))
+    said = command("check", "made.up.second", "--scale", "quick", "--store", str(out), "--no-train")
+    assert "its text has changed since its records were made" in said.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--claims", "nothing.here"), "is no id and no source"),
+        (("--claims", ","), "none are named"),
+        (("--claims", "all", "--preset", "smoke"), "can be quick, cpu, gpu"),
+        (("--claims", "all", "--seeds", "1,2"), "--seeds, --claims"),
+        (("--claims", "all", "--resume", "--overwrite"), "choose one"),
+        (("--claims", "all", "--device", "abacus"), "device"),
+    ],
+)
+def test_bad_use(
+    own: Registry, words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = command("compare", *words)
+    assert found.exit_code == 2, found.output
+    assert said in found.output
+    assert "Traceback" not in found.output
+
+
+def test_a_question_is_any_function_of_a_study(tmp_path: Path) -> None:
+    def count(study: Study) -> int:
+        return len(each_seed(study, arms()[:1], PROTOCOL, 2, "count"))
+
+    answers: Iterator[Any] = settle(
+        {"a": count, "b": lambda study: 7}, Study("quick", store=tmp_path), workers=0
+    )
+    assert {s.name: (s.answer, s.made) for s in answers} == {"a": (2, True), "b": (7, False)}
