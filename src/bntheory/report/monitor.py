@@ -6,9 +6,10 @@ What lives here: showing the rows of a :class:`bntheory.bridge.Monitor`. What do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
-from bntheory.report.style import COLOURS, new_grid
+from bntheory.report.style import COLOURS, complete, legend_below, new_grid
 
 __all__ = ["monitor_figure"]
 
@@ -24,12 +25,17 @@ _SHARES = (
     ("share_mean * m", "along 1", "#E69F00", "-", "o"),
     ("share_y_hat * m", "along y_hat", "#7B4B94", "--", "s"),
 )
+_SENTENCE = (
+    "the network beside twins whose batch statistics are constants, with the same outputs; below 2/eta steps of gradient descent are stable. "
+    "Shares are of the squared norm of the gradient at a layer's output, bands from the least layer to the largest; times m, the number of "
+    "entries that a mean is taken over, a random gradient has 1."
+)
 
 
 def monitor_figure(network: Rows, layers: Rows, name: str) -> Any:
     """A matplotlib figure of the rows of a monitor; what was not measured is left out."""
-    titles = ["largest Hessian eigenvalue", "loss and gradient", "what the layers take off the gradient"]
-    figure, (curvature, loss, split) = new_grid(1, 3, titles, width=4.4, height=3.6)
+    titles = ["largest Hessian eigenvalue", "loss and gradient", "what layers take off the gradient"]
+    figure, (curvature, loss, split) = new_grid(1, 3, titles, width=4.4, height=4.6)
     _curves(curvature, network, _CURVATURE, errors=True)
     _edges(curvature, network)
     _curves(
@@ -45,7 +51,7 @@ def monitor_figure(network: Rows, layers: Rows, name: str) -> Any:
         for row in layers:
             if row[column] is not None:
                 by_step.setdefault(row["step"], []).append(row[column])
-        middle = [{"step": step, column: sorted(found)[len(found) // 2]} for step, found in by_step.items()]
+        middle = [{"step": step, column: median(found)} for step, found in by_step.items()]
         _curves(split, middle, ((column, f"{label}, median layer", colour, line, marker),))
         split.fill_between(
             list(by_step),
@@ -57,16 +63,16 @@ def monitor_figure(network: Rows, layers: Rows, name: str) -> Any:
         )
     if layers:
         split.axhline(1.0, color=COLOURS["standard"], linestyle=":", label="a random gradient")
-    labels = ("eigenvalue", "loss; norm", "share of the squared norm, times m")
+    labels = ("eigenvalue", "loss; norm", "share of the square, times m")
     for axes, label in zip((curvature, loss, split), labels, strict=True):
         axes.set_xlabel("training step")
         axes.set_ylabel(label)
         if axes.lines:
             axes.set_yscale("log")
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+            legend_below(axes)
         else:
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
-    figure.suptitle(name, x=0.01, ha="left", fontsize=10.5)
+    complete(figure, f"{name}, on one held batch: {_SENTENCE}")
     return figure
 
 
