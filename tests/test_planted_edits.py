@@ -77,7 +77,7 @@ EDITS = {
         (CURVED,),
     ),
     "steps along the gradient": Edit(
-        "claims/sources/santurkar2018/figures_1_2.py",
+        "claims/sources/santurkar2018/figure_1.py",
         '_ALONG = {"step_range": [0.5, 4.0]',
         '_ALONG = {"step_range": [0.6, 4.0]',
         (ALONG,),

@@ -6,10 +6,14 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
-from bntheory.claims.sources.cohen2021 import sharpness_along
-from bntheory.claims.sources.ioffe2015.training import follow, unsteadiness
+from bntheory.bridge import load_dataset
+from bntheory.bridge.curvature import hessian, top_eigenvalues
+from bntheory.claims.sources.cohen2021 import mlp
+from bntheory.claims.sources.ioffe2015.training import network, unsteadiness
+from bntheory.experiments.experiment import Measure, Protocol, Task
+from bntheory.experiments.measure import measure
+from bntheory.experiments.worker import follow
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import as_png
 from bntheory.report.training_figures import (
@@ -38,8 +42,10 @@ def test_sharpness_is_drawn_against_two_over_eta() -> None:
         curve, edge = axes.lines
         assert set(edge.get_ydata()) == {1.0}  # in units of 2/eta
         assert list(curve.get_xdata()) == sorted(curve.get_xdata())
-        found, _ = sharpness_along("batch", rate, 3, images=40, steps=40, at={40}, device="cpu")
-        assert curve.get_ydata()[-1] == pytest.approx(found[40] * rate / 2, rel=2e-3)
+        protocol = Protocol(40, 40, (40,), loss="squared-error", dtype="float64", images=40, side=14)
+        at = next(follow(Task(mlp("batch", rate), 3), [40], load_dataset(), "cpu", protocol))
+        top = top_eigenvalues(hessian(at.model, at.loss, at.training_batch()), tol=1e-4).top
+        assert curve.get_ydata()[-1] == pytest.approx(top * rate / 2, rel=2e-3)
         late = [y for x, y in zip(curve.get_xdata(), curve.get_ydata(), strict=True) if x > 20]
         assert f"{np.mean(late):.2f} at eta = {rate:g}" in drawn.sentence
 
@@ -47,19 +53,21 @@ def test_sharpness_is_drawn_against_two_over_eta() -> None:
 def test_percentiles_of_the_typical_unit_are_drawn() -> None:
     drawn = percentiles_along_training(seed=3, steps=4, times=3)
     check_drawing(drawn)
+    asked = Measure("percentiles", {"place": "hidden2.act", "test_size": 1000})
     for axes, norm in zip(drawn.figure.axes, ("none", "batch"), strict=True):
-        course = follow(norm, 3, steps=4, times=3, device="cpu")
-        assert course is not None
-        unit, wandering = _typical(course.batch)
-        assert np.allclose(axes.lines[0].get_ydata(), course.batch[:, 1, unit].numpy())
+        along = follow(Task(network(norm), 3), [1, 2, 4], load_dataset(), "cpu", Protocol(60, 60, (1, 2, 4)))
+        course = np.array([measure(at, asked)["percentiles"]["running"] for at in along])
+        unit, wandering = _typical(course)
+        assert list(axes.lines[0].get_xdata()) == [1, 2, 4]
+        assert np.allclose(axes.lines[0].get_ydata(), course[:, 1, unit], rtol=1e-3)
         assert f"{wandering:.2f} with" in drawn.sentence
         # the median of an even number of units lies between the two in the middle
-        assert wandering == pytest.approx(unsteadiness(course.batch, relative=True), rel=0.1)
+        assert wandering == pytest.approx(unsteadiness(course), rel=0.1)
 
 
 def test_the_typical_unit_is_the_one_in_the_middle() -> None:
-    base = torch.tensor([-1.0, 0.0, 1.0])[None, :, None].repeat(3, 1, 5)
-    moved = base + torch.tensor([0.0, 1.0, 2.0])[:, None, None] * torch.tensor([5.0, 1.0, 3.0, 2.0, 9.0])
+    base = np.tile(np.array([-1.0, 0.0, 1.0])[None, :, None], (3, 1, 5))
+    moved = base + np.array([0.0, 1.0, 2.0])[:, None, None] * np.array([5.0, 1.0, 3.0, 2.0, 9.0])
     unit, wandering = _typical(moved)
     assert unit == 2
     assert wandering == pytest.approx(2 * 3 / 2)

@@ -1,33 +1,47 @@
 """Figures of single short trainings, for the pages under ``papers/``: what two of the claims about trained networks measure.
 
 What lives here: the drawing of one seed. What does not: the evidence, which is made over several seeds by the claims themselves
-(:mod:`bntheory.claims.sources.cohen2021`, :mod:`bntheory.claims.sources.ioffe2015.training`), with the very functions that are drawn here.
+(:mod:`bntheory.claims.sources.cohen2021`, :mod:`bntheory.claims.sources.ioffe2015.training`), from records
+that are made and read by the very functions that are drawn here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
+from bntheory.evidence.study import Study
+from bntheory.experiments.runs import each_seed
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, new_grid
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["percentiles_along_training", "sharpness_along_training"]
 
 
 def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> ModelFigure:
     """The sharpness of one network with batch norm along full-batch descent, at two learning rates, and 2/eta (Cohen et al. 2021)."""
-    from bntheory.claims.sources.cohen2021 import sharpness_along
+    from bntheory.claims.sources.cohen2021 import logs_to_the_edge, measures_of, mlp, protocol_of
 
     rates = (0.1, 0.2)
+    at = {*range(1, min(steps, 30), 3), *range(0, steps + 1, max(1, steps // 60) | 1), steps} - {0}
+    protocol = replace(
+        protocol_of(Study()),
+        steps=steps,
+        record=tuple(sorted(at)),
+        images=images,
+        batch_size=images,
+        measured=images,
+    )
+    arms = [mlp("batch", rate) for rate in rates]
+    (runs,) = each_seed(
+        Study(), arms, protocol, 1, "sharpness", lambda arm: measures_of(protocol), first=seed
+    )
     figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
     words, highest = [], 0.0
-    for axes, rate in zip(panels, rates, strict=True):
-        at = {*range(0, min(steps, 30), 3), *range(0, steps + 1, max(1, steps // 60) | 1)}
-        found, _ = sharpness_along("batch", rate, seed, images=images, steps=steps, at=at, device="cpu")
-        relative = {step: rate * value / 2 for step, value in found.items()}
+    for axes, rate, arm in zip(panels, rates, arms, strict=True):
+        relative = {step: float(np.exp(x)) for step, x in logs_to_the_edge(runs[arm.name]).items()}
         axes.plot(
             list(relative),
             list(relative.values()),
@@ -49,24 +63,33 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
     return ModelFigure(figure, sentence)
 
 
-def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int = 26) -> ModelFigure:
+def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int = 25) -> ModelFigure:
     """Percentiles 15, 50 and 85 of the inputs of a typical sigmoid of the last hidden layer, after Ioffe and Szegedy 2015, figure 1.
 
     Typical: the unit whose percentiles wander by the median over the layer's units.
     """
-    from bntheory.claims.sources.ioffe2015.training import follow
+    from bntheory.claims.sources.ioffe2015.training import (
+        measures_of,
+        network,
+        percentiles_along,
+        protocol_of,
+    )
 
+    protocol = protocol_of(steps, times)
+    networks = [network(norm) for norm in ("none", "batch")]
+    (runs,) = each_seed(
+        Study(), networks, protocol, 1, "percentiles", lambda arm: measures_of(protocol), first=seed
+    )
     arms = (("none", "standard", "without batch norm"), ("batch", "batchnorm", "with batch norm"))
     figure, panels = new_grid(1, 2, [label for _, _, label in arms], sharey=True)
     words = []
-    every = steps // (times - 1)
     for axes, (norm, colour, label) in zip(panels, arms, strict=True):
-        course = follow(norm, seed, steps=steps, times=times, device="cpu")
+        course = percentiles_along(runs[norm], "running")
         if course is None:
             raise ValueError(f"seed: the training {label} diverged with seed {seed}; draw another one")
-        unit, wandering = _typical(course.batch)
-        low, middle, high = course.batch[:, :, unit].T.numpy()
-        x = [every * i for i in range(len(middle))]
+        unit, wandering = _typical(course)
+        low, middle, high = course[:, :, unit].T
+        x = protocol.record
         axes.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, label="percentiles 15 to 85")
         axes.plot(x, middle, color=COLOURS[colour], label="median")
         axes.set_xlabel("step")
@@ -76,14 +99,14 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
         words.append(f"{wandering:.2f} {label}")
     sentence = (
         f"One unit of the last of three layers of 100 sigmoid units on 1000 test images along {steps} steps, the unit whose percentiles wander by "
-        f"the median over the layer: {' and '.join(words)}, in units of their mean distance."
+        f"the median over the layer, BN normalising by its running statistics: {' and '.join(words)}, in units of their mean distance."
     )
     return ModelFigure(figure, sentence)
 
 
-def _typical(percentiles: Tensor) -> tuple[int, float]:
+def _typical(percentiles: npt.NDArray[np.float64]) -> tuple[int, float]:
     """The unit in the middle of the order by how far its percentiles wander, and how far that is; percentiles: (times, 3, units)."""
-    wandering = (percentiles.amax(0) - percentiles.amin(0)).amax(0)
+    wandering = (percentiles.max(0) - percentiles.min(0)).max(0)
     relative = wandering / (percentiles[:, 2] - percentiles[:, 0]).mean(0)
-    unit = int(relative.argsort(stable=True)[(len(relative) - 1) // 2])
+    unit = int(relative.argsort(kind="stable")[(len(relative) - 1) // 2])
     return unit, float(relative[unit])

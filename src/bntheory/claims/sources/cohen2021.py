@@ -50,6 +50,12 @@ def protocol_of(study: Study) -> Protocol:
     )  # fmt: skip
 
 
+def measures_of(protocol: Protocol) -> tuple[Measure, ...]:
+    """The sharpness on all images."""
+    options = {"batch_size": protocol.images, "tolerance": 1e-3, "max_products": 400, "of": ["own"]}
+    return (Measure("sharpness", options),)
+
+
 def logs_to_the_edge(run: Run) -> dict[int, float]:
     """log(eta sharpness/2) by step: 0 at the edge. NaN where no eigenvalue above 0 was found; empty where the run diverged."""
     if run.diverged_at is not None:
@@ -133,7 +139,6 @@ def edge_of_stability(study: Study) -> list[Check]:
     ]
     if study.effort != "quick":
         others.append(mlp("none", _RATE_STANDARD))
-    options = {"batch_size": protocol.images, "tolerance": 1e-3, "max_products": 400, "of": ["own"]}
     points = sum(2 * step > protocol.steps for step in protocol.record)
     scope = f"{protocol.steps} steps on {protocol.images} images, sharpness at {points} iterates of the second half"
 
@@ -144,7 +149,7 @@ def edge_of_stability(study: Study) -> list[Check]:
             protocol,
             seeds,
             "edge of stability",
-            lambda arm: (Measure("sharpness", options),),
+            lambda arm: measures_of(protocol),
             first=FIRST_JUDGED,
         )
         return [

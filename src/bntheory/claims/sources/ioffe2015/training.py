@@ -41,6 +41,20 @@ def network(norm: str) -> Arm:
     return Arm("ioffe-mnist", norm, "ioffe-mnist", {"norm": norm}, _RATE)
 
 
+def protocol_of(steps: int, times: int) -> Protocol:
+    """Looked at so many times, evenly."""
+    record = tuple(steps * (i + 1) // times for i in range(times))
+    return Protocol(steps, record, batch_size=_BATCH, measured=_BATCH)
+
+
+def measures_of(protocol: Protocol) -> tuple[Measure, ...]:
+    """Percentiles of what enters the last hidden layer's sigmoids, and how it classifies in the end."""
+    return (
+        Measure("percentiles", {"place": "hidden2.act", "test_size": 1000}),
+        Measure(CLASSIFICATION.name, CLASSIFICATION.options, at=(protocol.steps,)),
+    )
+
+
 def unsteadiness(percentiles: Array, *, relative: bool = True) -> float:
     """How far a typical unit's percentiles wander over a training.
 
@@ -126,13 +140,7 @@ def steadiness_checks(
 )
 def steadier_inputs(study: Study) -> list[Check]:
     steps, times = study.choose(quick=(300, 15), normal=(2500, 25), thorough=(10_000, 50))
-    protocol = Protocol(
-        steps, tuple(steps * (i + 1) // times for i in range(times)), batch_size=_BATCH, measured=60
-    )
-    measures = (
-        Measure("percentiles", {"place": "hidden2.act", "test_size": 1000}),
-        Measure(CLASSIFICATION.name, CLASSIFICATION.options, at=(steps,)),
-    )
+    protocol = protocol_of(steps, times)
 
     def read(seeds: int, confidence: float) -> list[Check]:
         runs = each_seed(
@@ -141,7 +149,7 @@ def steadier_inputs(study: Study) -> list[Check]:
             protocol,
             seeds,
             "percentiles",
-            lambda arm: measures,
+            lambda arm: measures_of(protocol),
             first=FIRST_JUDGED,
         )
         return steadiness_checks(study, runs, confidence, f"{steps} steps, {times} times, 1000 test images")
