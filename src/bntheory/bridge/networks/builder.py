@@ -7,7 +7,7 @@ What lives here: :class:`Builder` and the unit of weight layer, normalisation, n
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,9 +57,8 @@ class Builder:
         if not self.spec.norm.startswith("noisy-"):
             return nn.Identity()
         self.noises += 1
-        return ActivationNoise(
-            seed=(self.seed, self.noises), unit=self.spec.noise_unit, dose=self.spec.noise_dose
-        )  # type: ignore[arg-type]
+        unit = cast(Literal["channel", "activation"], self.spec.noise_unit)
+        return ActivationNoise((self.seed, self.noises), unit=unit, dose=self.spec.noise_dose)
 
     def norm(self, channels: int, spatial: bool, *, affine: bool = True) -> nn.Module:
         spec, kind = self.spec, self.spec.norm.removeprefix("noisy-")

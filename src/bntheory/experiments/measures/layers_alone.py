@@ -9,7 +9,8 @@ from torch import Tensor
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.curvature.linear import FunctionOperator
 from bntheory.bridge.networks.twins import frozen_twin
-from bntheory.bridge.probes.capture import CapturedLayer, capture
+from bntheory.bridge.probes.capture import capture
+from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.experiments.measures.situation import Json, Options, Situation
 
 __all__ = ["layers_alone"]
