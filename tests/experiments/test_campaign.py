@@ -323,3 +323,79 @@ def test_a_question_is_any_function_of_a_study(tmp_path: Path) -> None:
         {"a": count, "b": lambda study: 7}, Study("quick", store=tmp_path), workers=0
     )
     assert {s.name: (s.answer, s.made) for s in answers} == {"a": (2, True), "b": (7, False)}
+
+
+# -- recorded stores ---------------------------------------------------------------------------------------------------
+
+
+def test_a_packed_store_holds_what_claims_rest_on_and_nothing_else(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, archive = tmp_path / "store", tmp_path / "archive"
+    assert compare(store).exit_code == 0
+    with Store(store).lock():
+        one = Store(store).read().every()[0]
+        Store(store).append([type(one)(**{**vars(one), "seed": 77})])  # nobody's
+    packed = command("runs", "pack", str(store), str(archive))
+    assert packed.exit_code == 0, packed.output
+    assert (
+        "14 records of 4 claims at scale quick" in packed.output
+    )  # 2 arms, 3 seeds, 2 steps; one seed of one arm
+    assert {p.name for p in archive.iterdir()} == {
+        "records-made.jsonl.gz",
+        "timings.jsonl.gz",
+        "claims.json",
+    }
+    before = {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()}
+    assert command("runs", "pack", str(store), str(archive)).exit_code == 0
+    assert {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()} == before
+    monkeypatch.setattr("bntheory.judges.experiments.archive_of_checkout", lambda: archive)
+    words = ("check", *GOOD, "--scale", "quick", "--no-train", "--json")
+    read, whole = json.loads(command(*words).stdout), json.loads((store / "verdicts.json").read_text())
+    assert [v["status"] for v in read] == [v["status"] for v in whole["verdicts"]]
+    assert [v["evidence"][0]["details"] for v in read] == [
+        v["evidence"][0]["details"] for v in whole["verdicts"]
+    ]
+    monkeypatch.setattr(
+        "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
+    )
+    stale = command("runs", "pack", str(store), str(archive))
+    assert "0 records of 1 claims" in stale.output  # the one that trains nothing
+    assert "left out at scale quick: made.up.first: 12 records are missing or from other code" in stale.output
+
+
+def test_what_claims_miss_in_a_store_and_would_cost(own: Registry, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    assert compare(store, claims="made.up.second").exit_code == 0
+    assert "claims at scale quick: 1 of 1 have all their records" in command("runs", str(store)).output
+    said = command("runs", str(store), "--claims", ",".join(GOOD), "--scale", "cpu")
+    assert said.exit_code == 0, said.output
+    assert "claims at scale cpu: 2 of 4 have all their records" in said.output
+    assert "made.up.first: 10 records of 5 runs are missing" in said.output
+    assert "about 0 s on one core" in said.output
+
+
+def test_what_claims_would_take_on_this_device(own: Registry) -> None:
+    said = command("plan", "--claims", "made.up.first,made.up.second", "--preset", "quick")
+    assert said.exit_code == 0, said.output
+    assert "6 tasks, 12 records" in said.output
+    assert command("plan", "--claims", "made.up.first", "--preset", "smoke").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("pack", "a"), "give two folders"),
+        (("pack", "{store}", "{store}"), "same folder"),
+        (("pack", "{store}", "b"), "has no claims.json"),
+    ],
+)
+def test_bad_use_of_packing(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store.create(tmp_path / "store").lock():
+        Store(tmp_path / "store").append([])
+    found = command("runs", *(w.format(store=tmp_path / "store") for w in words))
+    assert found.exit_code == 2
+    assert said in found.output

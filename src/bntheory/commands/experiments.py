@@ -21,15 +21,17 @@ from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES, Scale
 
 if TYPE_CHECKING:
+    from bntheory.experiments.asking import Lacking
     from bntheory.experiments.experiment import Needed
-    from bntheory.experiments.plan import Cost
-    from bntheory.experiments.runs import Lacking
+    from bntheory.experiments.plan import Cost, Plan
     from bntheory.judges.verdict import Verdict
 
 __all__ = [
+    "claims_lack",
     "judge_at_scale",
     "judged_experiments",
     "known_costs",
+    "plan_claims",
     "record_place",
     "records_text",
     "spoken_cost",
@@ -65,13 +67,13 @@ def judged_experiments(
 
     workers: processes; None: as many as there are cores.
     """
-    from bntheory.judges.experiments import changed_texts, judge_experiments, judge_recorded
+    from bntheory.judges.experiments import changed_texts, judge_experiments, judge_recorded, place_name
     from bntheory.judges.verdict import Evidence, verdict_of
 
     if not claims:
         return
     stores = [path for path in (study.store, study.archive) if path is not None]
-    for key, why in changed_texts(claims, study.scale, stores).items():
+    for key, why in changed_texts(claims, place_name(study.scale, study.device), stores).items():
         typer.echo(f"{key}: {why}", err=True)
     if not train:
         for claim in claims:
@@ -156,6 +158,54 @@ def judge_at_scale(
     typer.echo(f"report: {result.report}")
     if any(verdict.status is Status.ERROR for verdict in result.verdicts):
         raise typer.Exit(FAILED)
+
+
+def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]]:
+    """By place (:func:`bntheory.judges.experiments.place_name`): how many claims have all their records in a store, what the others lack.
+
+    words, scale: which claims; where words is empty, those that were asked of the store before.
+    """
+    from bntheory.claims import registry
+    from bntheory.judges.experiments import asked_at, rests_on, study_at
+    from bntheory.report.claims_run import chosen_claims
+
+    known = asked_at(store)
+    every = {c.id: c for c in registry().select(kind="experiment")}
+    if words:
+        asked = {scale: chosen_claims(registry(), words)}
+    else:
+        asked = {place: [every[key] for key in ids if key in every] for place, ids in known.items()}
+    found = {}
+    for place, claims in asked.items():
+        study = study_at(place, store=store)
+        lacking = {c.id: parts for c in claims if (parts := rests_on(c, study)[1])}
+        left = _left(lacking.values())
+        found[place] = {
+            "asked": len(claims),
+            "whole": len(claims) - len(lacking),
+            "lacking": {key: spoken_lack(parts) for key, parts in lacking.items()},
+            "cost": spoken_cost(left, known_costs([store])) if left else "",
+        }
+    return found
+
+
+def plan_claims(words: str, scale: str, device: str) -> Plan:
+    """What the first look of claims costs on this device, from a timed sample of every arm and measure."""
+    from bntheory.claims import registry
+    from bntheory.experiments.asking import workplace
+    from bntheory.experiments.engine import check_device
+    from bntheory.experiments.plan import plan, timed_sample
+    from bntheory.judges.experiments import place_name, rests_on, study_at
+    from bntheory.report.claims_run import chosen_claims
+
+    one_of("scale of claims", scale, tuple(SCALES.values()))
+    check_device(device)
+    with tempfile.TemporaryDirectory() as nothing, show_progress() as progress:
+        study = study_at(place_name(scale, device), store=Path(nothing))
+        left = _left(rests_on(claim, study)[1] for claim in chosen_claims(registry(), words))
+        images = {name: data for name, (_, data) in workplace(study, left).data.items() if data is not None}
+        costs, memory = timed_sample([n for n in left if n.data in images], images, device, progress)
+    return plan(left, costs, memory)
 
 
 def _line(verdict: Verdict) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bntheory.commands.common import BAD_USE, clear_errors, show_progress
+from bntheory.commands.experiments import claims_lack, plan_claims
 from bntheory.commands.options import Json
 from bntheory.errors import UserError
 
@@ -25,14 +26,33 @@ DEVICES = (1, 8, 1000)
 def runs(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="FOLDER | merge A B", help="A run's folder, or merge and two of them."),
+        typer.Argument(
+            metavar="FOLDER | merge A B | pack A B",
+            help="A run's folder; or merge, or pack, and two of them.",
+        ),
     ],
+    claims: Annotated[
+        str,
+        typer.Option(
+            help="Experiment claims to ask of the store: all, or sources and ids with commas between. Left out: those that were asked of it."
+        ),
+    ] = "",
+    scale: Annotated[str, typer.Option(help="With --claims: quick, cpu or gpu.")] = "quick",
     as_json: Json = False,
 ) -> None:
-    """What the store in FOLDER holds, what is missing, and what that would cost; or: merge A B adds to A what only B holds.
+    """What the store in FOLDER holds, what its preset and claims lack, and what that would cost.
 
-    Lines that are broken, foreign, edited or repeated are named, count for nothing, and make the exit code 2.
+    merge A B adds to A what only B holds. pack A B writes into B what the claims that were asked of A rest on, a packed file a source: a
+    recorded store, as the one in validation/recorded/experiments. Lines that are broken, foreign, edited or repeated are named, count for
+    nothing, and make the exit code 2.
     """
+    if words[0] == "pack":
+        if len(words) != 3:
+            raise UserError(
+                "pack: give two folders, as in `bntheory runs pack A B`; B becomes the recorded store of A"
+            )
+        _pack(Path(words[1]), Path(words[2]))
+        return
     if words[0] == "merge":
         if len(words) != 3:
             raise UserError(
@@ -44,10 +64,10 @@ def runs(
         raise UserError(
             f"runs: {' '.join(words)!r} is not one folder; two are made one with `bntheory runs merge A B`"
         )
-    _show(Path(words[0]), as_json=as_json)
+    _show(Path(words[0]), claims, scale, as_json=as_json)
 
 
-def _show(path: Path, *, as_json: bool) -> None:
+def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
     from bntheory.experiments.folder import MANIFEST
     from bntheory.experiments.store import Store
 
@@ -67,6 +87,7 @@ def _show(path: Path, *, as_json: bool) -> None:
     }
     if (path / MANIFEST).exists():
         said |= _missing(path, contents.versions, store.timings())
+    said["claims"] = claims_lack(path, claims, scale)
     if as_json:
         from bntheory.report.strict_json import json_text
 
@@ -123,6 +144,12 @@ def _print_store(said: Mapping[str, Any]) -> None:
         typer.echo(f"skipped: {fault}", err=True)
     if len(said["faults"]) > 20:
         typer.echo(f"skipped: {len(said['faults']) - 20} lines more", err=True)
+    for place, asked in said["claims"].items():
+        typer.echo(f"claims at scale {place}: {asked['whole']} of {asked['asked']} have all their records")
+        for key, text in asked["lacking"].items():
+            typer.echo(f"  {key}: {text}")
+        if asked["cost"]:
+            typer.echo(f"  that would cost {asked['cost']}")
     if "asked" not in said:
         return
     typer.echo(
@@ -169,6 +196,23 @@ def _merge(a: Path, b: Path) -> None:
         raise typer.Exit(BAD_USE)
 
 
+def _pack(a: Path, b: Path) -> None:
+    from bntheory.claims import registry
+    from bntheory.judges.experiments import pack
+
+    _must_be_store(a)
+    if a.resolve() == b.resolve():
+        raise UserError(f"pack: {a} and {b} are the same folder")
+    found = pack(list(registry().select(kind="experiment")), a, b)
+    size = sum(p.stat().st_size for p in b.glob("*.gz"))
+    counts = ", ".join(f"{len(ids)} claims at scale {place}" for place, ids in found.claims.items())
+    typer.echo(
+        f"{found.records} records of {counts or 'no claim'} are packed in {b} ({size / 2**20:.1f} MiB)"
+    )
+    for (place, key), why in found.left_out.items():
+        typer.echo(f"left out at scale {place}: {key}: {why}", err=True)
+
+
 def _must_be_store(path: Path) -> None:
     from bntheory.experiments.store import RECORDS, Store
 
@@ -184,9 +228,20 @@ def plan_command(
     device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
     data: Annotated[str | None, typer.Option(help="Data set instead of the preset's.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data.")] = None,
+    claims: Annotated[
+        str,
+        typer.Option(
+            help="Instead, of experiment claims at the scale that --preset names: all, or sources and ids with commas between."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device."""
+    if claims:
+        _print_plan(
+            f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json
+        )
+        return
     from bntheory.bridge.networks.data import load_dataset
     from bntheory.experiments.engine import check_device
     from bntheory.experiments.experiment import needed
@@ -201,13 +256,17 @@ def plan_command(
     asked = list(needed(chosen.experiment(), conditions))
     with show_progress() as progress:
         costs, memory = timed_sample(asked, {images.name: images}, device, progress)
-    found = _costs(plan(asked, costs, memory))
+    _print_plan(f"preset {chosen.name}", device, plan(asked, costs, memory), as_json=as_json)
+
+
+def _print_plan(what: str, device: str, planned: Plan, *, as_json: bool) -> None:
+    found = _costs(planned)
     if as_json:
         from bntheory.report.strict_json import json_text
 
-        typer.echo(json_text({"preset": chosen.name, "device": device, **found}))
+        typer.echo(json_text({"of": what, "device": device, **found}))
         return
-    typer.echo(f"preset {chosen.name}: {found['tasks']} tasks, {found['records']} records")
+    typer.echo(f"{what}: {found['tasks']} tasks, {found['records']} records")
     typer.echo(_spoken(found))
     typer.echo(
         "timed on this device with nothing beside it; processes that share its memory take somewhat longer"

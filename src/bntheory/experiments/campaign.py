@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from bntheory.evidence.study import Study
+from bntheory.experiments.asking import Lacking, workplace
 from bntheory.experiments.experiment import Needed
-from bntheory.experiments.runs import Lacking, workplace
 from bntheory.experiments.store import Store
 
 __all__ = ["Settled", "ask", "lacking_records", "settle"]

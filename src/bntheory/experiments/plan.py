@@ -116,7 +116,9 @@ def costs_of(timings: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
     measures: dict[str, dict[str, list[float]]] = {}
     networks: dict[str, str] = {}
     for t in timings:
-        key = t["recipe"]
+        key = t.get("recipe")
+        if key is None:  # of no record, as a monitor's
+            continue
         networks[key] = t["network"]
         train.setdefault(key, {}).setdefault(t["seed"], {})[t["step"]] = t["seconds"]["train"]
         for name, seconds in t["seconds"].items():

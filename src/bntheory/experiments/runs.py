@@ -1,8 +1,7 @@
 """Runs of paired arms, read from records: what the claims that compare trained networks are functions of.
 
-What lives here: how a study comes by the records of an experiment (from its store, the rest made by the engine), the recorded points of
-one run, and how points at several steps become one number a seed, and seeds a check. What does not: which arms a claim compares, and
-what would support it.
+What lives here: the recorded points of one run, and how points at several steps become one number a seed, and seeds a check. What does
+not: how records are come by (:mod:`.asking`), which arms a claim compares, and what would support it.
 
 Arms of one seed are paired: common parameters have the same initial values (:func:`bntheory.bridge.build_network`), and step t has the
 same batch in all of them. No global random state is read or moved.
@@ -13,8 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
@@ -23,34 +21,24 @@ from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
 from bntheory.experiments import experiment as data
-from bntheory.experiments.experiment import Arm, Experiment, Measure, Needed
-
-if TYPE_CHECKING:
-    from bntheory.bridge import ImageData
-    from bntheory.experiments.store import Store
-    from bntheory.experiments.worker import Workplace
+from bntheory.experiments.asking import dataset, recorded
+from bntheory.experiments.experiment import Arm, Experiment, Measure
 
 __all__ = [
     "CLASSIFICATION",
     "FIRST_JUDGED",
-    "Lacking",
-    "NotYet",
     "Protocol",
     "Run",
     "check_of",
-    "dataset",
     "difference_at_equal_loss",
     "each_seed",
     "held_out_accuracy",
     "late_loss",
     "mean_difference",
-    "must_be_there",
-    "points_of",
     "progress_loss",
     "recorded",
     "training_point",
     "until_decided",
-    "workplace",
 ]
 
 Json = Mapping[str, Any]
@@ -108,94 +96,6 @@ class Run:
         return next((step for step in self.after_start if step not in self.points), None)
 
 
-def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list[dict[str, Any]]:
-    """The points of an experiment on the data set ``name``: those in the study's stores, and those that had to be made.
-
-    Where the study only asks what is lacking, the points that are there.
-    """
-    from bntheory.experiments.manifest import conditions
-
-    now = conditions(dataset(name, study.device), study.device)
-    return points_of(study, list(data.needed(experiment, now)), what)
-
-
-def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str, Any]]:
-    """The same of records that are named one by one."""
-    from bntheory.experiments.engine import run
-    from bntheory.experiments.quantities import merged
-    from bntheory.experiments.store import Store, read_all
-
-    own = _in_memory() if study.store is None else Store(study.store)
-    stores = [own, *([Store(study.archive)] if study.archive is not None else ())]
-    found = data.freshest(asked, read_all(stores))
-    left = data.missing(asked, found)
-    if left and study.lacking is not None:
-        study.lacking.append(Lacking(what, tuple(left), sum(n.address in found for n in left)))
-    elif left:
-        store = own if study.store is None else Store.create(study.store)
-        with store.lock(wait=True):  # another claim may be at the same runs
-            run(
-                left,
-                store,
-                workplace(study, left),
-                workers=0,
-                progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"),
-            )
-        found = data.freshest(asked, read_all(stores))
-    fresh = {n.address: found[n.address] for n in asked if n.fresh(found.get(n.address))}
-    if study.asked is not None:
-        study.asked.extend((n, fresh.get(n.address)) for n in asked)
-    return merged(asked, fresh)
-
-
-@dataclass(frozen=True)
-class Lacking:
-    """What an experiment of a claim asks for and no store has: which records, and how many of them are there but stale."""
-
-    what: str
-    left: tuple[Needed, ...]
-    stale: int
-
-
-class NotYet(Exception):  # noqa: N818 - no error: the question goes on once that is there
-    """What a question asks next depends on records that are not there yet."""
-
-
-def must_be_there(study: Study) -> None:
-    """Raise :class:`NotYet` where something that was asked for is lacking: for a question whose next runs depend on these."""
-    if study.lacking:
-        raise NotYet(f"{len(study.lacking)} experiments are not there yet")
-
-
-def workplace(study: Study, left: Sequence[Needed]) -> Workplace:
-    """Where these records are made: their data, the study's device, the checkpoints of its store."""
-    from bntheory.experiments.manifest import conditions, toy_conditions
-    from bntheory.experiments.store import CHECKPOINTS
-    from bntheory.experiments.toys import DRAWN
-    from bntheory.experiments.worker import Workplace
-
-    found: dict[str, tuple[data.Conditions, ImageData | None]] = {}
-    for name in sorted({n.data for n in left}):
-        images = None if name == DRAWN else dataset(name, study.device)
-        found[name] = (toy_conditions() if images is None else conditions(images, study.device), images)
-    return Workplace(found, study.device, None if study.store is None else study.store / CHECKPOINTS)
-
-
-@lru_cache(maxsize=4)
-def dataset(name: str, device: str) -> ImageData:
-    """The images of a data set by its name, loaded once."""
-    from bntheory.bridge import load_dataset
-
-    return load_dataset(name).to(device)
-
-
-@lru_cache(maxsize=1)
-def _in_memory() -> Store:
-    from bntheory.experiments.store import MemoryStore
-
-    return MemoryStore()
-
-
 def each_seed(
     study: Study,
     arms: Sequence[Arm],
@@ -221,7 +121,7 @@ def each_seed(
         images=protocol.images,
         side=protocol.side,
     )
-    chance = 1 / dataset(protocol.data, study.device).classes
+    chance = 1 / dataset(protocol.data).classes
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         groups.setdefault(canonical([asdict(m) for m in measures(arm)]), []).append(arm)

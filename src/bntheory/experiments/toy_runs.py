@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bntheory.evidence.study import Study
+from bntheory.experiments.asking import points_of
 from bntheory.experiments.experiment import Arm, Experiment, Protocol, needed
 from bntheory.experiments.manifest import toy_conditions
 from bntheory.experiments.runs import Protocol as Shared
-from bntheory.experiments.runs import Run, points_of
+from bntheory.experiments.runs import Run
 from bntheory.experiments.toys import MEASURE
 
 __all__ = ["toy_runs"]

@@ -6,20 +6,24 @@ claim's source before its records exist, and one that was changed afterwards sho
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import package, place_of
+from bntheory.evidence.record import digest
 from bntheory.evidence.study import SCALES, Effort, Scale, Study
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Evidence, Verdict, verdict_of
 
 if TYPE_CHECKING:
-    from bntheory.experiments.runs import Lacking
+    from bntheory.evidence.record import Record
+    from bntheory.experiments.asking import Lacking
     from bntheory.experiments.store import Store
 
 __all__ = [
@@ -30,11 +34,15 @@ __all__ = [
     "effort_of",
     "judge_experiments",
     "judge_recorded",
+    "pack",
+    "place_name",
+    "rests_on",
+    "study_at",
     "text_of",
     "write_asked",
 ]
 
-#: In a store: {scale: {claim id: hash of its text when its records were made}}.
+#: In a store: {scale: {claim id: hash of its text when its records were made}}; a scale on another device than the CPU says so.
 CLAIMS = "claims.json"
 
 
@@ -105,11 +113,83 @@ def judge_experiments(
         if settled.answer is None:
             yield verdict_of(claim, [Evidence("study", "error", settled.failed, {}, 0.0, study.seed)])
             continue
-        known = asked_at(study.store)
-        if settled.made or (study.archive is None and claim.id not in known.get(study.scale, {})):
-            known[study.scale] = {**known.get(study.scale, {}), claim.id: text_of(claim)}
+        known, place = asked_at(study.store), place_name(study.scale, study.device)
+        if settled.made or (study.archive is None and claim.id not in known.get(place, {})):
+            known[place] = {**known.get(place, {}), claim.id: text_of(claim)}
             write_asked(Store.create(study.store), known)
         yield settled.answer
+
+
+def place_name(scale: str, device: str) -> str:
+    """Under which ``claims.json`` has what was asked at a scale on a device: "cpu", "gpu@cuda"."""
+    kind = device.partition(":")[0]
+    return scale if kind == "cpu" else f"{scale}@{kind}"
+
+
+def study_at(place: str, *, store: Path | None = None, archive: Path | None = None) -> Study:
+    """The study that asks at a place of ``claims.json``. Raises UserError where that is no scale."""
+    scale, _, device = place.partition("@")
+    if scale not in SCALES.values():
+        raise UserError(f"{CLAIMS}: {scale!r} is no scale; there are {', '.join(SCALES.values())}")
+    return Study(effort_of(cast(Scale, scale)), 0, device or "cpu", store=store, archive=archive)
+
+
+def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacking, ...]]:
+    """The records that a claim is judged from, by address, and what it lacks."""
+    asked: list[Any] = []
+    lacking: list[Any] = []
+    with contextlib.suppress(
+        Exception
+    ):  # of no use to a claim that lacks some; one that lacks none says so when it is judged
+        tuple(claim.check(replace(study, asked=asked, lacking=lacking)))
+    return {n.address: record for n, record in asked if record is not None}, tuple(lacking)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed: records, claims by place; left_out: why a claim was not, by place and id."""
+
+    records: int
+    claims: Mapping[str, Mapping[str, str]]
+    left_out: Mapping[tuple[str, str], str]
+
+
+def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
+    """Write what the claims rest on at every place where they were asked of a store, packed by their sources, as a recorded store.
+
+    A claim that lacks records is left out. Raises UserError where the source says of no claim that it was asked.
+    """
+    from bntheory.experiments.packed import write_packed
+    from bntheory.experiments.plan import costs_of
+    from bntheory.experiments.store import Store
+
+    known = asked_at(source)
+    if not known:
+        raise UserError(
+            f"pack: {source} has no {CLAIMS}; bntheory compare --claims and check --store write it"
+        )
+    parts: dict[str, dict[str, Record]] = {}
+    seen: set[str] = set()
+    packed: dict[str, dict[str, str]] = {}
+    left_out: dict[tuple[str, str], str] = {}
+    recipes: set[str] = set()
+    for place, ids in known.items():
+        for claim in (c for c in claims if c.id in ids):
+            found, lacking = rests_on(claim, study_at(place, store=source))
+            if lacking:
+                count = len({n.address for part in lacking for n in part.left})
+                left_out[place, claim.id] = f"{count} records are missing or from other code"
+                continue
+            packed.setdefault(place, {})[claim.id] = ids[claim.id]
+            new = {where: record for where, record in found.items() if where not in seen}
+            parts.setdefault(claim.key, {}).update(new)
+            seen |= new.keys()
+            recipes |= {digest(r.setting["training"]) for r in new.values()}
+    target.mkdir(parents=True, exist_ok=True)
+    costs = {key: cost for key, cost in costs_of(Store(source).timings()).items() if key in recipes}
+    write_packed(target, {name: part.values() for name, part in sorted(parts.items())}, costs)
+    write_asked(Store(target), packed)
+    return Packed(len(seen), packed, left_out)
 
 
 def write_asked(store: Store, known: Mapping[str, Mapping[str, str]]) -> None:
@@ -134,11 +214,11 @@ def _question(claim: Claim) -> Callable[[Study], Verdict]:
     return judged
 
 
-def changed_texts(claims: Iterable[Claim], scale: Scale, stores: Iterable[Path]) -> dict[str, str]:
+def changed_texts(claims: Iterable[Claim], place: str, stores: Iterable[Path]) -> dict[str, str]:
     """By id, what is to be said of claims whose text is another one than when their records were made."""
     known: dict[str, str] = {}
     for store in stores:
-        known = {**asked_at(store).get(scale, {}), **known}
+        known = {**asked_at(store).get(place, {}), **known}
     return {
         claim.id: "its text has changed since its records were made"
         for claim in claims

@@ -16,6 +16,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss
 from bntheory.evidence.looks import Looks
+from bntheory.experiments.asking import must_be_there
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
     FIRST_JUDGED,
@@ -24,7 +25,6 @@ from bntheory.experiments.runs import (
     check_of,
     each_seed,
     held_out_accuracy,
-    must_be_there,
     until_decided,
 )
 
