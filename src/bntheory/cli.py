@@ -18,7 +18,17 @@ def main() -> None:
         return
     from bntheory.commands.application import COMMANDS, application
 
-    application(*([asked] if asked in COMMANDS else []))()
+    try:
+        code = application(*([asked] if asked in COMMANDS else []))(standalone_mode=False)
+    except Exception as error:  # of the library that reads the command line: bad use, said by itself
+        if not hasattr(error, "format_message"):
+            raise
+        from bntheory.commands.common import said
+
+        error.show()  # type: ignore[attr-defined]
+        said(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
+        sys.exit(error.exit_code)  # type: ignore[attr-defined]
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ __all__ = ["COMMANDS", "application"]
 
 # name -> (module of bntheory.commands, function there)
 COMMANDS = {
+    "tour": ("tour", "tour"),
     "decide": ("decide", "decide"),  # reads its own arguments
     "words": ("words", "words"),
     "claims": ("statements", "claims"),
@@ -33,6 +35,7 @@ A claim is judged by algebra (a proof for every batch size, or a counterexample)
 inside real networks, and by experiment.
 
 Examples:
+  bntheory tour
   bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
   bntheory check --paper santurkar2018
   bntheory compare
@@ -42,17 +45,17 @@ Examples:
 def application(*names: str) -> typer.Typer:
     """The command with the subcommands of these names, or with all."""
     from bntheory.commands.common import EXIT_CODES
+    from bntheory.commands.options import quietly
 
     # no markup: what is printed can be pasted, and ** is a power
     made = typer.Typer(
         name="bntheory",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         help=_unwrapped(_HELP),
-        epilog="Exit codes. " + " ".join(f"{code}: {meaning}." for code, meaning in EXIT_CODES.items()),
+        epilog="\b\n" + "\n".join(["Exit codes", *(_row(*item) for item in EXIT_CODES.items())]),
     )
     made.callback()(_root)
     for name in names or tuple(COMMANDS):
@@ -66,8 +69,12 @@ def application(*names: str) -> typer.Typer:
                 _decide
             )
         else:
-            made.command(name, help=_unwrapped(command.__doc__))(command)
+            made.command(name, help=_unwrapped(command.__doc__))(quietly(command))
     return made
+
+
+def _row(code: int, meaning: str) -> str:
+    return textwrap.fill(f"{code:>3}  {meaning}", 76, subsequent_indent=" " * 5)
 
 
 def _unwrapped(text: str) -> str:

@@ -18,9 +18,11 @@ from bntheory.commands.common import (
     STYLE,
     clear_errors,
     one_of,
-    status_bar,
+    plain,
+    wrapped,
 )
 from bntheory.commands.options import Json
+from bntheory.commands.progress import status_bar
 from bntheory.commands.statements import Kind, Paper, selected
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES, Scale
@@ -126,7 +128,7 @@ def check(
     limit = (_TIME_LIMIT if own else 0.0) if time_limit is None else time_limit
     tasks, problems = _tasks(targets or [], paper, kind, everything, Task, limit)
     for path, problem in problems:
-        typer.secho(f"{path}, {problem}", fg="magenta", err=True)
+        typer.secho(f"{path}, {problem}", fg=None if plain() else "magenta", err=True)
     found: list[Any] = []
     interrupted = False
 
@@ -147,7 +149,7 @@ def check(
     others = [t for t in tasks if t not in asked]
     try:
         with record_place(store, again=again) as (folder, archive):
-            with status_bar(len(others)) as advance:
+            with status_bar(len(others), others[0].claim.id if others else "") as advance:
                 judged = judge_many(
                     others,
                     judges=judges,
@@ -266,10 +268,9 @@ def _print_verdict(verdict: Any) -> None:
         if e.finding != "not-applicable":
             if e.details.get("records"):
                 console.print(f"    records  {records_text(e.details)}", markup=False, style="dim")
+            summary = e.summary if e.finding == "error" else _short(e.summary)
             console.print(
-                f"    {e.judge:<8} {e.finding:<13} {e.summary if e.finding == 'error' else _short(e.summary)}",
-                markup=False,
-                style="dim",
+                wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27), markup=False, style="dim"
             )
 
 

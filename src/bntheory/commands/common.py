@@ -1,13 +1,14 @@
-"""What every command shares: errors that read well, choices that are checked, a bar with the time left."""
+"""What every command shares: errors that read well, choices that are checked, lines that fit the terminal."""
 
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import sys
-import time
+import textwrap
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bntheory.errors import UserError
@@ -21,8 +22,9 @@ __all__ = [
     "STYLE",
     "clear_errors",
     "one_of",
-    "show_progress",
-    "status_bar",
+    "plain",
+    "said",
+    "wrapped",
 ]
 
 FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
@@ -49,7 +51,6 @@ STYLE = {
     "error": "bold magenta",
     "disagreement": "bold white on red",
 }
-Progress = Callable[[float, str], None]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -90,7 +91,33 @@ def clear_errors(command: Command) -> Command:
 
 def _ended(code: int, message: str) -> SystemExit:
     print(message, file=sys.stderr)
+    said(message, code)
     return SystemExit(code)
+
+
+def said(message: str, code: int) -> None:
+    """The same message as JSON on standard output, where JSON was asked for: what reads it finds an object in any case."""
+    if "--json" in sys.argv:
+        from bntheory.report.strict_json import json_text
+
+        print(json_text({"error": message.removeprefix("error: "), "exit_code": code}))
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """The text in lines that fit the terminal (80 columns where there is none), the second and later ones indented."""
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    lines = text.splitlines() or [""]
+    return "\n".join(
+        textwrap.fill(
+            line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+        for line in lines
+    )
+
+
+def plain() -> bool:
+    """Whether no colour is wanted: https://no-color.org"""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def _said(error: OSError) -> str:
@@ -104,74 +131,3 @@ def one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UserError(f"{what} {value!r} is not known; it can be {', '.join(allowed)}")
     return value
-
-
-@contextmanager
-def status_bar(total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on standard error while there is a terminal to show it; ``advance(done, text)``."""
-    if not sys.stderr.isatty() or total < 2:
-        yield lambda done, text: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done, text: bar.update(task, completed=done, description=text)
-
-
-@contextmanager
-def show_progress() -> Iterator[Progress]:
-    """A bar with the time left where there is a terminal; elsewhere a line every half minute, so that a log shows life."""
-    if not sys.stderr.isatty():
-        yield _quiet_progress()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
-
-    columns = (
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
-
-
-def _quiet_progress(every: float = 30.0) -> Progress:
-    began = last = time.monotonic()
-    first: float | None = None
-
-    def say(fraction: float, text: str) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = fraction if first is None else first
-        if now - last < every:
-            return
-        last = now
-        left = ""
-        if fraction > first:
-            left = f", about {(now - began) * (1 - fraction) / (fraction - first):.0f} s left"
-        print(f"{100 * fraction:3.0f} %{left}: {text}", file=sys.stderr, flush=True)
-
-    return say

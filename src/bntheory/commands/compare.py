@@ -11,8 +11,11 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, show_progress
+from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors
+from bntheory.commands.options import Json
+from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
 
 __all__ = ["compare_command"]
 
@@ -75,6 +78,7 @@ def compare_command(
             "sources and ids with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE)."
         ),
     ] = "",
+    as_json: Json = False,
 ) -> None:
     """Train matched networks, measure every batch-norm layer in them, and hold the measurements against the theory.
 
@@ -103,6 +107,7 @@ def compare_command(
             resume=resume,
             overwrite=overwrite,
             workers=workers,
+            as_json=as_json,
         )
         return
     try:
@@ -130,7 +135,15 @@ def compare_command(
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command with --resume goes on with it", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    typer.echo(f"report: {result.report}")
+    if as_json:
+        found = {
+            "report": str(result.report),
+            "identities": result.verdicts["identities"],
+            "failures": list(map(str, result.failures)),
+        }
+        typer.echo(json_text(found))
+    else:
+        typer.echo(f"report: {result.report}")
     if result.failures:
         typer.echo(f"a proved identity does not hold; {len(result.failures)} case(s):", err=True)
         for failure in result.failures[:20]:
@@ -142,6 +155,8 @@ def compare_command(
             f"{', '.join(unchecked)} was never checked, which is no pass, though nothing failed. A measurement that cancels to rounding "
             "has nothing to compare: use a larger measure.theory_batch_size, or networks with normalisation layers that train"
         )
+    if as_json:
+        return
     identities = result.verdicts["identities"].values()
     typer.echo(
         f"all {len(identities)} proved identities held on {sum(i['units'] for i in identities)} units of all layers "

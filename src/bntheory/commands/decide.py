@@ -7,23 +7,30 @@ lines would have loaded.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from bntheory.commands.common import FAILED, clear_errors
+from bntheory.commands.common import BAD_USE, FAILED, clear_errors, said, wrapped
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
 __all__ = ["HELP", "decide"]
 
 HELP = """\
-Decide a claim typed on the spot, for every layer, every batch size and every loss.
+Decide a claim typed on the spot: for every layer, batch size and loss.
 
-`bntheory words` explains every word. Scalars: m gamma beta eps mu var sigma gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad
-input_grad dual. Functions: dot(u, v) norm2(v) hess(v) jac(v) input_hess(v) sqrt(x) batch_mean(v) centre(v) standardise(v), and trace(A)
-for A one of hess, jac, input_hess. Signs: + - * / ** and <= < >= > == != and or not. grad and hess are those of the downstream loss
-at z, jac is dz/dy and jac_norm its largest singular value. For all directions at once: max_eig(A) <= b and min_eig(A) >= b. The same
-layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so on; another unit: y@b grad@b and so on, cross(v).
+`bntheory words` explains every word. Scalars: m gamma beta eps mu var sigma
+gamma_grad beta_grad jac_norm. Vectors: one y y_hat z grad input_grad dual.
+Functions: dot(u, v) norm2(v) hess(v) jac(v) input_hess(v) sqrt(x)
+batch_mean(v) centre(v) standardise(v), and trace(A) for A one of hess, jac,
+input_hess. Signs: + - * / ** and <= < >= > == != and or not. grad and hess are
+those of the downstream loss at z, jac is dz/dy and jac_norm its largest
+singular value. For all directions at once: max_eig(A) <= b, min_eig(A) >= b.
+The same layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so
+on; another unit: y@b grad@b and so on, cross(v).
 
 Examples:
   bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
@@ -53,8 +60,14 @@ _REPEATED = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        said(message, BAD_USE)
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "bntheory decide",
         description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -74,7 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--latex", action="store_true", help="print a paragraph for a review; it compiles with amsmath"
     )
+    parser.add_argument("--quiet", action="store_true", help="show no progress; results are printed as ever")
     return parser
+
+
+@contextmanager
+def _stage(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Which judge is at work and for how long at most, on a terminal alone, and wiped away at the end."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    yield lambda text: print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 @clear_errors
@@ -83,15 +107,18 @@ def decide(arguments: Sequence[str]) -> None:
     given = vars(_parser().parse_args(arguments))
     from bntheory.judges.decide import decide as decide_expression
 
-    as_json, as_latex, witness = (given.pop(name) for name in ("json", "latex", "witness"))
+    as_json, as_latex, witness, quiet = (given.pop(name) for name in ("json", "latex", "witness", "quiet"))
     free = {f"{name}s": given.pop(name) for name in ("scalar", "vector", "operator")}
-    decided = decide_expression(given.pop("expression"), **given, **free)
+    with _stage(quiet) as show:
+        decided = decide_expression(given.pop("expression"), **given, **free, progress=show)
     if witness is not None and decided.witness is not None:
         try:
             witness.write_text(json_text(decided.witness, 1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
-    shown = decided.latex if as_latex else decided.render
-    print(json_text(decided.as_json()) if as_json else shown())
+    if as_json:
+        print(json_text(decided.as_json()))
+    else:
+        print(decided.latex() if as_latex else wrapped(decided.render(), 11))
     if decided.verdict.status.value in ("disagreement", "error"):
         raise SystemExit(FAILED)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from bntheory.commands.common import FAILED, clear_errors
+from bntheory.commands.options import Json
+from bntheory.commands.progress import show_progress
+from bntheory.report.strict_json import json_text
 
 __all__ = ["doctor"]
 
 
 @clear_errors
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(as_json: Json = False) -> None:
     """Which routes to a Hessian are right through batch normalisation on the installed torch, and which versions are here.
 
     Every route of torch is compared with a network whose normalisation is written in primitive operations. bntheory itself uses only the
@@ -23,8 +25,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     """
     from bntheory.bridge.curvature import doctor_report
 
-    report = doctor_report()
-    typer.echo(json.dumps(_as_json(report), indent=2) if as_json else report.as_text())
+    with show_progress() as progress:
+        report = doctor_report(progress=progress)
+    typer.echo(json_text(_as_json(report)) if as_json else report.as_text())
     if not report.healthy:
         raise typer.Exit(FAILED)
 

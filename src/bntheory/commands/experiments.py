@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from bntheory.claims.claim import Claim, Study
-from bntheory.commands.common import FAILED, INTERRUPTED, one_of, show_progress
+from bntheory.commands.common import FAILED, INTERRUPTED, one_of, wrapped
+from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES, Scale
+from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
     from bntheory.experiments.asking import Lacking
@@ -123,6 +125,7 @@ def judge_at_scale(
     resume: bool,
     overwrite: bool,
     workers: int | None,
+    as_json: bool = False,
 ) -> None:
     """``compare --claims``: make what the claims ask for, judge all, a line a claim, verdicts and a page in the folder."""
     from bntheory.claims import registry
@@ -146,11 +149,17 @@ def judge_at_scale(
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
                 lacks=partial(_say_lacking, [folder]),
-                each=lambda verdict: typer.echo(_line(verdict)),
+                each=lambda verdict: None if as_json else typer.echo(wrapped(_line(verdict), 14)),
             )
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the same command with --resume --out {folder} goes on with it", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        found = {"report": str(result.report), "verdicts": [v.as_json() for v in result.verdicts]}
+        typer.echo(json_text(found))
+        if any(verdict.status is Status.ERROR for verdict in result.verdicts):
+            raise typer.Exit(FAILED)
+        return
     counts = Counter(verdict.status.value for verdict in result.verdicts)
     typer.echo(
         f"{len(chosen)} claims at scale {size}: " + ", ".join(f"{n} {status}" for status, n in counts.items())

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import FAILED, clear_errors, one_of, status_bar
+from bntheory.commands.common import FAILED, clear_errors, one_of
+from bntheory.commands.options import Json
+from bntheory.commands.progress import status_bar
 from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
     from bntheory.claims import Claim
@@ -47,6 +50,7 @@ def papers(
     effort: Annotated[str, typer.Option(help="With --write: quick, normal or thorough.")] = "normal",
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
     folder: Annotated[Path, typer.Option("--dir", help="The folder of pages.")] = Path("papers"),
+    as_json: Json = False,
 ) -> None:
     """The pages under papers/: every claim as printed, its verdict, the evidence, what holds instead.
 
@@ -72,11 +76,14 @@ def papers(
     elif check:
         problems = _check(chosen, records, folder, again=again, jobs=jobs)
     problems += problems_on_disk(claims, records, folder, paper) if not (write and problems) else []
-    for line in problems:
+    if as_json:
+        typer.echo(json_text({"claims": len(chosen), "judged": check or write, "stale": problems}))
+    for line in () if as_json else problems:
         typer.echo(line, err=check or write)
     judged = f"judged again in {time.monotonic() - began:.0f} s, " if check or write else ""
     hint = "; bntheory papers --write mends what can be judged again" if problems and not write else ""
-    typer.echo(f"{len(chosen)} claims, {judged}{len(problems)} stale{hint}")
+    if not as_json:
+        typer.echo(f"{len(chosen)} claims, {judged}{len(problems)} stale{hint}")
     if problems and (check or write):
         raise typer.Exit(FAILED)
 

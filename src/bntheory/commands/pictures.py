@@ -9,8 +9,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from bntheory.commands.common import clear_errors, one_of, show_progress
-from bntheory.commands.options import Json
+from bntheory.commands.common import clear_errors, one_of, wrapped
+from bntheory.commands.options import Json, quietly
+from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
@@ -79,7 +80,7 @@ def _shown(lines: tuple[str, ...], draw: Callable[[], Any], plot: Path | None, a
         typer.echo(json_text({"found": list(lines), "figure": None if plot is None else str(plot)}))
         return
     for line in lines:
-        typer.echo(line)
+        typer.echo(wrapped(line))
     if plot is not None:
         typer.echo(f"figure: {plot}")
 
@@ -124,5 +125,5 @@ def model_commands() -> typer.Typer:
         help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.",
     )
     for name, draw in MODELS.items():
-        group.command(name)(_drawer(name, draw))
+        group.command(name)(quietly(_drawer(name, draw)))
     return group

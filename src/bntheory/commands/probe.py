@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -13,8 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bntheory.commands.common import clear_errors, one_of, show_progress
+from bntheory.commands.common import clear_errors, one_of
+from bntheory.commands.options import Json
+from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
+from bntheory.report.strict_json import json_text
 
 __all__ = ["probe"]
 
@@ -50,7 +52,7 @@ def probe(
         typer.Option("--layers", help="Only these layers, by name; may be given several times."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also write a figure (.png, .svg or .pdf).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure your own model: per layer what normalisation takes off the gradient, per network how smooth the loss is.
 
@@ -94,7 +96,7 @@ def probe(
         from bntheory.report.style import save_figure
 
         save_figure(probe_figure(result), plot)
-    typer.echo(json.dumps(result.as_json(), indent=2, allow_nan=False) if as_json else probe_text(result))
+    typer.echo(json_text(result.as_json()) if as_json else probe_text(result))
 
 
 def _first(batch: Any, count: int) -> Any:

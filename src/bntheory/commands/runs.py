@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, clear_errors, show_progress
+from bntheory.commands.common import BAD_USE, clear_errors
 from bntheory.commands.experiments import claims_lack, plan_claims
 from bntheory.commands.options import Json
+from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def runs(
             raise UserError(
                 "merge: give two folders, as in `bntheory runs merge A B`; what only B holds is added to A"
             )
-        _merge(Path(words[1]), Path(words[2]))
+        _merge(Path(words[1]), Path(words[2]), as_json=as_json)
         return
     if len(words) != 1:
         raise UserError(
@@ -179,7 +180,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _merge(a: Path, b: Path) -> None:
+def _merge(a: Path, b: Path, *, as_json: bool) -> None:
     from bntheory.experiments.store import Store, merge
 
     _must_be_store(a)
@@ -189,7 +190,13 @@ def _merge(a: Path, b: Path) -> None:
     into = Store(a)
     with into.lock():
         added, theirs, differing = merge(into, Store(b))
-    typer.echo(f"{added} records of {b} were added to {a}; {len(theirs.every()) - added} were there")
+    there = len(theirs.every()) - added
+    if as_json:
+        from bntheory.report.strict_json import json_text
+
+        typer.echo(json_text({"into": str(a), "of": str(b), "added": added, "there": there}))
+    else:
+        typer.echo(f"{added} records of {b} were added to {a}; {there} were there")
     for text in (*map(str, theirs.faults), *differing):
         typer.echo(f"skipped: {text}", err=True)
     if theirs.faults or differing:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bntheory.claims.claim import Claim
-from bntheory.commands.common import clear_errors, one_of
+from bntheory.commands.common import clear_errors, one_of, plain, wrapped
 from bntheory.commands.options import Json, Latex
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
@@ -50,7 +50,7 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
         if c.key != key:
             key = c.key
             typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
-        typer.echo(f"  {c.id:<72} {c.kind}")
+        typer.echo(f"  {c.kind:<10} {c.id}")
     typer.echo(f"\n{len(chosen)} claims. `bntheory show ID` prints one, `bntheory check ID` judges it.")
 
 
@@ -78,6 +78,7 @@ def show(
     as_bibtex: Annotated[
         bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Print one claim: as printed, how it was read, where it is asserted, and the function that states it.
 
@@ -89,6 +90,9 @@ def show(
     from bntheory.claims import registry
 
     c = registry()[claim_id]
+    if as_json:
+        typer.echo(json_text({**_claim_json(c), "note": c.note, "function": inspect.getsource(c.check)}))
+        return
     if as_bibtex:
         from bntheory.judges.latex import bibtex
 
@@ -109,12 +113,10 @@ def show(
         ("repairs", c.repairs or ""),
         ("note", c.note),
     ]
-    typer.secho(c.id, bold=True)
+    typer.echo(c.id if plain() else typer.style(c.id, bold=True))
     for name, text in rows:
         if text:
-            typer.echo(
-                textwrap.fill(f"{name:<10} {text}", 100, subsequent_indent=" " * 11, break_long_words=False)
-            )
+            typer.echo(wrapped(f"{name:<10} {text}", 11))
     typer.echo("")
     typer.echo(textwrap.indent(inspect.getsource(c.check).rstrip(), "  "))
     typer.echo(f"\njudge it: bntheory check {c.id}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import clear_errors
+from bntheory.commands.common import clear_errors, wrapped
 from bntheory.commands.options import Json
 from bntheory.report.strict_json import json_text
 
@@ -17,15 +17,22 @@ __all__ = ["words"]
 _SIGNS = """
 + - * /        between scalars; vectors add, subtract and scale
 **             whole powers and, in a file, halves: x**0.5 is sqrt(x)
-<= < >= > ==   between scalars; == and != between vectors, or a vector and 0.  In a file: le lt ge gt eq
-and or not     between relations.                In a file: all_of any_of negate, and implies(hypothesis, conclusion)
+<= < >= > ==   between scalars; == and != between vectors, or a vector and 0;
+               in a file: le lt ge gt eq
+and or not     between relations; in a file: all_of any_of negate, and
+               implies(hypothesis, conclusion)
 0.1            one tenth: numbers are exact
 """
 _FREE = """
---scalar a:positive   scalar a.            In a file: LayerDomain(scalars={"a": "positive"}) and layer.scalar("a")
---vector u            vector u.            In a file: LayerDomain(vectors=("u",)) and layer.vector("u")
---vector e@case       one example's basis vector: dot(y, e@case) is an entry of y
---operator K:psd      K(v).                In a file: LayerDomain(operators={"K": "psd"}) and layer.operator("K")(v)
+--scalar a:positive   scalar a; in a file:
+                      LayerDomain(scalars={"a": "positive"})
+                      and layer.scalar("a")
+--vector u            vector u; in a file:
+                      LayerDomain(vectors=("u",)) and layer.vector("u")
+--vector e@case       one example's basis vector: dot(y, e@case) is an entry
+--operator K:psd      K(v); in a file:
+                      LayerDomain(operators={"K": "psd"})
+                      and layer.operator("K")(v)
 """
 
 
@@ -72,9 +79,7 @@ def words(as_json: Json = False) -> None:
         outside.setdefault(hint, []).append(name)
     typer.echo("\nNot in the vocabulary")
     for hint, names in outside.items():
-        typer.echo(
-            textwrap.fill(f"{', '.join(names)}: {hint}", 118, initial_indent="  ", subsequent_indent="      ")
-        )
+        typer.echo(wrapped(f"  {', '.join(names)}: {hint}", 6))
 
 
 _LETTERS = {"scalar": "x", "vector": "v", "operator": "A"}
@@ -87,4 +92,4 @@ def _table(title: str, entries: Mapping[str, Any]) -> None:
         if arguments == ["v", "v"]:
             arguments = ["u", "v"]
         shown = f"{name}({', '.join(arguments)})" if word.takes is not None else name
-        typer.echo(f"  {shown:<15} {word.meaning}")
+        typer.echo(wrapped(f"  {shown:<15} {word.meaning}", 18))

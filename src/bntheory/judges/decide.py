@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -120,6 +120,7 @@ def decide(
     seconds: float = 30.0,
     search: bool = True,
     seed: int = 0,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Decided:
     """Decide ``expression`` for every layer of the domain, every batch size and every loss.
 
@@ -129,7 +130,7 @@ def decide(
     that may be taken for granted. scalars: free scalars as ``"NAME"`` or ``"NAME:RANGE"`` with the ranges positive, nonzero,
     nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``.
     milliseconds, seconds: limits for one question to the solver, and a backstop for algebra. search: whether what it leaves open is
-    attacked; seed: where the attack's chance comes from.
+    attacked; seed: where the attack's chance comes from. progress: is told which judge is asked, and for how long at most.
 
     Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain.
     """
@@ -153,6 +154,7 @@ def decide(
     reference = Reference("expression", expression=expression, assume=tuple(assume))
     from bntheory.judges.algebra import judge
 
+    progress(f"algebra, at most {seconds:.0f} s")
     try:
         evidence = judge(
             claim,
@@ -164,7 +166,12 @@ def decide(
         evidence = Evidence("algebra", "error", f"internal error: {error}", {"internal_error": True})
     found = [evidence]
     if evidence.finding == "unknown" and search:
+        from bntheory.judges.search import Budget
         from bntheory.judges.search import judge as attack
+
+        progress(
+            f"algebra left it open; search attacks, for about {Budget.of('normal').seconds:.0f} s at most"
+        )
 
         found.append(attack(claim, "normal", seed, reference=reference))
         if found[-1].finding == "refuted":

@@ -122,7 +122,7 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
     lines = [f"Counterexample: ${', '.join(numbers)}$."] if numbers else []
     for relation in witness.get("certificate", {}).get("relations", ()):
         if relation.get("holds") is False:
-            left, right = (_digits(relation[side]) for side in ("left", "right"))
+            left, right = (_words(middle(relation[side])) for side in ("left", "right"))
             lines.append(
                 f"There the claim would need ${left} {_SIGN[relation['op']]} {right}$, which is false."
             )
@@ -163,13 +163,13 @@ def _number(value: Any) -> str:
     return rf"{sign}\tfrac{{{top.removeprefix('-')}}}{{{bottom}}}"
 
 
-def _digits(ball: str) -> str:
+def middle(ball: str) -> str:
     """A ball's middle, short."""
     text = re.sub(r"[\[\]]", "", str(ball)).split("+/-")[0].strip()
     try:
-        return f"{float(text):.6g}"
+        return f"{float(text or 0):.6g}"  # a ball around zero is printed by its radius alone
     except ValueError:
-        return _words(text)
+        return text
 
 
 _SPECIAL = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\(<\)", ">": r"\(>\)", "|": r"\(|\)"}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
 from pathlib import Path
@@ -51,14 +52,25 @@ _STYLE: dict[str, Any] = {
 }
 
 
+@functools.cache
+def _figure_class() -> Any:
+    """matplotlib's Figure, and in a notebook a picture where it is a cell's last value, without pyplot or a magic word."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):  # type: ignore[misc]
+        def _repr_png_(self) -> bytes:
+            return as_png(self, dpi=80, palette=64)
+
+    return Picture
+
+
 def new_panel(title: str, *, width: float = 5.2, height: float = 3.5) -> tuple[Any, Any]:
     """A figure with one pair of axes in the common style; small, so that panels wrap on a narrow screen."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = _figure_class()(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.set_title(title)
@@ -74,10 +86,9 @@ def new_grid(
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        figure = _figure_class()(figsize=(width * columns, height * rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
         for axis, title in zip(axes, titles, strict=False):

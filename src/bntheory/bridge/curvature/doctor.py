@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -39,7 +39,7 @@ class DoctorReport:
         return all(r.agrees for r in self.table.routes if r.name in ALLOWED)
 
     def as_text(self) -> str:
-        """The report as plain text, at most 110 columns wide."""
+        """The report as plain text, at most 80 columns wide."""
         lines = [f"python        {self.python}"]
         lines += [f"{name:<13} {version or 'not installed'}" for name, version in self.packages.items()]
         lines.append("devices       " + ", ".join(self.devices))
@@ -49,17 +49,17 @@ class DoctorReport:
         )
         lines += [
             "",
-            "Hessian of a small network, relative error against normalisation by primitive operations",
+            "Hessian of a small network: relative error against primitive operations",
             "",
         ]
-        lines.append(f"{'route':<30}" + "".join(f"{layer:>14}" for layer in LAYERS) + "   used here")
+        lines.append(f"{'route':<28}" + "".join(f"{layer:>13}" for layer in LAYERS) + "   used here")
         by_name: dict[str, dict[str, Route]] = {}
         for route in self.table.routes:
             by_name.setdefault(route.name, {})[route.layer] = route
         for name, layers in by_name.items():
-            cells = "".join(f"{_cell(layers[layer]):>14}" for layer in LAYERS)
-            lines.append(f"{name:<30}{cells}   {'yes' if name in ALLOWED else 'no'}")
-        lines.append(f"{self.third_derivative.name:<30}{_cell(self.third_derivative):>14}{'':>28}   no")
+            cells = "".join(f"{_cell(layers[layer]):>13}" for layer in LAYERS)
+            lines.append(f"{name:<28}{cells}   {'yes' if name in ALLOWED else 'no'}")
+        lines.append(f"{self.third_derivative.name:<28}{_cell(self.third_derivative):>13}{'':>26}   no")
         checked = max(self.table.reference_error.values())
         lines += ["", f"The reference agrees with finite differences to {checked:.1e}."]
         changes = self.table.changes()
@@ -77,7 +77,12 @@ class DoctorReport:
         return "\n".join(lines)
 
 
-def doctor_report(device: torch.device | str = "cpu", *, packages: Sequence[str] = PACKAGES) -> DoctorReport:
+def doctor_report(
+    device: torch.device | str = "cpu",
+    *,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    packages: Sequence[str] = PACKAGES,
+) -> DoctorReport:
     """Measure this installation: some seconds, most of them torch loading its forward-mode rules."""
     devices = ["cpu"]
     if torch.cuda.is_available():
@@ -87,7 +92,7 @@ def doctor_report(device: torch.device | str = "cpu", *, packages: Sequence[str]
         {name: _version(name) for name in packages},
         {name: _version(name) for name in ORACLES},
         tuple(devices),
-        measure_routes(device),
+        measure_routes(device, progress=progress),
         third_derivative_error(device),
     )
 

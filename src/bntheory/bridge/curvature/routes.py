@@ -84,7 +84,12 @@ class RouteTable:
         return tuple(worse + better)
 
 
-def measure_routes(device: torch.device | str = "cpu", *, seed: int = 0) -> RouteTable:
+def measure_routes(
+    device: torch.device | str = "cpu",
+    *,
+    seed: int = 0,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+) -> RouteTable:
     """Measure every route through BatchNorm (training mode), LayerNorm and GroupNorm in float64; about a second.
 
     Raises ValueError when the reference itself disagrees with finite differences: then nothing can be said.
@@ -107,7 +112,8 @@ def measure_routes(device: torch.device | str = "cpu", *, seed: int = 0) -> Rout
                 f"double backward through primitive operations of {layer} is off by {reference_errors[layer]:.2g} from "
                 f"finite differences on torch {torch.__version__}: no reference for second derivatives is left"
             )
-        for name, route in _ROUTES.items():
+        for i, (name, route) in enumerate(_ROUTES.items()):
+            progress((LAYERS.index(layer) + i / len(_ROUTES)) / len(LAYERS), f"{name}, {layer}")
             try:
                 with warnings.catch_warnings():
                     # torch's own loading of its forward-mode rules uses what torch itself has deprecated

@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 
 from bntheory.errors import UserError
-from bntheory.report.models.figure import ModelFigure
+from bntheory.report.models.figure import ModelFigure, Progress, silent
 from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["deep_linear", "matrix_factorisation", "tensor_train"]
 
 
 def deep_linear(
-    *, layers: int = 25, width: int = 10, samples: int = 200, steps: int = 250, seed: int = 0
+    *,
+    layers: int = 25,
+    width: int = 10,
+    samples: int = 200,
+    steps: int = 250,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> ModelFigure:
     """A deep linear network, by default 25 layers of 10 x 10, with and without BN (Santurkar et al. 2018, figure 4).
 
@@ -32,11 +38,18 @@ def deep_linear(
         (0.01, 0.1, 0.5),
         steps,
         seed,
+        progress,
     )
 
 
 def tensor_train(
-    *, features: int = 6, rank: int = 4, samples: int = 256, steps: int = 300, seed: int = 0
+    *,
+    features: int = 6,
+    rank: int = 4,
+    samples: int = 256,
+    steps: int = 300,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> ModelFigure:
     """A tensor-train (matrix product state) regressor with and without BN on its bonds.
 
@@ -52,11 +65,12 @@ def tensor_train(
         (0.03, 0.1, 0.3, 1.0),
         steps,
         seed,
+        progress,
     )
 
 
 def matrix_factorisation(
-    *, rank: int = 3, noise: float = 0.0, steps: int = 300, seed: int = 0
+    *, rank: int = 3, noise: float = 0.0, steps: int = 300, seed: int = 0, progress: Progress = silent
 ) -> ModelFigure:
     """Matrix factorisation ``<u_i, v_j>`` with factors of rank ``rank``, of a 20 x 15 matrix of rank 2, with and without BN of its row factors.
 
@@ -73,11 +87,17 @@ def matrix_factorisation(
         (0.3, 1.0, 3.0, 10.0, 30.0),
         steps,
         seed,
+        progress,
     )
 
 
 def _regressor(
-    title: str, build: Callable[[bool], Any], rates: Sequence[float], steps: int, seed: int
+    title: str,
+    build: Callable[[bool], Any],
+    rates: Sequence[float],
+    steps: int,
+    seed: int,
+    progress: Progress,
 ) -> ModelFigure:
     from bntheory.models.gradient_descent import train
     from bntheory.models.trajectory import Outcome
@@ -86,6 +106,7 @@ def _regressor(
         1, 2, [title, "Curvature that no rescaling changes"], width=5.2, height=4.4
     )
     models = {"standard": build(False), "batchnorm": build(True)}
+    progress(0.0, "training at falling rates, until none diverges")
     for rate in sorted(rates, reverse=True):  # descent at other rates stays in places of other curvature
         runs = {
             arm: train(model, model.initial(seed), learning_rate=rate, steps=steps, points=8)
@@ -97,10 +118,11 @@ def _regressor(
         raise UserError(
             f"steps={steps}: at every learning rate of {list(rates)} a model diverges; give fewer"
         )
-    found = {}
+    found: dict[str, tuple[list[float], list[float]]] = {}
     for arm, run in runs.items():
         line = "-" if arm == "batchnorm" else "--"
         left.plot(run.all_losses, color=COLOURS[arm], linestyle=line, label=_LABELS[arm][0])
+        progress(0.3 + 0.2 * len(found), f"curvature, {_LABELS[arm][0]}")
         model = models[arm]
         found[arm] = _relative_curvatures(run, lambda x, model=model: model, seed)  # type: ignore[misc]
         if arm == "batchnorm":

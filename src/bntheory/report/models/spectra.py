@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure
+from bntheory.report.models.figure import ModelFigure, Progress, silent
 from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["conditioning", "fisher", "layer_jacobian", "mean_field"]
@@ -20,7 +20,13 @@ _EXTRA = ("#CC79A7", "#E69F00", "#56B4E9")
 
 
 def mean_field(
-    *, width: int = 512, networks: int = 24, depth: int = 40, batch_size: int = 16, seed: int = 0
+    *,
+    width: int = 512,
+    networks: int = 24,
+    depth: int = 40,
+    batch_size: int = 16,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> ModelFigure:
     r"""Growth of gradients through random batch-normalised networks (Yang et al. 2019, arXiv 1902.08129).
 
@@ -49,6 +55,7 @@ def mean_field(
     looks = {"linear": (":", "s", "linear"), "relu": ("-", "o", "ReLU"), "tanh": ("--", "^", "tanh")}
     for name, values in curves.items():
         line, mark, shown = looks[name]
+        progress(0.1 + 0.25 * list(curves).index(name), f"networks, {shown}")
         left.plot(sizes, values, color=colours[name], linestyle=line, label=f"{shown}, theory")
         points = [
             monte_carlo_limit(activation(name), b, width=width, networks=networks, seed=seed)
@@ -77,6 +84,7 @@ def mean_field(
     )
 
     relu, rate = activation("relu"), float(relu_rate(batch_size))
+    progress(0.85, "growth over the depth")
     plain = depth_profile(relu, batch_size, depth=depth, width=width // 2, networks=4, seed=seed)
     stream = residual_profile(relu, batch_size, depth=depth, width=width // 2, networks=4, seed=seed)
     steps = np.arange(depth + 1)
@@ -211,7 +219,9 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
     return ModelFigure(figure, sentence)
 
 
-def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0) -> ModelFigure:
+def fisher(
+    *, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress: Progress = silent
+) -> ModelFigure:
     """Largest eigenvalue of the Fisher matrix of random networks against the width (Karakida et al. 2019).
 
     ReLU networks of two hidden layers of width M, inputs of dimension M, half as many samples N as units (a quarter with BN
@@ -235,8 +245,9 @@ def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0) -> ModelF
         ("tanh without biases", {"act": "tanh"}, _EXTRA[0], "--"),
     ]
     figure, (axes,) = new_grid(1, 1, ["Largest eigenvalue of the Fisher matrix"], width=6.4, height=5.6)
-    slopes = {}
+    slopes: dict[str, float] = {}
     for (label, options, colour, line), mark in zip(arms, "os^vDP", strict=True):
+        progress(len(slopes) / len(arms), label)
         values = fisher_scaling(widths, seeds=seeds, seed=seed, **options).eigenvalues
         fit = fit_power_law(widths, values)
         slopes[label] = fit.slope

@@ -1,0 +1,216 @@
+"""On a terminal and off it: 80 columns, no colour where none is wanted, progress that can be silenced, JSON in any case, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import bntheory
+from bntheory.cli import app
+from bntheory.commands.application import COMMANDS
+
+MODELS = re.findall(
+    r"^  ([a-z-]+) {2,}", CliRunner().invoke(app, ["model", "--help"]).stdout.partition("Commands:")[2], re.M
+)
+EVERY = [(name,) for name in COMMANDS if name != "model"] + [("model", name) for name in MODELS]
+SOURCE = Path(bntheory.__file__).parent
+
+
+def shell(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bntheory", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a terminal of 80 columns shows, standard output and error together."""
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals of this kind")
+    ours, theirs = pty.openpty()
+    bare = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bntheory", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**bare, "TERM": "xterm", "COLUMNS": "80", **environment},
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # the other end was closed
+            break
+        if not block:
+            break
+        seen += block
+    os.close(ours)
+    assert process.wait() == 0, seen.decode()
+    return seen.decode()
+
+
+def test_there_are_models() -> None:
+    assert len(MODELS) > 15
+
+
+@pytest.mark.parametrize("command", EVERY, ids=" ".join)
+def test_every_command_has_json_and_quiet_and_fits_80_columns(command: tuple[str, ...]) -> None:
+    text = CliRunner().invoke(app, [*command, "--help"]).stdout
+    assert "--json" in text
+    assert "--quiet" in text
+    long = [line for line in text.splitlines() if len(line) > 80]
+    assert all(line.lstrip().startswith("bntheory ") for line in long), (
+        long
+    )  # an example is one line, to be pasted
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("claims",),
+        ("words",),
+        ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra"),
+        ("decide", "norm2(input_grad) <= gamma**2/sigma**2*norm2(grad)/2", "--eps", "zero"),
+        ("model", "slope", "--steps", "100"),
+        ("papers", "--help"),
+    ],
+    ids=lambda a: a[0],
+)
+def test_what_is_printed_fits_80_columns(arguments: tuple[str, ...]) -> None:
+    lines = CliRunner(env={"COLUMNS": "80"}).invoke(app, arguments).stdout.splitlines()
+    assert lines
+    assert max(map(len, lines)) <= 80, max(lines, key=len)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "no.such-claim", "--json"),
+        ("check", "--no-such-option", "--json"),
+        ("decide", "--json"),
+        ("decide", "norm2(grad", "--json"),
+        ("probe", "nowhere:make", "--json"),
+        ("smooth", "--plot", "x.bmp", "--json"),
+        ("show", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_an_error_is_json_where_json_was_asked_for(arguments: tuple[str, ...]) -> None:
+    done = shell(*arguments)
+    assert done.returncode == 2
+    said = json.loads(done.stdout)
+    assert said["exit_code"] == 2
+    assert said["error"].splitlines()[0][:40] in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "santurkar2018.theorem-4.1.arxiv"),
+        ("smooth", "--example", "rough-layer"),
+        ("model", "slope", "--steps", "50"),
+        ("words",),
+    ],
+    ids=lambda a: a[0],
+)
+def test_json_is_all_that_is_printed(arguments: tuple[str, ...]) -> None:
+    assert json.loads(shell(*arguments, "--json").stdout)
+
+
+def test_progress_is_shown_on_a_terminal_and_silenced_by_quiet() -> None:
+    command = ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra")
+    assert "%" in on_a_terminal(*command)
+    assert "%" not in on_a_terminal(*command, "--quiet")
+
+
+def test_no_color_is_heeded() -> None:
+    command = ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra", "--quiet")
+    assert "\x1b[" in on_a_terminal(*command)
+    colours = r"\x1b\[[0-9;]*(3[0-7]|4[0-7]|9[0-7])[0-9;]*m"
+    assert not re.search(colours, on_a_terminal(*command, NO_COLOR="1"))
+    assert "\x1b[" not in on_a_terminal("show", "santurkar2018.theorem-4.1.neurips", NO_COLOR="1")
+
+
+def test_progress_off_a_terminal_is_a_line_now_and_then(monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    from bntheory.commands import progress
+
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.show_progress() as show:
+        for second in range(100):
+            now[0] = float(second)
+            show(second / 100, "at it")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert lines[0] == " 30 %, about 70 s left: at it"
+    progress.be_quiet(True)
+    with progress.show_progress() as show:
+        now[0] = 1000.0
+        show(0.5, "at it")
+    progress.be_quiet(False)
+    assert capsys.readouterr().err == ""
+
+
+def test_completion_knows_the_commands() -> None:
+    # the name that completion looks for is the console script's
+    script = "import sys; sys.argv = ['bntheory']; from bntheory.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "_BNTHEORY_COMPLETE": "complete_bash",
+            "COMP_WORDS": "bntheory de",
+            "COMP_CWORD": "1",
+        },
+    )
+    assert done.stdout.split() == ["decide"]
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
+
+
+def test_nothing_is_imported_that_only_one_system_has() -> None:
+    """At the top of a file; inside a function it is asked for with a way out."""
+    lonely = re.compile(r"^(import|from) (fcntl|resource|pwd|grp|termios|pty|posix|msvcrt|winreg)\b", re.M)
+    bare = re.compile(r"\bos\.(sched_getaffinity|fork|getuid|geteuid|uname|getpgid|killpg|setsid|sysconf)\(")
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not lonely.search(text), path
+        assert not bare.search(text), path
+
+
+def test_the_tour_computes_what_it_says(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    result = CliRunner().invoke(app, ["tour", "--plot", str(picture), "--json"])
+    assert result.exit_code == 0, result.output
+    theorem, repaired, seen, network, _ = json.loads(result.stdout)
+    layer = theorem["witness"]["layer"]
+    assert (theorem["status"], layer["m"], repaired["status"]) == ("refuted", 3, "proved")
+    # by hand, from the printed formula and the definition of batch norm at eps = 0
+    import numpy as np
+
+    y, g = (np.array([float(x) for x in layer[name]]) for name in ("y", "grad"))
+    gamma, m = float(layer["gamma"]), 3
+    sigma = y.std()
+    y_hat = (y - y.mean()) / sigma
+    behind = gamma / sigma * (g - g.mean() - y_hat * (g @ y_hat) / m)
+    bound = (gamma / sigma) ** 2 * (g @ g - g.sum() ** 2 / m - (g @ y_hat) ** 2 / m**0.5)
+    assert behind @ behind > bound + 1e-9
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert 0 < seen["smoothed"] < 1
+    own, twin = network["network"]["network"], network["network"]["twin"]
+    assert own["loss"] == pytest.approx(twin["loss"], rel=1e-12)
+    assert network["ratios"]["largest Hessian eigenvalue"] == pytest.approx(
+        own["lambda_max"] / twin["lambda_max"]
+    )
+    assert max(len(line) for stop in (theorem, repaired) for line in stop["said"]) < 400
