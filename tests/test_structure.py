@@ -27,6 +27,7 @@ ROOMS = [
     "report",
     "commands",
     "cli",
+    "__main__",
 ]
 LEVEL = {room: level for level, room in enumerate(ROOMS)} | {"testing": ROOMS.index("judges")}
 FILES = sorted(ROOT.rglob("*.py"))
