@@ -112,9 +112,11 @@ def _network(seed: int, progress: Progress) -> Stop:
     data = load_dataset()
     model = build_network(NetworkSpec("mlp", layout=(64, 64, 64), input_shape=data.shape), seed)
     trainer = Trainer(model, nn.functional.cross_entropy, SGDConfig(0.05, seed=seed))
-    for step in range(steps):
-        progress(0.3 * step / steps, "training a network")
-        trainer.train_step(batch_at(data, step, batch_size=size, seed=seed))
+    trainer.run(
+        lambda step: batch_at(data, step, batch_size=size, seed=seed),
+        steps,
+        after=lambda record: progress(0.3 * record.step / steps, "training a network"),
+    )
     batch = batch_at(data, steps, batch_size=2 * size, seed=seed)
     measured = probe(
         model,
