@@ -65,7 +65,7 @@ def robustness(
             "noise": {f"{galloway2019.NOISE:g}": base * (noise if batch else 1)},
             "sign": {f"{galloway2019.SIGN:g}": base * (sign if batch else 1)},
         }
-        loss = 2 * error if trains or batch else 2.3
+        loss = (1.0 if batch else 2.0) * error if trains or batch else 2.3  # losses differ at equal errors
         return {"progress": {"loss": loss, "gradient_norm": 1.0}, "input_robustness": found}
 
     plant_points(monkeypatch, values)
@@ -157,6 +157,16 @@ def test_refused_points_say_nothing(monkeypatch: Any) -> None:
     monkeypatch.undo()
     plant_points(monkeypatch, lambda *_: {"mean_overlap": {"refused": "not symmetric"}})
     assert status("page2019.shift-makes-curvature") == "unknown"
+
+
+def test_points_at_which_an_eigenvalue_is_not_positive_are_passed_over(monkeypatch: Any) -> None:
+    def values(arm: str, seed: int, step: int) -> dict[str, Any]:
+        if arm == "none 0.1":
+            return overlap(0.1, 0.2, -0.5, 8.0)
+        return overlap(0.8 * (1 + 0.01 * (seed % 3)), 0.2, 2.0, 8.0 * (1 + 0.01 * (seed % 2)))
+
+    plant_points(monkeypatch, values)
+    assert status("page2019.shift-makes-curvature") == "supported"
 
 
 # -- desmith2020.small-batches -----------------------------------------------------------------------------------------

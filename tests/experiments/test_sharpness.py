@@ -19,7 +19,7 @@ from bntheory.bridge import load_dataset
 from bntheory.experiments.experiment import Arm, Measure, Protocol, Task
 from bntheory.experiments.measure import Situation, measure
 from bntheory.experiments.measures.input_robustness import _NOISE_SEED
-from bntheory.experiments.measures.mean_directions import channel_directions
+from bntheory.experiments.measures.mean_directions import _orthonormal, channel_directions
 from bntheory.experiments.worker import follow
 
 OPTIONS = {"batch_size": 24, "tolerance": 1e-5, "max_products": 400}
@@ -145,6 +145,14 @@ def test_mean_overlap_against_dense_linear_algebra() -> None:
         assert found[name] == pytest.approx(float(np.square(span.T @ vectors[:, -1]).sum()), abs=2e-3)
         off = np.eye(len(h)) - span @ span.T
         assert found[without] == pytest.approx(np.linalg.eigvalsh(off @ h @ off)[-1], rel=2e-3)
+
+
+def test_a_span_keeps_nearly_parallel_directions_and_drops_repeated_ones() -> None:
+    e = torch.eye(6, dtype=torch.float64)
+    columns = torch.stack([e[0], e[0] + 1e-3 * e[1], 5 * e[0], 1e-4 * e[2], torch.zeros(6)], 1)
+    basis = _orthonormal(columns)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(3, dtype=torch.float64), atol=1e-8, rtol=0)
+    torch.testing.assert_close(basis @ basis.T, torch.diag(e[0] + e[1] + e[2]), atol=1e-8, rtol=0)
 
 
 def test_input_robustness_by_a_loop_of_its_own() -> None:
