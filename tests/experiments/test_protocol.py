@@ -35,7 +35,6 @@ def test_a_default_changes_no_address() -> None:
         "data": {"name": "some"},
         "device": "cpu",
         "dtype": "float32",
-        "versions": {},
     }
     task = Task(ARM, 0)
     chosen: list[dict[str, Any]] = [
