@@ -15,6 +15,7 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.calculus import Calculus
 from bntheory.judges.algebra.encode import Formula, both, either, root_equation, where
 from bntheory.judges.algebra.field import Field, Scalar, Sign
+from bntheory.judges.algebra.vectors import determinant
 from bntheory.layer.relations import Relation
 from bntheory.layer.three_valued import false_where, map_atoms, true_where
 
@@ -93,7 +94,7 @@ class GramProblem:
             for size in range(2, min(len(matrix), largest) + 1):
                 for rows in itertools.combinations(range(len(matrix)), size):
                     parts.append(
-                        ("ge", field.cleared(_determinant([[matrix[i][j] for j in rows] for i in rows])))
+                        ("ge", field.cleared(determinant([[matrix[i][j] for j in rows] for i in rows])))
                     )
         for (op,), total in ((w, t) for w, t in layer.space.traces.items() if len(w) == 1):
             if op in layer.space.semidefinite:  # no direction has more than the trace
@@ -138,7 +139,7 @@ class GramProblem:
                     ]
                 )
         return [
-            ("ge", self.field.cleared(_determinant([[matrix[i][j] for j in rows] for i in rows])))
+            ("ge", self.field.cleared(determinant([[matrix[i][j] for j in rows] for i in rows])))
             for matrix in matrices
             for size in range(1, min(len(matrix), largest) + 1)
             for rows in itertools.combinations(range(len(matrix)), size)
@@ -163,16 +164,6 @@ class GramProblem:
             [[self.scalar(space.product(a, (*reversed(v), *w), b)) for b, w in atoms] for a, v in atoms]
         )
         return [t for t in tables if t]
-
-
-def _determinant(matrix: list[list[Scalar]]) -> Scalar:
-    if len(matrix) == 1:
-        return matrix[0][0]
-    total = matrix[0][0].field.zero
-    for j, entry in enumerate(matrix[0]):
-        minor = [row[:j] + row[j + 1 :] for row in matrix[1:]]
-        total = total + entry * _determinant(minor) * (-1) ** j
-    return total
 
 
 def gram_problem(calculus: Calculus) -> GramProblem:

@@ -9,7 +9,7 @@ from bntheory.errors import Signal
 from bntheory.judges.algebra.field import Field, Scalar, Sign
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["Basis", "Coordinates", "NeedsOutside", "SymbolicOperator"]
+__all__ = ["Basis", "Coordinates", "NeedsOutside", "SymbolicOperator", "determinant"]
 
 
 class Basis(Protocol):
@@ -195,13 +195,13 @@ class SymbolicOperator:
         found: list[Scalar] = []
         if self.semidefinite:
             found = [
-                _determinant([[self.entry(i, j) for j in rows] for i in rows])
+                determinant([[self.entry(i, j) for j in rows] for i in rows])
                 for rows in chosen
                 if len(rows) > 1
             ]
         if self.bound is not None:
             found += [
-                _determinant([[self._below_bound(i, j, sign) for j in rows] for i in rows])
+                determinant([[self._below_bound(i, j, sign) for j in rows] for i in rows])
                 for sign in ((1,) if self.semidefinite else (1, -1))
                 for rows in chosen
             ]
@@ -228,11 +228,12 @@ class SymbolicOperator:
         return found
 
 
-def _determinant(matrix: list[list[Scalar]]) -> Scalar:
+def determinant(matrix: list[list[Scalar]]) -> Scalar:
+    """By expansion along the first row."""
     if len(matrix) == 1:
         return matrix[0][0]
     total = matrix[0][0].field.zero
     for j, entry in enumerate(matrix[0]):
         minor = [row[:j] + row[j + 1 :] for row in matrix[1:]]
-        total = total + entry * _determinant(minor) * (-1) ** j
+        total = total + entry * determinant(minor) * (-1) ** j
     return total
