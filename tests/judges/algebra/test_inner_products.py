@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.algebra.encode import to_z3
+from bntheory.judges.algebra.encode import formula_symbols, to_z3
 from bntheory.judges.algebra.field import Field, Scalar
 from bntheory.judges.algebra.inner_products import negation_over_inner_products
 from bntheory.judges.algebra.squares import without_roots
@@ -109,3 +109,20 @@ def test_without_roots_it_says_the_same(c, roots, op):
         solver.add(z3.Real(field.names[field.index(symbol)]) == z3.Q(square.numerator, square.denominator))
     solver.add(to_z3(field, plain))
     assert (solver.check() == z3.sat) is expected
+
+
+@pytest.mark.parametrize("depth", range(1, 12))
+def test_roots_are_squared_away_only_while_that_stays_short(depth):
+    """Every root makes six atoms of one, so a tower of them is left as it is."""
+
+    def atoms_of(formula):
+        return sum(map(atoms_of, formula[1])) if formula[0] in ("and", "or") else 1
+
+    field = Field()
+    tower = field.symbol("x", "nonnegative")
+    for _ in range(depth):
+        tower = (tower + field.symbol("y", "nonnegative")).sqrt()
+    plain = without_roots(field, ("gt", (tower - field.symbol("z")).num))
+    assert atoms_of(plain) <= 6**4
+    if depth <= 2:
+        assert all(not (formula_symbols(plain) & {i}) for i in field.roots)

@@ -18,6 +18,7 @@ from bntheory.judges.algebra.field import Field
 __all__ = ["cauchy_schwarz", "without_roots"]
 
 _MOST_TERMS, _MOST_VECTORS = 600, 6
+_MOST_ROOTS = 4  # every root that is squared away makes six atoms of one
 _TRUE: Formula = ("and", ())
 _FALSE: Formula = ("or", ())
 
@@ -53,7 +54,7 @@ def without_roots(field: Field, formula: Formula) -> Formula:
     roots = [
         i for i in Field.variables(body) & set(field.roots) - field.partial if field.roots[i].den.is_one()
     ]
-    if not roots:
+    if not roots or len(_roots_within(field, body)) > _MOST_ROOTS:
         return formula
     r = max(roots)  # later roots may hold earlier ones
     a, b = _split(field, body, r)
@@ -68,6 +69,17 @@ def without_roots(field: Field, formula: Formula) -> Formula:
     else:
         parts = [[(op, a), (op, b)], [(op, a), (op, square)], [(op, b), (op, -square)]]
     return _joined("or", (_joined("and", (without_roots(field, part) for part in some)) for some in parts))
+
+
+def _roots_within(field: Field, poly: Any) -> set[int]:
+    """The roots of a polynomial, those inside its roots among them."""
+    found: set[int] = set()
+    waiting = Field.variables(poly) & set(field.roots)
+    while waiting:
+        r = waiting.pop()
+        found.add(r)
+        waiting |= (Field.variables(field.roots[r].num) & set(field.roots)) - found
+    return found
 
 
 def _split(field: Field, poly: Any, r: int) -> tuple[Any, Any]:
