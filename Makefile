@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help validate test test-slow attack mutants docs lint clean
+.PHONY: help validate test test-slow attack mutants docs notebooks lint clean
 help:
 	@echo "make validate   install, then train matched networks, measure them and write the report"
 	@echo "make test       install, then run the tests"
@@ -14,6 +14,7 @@ help:
 	@echo "make attack     decide 2 000 random claims, and attack every answer with an independent oracle"
 	@echo "make mutants    change the layer and the judges in 100 places, and see whether the tests notice"
 	@echo "make docs       build the documentation site into build/site"
+	@echo "make notebooks  run docs/notebooks again and keep what the cells show"
 	@echo "make lint       ruff and mypy"
 	@echo "make papers     judge every claim again and compare with papers/ (about 2 minutes on 2 cores)"
 	@echo "make clean      remove .venv, runs/ and caches"
@@ -47,6 +48,10 @@ docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f docs/mkdocs.yml
 	@echo "open build/site/index.html"
+
+notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/execute_notebooks.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What the site needs beyond Markdown: the pages under ``papers/`` as they are, and formulas as MathML, which needs no network.
+"""What the site needs beyond Markdown: the pages under ``papers/`` as they are, notebooks, pictures, and formulas as MathML, which needs no network.
 
 The pages write ``$...$`` and ``$$...$$`` in LaTeX, as the code host's own renderer reads them. Here each becomes MathML when the site is built.
 A formula that cannot be converted stops the build and names its page.
@@ -6,7 +6,9 @@ A formula that cannot be converted stops the build and names its page.
 
 from __future__ import annotations
 
+import base64
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,47 @@ def on_files(files: Files, config: Any) -> Files:
                     config["use_directory_urls"],
                 )
             )
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        for name, content in notebook_page(path).items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+    for name, content in gallery().items():
+        files.append(File.generated(config, f"pictures/{name}", content=content))
     return files
+
+
+def notebook_page(path: Path) -> dict[str, str | bytes]:
+    """A notebook as a page and the files of its pictures, by name."""
+    page, pictures = [], {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        page.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            picture = output.get("data", {}).get("image/png")
+            if picture:
+                name = f"{path.stem}-{len(pictures)}.png"
+                pictures[name] = base64.b64decode("".join(picture))
+                page.append(f"![what `{source.splitlines()[-1]}` shows]({name})")
+            elif "text" in output:
+                page.append("```text\n" + "".join(output["text"]).rstrip() + "\n```")
+    return {f"{path.stem}.md": "\n\n".join(page) + "\n", **pictures}
+
+
+def gallery() -> dict[str, str | bytes]:
+    """Every analytic model and every picture of smoothness, drawn by the commands' own functions, on one page."""
+    from bntheory.report.models.catalogue import MODELS, SMOOTH
+    from bntheory.report.style import as_png
+
+    page = [
+        "# Pictures",
+        "Each is drawn here by the code of this version; from Python, `bntheory.models.show(NAME)`.",
+    ]
+    files: dict[str, str | bytes] = {}
+    for name, draw in {**SMOOTH, **MODELS}.items():
+        drawn = draw()
+        files[f"{name}.png"] = as_png(drawn.figure, dpi=100, palette=128)
+        command = f"bntheory model {name}" if name in MODELS else f"bntheory smooth --example {name}"
+        page += [f"## {name}", f"![{drawn.sentence}]({name}.png)", f"`{command} --plot {name}.png`"]
+    return {"index.md": "\n\n".join(page) + "\n", **files}
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ from bntheory.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 WITH_CODE = [p for p in PAGES if "```" in p.read_text(encoding="utf-8")]
 
 
@@ -52,7 +54,40 @@ def test_every_example_runs(page, tmp_path, monkeypatch):
 
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "docs" / "mkdocs.yml").read_text(encoding="utf-8")))
-    assert {name(p) for p in PAGES} == listed - {"papers/README.md"}
+    made = {"papers/README.md", "pictures/index.md"} | {f"notebooks/{p.stem}.md" for p in NOTEBOOKS}
+    assert {name(p) for p in PAGES} | made == listed
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_run_from_top_to_bottom(path, tmp_path):
+    """Their cells are plain Python; what they print is kept in the file, which stays small."""
+    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    code = "\n".join("".join(c["source"]) for c in cells)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept = [o for c in cells for o in c["outputs"]]
+    assert not [o for o in kept if o["output_type"] == "error"]
+    shown = ["print(" in "".join(c["source"]) or ".plot()" in "".join(c["source"]) for c in cells]
+    assert all(c["outputs"] for c, shows in zip(cells, shown, strict=True) if shows), "make notebooks"
+    printed = "".join("".join(o.get("text", ())) for o in kept)
+    words = r"[A-Za-z_]{2,}"  # numbers hang on the machine: seconds, and rounding
+    assert re.findall(words, printed) == re.findall(words, done.stdout), "make notebooks"
+    assert path.stat().st_size < 300_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("nbclient") is None or find_spec("ipykernel") is None, reason="make notebooks installs them"
+)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_run_in_jupyter(path):
+    sys.path.insert(0, str(ROOT / "docs"))
+    from execute_notebooks import executed
+
+    pictures = [
+        o for c in executed(path).cells for o in c.get("outputs", ()) if "image/png" in o.get("data", ())
+    ]
+    assert pictures
 
 
 def test_links_of_the_pages_lead_somewhere():

@@ -59,7 +59,7 @@ def _figure_class() -> Any:
 
     class Picture(Figure):  # type: ignore[misc]
         def _repr_png_(self) -> bytes:
-            return as_png(self, dpi=80, palette=64)
+            return as_png(self, dpi=80, palette=128)
 
     return Picture
 
