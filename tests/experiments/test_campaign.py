@@ -399,3 +399,65 @@ def test_bad_use_of_packing(
     found = command("runs", *(w.format(store=tmp_path / "store") for w in words))
     assert found.exit_code == 2
     assert said in found.output
+
+
+@pytest.fixture
+def pages(own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pages of the claims that can be judged, written from a recorded store of two scales."""
+    store, archive, folder = tmp_path / "store", tmp_path / "archive", tmp_path / "papers"
+    good = Registry()
+    for one in own:
+        if one.id in GOOD:
+            good.add(one)
+    monkeypatch.setattr("bntheory.claims.registry", lambda: good)
+    assert compare(store).exit_code == 0
+    assert compare(store, "--preset", "cpu", "--resume", claims="made.up.first").exit_code == 0
+    assert command("runs", "pack", str(store), str(archive)).exit_code == 0
+    for module in ("bntheory.judges.experiments", "bntheory.commands.pages"):
+        monkeypatch.setattr(f"{module}.archive_of_checkout", lambda: archive)
+    wrote = command("papers", "--write", "--dir", str(folder))
+    assert wrote.exit_code == 0, wrote.output
+    return folder
+
+
+def test_a_page_prints_the_checks_that_check_prints_and_a_row_a_scale(
+    pages: Path, trained: list[str]
+) -> None:
+    whole = command("papers", "--check", "--dir", str(pages))
+    assert whole.exit_code == 0, whole.output
+    text = (pages / "made" / "README.md").read_text()
+    first = text.partition("### made.up.first")[2].partition("###")[0]
+    assert "(experiment, at scale cpu)" in first
+    assert [line.split("|")[1].strip() for line in first.splitlines() if line.startswith("| ")] == [
+        "scale",
+        "quick",
+        "cpu",
+    ]
+    checked = json.loads(command("check", "made.up.first", "--json").stdout)[0]
+    recorded = json.loads((pages / "made" / "checks" / "made.up.first.json").read_text())
+    assert checked["evidence"][0]["details"]["checks"] == recorded
+    assert f"**{checked['status']}**" in first
+    second = text.partition("### made.up.second")[2]
+    assert "at scale quick" in second  # the only one that is recorded
+    assert trained == []
+
+
+def test_a_threshold_that_has_changed_makes_a_page_stale(
+    pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "BOUND", 7.0)
+    found = command("papers", "--check", "--dir", str(pages))
+    assert found.exit_code == 1
+    assert "made.up.first: " in found.output
+    assert "its records say" in found.output
+
+
+def test_a_measure_that_has_changed_makes_records_stale(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
+    )
+    for option in ("--check", "--write"):
+        found = command("papers", option, "--dir", str(pages))
+        assert found.exit_code == 1
+        assert "made.up.second: at scale quick: 6 records of 3 runs are missing, 6 of which" in found.output
+    assert "supported" in (pages / "made" / "README.md").read_text()

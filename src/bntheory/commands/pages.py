@@ -6,15 +6,20 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bntheory.claims.claim import Effort, Study
 from bntheory.commands.common import FAILED, clear_errors, one_of
+from bntheory.commands.experiments import judged_experiments, record_place, spoken_lack
 from bntheory.commands.options import Json
 from bntheory.commands.progress import status_bar
 from bntheory.errors import UserError
+from bntheory.evidence.study import SCALES
+from bntheory.judges.experiments import archive_of_checkout
 from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ def papers(
         bool,
         typer.Option(
             "--check",
-            help="Judge every claim again, an experiment from the recorded numbers of its seeds (about two minutes on two cores), and "
+            help="Judge every claim again, an experiment from the recorded store (about two minutes on two cores), and "
             "fail with exit code 1 where code, claims, records and pages disagree.",
         ),
     ] = False,
@@ -41,8 +46,8 @@ def papers(
         bool,
         typer.Option(
             "--write",
-            help="Judge every claim again, train for the experiments whose code changed, and write records and pages. A record that "
-            "does not follow from its numbers is refused.",
+            help="Judge every claim again, experiments from the recorded store, and write records and pages. What is not recorded, or does "
+            "not follow from its numbers, is refused.",
         ),
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Train for every experiment anew as well.")] = False,
@@ -99,10 +104,15 @@ def _check(chosen: Sequence[Claim], records: Records, folder: Path, *, again: bo
     for c in known:
         if c.kind == "experiment":
             problems += [f"{c.id}: {p}" for p in follows_from_checks(c, records.verdicts[c.id], folder)]
-    for verdict in _judged([c for c in known if again or c.kind != "experiment"], effort, jobs):
-        record = records.verdicts[verdict.claim.id]
-        found = disagreements(verdict, record, folder, same_tools=same_tools)
-        problems += [f"{verdict.claim.id}: {p}" for p in found]
+    archive = archive_of_checkout()
+    for judged in _judged(
+        [c for c in known if again or archive or c.kind != "experiment"], effort, jobs, again
+    ):
+        record = records.verdicts[judged.claim.id]
+        problems += [f"{judged.claim.id}: {why}" for why in judged.lacks]
+        if judged.verdict is not None:
+            found = disagreements(judged.verdict, record, folder, same_tools=same_tools, scales=judged.scales)
+            problems += [f"{judged.claim.id}: {p}" for p in found]
     return problems
 
 
@@ -126,6 +136,7 @@ def _write(
         c
         for c in chosen
         if again
+        or archive_of_checkout()
         or c.kind != "experiment"
         or records.made_with.get("effort") != effort
         or outdated(c, records.verdicts.get(c.id))
@@ -145,9 +156,12 @@ def _write(
             "nothing was written: judge these anew, bntheory papers --write --again --paper KEY",
         ]
     folder.mkdir(parents=True, exist_ok=True)
-    for verdict in _judged(judged, effort, jobs):
-        c = verdict.claim
+    for one in _judged(judged, effort, jobs, again):
+        c, verdict = one.claim, one.verdict
         before = records.verdicts.get(c.id)
+        refused += [f"{c.id}: {why}" for why in one.lacks]
+        if verdict is None:
+            continue  # what was recorded stays, and is stale
         if verdict.status in (Status.ERROR, Status.DISAGREEMENT):
             why = next((e for e in verdict.evidence if e.finding == "error"), verdict.evidence[0])
             refused.append(f"{c.id}: {verdict.status.value}; {why.judge}: {why.summary}")
@@ -156,9 +170,10 @@ def _write(
             if before.status != verdict.status.value:
                 typer.echo(f"{c.id}: recorded {before.status}, judged {verdict.status.value}", err=True)
             whole = not (outdated(c, before) or unsealed(c, before, folder))
-            if whole and not list(disagreements(verdict, before, folder, same_tools=True)):
+            agree = disagreements(verdict, before, folder, same_tools=True, scales=one.scales)
+            if whole and one.scales is None and not list(agree):
                 continue  # as recorded, to the last line of a proof: figures of chance stay as they are
-        records.verdicts[c.id] = record_of(verdict, folder)
+        records.verdicts[c.id] = record_of(verdict, folder, one.scales or ())
         records.save(folder)  # after every claim: an interrupt loses nothing
     for key in [k for k in records.verdicts if k not in claims]:
         del records.verdicts[key]
@@ -171,17 +186,62 @@ def _write(
     return []
 
 
-def _judged(chosen: Sequence[Claim], effort: Any, jobs: int) -> Iterator[Verdict]:
+@dataclass(frozen=True)
+class _Judged:
+    """verdict: None where nothing could be judged. scales: the rows of an experiment that is recorded. lacks: what is not recorded."""
+
+    claim: Claim
+    verdict: Verdict | None
+    scales: tuple[dict[str, Any], ...] | None = None
+    lacks: tuple[str, ...] = ()
+
+
+def _judged(chosen: Sequence[Claim], effort: Any, jobs: int, again: bool) -> Iterator[_Judged]:
+    """Everything but experiments anew; these from the recorded store, or trained where there is none or again asks for it."""
     from bntheory.judges.check import JUDGES
     from bntheory.judges.parallel import Task, judge_many
 
-    tasks = [Task(c) for c in chosen]
-    with status_bar(len(tasks)) as advance:
-        found = judge_many(tasks, judges=JUDGES, effort=effort, jobs=jobs or os.cpu_count() or 1)
+    others = [c for c in chosen if c.kind != "experiment"]
+    experiments = [c for c in chosen if c.kind == "experiment"]
+    with status_bar(len(others)) as advance:
+        found = judge_many(
+            [Task(c) for c in others], judges=JUDGES, effort=effort, jobs=jobs or os.cpu_count() or 1
+        )
         with closing(found):
             for done, (_, verdict) in enumerate(found, 1):
                 advance(done, verdict.claim.id)
-                yield verdict
+                yield _Judged(verdict.claim, verdict)
+    archive = archive_of_checkout()
+    if archive is not None and not again:
+        for c in experiments:
+            yield _recorded(c, effort, archive)
+        return
+    with record_place(None, again=again) as (folder, _):
+        study = Study(effort, store=folder)
+        for verdict in judged_experiments(experiments, study, workers=jobs or None):
+            yield _Judged(verdict.claim, verdict)
+
+
+def _recorded(claim: Claim, effort: Effort, archive: Path) -> _Judged:
+    """From the recorded store: the verdict at the scale of the effort, or at the largest one that is recorded; a row for each."""
+    from bntheory.judges.experiments import changed_texts, recorded_verdicts
+    from bntheory.report.claims_table import row_of
+
+    found = recorded_verdicts(claim, archive)
+    hint = f"bntheory compare --claims {claim.id} --preset SCALE --out FOLDER, then bntheory runs pack"
+    if not found:
+        return _Judged(claim, None, (), (f"no records of it in {archive.name}; {hint}",))
+    lacks = tuple(f"at scale {p}: {spoken_lack(parts)}; {hint}" for p, (_, parts) in found.items() if parts)
+    whole = {place: verdict for place, (verdict, parts) in found.items() if not parts}
+    if not whole:
+        return _Judged(claim, None, (), lacks)
+    order = [SCALES[effort], "gpu@cuda", "gpu", "cpu", "quick", *whole]
+    notes = {place: changed_texts([claim], place, [archive]).get(claim.id, "") for place in whole}
+    rows = tuple(
+        {"place": place, **row_of(whole[place]), "note": notes[place]}
+        for place in sorted(whole, key=("quick", "cpu", "gpu", "gpu@cuda", *whole).index)
+    )
+    return _Judged(claim, next(whole[place] for place in order if place in whole), rows, lacks)
 
 
 def _made_with(effort: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ __all__ = [
     "judge_recorded",
     "pack",
     "place_name",
+    "recorded_verdicts",
     "rests_on",
     "study_at",
     "text_of",
@@ -81,6 +82,12 @@ def judge_recorded(claim: Claim, study: Study) -> tuple[Verdict, tuple[Lacking, 
     from bntheory.experiments.campaign import ask
 
     return ask(_question(claim), study)
+
+
+def recorded_verdicts(claim: Claim, archive: Path) -> dict[str, tuple[Verdict, tuple[Lacking, ...]]]:
+    """The verdict at every place where a recorded store says that the claim was asked, with what is lacking there."""
+    places = [place for place, ids in asked_at(archive).items() if claim.id in ids]
+    return {place: judge_recorded(claim, study_at(place, archive=archive)) for place in places}
 
 
 def judge_experiments(

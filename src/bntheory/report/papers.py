@@ -116,7 +116,8 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
     where = (
         " wherever " + " and ".join(f"`{w}`" for w in record.wherever) if record and record.wherever else ""
     )
-    lines = [f"### {c.id}", "", f"**{status}**{where} ({c.kind}). {Status(status).explanation}", ""]
+    kind = f"{c.kind}, at scale {record.scale}" if record and record.scale else c.kind
+    lines = [f"### {c.id}", "", f"**{status}**{where} ({kind}). {Status(status).explanation}", ""]
     note = _SEEN[c.source.seen]
     lines += [
         f"{_heading(c.source)}{f' ({place})' if place else ''}: {note}".rstrip(),
@@ -137,6 +138,8 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
         lines += [f"What holds instead: {links}.", ""]
     if record:
         lines += [f"- {judge}, {finding}: {_escaped(summary)}" for judge, finding, summary in record.evidence]
+        if record.scales:
+            lines += ["", *_scale_table(record)]
         if record.witness:
             lines += ["", f"Replay: `bntheory replay papers/{c.key}/witnesses/{c.id}.json`"]
         if record.checks:
@@ -144,6 +147,28 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
         if record.proof:
             lines += ["", f"The negation, for any SMT solver: [{c.id}.smt2](proofs/{c.id}.smt2)"]
     return "\n".join(lines).rstrip()
+
+
+def _scale_table(record: Record) -> list[str]:
+    """One row a scale at which an experiment is recorded, with the check that decides there."""
+    lines = [
+        "| scale | verdict | what decides | effect | asked | seeds | records |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in record.scales:
+        note = f" ({row['note']})" if row["note"] else ""
+        effect = asked = "–"
+        if row["effect"] is not None:
+            interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
+            effect, asked = f"{row['effect']:.3g}{interval}", f"{row['op']} {row['bound']:.3g}"
+        seeds = row["seeds"] or "–"
+        if row["needed"]:
+            seeds = f"{seeds}; {row['needed']} would decide"
+        what = _escaped(row["check"] or row["summary"])
+        lines.append(
+            f"| {row['place']}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {row['records']} |"
+        )
+    return lines
 
 
 def _heading(source: Source) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ __all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of"
 class Record:
     """One recorded verdict. evidence: (judge, finding, summary) of every judge that had something to say. wherever: what a proof needs.
 
-    fingerprint: of the code, see :func:`fingerprint`. seal: a digest of all the rest and of the files that belong to it.
+    scales: of an experiment, a row (:func:`bntheory.report.claims_table.row_of`) for every scale at which it is recorded; the rest is
+    that of ``scale``. fingerprint: of the code, see :func:`fingerprint`. seal: a digest of all the rest and of the files that belong to it.
     """
 
     status: str
@@ -40,6 +41,8 @@ class Record:
     proof: bool = False
     checks: bool = False
     wherever: tuple[str, ...] = ()
+    scale: str = ""
+    scales: tuple[dict[str, Any], ...] = ()
     seal: str = ""
 
     def files(self, claim: Claim, folder: Path) -> dict[str, Path]:
@@ -75,6 +78,7 @@ class Records:
                         **v,
                         "evidence": tuple((e[0], e[1], e[2]) for e in v["evidence"]),
                         "wherever": tuple(v.get("wherever", ())),
+                        "scales": tuple(v.get("scales", ())),
                     }
                 )
                 for key, v in data["verdicts"].items()
@@ -118,8 +122,11 @@ def fingerprint(claim: Claim, source: Package | None = None) -> str:
     return digest(*said, own.fingerprint(root for root in roots if own.has(root)))
 
 
-def record_of(verdict: Verdict, folder: Path) -> Record:
-    """Record a verdict; its witness, its proof and an experiment's checks go into files of their own under the source's folder."""
+def record_of(verdict: Verdict, folder: Path, scales: Sequence[Mapping[str, Any]] = ()) -> Record:
+    """Record a verdict; its witness, its proof and an experiment's checks go into files of their own under the source's folder.
+
+    scales: as in :class:`Record`.
+    """
     claim = verdict.claim
     witness = next((e.details["witness"] for e in verdict.evidence if "witness" in e.details), None)
     measured = claim.kind == "experiment"
@@ -133,7 +140,12 @@ def record_of(verdict: Verdict, folder: Path) -> Record:
         (str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable"
     )
     flags: dict[str, Any] = {what: bool(text) for what, text in contents.items()}
-    record = Record(verdict.status.value, fingerprint(claim), said, wherever=verdict.wherever, **flags)
+    scale = next((e.details["scale"] for e in verdict.evidence if measured and "scale" in e.details), "")
+    rows = tuple(dict(row) for row in scales)
+    status = verdict.status.value
+    record = Record(
+        status, fingerprint(claim), said, wherever=verdict.wherever, scale=scale, scales=rows, **flags
+    )
     every = replace(record, witness=True, proof=True, checks=True).files(claim, folder)
     for what, path in every.items():
         text = contents[what]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
@@ -26,10 +27,18 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _REPEATABLE = ("algebra", "study")
 
 
-def disagreements(verdict: Verdict, record: Record, folder: Path, *, same_tools: bool) -> Iterator[str]:
+def disagreements(
+    verdict: Verdict,
+    record: Record,
+    folder: Path,
+    *,
+    same_tools: bool,
+    scales: Sequence[Mapping[str, Any]] | None = None,
+) -> Iterator[str]:
     """Where a record and a verdict that was reached just now do not agree, and which of the record's files do not hold.
 
-    Of an experiment the status only: trained on another machine, its numbers are others.
+    Of an experiment that was trained anew the status only: its numbers are others. Of one that was read from its records also what is
+    said, and scales, its rows at all scales at which it is recorded.
     same_tools: the solver and the arithmetic have the versions that the record was made with, so that texts must agree too.
     """
     claim = verdict.claim
@@ -38,6 +47,8 @@ def disagreements(verdict: Verdict, record: Record, folder: Path, *, same_tools:
     elif record.wherever != verdict.wherever:
         yield f"recorded wherever {_joined(record.wherever)}, judged wherever {_joined(verdict.wherever)}"
     if claim.kind == "experiment":
+        if scales is not None:
+            yield from _other_scales(verdict, record, scales)
         return
     found = [e for e in verdict.evidence if e.finding != "not-applicable"]
     before = [(judge, finding) for judge, finding, _ in record.evidence]
@@ -56,6 +67,17 @@ def disagreements(verdict: Verdict, record: Record, folder: Path, *, same_tools:
     exact = {"refuted": record.witness, "proved": record.proof}.get(record.status, True)
     if claim.kind == "layer" and not exact:
         yield f"recorded {record.status} without the file that shows it"
+
+
+def _other_scales(verdict: Verdict, record: Record, scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    said = verdict.evidence[0].summary if verdict.evidence else ""
+    before = record.evidence[0][2] if record.evidence else ""
+    if not _same_sentence(before, said):
+        yield f"its records say {said!r:.200}, recorded is {before!r:.200}"
+    was = {row["place"]: row["status"] for row in record.scales}
+    now = {row["place"]: row["status"] for row in scales}
+    if was != now:
+        yield f"recorded at scales {_listed(list(was.items()))}; its records say {_listed(list(now.items()))}"
 
 
 def _joined(conditions: Sequence[str]) -> str:
@@ -129,7 +151,7 @@ def follows_from_checks(claim: Claim, record: Record, folder: Path) -> Iterator[
     for check, item in zip(checks, data, strict=True):
         if item.get("outcome") != check.outcome:
             yield f"{path.name}: {check.name}: recorded {item.get('outcome')}, its numbers say {check.outcome}"
-        elif not _follows_from_values(check):
+        elif check.exactness == "statistical" and not _follows_from_values(check):
             yield f"{path.name}: {check.name}: the mean or the interval is not that of the seeds' numbers"
     verdict = verdict_of(claim, [evidence_of_checks(checks, seconds=0.0, seed=0)])
     if record.status != verdict.status.value:
