@@ -249,7 +249,7 @@ def test_check_says_what_is_missing_and_stale_and_makes_it(
         "bntheory.experiments.manifest.codes", lambda: dict.fromkeys(("classification", "training"), "new")
     )
     stale = command(*words, "--no-train")
-    assert "6 of which are there from other code" in stale.output
+    assert "6 of which are there from other code" in " ".join(stale.output.split())
     again = command("check", "made.up.second", "--again", "--store", store)
     assert again.exit_code == 2
     assert "name a new folder" in again.output

@@ -87,15 +87,6 @@ def judged_experiments(
         return
     from bntheory.experiments.engine import default_workers
 
-    def lacks(lacking: Mapping[str, Sequence[Lacking]]) -> None:
-        for key, parts in list(lacking.items())[:8]:
-            typer.echo(f"{key}: {spoken_lack(parts)}", err=True)
-        left = _left(parts for parts in lacking.values())
-        more = f", of {len(lacking)} claims" if len(lacking) > 8 else ""
-        typer.echo(
-            f"to be made: {len(left)} records{more}; {spoken_cost(left, known_costs(stores))}", err=True
-        )
-
     with show_progress() as progress:
         yield from judge_experiments(
             claims,
