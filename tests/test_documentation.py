@@ -121,3 +121,15 @@ def test_the_site_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "papers" / "santurkar2018" / "README.html").exists()
+
+
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_script_is_short_and_runs(example, tmp_path):
+    lines = [line for line in example.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert len(lines) <= 15
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*.png"))

@@ -186,3 +186,23 @@ def test_short_names_stay_apart():
     assert len(set(shortened(names, 20))) == 3
     assert all(len(name) <= 20 for name in shortened(names, 20))
     assert shortened(["bn1", "bn2"], 20) == ["bn1", "bn2"]
+
+
+def test_an_eigenvalue_that_misses_its_tolerance_says_why_beside_its_error():
+    import torch
+    from torch import nn
+
+    from bntheory import probe
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+    batch = (torch.randn(12, 5), torch.arange(12) % 3)
+    rough = probe(net, nn.functional.cross_entropy, batch, dtype=torch.float32, tol=1e-9)
+    fine = probe(net, nn.functional.cross_entropy, batch)
+    assert fine.network.note == ""
+    assert abs(rough.network.lambda_max - fine.network.lambda_max) <= rough.network.lambda_max_error
+    text = " ".join(probe_text(rough).split())
+    assert "largest eigenvalue of the network: rounding moves the value" in text
+    assert "rounding moves" not in probe_text(fine)
+    assert rough.as_json()["network"]["note"] == rough.network.note
+    assert len(rough.figure().axes) == 2

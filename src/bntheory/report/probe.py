@@ -99,6 +99,8 @@ def _network(result: Probe, width: int) -> list[str]:
     )
     lines += _wrapped(_verdict(result.network, result.twin), width)
     for title, side in sides:
+        if side.note:
+            lines += _wrapped(f"largest eigenvalue of {title}: {side.note}", width)
         by_reason: dict[str, list[str]] = {}
         for name, reason in side.missing.items():
             by_reason.setdefault(reason, []).append(name.replace("_", " "))

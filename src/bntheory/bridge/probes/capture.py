@@ -14,12 +14,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.curvature.memory import graph_bytes
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.captured import CapturedLayer, Residual
 from bntheory.errors import UserError
 
-__all__ = ["Capture", "capture"]
+__all__ = ["Capture", "capture", "capture_bytes"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,14 @@ def capture(
         n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)
     }
     return Capture(captured, float(value.detach()), left)
+
+
+def capture_bytes(objective: Objective, *, second_order: bool = True) -> int:
+    """About how much memory a capture takes at its peak: the graph, and each layer's gradients by input and output."""
+    sizes = [n.view.units * n.view.m for n in objective.normalisations if n.view is not None]
+    itemsize = (objective.precision or torch.float32).itemsize
+    graph = objective.examination.forward_bytes
+    return (graph_bytes(graph) if second_order else graph) + 2 * sum(sizes) * itemsize
 
 
 def _chosen(

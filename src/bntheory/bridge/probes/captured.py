@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -103,12 +104,26 @@ class CapturedLayer:
         self._parameter_grads = dict(parameter_grads or {})
         self.kind, self.m, self.eps = view.kind, view.m, view.eps
         self.gamma, self.beta = view.gamma, view.beta
-        self.y = view.split(y.detach())
-        self.grad = self._to_y_hat(self._split_or_zero(grad_z))
-        self.input_grad = self._split_or_zero(grad_y)
 
     def __repr__(self) -> str:
         return f"CapturedLayer({self.name!r}, kind={self.kind!r}, units={self.units}, m={self.m}, eps={self.eps:g})"
+
+    # made when they are asked for: a network's layers need not all lie in memory twice
+
+    @cached_property
+    def y(self) -> Tensor:
+        """The input."""
+        return self.view.split(self._y.detach())
+
+    @cached_property
+    def grad(self) -> Tensor:
+        """The gradient by z."""
+        return self._to_y_hat(self._split_or_zero(self._grad_z))
+
+    @cached_property
+    def input_grad(self) -> Tensor:
+        """The gradient by y."""
+        return self._split_or_zero(self._grad_y)
 
     @property
     def units(self) -> int:

@@ -63,7 +63,10 @@ def layer_splits(
         progress(index / len(objective.batches))
         found = capture(objective.single(index), layers=names, second_order=False)
         left_out.update(found.left_out)
-        for captured in found:
+        waiting = dict(found.layers)
+        del found
+        while waiting:  # what a layer needs is let go before the next one
+            captured = waiting.pop(next(iter(waiting)))
             try:
                 probes[captured.name] = _layer(captured, sums.setdefault(captured.name, _Sums()))
             except (

@@ -72,9 +72,14 @@ class NetworkLandscape:
         """The gradient at ``x``, shape (dimension,)."""
         if self._at is not None and np.array_equal(self._at, x):
             return _flat(self._gradients)
-        found: Vector = self._at_start(
-            "grad", x, lambda: _flat(self.objective.loss_and_gradients(self._parameters)[1])
-        )
+
+        def both() -> Vector:
+            value, gradients = self.objective.loss_and_gradients(self._parameters)
+            if np.array_equal(x, self._start):
+                self._known["value"] = float(value)
+            return _flat(gradients)
+
+        found: Vector = self._at_start("grad", x, both)
         return found
 
     def _at_start(self, what: str, x: Vector, measure: Callable[[], Any]) -> Any:

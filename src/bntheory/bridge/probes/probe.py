@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from bntheory.bridge.curvature import hessian, top_eigenvalues
-from bntheory.bridge.curvature.memory import in_words
+from bntheory.bridge.curvature.memory import graph_bytes, in_words
 from bntheory.bridge.objective import Objective
+from bntheory.bridge.probes.capture import capture_bytes
 from bntheory.bridge.probes.layer_split import LayerProbe, layer_splits
 from bntheory.bridge.probes.network_landscape import NetworkLandscape
 from bntheory.errors import UserError
@@ -20,14 +21,21 @@ from bntheory.evidence.record import plain
 from bntheory.smoothness.measure import Measure
 from bntheory.smoothness.scale_free import gradient_cosine, linearity_error, trust_fraction
 
-__all__ = ["LayerProbe", "NetworkProbe", "Probe", "probe"]
+__all__ = ["LayerProbe", "NetworkProbe", "Probe", "memory_needed", "probe"]
 
 Progress = Callable[[float, str], None]
+# No solve starts from this one, so its basis is let go whole: cutting it to a few vectors takes as long as a product.
+_NOTHING_CUT = 1000
+# Tensors of a layer's size in the closed form and its residual; vectors of the network's size in float64 at the scale-free measures.
+_TERMS, _POINTS = 20, 10
 
 
 @dataclass(frozen=True)
 class NetworkProbe:
-    """Raw and scale-free measures of the loss in all parameters at one point. None: not to be had, for the reason in ``missing``."""
+    """Raw and scale-free measures of the loss in all parameters at one point. None: not to be had, for the reason in ``missing``.
+
+    note: of the eigenvalue, why its tolerance was not reached and what to do; empty where it was.
+    """
 
     loss: float
     gradient_norm: float
@@ -38,6 +46,7 @@ class NetworkProbe:
     trust_fraction: float | None = None
     gradient_cosine: float | None = None
     products: int = 0
+    note: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +112,9 @@ def probe(
     tol = (1e-6 if dtype == torch.float64 else 1e-3) if tol is None else tol
     progress(0.0, "reading the network")
     examined = objective.examination
+    progress(
+        0.0, f"about {in_words(memory_needed(objective, curvature=curvature))} of memory beside the model"
+    )
     missing: dict[str, str] = {}
     measured: tuple[LayerProbe, ...] = ()
     left_out: dict[str, str] = {}
@@ -156,7 +168,8 @@ def _network(
     assert objective.dtype is not None
     landscape = NetworkLandscape(objective, dtype=objective.dtype)
     x = landscape.point
-    value, slope = landscape.value(x), landscape.grad(x)
+    slope = landscape.grad(x)
+    value = landscape.value(x)  # known from the gradient's pass
     norm = math.sqrt(float(slope @ slope))
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
@@ -180,18 +193,21 @@ def _curvature(
         unused = objective.examination.unused  # their rows of the Hessian are zero
         used = [name for name in objective.parameters if name not in unused] if unused else None
         with hessian(objective, parameters=used) as operator:
-            if operator.memory.graph_bytes:
-                progress(0.0, f"curvature, about {in_words(operator.memory.graph_bytes)} for its graph")
             spectrum = top_eigenvalues(
                 operator,
                 tol=tol,
                 seed=seed,
+                max_basis=_basis(operator.size, operator.dtype),
+                carry=_NOTHING_CUT,
                 callback=lambda n, v: progress(min(0.6, n / 60), f"{n} products"),
             )
     except (ValueError, RuntimeError) as error:
         return {"lambda_max": str(error), "relative_curvature": str(error)}
     found.update(
-        lambda_max=spectrum.top, lambda_max_error=float(spectrum.errors[0]), products=spectrum.products
+        lambda_max=spectrum.top,
+        lambda_max_error=float(spectrum.errors[0]),
+        products=spectrum.products,
+        note=spectrum.note,
     )
     if norm == 0 or not excess > 0:
         return {
@@ -201,6 +217,29 @@ def _curvature(
         }
     found["relative_curvature"] = spectrum.top * excess / norm**2
     return {}
+
+
+def memory_needed(objective: Objective, *, curvature: bool = True) -> int:
+    """About how many bytes a probe of an objective takes at its peak, beside the model itself.
+
+    That of its layers, one of them in all the terms of the closed form; or of the network: the graph of its gradient, the solver's basis,
+    and the points along the gradient at which the scale-free measures look.
+    """
+    dtype = objective.precision or torch.float64
+    size = sum(p.numel() for p in objective.parameters.values())
+    largest = max(
+        (n.view.units * n.view.m for n in objective.normalisations if n.view is not None), default=0
+    )
+    layers = capture_bytes(objective, second_order=False) + _TERMS * largest * dtype.itemsize
+    graph = graph_bytes(objective.examination.forward_bytes)
+    basis = _basis(size, dtype) * size * dtype.itemsize
+    points = _POINTS * size * torch.float64.itemsize
+    return max(layers, graph + points + basis if curvature else 0)
+
+
+def _basis(size: int, dtype: torch.dtype) -> int:
+    """Vectors that the solver keeps: 60, or as many as take 1 GiB, and 24 at least."""
+    return max(24, min(60, 2**30 // (size * dtype.itemsize)))
 
 
 def _trust_fraction(landscape: NetworkLandscape, x: Any, *, infimum: float) -> Measure:
