@@ -214,3 +214,21 @@ def test_the_tour_computes_what_it_says(tmp_path: Path) -> None:
         own["lambda_max"] / twin["lambda_max"]
     )
     assert max(len(line) for stop in (theorem, repaired) for line in stop["said"]) < 400
+
+
+def test_a_typed_verdict_is_drawn_and_cited(tmp_path: Path) -> None:
+    """One claim has one key, another has another; the entry says what was found."""
+    typed = ["decide", "norm2(input_grad) <= norm2(grad)", "--bibtex"]
+    run = CliRunner().invoke
+    refuted = run(app, [*typed, "--eps", "zero", "--plot", str(tmp_path / "v.svg")])
+    again, other = (
+        run(app, [*typed, "--eps", "zero"]),
+        run(app, [*typed, "--eps", "zero", "--assume", "gamma <= sigma", "--gamma", "positive"]),
+    )
+    keys = [re.search(r"@misc\{(bntheory-\w+),", done.stdout)[1] for done in (refuted, again, other)]  # type: ignore[index]
+    assert keys[0] == keys[1] != keys[2]
+    assert r"\emph{refuted} on \texttt{norm2(input\_grad)" in refuted.stdout
+    assert r"\emph{proved}" in other.stdout
+    assert r"assuming \texttt{gamma \(\le\) sigma}" in other.stdout
+    assert (tmp_path / "v.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert run(app, [*typed, "--plot", "nowhere/v.svg"]).exit_code == 2

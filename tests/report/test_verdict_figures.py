@@ -112,3 +112,15 @@ except ValueError as error:
     first, second, third = done.stdout.splitlines()
     assert (first, second) == ("proved", "refuted")
     assert "taken" in third
+
+
+def test_a_probe_prints_as_the_command_does_and_draws_itself() -> None:
+    import torch
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    batch = (torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2)
+    found = bntheory.probe(model, nn.functional.cross_entropy, batch, curvature=False)
+    assert "What each layer does to the gradient" in str(found)
+    assert max(map(len, str(found).splitlines())) <= 80
+    assert found.plot()._repr_png_()[:4] == b"\x89PNG"

@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("expression", help='a relation in the vocabulary, e.g. "dot(y, input_grad) == 0"')
     for name, (default, text) in _OPTIONS.items():
         shown = f"{text} (default: {default})" if default else text
-        parser.add_argument(f"--{name}", default=default, metavar="WORD", help=shown)
+        spelt = [f"--{name}", *(["--normalizer"] if name == "normaliser" else [])]
+        parser.add_argument(*spelt, default=default, metavar="WORD", help=shown)
     parser.add_argument("--min-m", type=int, default=2, metavar="M", help="least batch size (default: 2)")
     for name, (metavar, text) in _REPEATED.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar=metavar, help=text)
@@ -87,8 +88,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--latex", action="store_true", help="print a paragraph for a review; it compiles with amsmath"
     )
+    parser.add_argument("--bibtex", action="store_true", help="print a BibTeX entry for the verdict")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="also draw the verdict (.png, .pdf or .svg)"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress; results are printed as ever")
     return parser
+
+
+def _fitted(text: str) -> str:
+    """Lines with a word at their head continue under what it says."""
+    return "\n".join(wrapped(line, 11 if line[10:11] == " " else 4) for line in text.splitlines())
 
 
 @contextmanager
@@ -107,7 +117,13 @@ def decide(arguments: Sequence[str]) -> None:
     given = vars(_parser().parse_args(arguments))
     from bntheory.judges.decide import decide as decide_expression
 
-    as_json, as_latex, witness, quiet = (given.pop(name) for name in ("json", "latex", "witness", "quiet"))
+    as_json, as_latex, as_bibtex, plot, witness, quiet = (
+        given.pop(name) for name in ("json", "latex", "bibtex", "plot", "witness", "quiet")
+    )
+    if plot is not None:
+        from bntheory.report.style import check_plot
+
+        check_plot(plot)
     free = {f"{name}s": given.pop(name) for name in ("scalar", "vector", "operator")}
     with _stage(quiet) as show:
         decided = decide_expression(given.pop("expression"), **given, **free, progress=show)
@@ -119,6 +135,11 @@ def decide(arguments: Sequence[str]) -> None:
     if as_json:
         print(json_text(decided.as_json()))
     else:
-        print(decided.latex() if as_latex else wrapped(decided.render(), 11))
+        print(decided.latex() if as_latex else decided.cite() if as_bibtex else _fitted(decided.render()))
+    if plot is not None:
+        from bntheory.report.style import save_figure
+
+        save_figure(decided.plot(), plot)
+        print(f"figure: {plot}", file=sys.stderr)
     if decided.verdict.status.value in ("disagreement", "error"):
         raise SystemExit(FAILED)

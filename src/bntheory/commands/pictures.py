@@ -14,21 +14,12 @@ from bntheory.commands.options import Json, quietly
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
+from bntheory.report.style import check_plot
 
-__all__ = ["check_plot", "model_commands", "smooth"]
+__all__ = ["model_commands", "smooth"]
 
 _EXAMPLES = ("single-unit", "two-lipschitz", "rough-layer")
 Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).")]
-
-
-def check_plot(path: Path | None) -> None:
-    """UserError for a figure that could not be written, before the work is done."""
-    if path is None:
-        return
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UserError(f"--plot {path}: the ending decides the format; use .png, .pdf or .svg")
-    if not path.parent.is_dir():
-        raise UserError(f"--plot {path}: the folder {path.parent} does not exist; make it first")
 
 
 @clear_errors
@@ -110,7 +101,7 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
         _shown((drawn.sentence,), lambda: drawn, plot, as_json)
 
     run.__name__ = name.replace("-", "_")
-    run.__doc__ = inspect.getdoc(draw)
+    run.__doc__ = (inspect.getdoc(draw) or "").replace("``", "`")  # plain text has one kind of quotes
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
     return clear_errors(run)

@@ -17,6 +17,7 @@ from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
+from bntheory.report.style import check_plot
 
 __all__ = ["probe"]
 
@@ -62,10 +63,7 @@ def probe(
     What cannot be measured is left out with its reason. The model is left as it was.
     """
     precision = one_of("dtype", dtype, ("float32", "float64"))
-    if plot is not None and plot.suffix not in ("", ".png", ".svg", ".pdf"):
-        raise UserError(f"--plot {plot}: the figure can be .png, .svg or .pdf")
-    if plot is not None and not plot.resolve().parent.is_dir():
-        raise UserError(f"--plot {plot}: the folder does not exist")
+    check_plot(plot)
     model, loss, batch = _load(factory)
     import torch
 
@@ -111,7 +109,7 @@ def _load(factory: str) -> tuple[Any, Any, Any]:
     module_name, separator, function_name = factory.partition(":")
     if not separator or not module_name or not function_name:
         raise UserError(
-            f"{factory!r} is not MODULE:FACTORY; write for example my_model:make (the file my_model.py, its function make)"
+            f"{factory!r} is not MODULE:FACTORY; for the function make in the file my_model.py write my_model:make"
         )
     sys.path.insert(0, os.getcwd())
     try:

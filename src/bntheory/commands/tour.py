@@ -9,9 +9,9 @@ import typer
 
 from bntheory.commands.common import clear_errors, plain, wrapped
 from bntheory.commands.options import Json
-from bntheory.commands.pictures import check_plot
 from bntheory.commands.progress import show_progress
 from bntheory.report.strict_json import json_text
+from bntheory.report.style import check_plot
 
 __all__ = ["tour"]
 

@@ -59,7 +59,9 @@ class Decided:
 
     def cite(self) -> str:
         """A BibTeX entry for the verdict."""
-        return self.verdict.cite()
+        from bntheory.judges.latex import bibtex
+
+        return bibtex(self.claim, verdict=self.verdict, expression=self.expression, assume=self.assume)
 
     def as_json(self) -> dict[str, Any]:
         """The object of ``--json``: that of ``bntheory check``, and the expression."""

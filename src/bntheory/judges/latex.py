@@ -5,6 +5,7 @@ It compiles with amsmath alone. Every number comes from the evidence; nothing he
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from bntheory.claims.claim import Claim
 
-__all__ = ["Reason", "Told", "bibtex", "latex_paragraph", "latex_witness"]
+__all__ = ["Reason", "Told", "bibtex", "latex_paragraph", "latex_witness", "middle"]
 
 
 class Reason(Protocol):
@@ -185,13 +186,26 @@ def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def bibtex(claim: Claim) -> str:
-    """An entry that cites this project's verdict on a claim; the claim's own source is in ``papers/references.bib`` under its key."""
+def bibtex(
+    claim: Claim, *, verdict: Told | None = None, expression: str = "", assume: Sequence[str] = ()
+) -> str:
+    """An entry that cites this project's verdict on a claim; the claim's own source is in ``papers/references.bib`` under its key.
+
+    A typed claim is cited by its ``expression``, what it assumes and where it is asserted; the key is a digest of the three, so the same
+    claim has the same key.
+    """
     from bntheory import __version__
 
-    key = re.sub(r"[^a-z0-9]+", "-", claim.id.lower()).strip("-")
+    key, name = re.sub(r"[^a-z0-9]+", "-", claim.id.lower()).strip("-"), f"on \\texttt{{{_words(claim.id)}}}"
+    if expression:
+        where = claim.domain.describe() if claim.domain is not None else ""
+        key = hashlib.sha256(repr((expression, tuple(assume), where)).encode()).hexdigest()[:10]
+        taken = [rf"\texttt{{{_words(a)}}}" for a in assume]
+        given = f", assuming {_listed(taken)}" if taken else ""
+        name = f"on \\texttt{{{_words(expression)}}} for all layers with {_words(where)}{given}"
+    found = f" \\emph{{{verdict.status.value}}}" if verdict is not None else ""
     return (
         f"@misc{{bntheory-{key},\n"
         f"  title = {{bntheory: deciding what is true about batch normalisation}},\n"
-        f"  note  = {{Verdict on \\texttt{{{_words(claim.id)}}}, version {__version__}}}\n}}\n"
+        f"  note  = {{Verdict{found} {name}; version {__version__}}}\n}}\n"
     )

@@ -152,7 +152,7 @@ class Verdict:
         """A BibTeX entry for this verdict."""
         from bntheory.judges.latex import bibtex
 
-        return bibtex(self.claim)
+        return bibtex(self.claim, verdict=self)
 
     def as_json(self) -> dict[str, Any]:
         """The stable object of ``--json``: at least id, kind, status, evidence."""

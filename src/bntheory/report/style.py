@@ -8,12 +8,15 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from bntheory.errors import UserError
+
 __all__ = [
     "ARM_LABELS",
     "COLOURS",
     "LINES",
     "PARTS",
     "as_png",
+    "check_plot",
     "complete",
     "legend_below",
     "new_grid",
@@ -57,7 +60,7 @@ def _figure_class() -> Any:
     """matplotlib's Figure, and in a notebook a picture where it is a cell's last value, without pyplot or a magic word."""
     from matplotlib.figure import Figure
 
-    class Picture(Figure):  # type: ignore[misc]
+    class Picture(Figure):
         def _repr_png_(self) -> bytes:
             return as_png(self, dpi=80, palette=128)
 
@@ -162,6 +165,16 @@ def as_png(figure: Any, *, dpi: int = 150, palette: int = 0) -> bytes:
     with Image.open(buffer) as image:
         image.convert("RGB").quantize(palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+def check_plot(path: Path | None) -> None:
+    """UserError for a figure that could not be written, before the work is done."""
+    if path is None:
+        return
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--plot {path}: the ending decides the format; use .png, .pdf or .svg")
+    if not path.parent.is_dir():
+        raise UserError(f"--plot {path}: the folder {path.parent} does not exist; make it first")
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:

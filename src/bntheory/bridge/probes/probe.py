@@ -73,6 +73,11 @@ class Probe:
         # drawing is a room above, reached only when a figure is asked for
         return import_module("bntheory.report.probe").probe_figure(self)
 
+    plot = figure
+
+    def __str__(self) -> str:
+        return str(import_module("bntheory.report.probe").probe_text(self))
+
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object; None for every number that could not be had."""
         found: dict[str, Any] = plain(asdict(self))

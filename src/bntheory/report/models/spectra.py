@@ -74,7 +74,11 @@ def mean_field(
         )
     left.axhline(relu_limit(), color=colours["relu"], linewidth=1, linestyle=":")
     left.annotate(
-        "π/(π − 1), ReLU's limit", (400, relu_limit()), textcoords="offset points", xytext=(-2, 5), ha="right"
+        "π/(π − 1), ReLU's limit",
+        (400, relu_limit()),
+        textcoords="offset points",
+        xytext=(-2, -13),
+        ha="right",
     )
     left.set(xscale="log", xlabel="batch size B", ylabel="factor on E‖∂L/∂h‖² per layer", ylim=(0.9, None))
     legend_below(
