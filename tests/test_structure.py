@@ -205,6 +205,10 @@ def test_test_files_have_names_of_their_own():
         ("intervals over seeds", r"scipy(\.stats)? import .*\b(t|stats)\b|stdtrit|\bnct\b", "evidence/"),
         ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
         ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
+        ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),
+        ("the training loop", r"\.train_step\(training_batch", "experiments/worker.py"),
+        ("an address", r"\baddress\(setting", ("experiments/experiment.py", "evidence/record.py")),
+        ("which record counts", r"\.made\.get\(\"code\"\)", "experiments/experiment.py"),
     ],
 )
 def test_a_rule_has_one_home(rule, pattern, home):
@@ -223,3 +227,14 @@ def test_networks_are_trained_in_one_loop():
     assert places == {"bridge/networks/training.py", "experiments/plan.py", "experiments/worker.py"}
     loop = (ROOT / "experiments" / "worker.py").read_text(encoding="utf-8")
     assert loop.count(".train_step(") == 1
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_judges_trains_no_network(path):
+    """Claims, judges and commands ask the laboratory: no training and no optimiser of their own."""
+    if room_of(path) in ("claims", "judges", "commands"):
+        found = re.findall(
+            r"\b(?:Trainer|make_trainer|train_step|torch\.optim)\b|\.backward\(",
+            path.read_text(encoding="utf-8"),
+        )
+        assert found == []

@@ -7,6 +7,7 @@ held against the stored verdicts by regular expressions and arithmetic, without 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -16,12 +17,20 @@ from typing import Any
 
 import pytest
 
+from bntheory.claims import registry
 from bntheory.experiments.answers import run_verdicts
 from bntheory.experiments.experiment import freshest, missing, needed
 from bntheory.experiments.manifest import conditions_of
 from bntheory.experiments.preset import preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import Store
+from bntheory.judges.experiments import (
+    archive_of_checkout,
+    asked_at,
+    judge_experiments,
+    judge_recorded,
+    study_at,
+)
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "validation" / "recorded" / "quick-cpu"
@@ -113,3 +122,38 @@ def test_the_readme_tells_the_verdicts_of_the_run() -> None:
     assert {n for n in networks if found["top-eigenvalue.twin", n] == "inconclusive"} == {"resnet"}
     assert {n for n in networks if found["top-eigenvalue.twin", n] == "supported"} == networks - {"resnet"}
     assert {found["relative-curvature.twin", n] for n in networks} == {"inconclusive"}
+
+
+# -- recorded experiments ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(archive_of_checkout() is None, reason="no experiments are recorded in this checkout")
+@pytest.mark.timeout(300)
+def test_on_the_recorded_store_check_and_compare_judge_every_claim_alike(tmp_path: Path) -> None:
+    """One reads the packed store beside an empty one; the other an unpacked copy as its own, and trains nothing."""
+    archive = archive_of_checkout()
+    assert archive is not None
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with (copy / "records.jsonl").open("wb") as whole:
+        for part in sorted(archive.glob("records*.jsonl.gz")):
+            whole.write(gzip.decompress(part.read_bytes()))
+    for place, ids in asked_at(archive).items():
+        claims = [registry()[key] for key in ids]
+        read = {
+            c.id: judge_recorded(c, study_at(place, store=tmp_path / "none", archive=archive)) for c in claims
+        }
+        lacking = {key for key, (_, left) in read.items() if left}
+        whole_ones = [
+            c for c in claims if c.id not in lacking
+        ]  # stale ones are the business of papers --check
+        made = judge_experiments(
+            whole_ones, study_at(place, store=copy), workers=0, lacks=_nothing_is_lacking
+        )
+        for verdict in made:
+            assert verdict.status == read[verdict.claim.id][0].status, (place, verdict.claim.id)
+            assert verdict.evidence[0].details == read[verdict.claim.id][0].evidence[0].details
+
+
+def _nothing_is_lacking(lacking: object) -> None:
+    raise AssertionError(f"to be made: {lacking!r:.200}")

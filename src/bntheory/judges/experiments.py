@@ -55,7 +55,7 @@ def effort_of(scale: Scale) -> Effort:
 def archive_of_checkout() -> Path | None:
     """The recorded experiments of the checkout that this package runs from; None outside one."""
     path = Path(__file__).resolve().parents[3] / "validation" / "recorded" / "experiments"
-    return path if path.is_dir() else None
+    return path if (path / CLAIMS).is_file() else None
 
 
 def text_of(claim: Claim) -> str:
