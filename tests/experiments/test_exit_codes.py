@@ -164,7 +164,6 @@ def test_bad_use_is_exit_code_2_without_a_traceback(
         ({"learning_rate": "nan"}, "learning_rate is nan"),
         ({"momentum": "nan"}, "momentum is nan"),
         ({"hessian_units": "0"}, "hessian_units is 0"),
-        ({"points": "1000000000"}, "points is 1000000000"),
         ({"tolerance": "nan"}, "tolerance is nan"),
         ({"max_products": "1"}, "max_products is 1"),
         ({"name": '"../x"'}, "'../x'"),
@@ -258,10 +257,11 @@ def test_help_teaches() -> None:
 def test_a_diverged_arm_is_recorded_and_said(tmp_path: Path) -> None:
     preset = tiny_preset(tmp_path, seeds="[0]", learning_rate="1e30", at="[0, 6]")
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
-    assert result.exit_code == 0, result.output  # the identities at step 0 hold; there is nothing after
+    assert result.exit_code == 2, result.output  # what is measured after the start alone was never checked
+    assert "first-layer-shift was never checked" in result.output
     verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
     assert any("standard at step 6" in d for d in verdicts["diverged"])
-    assert "Diverged" in (tmp_path / "run" / "report.html").read_text()
+    assert "run(s) diverged" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_refused_curvature_is_said_and_leaves_the_rest(
@@ -270,15 +270,17 @@ def test_a_refused_curvature_is_said_and_leaves_the_rest(
     def refuse(*_: Any, **__: Any) -> Any:
         raise ValueError("the operator is not symmetric: planted")
 
-    monkeypatch.setattr("bntheory.experiments.measures.curvature.top_eigenvalues", refuse)
+    for module in ("sharpness", "linearity"):
+        monkeypatch.setattr(f"bntheory.experiments.measures.{module}.top_eigenvalues", refuse)
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
     verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_text())
-    assert len(verdicts["refused"]) == 2 * (3 + 1)  # steps, arms and the twin
+    points = 2 * 4 + 1  # batch norm with its twins after two steps, the standard network after the last
+    assert len(verdicts["refused"]) == points
     assert "planted" in (tmp_path / "run" / "report.html").read_text()
     answers = {o["name"]: o for o in verdicts["outcomes"]}
     assert answers["top-eigenvalue.twin"]["estimate"] is None
-    assert answers["gradient-norm.twin"]["estimate"] is not None
+    assert answers["affine-share.y-hat"]["estimate"] is not None
 
 
 def test_a_full_disk_is_a_message(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from bntheory.experiments.manifest import codes
 from bntheory.experiments.measure import MEASURES
 
 SOURCE = Path(bntheory.__file__).parent
-ALONG = {"landscape", "twin", "walk", "twin-walk"}
+ALONG = {"walk", "twin-walk"}
 ALL = {*MEASURES, TRAINING}
 
 

@@ -1,7 +1,7 @@
 """The report says what the records say.
 
-The oracle is a second reading: numbers are taken out of the HTML by a parser and recomputed here from the records with plain
-numpy, without the code that made the page.
+The oracle is a second reading: numbers are taken out of the HTML by a parser and recomputed here from the records with plain numpy,
+without the code that made the page.
 """
 
 from __future__ import annotations
@@ -10,56 +10,19 @@ import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from made_up import LAYERS, NETWORKS, SEEDS, identity, make_records
+from made_up import NETWORKS, OWN, SEEDS, identity, make_records, preset
 
+from bntheory.errors import UserError
 from bntheory.experiments.answers import failures, run_verdicts
 from bntheory.experiments.folder import RunFolder
-from bntheory.experiments.preset import load_preset, preset_from_json
 from bntheory.report.effect_text import effect_text
-from bntheory.report.run_page import write_report
-
-
-class Page(HTMLParser):
-    """Tables as lists of rows of texts, and every address that the page would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: list[list[list[str]]] = []
-        self.loads: list[str] = []
-        self.text = ""
-        self._open = False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag in ("img", "script", "link", "iframe"):
-            self.loads.append(given.get("src") or given.get("href") or "")
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-            self._open = True
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self._open = False
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._open:
-            self.tables[-1][-1][-1] += data
-
-
-def _preset():  # type: ignore[no-untyped-def]
-    content = load_preset("smoke").as_json()
-    content["networks"] = [{"name": n, "kind": "mlp", "options": {}} for n in NETWORKS]
-    return preset_from_json({**content, "seeds": list(SEEDS)})
-
+from bntheory.report.forest import axis_of, bar
+from bntheory.report.run_answers import answers
+from bntheory.report.run_page import write_comparison, write_report
 
 MANIFEST = {
     "preset": "smoke",
@@ -67,127 +30,207 @@ MANIFEST = {
     "device": "cpu",
     "device_name": "a processor",
     "data": {"name": "fashion-mnist-subset", "description": "pictures", "train": 10, "test": 5},
-    "data_note": "CIFAR-10, JPEG-recompressed & more",
-    "versions": {"bntheory": "1", "python": "3", "torch": "2", "numpy": "2"},
-    "source_revision": None,
-    "code": {"training": "abc"},
-    "started": "2026-01-01",
+    "data_note": "",
+    "versions": {"bntheory": "0", "python": "3", "torch": "2", "numpy": "2"},
+    "source_revision": "abc",
+    "started": "then",
+    "preset_content": preset().as_json(),
 }
 
 
+class Page(HTMLParser):
+    """Lines of forest plots as (label, text, outcome, link), prose links, ids, and every address that the page would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.lines: list[dict[str, str]] = []
+        self.links: list[tuple[str, str]] = []
+        self.ids: set[str] = set()
+        self.loads: list[str] = []
+        self.prose: list[str] = []
+        self._into: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {k: v or "" for k, v in attrs}
+        if "id" in given:
+            self.ids.add(given["id"])
+        if tag in ("img", "script", "link", "iframe") and ("src" in given or "href" in given):
+            self.loads.append(given.get("src") or given.get("href") or "")
+        if tag == "a":
+            self.links.append((given.get("href", ""), ""))
+            if given.get("class") == "line":
+                self.lines.append({"href": given.get("href", ""), "label": "", "text": "", "outcome": ""})
+        kind = given.get("class", "").split(" ")[0]
+        self._into.append(kind if tag == "span" else tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("img", "meta", "br"):
+            while self._into and self._into.pop() in ("img", "meta", "br"):
+                pass
+
+    def handle_data(self, data: str) -> None:
+        for kind in ("label", "text", "outcome"):
+            if kind in self._into and self.lines:
+                self.lines[-1][kind] += data
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path, list[dict[str, object]]]:
-    folder = RunFolder(tmp_path_factory.mktemp("report"), MANIFEST)
-    records = make_records()
-    for record in records:  # every identity must have been checked
-        if record["arm"] == "batchnorm":
-            names = (
-                "input-gradient-float32",
-                "input-hessian",
-                "beta-gradient",
-                "gamma-gradient",
-                "affine-split",
-            )
-            record["identities"] += [
-                identity(n, LAYERS[0]) for n in (*names, "theorem-4.2-exact", "twin-loss")
-            ]
-    verdicts = run_verdicts(_preset(), records)
-    assert verdicts["passed"]
-    path = write_report(folder, _preset(), records, verdicts)
-    return Page(path.read_text()), folder.path, records
+def records() -> list[dict[str, Any]]:
+    return make_records()
 
 
-def test_the_page_loads_nothing_from_elsewhere(report) -> None:  # type: ignore[no-untyped-def]
-    page, folder, _ = report
-    assert page.loads
-    assert all(address.startswith("data:image/png;base64,") for address in page.loads)
-    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]*", "", (folder / "report.html").read_text())
-    assert not re.search(r"(https?:)?//[a-z]|url\(|@import", text)
-    inside = {base64.b64decode(address.partition(",")[2]) for address in page.loads}
-    on_disk = {path.read_bytes() for path in (folder / "figures").glob("*.png")}
-    assert inside == on_disk
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]) -> str:
+    folder = RunFolder(tmp_path_factory.mktemp("run"), MANIFEST)
+    return write_report(folder, preset(), records, run_verdicts(preset(), records)).read_text("utf-8")
 
 
-def test_every_figure_says_what_it_shows_and_what_not(report) -> None:  # type: ignore[no-untyped-def]
-    page, _, _ = report
-    assert page.text.count("Shows:") == page.text.count("Does not show:") == 6
+def test_the_page_is_self_contained(page: str) -> None:
+    found = Page(page)
+    assert found.loads
+    assert all(x.startswith("data:image/png;base64,") for x in found.loads)
+    assert all(base64.b64decode(x.partition(",")[2])[:4] == b"\x89PNG" for x in found.loads)
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
 
 
-def test_comparisons_are_those_of_the_records(report) -> None:  # type: ignore[no-untyped-def]
-    page, _, records = report
-    row = next(
-        r for r in page.tables[0] if r[0].startswith("Batch norm lowers the largest Hessian eigenvalue")
-    )
-    for column, network in enumerate(NETWORKS):
-        means = []
-        for seed in SEEDS:
-            ratios = [
-                np.log10(r["curvature"]["top"] / r["twin"]["curvature"]["top"])
-                for r in records
-                if r["network"] == network and r["seed"] == seed and r["arm"] == "batchnorm" and r["step"] > 0
-            ]
-            means.append(np.mean(ratios))
-        printed = [float(x) for x in re.findall(r"×([\d.]+)", row[2 + column])]
-        half = 4.302653 * np.std(means, ddof=1) / np.sqrt(3)
-        expected = [10 ** (np.mean(means) + d) for d in (0, -half, half)]
-        assert printed == pytest.approx(expected, rel=6e-3)  # three digits are printed
-        assert "supported" in row[2 + column]
+def test_every_deciding_row_has_its_line_with_its_numbers(page: str, records: list[dict[str, Any]]) -> None:
+    rows = run_verdicts(preset(), records)["outcomes"]
+    lines = {line["href"]: line for line in Page(page).lines}
+    assert set(lines) == {f"#row-{i}" for i, o in enumerate(rows) if o["decisive"]}
+    for i, o in enumerate(rows):
+        if not o["decisive"]:
+            continue
+        line = lines[f"#row-{i}"]
+        assert line["outcome"].split(" (")[0].strip() == o["outcome"]
+        assert line["label"].startswith(o["network"])
+        if o["estimate"] is not None:
+            mean = float(np.mean(o["estimate"]["values"]))
+            shown = float(re.findall(r"[-\d.e+]+", line["text"])[0])
+            assert shown == pytest.approx(10**mean if o["unit"] == "ratio" else mean, rel=6e-3, abs=6e-3)
+        if o["outcome"] == "inconclusive":
+            assert "would decide" in line["outcome"]
 
 
-def test_layer_medians_are_those_of_the_records(report) -> None:  # type: ignore[no-untyped-def]
-    page, _, records = report
-    table = page.tables[-1]  # the second network
-    for i, name in enumerate(LAYERS):
-        row = next(r for r in table if r[0] == name)
-        values = [
-            r["layers"][i]["split"]["share_y_hat"]
-            for r in records
-            if r["network"] == NETWORKS[1] and r["step"] == 40 and r["layers"]
-        ]
-        assert float(row[8].removesuffix(" %")) == pytest.approx(100 * np.median(values), rel=6e-3)
+def test_the_planted_factor_is_on_the_page_from_the_records_alone(page: str, records: list[dict[str, Any]]) -> None:  # fmt: skip
+    """Not through the code of comparisons: own over twin, read from the points."""
+    logs = {}
+    for p in records:
+        if p["network"] == "mlp" and p["arm"].startswith("batchnorm") and p["step"] > 0:
+            tops = [p["linearity"][of]["top"] for of in ("own", "twin")]
+            logs.setdefault((p["seed"], p["step"]), []).append(np.log10(tops[0] / tops[1]))
+    value = 10 ** np.mean([np.mean(x) for x in logs.values()])
+    assert value == pytest.approx(OWN, rel=0.03)
+    line = next(x for x in Page(page).lines if x["label"] == "mlp")
+    assert float(re.findall(r"[\d.]+", line["text"])[0]) == pytest.approx(value, rel=6e-3)
 
 
-def test_counts_of_printed_statements(report) -> None:  # type: ignore[no-untyped-def]
-    page, _, records = report
-    layers = [layer for r in records for layer in r["layers"]]
-    checked = sum(x["theorem_4_1"]["neurips"]["checked"] for x in layers)
-    violated = sum(x["theorem_4_1"]["neurips"]["violated"] for x in layers)
-    row = next(r for t in page.tables for r in t if r[0].startswith("santurkar2018.theorem-4.1.neurips"))
-    assert row[1] == str(checked)
-    assert row[2].startswith(f"{violated} (")
+def test_every_link_leads_somewhere_and_every_row_names_its_records(page: str) -> None:
+    found = Page(page)
+    inside = [href[1:] for href, _ in found.links if href.startswith("#")]
+    assert inside
+    assert set(inside) <= found.ids
+    assert 'href="records.jsonl"' in page
+    assert re.search(r"<code>0: li[a-z]{2}\d+", page)  # the first digits of an address of seed 0
 
 
-def test_the_users_note_is_shown_and_escaped(report) -> None:  # type: ignore[no-untyped-def]
-    page, folder, _ = report
-    assert "CIFAR-10, JPEG-recompressed & more" in page.text
-    assert "JPEG-recompressed &amp; more" in (folder / "report.html").read_text()
+def test_at_most_three_sentences_a_question(records: list[dict[str, Any]]) -> None:
+    found = answers(run_verdicts(preset(), records))
+    assert [len(a.sentences) <= 3 for a in found] == [True] * len(found)
+    for answer in found:
+        for sentence in answer.sentences:
+            text = "".join(part.text for part in sentence)
+            assert text.endswith(".")
+            words = {part.verdict for part in sentence if part.verdict}
+            rows = {o["outcome"] for g in answer.groups for _, o in g.rows}
+            assert words <= rows
 
 
-def test_failures_and_missing_checks_do_not_pass() -> None:
-    records = make_records()
-    verdicts = run_verdicts(_preset(), records)  # some identities were never checked
-    assert not verdicts["passed"]
-    assert verdicts["exit_code"] == 2  # nothing failed, and what was not checked has not passed
-    assert verdicts["identities"]["input-hessian"]["checks"] == 0
-    records[0]["identities"].append(
-        identity("input-gradient", "hidden1.norm", failing=1, relative=1e-3, left=2.0, right=1.0)
-    )
-    assert run_verdicts(_preset(), records)["exit_code"] == 1
-    said = failures(records)
-    assert len(said) == 1
-    assert "mlp (batchnorm, seed 0, step 0), layer hidden1.norm, channel 3" in said[0]
-    assert "left 2, right 1" in said[0]
+def test_a_crossing_and_an_untrained_arm_are_told(tmp_path: Path) -> None:
+    def change(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if p["arm"] == "rescaled":
+            p["training_loss"] = 2.3
+        if p["arm"].startswith("batchnorm"):
+            p["linearity"]["own"]["top"] *= {5: 10.0, 20: 0.5}.get(p["step"], 1.0)
+        return p
+
+    made = make_records(change=change)
+    verdicts = run_verdicts(preset(), made)
+    text = write_report(RunFolder(tmp_path, MANIFEST), preset(), made, verdicts).read_text("utf-8")
+    assert "changes sign along training, a crossing, on mlp (from the start to" in text
+    assert "not comparable" in text
+    assert "rescaled has not trained" in text
 
 
-@pytest.mark.parametrize(
-    ("estimate", "unit", "text"),
-    [
-        (None, "ratio", "not measured"),
-        ({"mean": -1.0, "low": None, "high": None}, "ratio", "×0.1 (fewer than 3 seeds: no interval)"),
-        ({"mean": 0.0, "low": -1.0, "high": 1.0}, "ratio", "×1 [×0.1, ×10]"),
-        ({"mean": 0.0, "low": -400.0, "high": 400.0}, "ratio", "×1 [×0, ×∞]"),
-        ({"mean": 0.125, "low": 0.1, "high": 0.15}, "share", "12.5 % [10 %, 15 %]"),
-    ],
-)
-def test_effects_as_text(estimate: dict[str, float] | None, unit: str, text: str) -> None:
-    assert effect_text({"estimate": estimate, "unit": unit}) == text
+def test_a_failed_identity_stands_at_the_top(tmp_path: Path) -> None:
+    made = make_records()
+    made[0]["identities"] = [
+        identity("theorem-4.1", "hidden0.norm", failing=2, relative=0.5, left=1.5, right=1.0)
+    ]
+    verdicts = run_verdicts(preset(), made)
+    assert verdicts["exit_code"] == 1
+    text = write_report(RunFolder(tmp_path, MANIFEST), preset(), made, verdicts).read_text("utf-8")
+    assert text.index("does not hold here") < text.index('class="forest"')
+    assert "left 1.5, right 1.0" in text
+    assert failures(made)[0].startswith("mlp (batchnorm")
+
+
+def test_marks_tell_outcomes_apart_without_colour() -> None:
+    shapes = set()
+    base = {
+        "unit": "ratio",
+        "threshold": 0.0,
+        "margin": None,
+        "estimate": {"mean": 0.1, "low": 0.0, "high": 0.2},
+    }
+    axis = axis_of([base])
+    for outcome in ("supported", "contradicted", "equivalent", "inconclusive"):
+        drawn = re.sub(r"#[0-9a-fA-F]{3,6}", "", bar({**base, "outcome": outcome}, axis))
+        shapes.add(re.sub(r"[\d.]+", "", drawn.split('stroke-width="2.2"/>')[1]))
+    assert len(shapes) == 4
+
+
+def test_an_axis_holds_what_it_must_and_arrows_say_what_goes_on() -> None:
+    far = {"unit": "ratio", "threshold": -0.1, "margin": 0.1, "outcome": "supported", "estimate": {"mean": 1.0, "low": -1.0, "high": 3.5}}  # fmt: skip
+    axis = axis_of([far])
+    assert axis.low < -1.0 < 1.0 < axis.high < 3.5
+    drawn = bar(far, axis)
+    assert drawn.count("<path") == 1  # to the right alone
+    assert 'stroke-dasharray="3 2"' in drawn
+    assert "<rect" in drawn
+    assert "×1" in axis.svg()
+    slopes = axis_of([{**far, "unit": "slope", "estimate": {"mean": -2.0, "low": -3.0, "high": -1.0}}])
+    assert slopes.low < -3.0 < 0.0 < slopes.high
+    assert 2 <= len(slopes.ticks) <= 7
+
+
+def test_texts_of_effects() -> None:
+    e = {"unit": "ratio", "estimate": {"mean": -0.30103, "low": -0.5, "high": 0.0}}
+    assert effect_text(e) == "×0.5 [×0.316, ×1]"
+    assert effect_text({**e, "unit": "slope"}) == "-0.301 [-0.5, 0]"
+    assert effect_text({"unit": "ratio", "estimate": None, "why": "no"}) == "no"
+    short = {"unit": "ratio", "estimate": {"mean": 1.0, "low": None, "high": None}}
+    assert "no interval" in effect_text(short)
+
+
+def test_two_runs_beside_each_other(tmp_path: Path) -> None:
+    """Every comparison of both, a line a run; the second run's effect is planted to be another one."""
+
+    def weaker(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if "linearity" in p:
+            p["linearity"]["own"]["top"] *= 2
+        return p
+
+    runs = [
+        (label, MANIFEST, run_verdicts(preset(), make_records(change=change)))
+        for label, change in (("small", lambda p, rng: p), ("large", weaker))
+    ]
+    text = write_comparison(runs, tmp_path / "both.html").read_text("utf-8")
+    lines = [x for x in Page(text).lines if x["label"].startswith("mlp ·")][:2]
+    assert [x["label"] for x in lines] == ["mlp · small", "mlp · large"]
+    small, large = (float(re.findall(r"[\d.]+", x["text"])[0]) for x in lines)
+    assert large / small == pytest.approx(2, rel=0.03)
+    assert all(n in text for n in NETWORKS)
+    nothing = ("none", MANIFEST, {**runs[0][2], "outcomes": []})
+    with pytest.raises(UserError, match="no comparison in common"):
+        write_comparison([runs[0], nothing], tmp_path / "none.html")

@@ -25,7 +25,6 @@ at = [0, 2, 6]
 batch_size = 24
 theory_batch_size = 12
 hessian_units = 1
-points = 2
 test_size = 50
 [curvature]
 batch_size = 16
@@ -61,7 +60,7 @@ def measured(preset: Preset, situation: Situation) -> dict[str, Any]:
     arm = situation.task.arm
     point: dict[str, Any] = {"network": arm.network, "arm": arm.name, "seed": 0, "step": 0, "identities": []}
     for asked in preset.experiment().measures:
-        if asked.applies(arm):
+        if asked.applies(arm) and asked.made_at(0, 0):
             values = measure(situation, asked)
             point |= {**values, "identities": [*point["identities"], *values.get("identities", [])]}
     return point

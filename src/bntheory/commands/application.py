@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("check", "check"),
     "replay": ("replay", "replay"),
     "compare": ("compare", "compare_command"),
+    "report": ("report", "report"),
     "plan": ("runs", "plan_command"),
     "runs": ("runs", "runs"),
     "probe": ("probe", "probe"),

@@ -25,8 +25,8 @@ def compare_command(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="How large a run: smoke (under 40 s), quick (about 2 minutes on 2 cores; the default), cpu (about 20 minutes), "
-            "gpu (full-size VGG and ResNet on CIFAR-10, about 8 minutes on one H100), or the path of your own .toml file.",
+            help="How large a run: smoke (under 40 s), quick (about 2 minutes on 2 cores; the default), cpu (about an hour), "
+            "gpu (full-size VGG and ResNet on CIFAR-10, in as many sittings as it takes), or the path of your own .toml file.",
         ),
     ] = None,
     device: Annotated[
@@ -82,10 +82,10 @@ def compare_command(
 ) -> None:
     """Train matched networks, measure every batch-norm layer in them, and hold the measurements against the theory.
 
-    Three arms start from the same weights and see the same batches: the network with batch norm, without it, and without it on a
-    rescaled loss. At chosen steps each layer's gradient is split into scaling and what lies beyond it, both printed versions
-    of Santurkar et al.'s Theorem 4.1 and Theorem 4.2 are evaluated on every unit, and batch norm's curvature is compared with that
-    of its frozen-statistics twin. The run's folder then holds report.html, verdicts.json, the figures and all records.
+    Arms start from the same weights and see the same batches: the network with batch norm, without it, with its statistics detached
+    (the same forward pass, no gradient through the mean, the variance, or both), and without it on a rescaled loss; the main ones at
+    several learning rates. Batch norm's curvature is compared with that of its frozen-statistics twins at the same weights, and with the
+    standard network's at equal rates; every layer is held against the closed form. The run's folder then holds report.html, verdicts.json, the figures and all records.
 
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
     else, 2 where the run could not be made, 3 for a defect of this program.

@@ -6,14 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bntheory.bridge.probes.identities import IDENTITIES, Identity
-from bntheory.experiments.comparisons import compare_all
 from bntheory.experiments.contrasts import activation_contrasts
-from bntheory.experiments.effects import Effect
+from bntheory.experiments.network_runs import network_runs
+from bntheory.experiments.outcomes import compare_all
 from bntheory.experiments.preset import Preset
 
 __all__ = ["STATEMENTS", "failures", "run_verdicts"]
 
 Json = Mapping[str, Any]
+
+METHOD = (
+    "One number a seed, paired within the seed and averaged over the learning rates at which both arms train; Student's t interval of its "
+    "mean over seeds, which assumes that it is roughly normal. The intervals of one comparison on one network hold together at 95 %. "
+    "Supported or contradicted only where the whole interval lies on one side; equivalent where it lies within the margin."
+)
 
 #: Printed inequalities that are counted on every unit and decide no exit code: id, text, and how to find the counts in a record.
 STATEMENTS: tuple[tuple[str, str, str, str], ...] = (
@@ -67,8 +73,8 @@ def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
     for record, item in _identities(records):
         checked[item.name].append((record, item))
     identities = {name: _identity(name, found) for name, found in checked.items()}
-    effects = compare_all(records, [n.name for n in preset.networks], preset.seeds)
-    diverged = [f"{r['cell']} at step {r['step']}" for r in records if r["diverged"]]
+    effects, crossings = compare_all(network_runs(preset.experiment(), records))
+    effects += activation_contrasts(effects, preset.networks)
     passed = all(v["passed"] for v in identities.values())
     return {
         "preset": preset.name,
@@ -77,10 +83,10 @@ def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
         "identities": identities,
         "statements": [_statement(records, *s) for s in STATEMENTS],
         "outcomes": [effect.as_json() for effect in effects],
-        "contrasts": [contrast.as_json() for contrast in activation_contrasts(effects, preset.networks)],
-        "diverged": diverged,
+        "crossings": [crossing.as_json() for crossing in crossings],
+        "diverged": [f"{r['cell']} at step {r['step']}" for r in records if r["diverged"]],
         "refused": list(_refused(records)),
-        "method": _method(effects),
+        "method": METHOD,
     }
 
 
@@ -121,10 +127,10 @@ def _identity(name: str, found: Sequence[tuple[Json, Identity]]) -> dict[str, An
 def _refused(records: Iterable[Json]) -> Iterator[str]:
     """Points whose curvature could not be measured, with the reason."""
     for record in records:
-        for place, point in (("", record), (", frozen twin", record["twin"] or {})):
-            reason = point.get("curvature_refused")
-            if reason:
-                yield f"{record['cell']}{place} at step {record['step']}: {reason}"
+        for name in ("sharpness", "linearity"):
+            for place, point in (record.get(name) or {}).items():
+                if point.get("refused"):
+                    yield f"{record['cell']}, {place}, at step {record['step']}: {point['refused']}"
 
 
 def _statement(records: Iterable[Json], claim: str, text: str, place: str, key: str) -> dict[str, Any]:
@@ -142,12 +148,3 @@ def _statement(records: Iterable[Json], claim: str, text: str, place: str, key: 
                 where = {k: record[k] for k in ("network", "seed", "step")}
                 worst = {**where, "layer": layer["name"], **found}
     return {"claim": claim, "statement": text, "checked": checked, "violated": violated, "worst": worst}
-
-
-def _method(effects: Sequence[Effect]) -> str:
-    n = sorted({len(e.seeds) for e in effects if e.seeds})
-    return (
-        f"One number a seed ({', '.join(map(str, n)) or 'no'} seeds): the mean over measured steps after the first of log10 of the "
-        "paired ratio (at the last step where the claim says so). Student's t interval of the mean at 95 %, which assumes that this number is roughly normal over seeds. "
-        "Supported or contradicted only where the whole interval lies on one side."
-    )

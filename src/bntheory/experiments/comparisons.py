@@ -1,237 +1,285 @@
-"""The comparisons that every run makes, as a table, and their answers: claim in words, control, number, direction."""
+"""The comparisons that every run makes, as a table: a statement, a control, a number, a direction, a margin.
+
+Margins and thresholds stand here and were chosen before records existed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-from bntheory.evidence.comparable import why_not_comparable
-from bntheory.evidence.decision import outcome
-from bntheory.evidence.intervals import estimate
+from bntheory.evidence.decision import Side
 from bntheory.experiments.effects import (
-    Comparison,
-    Effect,
-    affine_share,
-    at_matched_loss,
-    last_log_ratio,
-    log_ratio,
+    Read,
+    at_equal_rates,
+    at_the_end,
+    over_twin,
+    rises,
+    shift_by_halves,
+    times_chance,
 )
-from bntheory.experiments.quantities import Points, Runs
 
-__all__ = ["COMPARISONS", "compare_all"]
+__all__ = ["COMPARISONS", "QUESTIONS", "Comparison"]
 
-Json = Mapping[str, Any]
+#: Effects on curvature, and on a loss, that are too small to matter, as factors.
+CURVATURE_MARGIN, LOSS_MARGIN = math.log10(1.25), math.log10(1.05)
 
-_NETWORK = "lesswrong2019.two-lipschitz.batchnorm-reduces.network"
+#: From this factor on, a share is more than chance by as much as matters.
+MORE_THAN_CHANCE = math.log10(1.5)
+
+#: The discussion's questions, in the order of the report.
+QUESTIONS: Mapping[str, str] = {
+    "smoother": "Does batch norm smooth, and by which of its statistics?",
+    "scaling": "Is it more than scaling?",
+    "standard": "Is the network smoother than without batch norm, at equal learning rates?",
+    "sharpening": "Does the curvature rise as the loss falls?",
+    "help": "Does it help, and is it the gradient through the statistics that helps?",
+    "shift": "Does it reduce internal covariate shift?",
+    "affine": "Is what γ and β take off the gradient more than chance?",
+    "relu": "What does ReLU change?",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One statement put to every network of a run.
+
+    name: stable. question: a key of QUESTIONS. claims: ids that the answer bears on. statement: in words, so that "supported" is an answer to it.
+    control: what batch norm is compared with. read: the numbers. claim, threshold: supported where the interval lies ``claim`` the
+    threshold. margin: an effect so close to the threshold is too small to matter. unit: "ratio" for log10 of ratios. decisive:
+    whether places decide or only illustrate; a place after step 0 never does, for nothing has been trained there.
+    """
+
+    name: str
+    question: str
+    claims: tuple[str, ...]
+    statement: str
+    control: str
+    read: Read
+    claim: Side
+    threshold: float = 0.0
+    margin: float | None = None
+    unit: Literal["ratio", "slope", "difference"] = "ratio"
+    decisive: bool = True
+
+
 _SCALING = "lesswrong2019.more-than-scaling"
+_TWIN = "its frozen twin"
+_STANDARD = "standard network at equal rates"
+_PARTIAL = "bntheory2026.partial-twins"
+_DETACHED = "bntheory2026.detached-statistics."
+_SHARPENING = "bntheory2026.progressive-sharpening"
+_SHIFT = "santurkar2018.figure-3.covariate-shift"
 
 COMPARISONS: tuple[Comparison, ...] = (
     Comparison(
         "top-eigenvalue.twin",
-        (_NETWORK, _SCALING),
-        "Batch norm lowers the largest Hessian eigenvalue beyond what its scaling does",
-        "frozen-statistics twin, same point",
-        log_ratio("top", "batchnorm", "twin"),
+        "smoother",
+        ("lesswrong2019.two-lipschitz.batchnorm-reduces.network",),
+        "λ_max is lower than the twin's",
+        _TWIN,
+        over_twin("top"),
         "below",
+        margin=CURVATURE_MARGIN,
     ),
     Comparison(
-        "gradient-norm.twin",
-        (_SCALING,),
-        "Batch norm lowers the gradient norm beyond what its scaling does",
-        "frozen-statistics twin, same point",
-        log_ratio("gradient_norm", "batchnorm", "twin"),
+        "top-eigenvalue.mean-or-variance",
+        "smoother",
+        (_PARTIAL,),
+        "the mean alone lowers λ_max more than the variance alone",
+        "twin, variance alive",
+        over_twin("top", "mean-alive", "variance-alive"),
         "below",
+        margin=CURVATURE_MARGIN,
+    ),
+    Comparison(
+        "top-eigenvalue.mean",
+        "smoother",
+        (_PARTIAL,),
+        "the mean alone lowers λ_max",
+        _TWIN,
+        over_twin("top", "mean-alive"),
+        "below",
+        margin=CURVATURE_MARGIN,
+        decisive=False,
+    ),
+    Comparison(
+        "top-eigenvalue.variance",
+        "smoother",
+        (_PARTIAL,),
+        "the variance alone lowers λ_max",
+        _TWIN,
+        over_twin("top", "variance-alive"),
+        "below",
+        margin=CURVATURE_MARGIN,
+        decisive=False,
     ),
     Comparison(
         "relative-curvature.twin",
+        "scaling",
         (_SCALING,),
-        "Batch norm lowers the relative curvature λ_max·L/‖∇L‖², which no rescaling of the loss or the weights changes",
-        "frozen-statistics twin, same point",
-        log_ratio("relative_curvature", "batchnorm", "twin"),
+        "the scale-free curvature λ_max·L/‖∇L‖² is lower than the twin's",
+        _TWIN,
+        over_twin("relative_curvature"),
         "below",
-    ),
-    Comparison(
-        "top-eigenvalue.standard",
-        (_NETWORK,),
-        "The batch-norm network has a smaller largest Hessian eigenvalue",
-        "standard network, equal steps",
-        log_ratio("top", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "top-eigenvalue.standard-at-matched-loss",
-        (_NETWORK,),
-        "The batch-norm network has a smaller largest Hessian eigenvalue where both have the same loss",
-        "standard network, matched loss",
-        at_matched_loss("top", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "relative-curvature.standard",
-        (_SCALING,),
-        "The batch-norm network has a smaller relative curvature λ_max·L/‖∇L‖²",
-        "standard network at any scale of the loss, equal steps",
-        log_ratio("relative_curvature", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
+        margin=CURVATURE_MARGIN,
     ),
     Comparison(
         "linearity-error.twin",
+        "scaling",
         (_SCALING,),
-        "The linear prediction of a gradient step that would remove a tenth of the loss errs less",
-        "frozen-statistics twin, same point",
-        log_ratio("linearity_error", "batchnorm", "twin"),
+        "the linear prediction of a step that should remove a tenth of the loss errs less than the twin's",
+        _TWIN,
+        over_twin("linearity_error"),
         "below",
+        margin=CURVATURE_MARGIN,
     ),
     Comparison(
-        "linearity-error.standard",
-        (_SCALING,),
-        "The linear prediction of a gradient step that would remove a tenth of the loss errs less with batch norm",
-        "standard network at any scale of the loss, equal steps",
-        log_ratio("linearity_error", "batchnorm", "standard"),
+        "gradient-norm.twin",
+        "scaling",
+        (),
+        "the gradient norm is lower than the twin's",
+        _TWIN,
+        over_twin("gradient_norm"),
         "below",
-        trained=("batchnorm", "standard"),
+        margin=CURVATURE_MARGIN,
+        decisive=False,
     ),
     Comparison(
-        "trust-fraction.twin",
-        (_SCALING,),
-        "A larger fraction of the loss can be asked of one gradient step before the linear prediction errs by half",
-        "frozen-statistics twin, same point",
-        log_ratio("trust_fraction", "batchnorm", "twin"),
+        "top-eigenvalue.standard",
+        "standard",
+        ("lesswrong2019.two-lipschitz.batchnorm-reduces.network",),
+        "λ_max is lower than without batch norm",
+        _STANDARD,
+        at_equal_rates("top", "batchnorm", "standard"),
+        "below",
+        margin=CURVATURE_MARGIN,
+    ),
+    Comparison(
+        "sharpening.standard",
+        "sharpening",
+        (_SHARPENING,),
+        "without batch norm λ_max rises as the loss falls",
+        "no change",
+        rises("standard"),
+        "below",
+        unit="slope",
+    ),
+    Comparison(
+        "sharpening.batchnorm",
+        "sharpening",
+        (_SHARPENING,),
+        "with batch norm λ_max rises as the loss falls",
+        "no change",
+        rises("batchnorm"),
+        "below",
+        unit="slope",
+    ),
+    Comparison(
+        "sharpening.difference",
+        "sharpening",
+        (_SHARPENING,),
+        "it rises less with batch norm than without",
+        _STANDARD,
+        rises("batchnorm", "standard"),
         "above",
+        unit="slope",
     ),
     Comparison(
-        "trust-fraction.standard",
+        "loss.standard",
+        "help",
+        (),
+        "training ends at a lower loss than without batch norm",
+        _STANDARD,
+        at_the_end("training_loss", "batchnorm", "standard"),
+        "below",
+        margin=LOSS_MARGIN,
+    ),
+    Comparison(
+        "loss.rescaled",
+        "help",
         (_SCALING,),
-        "A larger fraction of the loss can be asked of one gradient step before the linear prediction errs by half",
-        "standard network at any scale of the loss, equal steps",
-        log_ratio("trust_fraction", "batchnorm", "standard"),
+        "it ends lower than without batch norm on a loss rescaled to the same initial gradient",
+        "standard network, loss rescaled",
+        at_the_end("training_loss", "batchnorm", "rescaled"),
+        "below",
+        margin=LOSS_MARGIN,
+    ),
+    Comparison(
+        "loss.detached",
+        "help",
+        (_DETACHED + "both",),
+        "the gradient through the statistics helps: it ends lower than with detached ones",
+        "detached statistics",
+        at_the_end("training_loss", "batchnorm", "detached"),
+        "below",
+        margin=LOSS_MARGIN,
+    ),
+    Comparison(
+        "loss.detached-over-standard",
+        "help",
+        (_DETACHED + "forward-alone",),
+        "the forward pass helps by itself: detached, it ends lower than without batch norm",
+        _STANDARD,
+        at_the_end("training_loss", "detached", "standard"),
+        "below",
+        margin=LOSS_MARGIN,
+    ),
+    Comparison(
+        "loss.detached-mean-or-variance",
+        "help",
+        (_DETACHED + "mean",),
+        "detaching the mean costs more than detaching the variance",
+        "variance detached",
+        at_the_end("training_loss", "detached-mean", "detached-variance"),
         "above",
-        trained=("batchnorm", "standard"),
+        margin=LOSS_MARGIN,
     ),
     Comparison(
-        "gradient-turn.twin",
-        (_SCALING,),
-        "The gradient turns less (1 − cosine) over a step that would remove a tenth of the loss",
-        "frozen-statistics twin, same point",
-        log_ratio("gradient_turn", "batchnorm", "twin"),
-        "below",
-    ),
-    Comparison(
-        "gradient-turn.standard",
-        (_SCALING,),
-        "The gradient turns less (1 − cosine) over a step that would remove a tenth of the loss with batch norm",
-        "standard network at any scale of the loss, equal steps",
-        log_ratio("gradient_turn", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "loss-variation.standard",
-        ("santurkar2018.figure-4.loss-variation",),
-        "The loss varies less along the gradient with batch norm",
-        "standard network, equal steps",
-        log_ratio("loss_range", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "gradient-predictiveness.standard",
-        ("santurkar2018.figure-4.gradient-predictiveness",),
-        "The gradient changes less along itself with batch norm",
-        "standard network, equal steps",
-        log_ratio("gradient_range", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "effective-beta.standard",
-        ("santurkar2018.figure-4.effective-beta",),
-        "The effective smoothness β along the gradient is smaller with batch norm",
-        "standard network, equal steps",
-        log_ratio("effective_beta", "batchnorm", "standard"),
-        "below",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "effective-beta.twin",
-        ("santurkar2018.figure-4.effective-beta", _SCALING),
-        "The effective smoothness β along the gradient is smaller than that of the scaling alone",
-        "frozen-statistics twin, same point",
-        log_ratio("effective_beta", "batchnorm", "twin"),
-        "below",
-    ),
-    Comparison(
-        "covariate-shift.l2",
-        ("santurkar2018.figure-3.covariate-shift",),
-        "Batch norm does not reduce internal covariate shift (Definition 2.1, l2, layers after the first)",
-        "standard network, equal steps",
-        log_ratio("shift_l2", "batchnorm", "standard"),
+        "accuracy.standard",
+        "help",
+        (),
+        "held-out accuracy is higher than without batch norm",
+        _STANDARD,
+        at_the_end("test_accuracy", "batchnorm", "standard", ratio=False),
         "above",
-        trained=("batchnorm", "standard"),
+        margin=0.01,
+        unit="difference",
+        decisive=False,
+    ),
+    *(
+        Comparison(
+            f"covariate-shift.{key}",
+            "shift",
+            (_SHIFT,),
+            f"covariate shift by {words} is not reduced by more than a fifth",
+            "standard network at the same rate",
+            shift_by_halves(f"shift_{key}"),
+            "above",
+            threshold=-CURVATURE_MARGIN,
+        )
+        for key, words in (("l2", "length"), ("angle", "angle"))
     ),
     Comparison(
-        "covariate-shift.angle",
-        ("santurkar2018.figure-3.covariate-shift",),
-        "Batch norm does not reduce internal covariate shift (Definition 2.1, 1 − cosine, layers after the first)",
-        "standard network, equal steps",
-        log_ratio("shift_angle", "batchnorm", "standard"),
-        "above",
-        trained=("batchnorm", "standard"),
-    ),
-    Comparison(
-        "training-loss.standard",
-        ("santurkar2018.figure-1.accuracy",),
-        "The batch-norm network has the smaller training loss at the last measured step",
-        "standard network, equal steps",
-        last_log_ratio("loss", "batchnorm", "standard"),
-        "below",
-    ),
-    Comparison(
-        "reduction-persists",
+        "affine-share.y-hat",
+        "affine",
         ("santurkar2018.theorem-4.1.reduction-persists",),
-        "The ŷ share of the gradient reduction stays above 1 % at the last measured step",
-        "1 % of the scaled squared norm, mean over layers",
-        affine_share,
+        "the share of ŷ in a layer's gradient on this batch is above 1.5 times that of a random one, 1/m",
+        "chance",
+        times_chance("share_y_hat"),
         "above",
-        threshold=0.01,
-        unit="share",
+        threshold=MORE_THAN_CHANCE,
+    ),
+    Comparison(
+        "affine-share.mean",
+        "affine",
+        ("santurkar2018.theorem-4.1.reduction-persists",),
+        "the share of the mean is above 1.5 times that of a random gradient",
+        "chance",
+        times_chance("share_mean"),
+        "above",
+        threshold=MORE_THAN_CHANCE,
     ),
 )
-
-
-def _not_comparable(arms: Sequence[str], by_seed: Mapping[int, Mapping[str, Points]]) -> str:
-    """Why these arms say nothing about each other, from where each ends: in one seed is enough, or seeds would be chosen."""
-    for seed, found in by_seed.items():
-        last = max((step for points in found.values() for step in points), default=0)
-        ends = {arm: found.get(arm, {}).get(last) for arm in arms}
-        guessing = next((p.get("guessing_loss") for p in ends.values() if p is not None), None)
-        losses = {arm: None if p is None else float(p["loss"]) for arm, p in ends.items()}
-        why = why_not_comparable(losses, guessing) if found else ""
-        if why:
-            return f"seed {seed}: {why}"
-    return ""
-
-
-def compare_all(records: Sequence[Json], networks: Sequence[str], seeds: Sequence[int]) -> list[Effect]:
-    """Every comparison on every network."""
-    effects, runs = [], Runs(records)
-    for network in networks:
-        by_seed = {seed: runs.arms(network, seed) for seed in seeds}
-        for comparison in COMPARISONS:
-            barred = _not_comparable(comparison.trained, by_seed)
-            if barred:
-                effects.append(Effect(comparison, network, (), None, "not comparable", barred))
-                continue
-            numbers = {seed: comparison.values(arms) for seed, arms in by_seed.items()}
-            known = {seed: x for seed, x in numbers.items() if x is not None and math.isfinite(x)}
-            if not known:
-                effects.append(Effect(comparison, network, (), None, "inconclusive"))
-                continue
-            interval = estimate(list(known.values()))
-            answer = outcome(interval, claim=comparison.claim, threshold=comparison.threshold)
-            effects.append(Effect(comparison, network, tuple(known), interval, answer))
-    return effects

@@ -1,143 +1,227 @@
-"""What a comparison is, and the kinds of number that it can take from a seed's records.
+"""The kinds of number that a comparison takes from the runs of one network: by place along training, one a seed.
 
-Everything here is a pure function of the records. Within a seed arms share initial values and batches, so a comparison is a
-paired log-ratio; it is averaged over the measured steps after the first, which leaves one number a seed, and only then
-summarised over seeds. Quantities are compared at equal steps unless the comparison says "at matched loss".
+Everything here is a pure function of records. Within a seed arms share initial values and batches, so numbers are paired; what is read
+at several learning rates is averaged over them (:mod:`bntheory.experiments.equal_rates`), which leaves one number a seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
-from bntheory.evidence.curves import log_ratio as paired_log_ratio
-from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
-from bntheory.evidence.decision import Outcome, seeds_needed
-from bntheory.evidence.intervals import Estimate
-from bntheory.experiments.quantities import Points, quantity
+from bntheory.evidence.curves import course, log_ratio
+from bntheory.experiments.equal_rates import along_training, common_rates, end_of
+from bntheory.experiments.network_runs import NetworkRuns
+from bntheory.experiments.quantities import quantity
+from bntheory.experiments.runs import Json, Run
 
-__all__ = ["Comparison", "Effect", "affine_share", "at_matched_loss", "last_log_ratio", "log_ratio"]
+__all__ = ["Numbers", "at_equal_rates", "at_the_end", "over_twin", "rises", "shift_by_halves", "times_chance"]
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """One question put to every network of a run.
-
-    name: stable. claims: ids that the answer bears on. question: the claim in words, so that "supported" is an answer to it.
-    control: what batch norm is compared with. values: seed's arms -> one number, or None where it cannot be had.
-    claim, threshold: supported where the number's interval lies ``claim`` the threshold. unit: "ratio" for log10 ratios.
-    trained: arms that must have trained for the comparison to say anything.
-    """
-
-    name: str
-    claims: tuple[str, ...]
-    question: str
-    control: str
-    values: Callable[[Mapping[str, Points]], float | None]
-    claim: Literal["above", "below"]
-    threshold: float = 0.0
-    unit: Literal["ratio", "share", "difference"] = "ratio"
-    trained: tuple[str, ...] = ()
+Read = Callable[[NetworkRuns], "Numbers"]
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A comparison's answer on one network.
+class Numbers:
+    """By place, one number a seed in the order of the seeds (None: it gave none).
 
-    estimate: None where no seed gave a number. why: of "not comparable".
+    deciding: the places that decide; the others show the course. scope: at which learning rates, in words. arms, measures: of the
+    records behind the numbers. why: not comparable, else empty.
     """
 
-    comparison: Comparison
-    network: str
-    seeds: tuple[int, ...]
-    estimate: Estimate | None
-    outcome: Outcome | Literal["not comparable"]
+    places: Mapping[str, Sequence[float | None]]
+    deciding: tuple[str, ...]
+    scope: str
+    arms: tuple[str, ...]
+    measures: tuple[str, ...]
     why: str = ""
 
-    @property
-    def seeds_needed(self) -> int | None:
-        """How many seeds would decide what is inconclusive, in 80 % of all experiments; None where none is known to."""
-        e, c = self.estimate, self.comparison
-        if self.outcome != "inconclusive" or e is None:
-            return None
-        return seeds_needed(e.mean, e.deviation, c.threshold, confidence=e.confidence)
 
-    def as_json(self) -> dict[str, Any]:
-        """JSON-ready."""
-        c = self.comparison
-        return {
-            "name": c.name,
-            "claims": list(c.claims),
-            "question": c.question,
-            "control": c.control,
-            "network": self.network,
-            "unit": c.unit,
-            "claim": c.claim,
-            "threshold": c.threshold,
-            "seeds": list(self.seeds),
-            "estimate": None if self.estimate is None else self.estimate.as_json(),
-            "outcome": self.outcome,
-            "why": self.why,
-            "seeds_needed": self.seeds_needed,
-        }
+def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
+    """log10 of a quantity of the network (or of a twin) over another twin's, at the same weights, after every step at which both are known.
 
-
-# -- the kinds of comparison ----------------------------------------------------------------------------------------
-
-
-def log_ratio(name: str, arm: str, other: str) -> Callable[[Mapping[str, Points]], float | None]:
-    """Mean over steps after the first of log10(quantity of arm / quantity of the other)."""
-
-    def values(arms: Mapping[str, Points]) -> float | None:
-        ratios = [
-            paired_log_ratio(quantity(point, name), quantity(arms[other][step], name))
-            for step, point in sorted(arms.get(arm, {}).items())
-            if step > 0 and step in arms.get(other, {})
-        ]
-        found = [r for r in ratios if r is not None]
-        return float(np.mean(found)) if found else None
-
-    return values
-
-
-def last_log_ratio(name: str, arm: str, other: str) -> Callable[[Mapping[str, Points]], float | None]:
-    """The log-ratio at the last step that both arms have, if that is after the first."""
-
-    def values(arms: Mapping[str, Points]) -> float | None:
-        step = max(arms.get(arm, {}).keys() & arms.get(other, {}).keys(), default=0)
-        if step == 0:
-            return None
-        return paired_log_ratio(quantity(arms[arm][step], name), quantity(arms[other][step], name))
-
-    return values
-
-
-def at_matched_loss(name: str, arm: str, other: str) -> Callable[[Mapping[str, Points]], float | None]:
-    """As a log-ratio, with the other arm read where its loss equals this arm's (:func:`bntheory.evidence.curves.at_loss`).
-
-    Points whose loss the other arm never had are left out; None where nothing is left.
+    Its mean over the steps after the start decides; where it changes sign between two of them, these two do.
     """
 
-    def values(arms: Mapping[str, Points]) -> float | None:
-        own = [p for step, p in sorted(arms.get(arm, {}).items()) if step > 0]
-        others = [p for _, p in sorted(arms.get(other, {}).items())]
-        curves = [
-            ([float(p["loss"]) for p in points], [quantity(p, name) for p in points])
-            for points in (own, others)
+    def read(network: NetworkRuns) -> Numbers:
+        rates = common_rates(
+            network.runs, [network.at_rates("batchnorm")], _training_loss, network.guessing_loss
+        )
+        arms = [network.at_rates("batchnorm")[rate] for rate in rates.used]
+        arms = [arm for arm in arms if any(quantity(p, name, twin) is not None for p in network.points(arm))]
+        found: dict[str, list[float | None]] = {}
+        for step in network.steps:
+            values = [
+                _mean(
+                    log_ratio(quantity(p, name, own), quantity(p, name, twin))
+                    for arm in arms
+                    if (p := run[arm].points.get(step)) is not None
+                )
+                for run in network.runs
+            ]
+            if any(x is not None for x in values):
+                found[f"step {step}"] = values
+        later = {place: values for place, values in found.items() if place != "step 0"}
+        known = {place: [x for x in values if x is not None] for place, values in later.items()}
+        crossing = course({place: values for place, values in known.items() if len(values) > 1}).crossing
+        if later:
+            mean = f"mean of steps {', '.join(place.removeprefix('step ') for place in later)}"
+            found[mean] = [_mean(values) for values in zip(*later.values(), strict=True)]
+        deciding = crossing or tuple(found)[-1:]
+        scope = "learning rates " + ", ".join(f"{network.arms[arm]:g}" for arm in arms)
+        measures = ("linearity", "sharpness")
+        return Numbers(found, deciding, scope, tuple(arms), measures, rates.not_comparable)
+
+    return read
+
+
+def at_equal_rates(name: str, kind: str, other: str) -> Read:
+    """log10 of a quantity of one arm over another's along training, over all rates at which both train.
+
+    The start, the middle one of the losses that both went through, and the end decide.
+    """
+
+    def read(network: NetworkRuns) -> Numbers:
+        arms = _both(network, kind, other)
+        rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
+        found = along_training(network.runs, *arms, rates.used, _loss, lambda p: quantity(p, name))
+        names = tuple(of[rate] for of in arms for rate in rates.used)
+        places = list(found)
+        deciding = tuple(dict.fromkeys(places[i] for i in (0, len(places) // 2, -1))) if places else ()
+        return Numbers(found, deciding, rates.scope, names, ("sharpness", "linearity"), rates.not_comparable)
+
+    return read
+
+
+def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
+    """log10 of a quantity of one arm over another's after the last step (or their difference), the mean over all rates at which both train."""
+
+    def read(network: NetworkRuns) -> Numbers:
+        arms = _both(network, kind, other)
+        rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
+        values: list[float | None] = []
+        for run in network.runs:
+            ends = [
+                [end_of(run[of[rate]], lambda p: quantity(p, name)) for of in arms] for rate in rates.used
+            ]
+            values.append(
+                _mean(
+                    log_ratio(a, b) if ratio else None if a is None or b is None else a - b for a, b in ends
+                )
+            )
+        names = tuple(of[rate] for of in arms for rate in rates.used)
+        place = "the end"
+        return Numbers({place: values}, (place,), rates.scope, names, ("accuracy",), rates.not_comparable)
+
+    return read
+
+
+def rises(kind: str, other: str = "") -> Read:
+    """d log lambda_max / d log loss along a run after the start: below 0, the curvature rises as the loss falls. Or the difference of two arms'.
+
+    One slope for all rates at which the arms train, each with an intercept of its own, by least squares: a rate at which the loss hardly
+    moves says little about it.
+    """
+
+    def read(network: NetworkRuns) -> Numbers:
+        arms = [network.at_rates(k) for k in (kind, other) if k]
+        rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
+        values: list[float | None] = []
+        for run in network.runs:
+            slopes = [_slope([run[of[rate]] for rate in rates.used]) for of in arms]
+            known = [s for s in slopes if s is not None]
+            values.append(None if len(known) < len(arms) else known[0] - sum(known[1:]))
+        names = tuple(of[rate] for of in arms for rate in rates.used)
+        place, measures = "along training", ("sharpness", "linearity")
+        return Numbers({place: values}, (place,), rates.scope, names, measures, rates.not_comparable)
+
+    return read
+
+
+def shift_by_halves(name: str) -> Read:
+    """log10 of batch norm's covariate shift over the standard network's: the mean over the first half of the measured steps, and the second."""
+
+    def read(network: NetworkRuns) -> Numbers:
+        kinds = "batchnorm", "standard"
+        rates = common_rates(
+            network.runs, [{network.rate: k} for k in kinds], _training_loss, network.guessing_loss
+        )
+        steps = [step for step in network.steps if step > 0] if rates.used else []
+        half = (len(steps) + 1) // 2
+        found = {
+            f"steps {part[0]} to {part[-1]}": [
+                _mean(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
+                for run in network.runs
+            ]
+            for part in (steps[:half], steps[half:])
+            if part
+        }
+        return Numbers(found, tuple(found), rates.scope, kinds, ("shift",), rates.not_comparable)
+
+    return read
+
+
+def times_chance(share: str) -> Read:
+    """log10 of a share of a layer's gradient over what chance gives, 1/m: the mean of share m over the layers, after every measured step."""
+
+    def read(network: NetworkRuns) -> Numbers:
+        values: list[float | None] = []
+        for run in network.runs:
+            shares = [
+                s * layer["m"]
+                for step, point in run["batchnorm"].points.items()
+                if step > 0
+                for layer in point["layers"]
+                if (s := layer["split"][share]) is not None
+            ]
+            values.append(math.log10(float(np.mean(shares))) if shares and np.mean(shares) > 0 else None)
+        place = "all steps"
+        return Numbers({place: values}, (place,), f"rate {network.rate:g}", ("batchnorm",), ("theory",))
+
+    return read
+
+
+def _both(network: NetworkRuns, kind: str, other: str) -> tuple[dict[float, str], dict[float, str]]:
+    """The arms of both kinds at the rates at which both were asked for."""
+    left, right = network.at_rates(kind), network.at_rates(other)
+    rates = left.keys() & right.keys()
+    return {r: left[r] for r in rates}, {r: right[r] for r in rates}
+
+
+def _loss(point: Json) -> float | None:
+    return quantity(point, "loss")
+
+
+def _training_loss(point: Json) -> float | None:
+    return quantity(point, "training_loss")
+
+
+def _at(run: Run, step: int, name: str) -> float | None:
+    point = run.points.get(step)
+    return None if point is None else quantity(point, name)
+
+
+def _slope(runs: Sequence[Run]) -> float | None:
+    """The common slope of log lambda_max over log loss; None where no run has three points."""
+    along = across = 0.0
+    for run in runs:
+        known = [
+            (math.log(loss), math.log(top))
+            for step in run.after_start
+            if (point := run.points.get(step)) is not None
+            and (loss := quantity(point, "loss")) is not None
+            and (top := quantity(point, "top")) is not None
+            and loss > 0 < top
         ]
-        return mean_log_ratio_at_equal_loss(*curves[0], *curves[1])
+        if len(known) < 3:
+            continue
+        x, y = (np.array(column) - np.mean(column) for column in zip(*known, strict=True))
+        along, across = along + float(x @ x), across + float(x @ y)
+    return across / along if along > 0 else None
 
-    return values
 
-
-def affine_share(arms: Mapping[str, Points]) -> float | None:
-    """The share of y_hat at the last measured step, averaged over layers."""
-    points = arms.get("batchnorm", {})
-    if not points or max(points) == 0:
-        return None
-    layers = points[max(points)]["layers"]
-    shares = [layer["split"]["share_y_hat"] for layer in layers if layer["split"]["share_y_hat"] is not None]
-    return float(np.mean(shares)) if shares else None
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [x for x in values if x is not None]
+    return sum(known) / len(known) if known else None

@@ -34,15 +34,7 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VEC
 #: So often a task may take its worker with it before the run is given up.
 TRIES = 3
 #: Rough cost of a measure in training steps; only the time left that is shown depends on it.
-_COST = {
-    "landscape": 12,
-    "curvature": 60,
-    "scale-free": 25,
-    "accuracy": 6,
-    "shift": 25,
-    "twin": 90,
-    "theory": 70,
-}
+_COST = {"sharpness": 40, "linearity": 60, "accuracy": 6, "shift": 25, "theory": 70}
 
 
 def check_device(name: str) -> str:

@@ -11,9 +11,8 @@ from bntheory.errors import UserError
 from bntheory.experiments.experiment import Measure
 from bntheory.experiments.measures.activations import percentiles
 from bntheory.experiments.measures.classification import accuracies, classification
-from bntheory.experiments.measures.curvature import curvature, scale_free, twin
 from bntheory.experiments.measures.input_robustness import input_robustness
-from bntheory.experiments.measures.landscape import landscape, twin_walk, walk
+from bntheory.experiments.measures.landscape import twin_walk, walk
 from bntheory.experiments.measures.layers_alone import layers_alone
 from bntheory.experiments.measures.linearity import linearity
 from bntheory.experiments.measures.mean_directions import mean_overlap
@@ -35,12 +34,8 @@ def measure(situation: Situation, asked: Measure) -> Json:
 
 #: Each gives a part of what a point of a run is known by; together they are merged into one mapping.
 MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
-    "landscape": landscape,
-    "curvature": curvature,
-    "scale-free": scale_free,
     "accuracy": accuracies,
     "shift": shift,
-    "twin": twin,
     "theory": theory,
     "classification": classification,
     "walk": walk,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +34,17 @@ __all__ = [
 #: The least and the greatest number that may stand for a rate: anything that a float can hold and square root of.
 TINY, HUGE = 1e-300, 1e100
 LARGEST_SEED = 2**31 - 1
+#: The linear prediction is held against the gradient step that should remove this share of the loss.
+FRACTION = 0.1
+#: The arms of a run: kind, normalisation, and whether it is trained at every rate of the grid.
+ARMS = (
+    ("batchnorm", "batch", True),
+    ("standard", "none", True),
+    ("detached", "detached", True),
+    ("detached-mean", "detached-mean", False),
+    ("detached-variance", "detached-variance", False),
+    ("rescaled", "none", False),
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 
 
@@ -52,22 +63,32 @@ class NetworkEntry:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """Plain stochastic gradient descent on the mean cross-entropy; the same for every arm."""
+    """Plain stochastic gradient descent on the mean cross-entropy; the same for every arm.
+
+    learning_rate: of every arm. rates: further ones, at which the networks with batch norm, without it, and with its statistics detached
+    are trained too: arms are compared at equal rates, over all rates at which both train.
+    """
 
     steps: int
     batch_size: int
     learning_rate: float
+    rates: tuple[float, ...] = ()
     momentum: float = 0.0
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         _within("training", self, steps=(1, 10**9), batch_size=(2, 10**7), learning_rate=(TINY, HUGE))
         _within("training", self, momentum=(0, 1), weight_decay=(0, HUGE))
+        grid = [self.learning_rate, *self.rates]
+        if len(set(grid)) != len(grid) or not all(TINY <= rate <= HUGE for rate in grid):
+            raise UserError(
+                f"preset: training.rates is {list(self.rates)} beside learning_rate {self.learning_rate}; give different rates above 0"
+            )
 
 
 @dataclass(frozen=True)
 class CurvatureSpec:
-    """Top and bottom eigenvalues. batch_size: of the batch whose Hessian it is. tolerance: relative, of an eigenvalue's residual."""
+    """Largest eigenvalues. batch_size: of the batch whose Hessian it is. tolerance: relative, of an eigenvalue's residual."""
 
     batch_size: int
     tolerance: float = 0.01
@@ -79,36 +100,41 @@ class CurvatureSpec:
 
 @dataclass(frozen=True)
 class MeasureSpec:
-    """What is measured at a step.
+    """What is measured, and after which steps.
 
-    at: the steps. batch_size: of the fixed batch on which gradients and Santurkar's measures are taken. theory_batch_size: of the
-    float64 batch on which layers are held against the closed form; hessian_units: how many units a layer for the second-order part.
-    step_range, points: Santurkar's step sizes as multiples of the learning rate, and how many of them.
+    at: steps of the largest eigenvalue of every arm that is compared in it. twins_at, theory_at: the steps among them at which batch
+    norm is held against its twins, and its layers against the closed form; all where left out. theory_seeds: on how many seeds the
+    latter (0: on all). batch_size: of the fixed batch on which losses, gradients and covariate shift are taken. theory_batch_size: of
+    the float64 batch for the layers; hessian_units: how many units a layer for the second-order part.
     """
 
     at: tuple[int, ...]
     batch_size: int
     theory_batch_size: int
+    twins_at: tuple[int, ...] = ()
+    theory_at: tuple[int, ...] = ()
+    theory_seeds: int = 0
     hessian_units: int = 2
-    step_range: tuple[float, float] = (0.5, 4.0)
-    points: int = 6
     test_size: int = 1000
 
     def __post_init__(self) -> None:
         _within(
             "measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6)
         )
-        _within("measure", self, points=(2, 10**4), test_size=(1, 10**9))
+        _within("measure", self, test_size=(1, 10**9), theory_seeds=(0, 10**6))
         if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0:
             raise UserError(f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up")
-        low, high = self.step_range
-        if not 0 < low < high < HUGE:
-            raise UserError(f"preset: measure.step_range is {list(self.step_range)}; give 0 < low < high")
+        for name in ("twins_at", "theory_at"):
+            steps = getattr(self, name)
+            if list(steps) != sorted(set(steps)) or not set(steps) <= set(self.at):
+                raise UserError(
+                    f"preset: measure.{name} is {list(steps)}; give increasing steps, each of them in measure.at"
+                )
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A whole run as data. ``about`` is shown in the report."""
+    """A whole run as data. ``about`` is shown in the report. side: images are averaged down to side x side pixels (0: as they are)."""
 
     name: str
     about: str
@@ -118,6 +144,7 @@ class Preset:
     training: TrainingSpec
     measure: MeasureSpec
     curvature: CurvatureSpec
+    side: int = 0
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -153,34 +180,49 @@ class Preset:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def experiment(self) -> Experiment:
-        """What it asks for: every network with batch norm, without, and without on a rescaled loss; all measures on each."""
-        t, m, c = self.training, self.measure, self.curvature
-        common = (t.learning_rate, t.momentum, t.weight_decay)
+        """What it asks for: the arms of :data:`ARMS` on every network, each measured where its comparisons need it."""
+        t, m = self.training, self.measure
         arms = tuple(
-            Arm(n.name, name, n.kind, {**n.options, "norm": norm}, *common, rescaled_on=matched)
-            for n in self.networks
-            for name, norm, matched in (
-                ("batchnorm", "batch", 0),
-                ("standard", "none", 0),
-                ("rescaled", "none", m.batch_size),
+            Arm(
+                n.name,
+                kind if rate == t.learning_rate else f"{kind}@{rate:g}",
+                n.kind,
+                {**n.options, "norm": norm},
+                rate,
+                t.momentum,
+                t.weight_decay,
+                rescaled_on=m.batch_size if kind == "rescaled" else 0,
             )
+            for n in self.networks
+            for kind, norm, everywhere in ARMS
+            for rate in (t.learning_rate, *(t.rates if everywhere else ()))
         )
-        along = {"step_range": list(m.step_range), "points": m.points}
-        ends = dataclasses.asdict(c)
-        measures = (
-            Measure("landscape", along),
-            Measure("curvature", ends),
-            Measure("scale-free", {"batch_size": c.batch_size}, "own loss"),
-            Measure("accuracy", {"test_size": m.test_size}),
-            Measure("shift", {"batch_size": m.theory_batch_size}),
-            Measure("twin", {**along, **ends}, "batch normalised"),
-            Measure(
-                "theory",
-                {"batch_size": m.theory_batch_size, "hessian_units": m.hessian_units},
-                "batch normalised",
-            ),
-        )
-        return Experiment(self.name, arms, Protocol(t.batch_size, m.batch_size, m.at), measures, self.seeds)
+        protocol = Protocol(t.batch_size, m.batch_size, m.at, side=self.side)
+        return Experiment(self.name, arms, protocol, tuple(self._measures(arms)), self.seeds)
+
+    def _measures(self, arms: Sequence[Arm]) -> Iterator[Measure]:
+        m, ends = self.measure, dataclasses.asdict(self.curvature)
+        twins, later = m.twins_at or m.at, tuple(step for step in m.at if step > 0)
+        trained = tuple(
+            step for step in twins if step > 0
+        )  # before the first step all rates have one network
+        names = tuple(dict.fromkeys(arm.name for arm in arms))
+        others = tuple(name for name in names if name.startswith("batchnorm@"))
+        own, beside = {**ends, "of": ["own"]}, {**ends, "fraction": FRACTION, "twin": True, "factors": []}
+        for which, at in ((("batchnorm",), twins), (others, trained)):
+            rest = tuple(step for step in later if step not in at)
+            if which:
+                yield Measure("linearity", beside, arms=which, at=at)
+            if which and rest:
+                yield Measure("sharpness", own, arms=which, at=rest)
+        partial = {**ends, "of": ["mean-alive", "variance-alive"]}
+        yield Measure("sharpness", partial, arms=("batchnorm",), at=twins)
+        yield Measure("sharpness", own, arms=tuple(n for n in names if n.startswith("standard")), at=later)
+        yield Measure("accuracy", {"test_size": m.test_size}, at=later[-1:])
+        yield Measure("shift", arms=("batchnorm", "standard"), at=later)
+        options = {"batch_size": m.theory_batch_size, "hessian_units": m.hessian_units}
+        theory = self.seeds[: m.theory_seeds or len(self.seeds)]
+        yield Measure("theory", options, arms=("batchnorm",), at=m.theory_at, seeds=theory)
 
 
 def preset_names() -> tuple[str, ...]:
@@ -275,11 +317,7 @@ def _typed(value: Any, kind: str, where: str) -> Any:
         ok = isinstance(value, (list, tuple)) and all(type(v) is int for v in value)
         value = tuple(value) if ok else value
     elif kind.startswith("tuple[float"):
-        ok = (
-            isinstance(value, (list, tuple))
-            and len(value) == 2
-            and all(type(v) in (int, float) for v in value)
-        )
+        ok = isinstance(value, (list, tuple)) and all(type(v) in (int, float) for v in value)
         value = tuple(map(float, value)) if ok else value
     else:
         return value

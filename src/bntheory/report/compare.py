@@ -23,7 +23,7 @@ from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import CHECKPOINTS
 
-__all__ = ["CompareResult", "compare"]
+__all__ = ["CompareResult", "compare", "rebuilt", "side_by_side"]
 
 Progress = Callable[[float, str], None]
 
@@ -107,16 +107,42 @@ def compare(
         return finish(folder, chosen)
 
 
-def finish(folder: RunFolder, preset: Preset) -> CompareResult:
-    """Verdicts, figures and page of a run whose records are complete."""
-    from bntheory.experiments.answers import failures, run_verdicts
-    from bntheory.report.run_page import write_report
+def rebuilt(path: Path) -> CompareResult:
+    """Verdicts, figures and page of the run in ``path`` anew, from its records. Raises UserError where there is none."""
+    manifest = read_manifest(path)
+    return finish(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
+
+
+def side_by_side(paths: Sequence[Path], out: Path | None = None) -> Path:
+    """Runs beside each other on one page, by default ``report-A-beside-B.html`` here; returns its path."""
+    from bntheory.report.run_page import write_comparison
+
+    runs: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
+    for path in paths:
+        manifest = read_manifest(path)
+        label = manifest["preset"] if manifest["preset"] not in [r[0] for r in runs] else path.resolve().name
+        _, verdicts = _read(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
+        runs.append((label, manifest, verdicts))
+    names = "-beside-".join(path.resolve().name for path in paths)
+    return write_comparison(runs, out or Path(f"report-{names}.html"))
+
+
+def _read(folder: RunFolder, preset: Preset) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """(points, verdicts) of a run, from its records alone."""
+    from bntheory.experiments.answers import run_verdicts
 
     contents = folder.read()
     asked = list(needed(preset.experiment(), conditions_of(folder.manifest)))
     points = merged(asked, freshest(asked, contents.versions))
-    verdicts = run_verdicts(preset, points)
-    verdicts["skipped_lines"] = [str(fault) for fault in contents.faults]
+    return points, {**run_verdicts(preset, points), "skipped_lines": [str(f) for f in contents.faults]}
+
+
+def finish(folder: RunFolder, preset: Preset) -> CompareResult:
+    """Verdicts, figures and page of a run whose records are complete."""
+    from bntheory.experiments.answers import failures
+    from bntheory.report.run_page import write_report
+
+    points, verdicts = _read(folder, preset)
     report = write_report(folder, preset, points, verdicts)
     folder.write_json("verdicts.json", verdicts)
     failed = tuple(failures(points))

@@ -6,23 +6,27 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["effect_text"]
+__all__ = ["effect_text", "mean_text"]
 
 
 def effect_text(effect: Mapping[str, Any]) -> str:
-    """The effect and its interval as printed: ratios as factors, shares in per cent. ``effect`` is an entry of verdicts.json."""
+    """The effect and its interval as printed, ratios as factors. ``effect`` is an entry of verdicts.json."""
     e = effect["estimate"]
     if e is None:
         return effect.get("why") or "not measured"
-
-    def say(x: float) -> str:
-        if effect["unit"] == "ratio":
-            return f"×{_significant(10.0**x if x < 300 else math.inf)}"
-        return f"{100 * x:.3g} %" if effect["unit"] == "share" else f"{x:.3g}"
-
     if e["low"] is None:
-        return f"{say(e['mean'])} (fewer than 3 seeds: no interval)"
-    return f"{say(e['mean'])} [{say(e['low'])}, {say(e['high'])}]"
+        return f"{mean_text(effect)} (fewer than 3 seeds: no interval)"
+    return f"{mean_text(effect)} [{_said(e['low'], effect['unit'])}, {_said(e['high'], effect['unit'])}]"
+
+
+def mean_text(effect: Mapping[str, Any]) -> str:
+    """The effect alone."""
+    e = effect["estimate"]
+    return "not measured" if e is None else _said(e["mean"], effect["unit"])
+
+
+def _said(x: float, unit: str) -> str:
+    return f"×{_significant(10.0**x if x < 300 else math.inf)}" if unit == "ratio" else f"{x:.3g}"
 
 
 def _significant(x: float) -> str:

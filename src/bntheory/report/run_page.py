@@ -1,113 +1,170 @@
-"""The report of a run: figures as PNG files, and one self-contained HTML page with them inside."""
+"""The report of a run as one self-contained page; and of two runs beside each other."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bntheory.evidence.intervals import summarise
+from bntheory.errors import UserError
+from bntheory.experiments.answers import METHOD
+from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.experiments.folder import RunFolder
+from bntheory.experiments.network_runs import NetworkRuns, network_runs
 from bntheory.experiments.preset import Preset
-from bntheory.experiments.quantities import Runs
 from bntheory.experiments.store import write_atomic
 from bntheory.report.effect_text import effect_text
+from bntheory.report.forest import axis_of, bar
 from bntheory.report.html import render
-from bntheory.report.run_answers import answers
-from bntheory.report.run_figures import draw_groups
-from bntheory.report.run_panels import batch_norm_steps, layer_names, split_values
+from bntheory.report.margins import margins_panel, violations_panel
+from bntheory.report.run_answers import Answer, answers, deciding, seeds_text, shares
+from bntheory.report.run_panels import largest_eigenvalue, layer_rows
+from bntheory.report.style import as_png
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 Json = Mapping[str, Any]
 
 
 def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], verdicts: Json) -> Path:
     """Draw the figures into ``figures/`` and write ``report.html``; returns its path."""
-    networks = [n.name for n in preset.networks]
+    networks = network_runs(preset.experiment(), records)
     figures = folder.path / "figures"
     figures.mkdir(exist_ok=True)
-    groups = []
-    for group in draw_groups(records, networks, preset.seeds, verdicts):
-        for panel in group.panels:
-            write_atomic(figures / f"{panel.name}.png", panel.png)
-        shown = [{"alt": p.alt, "src": _inline(p.png), "name": p.name} for p in group.panels]
-        groups.append(
-            {
-                "key": group.key,
-                "title": group.title,
-                "shows": group.shows,
-                "not_shows": group.not_shows,
-                "panels": shown,
-            }
-        )
+    drawn = {f"curvature-{name}": largest_eigenvalue(runs) for name, runs in networks.items()}
+    drawn |= {"identities": margins_panel(records), "statements": violations_panel(records)}
+    shown = {}
+    for name, figure in drawn.items():
+        png = as_png(figure, palette=128)
+        write_atomic(figures / f"{name}.png", png)
+        shown[name] = "data:image/png;base64," + base64.b64encode(png).decode()
     page = render(
         "run.html",
         manifest=folder.manifest,
         preset=preset,
         verdicts=verdicts,
-        groups=groups,
-        answers=answers(verdicts),
-        comparisons=comparison_rows(verdicts, networks),
-        networks=networks,
-        layers=list(layer_tables(Runs(records), networks)),
+        answers=[_answer(a) for a in answers(verdicts)],
+        counts=shares(deciding(verdicts)),
+        curvature={name: src for name, src in shown.items() if name.startswith("curvature")},
+        margins=[shown["identities"], shown["statements"]],
+        rows=list(_rows(verdicts, networks)),
+        layers={name: layer_rows(runs) for name, runs in networks.items()},
+        records=next((p.name for p in sorted(folder.path.glob("records.jsonl*"))), "records.jsonl"),
         command=command_line(folder.manifest),
+        method=METHOD,
     )
     path = folder.path / "report.html"
     write_atomic(path, page.encode())
     return path
 
 
-def _inline(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def write_comparison(runs: Sequence[tuple[str, Json, Json]], path: Path) -> Path:
+    """Two runs beside each other, question by question; ``runs``: label, manifest, verdicts of each. Returns the page's path.
 
-
-def comparison_rows(verdicts: Json, networks: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a question, one cell a network: the effect, its interval, the outcome."""
-    rows: dict[str, dict[str, Any]] = {}
-    for o in verdicts["outcomes"]:
-        row = rows.setdefault(
-            o["name"],
-            {"question": o["question"], "control": o["control"], "claims": o["claims"], "cells": {}},
+    Raises UserError where they have no comparison in common.
+    """
+    names = [{o["name"] for o in deciding(verdicts)} for _, _, verdicts in runs]
+    common = set.intersection(*names)
+    if not common:
+        raise UserError(
+            "report: these runs have no comparison in common, so there is nothing to set beside each other"
         )
-        row["cells"][o["network"]] = {"outcome": o["outcome"], "text": effect_text(o), "n": len(o["seeds"])}
-    return [{**row, "cells": [row["cells"].get(n) for n in networks]} for row in rows.values()]
-
-
-def layer_tables(runs: Runs, networks: Iterable[str]) -> Iterable[dict[str, Any]]:
-    """For each network the layers at the last measured step, medians over seeds."""
-    for network in networks:
-        steps = batch_norm_steps(runs, network)
-        if not steps:
-            continue
-        step, rows = steps[-1], []
-        for i, name in enumerate(layer_names(runs, network)):
-            layers = [r["layers"][i] for r in runs.of(network) if r["step"] == step and r["layers"]]
-            parts = {
-                key: _median(split_values(runs, network, i, step, key))
-                for key in ("scaling", "share_mean", "share_y_hat", "left")
-            }
-            affine = {
-                f"affine_{key}": _median(split_values(runs, network, i, step, key, "affine_split"))
-                for key in ("share_mean", "share_y_hat")
-            }
-            rows.append(
+    found = []
+    for key, question in QUESTIONS.items():
+        groups = []
+        for name in dict.fromkeys(o["name"] for o in deciding(runs[0][2]) if o["question"] == key):
+            rows = [
+                (label, o)
+                for label, _, verdicts in runs
+                for o in deciding(verdicts)
+                if o["name"] == name and name in common
+            ]
+            names_of = list(dict.fromkeys(o["network"] for _, o in rows))
+            rows.sort(key=lambda row: names_of.index(row[1]["network"]))  # runs of one network side by side
+            if rows:
+                groups.append((rows[0][1]["statement"], rows[0][1]["control"], rows))
+        if groups:
+            found.append(
                 {
-                    "name": name,
-                    "m": layers[0]["m"],
-                    "units": layers[0]["units"],
-                    "sigma": _median([x["sigma"][2] for x in layers]),
-                    "gamma": _median([x["gamma"][2] for x in layers]),
-                    **parts,
-                    **affine,
+                    "key": key,
+                    "question": question,
+                    "sentences": [],
+                    "groups": [
+                        {"statement": s, "control": c, "rows": [_line(o, -1, label) for label, o in rows]}
+                        | _drawn([o for _, o in rows], [o for *_, own in groups for _, o in own])
+                        for s, c, rows in groups
+                    ],
                 }
-            )
-        yield {"network": network, "step": step, "rows": rows}
+            )  # fmt: skip
+    page = render("runs.html", runs=runs, answers=found, counts=[shares(deciding(v)) for _, _, v in runs])
+    write_atomic(path, page.encode())
+    return path
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return summarise(values).median if values else None
+def _answer(answer: Answer) -> dict[str, Any]:
+    every = [o for g in answer.groups for _, o in g.rows]
+    groups = [
+        {"statement": g.statement, "control": g.control, "rows": [_line(o, i) for i, o in g.rows]}
+        | _drawn([o for _, o in g.rows], every)
+        for g in answer.groups
+    ]
+    return {"key": answer.key, "question": answer.question, "sentences": answer.sentences, "groups": groups}
+
+
+def _drawn(effects: Sequence[Json], every: Iterable[Json]) -> dict[str, Any]:
+    """The lines of a group, on the axis of all effects of its question in the same unit."""
+    axis = axis_of([o for o in every if o["unit"] == effects[0]["unit"]])
+    return {"axis": axis.svg(), "bars": [bar(o, axis) for o in effects]}
+
+
+def _line(o: Json, row: int, label: str = "") -> dict[str, Any]:
+    several = o["place"] not in ("along training", "all steps") and not o["place"].startswith("mean of")
+    name = f"{o['network']}, {o['place']}" if several and o["place"] else o["network"]
+    note = ""
+    if o["outcome"] == "inconclusive":
+        note = seeds_text(o)
+    elif o["outcome"] == "not comparable":
+        note = o["why"]
+    return {
+        "label": f"{name} · {label}" if label else name,
+        "text": "" if o["estimate"] is None else effect_text(o),
+        "outcome": o["outcome"],
+        "note": note,
+        "n": len(o["seeds"]),
+        "row": row,
+    }
+
+
+def _rows(verdicts: Json, networks: Mapping[str, NetworkRuns]) -> Iterator[dict[str, Any]]:
+    """Every row with its numbers, and for each comparison on a network the addresses of the records behind it, seed by seed."""
+    before = None
+    for i, o in enumerate(verdicts["outcomes"]):
+        group = (o["name"], o["network"])
+        values = [] if o["estimate"] is None else zip(o["seeds"], o["estimate"]["values"], strict=True)
+        yield {
+            **o,
+            "row": i,
+            "text": effect_text(o),
+            "values": [(seed, f"{value:.4g}") for seed, value in values],
+            "seeds_text": seeds_text(o) if o["outcome"] == "inconclusive" else "",
+            "addresses": [] if group == before else list(_addresses(o, networks.get(o["network"]))),
+        }
+        before = group
+
+
+def _addresses(o: Json, network: NetworkRuns | None) -> Iterator[tuple[int, str]]:
+    if network is None:  # a contrast of two networks: its numbers are those of two other rows
+        return
+    for seed, run in zip(network.seeds, network.runs, strict=True):
+        found = (
+            point["addresses"][measure][:8]
+            for arm in o["arms"]
+            for point in run[arm].points.values()
+            for measure in o["measures"]
+            if measure in point["addresses"]
+        )
+        yield seed, " ".join(dict.fromkeys(found))
 
 
 def command_line(manifest: Json) -> str:

@@ -25,15 +25,23 @@ __all__ = [
 ]
 
 #: Okabe and Ito's palette: told apart also with colour-blind eyes; line styles tell them apart in grey.
-COLOURS = {"batchnorm": "#0072B2", "twin": "#D55E00", "standard": "#4d4d4d", "rescaled": "#009E73"}
-LINES = {"batchnorm": "-", "twin": "--", "standard": "-", "rescaled": ":"}
-MARKERS = {"batchnorm": "o", "twin": "s", "standard": "^", "rescaled": "v"}
+COLOURS = {
+    "batchnorm": "#0072B2",
+    "twin": "#D55E00",
+    "mean-alive": "#E69F00",
+    "variance-alive": "#CC79A7",
+    "standard": "#4d4d4d",
+    "rescaled": "#009E73",
+}
+LINES = {"batchnorm": "-", "twin": "--", "mean-alive": ":", "variance-alive": "-.", "standard": "-"}
+MARKERS = {"batchnorm": "o", "twin": "s", "mean-alive": "D", "variance-alive": "v", "standard": "^"}
 PARTS = {"mean": "#E69F00", "y_hat": "#CC79A7", "left": "#d9e2ec"}
 ARM_LABELS = {
     "batchnorm": "batch norm",
-    "twin": "its frozen-statistics twin",
-    "standard": "standard",
-    "rescaled": "standard, rescaled loss",
+    "twin": "its twin, statistics frozen",
+    "mean-alive": "twin, mean alive",
+    "variance-alive": "twin, variance alive",
+    "standard": "without batch norm",
 }
 _STYLE: dict[str, Any] = {
     "font.size": 10,

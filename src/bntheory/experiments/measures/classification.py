@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
-from bntheory.bridge.networks.evaluation import Loss
 from bntheory.bridge.networks.state import state_guard
+from bntheory.evidence.comparable import guessing_loss
 from bntheory.experiments.measures.situation import Batch, Json, Options, Situation, number
 
 __all__ = ["accuracies", "classification"]
 
 
 def accuracies(at: Situation, options: Options) -> Json:
-    """Accuracy on the measured batch in training mode, and loss and accuracy on the first test images in evaluation mode."""
-    held_out = at.held_out(options["test_size"])
+    """Loss (without the arm's factor) and accuracy: on the measured batch in training mode, on the first test images in evaluation mode."""
     return {
-        **_accuracy(at.model, at.batch(), "", at.loss),
-        **_accuracy(at.model, held_out, "test_", at.loss, evaluation=True),
+        "guessing_loss": guessing_loss(at.data.classes, at.protocol.loss),
+        **_classified(at, at.batch(), "training_"),
+        **_classified(at, at.held_out(options["test_size"]), "test_", evaluation=True),
     }
 
 
-def _accuracy(model: nn.Module, batch: Batch, prefix: str, loss: Loss, *, evaluation: bool = False) -> Json:
-    with state_guard(model, parameters=False), torch.no_grad():
-        model.train(not evaluation)
+def _classified(at: Situation, batch: Batch, prefix: str, *, evaluation: bool = False) -> Json:
+    with state_guard(at.model, parameters=False), torch.no_grad():
+        at.model.train(not evaluation)
         parts = torch.split(batch[0], 250) if evaluation else (batch[0],)
-        outputs = torch.cat([model(x) for x in parts])
+        outputs = torch.cat([at.model(x) for x in parts])
         correct = (outputs.argmax(1) == batch[1]).double().mean()
-        found = {f"{prefix}accuracy": float(correct)}
-        if evaluation:
-            found[f"{prefix}loss"] = number(float(loss(outputs, batch[1])))  # type: ignore[assignment]
-    return found
+        loss = float(at.loss(outputs, batch[1])) / at.factor
+    return {f"{prefix}loss": number(loss), f"{prefix}accuracy": float(correct)}
 
 
 def classification(at: Situation, options: Options) -> Json:
@@ -44,5 +41,5 @@ def classification(at: Situation, options: Options) -> Json:
         right = float((outputs.argmax(1) == labels).double().mean())
     return {
         "training": {"loss": number(loss), "accuracy": right},
-        "held_out": _accuracy(at.model, held_out, "test_", at.loss, evaluation=True)["test_accuracy"],
+        "held_out": _classified(at, held_out, "", evaluation=True)["accuracy"],
     }

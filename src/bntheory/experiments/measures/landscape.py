@@ -6,16 +6,9 @@ from torch import nn
 
 from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.along_gradient import along_gradient
-from bntheory.evidence.comparable import guessing_loss
 from bntheory.experiments.measures.situation import Batch, Json, Options, Situation
 
-__all__ = ["along", "landscape", "twin_walk", "walk"]
-
-
-def landscape(at: Situation, options: Options) -> Json:
-    """Loss, gradient norm and Santurkar's three measures along the gradient, at multiples of the learning rate."""
-    guessing = guessing_loss(at.data.classes, at.protocol.loss) * at.factor
-    return {"factor": at.factor, "guessing_loss": guessing, **along(at.model, at, at.batch(), options)}
+__all__ = ["along", "twin_walk", "walk"]
 
 
 def along(model: nn.Module, at: Situation, batch: Batch, options: Options) -> Json:

@@ -1,0 +1,57 @@
+"""``bntheory report``: the page is a function of the records, and two runs can be set beside each other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import tiny_preset
+from typer.testing import CliRunner, Result
+
+from bntheory.cli import app
+from bntheory.report.compare import compare
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(app, ["report", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("runs")
+    compare(tiny_preset(home), out=home / "run", workers=0)
+    return home / "run"
+
+
+def test_a_page_is_made_anew_from_the_records(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    page, verdicts = (copy / name for name in ("report.html", "verdicts.json"))
+    before = page.read_bytes(), json.loads(verdicts.read_text())
+    page.unlink()
+    verdicts.write_text("{}")
+    result = command(copy)
+    assert result.exit_code == 0, result.output
+    assert (page.read_bytes(), json.loads(verdicts.read_text())) == before
+
+
+def test_two_runs(run: Path, tmp_path: Path) -> None:
+    files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    result = command(run, run, "--out", tmp_path / "both.html", "--json")
+    assert result.exit_code == 0, result.output
+    text = Path(json.loads(result.output)["report"]).read_text()
+    assert "mlp · tiny" in text
+    assert "mlp · run" in text  # the same preset again is called by its folder
+    assert files == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+
+def test_bad_use_is_named(run: Path, tmp_path: Path) -> None:
+    for words, said in (
+        ((tmp_path,), "there is no run in"),
+        ((run, run, run), "3 folders"),
+        ((run, "--out", tmp_path / "x.html"), "--out is for two runs"),
+    ):
+        result = command(*words)
+        assert result.exit_code == 2
+        assert said in " ".join(result.output.split())
