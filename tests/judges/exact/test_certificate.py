@@ -338,3 +338,20 @@ def test_the_batch_size_is_exact(m):
     true = _claim(lambda x: [eq(1 / x.m * x.m * x.norm2(x.grad), x.norm2(x.grad)), eq(sqrt(x.m) ** 2, x.m)])
     assert not certify(true, here).refuted
     assert certify(_claim(lambda x: eq(x.m, m + 1)), here).refuted
+
+
+@pytest.mark.parametrize(
+    ("check", "margin"),
+    [
+        (lambda x: le(x.sigma, 6), (2 - 6) / 8),  # holds with room: the violation is negative
+        (lambda x: le(6, x.sigma), (6 - 2) / 8),
+        (lambda x: lt(x.sigma, x.gamma), 0.0),
+        (lambda x: eq(x.sigma, 6), (6 - 2) / 8),  # an equality fails by as much on either side
+        (lambda x: eq(6, x.sigma), (6 - 2) / 8),
+    ],
+)
+def test_a_margin_has_the_side_of_an_inequality_and_the_size_of_an_equality(
+    check: Any, margin: float
+) -> None:
+    (relation,) = certify(_claim(check), HERE).relations
+    assert relation.margin == pytest.approx(-margin)

@@ -102,3 +102,9 @@ def test_what_has_no_value_goes_on_and_has_no_sign() -> None:
         Radical(2).sqrt().as_fraction()
     with pytest.raises(TypeError):
         Radical(2).sqrt() + "1"  # type: ignore[operator]
+
+
+def test_six_independent_roots_have_a_reciprocal_and_seven_are_refused():
+    six = sum(Radical(p).sqrt() for p in (2, 3, 5, 7, 11, 13))
+    assert six * (1 / six) == 1
+    assert (1 / (six + Radical(17).sqrt())).missing == "unknown"
