@@ -47,6 +47,15 @@ TRUE = [
     ("rise == dot(grad, z@2 - z)", {"loss": "linear"}),
     ("2*rise == norm2(grad@2) - norm2(grad)", {"loss": "squared"}),
     ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", SMOOTH),
+    ("rise >= dot(grad, z@2 - z) - l/2*norm2(z@2 - z)", SMOOTH),
+    (
+        "4*l*rise <= 2*l*dot(grad + grad@2, z@2 - z) + l**2*norm2(z@2 - z) - norm2(grad@2 - grad)",
+        SMOOTH,
+    ),
+    (
+        "4*l*rise >= 2*l*dot(grad + grad@2, z@2 - z) - l**2*norm2(z@2 - z) + norm2(grad@2 - grad)",
+        SMOOTH,
+    ),
     ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", CONVEX),
     ("rise >= dot(grad, z@2 - z)", {"hessian": "psd"}),
     ("rise >= dot(grad, z@2 - z) + norm2(grad@2 - grad)/(2*l)", CONVEX),
@@ -73,6 +82,7 @@ FALSE = [
     ("dot(grad@2 - grad, z@2 - z) > 0", {"hessian": "psd"}),
     ("grad@2 == grad", {"loss": "squared"}),
     ("rise <= dot(grad, z@2 - z) + 0.49*l*norm2(z@2 - z)", SMOOTH),
+    ("rise >= dot(grad, z@2 - z) - 0.49*l*norm2(z@2 - z)", SMOOTH),
     ("rise >= dot(grad, z@2 - z)", SMOOTH),
     ("rise > dot(grad, z@2 - z)", {"hessian": "psd"}),
     ("rise <= 0", {"assume": ["dot(grad, z@2 - z) <= 0"]}),
