@@ -282,7 +282,7 @@ def test_a_check_reads_what_an_earlier_one_recorded(tmp_path: Path, monkeypatch:
         raise AssertionError("trained again")
 
     monkeypatch.setattr("bntheory.experiments.worker.make_trainer", no_training)
-    assert CliRunner().invoke(app, words).output == first.output
+    assert CliRunner().invoke(app, words).stdout == first.stdout
     assert (tmp_path / "records.jsonl").read_bytes() == lines
     listed = CliRunner().invoke(app, ["runs", str(tmp_path)])
     assert listed.exit_code == 0

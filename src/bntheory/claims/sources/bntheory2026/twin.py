@@ -20,7 +20,7 @@ from bntheory.claims.claim import Source, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.study import Study
 from bntheory.experiments.experiment import Arm, Measure
-from bntheory.experiments.runs import Protocol, each_seed
+from bntheory.experiments.runs import FIRST_JUDGED, Protocol, each_seed
 
 KEY = "bntheory2026"
 _KINDS: dict[str, dict[str, Any]] = {
@@ -62,9 +62,10 @@ def points(study: Study) -> list[Point]:
         study,
         arms,
         Protocol(stages[-1], stages, batch_size=64, measured=_BATCH, dtype="float64"),
-        study.choose(quick=1, normal=2, thorough=5),
+        study.choose(quick=1, normal=4, thorough=8),
         "layers alone",
         lambda arm: (Measure("layers-alone", {"batch_size": _BATCH, "tolerance": 1e-2}),),
+        first=FIRST_JUDGED,
     )
     return [point_of(name, point) for name in _KINDS for seed in runs for point in seed[name].points.values()]
 
