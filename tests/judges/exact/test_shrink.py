@@ -52,4 +52,4 @@ def test_what_is_dropped_is_as_much_as_can_be() -> None:
     assert all(v.denominator == 1 and abs(v) < 10 for v in found.y)
     assert not any(found.grad)
     assert found.hess is None
-    assert (found.gamma, found.beta, found.eps) == (1, 0, 0)
+    assert all(abs(v) <= 1 for v in (found.gamma, found.beta, found.eps))
