@@ -176,6 +176,18 @@ def test_slopes_by_hand() -> None:
         assert row.outcome == outcome
 
 
+def test_the_distance_from_the_edge_by_hand() -> None:
+    """lambda_max is planted at 20 without batch norm: eta lambda_max/2 is 1 at the rate 0.1 and 1/2 at 0.05."""
+    (row,) = [
+        e
+        for e in effects(make_records(noise=0.0))
+        if (e.comparison.name, e.network) == ("edge.standard", "mlp")
+    ]
+    assert row.estimate is not None
+    assert row.estimate.mean == pytest.approx((math.log10(1) + math.log10(0.5)) / 2)
+    assert not row.decisive
+
+
 def test_what_was_refused_gives_no_number() -> None:
     def refused(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         if "linearity" in p and p["seed"] < 2:

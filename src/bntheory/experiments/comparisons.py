@@ -15,6 +15,7 @@ from bntheory.experiments.effects import (
     Read,
     at_equal_rates,
     at_the_end,
+    from_the_edge,
     over_twin,
     rises,
     shift_by_halves,
@@ -156,6 +157,20 @@ COMPARISONS: tuple[Comparison, ...] = (
         at_equal_rates("top", "batchnorm", "standard"),
         "below",
         margin=CURVATURE_MARGIN,
+    ),
+    *(
+        Comparison(
+            f"edge.{kind}",
+            "standard",
+            (),
+            f"{words} batch norm descent ends below the edge of stability: ηλ_max < 2",
+            "the edge, 2",
+            from_the_edge(kind),
+            "below",
+            margin=CURVATURE_MARGIN,
+            decisive=False,
+        )
+        for kind, words in (("batchnorm", "with"), ("standard", "without"))
     ),
     Comparison(
         "sharpening.standard",

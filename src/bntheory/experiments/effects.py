@@ -18,7 +18,16 @@ from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
 from bntheory.experiments.runs import Json, Run
 
-__all__ = ["Numbers", "at_equal_rates", "at_the_end", "over_twin", "rises", "shift_by_halves", "times_chance"]
+__all__ = [
+    "Numbers",
+    "at_equal_rates",
+    "at_the_end",
+    "from_the_edge",
+    "over_twin",
+    "rises",
+    "shift_by_halves",
+    "times_chance",
+]
 
 Read = Callable[[NetworkRuns], "Numbers"]
 
@@ -135,6 +144,23 @@ def rises(kind: str, other: str = "") -> Read:
             values.append(None if len(known) < len(arms) else known[0] - sum(known[1:]))
         names = tuple(of[rate] for of in arms for rate in rates.used)
         place, measures = "along training", ("sharpness", "linearity")
+        return Numbers({place: values}, (place,), rates.scope, names, measures, rates.not_comparable)
+
+    return read
+
+
+def from_the_edge(kind: str) -> Read:
+    """log10 of the learning rate times lambda_max over 2 after the last step: below 0 descent is stable, at 0 it is at the edge of stability."""
+
+    def read(network: NetworkRuns) -> Numbers:
+        arms = network.at_rates(kind)
+        rates = common_rates(network.runs, [arms], _training_loss, network.guessing_loss)
+        values = [
+            _mean(log_ratio(end_of(run[arms[r]], lambda p: quantity(p, "top")), 2 / r) for r in rates.used)
+            for run in network.runs
+        ]
+        names, place = tuple(arms[rate] for rate in rates.used), "the end"
+        measures = ("sharpness", "linearity")
         return Numbers({place: values}, (place,), rates.scope, names, measures, rates.not_comparable)
 
     return read
