@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,8 +150,10 @@ def test_scalars_for_tensorboard():
     )
     monitor = followed(tensorboard=writer)
     rows = monitor.rows()
+    assert all(re.fullmatch(r"[\w/.-]+", tag) for tag in seen), "TensorBoard renames others"
+    assert {"bntheory/lambda_max_twin", "bntheory/eta_lambda_max", "bntheory/left_median"} <= seen.keys()
     assert seen["bntheory/lambda_max"] == [(row["step"], row["lambda_max"]) for row in rows]
-    assert seen["bntheory/share_mean x m/1"] == [
+    assert seen["bntheory/share_mean_m/1"] == [
         (row["step"], row["share_mean * m"]) for row in monitor.rows("layers")
     ]
 

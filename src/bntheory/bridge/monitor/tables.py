@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ __all__ = ["What", "layer_rows", "rows", "scalars", "summary", "to_csv", "to_pan
 What = Literal["network", "layers"]
 Row = dict[str, Any]
 _OWN = {"own": "lambda_max"}
+_UNFIT = re.compile(r"[^\w/.-]+")
 
 
 def rows(records: Sequence[Record], what: What = "network") -> list[Row]:
@@ -95,7 +97,8 @@ def scalars(record: Record) -> list[tuple[str, float]]:
             for key in ("share_mean * m", "share_y_hat * m")
             if row[key] is not None
         ]
-    return [(f"bntheory/{key.replace(' * ', ' x ')}", float(value)) for key, value in found]
+    # TensorBoard takes no blanks and no signs in a name
+    return [(_UNFIT.sub("_", f"bntheory/{key}").rstrip("_"), float(value)) for key, value in found]
 
 
 def to_csv(table: Sequence[Mapping[str, Any]], path: str | Path) -> None:
