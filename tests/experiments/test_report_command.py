@@ -11,7 +11,8 @@ from tiny import tiny_preset
 from typer.testing import CliRunner, Result
 
 from bntheory.cli import app
-from bntheory.report.compare import compare
+from bntheory.report.compare import compare, figures
+from bntheory.report.style import as_png
 
 
 def command(*words: object) -> Result:
@@ -34,6 +35,15 @@ def test_a_page_is_made_anew_from_the_records(run: Path, tmp_path: Path) -> None
     result = command(copy)
     assert result.exit_code == 0, result.output
     assert (page.read_bytes(), json.loads(verdicts.read_text())) == before
+
+
+def test_every_figure_of_a_report_is_had_from_python(run: Path, tmp_path: Path) -> None:
+    drawn = figures(run)
+    assert {p.stem for p in (run / "figures").iterdir()} == set(drawn)
+    for name, figure in drawn.items():
+        assert as_png(figure, palette=128) == (run / "figures" / f"{name}.png").read_bytes()
+    with pytest.raises(ValueError, match="there is no run in"):
+        figures(tmp_path)
 
 
 def test_two_runs(run: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import CHECKPOINTS
 
-__all__ = ["CompareResult", "compare", "rebuilt", "side_by_side"]
+__all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]
 
 Progress = Callable[[float, str], None]
 
@@ -111,6 +111,20 @@ def rebuilt(path: Path) -> CompareResult:
     """Verdicts, figures and page of the run in ``path`` anew, from its records. Raises UserError where there is none."""
     manifest = read_manifest(path)
     return finish(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
+
+
+def figures(path: str | Path) -> dict[str, Any]:
+    """The matplotlib figures of the run in ``path``, from its records, by the names that the report gives them.
+
+    Raises UserError where there is no run.
+    """
+    from bntheory.experiments.network_runs import network_runs
+    from bntheory.report.run_page import run_figures
+
+    manifest = read_manifest(Path(path))
+    preset = preset_from_json(manifest["preset_content"])
+    points, _ = _read(RunFolder(Path(path), manifest), preset)
+    return run_figures(network_runs(preset.experiment(), points), points)
 
 
 def side_by_side(paths: Sequence[Path], out: Path | None = None) -> Path:

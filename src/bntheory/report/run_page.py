@@ -22,7 +22,7 @@ from bntheory.report.run_answers import Answer, answers, deciding, seeds_text, s
 from bntheory.report.run_panels import largest_eigenvalue, layer_rows
 from bntheory.report.style import as_png
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["run_figures", "write_comparison", "write_report"]
 
 Json = Mapping[str, Any]
 
@@ -32,10 +32,8 @@ def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], ver
     networks = network_runs(preset.experiment(), records)
     figures = folder.path / "figures"
     figures.mkdir(exist_ok=True)
-    drawn = {f"curvature-{name}": largest_eigenvalue(runs) for name, runs in networks.items()}
-    drawn |= {"identities": margins_panel(records), "statements": violations_panel(records)}
     shown = {}
-    for name, figure in drawn.items():
+    for name, figure in run_figures(networks, records).items():
         png = as_png(figure, palette=128)
         write_atomic(figures / f"{name}.png", png)
         shown[name] = "data:image/png;base64," + base64.b64encode(png).decode()
@@ -57,6 +55,12 @@ def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], ver
     path = folder.path / "report.html"
     write_atomic(path, page.encode())
     return path
+
+
+def run_figures(networks: Mapping[str, NetworkRuns], records: Sequence[Json]) -> dict[str, Any]:
+    """The report's matplotlib figures, by the names of their files."""
+    drawn = {f"curvature-{name}": largest_eigenvalue(runs) for name, runs in networks.items()}
+    return drawn | {"identities": margins_panel(records), "statements": violations_panel(records)}
 
 
 def write_comparison(runs: Sequence[tuple[str, Json, Json]], path: Path) -> Path:

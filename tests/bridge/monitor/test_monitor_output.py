@@ -265,11 +265,14 @@ def test_closed_it_does_nothing_and_keeps_what_it_found():
     assert len(monitor.records) == 1
 
 
-def test_a_step_is_measured_once_and_may_be_numbered_by_the_loop():
-    monitor = Monitor(network(), F.cross_entropy, data(), every=10, share=None, measures=["loss"])
+def test_a_step_is_measured_once_and_may_be_numbered_by_the_loop(tmp_path):
+    path = tmp_path / "run.jsonl"
+    monitor = Monitor(network(), F.cross_entropy, data(), every=10, share=None, measures=["loss"], out=path)
     for step in (7, 10, 20, 20):
         monitor.step(step=step)
     assert [r.step for r in monitor.records] == [10, 20]
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+    assert monitor.cost.measures["loss"][0] == 2
 
 
 def test_a_solve_is_cut_short_where_little_may_be_spent(monkeypatch):
