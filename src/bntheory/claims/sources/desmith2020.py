@@ -81,7 +81,7 @@ def _name(norm: str, rate: float) -> str:
 
 def _runs(study: Study, batch_size: int, seeds: int) -> list[dict[str, Run]]:
     """Equal epochs at either batch size, and a record at their end alone."""
-    images, epochs = study.choose(quick=(256, 6), normal=(512, 8), thorough=(4096, 30))
+    images, epochs = study.choose(quick=(256, 4), normal=(512, 8), thorough=(4096, 30))
     steps = epochs * images // batch_size
     arms = [
         Arm("resnet", _name(norm, rate), _KIND, {**_OPTIONS, "norm": norm}, rate)
