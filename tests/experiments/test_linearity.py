@@ -5,6 +5,8 @@ Independent: the forward pass, the frozen constants and the scaled weights are w
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -108,6 +110,28 @@ def test_a_negative_end_that_is_larger_does_not_hide_the_top() -> None:
     assert found["spectral_norm"] == pytest.approx(8.0, rel=1e-3)
 
 
+def test_on_the_brink_of_overflow_every_number_can_be_written() -> None:
+    """A gradient whose squares overflow single precision has a finite norm, and one that is not finite is refused."""
+
+    class Steep(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a.square().sum() * torch.ones(len(x), 1)
+
+    for size in (1e25, 1e38):
+        at = replace(situation(1), model=Steep(), loss=lambda outputs, labels, c=size: c * outputs.mean())
+        found = measured(at, twin=False)["own"]
+        json.dumps(found, allow_nan=False)
+        if size == 1e25:
+            assert found["gradient_norm"] == pytest.approx(size * math.sqrt(20), rel=1e-5)
+            assert found["top"] == pytest.approx(2 * size, rel=1e-3)
+        else:
+            assert found["refused"]
+
+
 def test_no_gradient_is_refused_with_its_reason() -> None:
     class Flat(torch.nn.Module):
         def __init__(self) -> None:
@@ -119,5 +143,5 @@ def test_no_gradient_is_refused_with_its_reason() -> None:
 
     at = replace(situation(1), model=Flat(), loss=lambda outputs, labels: outputs.mean())
     assert measured(at, twin=False)["own"] == {
-        "refused": "the gradient is zero: no step has a prediction that could err"
+        "refused": "the gradient's norm is 0: no step can be predicted"
     }

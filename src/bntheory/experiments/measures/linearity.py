@@ -11,6 +11,7 @@ gradient moves the twin by -s D^2 g.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,13 +70,13 @@ def _in_coordinates(
                     ]
                 ).to(operator.gradient)
                 gradient = scale * operator.gradient
-                norm = float(gradient.norm())
+                norm = float(gradient.double().norm())  # squares of single precision overflow early
+                if not 0 < norm < math.inf:
+                    found[name] = {"refused": f"the gradient's norm is {norm:g}: no step can be predicted"}
+                    continue
                 found[name] = {"loss": loss, "gradient_norm": norm} | _ends(operator, scale, seed, options)
-                if norm > 0:
-                    promised = options["fraction"] * loss
-                    moves[name] = (scale * gradient * (promised / norm**2), promised)
-                else:
-                    found[name] = {"refused": "the gradient is zero: no step has a prediction that could err"}
+                promised = options["fraction"] * loss
+                moves[name] = (scale * gradient * (promised / norm**2), promised)
     except ValueError as error:
         return {name: {"refused": str(error)} for name in coordinates}
     for name, (move, promised) in moves.items():
@@ -102,7 +103,7 @@ def _ends(operator: SymmetricOperator, scale: Tensor, seed: int, options: Option
         return {"refused": str(error)}
     return {
         "top": top.top,
-        "top_error": float(top.errors[0]),
+        "top_error": number(float(top.errors[0])),
         "spectral_norm": abs(extreme.top),
         "converged": top.converged and extreme.converged,
         "refused": None,
