@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -77,6 +78,19 @@ def test_interaction_and_refused_points(monkeypatch: Any) -> None:
     assert shown[0].right == pytest.approx(1 - 0.699 - 0.097, abs=2e-3)
 
 
+def end(factor: float) -> dict[str, Any]:
+    """What is shown beside at the end of a run."""
+    return {
+        "affine_defect": {"own": {"1": {"radius": 0.1, "defect": 1.0, "scaled": 8.0 * factor}}},
+        "saturation": {
+            "places": ["a", "b"],
+            "before": [0.5, 0.5],
+            "after": [0.4, 0.6],
+            "moved": [0.1 * factor, 0.3 * factor],
+        },
+    }
+
+
 @pytest.mark.parametrize(
     ("batch", "none", "expected"),
     [
@@ -92,11 +106,15 @@ def test_progressive_sharpening(batch: float, none: float, expected: str, monkey
     def values(arm: str, seed: int, step: int) -> dict[str, Any]:
         power = (batch if arm.startswith("batch") else none) + 0.01 * (seed % 3 - 1)
         loss = 2.2 * (1 + step / 20) ** (-0.5 if arm.startswith("batch") else -0.3)
-        return {"sharpness": {"own": point(20 * loss**-power, loss)}}
+        batch_norm = arm.startswith("batch")
+        return {"sharpness": {"own": point(20 * loss**-power, loss)}, **end(0.5 if batch_norm else 1.0)}
 
     plant_points(monkeypatch, values)
     assert status("progressive-sharpening") == expected
-    own = next(c for c in sharpness.progressive_sharpening(QUICK) if c.name.startswith("sharpening without"))
+    checks = sharpness.progressive_sharpening(QUICK)
+    shown = [c.left for c in checks if "BN over none at the end" in c.name]
+    assert shown == pytest.approx([math.log10(0.5)] * 4)
+    own = next(c for c in checks if c.name.startswith("sharpening without"))
     assert own.right == pytest.approx(none, abs=0.02)
 
 
@@ -121,7 +139,7 @@ def test_points_beyond_the_edge_are_not_used() -> None:
 def test_a_network_that_has_not_trained_is_not_compared(monkeypatch: Any) -> None:
     def values(arm: str, seed: int, step: int) -> dict[str, Any]:
         loss = 2.3 if arm.startswith("none") else 2.2 / (1 + step)
-        return {"sharpness": {"own": point(20.0, loss)}}
+        return {"sharpness": {"own": point(20.0, loss)}, **end(1.0)}
 
     plant_points(monkeypatch, values)
     assert status("progressive-sharpening") == "unknown"

@@ -6,6 +6,7 @@ The claims here train a tiny network in a second; what they assert is nothing th
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,8 @@ def test_a_run_goes_on_and_another_scale_stands_beside(
 def test_an_interrupt_keeps_what_was_recorded(
     own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    do, done = worker.do, []
+    do = worker.do
+    done: list[int] = []
 
     def cut(assignment: worker.Assignment, *rest: Any) -> None:
         if len(done) == 2:
@@ -461,3 +463,22 @@ def test_a_measure_that_has_changed_makes_records_stale(pages: Path, monkeypatch
         assert found.exit_code == 1
         assert "made.up.second: at scale quick: 6 records of 3 runs are missing, 6 of which" in found.output
     assert "supported" in (pages / "made" / "README.md").read_text()
+
+
+def test_a_worker_that_dies_between_two_rounds_is_replaced(tmp_path: Path) -> None:
+    """The second look of a claim comes to a crew whose only worker is gone."""
+    rounds: list[int] = []
+
+    def lacks(lacking: Any) -> None:
+        rounds.append(len(lacking))
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
+
+    looks = next(c for c in claims() if c.id == "made.up.looks")
+    study = Study("quick", store=tmp_path / "killed")
+    (killed,) = judge_experiments([looks], study, workers=1, lacks=lacks)
+    (whole,) = judge_experiments([looks], Study("quick", store=tmp_path / "whole"), workers=0)
+    assert rounds == [1, 1]
+    assert killed.evidence[0].details == whole.evidence[0].details
+    assert multiprocessing.active_children() == []

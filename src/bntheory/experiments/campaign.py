@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import Lacking, workplace
+from bntheory.experiments.crew import Crew
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import Store
 
@@ -60,7 +61,20 @@ def settle(
     workers, progress, say: as in :func:`bntheory.experiments.engine.run`. lacks: called with what each question lacks before it is made. An interrupt loses nothing that was recorded. What one question
     cannot have does not take the others with it. Raises UserError where the store cannot be written.
     """
-    waiting, rounds = dict(questions), 0
+    with Crew() as crew:
+        yield from _settled(dict(questions), study, crew, workers, progress, say, lacks)
+
+
+def _settled(
+    waiting: dict[str, Question[T]],
+    study: Study,
+    crew: Crew,
+    workers: int,
+    progress: Progress,
+    say: Callable[[str], None],
+    lacks: Lacks,
+) -> Iterator[Settled[T]]:
+    rounds = 0
     failed: dict[str, str] = {}
     while waiting:
         lacking: dict[str, tuple[Lacking, ...]] = {}
@@ -79,7 +93,7 @@ def settle(
             rounds += 1
             lacks(lacking)
             parts = [part for of in lacking.values() for part in of]
-            _make(parts, study, failed, workers, _prefixed(progress, rounds, len(lacking)), say)
+            _make(parts, study, crew, failed, workers, _prefixed(progress, rounds, len(lacking)), say)
 
 
 def _prefixed(progress: Progress, rounds: int, count: int) -> Progress:
@@ -89,6 +103,7 @@ def _prefixed(progress: Progress, rounds: int, count: int) -> Progress:
 def _make(
     lacking: list[Lacking],
     study: Study,
+    crew: Crew,
     failed: dict[str, str],
     workers: int,
     progress: Progress,
@@ -100,4 +115,5 @@ def _make(
     store = Store.create(study.store)
     left = lacking_records(lacking)
     with store.lock(wait=True):
-        run(left, store, workplace(study, left), workers=workers, progress=progress, say=say, failed=failed)
+        place = workplace(study, left)
+        run(left, store, place, crew=crew, workers=workers, progress=progress, say=say, failed=failed)

@@ -7,30 +7,25 @@ the disk before its worker goes on. A worker that dies is replaced, and its task
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, cast
 
 from bntheory.errors import UserError
+from bntheory.experiments.crew import Crew, Hand
 from bntheory.experiments.experiment import Needed, freshest, missing
 from bntheory.experiments.store import Store, Unwritable
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["ONE_THREAD", "check_device", "default_workers", "run"]
+__all__ = ["check_device", "default_workers", "run"]
 
 Progress = Callable[[float, str], None]
 Say = Callable[[str], None]
-#: Set while workers start: NumPy's libraries read them when they are loaded, and only then.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 #: So often a task may take its worker with it before the run is given up.
 TRIES = 3
 #: Rough cost of a measure in training steps; only the time left that is shown depends on it.
@@ -78,12 +73,13 @@ def run(
     progress: Progress = lambda fraction, text: None,
     say: Say = lambda text: None,
     failed: dict[str, str] | None = None,
+    crew: Crew | None = None,
 ) -> None:
     """Make every record that is asked for, by one experiment or many, and has no fresh one in the store. Hold the store's lock.
 
     workers: processes; 0 does everything in this one, for tests and debuggers. say: called with a sentence for everything that a
     person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record that cannot be
-    had is put here, by its address with the reason, and the others are made.
+    had is put here, by its address with the reason, and the others are made. crew: workers that outlive this run; its own where left out.
 
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """
@@ -96,7 +92,8 @@ def run(
     if workers == 0 or not todo:
         _here(todo, place, parent)
     else:
-        _Pool(parent, place, min(workers, len(todo))).work_off(todo)
+        with Crew() if crew is None else nullcontext(crew) as hands:
+            _Pool(parent, place, min(workers, len(todo)), hands).work_off(todo)
 
 
 def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None:
@@ -155,80 +152,57 @@ class _Parent:
 
 
 class _Pool:
-    """Worker processes, each with a pipe of its own: the death of one leaves the others' alone."""
+    """Assignments handed out to a crew, and what comes back."""
 
-    def __init__(self, parent: _Parent, place: Workplace, size: int) -> None:
-        self.parent, self.place, self.size = parent, place, size
-        self.busy: dict[Connection, tuple[BaseProcess, Assignment]] = {}
+    def __init__(self, parent: _Parent, place: Workplace, size: int, crew: Crew) -> None:
+        self.parent, self.place, self.size, self.crew = parent, place, size, crew
+        self.busy: dict[Connection, tuple[Hand, Assignment]] = {}
         self.tries: dict[tuple[str, int], int] = {}
 
     def work_off(self, todo: list[Assignment]) -> None:
         waiting = list(reversed(todo))
-        idle: list[tuple[Connection, BaseProcess]] = []
-        with ExitStack() as stack:
-            stack.callback(self._end, idle)
+        try:
             while waiting or self.busy:
-                while waiting and (idle or len(self.busy) < self.size):
-                    connection, process = idle.pop() if idle else self._start()
-                    self.busy[connection] = (process, waiting.pop())
-                    connection.send(self.busy[connection][1])
+                while waiting and len(self.busy) < self.size:
+                    hand = self.crew.give(waiting[-1], self.place)
+                    self.busy[hand.connection] = (hand, waiting.pop())
                 for ready in wait(list(self.busy)):
-                    connection = cast("Connection", ready)
-                    process, assignment = self.busy[connection]
-                    try:
-                        kind, content = connection.recv()
-                    except (EOFError, OSError):
-                        del self.busy[connection]
-                        waiting += self._after_death(process, assignment)
-                        continue
-                    if kind == "done":
-                        del self.busy[connection]
-                        idle.append((connection, process))
-                    elif kind == "failed":
-                        self.parent.fail(assignment, _failure(*content))
-                        del self.busy[connection]
-                        idle.append((connection, process))
-                    else:
-                        self.parent.take(assignment, kind, content)
-                        if kind == "records":
-                            connection.send(None)
+                    waiting += self._heard(cast("Connection", ready))
+        finally:
+            for hand, _ in self.busy.values():
+                hand.end()
 
-    def _start(self) -> tuple[Connection, BaseProcess]:
-        from bntheory.experiments.worker import serve
+    def _heard(self, connection: Connection) -> list[Assignment]:
+        """Take what a worker says; what is left to do of it, if it died."""
+        hand, assignment = self.busy[connection]
+        try:
+            kind, content = connection.recv()
+        except (EOFError, OSError):
+            del self.busy[connection]
+            return self._after_death(hand, assignment)
+        if kind in ("done", "failed"):
+            del self.busy[connection]
+            self.crew.idle.append(hand)
+            if kind == "failed":
+                self.parent.fail(assignment, _failure(*content))
+        else:
+            self.parent.take(assignment, kind, content)
+            if kind == "records":
+                connection.send(None)
+        return []
 
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self.place), daemon=True)
-        with _one_thread(), _no_main():
-            process.start()
-        theirs.close()
-        return ours, process
-
-    def _after_death(self, process: BaseProcess, assignment: Assignment) -> list[Assignment]:
+    def _after_death(self, hand: Hand, assignment: Assignment) -> list[Assignment]:
         """What is left of the assignment of a worker that died."""
-        process.join()
+        code = hand.end()
         name, key = assignment.task.name, (assignment.asked[0].state, assignment.asked[0].protocol.measured)
         self.tries[key] = self.tries.get(key, 0) + 1
         if self.tries[key] >= TRIES:
-            raise UserError(
-                f"the process that did {name} died {TRIES} times (exit code {process.exitcode}); out of memory? Try fewer --workers; "
-                "--resume goes on with what was finished"
-            )
-        self.parent.say(
-            f"the process that did {name} died (exit code {process.exitcode}); another one goes on with it"
-        )
+            why = f"its process died {TRIES} times (exit code {code}); out of memory? Try fewer --workers"
+            self.parent.fail(assignment, UserError(f"{name}: {why}; --resume goes on with what was finished"))
+            return []
+        self.parent.say(f"the process that did {name} died (exit code {code}); another one goes on with it")
         asked = assignment.asked
         return assignments(missing(asked, freshest(asked, self.parent.store.read().versions)))
-
-    def _end(self, idle: list[tuple[Connection, BaseProcess]]) -> None:
-        for connection, process in idle:
-            connection.send(None)
-            process.join(10)
-        for _, (process, _) in self.busy.items():
-            process.terminate()
-            process.join(10)
-        for connection in (*(c for c, _ in idle), *self.busy):
-            connection.close()
 
 
 def _failure(text: str, trace: str | None) -> Exception:
@@ -238,38 +212,6 @@ def _failure(text: str, trace: str | None) -> Exception:
     error = RuntimeError(text)
     error.add_note(f"in a worker process:\n{trace}")
     return error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Keep a new process from running the user's script again, which a script without a guard would not survive.
-
-    A worker needs nothing of it: all that it is given lives in this package.
-    """
-    main = sys.modules["__main__"]
-    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
-    main.__spec__ = None
-    if "__file__" in kept:
-        del main.__file__
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(main, name, value)
 
 
 class _Meter:

@@ -11,6 +11,7 @@ from bntheory.errors import UserError
 from bntheory.experiments.experiment import Measure
 from bntheory.experiments.measures.activations import percentiles
 from bntheory.experiments.measures.classification import accuracies, classification
+from bntheory.experiments.measures.flat_regions import affine_defect, saturation
 from bntheory.experiments.measures.input_robustness import input_robustness
 from bntheory.experiments.measures.landscape import twin_walk, walk
 from bntheory.experiments.measures.layers_alone import layers_alone
@@ -51,4 +52,6 @@ MEASURES: Mapping[str, Callable[[Situation, Options], Json]] = {
     "progress": progress,
     "mean-overlap": mean_overlap,
     "input-robustness": input_robustness,
+    "affine-defect": affine_defect,
+    "saturation": saturation,
 }

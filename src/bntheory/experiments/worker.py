@@ -178,22 +178,29 @@ def _trained(
     return Situation(task, step, trainer.model.train(), trainer.loss, factor, images, device, protocol)
 
 
-def serve(connection: Connection, place: Workplace) -> None:
-    """The life of a worker process: assignments in, records out, until there are no more or the parent is gone."""
+def serve(connection: Connection) -> None:
+    """The life of a worker process: assignments in, records out, until there are no more or the parent is gone.
+
+    Before the first one on a data set comes the workplace with that data.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to deal with
+    places: dict[str, Workplace] = {}
 
     def emit(kind: str, content: Any) -> None:
         connection.send((kind, content))
         if kind == "records":
             connection.recv()
 
-    moved = {name: (own, images and images.to(place.device)) for name, (own, images) in place.data.items()}
-    place = Workplace(moved, place.device, place.checkpoints)
     with single_threaded(), reproducible():
         try:
-            while (assignment := connection.recv()) is not None:
+            while (message := connection.recv()) is not None:
+                if isinstance(message, Workplace):
+                    ((name, (own, images)),) = message.data.items()
+                    moved = images and images.to(message.device)
+                    places[name] = Workplace({name: (own, moved)}, message.device, message.checkpoints)
+                    continue
                 try:
-                    do(assignment, place, emit)
+                    do(message, places[message.asked[0].data], emit)
                 except Exception as error:
                     connection.send(("failed", _said(error)))
                 else:
@@ -213,7 +220,7 @@ def _said(error: Exception) -> tuple[str, str | None]:
 def single_threaded() -> Iterator[None]:
     """One thread an operation inside, put back afterwards: how a sum is split over threads changes its last bits.
 
-    Those of torch. NumPy's take their number from the environment when they are loaded (:data:`bntheory.experiments.engine.ONE_THREAD`).
+    Those of torch. NumPy's take their number from the environment when they are loaded (:data:`bntheory.experiments.crew.ONE_THREAD`).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -27,6 +27,7 @@ __all__ = [
     "affine_defect",
     "affine_defect_exponent",
     "averaged_second_difference",
+    "best_affine_fit",
     "largest_second_difference",
 ]
 
@@ -74,7 +75,7 @@ def affine_defect(
 
     low, high, fit = 0.0, math.inf, np.zeros(n + 1)
     for _ in range(rounds):
-        fit, low = _chebyshev_fit(points / radius, values)
+        fit, low = best_affine_fit(points / radius, values)
         a0, a1 = float(fit[0]), fit[1:] / radius
 
         def deviation(u: Vector, a0: float = a0, a1: Vector = a1) -> float:
@@ -110,7 +111,7 @@ def affine_defect(
     )
 
 
-def _chebyshev_fit(
+def best_affine_fit(
     points: NDArray[np.float64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """The affine function with the least largest deviation at the points: (coefficients (1 + n), that deviation)."""

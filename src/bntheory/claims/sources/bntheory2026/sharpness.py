@@ -14,6 +14,7 @@ from statistics import linear_regression
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.bntheory2026.detached import Network
 from bntheory.evidence.checks import Check
+from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.equal_rates import Arms, common_rates
@@ -225,7 +226,11 @@ def progressive_sharpening(study: Study) -> list[Check]:
     networks = study.choose(quick=_MLPS, normal=_MLPS | _VGG, thorough=_MLPS | _VGG)
     normal = (5, 15, 30, 60, 120, 200, 320, 480)
     at = study.choose(quick=(5, 20, 50, 100, 160), normal=normal, thorough=(*normal, 1000, 2000))
-    asked = (Measure("sharpness", {**_SEARCH, "of": ["own"]}),)
+    asked = (
+        Measure("sharpness", {**_SEARCH, "of": ["own"]}),
+        Measure("affine-defect", {"batch_size": _BATCH, "steps": [1.0], "twin": False}, at=at[-1:]),
+        Measure("saturation", {"batch_size": _BATCH, "flat": 0.05}, at=at[-1:]),
+    )
 
     def read(seeds: int, confidence: float) -> list[Check]:
         checks = []
@@ -281,4 +286,40 @@ def _slopes(
         )
         for words, arm in (("with batch norm", batch), ("without", none))
     ]
-    return [*decisive, *beside]
+    return [*decisive, *beside, *_at_the_end(study, name, runs, (batch, none), scope, barred)]
+
+
+def scaled_defect(run: Run) -> float | None:
+    """2 E/r^2 with E the affine defect within r, one training step, along the gradient, after the last step."""
+    point = run.points.get(run.protocol.steps)
+    found: float | None = None if point is None else point["affine_defect"]["own"]["1"]["scaled"]
+    return found
+
+
+def moved_units(run: Run) -> float | None:
+    """The share of units that the next update moves into or out of a flat region, after the last step: the mean over nonlinearities."""
+    point = run.points.get(run.protocol.steps)
+    return None if point is None else sum(moved := point["saturation"]["moved"]) / len(moved)
+
+
+def _at_the_end(
+    study: Study, name: str, runs: Sequence[Mapping[str, Run]], arms: tuple[str, str], scope: str, barred: str
+) -> list[Check]:
+    """What deciding nothing is shown beside: curvature that survives ReLU, and how many units an update moves in or out of flat regions."""
+    rows = [
+        ("log10 of the affine defect within one step over its squared length", scaled_defect),
+        ("log10 of the share of units that an update moves into or out of a flat region", moved_units),
+    ]
+    return [
+        check_of(
+            study,
+            f"{words}, BN over none at the end, {name}",
+            [] if barred else [log_ratio(read(seed[arms[0]]), read(seed[arms[1]])) for seed in runs],
+            "below",
+            0.0,
+            scope,
+            decisive=False,
+            not_comparable=barred,
+        )
+        for words, read in rows
+    ]
