@@ -69,6 +69,21 @@ def test_the_same_run_has_the_same_records_and_another_start_is_another_run(tmp_
     assert not known.keys() & {r.address for r in other.records}
 
 
+def test_the_same_numbers_in_another_order_are_another_batch_and_another_start():
+    x, labels = data()
+    turned = network()
+    with torch.no_grad():
+        turned[0].weight.copy_(network()[0].weight.flip(0))
+    settings = []
+    for net, batch in ((network(), (x, labels)), (network(), (x.flip(0), labels)), (turned, (x, labels))):
+        monitor = Monitor(net, F.cross_entropy, batch, share=None, measures=["loss"])
+        monitor.measure()
+        settings.append(monitor.records[0].setting)
+    assert settings[0]["batch"] != settings[1]["batch"]
+    assert settings[0]["model"]["start"] != settings[2]["model"]["start"]
+    assert settings[0]["model"]["shapes"] == settings[2]["model"]["shapes"]
+
+
 def test_what_was_measured_before_an_interrupt_is_on_the_disk(tmp_path):
     net = network()
     path = tmp_path / "run.jsonl"
@@ -214,6 +229,14 @@ def test_without_a_learning_rate_what_needs_it_is_missing():
     assert [(m.measure, m.what) for m in monitor.missing] == [("along-gradient", "along-gradient")]
     assert "learning rate" in monitor.missing[0].reason
     assert monitor.rows()[0]["eta lambda_max"] is None
+
+
+def test_a_batch_that_cannot_be_measured_is_noted_and_stops_nothing():
+    monitor = Monitor(network(), F.cross_entropy, data(), every=1, share=None, measures=["loss"])
+    monitor.step(5)
+    monitor.step()
+    assert [(m.step, m.what) for m in monitor.missing] == [(1, "objective")]
+    assert [r.step for r in monitor.records] == [2]
 
 
 def test_a_full_disk_stops_nothing(tmp_path):

@@ -115,7 +115,6 @@ class Monitor:
         self._records: dict[tuple[int, str], Record] = {}
         self._notes: list[Missing] = []
         self._spectra: dict[str, Any] = {}
-        self._hooks: list[Any] = []
         began = time.perf_counter()
         if isinstance(model, (tuple, list)) and loss is None and batch is None and 2 <= len(model) <= 3:
             model, loss, batch = (*model, None)[:3]
@@ -184,13 +183,13 @@ class Monitor:
         try:
             with differentiating():
                 at = self._situation(batch)
+                setting, maker = with_batch(self._setting, at.objective), made()
         except Exception as error:
             if self._strict:
                 raise
             self._note(Missing(self._step, "objective", "objective", f"{type(error).__name__}: {error}"))
             self._schedule.paid(time.perf_counter() - began)
             return
-        setting = with_batch(self._setting, at.objective)
         for name in names:
             if (self._step, name) in self._records:
                 continue  # a step is measured once
@@ -199,7 +198,7 @@ class Monitor:
             with differentiating():
                 values = measured(name, self._measures[name], at)
             network = setting["model"]["class"]
-            self._keep(Record(network, self.name, 0, self._step, name, setting, values, made=made()))
+            self._keep(Record(network, self.name, 0, self._step, name, setting, values, made=maker))
             now = self._waited(False)
             self._schedule.paid(now - began, name)
             began = now
