@@ -74,10 +74,10 @@ def looks_of(study: Study, checks: int) -> Looks:
 
 
 def runs_of(
-    study: Study, arms: Sequence[Arm], protocol: Protocol, seeds: int, what: str
+    study: Study, arms: Sequence[Arm], protocol: Protocol, seeds: int, what: str, *, first: int = FIRST_JUDGED
 ) -> list[dict[str, Run]]:
     """The runs of these arms, from the first seed that nobody had seen."""
-    return each_seed(study, arms, protocol, seeds, what, measures_of, first=FIRST_JUDGED)
+    return each_seed(study, arms, protocol, seeds, what, measures_of, first=first)
 
 
 def scope_of(protocol: Protocol, rate: float = RATE) -> str:

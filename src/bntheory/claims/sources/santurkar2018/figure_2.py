@@ -34,6 +34,8 @@ from bntheory.experiments.runs import Protocol, Run, check_of, training_point, u
 #: VGG-11's eight convolutions, and the rate at which it trains without normalisation.
 WHOLE_LAYOUT = (*LAYOUT, 64, 64, 0)
 WHOLE_RATE = 0.2
+#: Five seeds from 100 on were looked at, and were too few: others decide.
+WHOLE_FIRST = 200
 CHANCE = 0.1
 #: "Almost like": at most so much lower in training accuracy.
 ALMOST = 0.05
@@ -135,30 +137,41 @@ def whole_vgg(dose: float) -> Arm:
     ),
     note=(
         "A reading in favour of the statement; that it stays within 0.05 of guessing is shown beside, and, from effort normal on, half and twice "
-        "the dose of noise. A seed in which the standard network has not trained says nothing and is left out. "
+        "the dose of noise on the first seeds. A seed in which the standard network has not trained says nothing and is left out. "
         "At the source's rate of 0.1 the standard network of this width stays at its initial loss for some hundred steps; the rate was chosen "
-        "on two pilots of the standard network alone (seeds 1 000 000 and 1 000 001)."
+        "on two pilots of the standard network alone (seeds 1 000 000 and 1 000 001). A first look at seeds 100 to 104 left the claim open; it is "
+        f"judged on seeds from {WHOLE_FIRST} on."
     ),
 )
 def noisy_standard(study: Study) -> list[Check]:
     protocol = Protocol.even(study.choose(quick=320, normal=640, thorough=3000), 4)
     doses = study.choose(quick=(0.0, 1.0), normal=(0.0, 0.5, 1.0, 2.0), thorough=(0.0, 0.25, 0.5, 1.0, 2.0))
 
-    def read(seeds: int, confidence: float) -> list[Check]:
-        arms = [whole_vgg(dose) for dose in doses]
-        runs = runs_of(study, arms, protocol, seeds, "figure 2, standard")
-        return dose_checks(
-            study, runs, doses, f"VGG-11's depth, {scope_of(protocol, WHOLE_RATE)}", confidence
-        )
+    def runs(of: Sequence[float], seeds: int) -> list[dict[str, Run]]:
+        arms = [whole_vgg(dose) for dose in of]
+        return runs_of(study, arms, protocol, seeds, "figure 2, standard", first=WHOLE_FIRST)
 
-    looks = Looks(study.choose(quick=(3,), normal=(3, 5), thorough=(6, 12)))
+    def read(seeds: int, confidence: float) -> list[Check]:
+        scope = f"VGG-11's depth, {scope_of(protocol, WHOLE_RATE)}"
+        beside = runs(doses, min(seeds, study.choose(quick=3, normal=3, thorough=12)))
+        return dose_checks(study, runs((0.0, 1.0), seeds), beside, doses, scope, confidence)
+
+    looks = Looks(study.choose(quick=(3,), normal=(5, 10), thorough=(6, 12)))
     return until_decided(study, looks, read)
 
 
 def dose_checks(
-    study: Study, runs: Sequence[Mapping[str, Run]], doses: Sequence[float], scope: str, confidence: float
+    study: Study,
+    runs: Sequence[Mapping[str, Run]],
+    beside: Sequence[Mapping[str, Run]],
+    doses: Sequence[float],
+    scope: str,
+    confidence: float,
 ) -> list[Check]:
-    """The figure's dose against half of what the standard network has learned; all doses against it, and the largest against the least."""
+    """The figure's dose against half of what the standard network has learned; all doses against it, and the largest against the least.
+
+    beside: the first seeds again, with all doses.
+    """
 
     def lead(run: Run, other: Run) -> float | None:
         """Its accuracy at the end minus the other's; None where the other, the standard network, has not trained."""
@@ -168,9 +181,10 @@ def dose_checks(
         return last_accuracy(run) - last_accuracy(other)
 
     names = {dose: whole_vgg(dose).name for dose in doses}
-    scope += diverged(runs, list(names.values()))
+    scope += diverged(runs, [names[0.0], names[1.0]])
     learned = [last_accuracy(r[names[0.0]]) - CHANCE for r in runs]
-    lost = {dose: [lead(r[name], r[names[0.0]]) for r in runs] for dose, name in names.items() if dose}
+    own = [lead(r[names[1.0]], r[names[0.0]]) for r in runs]
+    lost = {dose: [lead(r[name], r[names[0.0]]) for r in beside] for dose, name in names.items() if dose}
     what = "training accuracy at the end, noisy standard minus "
 
     def plus(a: float | None, b: float) -> float | None:
@@ -180,7 +194,7 @@ def dose_checks(
     shown: list[tuple[str, list[float | None], float]] = [
         (
             "training accuracy at the end, noisy standard: at most 0.05 above guessing",
-            [plus(a, b) for a, b in zip(lost[1.0], learned, strict=True)],
+            [plus(a, b) for a, b in zip(own, learned, strict=True)],
             0.05,
         ),
         *((f"{what}standard, dose {dose:g}", lost[dose], 0.0) for dose in lost),
@@ -193,7 +207,7 @@ def dose_checks(
         check_of(
             study,
             f"{what}the middle between standard and guessing",
-            [plus(a, b / 2) for a, b in zip(lost[1.0], learned, strict=True)],
+            [plus(a, b / 2) for a, b in zip(own, learned, strict=True)],
             "below",
             0.0,
             scope,
