@@ -48,6 +48,31 @@ def test_derivatives_of_layer_norm(
     assert status("xu2019.derivatives-matter") == expected
 
 
+def test_best_rates_count_where_another_arm_diverges(monkeypatch: Any) -> None:
+    """Layer norm is best at a rate that no other survives: nothing at equal rates, and a lead beside."""
+    levels = {
+        "layer": {0.03: 1.2, 0.1: 0.8, 0.3: 0.4},
+        "layer-detached": {0.03: 1.3, 0.1: 0.9, 0.3: None},
+        "none": {0.03: 1.0, 0.1: 0.8, 0.3: None},
+    }
+
+    def values(arm: str, seed: int, step: int) -> dict[str, Any] | None:
+        norm, rate = arm.rsplit(" ", 1)
+        level = levels[norm][float(rate)]
+        return (
+            None
+            if level is None
+            else {"progress": {"loss": level * (1 + 0.001 * (seed % 3)), "gradient_norm": 1.0}}
+        )
+
+    plant_points(monkeypatch, values)
+    assert status("xu2019.derivatives-matter") == "unknown"
+    checks = registry()["xu2019.derivatives-matter"].check(QUICK)
+    best = {c.name.split(", ")[1]: c.right for c in checks if "best rate" in c.name}
+    assert best["no normalisation over layer norm"] == pytest.approx(math.log10(2), abs=1e-3)
+    assert best["layer norm detached over none"] == pytest.approx(math.log10(0.9 / 0.8), abs=1e-3)
+
+
 # -- galloway2019.input-robustness -------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.equal_rates import Rates, common_rates
 from bntheory.experiments.experiment import Arm, Measure
@@ -159,4 +160,30 @@ def _nearer(
             rates.not_comparable,
             decisive=False,
         ),
+        *_at_best_rates(study, network, runs),
+    ]
+
+
+def _at_best_rates(study: Study, network: str, runs: Sequence[Mapping[str, Run]]) -> list[Check]:
+    """Beside: each arm at the rate of the grid at which its own late loss is lowest, rates at which another arm diverges included."""
+    best = [
+        {n: min(late_loss(run) for name, run in s.items() if name.rsplit(" ", 1)[0] == n) for n in _ARMS}
+        for s in runs
+    ]
+    return [
+        check_of(
+            study,
+            f"log10 of the late loss, {words}, each at its best rate, {network}",
+            [log_ratio(seed[own], seed[other]) for seed in best],
+            "above",
+            0.0,
+            f"{network}, {next(iter(runs[0].values())).protocol.steps} steps",
+            decisive=False,
+            margin=MARGIN,
+        )
+        for words, own, other in (
+            ("no normalisation over layer norm", "none", "layer"),
+            ("layer norm detached over layer norm", "layer-detached", "layer"),
+            ("layer norm detached over none", "layer-detached", "none"),
+        )
     ]
