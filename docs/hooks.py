@@ -76,7 +76,8 @@ def gallery() -> dict[str, str | bytes]:
         drawn = draw()
         files[f"{name}.png"] = as_png(drawn.figure, dpi=100, palette=128)
         command = f"bntheory model {name}" if name in MODELS else f"bntheory smooth --example {name}"
-        page += [f"## {name}", f"![{drawn.sentence}]({name}.png)", f"`{command} --plot {name}.png`"]
+        picture = f"[![{drawn.sentence}]({name}.png)]({name}.png)"
+        page += [f"## {name}", picture, drawn.sentence, f"`{command} --plot {name}.png`"]
     return {"index.md": "\n\n".join(page) + "\n", **files}
 
 

@@ -93,7 +93,7 @@ def test_notebooks_run_in_jupyter(path):
 def test_links_of_the_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
+            if not target.startswith("http") and "pictures/" not in target:  # made when the site is built
                 at = ROOT / target[target.index("papers/") :] if "papers/" in target else page.parent / target
                 assert at.exists(), f"{page}: {target}"
 

@@ -55,6 +55,9 @@ def test_a_run_that_holds(preset: str, tmp_path: Path) -> None:
     }  # one seed decides nothing
     page = (tmp_path / "run" / "report.html").read_text()
     assert "a note &lt;i&gt;of mine&lt;/i&gt;" in page
+    found = command("--preset", preset, "--out", str(tmp_path / "second"), "--json")
+    said = json.loads(found.stdout)
+    assert (said["failures"], len(said["identities"])) == ([], 11)
     again = command("--preset", preset, "--out", str(tmp_path / "run"))
     assert again.exit_code == 2
     assert "holds a run already" in again.output
