@@ -482,3 +482,58 @@ def test_a_worker_that_dies_between_two_rounds_is_replaced(tmp_path: Path) -> No
     assert rounds == [1, 1]
     assert killed.evidence[0].details == whole.evidence[0].details
     assert multiprocessing.active_children() == []
+
+
+# -- stale records confirmed by a sample ---------------------------------------------------------------------------------
+
+
+def new_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
+    monkeypatch.setattr(
+        "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
+    )
+
+
+def test_what_a_change_of_code_left_as_it_was_is_confirmed_by_a_sample(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[str]
+) -> None:
+    out = tmp_path / "store"
+    assert compare(out).exit_code == 0
+    before = json.loads((out / "verdicts.json").read_text())
+    new_code(monkeypatch)
+    trained.clear()
+    said = command("runs", "confirm", str(out), "--claims", ",".join(GOOD))
+    assert said.exit_code == 0, said.output
+    assert "2 records were made again; 10 more are confirmed by them" in said.output  # a seed of each arm
+    assert "1 records were made again; 1 more are confirmed by them" in said.output  # and of the second look
+    assert len(trained) == 3
+    words = ("check", *GOOD, "--scale", "quick", "--store", str(out), "--no-train")
+    after = {v["id"]: v for v in json.loads(command(*words, "--json").stdout)}
+    for verdict in before["verdicts"]:
+        assert after[verdict["id"]]["status"] == verdict["status"]
+        checks = [after[verdict["id"]], verdict]
+        assert checks[0]["evidence"][0]["details"]["checks"] == checks[1]["evidence"][0]["details"]["checks"]
+    assert "5 of them of earlier code, confirmed by a sample" in " ".join(command(*words).output.split())
+    marked = [r for r in Store(out).read().every() if "confirmed" in r.made]
+    assert {r.made["code"] for r in marked} == {"new"}
+    assert {r.made["sample"] for r in marked} == {"1 of 6", "1 of 2"}
+
+
+def test_what_comes_out_otherwise_is_confirmed_for_nobody(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "store"
+    assert compare(out, claims="made.up.first").exit_code == 0
+    new_code(monkeypatch)
+    measure = worker.measure
+
+    def other(at: Any, asked: Measure) -> dict[str, Any]:
+        values = measure(at, asked)
+        return values | {"held_out": values["held_out"] + (at.task.arm.name == "none")}
+
+    monkeypatch.setattr(worker, "measure", other)
+    said = command("runs", "confirm", str(out), "--claims", "made.up.first")
+    assert "2 records were made again; 5 more are confirmed by them" in said.output
+    assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output
+    lacks = command("runs", str(out), "--claims", "made.up.first")
+    assert "5 records of 3 runs are missing, 5 of which are there from other code" in lacks.output

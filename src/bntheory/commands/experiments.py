@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "claims_lack",
+    "confirm_records",
     "judge_at_scale",
     "judged_experiments",
     "known_costs",
@@ -189,6 +190,39 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
     return found
 
 
+def confirm_records(store: Path, words: str, scale: str) -> None:
+    """``runs confirm``: take over stale records of claims whose sample comes out bit for bit the same under the code of today."""
+    from bntheory.claims import registry
+    from bntheory.experiments.asking import workplace
+    from bntheory.experiments.confirm import confirm
+    from bntheory.experiments.engine import default_workers
+    from bntheory.experiments.store import Store
+    from bntheory.judges.experiments import rests_on, study_at
+    from bntheory.report.claims_run import chosen_claims
+
+    study = study_at(one_of("scale of claims", scale, tuple(SCALES.values())), store=store)
+    chosen = chosen_claims(registry(), words or "all")
+    seen: set[str] = set()
+    while True:  # a claim whose next runs depend on these asks for more
+        lacking = _left(rests_on(claim, study)[1] for claim in chosen)
+        left = [n for n in lacking if n.address not in seen]
+        if not left:
+            return
+        seen |= {n.address for n in left}
+        with show_progress() as progress, Store(store).lock():
+            found = confirm(
+                left,
+                Store(store),
+                workplace(study, left),
+                workers=default_workers(study.device),
+                progress=progress,
+                say=lambda text: typer.echo(text, err=True),
+            )
+        typer.echo(f"{found.made} records were made again; {found.taken_over} more are confirmed by them")
+        for text in found.differing:
+            typer.echo(f"differs, so all of its kind are to be made anew: {text}", err=True)
+
+
 def plan_claims(words: str, scale: str, device: str) -> Plan:
     """What the first look of claims costs on this device, from a timed sample of every arm and measure."""
     from bntheory.claims import registry
@@ -272,4 +306,6 @@ def records_text(details: Mapping[str, Any]) -> str:
         for name in ("torch", "numpy")
         if name in made and made[name].partition("+")[0] != version(name).partition("+")[0]
     )
+    if details.get("confirmed"):
+        text += f", {details['confirmed']} of them of earlier code, confirmed by a sample"
     return text + (f", made with {', '.join(others)}" if others else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bntheory.commands.common import BAD_USE, clear_errors
-from bntheory.commands.experiments import claims_lack, plan_claims
+from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
@@ -28,8 +28,8 @@ def runs(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="FOLDER | merge A B | pack A B",
-            help="A run's folder; or merge, or pack, and two of them.",
+            metavar="FOLDER | merge A B | pack A B | confirm A",
+            help="A run's folder; or merge, or pack, and two of them; or confirm and one.",
         ),
     ],
     claims: Annotated[
@@ -44,9 +44,18 @@ def runs(
     """What the store in FOLDER holds, what its preset and claims lack, and what that would cost.
 
     merge A B adds to A what only B holds. pack A B writes into B what the claims that were asked of A rest on, a packed file a source: a
-    recorded store, as the one in validation/recorded/experiments. Lines that are broken, foreign, edited or repeated are named, count for
+    recorded store, as the one in validation/recorded/experiments. confirm A makes a sample of A's records of other code again and takes
+    the rest over, marked, where the sample is the same bit for bit. Lines that are broken, foreign, edited or repeated are named, count for
     nothing, and make the exit code 2.
     """
+    if words[0] == "confirm":
+        if len(words) != 2:
+            raise UserError(
+                "confirm: give one folder, as in `bntheory runs confirm A --claims all --scale cpu`"
+            )
+        _must_be_store(Path(words[1]))
+        confirm_records(Path(words[1]), claims, scale)
+        return
     if words[0] == "pack":
         if len(words) != 3:
             raise UserError(

@@ -182,12 +182,16 @@ def _study(claim: Claim, study: Study) -> Evidence:
 
 
 def _records(asked: Sequence[Any]) -> dict[str, Any]:
-    """How many records a verdict rests on, of how many seeds, and with which versions of the libraries they were made."""
+    """How many records a verdict rests on, of how many seeds, how many of them are confirmed (:mod:`bntheory.experiments.confirm`), and with
+    which versions of the libraries they were made.
+    """
     records = {n.address: record for n, record in asked if record is not None}.values()
-    makes = {tuple(sorted((k, v) for k, v in r.made.items() if k != "code")) for r in records}
+    libraries = ("torch", "numpy")
+    makes = {tuple(sorted((k, v) for k, v in r.made.items() if k in libraries)) for r in records}
     return {
         "records": len(records),
         "record_seeds": len({r.seed for r in records}),
+        "confirmed": sum("confirmed" in r.made for r in records),
         "made_with": [dict(make) for make in sorted(makes)],
     }
 

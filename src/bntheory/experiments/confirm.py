@@ -1,0 +1,107 @@
+"""Stale records confirmed: a sample is made again by the code of today, and where it is the same bit for bit, the rest is taken over.
+
+A fingerprint follows every definition that a measure reaches, so a change that computes nothing else makes records stale as one that
+does. Here each kind of record (one way of training, one measure with its options, one make) is sampled: one seed, the looks of the first
+third of the run, the first look at least. If every value of the sample comes out as it was, the others of its kind are written once more
+under the code of today, and say that they are *confirmed*, from which code and by how many. If one differs, none of its kind is.
+
+What this cannot see: a change that shows late in a run only, or for other seeds. Records of other versions of the libraries are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bntheory.evidence.record import Record, canonical
+from bntheory.experiments.crew import Crew
+from bntheory.experiments.experiment import Needed
+from bntheory.experiments.store import MemoryStore, Store
+from bntheory.experiments.worker import Workplace
+
+__all__ = ["Confirmed", "confirm"]
+
+Kind = tuple[str, str, str, int, str]
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """taken_over: how many records were confirmed; made: how many were made again for that; differing: a sentence for each kind that differs."""
+
+    taken_over: int
+    made: int
+    differing: tuple[str, ...]
+
+
+def confirm(
+    left: Sequence[Needed],
+    store: Store,
+    place: Workplace,
+    *,
+    workers: int,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Confirmed:
+    """Confirm what of ``left``, which has no fresh record, has a stale one in the store. Hold the store's lock.
+
+    workers, progress, say: as in :func:`bntheory.experiments.engine.run`.
+    """
+    from bntheory.experiments.engine import run
+
+    kinds = _kinds(left, store.read().versions)
+    sample = {n.address: (n, old) for of in kinds.values() for n, old in _sample(of)}
+    again, failed = MemoryStore(), dict[str, str]()
+    with Crew() as crew:
+        run(
+            [n for n, _ in sample.values()],
+            again,
+            replace(place, checkpoints=None),
+            workers=workers,
+            progress=progress,
+            say=say,
+            failed=failed,
+            crew=crew,
+        )
+    made = again.read().records
+    store.append(list(made.values()))
+    taken, differing = [], []
+    for of in kinds.values():
+        chosen = [(made.get(n.address), old) for n, old in _sample(of)]
+        first = of[0][0]
+        if all(new is not None and _same(new, old) for new, old in chosen):
+            by = {"confirmed": str(of[0][1].made.get("code")), "sample": f"{len(chosen)} of {len(of)}"}
+            taken += [replace(old, made={**n.made, **by}) for n, old in of if n.address not in made]
+        else:
+            differing.append(f"{first.task.arm.network}, {first.task.arm.name}: {first.measure.name}")
+    store.append(taken)
+    return Confirmed(len(taken), len(made), tuple(sorted(set(differing))))
+
+
+def _kinds(
+    left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]
+) -> dict[Kind, list[tuple[Needed, Record]]]:
+    """What is stale, by kind: each with the last record of these libraries that was itself made, not taken over."""
+    found: dict[Kind, list[tuple[Needed, Record]]] = {}
+    for n in {n.address: n for n in left}.values():
+        libraries = {k: v for k, v in n.made.items() if k != "code"}
+        old = [
+            r
+            for r in versions.get(n.address, ())
+            if {k: v for k, v in r.made.items() if k != "code"} == libraries
+        ]
+        if old:
+            options = canonical(dict(n.measure.options))
+            kind = (n.recipe, n.measure.name, options, n.protocol.measured, str(old[-1].made.get("code")))
+            found.setdefault(kind, []).append((n, old[-1]))
+    return found
+
+
+def _sample(of: Sequence[tuple[Needed, Record]]) -> list[tuple[Needed, Record]]:
+    seed = min(n.task.seed for n, _ in of)
+    own = sorted(((n, old) for n, old in of if n.task.seed == seed), key=lambda pair: pair[0].step)
+    last = own[-1][0].step
+    return [pair for i, pair in enumerate(own) if i == 0 or 3 * pair[0].step <= last]
+
+
+def _same(new: Record, old: Record) -> bool:
+    return new.diverged == old.diverged and canonical(dict(new.values)) == canonical(dict(old.values))
