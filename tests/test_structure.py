@@ -208,7 +208,7 @@ def test_test_files_have_names_of_their_own():
         ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),
         ("the training loop", r"\.train_step\(training_batch", "experiments/worker.py"),
         ("an address", r"\baddress\(setting", ("experiments/experiment.py", "evidence/record.py")),
-        ("which record counts", r"\.made\.get\(\"code\"\)", "experiments/experiment.py"),
+        ("which record counts", r"\.made\.get\(\"code\"\) ==", "experiments/experiment.py"),
     ],
 )
 def test_a_rule_has_one_home(rule, pattern, home):
