@@ -6,6 +6,7 @@ that follows them written, so work is repeated rather than lost, and repeating i
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -90,7 +91,7 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         for n in asked:
             began, name = time.perf_counter(), n.measure.name
             try:
-                values = {} if diverged else measure(at, n.measure)
+                values = {} if diverged else _writable(measure(at, n.measure))
             except Exception as error:  # the other measures of this run may do
                 emit("refused", (n.address, *_said(error)))
                 continue
@@ -117,11 +118,20 @@ def _do_toy(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace
         arm, n = one.task.arm, asked[0]
         setting = conditions.setting(arm, n.protocol, n.measure)
         called = (arm.network, arm.name, one.task.seed, step, n.measure.name)
-        record = Record(*called, setting, values or {}, values is None, n.made)
+        record = Record(*called, setting, _writable(values or {}), values is None, n.made)
         timing = {"network": arm.network, "arm": arm.name, "seed": one.task.seed, "step": step}
         seconds = {"train": 0.0, n.measure.name: round(time.perf_counter() - began, 4)}
         emit("records", ([record], {**timing, "recipe": one.recipe, "seconds": seconds}))
         began = time.perf_counter()
+
+
+def _writable(values: Any) -> Any:
+    """The values with None for every number that overflowed on the brink of divergence: a record has no word for it."""
+    if isinstance(values, Mapping):
+        return {key: _writable(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_writable(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def follow(
