@@ -53,3 +53,23 @@ def test_the_two_sided_check_finds_what_is_there() -> None:
     assert "4 seeds gave no number" in check.scope
     with pytest.raises(ValueError, match="2 seeds"):
         distance_interval(noise[:, :, :2])
+
+
+def test_an_open_question_says_how_many_seeds_would_decide_it() -> None:
+    """So many seeds, drawn anew with the same mean and spread, decide in about four of five trials, and a quarter of them seldom."""
+    rng = np.random.default_rng(5)
+    base = rng.normal(size=(1, 2, 8))
+    base = (base - base.mean(axis=2, keepdims=True)) / base.std(axis=2, ddof=1, keepdims=True)
+    samples = np.array([[[0.1], [0.0]]]) + 0.15 * base
+    check = differs("it", samples, 0.04, "made up")
+    assert check.outcome == "undecided"
+    needed = check.witness["seeds_for_80_percent_power"]
+
+    def share(n: int) -> float:
+        drawn = np.array([[[0.1], [0.0]]]) + 0.15 * rng.normal(size=(200, 1, 2, n))
+        return float(np.mean([differs("it", d, 0.04, "made up").outcome == "holds" for d in drawn]))
+
+    assert 0.7 <= share(needed) <= 0.97
+    assert share(needed // 4) < 0.5
+    flat = differs("it", 0.04 + np.zeros((1, 1, 1)) + 0.15 * base[:, :1], 0.04, "made up")
+    assert flat.witness["seeds_for_80_percent_power"] is None  # the effect sits on the margin

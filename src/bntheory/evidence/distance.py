@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from bntheory.evidence.intervals import student_quantile
 __all__ = ["differs", "distance_interval"]
 
 Floats = NDArray[np.float64]
+#: The normal quantile of 80 %.
+_POWER = 0.8416
 
 
 def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float, float]:
@@ -47,6 +50,26 @@ def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float,
     low = float(np.maximum(means - narrow * errors, 0.0).max(axis=1).min())
     high = float((means + wide * errors).max(axis=1).min())
     return low, max(low, high)
+
+
+def _seeds_needed(samples: Floats, margin: float, confidence: float) -> int | None:
+    """About how many seeds would put the interval on one side of the margin in 80 % of experiments, if means and spreads are these.
+
+    The least of 4, 5, 6, 8, ... (steps of a quarter); None where ten thousand would not do.
+    """
+    candidates, measures, _ = samples.shape
+    means, spread = np.abs(samples.mean(axis=2)), samples.std(axis=2, ddof=1)
+    alpha, n = 1 - confidence, LEAST_SEEDS + 1
+    while n <= 10_000:
+        errors = spread / math.sqrt(n)
+        narrow, wide = (
+            student_quantile(n, 1 - share) + _POWER for share in (alpha / (2 * measures), alpha / candidates)
+        )
+        low, high = (means - narrow * errors).max(axis=1).min(), (means + wide * errors).max(axis=1).min()
+        if low > margin or high < margin:
+            return n
+        n += max(1, n // 4)
+    return None
 
 
 def differs(
@@ -70,7 +93,7 @@ def differs(
         low, high = distance_interval(kept, confidence)
         middle, half = (low + high) / 2, (high - low) / 2
         estimate = float(np.abs(kept.mean(axis=2)).max(axis=1).min())
-    return Check(
+    check = Check(
         name,
         margin,
         "le",
@@ -82,3 +105,7 @@ def differs(
         why="Student's intervals of the means over seeds, corrected for the number of measures and of parametrisations",
         witness={**(witness or {}), "estimate": round(estimate, 6), "values": np.round(kept, 6).tolist()},
     )
+    if check.outcome == "undecided" and math.isfinite(half):
+        needed = _seeds_needed(kept, margin, confidence)
+        return replace(check, witness={**check.witness, "seeds_for_80_percent_power": needed})
+    return check
