@@ -91,6 +91,7 @@ def _define() -> None:
         return [Check("one", 1.0, "le", 2.0, "numerical", "always")]
 
 
+CODES = ("classification", "training")
 GOOD = ("made.up.first", "made.up.second", "made.up.looks", "made.up.nothing")
 
 
@@ -517,6 +518,18 @@ def test_what_a_change_of_code_left_as_it_was_is_confirmed_by_a_sample(
     marked = [r for r in Store(out).read().every() if "confirmed" in r.made]
     assert {r.made["code"] for r in marked} == {"new"}
     assert {r.made["sample"] for r in marked} == {"1 of 6", "1 of 2"}
+    old = next(r.made["confirmed"] for r in marked)
+    # and once more, where only what was taken over is left
+    records = [r for r in Store(out).read().every() if r.made["code"] == "new"]
+    (out / RECORDS).write_text("".join(r.line() for r in records))
+    monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: dict.fromkeys(CODES, "newer"))
+    assert command("runs", "confirm", str(out), "--claims", ",".join(GOOD)).exit_code == 0
+    trails = {
+        r.made["confirmed"]
+        for r in Store(out).read().every()
+        if r.made["code"] == "newer" and len(r.made) > 3
+    }
+    assert f"{old} > new" in trails
 
 
 def test_what_comes_out_otherwise_is_confirmed_for_nobody(

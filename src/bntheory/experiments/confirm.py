@@ -3,7 +3,7 @@
 A fingerprint follows every definition that a measure reaches, so a change that computes nothing else makes records stale as one that
 does. Here each kind of record (one way of training, one measure with its options, one make) is sampled: one seed, the looks of the first
 third of the run, the first look at least. If every value of the sample comes out as it was, the others of its kind are written once more
-under the code of today, and say that they are *confirmed*, from which code and by how many. If one differs, none of its kind is.
+under the code of today, and say that they are *confirmed*, from which code (one after another, where it was done before) and by how many. If one differs, none of its kind is.
 
 What this cannot see: a change that shows late in a run only, or for other seeds. Records of other versions of the libraries are left.
 """
@@ -69,8 +69,12 @@ def confirm(
         chosen = [(made.get(n.address), old) for n, old in _sample(of)]
         first = of[0][0]
         if all(new is not None and _same(new, old) for new, old in chosen):
-            by = {"confirmed": str(of[0][1].made.get("code")), "sample": f"{len(chosen)} of {len(of)}"}
-            taken += [replace(old, made={**n.made, **by}) for n, old in of if n.address not in made]
+            size = f"{len(chosen)} of {len(of)}"
+            taken += [
+                replace(old, made={**n.made, "confirmed": _trail(old), "sample": size})
+                for n, old in of
+                if n.address not in made
+            ]
         else:
             differing.append(f"{first.task.arm.network}, {first.task.arm.name}: {first.measure.name}")
     store.append(taken)
@@ -80,20 +84,25 @@ def confirm(
 def _kinds(
     left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]
 ) -> dict[Kind, list[tuple[Needed, Record]]]:
-    """What is stale, by kind: each with the last record of these libraries that was itself made, not taken over."""
+    """What is stale, by kind: each with the last record of these libraries, one that was itself made if there is one."""
     found: dict[Kind, list[tuple[Needed, Record]]] = {}
     for n in {n.address: n for n in left}.values():
-        libraries = {k: v for k, v in n.made.items() if k != "code"}
-        old = [
-            r
-            for r in versions.get(n.address, ())
-            if {k: v for k, v in r.made.items() if k != "code"} == libraries
-        ]
+        same = [r for r in versions.get(n.address, ()) if _libraries(r.made) == _libraries(n.made)]
+        old = [r for r in same if "confirmed" not in r.made] or same
         if old:
             options = canonical(dict(n.measure.options))
             kind = (n.recipe, n.measure.name, options, n.protocol.measured, str(old[-1].made.get("code")))
             found.setdefault(kind, []).append((n, old[-1]))
     return found
+
+
+def _trail(old: Record) -> str:
+    """The codes that a record is confirmed from, one after another."""
+    return " > ".join(filter(None, (old.made.get("confirmed"), str(old.made.get("code")))))
+
+
+def _libraries(made: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in made.items() if k not in ("code", "confirmed", "sample")}
 
 
 def _sample(of: Sequence[tuple[Needed, Record]]) -> list[tuple[Needed, Record]]:

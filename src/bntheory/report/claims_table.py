@@ -49,6 +49,7 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "status": verdict.status.value,
         "scale": details.get("scale"),
         "records": details.get("records", 0),
+        "confirmed": details.get("confirmed", 0),
         "summary": evidence.summary if evidence else "",
         "checks": sum(c.decisive for c in checks),
     }

@@ -165,8 +165,9 @@ def _scale_table(record: Record) -> list[str]:
         if row["needed"]:
             seeds = f"{seeds}; {row['needed']} would decide"
         what = _escaped(row["check"] or row["summary"])
+        records = f"{row['records']}" + (f" ({row['confirmed']} confirmed)" if row["confirmed"] else "")
         lines.append(
-            f"| {row['place']}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {row['records']} |"
+            f"| {row['place']}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {records} |"
         )
     return lines
 
