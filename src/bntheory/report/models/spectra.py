@@ -72,18 +72,13 @@ def mean_field(
             capsize=2,
             color=colours[name],
         )
-    left.axhline(relu_limit(), color=colours["relu"], linewidth=1, linestyle=":")
-    left.annotate(
-        "π/(π − 1), ReLU's limit",
-        (400, relu_limit()),
-        textcoords="offset points",
-        xytext=(-2, -13),
-        ha="right",
+    left.axhline(
+        relu_limit(), color=colours["relu"], linewidth=1, linestyle="-.", label="π/(π − 1), ReLU's limit"
     )
     left.set(xscale="log", xlabel="batch size B", ylabel="factor on E‖∂L/∂h‖² per layer", ylim=(0.9, None))
     legend_below(
         left,
-        columns=3,
+        columns=2,
         title=f"points: networks of widths {width} and {width // 2}, extrapolated,\nwith 3 standard errors",
     )
 
