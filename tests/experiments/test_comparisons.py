@@ -176,6 +176,23 @@ def test_slopes_by_hand() -> None:
         assert row.outcome == outcome
 
 
+def test_shift_is_told_early_and_late_apart() -> None:
+    """Planted twice as large over the first two of the three measured steps, and a fifth after the last."""
+
+    def moved(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if p["arm"] == "batchnorm" and p["step"] == 20:
+            p["shift"]["l2"][1] /= 10
+        return p
+
+    early, late = deciding(effects(make_records(change=moved)), "covariate-shift.l2")
+    assert (early.place, late.place) == ("steps 5 to 10", "steps 20 to 20")
+    assert early.estimate is not None
+    assert late.estimate is not None
+    assert early.estimate.mean == pytest.approx(math.log10(2), abs=0.03)
+    assert late.estimate.mean == pytest.approx(math.log10(0.2), abs=0.03)
+    assert ("covariate-shift.l2", "mlp", early.place, late.place) in crossings(make_records(change=moved))
+
+
 def test_the_distance_from_the_edge_by_hand() -> None:
     """lambda_max is planted at 20 without batch norm: eta lambda_max/2 is 1 at the rate 0.1 and 1/2 at 0.05."""
     (row,) = [

@@ -52,6 +52,30 @@ def test_packaged_presets_build_their_networks() -> None:
             NetworkSpec(network.kind, norm="batch", input_shape=(3, 32, 32), classes=10, **network.options)
 
 
+def test_what_decides_is_measured_where_it_decides_and_nothing_twice() -> None:
+    """By arm and step, the measures that the quick preset asks for on its first network and seed; written out by hand."""
+    from bntheory.experiments.experiment import Conditions, needed
+
+    asked: dict[tuple[str, int], list[str]] = {}
+    for n in needed(load_preset("quick").experiment(), Conditions({}, "cpu", {})):
+        if (n.task.arm.network, n.task.seed) == ("mlp", 0):
+            asked.setdefault((n.task.arm.name, n.step), []).append(n.measure.name)
+    found = {key: sorted(names) for key, names in asked.items()}
+    end = ["accuracy"]
+    for step in (6, 15, 30, 60, 120):
+        last = end if step == 120 else []
+        twins = step in (15, 60, 120)
+        own = ["linearity", "sharpness", "theory"] if twins else ["sharpness"]
+        assert found["batchnorm", step] == sorted([*own, "shift", *last])
+        assert found["batchnorm@0.02", step] == sorted(["linearity" if twins else "sharpness", *last])
+        assert found["standard", step] == sorted(["sharpness", "shift", *last])
+        assert found["standard@0.125", step] == sorted(["sharpness", *last])
+    assert found["batchnorm", 0] == ["linearity", "sharpness"]
+    alone = ("detached", "detached@0.02", "detached@0.125", "detached-mean", "detached-variance", "rescaled")
+    assert {key for key in found if key[0] in alone} == {(arm, 120) for arm in alone}
+    assert all(found[arm, 120] == end for arm in alone)
+
+
 def test_unknown_preset_lists_the_known() -> None:
     with pytest.raises(UserError, match="smoke, quick, cpu, gpu"):
         load_preset("huge")

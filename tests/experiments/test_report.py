@@ -197,7 +197,9 @@ def test_an_axis_holds_what_it_must_and_arrows_say_what_goes_on() -> None:
     drawn = bar(far, axis)
     assert drawn.count("<path") == 1  # to the right alone
     assert 'stroke-dasharray="3 2"' in drawn
-    assert "<rect" in drawn
+    left, width = (float(x) for x in re.findall(r'<rect x="([\d.]+)" y="0" width="([\d.]+)"', drawn)[0])
+    assert left == pytest.approx(axis.x(-0.2), abs=0.1)  # the margin reaches from the threshold to both sides
+    assert left + width == pytest.approx(axis.x(0.0), abs=0.2)
     assert "×1" in axis.svg()
     slopes = axis_of([{**far, "unit": "slope", "estimate": {"mean": -2.0, "low": -3.0, "high": -1.0}}])
     assert slopes.low < -3.0 < 0.0 < slopes.high

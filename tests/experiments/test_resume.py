@@ -65,7 +65,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[byt
     result = compare(preset, out=home / "run")
     assert result.exit_code == 0
     lines = _lines(home / "run")
-    assert len(lines) == 2 * 3 * (7 + 5 + 4)  # seeds, steps, measures of the three arms
+    assert len(lines) == 2 * (12 + 5 + 4)  # seeds; batch norm, the standard network, the four others
     return home, preset, lines
 
 
@@ -233,7 +233,7 @@ def test_a_finished_run_is_only_reported_again(whole: tuple[Path, str, list[byte
         ({"device": "cuda"}, "device cuda, now cpu"),
         ({"versions": {"torch": "1.0"}}, "versions: torch 1.0, now"),
         ({"data": {"name": "cifar10"}}, "data: name cifar10, now"),
-        ({"code": {"twin": "0"}}, "code that trains"),
+        ({"code": {"linearity": "0"}}, "code that trains"),
         ({"format": 99}, "format"),
     ],
 )
