@@ -1,0 +1,70 @@
+"""Which check of a verdict is shown, and which of its sides was measured: against cases worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from bntheory.claims.claim import Claim, Source
+from bntheory.evidence.checks import Check
+from bntheory.evidence.seeds import over_seeds
+from bntheory.judges.verdict import evidence_of_checks, verdict_of
+from bntheory.report.claims_table import deciding, effect_of, row_of
+
+VALUES = {
+    "clear": [1.0, 1.1, 0.9, 1.0],
+    "close": [0.3, 0.1, 0.2, 0.2],
+    "open": [1.0, -1.0, 0.5, -0.4],
+    "wrong": [-1.0, -1.1, -0.9, -1.0],
+    "nearly wrong": [-0.3, -0.1, -0.2, -0.2],
+}
+
+
+def check(name: str, *, decisive: bool = True, why: str = "") -> Check:
+    return over_seeds(name, VALUES[name], "above", 0.0, "made up", decisive=decisive, not_comparable=why)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["clear", "close"], "close"),  # the closest of those that hold
+        (["clear", "open", "close"], "open"),  # what is open before what holds
+        (["clear", "open", "wrong"], "wrong"),  # what fails before all
+        (["wrong", "nearly wrong"], "nearly wrong"),
+    ],
+)
+def test_the_check_that_decides_is_shown(names: list[str], shown: str) -> None:
+    found = deciding([check("wrong", decisive=False), *map(check, names)])
+    assert found is not None
+    assert found.name == shown
+
+
+def test_nothing_decides_where_nothing_is_decisive() -> None:
+    assert deciding([check("clear", decisive=False)]) is None
+
+
+def test_the_effect_is_the_mean_over_seeds_whichever_side_it_stands_on() -> None:
+    above = check("clear")
+    below = over_seeds("below", VALUES["wrong"], "below", 0.5, "made up")
+    assert effect_of(above) == pytest.approx((1.0, 0.0))
+    assert effect_of(below) == pytest.approx((-1.0, 0.5))
+
+
+def test_a_row_says_what_was_asked() -> None:
+    claim = Claim("a.b", "experiment", Source("a", "b", seen="own"), "x", check=lambda study: [])
+    evidence = evidence_of_checks([check("clear"), check("open")], seconds=0.0, seed=0)
+    row = row_of(verdict_of(claim, [evidence]))
+    assert (row["status"], row["check"], row["op"], row["bound"], row["seeds"]) == (
+        "inconclusive",
+        "open",
+        "at least",
+        0.0,
+        4,
+    )
+    assert row["low"] < row["effect"] < row["high"]
+    assert row["needed"] > 4
+    unknown = row_of(verdict_of(claim, [evidence_of_checks([], seconds=0.0, seed=0)]))
+    assert (unknown["status"], unknown["effect"], unknown["summary"]) == (
+        "unknown",
+        None,
+        "the study made no decisive check",
+    )
