@@ -75,6 +75,7 @@ def test_the_run_is_whole() -> None:
     assert {p["seed"] for p in _records()} == set(preset.seeds)
     assert verdicts["passed"]
     assert all(i["checks"] for i in verdicts["identities"].values())
+    assert "+changes" not in manifest["source_revision"]
 
 
 def test_verdicts_follow_from_the_records() -> None:
