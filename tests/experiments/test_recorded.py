@@ -167,6 +167,40 @@ def test_the_table_of_the_page_is_that_of_the_verdicts() -> None:
     }
 
 
+def test_the_readme_and_the_page_say_what_the_run_says() -> None:
+    """Their words without numbers: what they call lower, higher, a crossing and open is so in the verdicts."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for o in _json("verdicts.json")["outcomes"]:
+        if o["decisive"]:
+            found.setdefault((o["name"], o["network"]), []).append(o["outcome"])
+    for network in ("mlp", "vgg", "mlp-softplus"):
+        for name in (
+            "top-eigenvalue.twin",
+            "top-eigenvalue.mean-or-variance",
+            "relative-curvature.twin",
+            "linearity-error.twin",
+            "sharpening.standard",
+            "sharpening.difference",
+            "loss.detached",
+        ):
+            assert found[name, network] == ["supported"], (name, network)
+        assert found["sharpening.batchnorm", network] == [
+            "contradicted"
+        ]  # with it the curvature does not rise
+    assert found["top-eigenvalue.standard", "mlp"] == ["contradicted", "supported", "supported"]
+    assert found["top-eigenvalue.standard", "vgg"] == ["contradicted", "inconclusive", "inconclusive"]
+    assert found["top-eigenvalue.standard", "mlp-softplus"] == ["supported"] * 3
+    assert found["loss.detached-over-standard", "mlp"] == ["contradicted"]
+    assert found["loss.detached-over-standard", "vgg"] == ["supported"]
+    assert found["loss.detached-mean-or-variance", "mlp"] == ["supported"]
+    assert found["loss.detached-mean-or-variance", "vgg"] == ["contradicted"]
+    crossed = {(c["comparison"], c["network"]) for c in _json("verdicts.json")["crossings"]}
+    assert ("top-eigenvalue.standard", "mlp") in crossed
+    assert {c for c in crossed if c[0] == "covariate-shift.l2"} == {
+        ("covariate-shift.l2", n) for n in ("mlp", "mlp-softplus")
+    }
+
+
 def test_all_networks_stand_in_the_readme() -> None:
     quoted = re.findall(r"×([\d.]+) \[×?([\d.]+), ×?([\d.]+)\]", _text(ROOT / "README.md"))
     for o in _json("verdicts.json")["outcomes"]:
