@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from bntheory.claims.claim import Claim, Source
+from bntheory.claims.claim import Claim, Source, Study
 from bntheory.evidence.checks import Check
 from bntheory.evidence.seeds import over_seeds
+from bntheory.experiments.store import Store
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
+from bntheory.report.claims_run import _write
 from bntheory.report.claims_table import deciding, effect_of, row_of
 
 VALUES = {
@@ -68,3 +73,17 @@ def test_a_row_says_what_was_asked() -> None:
         None,
         "the study made no decisive check",
     )
+
+
+def test_a_seed_that_gave_no_number_is_written_as_json_that_every_parser_reads(tmp_path: Path) -> None:
+    values = [1.0, float("nan"), 2.0]
+    holed = over_seeds("holed", values, "above", 0.0, "made up", witness={"table": [[float("inf")]]})
+    claim = Claim("made.up.holed", "experiment", Source("made", "up", seen="own"), "x", lambda study: [holed])
+    verdict = verdict_of(claim, [evidence_of_checks([holed], seconds=0.0, seed=0)])
+    _write(Store.create(tmp_path), [verdict], Study())
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    found = json.loads((tmp_path / "verdicts.json").read_text(), parse_constant=refuse)
+    assert found["verdicts"][0]["id"] == "made.up.holed"

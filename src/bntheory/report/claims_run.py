@@ -19,6 +19,7 @@ from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
 from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.claims_table import row_of
 from bntheory.report.html import render
+from bntheory.report.strict_json import json_text
 
 __all__ = ["ClaimsResult", "chosen_claims", "claims_folder", "compare_claims"]
 
@@ -155,7 +156,8 @@ def _write(store: Store, verdicts: Sequence[Verdict], study: Study) -> Path:
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": dict(Counter(row["status"] for row in rows)),
     }
-    store.write_json("verdicts.json", {**about, "rows": rows, "verdicts": [v.as_json() for v in verdicts]})
+    text = json_text({**about, "rows": rows, "verdicts": [v.as_json() for v in verdicts]})
+    write_atomic(store.path / "verdicts.json", (text + "\n").encode())
     by_source: dict[str, list[dict[str, Any]]] = {}
     for verdict, row in zip(verdicts, rows, strict=True):
         row = {**row, "statement": verdict.claim.statement, "reading": verdict.claim.reading}
