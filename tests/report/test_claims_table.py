@@ -9,6 +9,7 @@ import pytest
 
 from bntheory.claims.claim import Claim, Source, Study
 from bntheory.evidence.checks import Check
+from bntheory.evidence.decision import Side
 from bntheory.evidence.seeds import over_seeds
 from bntheory.experiments.store import Store
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
@@ -73,6 +74,14 @@ def test_a_row_says_what_was_asked() -> None:
         None,
         "the study made no decisive check",
     )
+
+
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_an_effect_that_no_seed_gave_is_none_and_its_bound_stays(side: Side) -> None:
+    empty = over_seeds("empty", [], side, 0.5, "made up", not_comparable="an arm has not trained")
+    claim = Claim("made.up.empty", "experiment", Source("made", "up", seen="own"), "x", lambda study: [empty])
+    row = row_of(verdict_of(claim, [evidence_of_checks([empty], seconds=0.0, seed=0)]))
+    assert (row["effect"], row["low"], row["high"], row["bound"]) == (None, None, None, 0.5)
 
 
 def test_a_seed_that_gave_no_number_is_written_as_json_that_every_parser_reads(tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ def _room(c: Check) -> float:
 
 
 def effect_of(check: Check) -> tuple[float, float]:
-    """(effect, bound): which of the two sides of a check was measured. Where no seeds are given, the left one."""
+    """(effect, bound): which of the two sides of a check was measured.
+
+    The one without a number, if there is one; where no seeds are given, the left one.
+    """
+    if math.isnan(check.right):
+        return check.right, check.left
     values = check.witness.get("values", ())
     known = [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
     if known and abs(check.right - fmean(known)) < abs(check.left - fmean(known)):
