@@ -19,7 +19,6 @@ from torch import nn
 
 from bntheory.bridge import LpBatchNorm, NetworkSpec, batch_at, build_network, load_dataset
 from bntheory.claims.claim import Study
-from bntheory.experiments import runs as studies
 from bntheory.experiments.arms import build
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.images import MEASUREMENT_SEED
@@ -230,7 +229,7 @@ def test_what_is_recorded_is_not_made_again(tmp_path: Path, monkeypatch: pytest.
     first = one(arm(), 21, store=tmp_path / "store")
     lines = (tmp_path / "store" / RECORDS).read_bytes()
     kept = MemoryStore()
-    monkeypatch.setattr(studies, "_in_memory", lambda: kept)
+    monkeypatch.setattr("bntheory.experiments.asking._in_memory", lambda: kept)
     in_memory = one(arm(), 21)
     assert in_memory.points == first.points
 

