@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bntheory.claims.claim import Claim, Source, Study
 from bntheory.evidence.checks import Check
 from bntheory.evidence.decision import Side
+from bntheory.evidence.distance import differs
 from bntheory.evidence.seeds import over_seeds
 from bntheory.experiments.store import Store
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
@@ -74,6 +76,16 @@ def test_a_row_says_what_was_asked() -> None:
         None,
         "the study made no decisive check",
     )
+
+
+def test_a_distance_is_shown_with_its_seeds_and_asked_to_be_at_least_its_margin() -> None:
+    samples = np.array([[[0.1, 0.12, 0.11, 0.1], [0.3, 0.31, 0.29, 0.3]]] * 2)
+    far = differs("far", samples, 0.25, "made up")
+    claim = Claim("made.up.far", "experiment", Source("made", "up", seen="own"), "x", lambda study: [far])
+    row = row_of(verdict_of(claim, [evidence_of_checks([far], seconds=0.0, seed=0)]))
+    assert (row["bound"], row["op"], row["seeds"]) == (0.25, "at least", 4)
+    assert row["effect"] == pytest.approx(0.3, abs=0.02)
+    assert row["low"] < 0.3 < row["high"]
 
 
 @pytest.mark.parametrize("side", ["above", "below"])

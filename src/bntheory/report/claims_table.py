@@ -35,7 +35,8 @@ def effect_of(check: Check) -> tuple[float, float]:
         return check.right, check.left
     values = check.witness.get("values", ())
     known = [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
-    if known and abs(check.right - fmean(known)) < abs(check.left - fmean(known)):
+    typical = check.witness.get("estimate", fmean(known) if known else check.left)
+    if abs(check.right - typical) < abs(check.left - typical):
         return check.right, check.left
     return check.left, check.right
 
@@ -72,10 +73,15 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "high": _finite(effect + check.uncertainty),
         "bound": _finite(bound),
         "op": asked if effect == check.left or check.op == "eq" else "at least",
-        "seeds": len(check.witness.get("values", ())) or None,
+        "seeds": _seeds(check.witness.get("values", ())) or None,
         "confidence": check.confidence,
         "needed": check.witness.get("seeds_for_80_percent_power"),
     }
+
+
+def _seeds(values: Sequence[Any]) -> int:
+    """How many seeds gave numbers: they stand along the last axis."""
+    return _seeds(values[0]) if values and isinstance(values[0], (list, tuple)) else len(values)
 
 
 def _finite(x: float) -> float | None:
