@@ -6,7 +6,6 @@
 (declare-fun d_3 () Real)
 (declare-fun d_2 () Real)
 (declare-fun d_1 () Real)
-(declare-fun g_1 () Real)
 (declare-fun m () Real)
 (assert
  (let ((?x7 (* g_3 g_3)))
@@ -26,82 +25,6 @@
  (let (($x41 (and (<= 0.0 (+ (* 2.0 gamma gamma) ?x31 ?x13)) (< 0.0 ?x39))))
  (let ((?x26 (+ ?x17 ?x19 (* (- 2.0) gamma g_3 d_2 d_3) (* (- 1.0) gamma g_2 d_3 d_3) (* (- 1.0) gamma g_2 d_4 d_4))))
  (or (and (<= 0.0 (+ (* gamma g_2) ?x13)) (< 0.0 ?x26)) $x41 $x48 (and $x51 (<= 0.0 ?x54)))))))))))))))))
-(assert
- true)
-(assert
- true)
-(assert
- true)
-(assert
- (let ((?x67 (* gamma gamma g_2 g_2 d_4 d_4)))
- (let ((?x66 (* (- 2.0) gamma gamma gamma g_2 d_4 d_4)))
- (let ((?x65 (* gamma gamma gamma gamma d_4 d_4)))
- (let ((?x63 (* gamma gamma g_2 g_2 d_3 d_3)))
- (let ((?x62 (* (- 2.0) gamma gamma gamma g_2 d_3 d_3)))
- (let ((?x61 (* gamma gamma gamma gamma d_3 d_3)))
- (let ((?x60 (* 2.0 gamma gamma g_2 g_3 d_2 d_3)))
- (let ((?x59 (* (- 2.0) gamma gamma gamma g_3 d_2 d_3)))
- (let ((?x58 (* gamma gamma g_3 g_3 d_2 d_2)))
- (let ((?x68 (+ ?x58 ?x59 ?x60 ?x61 ?x62 ?x63 (* gamma gamma g_3 g_3 d_3 d_3) ?x65 ?x66 ?x67)))
- (<= 0.0 ?x68))))))))))))
-(assert
- true)
-(assert
- true)
-(assert
- (let ((?x82 (* g_3 g_3 d_4 d_4)))
- (let ((?x81 (* g_2 g_2 d_4 d_4)))
- (let ((?x79 (* g_2 g_2 d_3 d_3)))
- (let ((?x75 (* g_3 g_3 d_2 d_2)))
- (let ((?x71 (* g_3 g_3 d_1 d_1)))
- (let ((?x70 (* g_2 g_2 d_1 d_1)))
- (let ((?x83 (+ ?x70 ?x71 (* (- 2.0) g_1 g_2 d_1 d_2) (* g_1 g_1 d_2 d_2) ?x75 (* (- 2.0) g_1 g_3 d_1 d_3) (* (- 2.0) g_2 g_3 d_2 d_3) (* g_1 g_1 d_3 d_3) ?x79 (* g_1 g_1 d_4 d_4) ?x81 ?x82)))
- (<= 0.0 ?x83)))))))))
-(assert
- (let ((?x110 (* gamma gamma g_2 g_2 g_3 g_3 d_4 d_4)))
- (let ((?x109 (* (- 2.0) gamma gamma gamma g_2 g_3 g_3 d_4 d_4)))
- (let ((?x108 (* gamma gamma gamma gamma g_3 g_3 d_4 d_4)))
- (let ((?x107 (* gamma gamma g_2 g_2 g_2 g_2 d_4 d_4)))
- (let ((?x104 (* gamma gamma gamma gamma g_2 g_2 d_4 d_4)))
- (let ((?x101 (* gamma gamma g_3 g_3 g_3 g_3 d_3 d_3)))
- (let ((?x97 (* gamma gamma g_2 g_2 g_2 g_2 d_3 d_3)))
- (let ((?x94 (* gamma gamma gamma gamma g_2 g_2 d_3 d_3)))
- (let ((?x111 (+ (* gamma gamma g_1 g_1 g_3 g_3 d_2 d_2) (* gamma gamma g_2 g_2 g_3 g_3 d_2 d_2) (* (- 2.0) gamma gamma gamma g_1 g_1 g_3 d_2 d_3) (* 2.0 gamma gamma g_1 g_1 g_2 g_3 d_2 d_3) (* (- 2.0) gamma gamma gamma g_2 g_2 g_3 d_2 d_3) (* 2.0 gamma gamma g_2 g_2 g_2 g_3 d_2 d_3) (* (- 2.0) gamma gamma g_2 g_3 g_3 g_3 d_2 d_3) (* gamma gamma gamma gamma g_1 g_1 d_3 d_3) (* (- 2.0) gamma gamma gamma g_1 g_1 g_2 d_3 d_3) ?x94 (* gamma gamma g_1 g_1 g_2 g_2 d_3 d_3) (* (- 2.0) gamma gamma gamma g_2 g_2 g_2 d_3 d_3) ?x97 (* gamma gamma g_1 g_1 g_3 g_3 d_3 d_3) (* 2.0 gamma gamma gamma g_2 g_3 g_3 d_3 d_3) (* (- 2.0) gamma gamma g_2 g_2 g_3 g_3 d_3 d_3) ?x101 (* gamma gamma gamma gamma g_1 g_1 d_4 d_4) (* (- 2.0) gamma gamma gamma g_1 g_1 g_2 d_4 d_4) ?x104 (* gamma gamma g_1 g_1 g_2 g_2 d_4 d_4) (* (- 2.0) gamma gamma gamma g_2 g_2 g_2 d_4 d_4) ?x107 ?x108 ?x109 ?x110)))
- (<= 0.0 ?x111)))))))))))
-(assert
- true)
-(assert
- true)
-(assert
- (let ((?x67 (* gamma gamma g_2 g_2 d_4 d_4)))
- (let ((?x66 (* (- 2.0) gamma gamma gamma g_2 d_4 d_4)))
- (let ((?x65 (* gamma gamma gamma gamma d_4 d_4)))
- (let ((?x63 (* gamma gamma g_2 g_2 d_3 d_3)))
- (let ((?x62 (* (- 2.0) gamma gamma gamma g_2 d_3 d_3)))
- (let ((?x61 (* gamma gamma gamma gamma d_3 d_3)))
- (let ((?x60 (* 2.0 gamma gamma g_2 g_3 d_2 d_3)))
- (let ((?x59 (* (- 2.0) gamma gamma gamma g_3 d_2 d_3)))
- (let ((?x58 (* gamma gamma g_3 g_3 d_2 d_2)))
- (<= 0.0 (+ ?x58 ?x59 ?x60 ?x61 ?x62 ?x63 ?x65 ?x66 ?x67))))))))))))
-(assert
- true)
-(assert
- (let ((?x110 (* gamma gamma g_2 g_2 g_3 g_3 d_4 d_4)))
- (let ((?x109 (* (- 2.0) gamma gamma gamma g_2 g_3 g_3 d_4 d_4)))
- (let ((?x108 (* gamma gamma gamma gamma g_3 g_3 d_4 d_4)))
- (let ((?x101 (* gamma gamma g_3 g_3 g_3 g_3 d_3 d_3)))
- (<= 0.0 (+ ?x101 ?x108 ?x109 ?x110)))))))
-(assert
- (let ((?x139 (* gamma gamma g_2 g_2 d_2 d_2 d_4 d_4)))
- (let ((?x137 (* gamma gamma gamma gamma d_2 d_2 d_4 d_4)))
- (let ((?x136 (* gamma gamma g_2 g_2 d_1 d_1 d_4 d_4)))
- (let ((?x134 (* gamma gamma gamma gamma d_1 d_1 d_4 d_4)))
- (let ((?x129 (* gamma gamma g_2 g_2 d_2 d_2 d_3 d_3)))
- (let ((?x127 (* gamma gamma gamma gamma d_2 d_2 d_3 d_3)))
- (let ((?x125 (* gamma gamma g_2 g_2 d_1 d_1 d_3 d_3)))
- (let ((?x123 (* gamma gamma gamma gamma d_1 d_1 d_3 d_3)))
- (let ((?x144 (+ (* gamma gamma g_3 g_3 d_1 d_1 d_2 d_2) (* gamma gamma g_3 g_3 d_2 d_2 d_2 d_2) (* (- 2.0) gamma gamma gamma g_3 d_1 d_1 d_2 d_3) (* 2.0 gamma gamma g_2 g_3 d_1 d_1 d_2 d_3) (* (- 2.0) gamma gamma gamma g_3 d_2 d_2 d_2 d_3) (* 2.0 gamma gamma g_2 g_3 d_2 d_2 d_2 d_3) ?x123 (* (- 2.0) gamma gamma gamma g_2 d_1 d_1 d_3 d_3) ?x125 (* gamma gamma g_3 g_3 d_1 d_1 d_3 d_3) ?x127 (* (- 2.0) gamma gamma gamma g_2 d_2 d_2 d_3 d_3) ?x129 (* (- 2.0) gamma gamma g_3 g_3 d_2 d_2 d_3 d_3) (* 2.0 gamma gamma gamma g_3 d_2 d_3 d_3 d_3) (* (- 2.0) gamma gamma g_2 g_3 d_2 d_3 d_3 d_3) (* gamma gamma g_3 g_3 d_3 d_3 d_3 d_3) ?x134 (* (- 2.0) gamma gamma gamma g_2 d_1 d_1 d_4 d_4) ?x136 ?x137 (* (- 2.0) gamma gamma gamma g_2 d_2 d_2 d_4 d_4) ?x139 (* gamma gamma g_3 g_3 d_2 d_2 d_4 d_4) (* 2.0 gamma gamma gamma g_3 d_2 d_3 d_4 d_4) (* (- 2.0) gamma gamma g_2 g_3 d_2 d_3 d_4 d_4) (* gamma gamma g_3 g_3 d_3 d_3 d_4 d_4))))
- (<= 0.0 ?x144)))))))))))
 (assert
  (and (distinct 0.0 gamma) true))
 (assert
