@@ -6,6 +6,8 @@ Every test below changes one thing that a person might change: a claim, a verdic
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +20,8 @@ from bntheory.layer import LayerDomain, eq, le
 from bntheory.report.papers import BEGIN, END, problems_on_disk, write_pages, wrong_words
 from bntheory.report.records import Records, record_of
 from bntheory.report.rederive import disagreements, follows_from_checks
+
+PAPERS = Path(__file__).parents[2] / "papers"
 
 
 def orthogonal(layer):
@@ -298,3 +302,31 @@ def test_a_broken_record_is_a_clear_error(claims, folder):
     (folder / "verdicts.json").write_text(json.dumps({"verdicts": {"one2000.true": {}}}))
     with pytest.raises(UserError, match="not a file of verdicts"):
         Records.load(folder)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_what_differs_is_judged_once_more_with_nothing_beside_it(
+    monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
+    """A solver that ran out of time beside others may say something else than at rest."""
+    from bntheory.claims.claim import registry
+    from bntheory.commands import pages
+    from bntheory.report.records import Records
+
+    records = Records.load(PAPERS)
+    chosen = [c for c in registry() if c.key == "than2025"]
+    odd, asked = chosen[0].id, []
+
+    def judged(claims: Any, effort: Any, jobs: int, again: bool) -> Any:
+        asked.append(([c.id for c in claims], jobs))
+        for c in claims:
+            yield pages._Judged(c, cast(Any, c))
+
+    def disagreements(verdict: Any, *_: Any, **__: Any) -> list[str]:
+        return ["differs"] if verdict.id == odd and (stays or len(asked) == 1) else []
+
+    monkeypatch.setattr(pages, "_judged", judged)
+    monkeypatch.setattr("bntheory.report.rederive.disagreements", disagreements)
+    found = pages._check(chosen, records, PAPERS, again=False, jobs=2)
+    assert found == ([f"{odd}: differs"] if stays else [])
+    assert asked == [([c.id for c in chosen], 2), ([odd], 1)]

@@ -105,14 +105,25 @@ def _check(chosen: Sequence[Claim], records: Records, folder: Path, *, again: bo
         if c.kind == "experiment":
             problems += [f"{c.id}: {p}" for p in follows_from_checks(c, records.verdicts[c.id], folder)]
     archive = archive_of_checkout()
-    for judged in _judged(
-        [c for c in known if again or archive or c.kind != "experiment"], effort, jobs, again
-    ):
-        record = records.verdicts[judged.claim.id]
-        problems += [f"{judged.claim.id}: {why}" for why in judged.lacks]
-        if judged.verdict is not None:
-            found = disagreements(judged.verdict, record, folder, same_tools=same_tools, scales=judged.scales)
-            problems += [f"{judged.claim.id}: {p}" for p in found]
+    asked = [c for c in known if again or archive or c.kind != "experiment"]
+    for alone in (
+        False,
+        True,
+    ):  # a solver's limit is one of time: what differs is judged once more, with nothing beside it
+        found: dict[str, list[str]] = {}
+        for judged in _judged(asked, effort, 1 if alone else jobs, again):
+            record = records.verdicts[judged.claim.id]
+            said = list(judged.lacks)
+            if judged.verdict is not None:
+                said += disagreements(
+                    judged.verdict, record, folder, same_tools=same_tools, scales=judged.scales
+                )
+            if said:
+                found[judged.claim.id] = [f"{judged.claim.id}: {why}" for why in said]
+        asked = [c for c in asked if c.id in found]
+        if not asked:
+            break
+    problems += [line for lines in found.values() for line in lines]
     return problems
 
 
