@@ -550,3 +550,24 @@ def test_what_comes_out_otherwise_is_confirmed_for_nobody(
     assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output
     lacks = command("runs", str(out), "--claims", "made.up.first")
     assert "5 records of 3 runs are missing, 5 of which are there from other code" in lacks.output
+
+
+def test_one_look_of_a_sample_that_comes_out_otherwise_is_enough(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample is the looks after steps 1 and 2; only the second changes."""
+    out = tmp_path / "store"
+    later = Protocol(6, (1, 2, 3, 6), batch_size=8, measured=16)
+    monkeypatch.setitem(globals(), "PROTOCOL", later)
+    assert compare(out, claims="made.up.first").exit_code == 0
+    new_code(monkeypatch)
+    measure = worker.measure
+
+    def other(at: Any, asked: Measure) -> dict[str, Any]:
+        values = measure(at, asked)
+        return values | {"held_out": values["held_out"] + (at.task.arm.name == "none" and at.step == 2)}
+
+    monkeypatch.setattr(worker, "measure", other)
+    said = command("runs", "confirm", str(out), "--claims", "made.up.first")
+    assert "4 records were made again; 10 more are confirmed by them" in said.output
+    assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output

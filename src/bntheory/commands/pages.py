@@ -106,10 +106,8 @@ def _check(chosen: Sequence[Claim], records: Records, folder: Path, *, again: bo
             problems += [f"{c.id}: {p}" for p in follows_from_checks(c, records.verdicts[c.id], folder)]
     archive = archive_of_checkout()
     asked = [c for c in known if again or archive or c.kind != "experiment"]
-    for alone in (
-        False,
-        True,
-    ):  # a solver's limit is one of time: what differs is judged once more, with nothing beside it
+    # a solver's limit is one of time: what differs is judged once more, with nothing beside it
+    for alone in (False, True):
         found: dict[str, list[str]] = {}
         for judged in _judged(asked, effort, 1 if alone else jobs, again):
             record = records.verdicts[judged.claim.id]
