@@ -32,7 +32,7 @@ options = { size = "tiny" }
 """
 
 
-@pytest.mark.parametrize("name", ["smoke", "quick", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["smoke", "quick", "cpu", "cpu-cifar10", "gpu"])
 def test_packaged_presets_say_what_their_files_say(name: str) -> None:
     preset = load_preset(name)
     table = tomllib.loads((files("bntheory.experiments") / "presets" / f"{name}.toml").read_text("utf-8"))
@@ -77,7 +77,7 @@ def test_what_decides_is_measured_where_it_decides_and_nothing_twice() -> None:
 
 
 def test_unknown_preset_lists_the_known() -> None:
-    with pytest.raises(UserError, match="smoke, quick, cpu, gpu"):
+    with pytest.raises(UserError, match="smoke, quick, cpu, cpu-cifar10, gpu"):
         load_preset("huge")
 
 
@@ -140,5 +140,5 @@ def test_the_script_in_validation_is_the_same_command() -> None:
         [sys.executable, str(script), "--preset", "nope"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "'nope' is unknown; choose one of smoke, quick, cpu, gpu" in done.stderr
+    assert "'nope' is unknown; choose one of smoke, quick, cpu, cpu-cifar10, gpu" in done.stderr
     assert "Traceback" not in done.stderr

@@ -228,7 +228,7 @@ class Preset:
 def preset_names() -> tuple[str, ...]:
     """The presets that come with the package, from the shortest run to the longest."""
     known = [p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml")]
-    order = ("smoke", "quick", "cpu", "gpu")
+    order = ("smoke", "quick", "cpu", "cpu-cifar10", "gpu")
     return tuple(sorted(known, key=lambda n: (order.index(n) if n in order else len(order), n)))
 
 
