@@ -81,8 +81,15 @@ def gallery() -> dict[str, str | bytes]:
     return {"index.md": "\n\n".join(page) + "\n", **files}
 
 
+# A formula's place is kept by characters of the private use area until the page is HTML: Markdown would take raw MathML at the start of a
+# line for a block of its own, and a bar in a formula for the border of a table's cell.
+_DIGITS, _END = "".join(chr(0xE000 + i) for i in range(10)), chr(0xE00A)
+_PLACE = re.compile(f"([{_DIGITS}]+){_END}")
+_formulas: list[tuple[str, str]] = []
+
+
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Formulas to MathML; code is left alone."""
+    """Formulas to places that ``on_page_content`` fills with MathML; code is left alone."""
 
     def formula(found: re.Match[str]) -> str:
         if found["code"]:
@@ -94,10 +101,31 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             raise PluginError(
                 f"{page.file.src_path}: the formula {text!r} cannot be shown ({error})"
             ) from error
-        mathml = mathml.replace("<math ", f'<math alttext="{html.escape(text.strip(), quote=True)}" ', 1)
-        return f"\n\n{mathml}\n\n" if block else mathml
+        text = html.escape(" ".join(text.split()), quote=True)
+        scrolls = 'class="long" ' if len(text) > 50 and not block else ""
+        _formulas.append((mathml.replace("<math ", f'<math {scrolls}alttext="{text}" ', 1), text))
+        return "".join(_DIGITS[int(d)] for d in str(len(_formulas) - 1)) + _END
 
     return _CODE_OR_MATH.sub(formula, markdown)
+
+
+def on_page_content(content: str, page: Page, **_: Any) -> str:
+    """MathML into the text, LaTeX where only text can stand: in attributes, and in the table of contents."""
+    _name_in_words(page.toc)
+    content = re.sub(r"<[^<>]*>", lambda tag: _filled(tag[0], 1), content)
+    return re.sub(r":(?:attr|class|data|func|meth|mod):(?=<code>)", "", _filled(content, 0))
+
+
+def _filled(text: str, kind: int) -> str:
+    return _PLACE.sub(
+        lambda place: _formulas[int("".join(str(_DIGITS.index(d)) for d in place[1]))][kind], text
+    )
+
+
+def _name_in_words(links: Any) -> None:
+    for link in links:
+        link.title = _filled(link.title, 1)
+        _name_in_words(link.children)
 
 
 def _simplified(text: str) -> str:

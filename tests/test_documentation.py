@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -120,7 +122,36 @@ def test_the_site_builds_without_a_warning(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "site" / "papers" / "santurkar2018" / "README.html").exists()
+    site = tmp_path / "site"
+    assert (site / "papers" / "santurkar2018" / "index.html").exists()
+    pages = {path.resolve(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    names = {path: set(re.findall(r' (?:id|name)="([^"]+)"', text)) for path, text in pages.items()}
+    for path, text in pages.items():
+        if path.name == "404.html":  # its links are those of a server's root
+            continue
+        body = re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.S)
+        assert not re.search("[\ue000-\ue00a]", text), f"{path}: a formula was left out"
+        assert not re.search(r"\$[^$<>\n]{1,60}\\[^$<>\n]*\$", body), f"{path}: a formula was left as LaTeX"
+        assert not re.search(r"<math[^>]*inline[^>]*>(?:(?!</math>).)*</math>\s*<p>[,.;:]", text, re.S), path
+        assert not re.search(r":(?:func|class|meth|mod|attr|data):", body), (
+            f"{path}: a role is shown as it is typed"
+        )
+        assert not re.search(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//', text), (
+            f"{path} needs a network"
+        )
+        assert not re.search(r'<link[^>]*rel="stylesheet"[^>]* href="(?:https?:)?//', text), (
+            f"{path} needs a network"
+        )
+        assert not [
+            tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r' alt="[^"]+"', tag)
+        ], path
+        for target in re.findall(r' (?:href|src)="(?!https?:|mailto:|data:|javascript:)([^"]+)"', text):
+            file, _, anchor = html.unescape(unquote(target)).partition("#")
+            at = (path.parent / file).resolve() if file else path
+            assert at.exists(), f"{path}: {target}"
+            assert not anchor or at not in names or anchor in names[at] or anchor.startswith("__"), (
+                f"{path}: {target}"
+            )
 
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))

@@ -77,5 +77,7 @@ def test_links_point_somewhere():
 def test_the_table_of_verdicts_is_complete():
     from bntheory.judges.verdict import Status
 
-    printed = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"^\| ([a-z, -]+) \|", TEXT, re.M))))
+    page = (README.parent / "docs/pages/concepts/judges.md").read_text(encoding="utf-8")
+    table = page.partition("## Verdicts")[2]
+    printed = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"^\| ([a-z, -]+) \|", table, re.M))))
     assert {s.value for s in Status} <= printed

@@ -240,11 +240,11 @@ def test_bad_use_ends_with_a_message_and_code_2(run, factories, name):
 
 
 def test_the_exit_codes_are_one_table(run):
-    """README, help and code say the same words."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    """The page of the commands, help and code say the same words."""
+    page = (Path(__file__).parents[2] / "docs/pages/concepts/commands.md").read_text(encoding="utf-8")
     help_text = " ".join(run("--help").stdout.split())
     for code, meaning in EXIT_CODES.items():
-        assert f"| {code} | {meaning} |" in readme
+        assert f"| {code} | {meaning} |" in page
         assert f" {code} {meaning}" in help_text
 
 
