@@ -35,6 +35,21 @@ CASES = {
     ),
     "psd": ("dot(s, K(s)) >= 0", {"operators": ["K:psd"], "vectors": ["s"]}, Status.PROVED),
     "one example": ("dot(e@case, y_hat)**2 <= m - 1", {"vectors": ["e@case"]}, Status.PROVED),
+    "one example's share": (
+        "dot(e@case, input_grad) <= gamma/sigma*sqrt(norm2(grad))",
+        {"gamma": "positive", "vectors": ["e@case"]},
+        Status.PROVED,
+    ),
+    "a ratio that is met somewhere": (
+        "norm2(input_grad)/norm2(grad) != 0.9*gamma**2/eps",
+        {"gamma": "positive"},
+        Status.REFUTED,
+    ),
+    "met where eps is the variance": (
+        "norm2(input_grad)/norm2(grad) != 1/2*gamma**2/var",
+        {"gamma": "nonzero", "eps": "positive"},
+        Status.REFUTED,
+    ),
     "assumed": ("norm2(input_grad) > 0", {"eps": "zero", "assume": ["m > 2", "gamma != 0"]}, Status.REFUTED),
     "impossible": ("m <= 1", {"assume": ["m < 2"]}, Status.VACUOUS),
     "two": ("input_grad == 0", {"eps": "zero", "assume": ["m == 2"]}, Status.PROVED),

@@ -55,6 +55,27 @@ VACUOUS = {
 }
 
 
+FORM = "dot(u, K(input_grad - 2*one))**2 <= dot(u, K(u))*dot(input_grad - 2*one, K(input_grad - 2*one))"
+SHRINKS = "norm2(input_grad)*sigma**2 <= {c}*gamma**2*norm2(grad)"
+CONJUNCTIONS = {
+    "each proved": (f"{FORM} and {SHRINKS.format(c=1)} and dot(one, input_grad) == 0", "proved", []),
+    "one is false": (f"{FORM} and {SHRINKS.format(c=0.9)} and dot(one, input_grad) == 0", "refuted", []),
+    "below an alternative": (
+        f"gamma > 0 or (dot(one, input_grad)/gamma == 0 and {FORM})", "proved", ["gamma != 0"],
+    ),
+    "one below it is false": (f"gamma > 0 or (1/gamma > 0 and {FORM})", "refuted", []),
+    "denied alternatives": (f"not (norm2(input_grad) < 0 or not ({FORM}))", "proved", []),
+    "nowhere defined together": (f"1/(m - 2)**2 > 0 and sqrt(2 - m) >= 0 and {FORM}", "vacuous", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONJUNCTIONS)
+def test_a_conjunction_is_what_its_parts_are(name):
+    text, status, wherever = CONJUNCTIONS[name]
+    decided = decide(text, vectors=["u"], operators=["K:psd"], search=False)
+    assert (decided.status.value, list(decided.verdict.wherever)) == (status, wherever), decided.render()
+
+
 @pytest.mark.parametrize("name", PROVED)
 def test_a_proof_says_where_it_holds(name):
     text, options, wherever = PROVED[name]

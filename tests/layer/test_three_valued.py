@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bntheory.layer.relations import AllOf, AnyOf, Relation, eq, implies, le, lt, negate
-from bntheory.layer.three_valued import false_where, true_where, undefined_where, value_of
+from bntheory.layer.three_valued import conjuncts, false_where, true_where, undefined_where, value_of
 
 VALUES = (True, False, None)
 MISSING = "no value"
@@ -49,6 +49,18 @@ def completions(tree):
 def test_a_value_is_what_every_completion_agrees_on(tree):
     possible = completions(tree)
     assert value_of(tree, atom) is (possible.pop() if len(possible) == 1 else None)
+
+
+@given(TREES, st.integers(1, 6))
+def test_a_statement_is_the_conjunction_of_its_conjuncts(tree, most):
+    parts = conjuncts(tree, most)
+    assert value_of(AllOf(tuple(parts)), atom) is value_of(tree, atom)
+    assert len(parts) <= most
+
+
+def test_conjuncts_are_found_below_alternatives():
+    assert conjuncts(AnyOf((1, AllOf((2, AllOf((3, 4)))))), 3) == [AnyOf((1, i)) for i in (2, 3, 4)]
+    assert len(conjuncts(AnyOf((1, AllOf((2, AllOf((3, 4)))))), 2)) == 1
 
 
 @given(TREES)

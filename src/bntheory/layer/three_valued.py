@@ -13,12 +13,14 @@ here once, over a world's *both* (all of a list) and *either* (one of a list).
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from bntheory.layer.relations import AllOf, AnyOf
 
-__all__ = ["false_where", "map_atoms", "true_where", "undefined_where", "value_of"]
+__all__ = ["conjuncts", "false_where", "map_atoms", "true_where", "undefined_where", "value_of"]
 
 V = TypeVar("V")
 Join = Callable[[Sequence[V]], V]
@@ -29,6 +31,25 @@ def map_atoms(statement: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(statement, (AllOf, AnyOf)):
         return type(statement)(tuple(map_atoms(part, change) for part in statement.parts))
     return change(statement)
+
+
+def conjuncts(statement: Any, most: int) -> list[Any]:
+    """Statements that are false somewhere exactly if this one is, each as small as can be; the statement alone where there are more than ``most``.
+
+    a or (b and c) is (a or b) and (a or c) in strong Kleene logic too.
+    """
+    found = _conjuncts(statement, most)
+    return [statement] if len(found) > most else found
+
+
+def _conjuncts(statement: Any, most: int) -> list[Any]:
+    if isinstance(statement, AllOf):
+        return [each for part in statement.parts for each in _conjuncts(part, most)]
+    if isinstance(statement, AnyOf):
+        parts = [conjuncts(part, most) for part in statement.parts]
+        if 1 < math.prod(map(len, parts)) <= most:
+            return [AnyOf(chosen) for chosen in itertools.product(*parts)]
+    return [statement]
 
 
 def true_where(statement: Any, atom: Callable[[Any], V], both: Join[V], either: Join[V]) -> V:

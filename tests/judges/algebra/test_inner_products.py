@@ -80,6 +80,32 @@ def test_operators_are_symmetric_through_one_another(text):
     assert decided.verdict.status.value == "proved", decided.evidence.summary
 
 
+# In any semidefinite form: <p, K q>^2 <= <p, K p><q, K q>. The oracle is paper; a false one is off by a constant, or its operator is any.
+FORMS = {
+    "of sums": ("dot({p}, hess(u))**2 <= dot({p}, hess({p}))*dot(u, hess(u))", "psd", "proved"),
+    "with room": ("dot({p}, hess(u))**2 <= 1.1*dot({p}, hess({p}))*dot(u, hess(u))", "psd", "proved"),
+    "in root form": ("dot({p}, K(u)) <= sqrt(dot({p}, K({p})))*sqrt(dot(u, K(u)))", "any", "proved"),
+    "itself": ("dot({p}, K({p})) >= 0", "any", "proved"),
+    "constant too small": ("dot({p}, hess(u))**2 <= 0.9*dot({p}, hess({p}))*dot(u, hess(u))", "psd", "refuted"),
+    "an operator of no sign": ("dot({p}, S(u))**2 <= dot({p}, S({p}))*dot(u, S(u))", "any", "refuted"),
+    "another operator": ("dot({p}, K(u))**2 <= dot({p}, K({p}))*dot(u, hess(u))", "psd", "refuted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("p", ["(input_grad - 2*one)", "(y_hat + mu*grad)"])
+@pytest.mark.parametrize("name", FORMS)
+def test_cauchy_schwarz_in_a_semidefinite_form(name, p):
+    text, hessian, status = FORMS[name]
+    decided = decide(text.format(p=p), hessian=hessian, vectors=["u"], operators=["K:psd", "S"])
+    assert decided.verdict.status.value == status, decided.evidence.summary
+
+
+def test_the_jacobian_of_l1_is_not_taken_for_symmetric():
+    text = "dot(u, jac(w)) == dot(jac(u), w)"
+    found = {n: decide(text, vectors=["u", "w"], normaliser=n).status.value for n in ("batch", "l1")}
+    assert found == {"batch": "proved", "l1": "refuted"}
+
+
 def test_what_asks_more_than_inner_products_is_not_answered():
     with pytest.raises(OutsideVocabulary, match="trace"):
         negation_over_inner_products(lambda x: le(x.trace(x.hess), 1), None, LayerDomain())

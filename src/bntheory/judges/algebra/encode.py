@@ -91,9 +91,10 @@ def where(field: Field, relation: Relation, truth: Truth) -> Formula:
 
 @dataclass(frozen=True)
 class Problem:
-    """A claim in one frame. ``claim`` and ``assumptions`` are statements over the frame's scalars."""
+    """A claim in one frame. ``claim`` and ``assumptions`` are statements over the frame's scalars, ``stated`` is the claim with its vectors."""
 
     frame: Frame
+    stated: Statement
     claim: Statement
     assumptions: Statement
     multiplied: tuple[Coordinates, ...] = ()  # the vectors of which the claim takes a product
@@ -218,11 +219,12 @@ def _scalar(frame: Frame, x: Any) -> Scalar:
 
 def _state(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, frame: Frame) -> Problem:
     watched = _Watched(frame)
-    claim = _scalars_only(frame, state(check, watched, frame.domain))
+    stated = state(check, watched, frame.domain)
+    claim = _scalars_only(frame, stated)
     assumptions: Statement = AllOf(())
     if assume is not None:
         assumptions = _scalars_only(frame, state(assume, frame, frame.domain))
-    return Problem(frame, claim, assumptions, tuple(watched.multiplied))
+    return Problem(frame, stated, claim, assumptions, tuple(watched.multiplied))
 
 
 class _Watched:

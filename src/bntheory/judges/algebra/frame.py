@@ -337,8 +337,11 @@ class Frame:
             self._vectors[key] = self.unit(self.pattern[1 + len(cases)])
             return self._vectors[key]
         self.touched = True
-        vector = self.named(key, name.removesuffix("@case"))
-        self.constraints.append(("eq", self.dot(self._one, vector) - 1))
+        rest = self.named(key, name.removesuffix("@case"))
+        mean = self._one.scaled(
+            1 / self.m
+        )  # its part along the vector of ones, in place of a number of its own
+        vector = self._vectors[key] = rest - self.unit(0).scaled(rest.parts[0]) + mean
         self.constraints.append(("eq", self.norm2(vector) - 1))
         for other in cases:  # the same example or another one
             product = self.dot(vector, self._vectors[other])

@@ -1,15 +1,15 @@
 """What holds in every inner-product space: the claim over vectors of which nothing is known but their inner products.
 
 The vectors that a claim multiplies are combinations with rational coefficients of a few: ``y``, ``grad``, ``hess(u)``, ``mu*one``, whatever they
-are. Their table of inner products is symmetric and positive semidefinite, and nothing else is used; so a negation without solution is
-a proof, and a solution means nothing. The inequalities of Cauchy-Schwarz and the triangle are decided here at once, for vectors of any
-length.
+are. Their table of inner products is symmetric and positive semidefinite, and so is that of <u, K v> for an operator K (semidefinite where K is);
+nothing else is used, so a negation without solution is a proof, and a solution means nothing. The inequalities of Cauchy-Schwarz and the
+triangle are decided here at once, for vectors of any length and in any semidefinite form.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,7 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.encode import Formula, both, either, formula_symbols, root_equation, where
 from bntheory.judges.algebra.field import Field, Scalar
 from bntheory.judges.algebra.squares import without_roots
+from bntheory.judges.algebra.vectors import determinant
 from bntheory.layer.constants import exact
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import AllOf, Relation, Statement
@@ -27,6 +28,7 @@ from bntheory.layer.words import WORDS
 __all__ = ["negation_over_inner_products"]
 
 _MOST_VECTORS = 6
+_SEMIDEFINITE = ("psd", "psd-diagonal", "identity", "zero")
 _SIGNS: dict[str, Any] = {
     "positive": "positive",
     "nonzero": "nonzero",
@@ -83,6 +85,7 @@ class _Space:
         self.basis: list[_Vector] = []
         self.seen: list[_Vector] = []
         self.table: dict[tuple[int, int], Scalar] = {}
+        self.arguments: dict[str, list[_Vector]] = {}  # of every operator
         signs = {"m": "positive", "sigma": "positive", "var": "nonnegative", "jac_norm": "nonnegative"}
         signs |= {
             "gamma": _SIGNS.get(domain.gamma, "any"),
@@ -111,7 +114,28 @@ class _Space:
         return self._scalars[name]
 
     def _applied(self, name: str) -> Callable[[_Vector], _Vector]:
-        return lambda v: _Vector(self, {f"{name}({n})": c for n, c in v.parts.items()}, v.conditions)
+        def apply(v: _Vector) -> _Vector:
+            seen = self.arguments.setdefault(name, [])
+            if all(v.parts != u.parts for u in seen):
+                seen.append(v)
+            return self._image(name, v)
+
+        return apply
+
+    def _image(self, name: str, v: _Vector) -> _Vector:
+        return _Vector(self, {f"{name}({n})": c for n, c in v.parts.items()}, v.conditions)
+
+    def forms(self) -> Iterator[tuple[bool, list[list[Scalar]]]]:
+        """(whether it is semidefinite, <u, K v>) of every symmetric operator K, for the vectors that were multiplied as well as their images."""
+        kinds = {"hess": self.domain.hessian}
+        kinds |= {f"free {name!r}": kind for name, kind in self.domain.operators.items()}
+        for name, arguments in self.arguments.items():
+            if name == "jac" and self.domain.normaliser in ("l1", "linf"):
+                continue
+            pairs = [(v, self._image(name, v)) for v in arguments]
+            pairs = [both for both in pairs if not any(self._resolved(x)[0] for x in both)]
+            form = [[self.dot(u, image) for _, image in pairs] for u, _ in pairs]
+            yield kinds.get(name) in _SEMIDEFINITE, form
 
     def scalar(self, name: str) -> Scalar:
         return self._scalar(f"free {name!r}", _SIGNS.get(self.domain.scalars[name], "any"))
@@ -146,21 +170,25 @@ class _Space:
 
     def _coordinates(self, v: _Vector) -> dict[int, Fraction]:
         """v in the vectors that were multiplied so far, which it joins where it is none of their combinations."""
+        rest, found = self._resolved(v)
+        if not rest:
+            return found
+        if len(self.basis) >= _MOST_VECTORS:
+            raise OutsideVocabulary(f"more than {_MOST_VECTORS} vectors")
+        self.basis.append(v)
+        return {len(self.basis) - 1: Fraction(1)}
+
+    def _resolved(self, v: _Vector) -> tuple[bool, dict[int, Fraction]]:
+        """Whether something of v is no combination of the vectors that were multiplied so far; what the rest is of them."""
         rest, found = dict(v.parts), dict[int, Fraction]()
-        rows = self._echelon()
-        for pivot, row, combination in rows:
+        for pivot, row, combination in self._echelon():
             c = rest.get(pivot, Fraction(0))
             if c:
                 for name, x in row.items():
                     rest[name] = rest.get(name, Fraction(0)) - c * x
                 for i, x in combination.items():
                     found[i] = found.get(i, Fraction(0)) + c * x
-        if any(rest.values()):
-            if len(self.basis) >= _MOST_VECTORS:
-                raise OutsideVocabulary(f"more than {_MOST_VECTORS} vectors")
-            self.basis.append(v)
-            return {len(self.basis) - 1: Fraction(1)}
-        return {i: c for i, c in found.items() if c}
+        return any(rest.values()), {i: c for i, c in found.items() if c}
 
     def _echelon(self) -> list[tuple[str, dict[str, Fraction], dict[int, Fraction]]]:
         """(pivot, row with 1 at the pivot and 0 at the pivots before it, what it is of the basis)."""
@@ -217,10 +245,12 @@ def negation_over_inner_products(
         true_where(assumptions, lambda a: where(field, a, "true"), both, either),
         ("ge", (space.m - domain.min_m).num),
     ]
+    for semidefinite, form in space.forms():
+        pairs = list(itertools.combinations(range(len(form)), 2))
+        formulas += [("eq", field.cleared(form[i][j] - form[j][i])) for i, j in pairs]
+        formulas += _minors(field, form, (1, 2)) if semidefinite else []
     n = range(len(space.basis))
-    for size in (2, 3):
-        for rows in itertools.combinations(n, size):
-            formulas.append(("ge", field.cleared(_determinant(space, rows))))
+    formulas += _minors(field, [[space.product(i, j) for j in n] for i in n], (2, 3))
     formulas = [without_roots(field, f) for f in formulas]
     used: set[int] = set().union(*map(formula_symbols, formulas))
     for i in sorted(field.roots, reverse=True):  # later roots may hold earlier ones
@@ -233,12 +263,10 @@ def negation_over_inner_products(
     return field, formulas + [(signs[kind], generators[i]) for kind, i in kinds]
 
 
-def _determinant(space: _Space, rows: tuple[int, ...]) -> Scalar:
-    total = space.field.zero
-    for order in itertools.permutations(range(len(rows))):
-        swaps = sum(a > b for a, b in itertools.combinations(order, 2))
-        term = space.field.constant((-1) ** swaps)
-        for i, j in enumerate(order):
-            term = term * space.product(rows[i], rows[j])
-        total = total + term
-    return total
+def _minors(field: Field, matrix: list[list[Scalar]], sizes: Iterable[int]) -> list[Formula]:
+    """What is not negative in a positive semidefinite matrix."""
+    return [
+        ("ge", field.cleared(determinant([[matrix[i][j] for j in rows] for i in rows])))
+        for size in sizes
+        for rows in itertools.combinations(range(len(matrix)), size)
+    ]

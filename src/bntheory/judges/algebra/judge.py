@@ -13,6 +13,7 @@ from bntheory.errors import OutsideVocabulary, RoutesDisagree
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.relations import AllOf
+from bntheory.layer.three_valued import conjuncts
 
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
@@ -47,7 +48,7 @@ def judge(
     start = time.perf_counter()
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
-    from bntheory.judges.algebra.procedure import Decision, decide_by_coordinates
+    from bntheory.judges.algebra.procedure import MOST_PARTS, Decision, decide_by_coordinates, part_of
 
     details: dict[str, Any] = {}
 
@@ -56,9 +57,13 @@ def judge(
 
     calculus = _calculus(claim, details)
 
-    def second_opinion() -> str | None:
-        script = _in_any_space(claim, milliseconds)
-        return script if script or calculus is None else _over_inner_products(calculus, milliseconds)
+    def second_opinion(part: int | None = None) -> str | None:
+        check = claim.check if part is None else part_of(claim.check, part)
+        script = _in_any_space(replace(claim, check=check), milliseconds)
+        if script or calculus is None:
+            return script
+        stated = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
+        return _over_inner_products(replace(calculus, claim=stated), milliseconds)
 
     try:
         decision = decide_by_coordinates(
@@ -184,8 +189,8 @@ def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
     from bntheory.judges.algebra.gram import gram_problem
     from bntheory.judges.algebra.solver import ask, smt_lib
 
-    hypotheses = _conjuncts(calculus.assumptions)
-    fewer = range(len(hypotheses)) if 2 <= len(hypotheses) <= _MOST_HYPOTHESES else ()
+    hypotheses = conjuncts(calculus.assumptions, _MOST_HYPOTHESES)
+    fewer = range(len(hypotheses)) if len(hypotheses) >= 2 else ()
     weaker = [
         replace(calculus, assumptions=AllOf(tuple(h for j, h in enumerate(hypotheses) if j != i)))
         for i in fewer
@@ -200,13 +205,6 @@ def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
         except OutsideVocabulary:
             continue
     return None
-
-
-def _conjuncts(statement: Any) -> list[Any]:
-    """What a conjunction of conjunctions asserts, one by one."""
-    if not isinstance(statement, AllOf):
-        return [statement]
-    return [each for part in statement.parts for each in _conjuncts(part)]
 
 
 def _proof(claim: Claim, decision: Decision, milliseconds: int) -> dict[str, Any]:

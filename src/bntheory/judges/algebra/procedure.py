@@ -3,7 +3,8 @@
 1. Symbolic m, as many directions as the vectors of the claim can span. A small batch is the special case of vanishing
    components, so *unsat* here proves the claim for every m at once.
 2. Otherwise m = min_m, min_m + 1, ...: each exact, with exactly m directions. The first satisfiable one is the smallest
-   counterexample in m, and is lifted to vectors and certified.
+   counterexample in m, and is lifted to vectors and certified. A conjunction that is open after step 1 is decided part by part: it is
+   false where a part is.
 3. If every m below the number n of directions is unsat, the symbolic question with m >= n settles the rest.
 """
 
@@ -32,10 +33,12 @@ from bntheory.judges.algebra.solver import (
 from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import Relation
+from bntheory.layer.relations import Relation, as_statement
+from bntheory.layer.three_valued import conjuncts
 
-__all__ = ["Decision", "decide_by_coordinates"]
+__all__ = ["MOST_PARTS", "Decision", "decide_by_coordinates", "part_of"]
 
+MOST_PARTS = 6  # of a conjunction, to be decided one by one
 _LARGEST_BATCH, _LARGEST_STANDARD = 128, 6  # the latter has m^2/2 unknowns in H
 _PATIENCE = 3
 _CUTS = 8
@@ -73,7 +76,7 @@ def decide_by_coordinates(
     assume: Callable[[Any], Any] | None,
     domain: LayerDomain,
     certify: Callable[[Instance], tuple[Instance, Any]],
-    second_opinion: Callable[[], str | None] = lambda: None,
+    second_opinion: Callable[[int | None], str | None] = lambda part: None,
     *,
     milliseconds: int = 1500,
     seconds: float = 30.0,
@@ -81,10 +84,9 @@ def decide_by_coordinates(
     """Decide a claim.
 
     certify: is given each lifted layer and returns it, or one near it, with a certificate that has a boolean ``refuted``. second_opinion: is asked for
-    a proof (an SMT-LIB script, or None) where the symbolic question is too hard for the solver.
+    a proof (an SMT-LIB script, or None) of the claim, or of the part with a number, where the symbolic question is too hard for the solver.
     """
-    run = _Run(check, assume, domain, certify, milliseconds, time.perf_counter() + seconds)
-    run.second_opinion = second_opinion
+    run = _Run(check, assume, domain, certify, second_opinion, milliseconds, time.perf_counter() + seconds)
     start = time.perf_counter()
     decision = run.decide()
     return Decision(
@@ -98,6 +100,11 @@ def decide_by_coordinates(
     )
 
 
+def part_of(check: Callable[[Any], Any], part: int) -> Callable[[Any], Any]:
+    """The claim that one part of a conjunction is."""
+    return lambda layer: conjuncts(as_statement(check(layer)), MOST_PARTS)[part]
+
+
 class _Run:
     def __init__(
         self,
@@ -105,13 +112,15 @@ class _Run:
         assume: Callable[[Any], Any] | None,
         domain: LayerDomain,
         certify: Callable[[Instance], tuple[Instance, Any]],
+        second_opinion: Callable[[int | None], str | None],
         milliseconds: int,
         deadline: float,
+        part: int | None = None,
     ) -> None:
         self.check, self.assume, self.certify = check, assume, certify
+        self.second_opinion, self.part = second_opinion, part
         self.asserted, self.domain = domain, relevant(check, assume, domain)
         self.milliseconds, self.deadline = milliseconds, deadline
-        self.second_opinion: Callable[[], str | None] = lambda: None
         self.questions: list[tuple[str, str, float]] = []
         self.generic = evaluate(check, assume, self.domain)
         self.directions = len(self.generic.frame.norms)
@@ -134,8 +143,8 @@ class _Run:
         return reply
 
     def _exhausted(self) -> bool:
-        """Whether the solver gave up too often, or (the backstop) the time is over."""
-        unknown = sum(answer == "unknown" for _, answer, _ in self.questions)
+        """Whether the solver gave up too often over single batch sizes, or (the backstop) the time is over."""
+        unknown = sum(answer == "unknown" for _, answer, _ in self.questions[self.before :])
         return unknown > _PATIENCE or time.perf_counter() > self.deadline
 
     def decide(self) -> Decision:
@@ -152,6 +161,9 @@ class _Run:
             script = None if crowded else self._opinion()
             if script:
                 return self._proved([script])
+            decision = self._part_by_part()
+            if decision is not None:
+                return decision
             reply = self._squared_question(least)
             if reply.answer != "unsat":
                 reply = self._generic_question(least, what)
@@ -159,9 +171,36 @@ class _Run:
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
         return self._batch_by_batch(reply.answer)
 
+    def _part_by_part(self) -> Decision | None:
+        """The decision of a conjunction from those of its parts; None where one of them stays open, or there is but one."""
+        parts = len(conjuncts(self.generic.stated, MOST_PARTS))
+        if parts == 1 or self.part is not None:
+            return None
+        scripts: list[str] = []
+        for part in range(parts):
+            check = part_of(self.check, part)
+            run = _Run(
+                check,
+                self.assume,
+                self.asserted,
+                self.certify,
+                self.second_opinion,
+                self.milliseconds,
+                self.deadline,
+                part,
+            )
+            decision = run.decide()
+            self.questions += [(f"part {part + 1}: {what}", *rest) for what, *rest in run.questions]
+            if decision.outcome == "counterexample":
+                return decision
+            if decision.outcome != "proved":
+                return None
+            scripts += decision.smt
+        return self._proved(scripts)
+
     def _opinion(self) -> str | None:
         start = time.perf_counter()
-        script = self.second_opinion()
+        script = self.second_opinion(self.part)
         answer = "unsat" if script else "unknown"
         self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
         return script
@@ -178,7 +217,7 @@ class _Run:
         return self._ask_whole(what, formulas, least, quick=quick)
 
     def _batch_by_batch(self, generic_answer: str) -> Decision:
-        least, n = self.domain.min_m, self.directions
+        least, n, self.before = self.domain.min_m, self.directions, len(self.questions)
         scripts: list[str] = []
         reasons: list[str] = []
         settled, found = True, False  # all smaller batches are unsat; some batch was satisfiable
@@ -235,9 +274,9 @@ class _Run:
             return Decision("candidate", f"the negation has a solution, but it is not certified: {why}")
         return Decision("unknown", why)
 
-    def _lift(self, problem: Problem, reply: Any) -> Decision | str:
+    def _lift(self, problem: Problem, reply: Any, *, vectors_first: bool = False) -> Decision | str:
         budget = min(15.0, max(1.0, self.deadline - time.perf_counter()))
-        values, exactly = rational_model(problem, reply, 300, budget)
+        values, exactly = rational_model(problem, reply, 300, budget, vectors_first=vectors_first)
         try:
             instance = lift(problem.frame, values, self.asserted)
         except OutsideVocabulary as error:
@@ -257,9 +296,15 @@ class _Run:
         (problem,) = evaluate_at(self.check, self.assume, domain, m, self.directions, rational_batch=True)
         formulas = problem.closed(problem.negation(), all_symbols=True)
         reply = self._ask(f"negation, m = {m}, y rational", problem, formulas)
-        return self._lift(problem, reply) if reply.answer == "sat" else _IRRATIONAL
+        lifted: Decision | str = _IRRATIONAL
+        for vectors_first in (False, True):
+            if lifted == _IRRATIONAL and reply.answer == "sat":
+                lifted = self._lift(problem, reply, vectors_first=vectors_first)
+        return lifted
 
     def _proved(self, scripts: list[str]) -> Decision:
+        if self.part is not None:  # the rest is asked of the whole
+            return Decision("proved", "", smt=tuple(scripts))
         vacuous = self._vacuity()
         if vacuous is not None:
             return vacuous
@@ -333,7 +378,7 @@ class _Run:
             if reply.answer == "unsat" and m < self.directions:
                 reply = Reply("sat", None, 0.0, ())  # small batches remain to be asked
         scripts.append(smt_lib(problem.frame.field, reply.formulas))
-        why = "no layer of the domain meets the assumptions"
-        if self.assume is None:
-            why = "no layer of the domain gives both sides a value (a division by zero, or the root of a negative number)"
+        value = "gives the claim a value (a division by zero, or the root of a negative number)"
+        said = ["meets the assumptions"] * (self.assume is not None) + [value] * problem.partial
+        why = f"no layer of the domain {' and '.join(said)}"
         return Decision("vacuous", why, smt=tuple(scripts))

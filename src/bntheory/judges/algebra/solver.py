@@ -115,12 +115,13 @@ _TELLING = [Fraction(x) for x in (1, 2, -1, -2)] + [Fraction(1, 2), Fraction(-1,
 
 
 def rational_model(
-    problem: Problem, reply: Reply, milliseconds: int, seconds: float
+    problem: Problem, reply: Reply, milliseconds: int, seconds: float, *, vectors_first: bool = False
 ) -> tuple[dict[int, Fraction], bool]:
     """A solution in short rationals: symbol by symbol, the simplest value that leaves the formulas satisfiable.
 
     Roots of rationals are left to follow from the rest. Where some symbol is irrational in every solution near the model, or time
-    runs out, it and what follows are close to the model only, and the second value is False.
+    runs out, it and what follows are close to the model only, and the second value is False. vectors_first: fix scalars such as eps
+    last, which then follow where an equality is linear in them.
     """
     import z3
 
@@ -128,7 +129,10 @@ def rational_model(
     deadline = time.perf_counter() + seconds
     formulas = list(reply.formulas)
     expressions = _expressions(field, formulas)
-    used = sorted({i for f in formulas for i in formula_symbols(f)} - set(field.roots))
+    used = sorted(
+        {i for f in formulas for i in formula_symbols(f)} - set(field.roots),
+        key=lambda i: (vectors_first and i not in field.components, i),
+    )
     values: dict[int, Fraction] = {}
     model, exactly = reply.model, True
     fixed: list[Any] = []
