@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
@@ -89,14 +89,12 @@ def decide_by_coordinates(
     run = _Run(check, assume, domain, certify, second_opinion, milliseconds, time.perf_counter() + seconds)
     start = time.perf_counter()
     decision = run.decide()
-    return Decision(
-        **{
-            **decision.__dict__,
-            "questions": tuple(run.questions),
-            "directions": run.directions,
-            "problem": run.generic,
-            "seconds": time.perf_counter() - start,
-        }
+    return replace(
+        decision,
+        questions=tuple(run.questions),
+        directions=run.directions,
+        problem=run.generic,
+        seconds=time.perf_counter() - start,
     )
 
 
@@ -119,6 +117,7 @@ class _Run:
     ) -> None:
         self.check, self.assume, self.certify = check, assume, certify
         self.second_opinion, self.part = second_opinion, part
+        self.means = certify, second_opinion, milliseconds, deadline
         self.asserted, self.domain = domain, relevant(check, assume, domain)
         self.milliseconds, self.deadline = milliseconds, deadline
         self.questions: list[tuple[str, str, float]] = []
@@ -178,19 +177,9 @@ class _Run:
             return None
         scripts: list[str] = []
         for part in range(parts):
-            check = part_of(self.check, part)
-            run = _Run(
-                check,
-                self.assume,
-                self.asserted,
-                self.certify,
-                self.second_opinion,
-                self.milliseconds,
-                self.deadline,
-                part,
-            )
+            run = _Run(part_of(self.check, part), self.assume, self.asserted, *self.means, part)
             decision = run.decide()
-            self.questions += [(f"part {part + 1}: {what}", *rest) for what, *rest in run.questions]
+            self.questions += [(f"part {part + 1}: {asked}", a, s) for asked, a, s in run.questions]
             if decision.outcome == "counterexample":
                 return decision
             if decision.outcome != "proved":
