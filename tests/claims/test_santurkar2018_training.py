@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from bntheory.claims.sources.santurkar2018 import figure_1, figure_2
 from bntheory.claims.sources.santurkar2018 import figures_3_4 as santurkar2018_smoothness
 from bntheory.cli import app
 from bntheory.experiments.runs import Protocol, Run
+from bntheory.experiments.toy_runs import toy_runs
+from bntheory.experiments.toys import SHIFT
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
 from bntheory.models.deep_linear import DeepLinear, linear_data
 
@@ -174,14 +177,33 @@ def exchanged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return exchange
 
 
+def layers(l2: float, turn: float, relative: float) -> dict[str, Any]:
+    """A recorded shift of two layers, the second of which has these."""
+    return {"step_shift": {"l2": [0.0, l2], "cosine": [1.0, 1 - turn], "gradient_norm": [1.0, l2 / relative]}}
+
+
+def plant_deep(monkeypatch: pytest.MonkeyPatch, values: Callable[[str, int], dict[str, Any] | None]) -> None:
+    """The deep linear network's records, at every step; None: it had diverged."""
+
+    def points(study: Study, asked: Any, what: str) -> list[dict[str, Any]]:
+        found = []
+        for n in asked:
+            point = values(n.task.arm.name, n.task.seed)
+            known = {"arm": n.task.arm.name, "seed": n.task.seed, "step": n.step, "diverged": point is None}
+            found.append({**known, **(point or {})})
+        return found
+
+    monkeypatch.setattr("bntheory.experiments.toy_runs.points_of", points)
+
+
+def alike(arm: str, seed: int) -> dict[str, Any]:
+    return layers(1.0, 1.0, 1.0)
+
+
 @pytest.mark.usefixtures("short")
 def test_exchanged_arms_turn_every_difference_round(exchanged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On real runs; in 24 steps BN's lead in accuracy is far outside its interval, so there the outcome turns as well."""
-    monkeypatch.setattr(  # no exchange inside: it is exchanged by its flag
-        santurkar2018_smoothness,
-        "_deep_linear_shift",
-        lambda normalise, **options: {24: (2.0, 2.0, 2.0) if normalise else (1.0, 1.0, 1.0)},
-    )
+    plant_deep(monkeypatch, lambda arm, seed: layers(2.0, 2.0, 2.0) if arm == "batch" else alike(arm, seed))
     names = [
         "figure-1.accuracy",
         "figure-3.covariate-shift",
@@ -295,9 +317,9 @@ def test_a_check_reads_what_an_earlier_one_recorded(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("normalise", [False, True])
 def test_the_deep_linear_shift_by_its_definition(normalise: bool) -> None:
     """Two steps of descent and Definition 2.1 at each of 25 layers, in plain torch."""
-    found = santurkar2018_smoothness._deep_linear_shift(
-        normalise, seed=3, steps=(0, 2), samples=24, device="cpu"
-    )
+    arm = santurkar2018_smoothness._deep_linear(normalise, 24)
+    (runs,) = toy_runs(Study(seed=0), [arm], (2,), 1, "test", first=3, measure=SHIFT)
+    found = santurkar2018_smoothness._shift(runs[arm.name])
     assert list(found) == [2]
     inputs, target = (torch.from_numpy(a) for a in linear_data(24, 10, seed=3))
     model = DeepLinear(*linear_data(24, 10, seed=3), layers=25, normalise=normalise)
@@ -331,16 +353,41 @@ def test_the_deep_linear_shift_by_its_definition(normalise: bool) -> None:
     assert found[2] == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_deep_linear_network_is_judged_from_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking trains nothing; what is lacking is made once, runs that diverge among it."""
+    arms = [santurkar2018_smoothness._deep_linear(norm, 24) for norm in (True, False)]
+    wild = replace(arms[1], name="wild", learning_rate=1e3)
+
+    def ask(study: Study) -> Any:
+        return toy_runs(study, [*arms, wild], (1, 3), 2, "test", measure=SHIFT)
+
+    lacking: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("bntheory.experiments.toys.train", None)
+        assert not any(
+            run.points for runs in ask(Study(lacking=lacking, store=tmp_path)) for run in runs.values()
+        )
+    assert len(lacking[0].left) == 3 * 2 * 2
+    made = ask(Study(store=tmp_path))
+    assert [runs["wild"].diverged_at is None for runs in made] == [False, False]
+    monkeypatch.setattr("bntheory.experiments.toys.train", None)
+    assert ask(Study(store=tmp_path)) == made
+    assert len(made[0]["batch"].points[3]["step_shift"]["l2"]) == 25
+
+
 def trained(loss: float) -> dict[str, Any]:
     return {"training": {"loss": loss, "accuracy": 0.5}, "held_out": 0.5}
 
 
 def test_where_the_standard_network_has_not_trained_nothing_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        santurkar2018_smoothness, "_deep_linear_shift", lambda normalise, **options: {24: (1.0, 1.0, 1.0)}
-    )
-    monkeypatch.setattr(santurkar2018_smoothness, "_vgg_shift", lambda run: {24: (1.0, 1.0, 1.0)})
-    plant_points(monkeypatch, lambda arm, seed: trained(2.29 if arm == "none" and seed % 10 == 1 else 1.0))
+    plant_deep(monkeypatch, alike)
+
+    def values(arm: str, seed: int) -> dict[str, Any]:
+        return trained(2.29 if arm == "none" and seed % 10 == 1 else 1.0) | alike(arm, seed)
+
+    plant_points(monkeypatch, values)
     first = registry()[PREFIX + "figure-3.covariate-shift"].check(QUICK)[0]
     assert "1 of 3 seeds gave no number" in first.scope
 
@@ -357,29 +404,19 @@ def test_where_the_standard_network_has_not_trained_nothing_shifts(monkeypatch: 
 def test_covariate_shift_follows_planted_shifts(
     with_bn: Any, without: Any, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        santurkar2018_smoothness,
-        "_deep_linear_shift",
-        lambda normalise, **options: {24: with_bn if normalise else without},
-    )
-    plant_points(monkeypatch, lambda arm, seed: trained(1.0))
-    monkeypatch.setattr(
-        santurkar2018_smoothness,
-        "_vgg_shift",
-        lambda run: {24: with_bn if run.arm.name == "batch" else without},
-    )
+
+    def shift(arm: str, seed: int) -> dict[str, Any]:
+        return layers(*(with_bn if arm == "batch" else without))
+
+    plant_deep(monkeypatch, shift)
+    plant_points(monkeypatch, lambda arm, seed: trained(1.0) | shift(arm, seed))
     assert status("figure-3.covariate-shift") == expected
 
 
 @pytest.mark.usefixtures("short")
 def test_a_deep_linear_run_that_diverged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shift(normalise: bool, *, seed: int, **options: Any) -> Any:
-        gone = seed % 10 == 0 and not normalise
-        return {} if gone else {24: (1.0, 1.0, 1.0)}
-
-    monkeypatch.setattr(santurkar2018_smoothness, "_deep_linear_shift", shift)
-    plant_points(monkeypatch, lambda arm, seed: trained(1.0))
-    monkeypatch.setattr(santurkar2018_smoothness, "_vgg_shift", lambda run: {24: (1.0, 1.0, 1.0)})
+    plant_deep(monkeypatch, lambda arm, seed: None if seed % 10 == 0 and arm == "none" else alike(arm, seed))
+    plant_points(monkeypatch, lambda arm, seed: trained(1.0) | alike(arm, seed))
     last = registry()[PREFIX + "figure-3.covariate-shift"].check(QUICK)[-1]
     assert "1 standard runs diverged" in last.scope
     assert "1 of 3 seeds gave no number" in last.scope

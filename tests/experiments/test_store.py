@@ -19,7 +19,7 @@ from torch import nn
 
 from bntheory.bridge.networks.training import SGDConfig, Trainer
 from bntheory.errors import UserError
-from bntheory.evidence.record import Record, digest
+from bntheory.evidence.record import LineFault, Record, digest, read_line
 from bntheory.experiments.experiment import (
     TRAINING,
     Arm,
@@ -32,7 +32,8 @@ from bntheory.experiments.experiment import (
     needed,
 )
 from bntheory.experiments.quantities import merged
-from bntheory.experiments.store import RECORDS, Store, merge
+from bntheory.experiments.store import RECORDS, Contents, Store
+from bntheory.experiments.stores import merge, read_all
 
 EXPERIMENT = Experiment(
     "made up",
@@ -222,6 +223,20 @@ def test_a_folder_that_cannot_be_made_is_a_message(tmp_path: Path) -> None:
         Store.create(tmp_path / "file" / "store")
 
 
+@pytest.mark.parametrize("place", ["values", "setting", "made"])
+def test_a_line_is_believed_by_its_content_however_it_is_laid_out(store: Store, place: str) -> None:
+    """Put down with other spaces or another order it is the same record; with a checksum inside a text too."""
+    inside = {place: {"x": '"checksum":"' + "0" * 32 + '",'}}
+    record = Record(**{**vars(records()[0]), **inside})
+    line = record.line()
+    assert read_line(line.encode())[1] == record
+    loose = json.dumps(dict(reversed(json.loads(line).items())), indent=None).encode()
+    assert read_line(loose)[1] == record
+    for edited in (line.replace('"step":', '"step": 1'), loose.decode().replace('"step": ', '"step": 1')):
+        with pytest.raises(LineFault, match="checksum"):
+            read_line(edited.encode())
+
+
 def test_no_number_that_json_lacks_is_written(store: Store) -> None:
     with pytest.raises(ValueError, match="JSON"):
         store.append([Record("n", "a", 0, 0, "m", {}, {"x": float("nan")})])
@@ -344,6 +359,38 @@ def test_two_stores_merge_by_union(tmp_path: Path) -> None:
     with a.lock():
         assert merge(a, b)[0] == 0  # once more changes nothing
     assert a.read().faults == ()
+
+
+def test_two_stores_are_looked_into_as_one_and_each_file_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = records()
+    other = [Record(**{**vars(whole[5]), "made": {"torch": "2"}})]
+    stores = [Store.create(tmp_path / name) for name in ("a", "b", "empty")]
+    for one, chosen in zip(stores, (whole[:10], [*other, *whole[6:]], []), strict=True):
+        with one.lock():
+            one.append(chosen)
+    read = Store.read
+    reads: list[Path] = []
+
+    def counted(self: Store) -> Contents:
+        reads.append(self.path)
+        return read(self)
+
+    monkeypatch.setattr(Store, "read", counted)
+    for _ in range(3):
+        both = read_all(stores)
+        assert list(both) == [r.address for r in whole]
+        assert len(both) == len(whole)
+        assert both[whole[5].address] == [whole[5], *other]
+        assert both[whole[7].address] == [whole[7], whole[7]]
+        assert whole[-1].address in both
+        assert "no address" not in both
+    assert reads == [one.path for one in stores]
+    with stores[2].lock():
+        stores[2].append(whole[:1])
+    assert read_all(stores)[whole[0].address] == [whole[0]] * 2
+    assert reads[3:] == [stores[2].path]  # what has changed, and nothing else
 
 
 def test_merging_leaves_faulty_lines_behind_and_names_what_differs(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def _duration(seconds: float) -> str:
 
 
 def _merge(a: Path, b: Path, *, as_json: bool) -> None:
-    from bntheory.experiments.store import Store, merge
+    from bntheory.experiments.store import Store
+    from bntheory.experiments.stores import merge
 
     _must_be_store(a)
     _must_be_store(b)

@@ -33,7 +33,8 @@ def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str
     """The same of records that are named one by one."""
     from bntheory.experiments.engine import run
     from bntheory.experiments.quantities import merged
-    from bntheory.experiments.store import Store, read_all
+    from bntheory.experiments.store import Store
+    from bntheory.experiments.stores import read_all
 
     own = _in_memory() if study.store is None else Store(study.store)
     stores = [own, *([Store(study.archive)] if study.archive is not None else ())]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bntheory.evidence.closure import Package, package, place_of
 from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.preset import Preset
-from bntheory.experiments.toys import DRAWN, MEASURE, looked_at
+from bntheory.experiments.toys import DRAWN, MEASURES
 
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
@@ -81,9 +81,9 @@ def toy_conditions() -> Conditions:
     import numpy
     import torch
 
-    code = package().fingerprint([place_of(looked_at)])
+    found = {name: package().fingerprint([place_of(measure)]) for name, measure in MEASURES.items()}
     versions = {"torch": str(torch.__version__), "numpy": numpy.__version__}
-    return Conditions({"name": DRAWN}, "cpu", versions, {MEASURE.name: code, TRAINING: code})
+    return Conditions({"name": DRAWN}, "cpu", versions, {**found, TRAINING: ""})  # no state is kept
 
 
 def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dict[str, Any]:

@@ -37,8 +37,6 @@ __all__ = [
     "MemoryStore",
     "Store",
     "Unwritable",
-    "merge",
-    "read_all",
     "write_atomic",
 ]
 
@@ -237,53 +235,6 @@ class MemoryStore(Store):
 
     def drop_checkpoint(self, task: str) -> None:
         """There is none."""
-
-
-def read_all(stores: Sequence[Store]) -> Mapping[str, Sequence[Record]]:
-    """The records of several stores by address, one after another; faulty lines are nobody's. A file that has not changed is read once."""
-    if len(stores) == 1:
-        return _known(stores[0]).versions
-    found: dict[str, list[Record]] = {}
-    for store in stores:
-        for where, records in _known(store).versions.items():
-            found.setdefault(where, []).extend(records)
-    return found
-
-
-_READ: dict[Path, tuple[Any, Contents]] = {}
-
-
-def _known(store: Store) -> Contents:
-    state = store.state()
-    if state is None:
-        return store.read()
-    known = _READ.get(store.path)
-    if known is None or known[0] != state:
-        known = _READ[store.path] = (state, store.read())
-    return known[1]
-
-
-def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:
-    """Add to ``into`` what only ``other`` holds; faulty lines stay behind.
-
-    Returns how many records were added, the contents of ``other``, and a sentence for each address at which the two hold different
-    values of one make; there ``into`` keeps its own. Hold the lock of ``into``.
-    """
-    theirs = other.read()
-    own = {(r.address, canonical(r.made)): r for r in into.read().every()}
-    new, said = [], []
-    for record in theirs.every():
-        mine = own.get((record.address, canonical(record.made)))
-        if mine is None:
-            new.append(record)
-        elif (mine.values, mine.diverged) != (record.values, record.diverged):
-            said.append(
-                f"{record.network}, {record.arm}, seed {record.seed}, step {record.step}, {record.measure}: the two stores hold different "
-                f"values of one make under one address ({record.address}); that of {into.path} is kept"
-            )
-    if new:
-        into.append(new)
-    return len(new), theirs, said
 
 
 def write_atomic(path: Path, content: bytes) -> None:

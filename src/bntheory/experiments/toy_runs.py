@@ -7,7 +7,7 @@ from typing import Any
 
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import points_of
-from bntheory.experiments.experiment import Arm, Experiment, Protocol, needed
+from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol, needed
 from bntheory.experiments.manifest import toy_conditions
 from bntheory.experiments.runs import Protocol as Shared
 from bntheory.experiments.runs import Run
@@ -17,12 +17,19 @@ __all__ = ["toy_runs"]
 
 
 def toy_runs(
-    study: Study, arms: Sequence[Arm], record: Sequence[int], seeds: int, what: str, *, first: int = 0
+    study: Study,
+    arms: Sequence[Arm],
+    record: Sequence[int],
+    seeds: int,
+    what: str,
+    *,
+    first: int = 0,
+    measure: Measure = MEASURE,
 ) -> list[dict[str, Run]]:
     """The runs of all arms by name, seed after seed, looked at after the steps ``record``; made where the study's stores lack them."""
     numbers = tuple(1000 * study.seed + first + index for index in range(seeds))
     shared = Protocol(0, 0, tuple(record), loss="squared-error", dtype="float64")
-    asked = list(needed(Experiment(what, tuple(arms), shared, (MEASURE,), numbers), toy_conditions()))
+    asked = list(needed(Experiment(what, tuple(arms), shared, (measure,), numbers), toy_conditions()))
     points: dict[tuple[str, int], dict[int, Mapping[str, Any]]] = {}
     for point in points_of(study, asked, what):
         if not point["diverged"]:

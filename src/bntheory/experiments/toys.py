@@ -2,7 +2,7 @@
 
 A toy is an arm like any other: its kind names the model, its options say how large it is and whether it is normalised. The loss is
 that of :class:`bntheory.models.normalised_regressor.NormalisedRegressor`, half the mean squared error in float64, on data whose mean
-square is 1: guessing 0 costs 1/2. A record holds what the measure "linearity" holds of networks.
+square is 1: guessing 0 costs 1/2. A record holds what the measure "linearity", or "step-shift", holds of networks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from bntheory.experiments.experiment import Measure, Task
+from bntheory.models.covariate_shift import covariate_shift
+from bntheory.models.deep_linear import DeepLinear, linear_data
 from bntheory.models.gradient_descent import train
 from bntheory.models.matrix_factorisation import MatrixFactorisation, low_rank_data
 from bntheory.models.normalised_regressor import NormalisedRegressor
@@ -21,7 +23,7 @@ from bntheory.smoothness.eigenpairs import extreme_eigenpairs
 from bntheory.smoothness.protocol import Landscape
 from bntheory.smoothness.scale_free import linearity_error
 
-__all__ = ["DRAWN", "GUESSING", "KINDS", "MEASURE", "looked_at"]
+__all__ = ["DRAWN", "GUESSING", "KINDS", "MEASURE", "MEASURES", "SHIFT", "looked_at", "shifted_at"]
 
 Json = dict[str, Any]
 #: The loss of guessing 0.
@@ -30,6 +32,8 @@ GUESSING = 0.5
 DRAWN = "drawn from the seed"
 #: Relative accuracy of the eigenvalues, far below the differences that matter.
 MEASURE = Measure("linearity", {"tolerance": 1e-3, "fraction": 0.1})
+#: Of a deep linear network, whose every layer has a shift.
+SHIFT = Measure("step-shift")
 
 
 def tensor_train(
@@ -94,3 +98,42 @@ def _point(landscape: Landscape, x: np.ndarray[Any, Any], seed: int) -> Json:
         "linearity_error": error if np.isfinite(error) else None,
         "refused": None,
     }
+
+
+def shifted_at(task: Task, steps: Sequence[int]) -> Iterator[Json | None]:
+    """The covariate shift of every layer of a deep linear network, as of :func:`looked_at`; its options are its size and its samples.
+
+    Gaussian inputs, and a target that is an orthogonal map of them.
+    """
+    size, seed = task.arm.options, task.seed
+    inputs, target = linear_data(size["samples"], size["width"], seed=seed)
+    model = DeepLinear(inputs, target, layers=size["layers"], normalise=size["normalise"])
+    rate = task.arm.learning_rate
+    with np.errstate(over="ignore"):  # on the way to divergence
+        run = train(model, model.initial(seed), learning_rate=rate, steps=steps[-1], points=None)
+    for step in steps:
+        if step >= len(run.points):
+            yield None
+            return
+        yield {"step_shift": _shift(model, run.points[step], rate)}
+
+
+def _shift(model: DeepLinear, x: np.ndarray[Any, Any], rate: float) -> Json | None:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = covariate_shift(model, x, rate)
+    except ValueError:  # no gradient left, or the step leads beyond what floats hold
+        return None
+    return {
+        "layers": list(found.names),
+        "l2": found.distances.tolist(),
+        "cosine": found.cosines.tolist(),
+        "gradient_norm": found.gradient_norms.tolist(),
+    }
+
+
+#: What is measured of toys, by the measure's name.
+MEASURES: Mapping[str, Callable[[Task, Sequence[int]], Iterator[Json | None]]] = {
+    MEASURE.name: looked_at,
+    SHIFT.name: shifted_at,
+}

@@ -29,7 +29,7 @@ from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import images_of, training_batch
 from bntheory.experiments.measure import Situation, measure
-from bntheory.experiments.toys import DRAWN, looked_at
+from bntheory.experiments.toys import DRAWN, MEASURES
 
 __all__ = ["Assignment", "Workplace", "do", "follow", "serve", "single_threaded"]
 
@@ -111,18 +111,20 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
 
 
 def _do_toy(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace, emit: Emit) -> None:
-    """A toy's records, one a step."""
+    """A toy's records, measure after measure, one a step."""
     conditions, _ = place.data[one.data]
-    began = time.perf_counter()
-    for (step, asked), values in zip(steps.items(), looked_at(one.task, list(steps)), strict=False):
-        arm, n = one.task.arm, asked[0]
-        setting = conditions.setting(arm, n.protocol, n.measure)
-        called = (arm.network, arm.name, one.task.seed, step, n.measure.name)
-        record = Record(*called, setting, _writable(values or {}), values is None, n.made)
-        timing = {"network": arm.network, "arm": arm.name, "seed": one.task.seed, "step": step}
-        seconds = {"train": 0.0, n.measure.name: round(time.perf_counter() - began, 4)}
-        emit("records", ([record], {**timing, "recipe": one.recipe, "seconds": seconds}))
+    arm, seed = one.task.arm, one.task.seed
+    for name in dict.fromkeys(n.measure.name for asked in steps.values() for n in asked):
+        own = {step: n for step, asked in steps.items() for n in asked if n.measure.name == name}
         began = time.perf_counter()
+        for (step, n), values in zip(own.items(), MEASURES[name](one.task, list(own)), strict=False):
+            setting = conditions.setting(arm, n.protocol, n.measure)
+            called = (arm.network, arm.name, seed, step, name)
+            record = Record(*called, setting, _writable(values or {}), values is None, n.made)
+            timing = {"network": arm.network, "arm": arm.name, "seed": seed, "step": step}
+            seconds = {"train": 0.0, name: round(time.perf_counter() - began, 4)}
+            emit("records", ([record], {**timing, "recipe": one.recipe, "seconds": seconds}))
+            began = time.perf_counter()
 
 
 def _writable(values: Any) -> Any:

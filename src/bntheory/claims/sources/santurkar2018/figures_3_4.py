@@ -26,7 +26,7 @@ from bntheory.claims.sources.santurkar2018.figure_1 import (
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.experiment import Measure
+from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
     CLASSIFICATION,
     FIRST_JUDGED,
@@ -39,6 +39,8 @@ from bntheory.experiments.runs import (
     training_point,
     until_decided,
 )
+from bntheory.experiments.toy_runs import toy_runs
+from bntheory.experiments.toys import SHIFT
 
 _AVERAGED = "the mean of log10 of BN's over the standard network's at evenly spaced steps after the first, one number a seed"
 
@@ -171,7 +173,7 @@ def _geometric(values: list[float]) -> float:
     return math.exp(sum(math.log(v) for v in values) / len(values))
 
 
-def _vgg_shift(run: Run) -> Shift:
+def _shift(run: Run) -> Shift:
     found = {}
     for step in run.after_start:
         shift = run.points.get(step, {}).get("step_shift")
@@ -184,25 +186,10 @@ def _vgg_shift(run: Run) -> Shift:
     return found
 
 
-def _deep_linear_shift(
-    normalise: bool, *, seed: int, steps: tuple[int, ...], samples: int, device: str
-) -> Shift:
-    """25 layers of 10 x 10 by full-batch gradient descent; steps that a diverged run did not reach are missing."""
-    from bntheory.models.covariate_shift import covariate_shift
-    from bntheory.models.deep_linear import DeepLinear, linear_data
-    from bntheory.models.gradient_descent import train
-
-    inputs, target = linear_data(samples, 10, seed=seed)
-    model = DeepLinear(inputs, target, layers=25, normalise=normalise, device=device)
-    run = train(model, model.initial(seed), learning_rate=DEEP_LINEAR_RATE, steps=steps[-1], points=None)
-    found = {}
-    for step in steps:
-        if step > 0 and step < len(run.points):
-            shift = covariate_shift(model, run.points[step], DEEP_LINEAR_RATE)
-            found[step] = summarise_layers(
-                shift.distances[1:].tolist(), shift.cosines[1:].tolist(), shift.gradient_norms[1:].tolist()
-            )
-    return found
+def _deep_linear(normalise: bool, samples: int) -> Arm:
+    """25 layers of 10 x 10."""
+    size = {"layers": 25, "width": 10, "samples": samples, "normalise": normalise}
+    return Arm("deep-linear", "batch" if normalise else "none", "deep-linear", size, DEEP_LINEAR_RATE)
 
 
 def _shift_checks(
@@ -255,7 +242,6 @@ def covariate_shift_not_reduced(study: Study) -> list[Check]:
     protocol = shift_protocol(study)
     samples = study.choose(quick=256, normal=1000, thorough=1000)
     steps = Protocol.even(min(protocol.steps, 480), study.choose(quick=4, normal=6, thorough=10)).record
-    deep: list[tuple[Shift, Shift]] = []
 
     def read(seeds: int, confidence: float) -> list[Check]:
         runs = each_seed(
@@ -267,15 +253,20 @@ def covariate_shift_not_reduced(study: Study) -> list[Check]:
             lambda arm: (Measure("step-shift"), replace(CLASSIFICATION, at=(protocol.steps,))),
             first=FIRST_JUDGED,
         )
-        pairs = [
-            (_vgg_shift(r["batch"]), _vgg_shift(r["none"])) if _trained(r["none"]) else ({}, {}) for r in runs
-        ]
-        while len(deep) < seeds:
-            deep.append(_deep_linear_pair(study, len(deep), steps, samples))
-            study.progress(len(deep) / seeds, f"figure 3, deep linear network, {len(deep)} seeds")
+        deep_runs = toy_runs(
+            study,
+            [_deep_linear(True, samples), _deep_linear(False, samples)],
+            steps[1:],
+            seeds,
+            "figure 3, deep linear network",
+            first=FIRST_JUDGED,
+            measure=SHIFT,
+        )
+        pairs = [(_shift(r["batch"]), _shift(r["none"])) if _trained(r["none"]) else ({}, {}) for r in runs]
+        deep = [(_shift(r["batch"]), _shift(r["none"])) for r in deep_runs]
         scope = f"25 layers of 10 x 10, {samples} samples, {steps[-1]} steps at learning rate {DEEP_LINEAR_RATE:g}"
-        for name, side in (("BN", 0), ("standard", 1)):
-            stopped = sum(steps[-1] not in pair[side] for pair in deep)
+        for name, arm in (("BN", "batch"), ("standard", "none")):
+            stopped = sum(r[arm].diverged_at is not None for r in deep_runs)
             if stopped:
                 scope += f"; {stopped} {name} runs diverged and are compared up to there"
         return [
@@ -296,12 +287,3 @@ def shift_protocol(study: Study) -> Protocol:
 def _trained(run: Run) -> bool:
     loss = training_point(run, run.protocol.steps)[0] if run.diverged_at is None else None
     return not why_not_comparable({run.arm.name: loss}, guessing_loss(round(1 / run.chance)))
-
-
-def _deep_linear_pair(study: Study, index: int, steps: tuple[int, ...], samples: int) -> tuple[Shift, Shift]:
-    seed = 1000 * study.seed + FIRST_JUDGED + index
-    with_bn, without = (
-        _deep_linear_shift(norm, seed=seed, steps=steps, samples=samples, device=study.device)
-        for norm in (True, False)
-    )
-    return with_bn, without
