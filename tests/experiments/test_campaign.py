@@ -571,3 +571,38 @@ def test_one_look_of_a_sample_that_comes_out_otherwise_is_enough(
     said = command("runs", "confirm", str(out), "--claims", "made.up.first")
     assert "4 records were made again; 10 more are confirmed by them" in said.output
     assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output
+
+
+@pytest.mark.parametrize(("other", "number"), [("of_error", 0.25), ("of", 0.25), ("alone_error", 0.5)])
+def test_the_bar_of_a_number_alone_may_come_out_otherwise_and_is_named(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, number: float
+) -> None:
+    """``of_error`` stands beside ``of``, and is its bar; ``alone_error`` stands alone, and is a number as any."""
+    out, measure, code = tmp_path / "store", worker.measure, ["old"]
+
+    def with_bars(at: Any, asked: Measure) -> dict[str, Any]:
+        found = {"of": 2.0, "of_error": 0.5, "alone_error": 0.25}
+        return {**measure(at, asked), "nested": {**found, **({other: number} if code[0] == "new" else {})}}
+
+    monkeypatch.setattr(worker, "measure", with_bars)
+    assert compare(out, claims="made.up.first").exit_code == 0
+    new_code(monkeypatch)
+    code[0] = "new"
+    said = command("runs", "confirm", str(out), "--claims", "made.up.first")
+    assert said.exit_code == 0
+    marked = [r for r in Store(out).read().every() if "confirmed" in r.made]
+    if other != "of_error":
+        assert "differs" in said.output
+        assert not marked
+        return
+    assert marked
+    assert {r.made["other_bars"] for r in marked} == {"of_error"}
+    assert all(r.values["nested"]["of_error"] == 0.5 for r in marked)  # those of their time
+    # and once more: the bars are still not those of the code of today, though the sample, made by now, agrees with itself
+    records = [r for r in Store(out).read().every() if r.made["code"] == "new"]
+    (out / RECORDS).write_text("".join(r.line() for r in records))
+    monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: dict.fromkeys(CODES, "newer"))
+    assert command("runs", "confirm", str(out), "--claims", "made.up.first").exit_code == 0
+    newest = [r for r in Store(out).read().every() if r.made["code"] == "newer" and "confirmed" in r.made]
+    of = {r.made["confirmed"].count(">"): r.made.get("other_bars") for r in newest}
+    assert of == {0: None, 1: "of_error"} or of == {1: "of_error"}

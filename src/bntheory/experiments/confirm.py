@@ -5,6 +5,9 @@ does. Here each kind of record (one way of training, one measure with its option
 third of the run, the first look at least. If every value of the sample comes out as it was, the others of its kind are written once more
 under the code of today, and say that they are *confirmed*, from which code (one after another, where it was done before) and by how many. If one differs, none of its kind is.
 
+The error bar of a number (``top_error`` beside ``top``) alone may differ, since no reading decides anything by it: where the sample has
+the same number with another bar, what is taken over keeps the bars of its time and names them (``other_bars``).
+
 What this cannot see: a change that shows late in a run only, or for other seeds. Records of other versions of the libraries are left.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bntheory.evidence.record import Record, canonical
 from bntheory.experiments.crew import Crew
@@ -22,6 +26,7 @@ from bntheory.experiments.worker import Workplace
 __all__ = ["Confirmed", "confirm"]
 
 Kind = tuple[str, str, str, int, str]
+_BAR = "_error"  # what the name of a number's error bar has more than the number's own
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,11 @@ def confirm(
     for of in kinds.values():
         chosen = [(made.get(n.address), old) for n, old in _sample(of)]
         first = of[0][0]
-        if all(new is not None and _same(new, old) for new, old in chosen):
-            size = f"{len(chosen)} of {len(of)}"
+        apart = [None if new is None else _apart(new, old) for new, old in chosen]
+        if all(names is not None for names in apart):
+            size, bars = f"{len(chosen)} of {len(of)}", set[str]().union(*(names or () for names in apart))
             taken += [
-                replace(old, made={**n.made, "confirmed": _trail(old), "sample": size})
+                replace(old, made={**n.made, "confirmed": _trail(old), "sample": size, **_named(bars, old)})
                 for n, old in of
                 if n.address not in made
             ]
@@ -101,8 +107,14 @@ def _trail(old: Record) -> str:
     return " > ".join(filter(None, (old.made.get("confirmed"), str(old.made.get("code")))))
 
 
+def _named(bars: set[str], old: Record) -> dict[str, str]:
+    """The bars that are not those of the code of today, now or when the record was taken over before."""
+    names = bars | set(filter(None, old.made.get("other_bars", "").split(", ")))
+    return {"other_bars": ", ".join(sorted(names))} if names else {}
+
+
 def _libraries(made: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in made.items() if k not in ("code", "confirmed", "sample")}
+    return {k: v for k, v in made.items() if k not in ("code", "confirmed", "sample", "other_bars")}
 
 
 def _sample(of: Sequence[tuple[Needed, Record]]) -> list[tuple[Needed, Record]]:
@@ -112,5 +124,16 @@ def _sample(of: Sequence[tuple[Needed, Record]]) -> list[tuple[Needed, Record]]:
     return [pair for i, pair in enumerate(own) if i == 0 or 3 * pair[0].step <= last]
 
 
-def _same(new: Record, old: Record) -> bool:
-    return new.diverged == old.diverged and canonical(dict(new.values)) == canonical(dict(old.values))
+def _apart(new: Record, old: Record) -> set[str] | None:
+    """The names of error bars that differ; None where anything else does."""
+    bars = set[str]()
+    same = new.diverged == old.diverged and _agree(dict(new.values), dict(old.values), bars)
+    return bars if same else None
+
+
+def _agree(new: Any, old: Any, bars: set[str]) -> bool:
+    if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
+        of_bars = {f"{name}{_BAR}" for name in new} & new.keys()
+        bars |= {name for name in of_bars if canonical(new[name]) != canonical(old[name])}
+        return all(_agree(new[name], old[name], bars) for name in new.keys() - of_bars)
+    return canonical(new) == canonical(old)

@@ -107,11 +107,11 @@ def test_both_ends_of_a_drifting_operator_are_followed_from_the_measurement_befo
         turn = rng.standard_normal((150, 150))
         q, _ = np.linalg.qr(q + 0.001 * q @ (turn - turn.T))
         op = FunctionOperator.of_matrix((q * d) @ q.T)
-        found = top_eigenvalues(op, 1, "both", tol=1e-6, seed=seed, start=found)
+        found = top_eigenvalues(op, 1, "both", tol=1e-6, seed=seed, start=found, stop="estimate")
         assert found.values == pytest.approx([12.0, -9.0], rel=1e-6)
         if seed:
             warm += found.products
-            cold += top_eigenvalues(op, 1, "both", tol=1e-6, seed=seed).products
+            cold += top_eigenvalues(op, 1, "both", tol=1e-6, seed=seed, stop="estimate").products
     assert warm < 0.7 * cold
 
 
@@ -140,7 +140,7 @@ def test_close_pairs_are_told_apart_where_the_tolerance_asks_for_it(gap: float) 
     op, d = diagonal(np.r_[10.0, 10.0 * (1 - gap), BULK], torch.float64)
     for seed in range(5):
         one = top_eigenvalues(op, 1, tol=1e-4, seed=seed)
-        assert abs(one.top - 10.0) <= max(one.errors[0], 2 * one.residuals[0], one.hidden[0])
+        assert abs(one.top - 10.0) <= one.errors[0]
         pair = top_eigenvalues(op, 2, tol=1e-12, seed=seed)
         assert np.all(np.abs(pair.values - ends(d, 2, "LA")) <= pair.errors)
         assert pair.clusters == ()

@@ -23,8 +23,8 @@ _AFTER_BREAKDOWN = 10
 # What a model from nearby expects to be missing has to be half of tol. Without one r^2/gap has to be 1e-5 of the value at
 # the coarsest: a Ritz value that rests inside a cluster of eigenvalues looks converged early.
 _MARGIN, _COARSEST_COLD = 2.0, 1e-5
-# Of a random start at least this part of the expected length lies along any given eigenvector, but for 1 start in 1000.
-_UNLIKELY = 1e-3
+# Of a random start at least this part of the expected length lies along any given eigenvector, but for 1 start in 1000, or in 100.
+_UNLIKELY, _SELDOM = 1e-3, 1.25e-2
 _STEPS = 3  # over which a residual's rate of convergence is taken
 # A start from nearby is given up where the first product misses the model by this part of itself, and after so many restarts.
 _LOST, _TIRED = 0.5, 2
@@ -76,8 +76,12 @@ class Search(Protocol):
         """Coordinates of where to look next; None for the newest direction."""
         ...
 
+    def estimates(self, ritz: Ritz, chosen: Array) -> Array:
+        """Estimated absolute errors of the chosen Ritz values, but for rounding, if no eigenvalue hides beside them."""
+        ...
+
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
-        """Estimated absolute errors of the chosen Ritz values, but for rounding."""
+        """The same with eigenvalues that the basis cannot tell from the chosen ones, but for 1 start in 100."""
         ...
 
     def hidden(self, ritz: Ritz, chosen: Array) -> Array:
@@ -132,12 +136,23 @@ class ColdSearch(_Common):
         most about s_i r_i/<u, v> (van Dorsselaer, Hochstenbach and van der Vorst, Computing probabilistic bounds for
         extreme eigenvalues of symmetric matrices with the Lanczos method, 2000).
         """
+        return self._beyond(ritz, chosen, _UNLIKELY)
+
+    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+        """As :meth:`hidden`: the gap in r^2/gap is that to an eigenvalue which the basis may not have told apart yet.
+
+        Of a pair in which the start has parts a, b along the two, the basis knows one vector until its residual is as small
+        as their distance: the residual shows a b of that distance, and the upper one is missed by b^2 of it.
+        """
+        return self._beyond(ritz, chosen, _SELDOM)
+
+    def _beyond(self, ritz: Ritz, chosen: Array, least: float) -> Array:
         if self._model.breakdowns >= _AFTER_BREAKDOWN:
             return ritz.residuals[chosen]  # so many random directions were the starts
         shares = self._model.start_share(ritz.coordinates[:, chosen])
-        return np.asarray(ritz.residuals[chosen] * shares / _UNLIKELY)
+        return np.asarray(ritz.residuals[chosen] * shares / least)
 
-    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+    def estimates(self, ritz: Ritz, chosen: Array) -> Array:
         """min(r, r^2/gap).
 
         The gap is that to the nearest other Ritz value, and no larger than the rate at which the residual shrinks can show.
@@ -213,7 +228,7 @@ class WarmSearch(_Common):
         ranked = order(values, self._which)
         return np.asarray(coordinates[:, ranked[min(self._next, len(ranked) - 1)]])
 
-    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+    def estimates(self, ritz: Ritz, chosen: Array) -> Array:
         """min(r, how far the model's own eigenvalue lies beyond the Ritz value, raised as above)."""
         values, _ = self._model.eigen()
         expected = np.abs(values[order(values, self._which)][: len(chosen)] - ritz.values[chosen])
@@ -227,6 +242,10 @@ class WarmSearch(_Common):
             r = float(ritz.residuals[chosen[place]])
             errors[place] = r if np.isinf(raised) else min(r, expected[place] * raised)
         return errors
+
+    def errors(self, ritz: Ritz, chosen: Array) -> Array:
+        """The residual, as in :meth:`hidden`."""
+        return ritz.residuals[chosen]
 
     def hidden(self, ritz: Ritz, chosen: Array) -> Array:
         """The residual: it is on the model, and not on chance, that the rest of the spectrum is taken as seen."""

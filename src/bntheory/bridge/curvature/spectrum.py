@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,14 +33,13 @@ class Spectrum:
         bottom ones.
     vectors: (size, number of values), unit columns on the operator's device.
     residuals: norms of A v - value v: an eigenvalue lies within each of them, certainly.
-    errors: absolute errors of the values: what further products are estimated to add, plus ``rounding``. Eigenvalues
-        closer to each other than about the residual are one cluster, within which the value lies: a smaller tol tells
-        them apart.
+    errors: absolute errors of the values, with whatever lies too close for the basis to tell it apart: exceeded by about 1
+        random start in 100 at most, and then by a close pair. After a warm start the residual, and what the start left open. ``rounding`` is included.
     rounding: by how much the dtype's rounding may move each value.
     hidden: how far beyond each value another eigenvalue may lie of which nothing was seen, but for 1 start in 1000; after
         a warm start the residual.
-    converged: whether more products would gain nothing: every error is at most tol times its value, or what rounding
-        allows. ``accurate`` asks for the tolerance.
+    converged: whether the search ended by itself: every error (or estimate of it, where that was asked for) is at most tol
+        times its value, or what rounding allows. ``accurate`` asks for the tolerance.
     symmetry_defect: relative asymmetry met on the way; an operator beyond rounding is refused.
     model: what the products have taught about the operator, at most ``carry`` vectors; see ``start`` of
         :func:`top_eigenvalues`.
@@ -99,6 +98,11 @@ class Spectrum:
                 f"stopped after {self.products} products, before tol = {self.tol:g} was reached: allow more"
             )
         worst = int(np.argmax(self.errors - self.tol * np.abs(self.values)))
+        if self.rounding[worst] < self.errors[worst] / 2:
+            return (
+                f"the value {self.values[worst]:.6g} is known to {self.errors[worst]:.2g}, beyond tol = {self.tol:g} of it: another "
+                "eigenvalue that close to it may not be told apart yet"
+            )
         return (
             f"rounding moves the value {self.values[worst]:.6g} by up to {self.rounding[worst]:.2g}, beyond "
             f"tol = {self.tol:g} of it: measure in float64, or read it with that error"
@@ -117,6 +121,7 @@ def top_eigenvalues(
     max_basis: int | None = None,
     carry: int | None = None,
     callback: Callable[[int, np.ndarray[Any, Any]], None] | None = None,
+    stop: Literal["error", "estimate"] = "error",
 ) -> Spectrum:
     """The k largest (``"LA"``), smallest (``"SA"``) or largest-in-magnitude (``"LM"``) eigenvalues of ``op``.
 
@@ -133,6 +138,8 @@ def top_eigenvalues(
         carry: vectors kept in the result for a warm start from it, ``2 k + 14`` unless given; memory is
             ``carry * size`` entries for as long as the result lives. At least k.
         callback: called after each product with the number of products and the current wanted Ritz values.
+        stop: ``"error"``: where ``errors`` of the result are at most tol. ``"estimate"``: where they are estimated to be, if no
+            other eigenvalue lies close by, which saves some products and leaves ``errors`` larger than tol.
 
     An eigenvalue of multiplicity larger than one may be returned once only, as by every Lanczos method. And like every
     method that stops after a few products it may, seldom, stop at the eigenvalue next to the wanted one: where much
@@ -151,6 +158,8 @@ def top_eigenvalues(
         )
     if not tol > 0:
         raise UserError(f"tol is {tol}; a relative accuracy is positive")
+    if stop not in ("error", "estimate"):
+        raise UserError(f"stop is {stop!r}; it must be 'error' or 'estimate'")
     carry = 2 * count + 14 if carry is None else carry
     if carry < count:
         raise UserError(f"carry is {carry}; a warm start needs at least the {count} vectors themselves")
@@ -177,12 +186,14 @@ def top_eigenvalues(
         chosen = order(ritz.values, which)[:count]
         if callback is not None:
             callback(spent, ritz.values[chosen])
-        errors = search.errors(ritz, chosen)
+        errors, estimates = search.errors(ritz, chosen), search.estimates(ritz, chosen)
         # what the products themselves are not sure of: their rounding, and their disagreement with symmetry
         floor = max(op.unit_rounding(), model.defect) * model.scale
         size = np.abs(ritz.values[chosen])
         seen = search.hidden(ritz, chosen) <= np.maximum(size, floor)
-        fine = seen & (errors <= np.maximum(search.goal(tol) * size, floor))
+        fine = seen & (estimates <= np.maximum(search.goal(tol) * size, floor))
+        if stop == "error":
+            fine &= errors <= np.maximum(tol * size - floor, floor)
         converged = len(chosen) == count and (model.complete or search.done(ritz, chosen, fine))
         if converged or spent >= limit:
             break
@@ -193,6 +204,8 @@ def top_eigenvalues(
     if which == "both":
         chosen = np.concatenate([chosen[0::2], chosen[1::2]])
         errors = np.concatenate([errors[0::2], errors[1::2]])
+    if isinstance(search, WarmSearch) and isinstance(start, Spectrum):
+        errors = np.maximum(errors, _inherited(start, which, np.abs(ritz.values[chosen])))
     vectors = model.vectors(ritz.coordinates[:, chosen])
     # of a direction that was only seen to lead back into the searched space less is known: its length was cut off
     lost = model.floor() * op.size**0.5 if model.breakdowns and not model.complete else 0.0
@@ -214,6 +227,17 @@ def top_eigenvalues(
         model.defect,
         model.carried(carry),
     )
+
+
+def _inherited(start: Spectrum, which: Which, size: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What a measurement nearby could not tell apart, which a start from it cannot either: its errors, at these sizes of the values."""
+    same = start.which == which and len(start.errors) == len(size)
+    errors, values = start.errors, np.abs(start.values)
+    if not same:
+        errors, values = errors[[int(np.argmax(errors))]], values[[int(np.argmax(errors))]]
+    # farther apart than by this factor the two would not count as near
+    factors = np.clip(np.divide(size, values, out=np.ones_like(size), where=values > 0), 0.5, 2.0)
+    return np.asarray(errors * factors)
 
 
 def _require_size(op: SymmetricOperator, start: Spectrum) -> None:

@@ -134,6 +134,7 @@ def _top(at: Situation, name: str, seconds: float) -> Json:
             start=known,
             max_products=min(_PRODUCTS, max(_FEWEST, most)),
             max_basis=_BASIS,
+            stop="estimate",
             carry=max(1, min(16, _CARRIED_BYTES // (operator.size * operator.dtype.itemsize))),
         )
         at.spectra[name] = spectrum

@@ -24,7 +24,7 @@ def layers_alone(at: Situation, options: Options) -> Json:
     """
     batch, tolerance = at.batch(options["batch_size"]), options["tolerance"]
     network = [
-        top_eigenvalues(hessian(model, at.loss, batch), tol=tolerance).top
+        top_eigenvalues(hessian(model, at.loss, batch), tol=tolerance, stop="estimate").top
         for model in (at.model, frozen_twin(at.model, batch[0]))
     ]
     layers = [_alive_and_frozen(layer, tolerance) for layer in capture(at.model, at.loss, batch)]
@@ -46,6 +46,7 @@ def _alive_and_frozen(layer: CapturedLayer, tolerance: float) -> list[float]:
         top_eigenvalues(
             FunctionOperator(product, math.prod(shape), dtype=layer.y.dtype, device=layer.y.device),
             tol=tolerance,
+            stop="estimate",
         ).top
         for product in (alive, frozen)
     ]

@@ -94,6 +94,7 @@ def _ends(operator: SymmetricOperator, scale: Tensor, seed: int, options: Option
         "tol": options["tolerance"],
         "max_products": options["max_products"],
         "seed": seed,
+        "stop": "estimate",
     }
     try:
         extreme = top = top_eigenvalues(scaled, which="LM", **search)

@@ -9,6 +9,8 @@ dimension r among P parameters is r/P.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,12 @@ def mean_overlap(at: Situation, options: Options) -> Json:
     eigenvalues of H, and of H between the projections off either span. ``refused``: why there are none.
     """
     batch, seed = at.batch(options["batch_size"]), at.task.seed
-    search = {"tol": options["tolerance"], "max_products": options["max_products"], "seed": seed}
+    search: dict[str, Any] = {
+        "tol": options["tolerance"],
+        "max_products": options["max_products"],
+        "seed": seed,
+        "stop": "estimate",
+    }
     means, contrasts = (
         _orthonormal(channel_directions(at.model, batch[0], weights)) for weights in (None, seed)
     )

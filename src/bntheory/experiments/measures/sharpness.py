@@ -48,7 +48,12 @@ def sharpness(at: Situation, options: Options) -> Json:
 def _top(
     at: Situation, batch: Any, how: Mapping[str, Any], start: Tensor | None, options: Options
 ) -> tuple[Json, Tensor | None]:
-    search = {"tol": options["tolerance"], "max_products": options["max_products"], "seed": at.task.seed}
+    search: dict[str, Any] = {
+        "tol": options["tolerance"],
+        "max_products": options["max_products"],
+        "seed": at.task.seed,
+        "stop": "estimate",
+    }
     try:
         with hessian(at.model, at.loss, batch, **how) as operator:
             spectrum = top_eigenvalues(operator, start=start, **search)

@@ -30,6 +30,7 @@ def _outliers(at: Situation, mode: Mode, options: Options) -> Json:
             tol=options["tolerance"],
             seed=at.task.seed,
             max_products=options["max_products"],
+            stop="estimate",
         )
         return {
             "loss": operator.loss,
