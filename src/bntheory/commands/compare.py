@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors
+from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
@@ -69,6 +69,14 @@ def compare_command(
             help="Processes; one a core where left out, 0 for this one alone. No number depends on it."
         ),
     ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: seeds and arms that differ in nothing but values are trained as one network where a timed sample on the device "
+            "says that it is faster (small MLPs, eight or more of a kind); equal to one by one within rounding, not bit for bit, and "
+            "their records say so. never (the default): every number repeats bit for bit."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")
     ] = False,
@@ -91,6 +99,9 @@ def compare_command(
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
     else, 2 where the run could not be made, 3 for a defect of this program.
     """
+    folding = None if fold is None else one_of("fold", fold, ("auto", "never")) == "auto"
+    if claims and folding:
+        raise UserError("--fold, --claims: the runs of claims are trained one by one; leave --fold out")
     if claims:
         own = {"--data": data, "--data-dir": data_dir, "--data-note": data_note, "--seeds": seeds}
         others = [name for name, value in own.items() if value]
@@ -128,6 +139,7 @@ def compare_command(
                 resume=resume,
                 overwrite=overwrite,
                 workers=workers,
+                fold=folding,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
             )

@@ -18,6 +18,7 @@ from bntheory.errors import UserError
 from bntheory.experiments.crew import Crew, Hand
 from bntheory.experiments.experiment import Needed, freshest, missing
 from bntheory.experiments.store import Store, Unwritable
+from bntheory.experiments.together import groups
 
 if TYPE_CHECKING:
     from bntheory.experiments.worker import Assignment, Workplace
@@ -87,7 +88,7 @@ def run(
     left = missing(asked, freshest(asked, store.read().versions))
     for state in {n.state for n in asked} - {n.state for n in left}:
         store.drop_checkpoint(state)
-    todo = assignments(left)
+    todo = _grouped(assignments(left), place.device, max(workers, 1))
     parent = _Parent(store, _Meter(asked, left, progress), say, failed)
     if workers == 0 or not todo:
         _here(todo, place, parent)
@@ -121,6 +122,16 @@ def assignments(left: Sequence[Needed]) -> list[Assignment]:
     return [Assignment(tuple(asked)) for asked in found.values()]
 
 
+def _grouped(todo: Sequence[Assignment], device: str, workers: int) -> list[Assignment]:
+    """The same, with one assignment for runs that are tried as one; those first, since they take longest."""
+    from bntheory.experiments.worker import Assignment
+
+    found = groups([assignment.asked for assignment in todo], device, workers)
+    of = [[todo[number] for number in group] for group in found]
+    together = [Assignment(tuple(n for a in some for n in a.asked), tuple(some)) for some in of]
+    return together + [a for number, a in enumerate(todo) if not any(number in group for group in found)]
+
+
 class _Parent:
     """What becomes of the messages of the workers."""
 
@@ -138,7 +149,8 @@ class _Parent:
             address, *said = content
             self._give_up([address], assignment, _failure(*said))
         else:
-            self.meter.at(assignment.asked[0], kind, content)
+            for one in {n.state: n for n in assignment.asked}.values():
+                self.meter.at(one, kind, content)
 
     def fail(self, assignment: Assignment, error: Exception) -> None:
         """This task cannot be done."""

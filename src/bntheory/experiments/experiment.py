@@ -164,13 +164,14 @@ class Conditions:
     """What else decides numbers: the data (name, hashes) and the kind of device, which are part of the question, and what answers it.
 
     versions: of the libraries. codes: fingerprints of what each measure rests on, training included, by its name; that of training
-    alone by :data:`TRAINING`.
+    alone by :data:`TRAINING`. folded: those of measures of runs that are trained as one with others; empty where none may be.
     """
 
     data: Mapping[str, Any]
     device: str
     versions: Mapping[str, str]
     codes: Mapping[str, str] = field(default_factory=dict)
+    folded: Mapping[str, str] = field(default_factory=dict)
 
     def task_address(self, task: Task, protocol: Protocol) -> str:
         """Names the state of a task, as its checkpoint does; another make has another state."""
@@ -207,6 +208,7 @@ class Needed:
     """One record that an experiment asks for.
 
     made: what answers now. state: the address of the task. protocol, data: those of the experiment, and the name of its data set.
+    folded: the code that answers where the run is trained as one with others, which is another make; "": that is no answer.
     """
 
     task: Task
@@ -218,10 +220,12 @@ class Needed:
     recipe: str
     protocol: Protocol
     data: str
+    folded: str = ""
 
     def fresh(self, record: Record | None) -> bool:
         """Whether this record was made by the code that would make it now, on whatever versions of the libraries."""
-        return record is not None and record.made.get("code") == self.made["code"]
+        answers = (self.made["code"], self.folded) if self.folded else (self.made["code"],)
+        return record is not None and record.made.get("code") in answers
 
 
 def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
@@ -242,7 +246,8 @@ def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
             for m, measure in enumerate(experiment.measures):
                 if (arm, m) in settings and measure.made_at(task.seed, step):
                     where = address(settings[arm, m], task.seed, step, measure.name)
-                    yield Needed(task, step, measure, where, made[measure.name], *shared)
+                    folded = conditions.folded.get(measure.name, "")
+                    yield Needed(task, step, measure, where, made[measure.name], *shared, folded)
 
 
 def freshest(asked: Iterable[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[str, Record]:

@@ -168,6 +168,7 @@ def compare_manifests(old: Json, new: Json) -> list[str]:
         ("data", "data"),
         ("versions", "versions"),
         ("code", "code that trains and measures"),
+        ("folded", "folding of seeds, whose code"),
     ):
         before, now = old.get(key), new.get(key)
         if before == now or (key == "seeds" and set(before or ()) <= set(now or ())):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,13 @@ from bntheory.experiments.toys import DRAWN, MEASURES
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
-__all__ = ["codes", "conditions", "conditions_of", "make_manifest"]
+__all__ = ["codes", "conditions", "conditions_of", "folded_codes", "make_manifest"]
 
 FORMAT = 3
 
 
-def conditions(data: ImageData, device: str) -> Conditions:
-    """Those of records that are made now."""
+def conditions(data: ImageData, device: str, *, fold: bool = False) -> Conditions:
+    """Those of records that are made now; fold: by runs that may be trained as one."""
     import numpy
     import torch
 
@@ -33,6 +33,7 @@ def conditions(data: ImageData, device: str) -> Conditions:
         device.partition(":")[0],
         {"torch": str(torch.__version__), "numpy": numpy.__version__},
         codes(),
+        folded_codes() if fold else {},
     )
 
 
@@ -44,6 +45,7 @@ def conditions_of(manifest: Mapping[str, Any]) -> Conditions:
         manifest["device"].partition(":")[0],
         versions,
         manifest["code"],
+        manifest.get("folded", {}),
     )
 
 
@@ -60,6 +62,10 @@ _TRAINING = {
     "bntheory.bridge.networks.image_data": ("ImageData",),
     "bntheory.bridge.networks.training": ("reproducible",),
 }
+_FOLDED = {
+    "bntheory.experiments.together": ("step_together",),
+    "bntheory.bridge.networks.folded": ("FoldedTrainer",),
+}
 
 
 @cache
@@ -68,10 +74,19 @@ def codes(source: Package | None = None) -> dict[str, str]:
 
     source: the package to read; this one where left out.
     """
+    return _fingerprints(source or package(), _TRAINING)
+
+
+@cache
+def folded_codes() -> dict[str, str]:
+    """The same of runs that are trained as one with others."""
+    return _fingerprints(package(), {**_TRAINING, **_FOLDED})
+
+
+def _fingerprints(own: Package, training: Mapping[str, Sequence[str]]) -> dict[str, str]:
     from bntheory.experiments.measure import MEASURES
 
-    own = source or package()
-    roots = [(module, name) for module, names in _TRAINING.items() for name in names]
+    roots = [(module, name) for module, names in training.items() for name in names]
     found = {name: own.fingerprint([*roots, place_of(measure)]) for name, measure in MEASURES.items()}
     return {**found, TRAINING: own.fingerprint(roots)}
 
@@ -86,14 +101,20 @@ def toy_conditions() -> Conditions:
     return Conditions({"name": DRAWN}, "cpu", versions, {**found, TRAINING: ""})  # no state is kept
 
 
-def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dict[str, Any]:
-    """What a run consists of; everything that two runs must share to give the same numbers, and when it began."""
+def make_manifest(
+    preset: Preset, data: Any, device: str, data_note: str, *, fold: bool = False
+) -> dict[str, Any]:
+    """What a run consists of; everything that two runs must share to give the same numbers, and when it began.
+
+    fold: runs may be trained as one.
+    """
     import numpy
     import scipy
     import torch
 
     import bntheory
 
+    names = [*(m.name for m in preset.experiment().measures), TRAINING]
     return {
         "format": FORMAT,
         "preset": preset.name,
@@ -118,8 +139,8 @@ def make_manifest(preset: Preset, data: Any, device: str, data_note: str) -> dic
             "numpy": numpy.__version__,
             "scipy": scipy.__version__,
         },
-        "code": {m.name: codes()[m.name] for m in preset.experiment().measures}
-        | {TRAINING: codes()[TRAINING]},
+        "code": {name: codes()[name] for name in names},
+        **({"folded": {name: folded_codes()[name] for name in names}} if fold else {}),
         "source_revision": source_revision(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -29,6 +29,7 @@ from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import images_of, training_batch
 from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
 __all__ = ["Assignment", "Workplace", "do", "follow", "serve", "single_threaded"]
@@ -52,9 +53,13 @@ class Workplace:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A task, by all that is to be measured on it."""
+    """A task, by all that is to be measured on it.
+
+    together: the assignments of several tasks that may be trained as one, of whose records ``asked`` is the whole.
+    """
 
     asked: tuple[Needed, ...]
+    together: tuple[Assignment, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -71,6 +76,9 @@ class Assignment:
 
 def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     """Do one assignment. ``emit`` returns once what it was given is safe; an exception out of it ends the task."""
+    if assignment.together:
+        _do_together(assignment.together, place, emit)
+        return
     one, steps = assignment.asked[0], assignment.by_step()
     if one.data == DRAWN:
         _do_toy(one, steps, place, emit)
@@ -84,30 +92,72 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     for step, asked in steps.items():
         began = time.perf_counter()
         at = _trained(trainer, factor, step, task, images, place.device, protocol, emit)
-        seconds = {"train": time.perf_counter() - began}
         emit("measuring", step)
-        diverged = at.diverged
-        records = []
-        for n in asked:
-            began, name = time.perf_counter(), n.measure.name
-            try:
-                values = {} if diverged else _writable(measure(at, n.measure))
-            except Exception as error:  # the other measures of this run may do
-                emit("refused", (n.address, *_said(error)))
-                continue
-            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
-            setting = conditions.setting(task.arm, protocol, n.measure)
-            called = (task.arm.network, task.arm.name, task.seed, step, name)
-            records.append(Record(*called, setting, values, diverged, n.made))
-        rounded = {name: round(s, 4) for name, s in seconds.items()}
-        timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
-        emit("records", (records, {**timing, "recipe": one.recipe, "seconds": rounded}))
+        diverged = _recorded(at, asked, conditions, time.perf_counter() - began, emit)
         if diverged:
             break
         if path is not None and step != last:
             trainer.save(path, {"task": own})
     if path is not None:
         path.unlink(missing_ok=True)
+
+
+def _do_together(members: Sequence[Assignment], place: Workplace, emit: Emit) -> None:
+    """Tasks that are looked at after the same steps, as one where that is faster; else, and where they cannot be, one by one.
+
+    As one they keep no checkpoints: a checkpoint goes on to the numbers of its run alone.
+    """
+    runs, steps = [m.asked[0] for m in members], [m.by_step() for m in members]
+    conditions, data = place.data[runs[0].data]
+    assert data is not None
+    followed = trained_together(runs, list(steps[0]), data, place.device, lambda step: emit("trained", step))
+    if followed is None:
+        for number, member in enumerate(members):
+            do(member, place, emit if number == len(members) - 1 else _without_steps(emit))
+        return
+    left = dict(enumerate(steps))
+    for step, seconds, situations in followed:
+        for number in list(left):
+            emit("measuring", step)
+            asked = left[number][step]
+            if _recorded(situations[number], asked, conditions, seconds, emit, folded=len(runs)):
+                del left[number]
+        if not left:
+            break
+
+
+def _without_steps(emit: Emit) -> Emit:
+    """Says what matters, and not how far it is: the steps that are said count for all tasks of an assignment."""
+    return lambda kind, content: None if kind in ("trained", "measuring") else emit(kind, content)
+
+
+def _recorded(
+    at: Situation,
+    asked: Sequence[Needed],
+    conditions: Conditions,
+    trained: float,
+    emit: Emit,
+    folded: int = 0,
+) -> bool:
+    """Measure, and hand over the records; whether the run has diverged. trained: seconds. folded: with how many runs it was trained as one."""
+    task, step, diverged, seconds = at.task, at.step, at.diverged, {"train": trained}
+    records = []
+    for n in asked:
+        began, name = time.perf_counter(), n.measure.name
+        try:
+            values = {} if diverged else _writable(measure(at, n.measure))
+        except Exception as error:  # the other measures of this run may do
+            emit("refused", (n.address, *_said(error)))
+            continue
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
+        setting = conditions.setting(task.arm, n.protocol, n.measure)
+        called = (task.arm.network, task.arm.name, task.seed, step, name)
+        made = {**n.made, "code": n.folded, "folded": str(folded)} if folded else n.made
+        records.append(Record(*called, setting, values, diverged, made))
+    rounded = {name: round(s, 4) for name, s in seconds.items()}
+    timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
+    emit("records", (records, {**timing, "recipe": asked[0].recipe, "seconds": rounded}))
+    return diverged
 
 
 def _do_toy(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace, emit: Emit) -> None:

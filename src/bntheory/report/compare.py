@@ -56,6 +56,7 @@ def compare(
     resume: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
+    fold: bool | None = None,
     progress: Progress = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> CompareResult:
@@ -66,7 +67,9 @@ def compare(
     :func:`bntheory.bridge.networks.data.load_dataset`; the preset's own data where left out. data_note: where the data come from, shown
     with every result. out: the folder of the run; ``runs/<preset>`` (numbered if taken) where left out. seeds: instead of the
     preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. workers: processes
-    (one a core where left out; 0: everything in this one); no number depends on it. progress: called with the fraction
+    (one a core where left out; 0: everything in this one); no number depends on it. fold: runs
+    that differ in nothing but values are trained as one where a timed sample says that it is faster, equal to one by one within rounding
+    and not bit for bit; their records say so (not where left out). progress: called with the fraction
     done and what is being done. say: called with what a person should know: lines of the store that could not be believed, a
     damaged checkpoint, a process that died.
 
@@ -91,7 +94,8 @@ def compare(
         raise UserError(
             f"data: every training image of {chosen.data} has the same label, so there is nothing to learn; give data with two classes at least"
         )
-    manifest = make_manifest(chosen, images, device, data_note)
+    fold = bool(old and old.get("folded")) if fold is None else fold
+    manifest = make_manifest(chosen, images, device, data_note, fold=fold)
     with begun(path), open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
         contents = folder.read()
         if contents.faults:
