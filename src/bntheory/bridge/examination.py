@@ -30,6 +30,8 @@ class Examined(Protocol):
     """What is known of the objective (:class:`bntheory.bridge.objective.Objective`) that is examined."""
 
     batches: list[Any]
+    overwrites_inputs: bool
+    differentiates: bool
 
     @property
     def model(self) -> nn.Module | None: ...
@@ -37,6 +39,8 @@ class Examined(Protocol):
     def loss(self) -> Any: ...
     @property
     def mode(self) -> str: ...
+    @property
+    def twin_of(self) -> str | None: ...
     @property
     def dtype(self) -> torch.dtype | None: ...
     @property
@@ -59,6 +63,7 @@ class Examined(Protocol):
         trace: TorchFunctionMode | None = None,
     ) -> AbstractContextManager[None]: ...
     def value(self, index: int = 0) -> Tensor: ...
+    def without_graph(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -85,18 +90,31 @@ def examine(objective: Examined) -> Examination:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
         with objective.conditions(0, frozen=False, trace=trace):
             objective.batches[0] = convert(batch, _requiring_a_gradient)
+            given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
             with SavedBytes(list(objective.leaves.values())) as saved:
                 value = objective.value()
+            objective.differentiates = trace.differentiates
+            if any(tensor._version != version for tensor, version in given):
+                _refuse_overwritten_twice(batch)
+                objective.overwrites_inputs = True
             unused = _check_dependence(objective, value)
     finally:
         objective.batches[0] = batch
     loss = float(value.detach())
+    for item in trace.found:
+        if item.y is None or not item.y.numel():
+            continue
+        largest = float(item.y.detach().abs().amax())
+        if not math.isfinite(largest) and not math.isfinite(loss):
+            raise UserError(
+                f"layer {item.name!r} receives non-finite pre-activations; the network has diverged or its input is not finite"
+            )
+        if math.sqrt(torch.finfo(item.y.dtype).max) < largest < math.inf:
+            raise UserError(
+                f"layer {item.name!r} receives pre-activations up to {largest:.3g}, whose squares overflow {item.y.dtype}: its variance "
+                "is infinite and its output a constant. The network has diverged, or its input needs a scale; or use dtype=torch.float64"
+            )
     if not math.isfinite(loss):
-        for item in trace.found:
-            if item.y is not None and not bool(torch.isfinite(item.y).all()):
-                raise UserError(
-                    f"layer {item.name!r} receives non-finite pre-activations; the network has diverged or its input is not finite"
-                )
         raise UserError(
             f"the loss is {loss} on this batch; derivatives of it mean nothing. Look for a learning rate that diverged, inputs that "
             "are not finite, a logarithm of zero, or a normalised feature of zero variance with eps = 0"
@@ -114,7 +132,18 @@ def _requiring_a_gradient(tensor: Tensor) -> Tensor:
     differentiable = (
         tensor.is_floating_point() and not tensor.requires_grad and tensor.layout == torch.strided
     )
-    return tensor.detach().requires_grad_().clone() if differentiable else tensor
+    if differentiable:
+        return tensor.detach().requires_grad_().clone()
+    return tensor if tensor.requires_grad or tensor.layout != torch.strided else tensor.clone()
+
+
+def _refuse_overwritten_twice(batch: Any) -> None:
+    tensors = tensors_in(batch)
+    if len({id(t) for t in tensors}) < len(tensors):
+        raise UserError(
+            "batch: the forward pass overwrites its input in place, and a tensor stands in the batch twice, so that one use would meet "
+            "what the other left. Give each use a tensor of its own (.clone())"
+        )
 
 
 def _without_tensors(normalisations: Sequence[Normalisation]) -> tuple[Normalisation, ...]:
@@ -216,12 +245,14 @@ def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
 
 def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -> None:
     """Where batch statistics were asked for, no layer of torch's own may have used its running ones."""
-    if objective.mode not in ("train", "frozen"):
+    if objective.mode not in ("train", "frozen") or objective.twin_of not in (None, "train"):
         return
     modules = objective.named_modules()
     for item in normalisations:
         module = modules.get(item.module)
-        if item.view is None and "constants" in item.reason and type(module).forward is _BatchNorm.forward:  # type: ignore[union-attr]
+        if module is None or item.view is not None or "constants" not in item.reason:
+            continue
+        if type(module).forward is _BatchNorm.forward:
             raise UserError(
                 f"layer {item.name!r} ({type(module).__name__}) used its running statistics although mode={objective.mode!r} asks for "
                 "those of the batch: something in the forward pass puts it in evaluation mode. Measure in mode='current' or 'eval', or "
@@ -232,7 +263,7 @@ def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -
 def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> None:
     """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
     reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
-    with objective.conditions(0, reseed=reseed), torch.no_grad():
+    with objective.conditions(0, reseed=reseed), objective.without_graph():
         again = float(objective.value())
     eps = float(torch.finfo(dtype).eps)
     size = max(abs(loss), abs(again))
@@ -242,7 +273,7 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
             return
         raise UserError(
             f"the frozen twin has a loss of {again!r} where the network has {loss!r}: it is not the same function at this point. A layer "
-            "computes its statistics where they cannot be replaced"
+            "computes its statistics where they cannot be replaced, or the loss takes derivatives of the outputs, which the twin changes"
         )
     # other kernels may serve a pass without gradients; dropout changes a loss by far more than their rounding
     if not abs(again - loss) <= 1000 * eps * size:

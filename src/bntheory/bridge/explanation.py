@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,8 +30,13 @@ def explained(objective: Examined, index: int, outputs: Any = None) -> Iterator[
     try:
         yield
     except UserError as error:
-        if len(objective.batches) > 1 and "batch[" not in str(error):
-            raise UserError(f"batch[{index}]: {error}") from error
+        told, where = str(error), _where(objective, error)
+        if where.startswith("layer") and "layer '" not in told:
+            told = f"{where}: {told}"
+        if len(objective.batches) > 1 and "batch[" not in told:
+            told = f"batch[{index}]: {told}"
+        if told != str(error):
+            raise UserError(told) from error
         raise
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -48,6 +53,12 @@ def explained(objective: Examined, index: int, outputs: Any = None) -> Iterator[
                 f"tensor that it could not convert{_unconverted(objective)}: {text}. Make that tensor follow the precision of the "
                 "inputs, or leave dtype out"
             ) from error
+        if objective.dtype is None and any(word in text for word in _PRECISION):
+            raise UserError(
+                f"{batch}{where} met tensors of several precisions: {text}. The model has {_precisions(objective.leaves.values())}, the "
+                f"batch {_precisions(tensors_in(objective.batches[index] or ()))}. Give dtype=torch.float64 (or float32), which brings "
+                "all of it into one precision, or convert the batch"
+            ) from error
         if outputs is not None and not isinstance(outputs, Tensor) and isinstance(error, TypeError):
             raise UserError(
                 f"{batch}the loss does not take what the model returns in mode {objective.mode!r}, a {_described(outputs)}: {text}. Give "
@@ -55,6 +66,11 @@ def explained(objective: Examined, index: int, outputs: Any = None) -> Iterator[
             ) from error
         error.add_note(f"{batch}raised in {where}, in mode {objective.mode!r}")
         raise
+
+
+def _precisions(tensors: Iterable[Tensor]) -> str:
+    found = sorted({str(t.dtype).removeprefix("torch.") for t in tensors if t.is_floating_point()})
+    return ", ".join(found) or "no floating tensors"
 
 
 def _described(outputs: Any) -> str:

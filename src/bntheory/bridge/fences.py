@@ -17,9 +17,11 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.networks.evaluation import convert
+from bntheory.errors import UserError
 
 __all__ = ["Precision", "differentiating", "fenced", "unwrapped"]
 
@@ -43,6 +45,7 @@ def differentiating() -> Iterator[None]:
 def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[None]:
     """Gradients on, inference mode and autocast off, constants made in ``dtype``; nothing compiled and nothing recomputed.
 
+    Autocast that a forward pass switches on by itself stays off too: an operation in half precision has no curvature worth the name.
     Attention runs by the kernel that has second derivatives. What was set before is set again afterwards.
     """
     with ExitStack() as stack:
@@ -56,6 +59,8 @@ def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[Non
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_without_recomputation())
+        stack.enter_context(_without_autocast())
+        stack.enter_context(_without_cached_parametrisations())
         yield
 
 
@@ -105,6 +110,33 @@ def _without_recomputation() -> Iterator[None]:
     finally:
         for name, value in zip(names, before, strict=True):
             setattr(module, name, value)
+
+
+@contextmanager
+def _without_autocast() -> Iterator[None]:
+    """Autocast off also where a forward pass asks for it."""
+    kind = torch.autocast
+    before = kind.__enter__, kind.__exit__
+    kind.__enter__, kind.__exit__ = lambda self: self, lambda self, *error: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        kind.__enter__, kind.__exit__ = before  # type: ignore[method-assign]
+
+
+@contextmanager
+def _without_cached_parametrisations() -> Iterator[None]:
+    """Parametrised weights computed from the measured parameters, also where a caller keeps those of an earlier pass."""
+    module = parametrize
+    if not hasattr(module, "_cache_enabled") or not hasattr(module, "_cache"):
+        yield
+        return
+    before = module._cache_enabled, module._cache
+    module._cache_enabled, module._cache = 0, {}
+    try:
+        yield
+    finally:
+        module._cache_enabled, module._cache = before
 
 
 class Precision(TorchFunctionMode):
@@ -191,13 +223,56 @@ def _embedding(
     sparse: bool = False,
 ) -> Tensor:
     """Sparse gradients have no second derivative, and are dense in every other respect."""
-    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, False)
+    _refuse_to_shorten(input, weight, max_norm, norm_type)
+    return functional.embedding(input, weight, padding_idx, None, norm_type, scale_grad_by_freq, False)
 
 
-def _embedding_bag(*args: Any, **kwargs: Any) -> Tensor:
-    if len(args) > 7:
-        args = (*args[:7], False, *args[8:])
-    return functional.embedding_bag(*args, **{**kwargs, **({"sparse": False} if len(args) <= 7 else {})})
+def _refuse_to_shorten(input: Tensor, weight: Tensor, max_norm: float | None, norm_type: float) -> None:
+    if max_norm is None or not input.numel():
+        return
+    longest = float(torch.linalg.vector_norm(weight.detach()[input.reshape(-1)], norm_type, dim=1).max())
+    if longest > max_norm * (1 + 1e-6):
+        raise UserError(
+            f"max_norm={max_norm} would shorten rows of the embedding's weight in place (one has norm {longest:.4g}), and a forward "
+            "pass that changes a parameter is no function of it. Run one forward pass before, which shortens them, or set max_norm=None"
+        )
+
+
+def _embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum or the mean of each bag's rows; torch's own operation has no second derivative."""
+    if mode == "max" or (input.dim() == 1 and offsets is None):
+        return functional.embedding_bag(
+            input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, False, per_sample_weights, include_last_offset,
+            padding_idx,
+        )  # fmt: skip
+    _refuse_to_shorten(input, weight, max_norm, norm_type)
+    entries, place = input.reshape(-1), torch.arange(input.numel(), device=input.device)
+    if offsets is None:
+        count, bag = input.shape[0], place // max(input.shape[1], 1)
+    else:
+        starts = offsets[:-1] if include_last_offset else offsets
+        count, bag = len(starts), torch.searchsorted(starts, place.to(starts), right=True) - 1
+    used = torch.ones_like(entries, dtype=torch.bool)
+    if padding_idx is not None:
+        used = entries != padding_idx % len(weight)
+    share = used.to(weight) if per_sample_weights is None else used * per_sample_weights.reshape(-1)
+    rows = functional.embedding(entries, weight) * share[:, None]
+    total = torch.zeros(count, weight.shape[1]).to(weight).index_add(0, bag, rows)
+    if mode == "sum":
+        return total
+    return total / torch.zeros(count).to(weight).index_add(0, bag, used.to(weight)).clamp(min=1)[:, None]
 
 
 def _on_slow_path(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,14 +9,16 @@ from torch import nn
 from bntheory.bridge.normalisers import is_normalisation
 from bntheory.errors import UserError
 
-__all__ = ["Dropout", "Mode", "switch"]
+__all__ = ["Dropout", "Mode", "TwinOf", "switch"]
 
 Mode = Literal["train", "eval", "frozen", "current"]
+#: The mode of the network whose twin is measured.
+TwinOf = Literal["train", "eval", "current"]
 Dropout = Literal["refuse", "off", "drawn"]
 
 
 def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> None:
-    """Put every module into ``mode``; settle dropout, which may stay active where its random numbers are fixed.
+    """Put every module into ``mode`` (for a twin, that of its network); settle dropout, which may stay active where its random numbers are fixed.
 
     Raises ValueError for dropout that is active and was not asked for.
     """

@@ -27,11 +27,23 @@ from bntheory.bridge.networks.partial_normalisation import detached_statistics
 from bntheory.bridge.units import Kind, UnitView, matched_view, unit_view
 from bntheory.errors import UserError
 
-__all__ = ["FUNCTIONS", "NO_GRADIENT", "Call", "Normalisation", "NormalisationTrace", "is_normalisation"]
+__all__ = [
+    "FUNCTIONS",
+    "LOSS",
+    "NO_GRADIENT",
+    "Call",
+    "Normalisation",
+    "NormalisationTrace",
+    "is_normalisation",
+]
 
 KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
 #: What a layer written by hand computes its scale with, as direct calls of its own forward.
 SCALES = {"var", "std", "var_mean", "std_mean", "rsqrt", "rsqrt_", "sqrt", "sqrt_", "norm", "vector_norm"}
+
+
+#: The name of what is called outside of the model.
+LOSS = "(loss)"
 
 
 def is_normalisation(module: nn.Module) -> bool:
@@ -134,7 +146,7 @@ class NormalisationTrace(TorchFunctionMode):
 
     by_hand: the calls of modules written by hand, by name, that an earlier pass has found to normalise; None to look for them, where
     only inputs that require a gradient can be verified. tap: whether each normalisation's input and output become nodes of their own.
-    zero_eps: whether what answers the calls takes eps = 0.
+    zero_eps: whether what answers the calls takes eps = 0. Afterwards, differentiates: whether the pass takes derivatives itself.
     """
 
     def __init__(
@@ -152,6 +164,7 @@ class NormalisationTrace(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
         self.called: set[str] = set()
+        self.differentiates = False
         self.where = ""
         self._looking = False
 
@@ -211,6 +224,13 @@ class NormalisationTrace(TorchFunctionMode):
             if self._stack:
                 outer = self._stack[-1]
                 self.where = f"{outer.name or '(model)'} ({type(outer.module).__name__})"
+            if (
+                not isinstance(z, Tensor)
+                and frame.statistics
+                and not frame.functional
+                and self._by_hand is None
+            ):
+                self._leave_out(self._label(name), name, _INSIDE)
             if not isinstance(z, Tensor) or frame.x is None or frame.functional:
                 return None
             if self._by_hand is not None:
@@ -275,11 +295,14 @@ class NormalisationTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         read = FUNCTIONS.get(func)
         if read is None:
+            self.differentiates |= (
+                func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward) and not self._looking
+            )
             if self._stack and not self._looking:
                 self._stack[-1].scales |= _is_scale(func, args, kwargs)
                 self._stack[-1].statistics |= _is_statistic(func, args, kwargs)
             return func(*args, **kwargs)
-        frame = self._stack[-1] if self._stack else _Frame("", self._model, None)
+        frame = self._stack[-1] if self._stack else _Frame(LOSS, self._model, None)
         frame.functional = True
         call, label = read(*args, **kwargs), self._label(frame.name)
         reason = "" if call.live else _CONSTANTS

@@ -7,8 +7,8 @@ is returned is in :mod:`bntheory.bridge.examination`, the settings around an eva
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, Self, get_args
 
@@ -23,7 +23,7 @@ from bntheory.bridge.formulas import Normalisation as Formulas
 from bntheory.bridge.formulas import primitive_normalisation
 from bntheory.bridge.freezing import Constants, Freeze, freeze_in_place, observed
 from bntheory.bridge.measured import MeasuredTensors
-from bntheory.bridge.modes import Dropout, Mode, switch
+from bntheory.bridge.modes import Dropout, Mode, TwinOf, switch
 from bntheory.bridge.networks.evaluation import (
     Loss,
     call_loss,
@@ -35,7 +35,7 @@ from bntheory.bridge.networks.evaluation import (
     scalar,
 )
 from bntheory.bridge.networks.state import seed_generators, state_guard
-from bntheory.bridge.normalisers import Normalisation
+from bntheory.bridge.normalisers import LOSS, Normalisation
 from bntheory.errors import UserError
 
 __all__ = ["Dropout", "Mode", "Objective"]
@@ -57,7 +57,9 @@ class Objective:
         mode: "train" (every normalisation uses the statistics of its batch, whatever an override of ``train()`` does), "eval" (running
             statistics), "frozen" (statistics of the batch as constants: the twin), "current" (modes as they are).
         freeze: what "frozen" freezes: "both", "mean" or "variance".
-        normalisation: "native", or "primitive" for normalisation written out in elementary operations.
+        twin_of: with mode "frozen", the mode of the network whose statistics are frozen; "train" if None.
+        normalisation: "native", or "primitive" for normalisation written out in elementary operations (always where the model or the
+            loss takes derivatives itself: torch's fused formulas are not right beyond the second).
         dropout: "refuse" a loss that draws random numbers, "off" to switch dropout off, "drawn" to let every evaluation draw from
             the generators as they stand.
         seed: hold random numbers fixed: every evaluation draws those of this seed. The loss is then one function.
@@ -76,6 +78,7 @@ class Objective:
         dtype: torch.dtype | None = None,
         mode: Mode = "train",
         freeze: Freeze = "both",
+        twin_of: TwinOf | None = None,
         normalisation: Formulas = "native",
         dropout: Dropout = "refuse",
         seed: int | None = None,
@@ -87,6 +90,8 @@ class Objective:
             raise UserError(f"mode is {mode!r}; it must be one of {', '.join(get_args(Mode))}")
         if freeze not in get_args(Freeze):
             raise UserError(f"freeze is {freeze!r}; it must be one of {', '.join(get_args(Freeze))}")
+        if twin_of is not None and twin_of not in get_args(TwinOf):
+            raise UserError(f"twin_of is {twin_of!r}; it must be one of {', '.join(get_args(TwinOf))}")
         if normalisation not in get_args(Formulas):
             raise UserError(f"normalisation is {normalisation!r}; it must be 'native' or 'primitive'")
         if model is None and mode not in ("train", "current"):
@@ -99,7 +104,7 @@ class Objective:
             raise UserError(
                 "without a batch, loss is a closure over its own data, and model what it depends on: one is missing"
             )
-        self.model, self.loss, self.mode, self.freeze = model, loss, mode, freeze
+        self.model, self.loss, self.mode, self.freeze, self.twin_of = model, loss, mode, freeze, twin_of
         self.dtype, self.normalisation, self.dropout, self.seed, self.split = (
             dtype,
             normalisation,
@@ -108,13 +113,15 @@ class Objective:
             split,
         )
         self._options: dict[str, Any] = {
-            "dtype": dtype, "mode": mode, "freeze": freeze, "normalisation": normalisation, "dropout": dropout, "seed": seed,
-            "split": split, "examples": examples, "private": private,
+            "dtype": dtype, "mode": mode, "freeze": freeze, "twin_of": twin_of, "normalisation": normalisation, "dropout": dropout,
+            "seed": seed, "split": split, "examples": examples, "private": private,
         }  # fmt: skip
         self._given = batch if batch is None or isinstance(batch, (tuple, list, Mapping)) else list_of(batch)
         self.batches = [self._prepared(b) for b in read_batches(self._given, split)]
         self._examples = examples
         self._constants: dict[int, dict[str, list[Constants | None]]] = {}
+        self._caller = _LossCall()
+        self.overwrites_inputs = self.differentiates = False  # until an examination finds otherwise
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
         self._inner, self.prefix, self.leaves = self.tensors.network, self.tensors.prefix, self.tensors.leaves
@@ -155,7 +162,8 @@ class Objective:
 
     def twin(self, freeze: Freeze = "both") -> Objective:
         """The frozen-statistics twin: constants in place of the batch's mean, scale, or both."""
-        return self.changed(mode="frozen", freeze=freeze)
+        of = self.twin_of if self.mode == "frozen" else None if self.mode == "train" else self.mode
+        return self.changed(mode="frozen", freeze=freeze, twin_of=of)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -208,17 +216,16 @@ class Objective:
         trace: follows the forward pass. It sees each call behind the full cast, and before it is written out in primitive operations.
         """
         constants = self.constants(index) if self.mode == "frozen" and frozen else None
-        guarded = (self._inner, *((self.loss,) if isinstance(self.loss, nn.Module) else ()))
+        guarded = (self._inner, self._caller, *((self.loss,) if isinstance(self.loss, nn.Module) else ()))
+        mode = self.mode if self.mode != "frozen" else self.twin_of or "train"
         with ExitStack() as stack:
             stack.enter_context(fenced(self.precision, compiled=self.tensors.compiled))
             stack.enter_context(state_guard(*guarded, parameters=False))
-            switch(self._inner, self.mode, self.dropout, fixed=self.seed is not None)
+            switch(self._inner, mode, self.dropout, fixed=self.seed is not None)
             self.tensors.install()
             if constants is not None:
-                modules = self.named_modules()
-                by_hand = self._by_hand
-                freeze_in_place({n: modules[n] for n in constants}, constants, by_hand, self.freeze)
-            if self.normalisation == "primitive":
+                freeze_in_place(self._freezable(constants), constants, self._by_hand, self.freeze)
+            if self.normalisation == "primitive" or self.differentiates:
                 stack.enter_context(primitive_normalisation())
             seed = reseed if self.seed is None else self.seed + index
             if seed is not None:
@@ -237,21 +244,22 @@ class Objective:
                 "batch=(inputs, *rest)"
             )
         with explained(self, index):
-            return call_model(self._inner, batch[0])
+            return call_model(self._inner, convert(batch[0], _cloned) if self.overwrites_inputs else batch[0])
 
     def loss_of(self, outputs: Any, index: int = 0) -> Any:
         """What the loss returns for these outputs, inside :meth:`conditions`."""
         batch = self.batches[index]
         assert batch is not None
         with explained(self, index, outputs):
-            return call_loss(self.loss, outputs, batch[1:])
+            return self._caller(call_loss, self.loss, outputs, batch[1:])
 
     def value(self, index: int = 0) -> Tensor:
         """The scalar loss on a batch as a tensor of the graph, inside :meth:`conditions`; it may be infinite."""
         if self.batches[index] is None:
             assert self.loss is not None
             with explained(self, index):
-                return scalar(closure_value(None if self.model is None else self._inner, self.loss))
+                of = None if self.model is None else self._inner
+                return scalar(self._caller(closure_value, of, self.loss))
         return scalar(self.loss_of(self.outputs(index), index))
 
     @property
@@ -265,9 +273,14 @@ class Objective:
         self.examination  # noqa: B018 - what is asked for is checked first
         total = 0.0
         for index, weight in enumerate(self.weights):
-            with self.conditions(index), torch.no_grad():
+            with self.conditions(index), self.without_graph():
                 total += weight * float(self.value(index))
         return total
+
+    def without_graph(self) -> AbstractContextManager[Any]:
+        """Context for a value alone: no graph is kept, unless the model or the loss takes derivatives itself (penalties on gradients)."""
+        self.examination  # noqa: B018
+        return torch.enable_grad() if self.differentiates else torch.no_grad()
 
     def loss_and_gradients(self, wanted: Sequence[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradients (detached, dense, zeros where unused), averaged over the batches."""
@@ -324,17 +337,32 @@ class Objective:
         """
         if index not in self._constants:
             found = self.examination.over_the_batch
-            modules = self.named_modules()
             if not found:
                 raise UserError(nothing_to_freeze(self))
-            with self.conditions(index, frozen=False), torch.no_grad():
-                kept, stop = observed({name: modules[name] for name in found}, self._by_hand)
+            with self.conditions(index, frozen=False), self.without_graph():
+                kept, stop = observed(self._freezable(found), self._by_hand)
                 try:
-                    self.value(index) if self.batches[index] is None else self.outputs(index)
+                    self.value(index) if self.batches[index] is None or LOSS in found else self.outputs(index)
                 finally:
                     stop()
             self._constants[index] = kept
         return self._constants[index]
+
+    def _freezable(self, names: Iterable[str]) -> dict[str, nn.Module]:
+        """The modules of these names; for what the loss normalises, that which calls it."""
+        modules = {**self.named_modules(), LOSS: self._caller}
+        return {name: modules[name] for name in names}
+
+
+class _LossCall(nn.Module):
+    """Calls a loss, so that normalisation over the batch inside of it can be frozen as that of any module."""
+
+    def forward(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return call(*arguments)
+
+
+def _cloned(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.layout == torch.strided else tensor
 
 
 def nothing_to_freeze(objective: Objective) -> str:

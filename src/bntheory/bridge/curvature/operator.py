@@ -92,7 +92,9 @@ class CurvatureOperator(SymmetricOperator):
 
     def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
         objective, activation = self.objective, self._selection.activation
-        closed = self.kind == "hessian" and objective.normalisation == "native"
+        closed = (
+            self.kind == "hessian" and objective.normalisation == "native" and not objective.differentiates
+        )
         with (
             objective.conditions(index, trace=ClosedFormBatchNorm() if closed else None),
             ExitStack() as stack,

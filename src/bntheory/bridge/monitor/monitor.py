@@ -295,7 +295,7 @@ def _base(model: Any, loss: Loss | None, batch: Any, options: dict[str, Any]) ->
     held = batch
     if batch is not None:
         read = read_batches(batch)
-        copied = [convert(b, lambda t: t.detach().clone()) for b in read]
+        copied = [convert(b, lambda t: t.detach().clone().requires_grad_(t.requires_grad)) for b in read]
         held = copied[0] if len(copied) == 1 else copied
     options = {"seed": 0, **options}
     return Objective(model, loss, held, **options)

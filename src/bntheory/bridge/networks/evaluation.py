@@ -6,8 +6,9 @@ a training loop takes. What does not: modes, precision, randomness and checks (:
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -84,12 +85,34 @@ def closure_value(model: nn.Module | None, loss: Loss) -> Any:
     return loss()
 
 
+def _loss_among(value: Any) -> Any:
+    """A loss beside other results, where there is no doubt which: a field ``loss``, or first in a tuple without another number."""
+    if isinstance(value, Tensor):
+        return value
+    named = _field(value, "loss")
+    if isinstance(named, Tensor):
+        return named
+    if isinstance(value, (tuple, list)):
+        numbers = [i for i, item in enumerate(value) if isinstance(item, Tensor) and item.numel() == 1]
+        return value[0] if numbers == [0] else value
+    return value
+
+
 def scalar(value: Any) -> Tensor:
-    """``value`` checked to be one real number that autograd can differentiate; it may be infinite."""
+    """``value`` checked to be one real number that autograd can differentiate; it may be infinite.
+
+    A loss with a field ``loss``, or first in a tuple whose other items are no numbers of one entry, is taken from there.
+    """
+    value = _loss_among(value)
     if not isinstance(value, Tensor):
+        several = (
+            ". Of several results, give a function that returns the one to differentiate: lambda *a: loss(*a)[0]"
+            if isinstance(value, (tuple, list, Mapping))
+            else ""
+        )
         raise UserError(
             f"loss returned a {type(value).__name__}; it has to return a tensor with one entry, computed by torch operations "
-            "(no .item(), no numpy)"
+            f"(no .item(), no numpy){several}"
         )
     if value.numel() != 1 or not value.is_floating_point():
         raise UserError(
@@ -240,8 +263,13 @@ def convert(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(value)
     if isinstance(value, Mapping):
         changed = {key: convert(item, change) for key, item in value.items()}
-        same = all(changed[key] is item for key, item in value.items())
-        return value if same else changed
+        if all(changed[key] is item for key, item in value.items()):
+            return value
+        if type(value) is dict or not isinstance(value, MutableMapping):
+            return changed
+        own = copy.copy(value)  # of the user's kind, whose entries may be read as attributes
+        own.update(changed)
+        return own
     if isinstance(value, (tuple, list)):
         items = [convert(item, change) for item in value]
         if all(new is old for new, old in zip(items, value, strict=True)):

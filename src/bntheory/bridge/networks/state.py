@@ -184,6 +184,9 @@ def _save_attributes(module: nn.Module) -> Restore:
         name: (value, value.copy()) for name, value in attributes.items() if isinstance(value, _CONTAINERS)
     }
     generators = [(v, v.get_state()) for v in attributes.values() if isinstance(v, torch.Generator)]
+    of_numpy = [v for v in attributes.values() if isinstance(v, np.random.Generator)]
+    positions = [(v.bit_generator, v.bit_generator.state) for v in of_numpy]
+    of_python = [(v, v.getstate()) for v in attributes.values() if isinstance(v, random.Random)]
     cls = module.__class__
 
     def restore() -> None:
@@ -200,6 +203,10 @@ def _save_attributes(module: nn.Module) -> Restore:
                 container.extend(before)
         for generator, state in generators:
             generator.set_state(state)
+        for bits, position in positions:
+            bits.state = position
+        for source, drawn in of_python:
+            source.setstate(drawn)
 
     return restore
 

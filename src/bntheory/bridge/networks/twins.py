@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bntheory.bridge.freezing import Freeze, freeze_in_place
 from bntheory.bridge.networks.evaluation import Loss, tensors_in
 from bntheory.bridge.networks.normalisation import LpBatchNorm
+from bntheory.bridge.normalisers import LOSS
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
@@ -43,6 +44,11 @@ def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> n
     Raises:
         ValueError: nothing normalises over the batch, or the twin's outputs are not the network's.
     """
+    with torch.inference_mode(False):  # a copy that was made in inference mode could not be trained
+        return _frozen_twin(model, inputs, freeze)
+
+
+def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
     if inputs is None:
         objective = Objective.of(model)
     else:
@@ -53,7 +59,7 @@ def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> n
         )
     frozen = objective.twin(freeze)
     frozen.examination  # noqa: B018 - its outputs are the network's, or it raises
-    constants = frozen.constants()
+    constants = {name: found for name, found in frozen.constants().items() if name != LOSS}
     twin = _copied(frozen.network)
     modules = dict(twin.named_modules())
     by_hand = {name: at for name, at in frozen.examination.over_the_batch.items() if at is not None}

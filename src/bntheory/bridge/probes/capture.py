@@ -109,6 +109,11 @@ def capture(
             "mode='frozen' leaves no normalisation to capture; capture the network itself, mode='train'"
         )
     known = {n.name: n for n in objective.normalisations}
+    if objective.differentiates:
+        raise UserError(
+            "the model or the loss takes derivatives itself (a penalty on gradients, an inner step), so the loss reaches a layer's input "
+            "not by its output alone, and no decomposition of the gradient there holds; capture with a loss without that term"
+        )
     wanted = _chosen(objective, known, layers)
     by_hand = {n.name: n.view for n in known.values() if n.by_hand and n.view is not None}
     trace = NormalisationTrace(

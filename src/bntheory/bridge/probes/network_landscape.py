@@ -48,7 +48,7 @@ class NetworkLandscape:
     ) -> None:
         self.objective = Objective.of(model, loss, batch, dtype=dtype, private=True, **options)
         self._parameters = list(self.objective.parameters.values())
-        self._start = torch.nn.utils.parameters_to_vector(self._parameters).detach().double().cpu().numpy()
+        self._start = _flat(self._parameters)
         self._at: Vector | None = None
         self._gradients: list[Tensor] = []
         self._known: dict[str, Any] = {}

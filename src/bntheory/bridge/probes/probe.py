@@ -148,7 +148,7 @@ def probe(
         except UserError as error:
             missing["twin"] = str(error)
     else:
-        missing["twin"] = "no layer normalises over the batch, so there is nothing to freeze"
+        missing["twin"] = "no layer was found that normalises over the batch, so there is nothing to freeze"
     if not measured and network.lambda_max is None and curvature:
         reasons = [missing.get("layers", ""), *network.missing.values()]
         raise UserError("nothing could be measured: " + "; ".join(dict.fromkeys(r for r in reasons if r)))
