@@ -406,3 +406,11 @@ def test_a_layer_by_hand_that_returns_more_than_its_output_is_named() -> None:
     found = capture(model, CE, (X, Y))
     assert list(found.layers) == ["bn"]
     assert "middle of its forward" in found.left_out["flow"]
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.float64])
+def test_a_lazy_model_is_named_in_every_precision(dtype: torch.dtype | None) -> None:
+    with pytest.raises(ValueError, match=r"0\.weight is lazy and has no values yet; run one batch"):
+        hessian(
+            nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Linear(5, 3)), CE, (X, Y), dtype=dtype
+        )

@@ -32,6 +32,11 @@ class MeasuredTensors:
     def __init__(self, model: nn.Module | None, dtype: torch.dtype | None, private: bool) -> None:
         self.network, self.prefix = (nn.Module(), "") if model is None else unwrapped(model)
         self._dtype = dtype
+        for name, p in (*self.network.named_parameters(), *self.network.named_buffers()):
+            if torch.nn.parameter.is_lazy(p):
+                raise UserError(
+                    f"{name} is lazy and has no values yet; run one batch through the model first"
+                )
         tensors = [*self.network.parameters(), *self.network.buffers()]
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules())
         other = dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors)
@@ -53,10 +58,6 @@ class MeasuredTensors:
             if p.is_complex():
                 raise UserError(
                     f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters"
-                )
-            if torch.nn.parameter.is_lazy(p):
-                raise UserError(
-                    f"parameter {name} is lazy and has no values yet; run one batch through the model first"
                 )
         self.stand_ins: dict[int, Tensor] = {}
         if private or other:
