@@ -187,7 +187,7 @@ def test_a_penalty_on_gradients_is_a_loss_like_another() -> None:
         for name, p in moved.named_parameters():
             p -= 0.05 * gradient[name]
     with oracle.written_out():
-        expected = float(penalised(moved(X.double().requires_grad_()), Y))
+        expected = float(penalised(moved(X.double().requires_grad_()), Y).detach())
     assert (there.loss, there.losses[0]) == (
         pytest.approx(loss, rel=1e-10),
         pytest.approx(expected, rel=1e-10),
@@ -297,7 +297,7 @@ def test_weighted_bags_of_rows() -> None:
     theirs.sparse = False
     expected = theirs.double()(WORDS, per_sample_weights=shares.double())
     plain = Net().double()
-    assert found.loss_value() == pytest.approx(float(CE(plain(expected), Y)), rel=1e-12)
+    assert found.loss_value() == pytest.approx(float(CE(plain(expected), Y).detach()), rel=1e-12)
 
 
 # -- settings that a forward pass or its surroundings switch on ----------------------------------------------------------------

@@ -264,7 +264,7 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
     reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
     with objective.conditions(0, reseed=reseed), objective.without_graph():
-        again = float(objective.value())
+        again = float(objective.value().detach())
     eps = float(torch.finfo(dtype).eps)
     size = max(abs(loss), abs(again))
     if objective.mode == "frozen":

@@ -24,7 +24,7 @@ from bntheory.bridge.networks.normalisation import (
     PrimitiveLayerNorm,
 )
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
-from bntheory.bridge.units import Kind, UnitView, matched_view, unit_view
+from bntheory.bridge.units import Kind, UnitView, is_scale, is_statistic, matched_view, unit_view
 from bntheory.errors import UserError
 
 __all__ = [
@@ -38,10 +38,6 @@ __all__ = [
 ]
 
 KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
-#: What a layer written by hand computes its scale with, as direct calls of its own forward.
-SCALES = {"var", "std", "var_mean", "std_mean", "rsqrt", "rsqrt_", "sqrt", "sqrt_", "norm", "vector_norm"}
-
-
 #: The name of what is called outside of the model.
 LOSS = "(loss)"
 
@@ -299,8 +295,8 @@ class NormalisationTrace(TorchFunctionMode):
                 func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward) and not self._looking
             )
             if self._stack and not self._looking:
-                self._stack[-1].scales |= _is_scale(func, args, kwargs)
-                self._stack[-1].statistics |= _is_statistic(func, args, kwargs)
+                self._stack[-1].scales |= is_scale(func, args, kwargs)
+                self._stack[-1].statistics |= is_statistic(func, args, kwargs)
             return func(*args, **kwargs)
         frame = self._stack[-1] if self._stack else _Frame(LOSS, self._model, None)
         frame.functional = True
@@ -363,26 +359,6 @@ _DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not th
 
 
 _INSIDE = "computes a mean and a scale by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module"
-
-
-def _is_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a spread is taken of activations over the first axis, which is that of the batch."""
-    name = getattr(func, "__name__", "")
-    if name not in ("var", "std", "var_mean", "std_mean") or not args or isinstance(args[0], nn.Parameter):
-        return False
-    x = args[0]
-    axes = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    over = [axes] if isinstance(axes, int) and not isinstance(axes, bool) else axes
-    whole = over is None or isinstance(over, bool)
-    return bool(x.dim() >= 2 and (whole or any(a % x.dim() == 0 for a in over)))
-
-
-def _is_scale(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    name = getattr(func, "__name__", "")
-    if name in ("pow", "__pow__", "pow_", "__rpow__"):
-        exponent = args[1] if len(args) > 1 else kwargs.get("exponent")
-        return exponent in (0.5, -0.5) if isinstance(exponent, (int, float)) else False
-    return name in SCALES
 
 
 def _node(x: Tensor) -> Tensor:

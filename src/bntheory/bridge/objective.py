@@ -274,7 +274,7 @@ class Objective:
         total = 0.0
         for index, weight in enumerate(self.weights):
             with self.conditions(index), self.without_graph():
-                total += weight * float(self.value(index))
+                total += weight * float(self.value(index).detach())
         return total
 
     def without_graph(self) -> AbstractContextManager[Any]:

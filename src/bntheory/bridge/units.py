@@ -9,7 +9,7 @@ mathematics of :mod:`bntheory.layer` then applies to all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bntheory.errors import UserError
 
-__all__ = ["Kind", "UnitView", "matched_view", "unit_view"]
+__all__ = ["Kind", "UnitView", "is_scale", "is_statistic", "matched_view", "unit_view"]
 
 Kind = Literal["batch", "layer", "group", "instance", "rms"]
 
@@ -228,3 +228,27 @@ def _differentiates_as(view: UnitView, x: Tensor, z: Tensor, tolerance: float) -
     expected = (expected - y_hat * (y_hat * u).mean(1, keepdim=True)) / sigma
     gap = (view.split(pulled).double() - expected).norm(dim=1)
     return bool((gap <= tolerance * (u / sigma).norm(dim=1)).all())
+
+
+#: What a layer written by hand computes its scale with, as direct calls of its own forward.
+SCALES = {"var", "std", "var_mean", "std_mean", "rsqrt", "rsqrt_", "sqrt", "sqrt_", "norm", "vector_norm"}
+
+
+def is_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a spread is taken of activations over the first axis, which is that of the batch."""
+    name = getattr(func, "__name__", "")
+    if name not in ("var", "std", "var_mean", "std_mean") or not args or isinstance(args[0], nn.Parameter):
+        return False
+    x = args[0]
+    axes = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    over = [axes] if isinstance(axes, int) and not isinstance(axes, bool) else axes
+    whole = over is None or isinstance(over, bool)
+    return bool(x.dim() >= 2 and (whole or any(a % x.dim() == 0 for a in over)))
+
+
+def is_scale(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    if name in ("pow", "__pow__", "pow_", "__rpow__"):
+        exponent = args[1] if len(args) > 1 else kwargs.get("exponent")
+        return exponent in (0.5, -0.5) if isinstance(exponent, (int, float)) else False
+    return name in SCALES
