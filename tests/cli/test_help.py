@@ -90,6 +90,47 @@ def test_long_examples_run(line, tmp_path, monkeypatch):
     assert result.exit_code == 0, (line, result.output)
 
 
+SOURCE = Path(bntheory.__file__).parent
+ROOT = Path(__file__).parents[2]
+PRINTING = [
+    *(p for kind in ("*.py", "*.j2") for p in SOURCE.rglob(kind)),
+    *ROOT.glob("*.md"),
+    *(p for folder in ("docs", "papers", "validation") for p in (ROOT / folder).rglob("*.md")),
+]
+
+
+def mentions(text):
+    """(subcommand, what follows it) wherever one is named in quotation or stands on a line of its own."""
+    for quoted, line in re.findall(r"`bntheory ([^`]+)`|^[ $]*bntheory (.+)$", text.replace("``", "`"), re.M):
+        name, _, rest = (quoted or line).partition(" ")
+        if name in COMMANDS:
+            yield name, rest
+
+
+def test_every_command_that_is_named_anywhere_knows_the_options_that_are_named_with_it():
+    """In messages, docstrings, templates and pages: whatever a reader may type."""
+    import typer
+
+    whole = typer.main.get_command(app)
+    seen = set()
+    for path in PRINTING:
+        for name, rest in mentions(path.read_text(encoding="utf-8")):
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest)
+            if not options:
+                continue
+            seen.add(name)
+            command = whole.commands[name]
+            if name == "decide":
+                known = set(re.findall(r"--[a-z-]+", helped("decide")))
+            else:
+                inner = [command, *getattr(command, "commands", {}).values()]
+                known = {o for c in inner for p in c.params for o in (*p.opts, *p.secondary_opts)} | {
+                    "--help"
+                }
+            assert set(options) <= known, f"{path}: bntheory {name} {rest}"
+    assert len(seen) > 10
+
+
 MODULES = [
     str(path.relative_to(Path(bntheory.__file__).parents[1]).with_suffix(""))
     .replace("/", ".")

@@ -14,9 +14,9 @@ from bntheory.evidence.decision import Side
 from bntheory.evidence.distance import differs
 from bntheory.evidence.seeds import over_seeds
 from bntheory.experiments.store import Store
-from bntheory.judges.verdict import evidence_of_checks, verdict_of
+from bntheory.judges.verdict import deciding, evidence_of_checks, verdict_of
 from bntheory.report.claims_run import _write
-from bntheory.report.claims_table import deciding, effect_of, row_of
+from bntheory.report.claims_table import effect_of, row_of
 
 VALUES = {
     "clear": [1.0, 1.1, 0.9, 1.0],
@@ -86,6 +86,14 @@ def test_a_distance_is_shown_with_its_seeds_and_asked_to_be_at_least_its_margin(
     assert (row["bound"], row["op"], row["seeds"]) == (0.25, "at least", 4)
     assert row["effect"] == pytest.approx(0.3, abs=0.02)
     assert row["low"] < 0.3 < row["high"]
+
+
+def test_a_distance_near_its_margin_is_not_taken_for_the_margin() -> None:
+    """Its estimate lies nearer to the margin than to the middle of its interval: the noise of four seeds makes that."""
+    samples = np.array([[[0.2, -0.1, 0.1, -0.04]]])
+    near = differs("near", samples, 0.041, "made up")
+    assert abs(near.witness["estimate"] - near.left) < abs(near.witness["estimate"] - near.right)
+    assert effect_of(near) == (near.right, 0.041)
 
 
 @pytest.mark.parametrize("side", ["above", "below"])

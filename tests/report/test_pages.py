@@ -13,12 +13,13 @@ import pytest
 
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.errors import UserError
+from bntheory.evidence.checks import Check
 from bntheory.evidence.seeds import over_seeds
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
 from bntheory.layer import LayerDomain, eq, le
-from bntheory.report.papers import BEGIN, END, problems_on_disk, write_pages, wrong_words
-from bntheory.report.records import Records, record_of
+from bntheory.report.papers import BEGIN, END, _scale_table, problems_on_disk, write_pages, wrong_words
+from bntheory.report.records import Record, Records, record_of
 from bntheory.report.rederive import disagreements, follows_from_checks
 
 PAPERS = Path(__file__).parents[2] / "papers"
@@ -102,6 +103,45 @@ def test_fresh_pages_are_not_stale_and_say_what_was_found(claims, folder):
     assert "3 claims from 2 sources" in index
     assert "| proved | 2 |" in index
     assert "| refuted | 1 |" in index
+
+
+def test_what_is_no_layer_is_not_said_to_hold_for_every_layer(tmp_path):
+    """And the plain words of a claim are shown as they are: no mark-up, no tag."""
+    proof = Check("slope", 0.0, "eq", 0.0, "proof", "every x")
+    study = Claim(
+        "one2000.study",
+        "landscape",
+        Source("one2000", "Theorem 3"),
+        "a",
+        lambda s: [proof],
+        reading="L(z) = <a, z>, *all* a with y_hat <= 1 +- 2",
+    )
+    found = Registry()
+    found.add(study)
+    verdict = verdict_of(study, [evidence_of_checks([proof], seconds=0.0, seed=0)])
+    assert "every layer" not in verdict.explanation
+    records = Records(verdicts={study.id: record_of(verdict, tmp_path)})
+    write_pages(found, records, tmp_path)
+    page = (tmp_path / "one2000" / "README.md").read_text()
+    assert "**proved** (landscape)" in page
+    assert "every layer of the claim's domain" not in page
+    assert r"Read as: L(z) = &lt;a, z>, \*all\* a with y\_hat ≤ 1 ± 2." in page
+
+
+def test_an_effect_in_decades_is_shown_as_a_factor_too():
+    row = {"place": "cpu", "note": "", "status": "supported", "summary": "", "records": 3, "confirmed": 0}
+    row |= {
+        "effect": -1.0,
+        "low": -2.0,
+        "high": 0.0,
+        "op": "at most",
+        "bound": 0.0,
+        "seeds": 5,
+        "needed": None,
+    }
+    line = _scale_table(Record("supported", "", (), scales=(row | {"check": "log10 of a, b over c"},)))[-1]
+    assert "| -1 [-2, 0]: ×0.1 [×0.01, ×1] |" in line
+    assert "×" not in _scale_table(Record("supported", "", (), scales=(row | {"check": "a"},)))[-1]
 
 
 def test_what_is_written_by_hand_stays(claims, folder):

@@ -94,15 +94,17 @@ def read_manifest(path: Path) -> Json:
         content = json.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"resume: there is no run in {path} (no {MANIFEST}); leave out --resume to start one, or name its folder with --out"
+            f"there is no run in {path} (no {MANIFEST}); give the folder that `bntheory compare` wrote, or leave out --resume to start one"
         ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"resume: {path / MANIFEST} cannot be read ({why})") from error
+        raise UserError(
+            f"{path / MANIFEST} cannot be read ({why}); restore it, or start a new run in another folder"
+        ) from error
     wrong = _missing(content)
     if wrong:
         raise UserError(
-            f"resume: {path / MANIFEST} is not the manifest of a run ({wrong}); restore it, or start a new run in another folder"
+            f"{path / MANIFEST} is not the manifest of a run ({wrong}); restore it, or start a new run in another folder"
         )
     return content  # type: ignore[no-any-return]
 

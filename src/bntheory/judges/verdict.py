@@ -7,15 +7,25 @@ of them is broken: that is :attr:`Status.DISAGREEMENT`, an internal error, and n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from bntheory.claims.claim import Claim
+from bntheory.claims.claim import Claim, Kind
 from bntheory.evidence.checks import Check
 
-__all__ = ["Evidence", "Finding", "JudgeName", "Status", "Verdict", "evidence_of_checks", "verdict_of"]
+__all__ = [
+    "Evidence",
+    "Finding",
+    "JudgeName",
+    "Status",
+    "Verdict",
+    "deciding",
+    "evidence_of_checks",
+    "verdict_of",
+]
 
 JudgeName = Literal["algebra", "search", "network", "study"]
 Finding = Literal[
@@ -51,13 +61,21 @@ class Status(Enum):
 
     @property
     def explanation(self) -> str:
-        """What the status means, in a sentence."""
+        """What the status means, in a sentence, whatever the claim is about."""
         return _EXPLANATION[self]
 
+    def explanation_for(self, kind: Kind) -> str:
+        """What the status of a claim of this kind means, in a sentence."""
+        return _OF_A_LAYER.get(self, self.explanation) if kind == "layer" else self.explanation
 
-_EXPLANATION = {
+
+_OF_A_LAYER = {
     Status.PROVED: "Shown for every layer of the claim's domain, every batch size and every loss; the proof replays.",
     Status.REFUTED: "A counterexample is certified in exact or ball arithmetic, its hypotheses included; it replays from its file.",
+}
+_EXPLANATION = {
+    Status.PROVED: "Shown without rounding for all that the claim is stated for: of a layer, for every batch size and every loss.",
+    Status.REFUTED: "It fails at an example that is certified in exact or ball arithmetic, its hypotheses included.",
     Status.SURVIVES: "No attack within the budget found a violation; the closest call is given. Not a proof.",
     Status.HOLDS_ON_NETWORKS: "Met, within the derived tolerance, by every layer measured in real networks that satisfied its hypotheses; nothing stronger is known.",
     Status.SUPPORTED: "An experiment's interval lies on the claim's side, at the scale that was run.",
@@ -109,7 +127,7 @@ class Verdict:
     @property
     def explanation(self) -> str:
         """The status in words."""
-        return self.status.explanation
+        return self.status.explanation_for(self.claim.kind)
 
     @property
     def wherever(self) -> tuple[str, ...]:
@@ -229,7 +247,8 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     def evidence(finding: Finding, summary: str) -> Evidence:
         return Evidence("study", finding, summary, details, seconds, seed)
 
-    if not decisive:
+    closest = deciding(decisive)
+    if closest is None:
         return evidence("unknown", "the study made no decisive check")
     failing = [c for c in decisive if c.outcome == "fails"]
     exact_failing = [c for c in failing if c.exactness in ("proof", "exact")]
@@ -238,7 +257,7 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     if failing:
         return evidence(
             "fails",
-            f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}, first: {_say(failing[0])}",
+            f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}, the closest: {_say(closest)}",
         )
     incomparable = [c for c in decisive if c.outcome == "not comparable"]
     if len(incomparable) == len(decisive):
@@ -251,18 +270,17 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
         )
     if undecided:
         return evidence(
-            "inconclusive", f"{len(undecided)} of {_count(decisive)} undecided: {_say(undecided[0])}"
+            "inconclusive", f"{len(undecided)} of {_count(decisive)} undecided, the closest: {_say(closest)}"
         )
     equivalent = [c for c in decisive if c.outcome == "equivalent"]
     if equivalent:
         return evidence(
             "equivalent",
-            f"{len(equivalent)} of {_count(decisive)} within the margin of {equivalent[0].margin:g}: {_say(equivalent[0])}",
+            f"{len(equivalent)} of {_count(decisive)} within the margin of {closest.margin:g}, the closest: {_say(closest)}",
         )
     exactness = {c.exactness for c in decisive}
     if "proof" in exactness and exactness <= {"proof", "exact"}:
         return evidence("proved", f"{len(decisive)} exact checks, among them a proof: {_say(decisive[0])}")
-    closest = min(decisive, key=_room)
     finding: Finding = "holds" if "statistical" in exactness else "survives"
     return evidence(finding, f"{_count(decisive)} {_verb('hold', decisive)}; the closest: {_say(closest)}")
 
@@ -275,14 +293,31 @@ def _verb(verb: str, checks: Sequence[Check]) -> str:
     return verb + "s" if len(checks) == 1 else verb
 
 
+def deciding(checks: Iterable[Check]) -> Check | None:
+    """The decisive check that a verdict rests on: of the strongest outcome that occurs, the one with the least room."""
+    decisive = [c for c in checks if c.decisive]
+    return min(decisive, key=lambda c: (_STRENGTH.index(c.outcome), _room(c)), default=None)
+
+
+#: Which outcomes decide, the strongest first: one that fails before one that is open, both before those that hold.
+_STRENGTH = ("fails", "undecided", "not comparable", "equivalent", "holds")
+
+
 def _room(c: Check) -> tuple[bool, float]:
-    """The less, the closer a check that holds is to not holding: in half-widths of its interval where it has one."""
-    if c.op == "eq":
-        return True, c.uncertainty - abs(c.gap)
-    return (False, abs(c.gap) / c.uncertainty) if c.uncertainty > 0 else (True, abs(c.gap))
+    """The less, the closer a check is to the other answer: in half-widths of its interval where it has one."""
+    in_widths = c.op != "eq" and 0 < c.uncertainty < math.inf
+    room = (
+        abs(c.gap) / c.uncertainty
+        if in_widths
+        else abs(c.gap)
+        if c.op != "eq"
+        else c.uncertainty - abs(c.gap)
+    )
+    return not in_widths, math.inf if math.isnan(room) else room
 
 
 def _say(c: Check) -> str:
     sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
     blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
-    return f"{c.name}: {c.left:.6g} {sign} {c.right:.6g}{blur} ({c.scope})"
+    digits = 3 if c.exactness == "statistical" else 6
+    return f"{c.name}: {c.left:.{digits}g} {sign} {c.right:.{digits}g}{blur} ({c.scope})"

@@ -8,34 +8,22 @@ from statistics import fmean
 from typing import Any
 
 from bntheory.evidence.checks import Check
-from bntheory.judges.verdict import Verdict
+from bntheory.judges.verdict import Verdict, deciding
 
-__all__ = ["deciding", "effect_of", "row_of"]
-
-#: Which outcomes decide, the strongest first: one that fails before one that is open, both before those that hold.
-_ORDER = ("fails", "undecided", "not comparable", "equivalent", "holds")
-
-
-def deciding(checks: Sequence[Check]) -> Check | None:
-    """The decisive check that the verdict rests on: of the strongest outcome that occurs, the one with the least room."""
-    decisive = [c for c in checks if c.decisive]
-    return min(decisive, key=lambda c: (_ORDER.index(c.outcome), _room(c)), default=None)
-
-
-def _room(c: Check) -> float:
-    return abs(c.gap) / c.uncertainty if 0 < c.uncertainty < math.inf else math.inf
+__all__ = ["effect_of", "row_of"]
 
 
 def effect_of(check: Check) -> tuple[float, float]:
     """(effect, bound): which of the two sides of a check was measured.
 
-    The one without a number, if there is one; where no seeds are given, the left one.
+    The one without a number, if there is one; the right one of a distance, which has its estimate beside it; else that of the seeds' mean;
+    where no seeds are given, the left one.
     """
-    if math.isnan(check.right):
+    if math.isnan(check.right) or "estimate" in check.witness:
         return check.right, check.left
     values = check.witness.get("values", ())
     known = [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
-    typical = check.witness.get("estimate", fmean(known) if known else check.left)
+    typical = fmean(known) if known else check.left
     if abs(check.right - typical) < abs(check.left - typical):
         return check.right, check.left
     return check.left, check.right

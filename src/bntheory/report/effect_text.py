@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["effect_text", "mean_text"]
+__all__ = ["effect_text", "mean_text", "number_text"]
 
 
 def effect_text(effect: Mapping[str, Any]) -> str:
@@ -16,16 +16,17 @@ def effect_text(effect: Mapping[str, Any]) -> str:
         return effect.get("why") or "not measured"
     if e["low"] is None:
         return f"{mean_text(effect)} (fewer than 3 seeds: no interval)"
-    return f"{mean_text(effect)} [{_said(e['low'], effect['unit'])}, {_said(e['high'], effect['unit'])}]"
+    return f"{mean_text(effect)} [{number_text(e['low'], effect['unit'])}, {number_text(e['high'], effect['unit'])}]"
 
 
 def mean_text(effect: Mapping[str, Any]) -> str:
     """The effect alone."""
     e = effect["estimate"]
-    return "not measured" if e is None else _said(e["mean"], effect["unit"])
+    return "not measured" if e is None else number_text(e["mean"], effect["unit"])
 
 
-def _said(x: float, unit: str) -> str:
+def number_text(x: float, unit: str) -> str:
+    """A number as printed; of the unit "ratio" it is a log10, shown as a factor."""
     return f"×{_significant(10.0**x if x < 300 else math.inf)}" if unit == "ratio" else f"{x:.3g}"
 
 

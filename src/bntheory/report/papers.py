@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.judges.verdict import Status
+from bntheory.report.effect_text import number_text
 from bntheory.report.prose import contradictions
 from bntheory.report.records import Record, Records, digest, outdated, unsealed
 
@@ -117,7 +119,7 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
         " wherever " + " and ".join(f"`{w}`" for w in record.wherever) if record and record.wherever else ""
     )
     kind = f"{c.kind}, at scale {record.scale}" if record and record.scale else c.kind
-    lines = [f"### {c.id}", "", f"**{status}**{where} ({kind}). {Status(status).explanation}", ""]
+    lines = [f"### {c.id}", "", f"**{status}**{where} ({kind}). {Status(status).explanation_for(c.kind)}", ""]
     note = _SEEN[c.source.seen]
     lines += [
         f"{_heading(c.source)}{f' ({place})' if place else ''}: {note}".rstrip(),
@@ -125,11 +127,11 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
     ]
     lines += ["$$" + c.statement + "$$", ""]
     if c.reading:
-        lines += [f"Read as: {c.reading}.", ""]
+        lines += [f"Read as: {_shown(c.reading)}.", ""]
     if c.domain is not None:
-        lines += [f"Asserted for {c.domain.describe()}.", ""]
+        lines += [f"Asserted for {_shown(c.domain.describe())}.", ""]
     if c.note:
-        lines += [c.note, ""]
+        lines += [_shown(c.note), ""]
     if c.repairs:
         lines += [f"Puts right: [{c.repairs}]({_link(c, claims, c.repairs)}).", ""]
     repaired = [other for other in claims if other.repairs == c.id]
@@ -137,7 +139,7 @@ def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
         links = ", ".join(f"[{o.id}]({_link(c, claims, o.id)})" for o in repaired)
         lines += [f"What holds instead: {links}.", ""]
     if record:
-        lines += [f"- {judge}, {finding}: {_escaped(summary)}" for judge, finding, summary in record.evidence]
+        lines += [f"- {judge}, {finding}: {_shown(summary)}" for judge, finding, summary in record.evidence]
         if record.scales:
             lines += ["", *_scale_table(record)]
         if record.witness:
@@ -159,12 +161,13 @@ def _scale_table(record: Record) -> list[str]:
         note = f" ({row['note']})" if row["note"] else ""
         effect = asked = "–"
         if row["effect"] is not None:
-            interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
-            effect, asked = f"{row['effect']:.3g}{interval}", f"{row['op']} {row['bound']:.3g}"
+            effect, asked = _with_interval(row, ""), f"{row['op']} {row['bound']:.3g}"
+            if str(row["check"]).startswith("log10 of "):
+                effect += f": {_with_interval(row, 'ratio')}"
         seeds = row["seeds"] or "–"
         if row["needed"]:
             seeds = f"{seeds}; {row['needed']} would decide"
-        what = _escaped(row["check"] or row["summary"])
+        what = _shown(row["check"] or row["summary"])
         records = f"{row['records']}" + (f" ({row['confirmed']} confirmed)" if row["confirmed"] else "")
         lines.append(
             f"| {row['place']}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {records} |"
@@ -185,7 +188,19 @@ def _link(at: Claim, claims: Registry, target: str) -> str:
     return anchor if other.key == at.key else f"../{other.key}/README.md{anchor}"
 
 
-def _escaped(text: str) -> str:
+def _with_interval(row: Mapping[str, Any], unit: str) -> str:
+    low, high = row["low"], row["high"]
+    interval = "" if low is None else f" [{number_text(low, unit)}, {number_text(high, unit)}]"
+    return number_text(row["effect"], unit) + interval
+
+
+_SIGNS = {" <= ": " ≤ ", " >= ": " ≥ ", " != ": " ≠ ", "+/-": "±", "+-": "±"}
+
+
+def _shown(text: str) -> str:
+    """Plain text of a claim or of a judge as Markdown that shows it as it is, with the signs that a terminal may lack."""
+    for typed, sign in _SIGNS.items():
+        text = text.replace(typed, sign)
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
 
