@@ -34,19 +34,22 @@ from bntheory.judges.experiments import (
 from bntheory.report.effect_text import mean_text
 
 ROOT = Path(__file__).parents[2]
-RUN = ROOT / "validation" / "recorded" / "quick-cpu"
+RECORDED = ROOT / "validation" / "recorded"
+QUICK, CIFAR = RECORDED / "quick-cpu", RECORDED / "cifar10-cpu"
+RUNS = sorted(path.parent for path in RECORDED.glob("*/verdicts.json"))
+every_run = pytest.mark.parametrize("run", RUNS, ids=[run.name for run in RUNS])
 
 
-def _json(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RUN / name).read_text("utf-8"))
+def _json(run: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / name).read_text("utf-8"))
     return content
 
 
-def _records() -> list[dict[str, Any]]:
+def _records(run: Path) -> list[dict[str, Any]]:
     """Its points; every line of the file is believed, and nothing is missing."""
-    manifest = _json("manifest.json")
+    manifest = _json(run, "manifest.json")
     asked = list(needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest)))
-    contents = Store(RUN).read()
+    contents = Store(run).read()
     assert contents.faults == ()
     found = freshest(asked, contents.versions)
     assert missing(asked, found) == []
@@ -68,51 +71,57 @@ def _assert_same(a: Any, b: Any, where: str = "verdicts") -> None:
         assert a == b, where
 
 
-def test_the_run_is_whole() -> None:
-    manifest, verdicts = _json("manifest.json"), _json("verdicts.json")
+@every_run
+def test_the_run_is_whole(run: Path) -> None:
+    manifest, verdicts = _json(run, "manifest.json"), _json(run, "verdicts.json")
     preset = preset_from_json(manifest["preset_content"])
     assert preset.sha256 == manifest["preset_sha256"]
-    assert {p["seed"] for p in _records()} == set(preset.seeds)
+    assert {p["seed"] for p in _records(run)} == set(preset.seeds)
     assert verdicts["passed"]
     assert all(i["checks"] for i in verdicts["identities"].values())
     assert "+changes" not in manifest["source_revision"]
 
 
-def test_verdicts_follow_from_the_records() -> None:
-    preset = preset_from_json(_json("manifest.json")["preset_content"])
-    again = json.loads(json.dumps(run_verdicts(preset, _records())))
-    _assert_same({**again, "skipped_lines": []}, _json("verdicts.json"))
+@every_run
+def test_verdicts_follow_from_the_records(run: Path) -> None:
+    preset = preset_from_json(_json(run, "manifest.json")["preset_content"])
+    again = json.loads(json.dumps(run_verdicts(preset, _records(run))))
+    _assert_same({**again, "skipped_lines": []}, _json(run, "verdicts.json"))
 
 
-def test_the_figures_are_those_of_the_page() -> None:
-    page = (RUN / "report.html").read_text("utf-8")
+@every_run
+def test_the_figures_are_those_of_the_page(run: Path) -> None:
+    page = (run / "report.html").read_text("utf-8")
     inside = {
         hashlib.sha256(base64.b64decode(x)).digest() for x in re.findall(r"base64,([A-Za-z0-9+/=]+)", page)
     }
-    assert inside <= {hashlib.sha256(p.read_bytes()).digest() for p in (RUN / "figures").glob("*.png")}
+    assert inside <= {hashlib.sha256(p.read_bytes()).digest() for p in (run / "figures").glob("*.png")}
 
 
-def test_no_folder_of_a_machine_is_named() -> None:
-    text = "".join((RUN / n).read_text("utf-8") for n in ("manifest.json", "verdicts.json", "report.html"))
-    text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text) + json.dumps(_records())
+@every_run
+def test_no_folder_of_a_machine_is_named(run: Path) -> None:
+    text = "".join((run / n).read_text("utf-8") for n in ("manifest.json", "verdicts.json", "report.html"))
+    text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text) + json.dumps(_records(run))
     assert not re.search(r"(?<![\w.<])/(home|root|tmp|usr|var|work|Users|mnt|opt)/", text)
 
 
-def test_most_deciding_rows_are_decided_and_the_others_say_what_would_decide_them() -> None:
-    rows = [o for o in _json("verdicts.json")["outcomes"] if o["decisive"]]
+@every_run
+def test_most_deciding_rows_are_decided_and_the_others_say_what_would_decide_them(run: Path) -> None:
+    rows = [o for o in _json(run, "verdicts.json")["outcomes"] if o["decisive"]]
     still_open = [o for o in rows if o["outcome"] == "inconclusive"]
-    assert len(rows) > 50
+    assert len(rows) > 15 * len(_json(run, "manifest.json")["preset_content"]["networks"])
     assert len(still_open) <= len(rows) / 5
     assert all(o["seeds_needed"] for o in still_open)
 
 
-def test_two_disjoint_blocks_of_seeds_judged_apart_agree() -> None:
+@every_run
+def test_two_disjoint_blocks_of_seeds_judged_apart_agree(run: Path) -> None:
     """The first half of the seeds and the second: no more than a tenth of the rows is decided one way by one and another by the other.
 
     The figures stand in the folder's README.
     """
-    preset = preset_from_json(_json("manifest.json")["preset_content"])
-    points, half = _records(), len(preset.seeds) // 2
+    preset = preset_from_json(_json(run, "manifest.json")["preset_content"])
+    points, half = _records(run), len(preset.seeds) // 2
     blocks = []
     for seeds in (preset.seeds[:half], preset.seeds[half:]):
         own = [p for p in points if p["seed"] in seeds]
@@ -123,7 +132,7 @@ def test_two_disjoint_blocks_of_seeds_judged_apart_agree() -> None:
     open_ones = {"inconclusive", "not comparable"}
     flipped = sum(a != b and not {a, b} & open_ones for a, b in both)
     same = sum(a == b for a, b in both)
-    said = (RUN / "README.md").read_text("utf-8")
+    said = (run / "README.md").read_text("utf-8")
     assert f"{len(both)} rows" in said
     assert f"{same} have the same outcome" in said
     assert f"{flipped} are decided differently" in said
@@ -138,7 +147,9 @@ def _text(path: Path) -> str:
 def test_factors_are_quoted_from_the_run(path: str) -> None:
     """Every factor with an interval in these texts stands in the verdicts, to three digits."""
     quoted = re.findall(r"×([\d.]+) \[×?([\d.]+), ×?([\d.]+)\]", _text(ROOT / path))
-    estimates = [o["estimate"] for o in _json("verdicts.json")["outcomes"] if o["estimate"] is not None]
+    estimates = [
+        o["estimate"] for o in _json(QUICK, "verdicts.json")["outcomes"] if o["estimate"] is not None
+    ]
     exact = [[10 ** e[key] for key in ("mean", "low", "high")] for e in estimates if e["low"] is not None]
     assert quoted
     for q in quoted:
@@ -156,7 +167,9 @@ def test_the_table_of_the_page_is_that_of_the_verdicts() -> None:
         for network, cell in zip(networks, row[1:], strict=True)
         if cell != "–"
     }
-    deciding = [o for o in _json("verdicts.json")["outcomes"] if o["decisive"] and o["question"] != "relu"]
+    deciding = [
+        o for o in _json(QUICK, "verdicts.json")["outcomes"] if o["decisive"] and o["question"] != "relu"
+    ]
     for o in deciding:
         text = o["outcome"] if o["estimate"] is None else f"{o['outcome']}, {mean_text(o)}"
         assert any(s.startswith(o["statement"]) and (n, c) == (o["network"], text) for s, n, c in shown), o[
@@ -170,7 +183,7 @@ def test_the_table_of_the_page_is_that_of_the_verdicts() -> None:
 def test_the_readme_and_the_page_say_what_the_run_says() -> None:
     """Their words without numbers: what they call lower, higher, a crossing and open is so in the verdicts."""
     found: dict[tuple[str, str], list[str]] = {}
-    for o in _json("verdicts.json")["outcomes"]:
+    for o in _json(QUICK, "verdicts.json")["outcomes"]:
         if o["decisive"]:
             found.setdefault((o["name"], o["network"]), []).append(o["outcome"])
     for network in ("mlp", "vgg", "mlp-softplus"):
@@ -194,7 +207,7 @@ def test_the_readme_and_the_page_say_what_the_run_says() -> None:
     assert found["loss.detached-over-standard", "vgg"] == ["supported"]
     assert found["loss.detached-mean-or-variance", "mlp"] == ["supported"]
     assert found["loss.detached-mean-or-variance", "vgg"] == ["contradicted"]
-    crossed = {(c["comparison"], c["network"]) for c in _json("verdicts.json")["crossings"]}
+    crossed = {(c["comparison"], c["network"]) for c in _json(QUICK, "verdicts.json")["crossings"]}
     assert ("top-eigenvalue.standard", "mlp") in crossed
     assert {c for c in crossed if c[0] == "covariate-shift.l2"} == {
         ("covariate-shift.l2", n) for n in ("mlp", "mlp-softplus")
@@ -203,7 +216,7 @@ def test_the_readme_and_the_page_say_what_the_run_says() -> None:
 
 def test_all_networks_stand_in_the_readme() -> None:
     quoted = re.findall(r"×([\d.]+) \[×?([\d.]+), ×?([\d.]+)\]", _text(ROOT / "README.md"))
-    for o in _json("verdicts.json")["outcomes"]:
+    for o in _json(QUICK, "verdicts.json")["outcomes"]:
         if o["name"] == "top-eigenvalue.twin" and o["decisive"]:
             assert any(float(q[0]) == pytest.approx(10 ** o["estimate"]["mean"], rel=6e-3) for q in quoted)
 
