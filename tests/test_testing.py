@@ -179,6 +179,16 @@ def test_what_is_printed_of_a_layer_makes_it_again(name: str) -> None:
     check()
 
 
+@pytest.mark.parametrize("period", [1, 2, 11, 12])
+def test_a_long_batch_that_repeats_a_pattern_is_printed_by_it(period: int) -> None:
+    pattern = np.arange(period) + 0.25
+    y = np.resize(pattern, 40) if period > 1 else np.append(np.zeros(39), 1.0)
+    layer = BatchNormLayer(y, np.resize(pattern, 40))
+    text = repr(layer)
+    assert f"np.resize({pattern.tolist()}, 40)" in text
+    assert same(layer, eval(text, {"BatchNormLayer": BatchNormLayer, "np": np}))
+
+
 def test_layers_of_other_kinds_are_printed_too() -> None:
     tensor = BatchNormLayer(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.eye(2), eps=1e-5)
     again = eval(repr(tensor), {"BatchNormLayer": BatchNormLayer, "torch": torch})

@@ -112,6 +112,17 @@ def test_what_is_no_claim_is_said(text, message):
         parse_claim(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "word"), [("norm2(grad) <= and", "and"), ("m + or m <= 1", "or"), ("m <= )", ")")]
+)
+def test_a_word_where_a_value_goes_is_named(text, word):
+    """Only where the text is over does it say so."""
+    with pytest.raises(UserError, match=re.escape(f"{word!r} does not belong here")):
+        parse_claim(text)
+    with pytest.raises(UserError, match="ends here"):
+        parse_claim("norm2(grad) <=")
+
+
 def test_the_mark_stands_under_the_fault():
     with pytest.raises(UserError) as caught:
         parse_claim("norm2(grad) + gama <= 1")

@@ -83,6 +83,20 @@ def strict(x):
     return np.vectorize(Strict, otypes=[object])(np.array(x, dtype=object))
 
 
+@pytest.mark.parametrize("normaliser", NORMALISERS)
+def test_exact_numbers_are_those_of_floats(normaliser):
+    exact = layer_of(normaliser, 5)
+    y, g = (np.array([float(e.value) for e in v]) for v in (exact.y, exact.grad))
+    h = np.array(
+        [[float(e.value) for e in exact.hess(strict(unit))] for unit in np.eye(5, dtype=int).tolist()]
+    )
+    rounded = make_layer(normaliser, y, g, h, gamma=-2.0, beta=1.0)
+    pairs = [(exact.y_hat, rounded.y_hat), (exact.input_grad, rounded.input_grad)]
+    pairs += [(exact.input_hess(exact.y), rounded.input_hess(y)), (exact.jac(exact.grad), rounded.jac(g))]
+    for ours, theirs in pairs:
+        np.testing.assert_allclose([float(e.value) for e in ours], theirs, rtol=1e-12, atol=1e-12)
+
+
 def layer_of(normaliser, m):
     y, g, y2, g2, u = (strict([(7 * i * i + k) % 11 - 4 for i in range(m)]) for k in range(5))
     h = strict([[(i * j + i + j) % 5 - 2 for j in range(m)] for i in range(m)])

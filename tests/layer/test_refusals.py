@@ -18,6 +18,10 @@ BAD = {
         lambda: BatchNormLayer(np.full((2, 5), 0.1)),
         r"constant over the batch in 2 layer.*eps > 0",
     ),
+    "variance below the smallest float": (
+        lambda: BatchNormLayer(np.array([0.0, 1e-200, 0.0])),
+        r"constant over the batch",
+    ),
     "constant float32": (lambda: BatchNormLayer(np.full(7, 1e8, np.float32)), r"constant over the batch"),
     "nan": (lambda: BatchNormLayer(np.array([1.0, np.nan])), r"y has 1 non-finite.*\(1,\)"),
     "inf": (lambda: BatchNormLayer(torch.tensor([[1.0, torch.inf]])), r"y has 1 non-finite.*\(0, 1\)"),

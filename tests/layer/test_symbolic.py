@@ -7,6 +7,8 @@ into arrays by giving every atom and every inner product its value at a random l
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -193,6 +195,15 @@ def test_scalars_refuse_comparisons_and_strange_powers():
         _ = x**0.5
     assert sqrt(x * x).value == sp.Abs(x.value)
     assert (x * 0.1).value == x.value / 10
+
+
+@pytest.mark.parametrize("n", [-3, -2, -1, 0, 2])
+def test_a_power_below_zero_divides(n):
+    x = Expression(sp.Symbol("x", positive=True))
+    for at in (Fraction(2), Fraction(5, 3)):
+        assert (x**n).value.subs(x.value, sp.Rational(at.numerator, at.denominator)) == sp.Rational(
+            str(at**n)
+        )
 
 
 @pytest.mark.parametrize("factor", [-1, 2, 0])

@@ -152,6 +152,11 @@ DOMAIN_CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "scalar-range": ({"scalars": {"a": "unit"}}, {"scalars": {"a": F(11, 10)}}, "a = 11/10"),
     "scalar-missing": ({"scalars": {"a": "unit"}}, {}, "declares"),
     "not-a-case": ({"vectors": ("e@case",)}, {"vectors": {"e@case": (F(1), F(1), F(0))}}, "basis"),
+    "not-a-case-though-smaller-ones-would-be": (
+        {"vectors": ("e@case",)},
+        {"vectors": {"e@case": (F(-1), F(0), F(1))}},
+        "basis",
+    ),
     "operator-not-psd": (
         {"operators": {"K": "psd"}},
         {"operators": {"K": ((F(-1), F(0), F(0)),) + ((F(0),) * 3,) * 2}},

@@ -38,6 +38,18 @@ def test_a_point_of_the_sphere_near_any_other(target, square):
         assert distance <= length + float(square) ** 0.5 + 1e-9
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_every_coordinate_may_be_the_one_that_is_solved_for(place):
+    """a^2 + b^2 + c/7 = 3: two squares never sum to 3, so c is other than zero; and c alone has a rational root wherever a and b are short."""
+
+    def q(x):
+        rest = [v for i, v in enumerate(x) if i != place]
+        return sum(v * v for v in rest) + x[place] * 10007 - 3
+
+    point = Quadric.through(q, 3).near((Fraction(1),) * 3)
+    assert q(point) == 0
+
+
 def test_what_is_no_quadric_and_what_has_no_rational_point():
     assert Quadric.through(lambda x: x[0] ** 3 - 1, 1) is None
     assert sphere(2, Fraction(3)).near((Fraction(1), Fraction(1))) is None

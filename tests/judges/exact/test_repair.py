@@ -5,13 +5,14 @@ Oracle: each hypothesis is evaluated again in plain rational arithmetic, and eve
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from bntheory.claims.typed.expression import claim_of_expression
-from bntheory.judges.exact.repair import has_equality_hypotheses, repair
+from bntheory.judges.exact.repair import has_equality_hypotheses, rational_sigma, repair
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 
@@ -75,6 +76,21 @@ def test_two_equalities_are_met_together():
 
 def test_what_no_rational_number_meets_is_not_repaired():
     assert repair(claim_of_expression("gamma < 0", ("gamma**2 == 2",), DOMAIN), DOMAIN, NEAR) is None
+
+
+@pytest.mark.parametrize("eps", ["any", "positive", "zero"])
+@pytest.mark.parametrize("y", [Y, (Fraction(1, 3), Fraction(7), Fraction(0), Fraction(2, 9)), Y[:3]])
+def test_sigma_is_made_rational(eps, y):
+    """The new var + eps is the square of a rational, by floats' roots and exact squares; eps stays where it may not be other than it is."""
+    start = Instance(y=y, grad=G[: len(y)], eps=Fraction(1, 5) if eps != "zero" else Fraction(0))
+    found = list(rational_sigma(LayerDomain(eps=eps), start))
+    by_eps = [x for x in found if x.y == y]
+    assert len(by_eps) == (eps != "zero")
+    for x in found if eps != "positive" else by_eps:
+        mean = sum(x.y) / Fraction(x.m)
+        square = sum((v - mean) ** 2 for v in x.y) / x.m + x.eps
+        root = Fraction(round(math.sqrt(square) * 10**4), 10**4).limit_denominator(1000)
+        assert root**2 == square
 
 
 def test_without_equalities_there_is_nothing_to_repair():

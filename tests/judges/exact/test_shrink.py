@@ -32,6 +32,17 @@ def test_a_block_is_put_on_a_grid_of_its_own(block: str, denominator: int) -> No
     assert getattr(minimise(start, CERTIFICATE, accept, 500)[0], block) == on_grid
 
 
+@pytest.mark.parametrize("wanted", [F(1, 2), F(1, 3), F(2, 5), F(3, 10), F(1, 100)])
+def test_a_number_is_put_on_the_simplest_fraction_near_it(wanted: F) -> None:
+    near = wanted + F(1, 10**6 + 3)
+    start = Instance(y=(F(0), F(1)), grad=(F(0), F(0)), gamma=near)
+
+    def accept(x: Instance) -> tuple[Instance, Certificate] | None:
+        return (x, CERTIFICATE) if x.gamma in (near, wanted) else None
+
+    assert minimise(start, CERTIFICATE, accept, 500)[0].gamma == wanted
+
+
 def test_what_is_dropped_is_as_much_as_can_be() -> None:
     """Refutes wherever two entries of y differ: two entries of one digit, a zero among them, no gradient, no Hessian are the least."""
     start = Instance(
