@@ -231,6 +231,17 @@ def test_worker_processes_make_the_same_records(own: Registry, tmp_path: Path) -
     assert one == two
 
 
+def test_what_claims_lack_is_listed_once_and_each_further_round_is_a_line(
+    own: Registry, tmp_path: Path
+) -> None:
+    said = compare(tmp_path / "store").stderr.splitlines()
+    assert [line.split(":")[0] for line in said if "are missing" in line] == list(GOOD[:3])
+    assert [line.partition(";")[0] for line in said if "to be made" in line] == [
+        "to be made: 12 records of 3 claims",
+        "round 2, to be made: 2 records of one claim",
+    ]
+
+
 def test_check_says_what_is_missing_and_stale_and_makes_it(
     own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[str]
 ) -> None:

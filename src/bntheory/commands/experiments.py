@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +16,7 @@ import typer
 
 from bntheory.claims.claim import Claim, Study
 from bntheory.commands.common import FAILED, INTERRUPTED, one_of, wrapped
-from bntheory.commands.progress import show_progress
+from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES, Scale
 from bntheory.report.strict_json import json_text
@@ -95,17 +94,30 @@ def judged_experiments(
             workers=default_workers(study.device) if workers is None else workers,
             progress=progress,
             say=lambda text: typer.echo(text, err=True),
-            lacks=partial(_say_lacking, stores),
+            lacks=_lack_sayer(stores),
         )
 
 
-def _say_lacking(stores: Sequence[Path], lacking: Mapping[str, Sequence[Lacking]]) -> None:
-    """What claims lack and what it costs, before it is made."""
-    for key, parts in list(lacking.items())[:8]:
-        typer.echo(f"{key}: {spoken_lack(parts)}", err=True)
-    left = _left(lacking.values())
-    more = f" of {len(lacking)} claims" if len(lacking) > 8 else ""
-    typer.echo(f"to be made: {len(left)} records{more}; {spoken_cost(left, known_costs(stores))}", err=True)
+def _lack_sayer(stores: Sequence[Path]) -> Callable[[Mapping[str, Sequence[Lacking]]], None]:
+    """Says before each round what claims lack and what it costs: which claims at first; then how many ask for more, as records did not decide them."""
+    rounds = 0
+
+    def say(lacking: Mapping[str, Sequence[Lacking]]) -> None:
+        nonlocal rounds
+        rounds += 1
+        left = _left(lacking.values())
+        of = f"{len(lacking)} claims" if len(lacking) > 1 else "one claim"
+        what = f"{len(left)} records of {of}; {spoken_cost(left, known_costs(stores))}"
+        if rounds > 1:
+            typer.echo(f"round {rounds}, to be made: {what}", err=True)
+            return
+        for key, parts in list(lacking.items())[:8]:
+            typer.echo(wrapped(f"{key}: {spoken_lack(parts)}", 4), err=True)
+        if len(lacking) > 8:
+            typer.echo(f"and {len(lacking) - 8} claims more", err=True)
+        typer.echo(f"to be made: {what}", err=True)
+
+    return say
 
 
 def judge_at_scale(
@@ -121,6 +133,7 @@ def judge_at_scale(
 ) -> None:
     """``compare --claims``: make what the claims ask for, judge all, a line a claim, verdicts and a page in the folder."""
     from bntheory.claims import registry
+    from bntheory.judges.experiments import archive_of_checkout
     from bntheory.judges.verdict import Status
     from bntheory.report.claims_run import chosen_claims, claims_folder, compare_claims
 
@@ -129,6 +142,7 @@ def judge_at_scale(
     if workers is not None and workers < 0:
         raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
     folder = claims_folder(out, size, resume=resume, overwrite=overwrite)
+    archive = archive_of_checkout()  # which says what records have cost
     try:
         with show_progress() as progress:
             result = compare_claims(
@@ -140,7 +154,7 @@ def judge_at_scale(
                 workers=workers,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
-                lacks=partial(_say_lacking, [folder]),
+                lacks=_lack_sayer([folder, *([archive] if archive is not None else ())]),
                 each=lambda verdict: None if as_json else typer.echo(wrapped(_line(verdict), 14)),
             )
     except KeyboardInterrupt:
@@ -290,9 +304,7 @@ def spoken_cost(left: Sequence[Needed], costs: Mapping[str, Cost]) -> str:
         steps = sum({n.state: n.step for n in sorted(left, key=lambda n: n.step)}.values())
         return f"{steps} steps of training; nothing here says yet what a step costs"
     seconds = plan(left, costs).wall(1)
-    return (
-        f"about {seconds:.0f} s on one core" if seconds < 120 else f"about {seconds / 60:.0f} min on one core"
-    )
+    return f"about {duration(seconds)} on one core"
 
 
 def records_text(details: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """How far a long command is: a bar with the time left on a terminal, a line every half minute elsewhere, nothing with ``--quiet``.
 
-All of it goes to standard error, so what is printed can be piped. Whoever computes receives ``progress(fraction, text)``.
+All of it goes to standard error, so what is printed can be piped. Whoever computes receives ``progress(fraction, text)``; with the fraction
+0 something new begins, as the next round of several.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress", "be_quiet", "show_progress", "status_bar"]
+__all__ = ["Progress", "be_quiet", "duration", "show_progress", "status_bar"]
 
 Progress = Callable[[float, str], None]
 _quiet = False
+#: Columns of the bar, and of "100% 0:00:00 120 min left" with the spaces around; the rest is the text's.
+_BAR, _NUMBERS = 12, 28
 
 
 def be_quiet(wanted: bool) -> None:
@@ -32,28 +35,26 @@ def show_progress() -> Iterator[Progress]:
         yield _lines()
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = (
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_BAR),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.description}"),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+    time_left, console = _TimeLeft(), Console(stderr=True)
+
+    def show(fraction: float, text: str) -> None:
+        left, room = time_left(fraction), max(console.width - _BAR - _NUMBERS, 1)
+        short = text if len(text) <= room else f"{text[: room - 1]}…"
+        bar.update(task, completed=fraction, description=short, left=left and f"{left} left")
+
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0, left="")
+        yield show
 
 
 @contextmanager
@@ -65,19 +66,44 @@ def status_bar(total: int, first: str = "") -> Iterator[Callable[[int, str], Non
 
 
 def _lines(every: float = 30.0) -> Progress:
-    began = last = time.monotonic()
-    first: float | None = None
+    last = time.monotonic()
+    time_left = _TimeLeft()
 
     def say(fraction: float, text: str) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = fraction if first is None else first
+        nonlocal last
+        left, now = time_left(fraction), time.monotonic()
         if now - last < every:
             return
         last = now
-        left = ""
-        if fraction > first:
-            left = f", about {(now - began) * (1 - fraction) / (fraction - first):.0f} s left"
-        print(f"{100 * fraction:3.0f} %{left}: {text}", file=sys.stderr, flush=True)
+        print(
+            f"{100 * fraction:3.0f} %{left and f', about {left} left'}: {text}", file=sys.stderr, flush=True
+        )
 
     return say
+
+
+class _TimeLeft:
+    """How long it takes yet, in words, from how long it took so far; nothing while that says little."""
+
+    #: So many seconds, and so much of the whole, are seen before anything is said.
+    SECONDS, SHARE = 5.0, 0.01
+
+    def __init__(self) -> None:
+        self.began, self.first, self.last = time.monotonic(), 0.0, 0.0
+
+    def __call__(self, fraction: float) -> str:
+        now = time.monotonic()
+        if self.last == 0 or fraction == 0:  # what is there at the start took no time now
+            self.began, self.first = now, fraction
+        self.last = fraction
+        gained, taken = fraction - self.first, now - self.began
+        if gained < self.SHARE or taken < self.SECONDS:
+            return ""
+        return duration(taken * (1 - fraction) / gained)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "40 s", "12 min", "3.4 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -12,7 +12,7 @@ import typer
 from bntheory.commands.common import BAD_USE, clear_errors
 from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
 from bntheory.commands.options import Json
-from bntheory.commands.progress import show_progress
+from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 
 if TYPE_CHECKING:
@@ -178,15 +178,9 @@ def _print_store(said: Mapping[str, Any]) -> None:
 
 
 def _spoken(cost: Mapping[str, Any]) -> str:
-    times = ", ".join(f"{_duration(s)} on {n}" for n, s in cost["seconds"].items())
+    times = ", ".join(f"{duration(s)} on {n}" for n, s in cost["seconds"].items())
     memory = f"; up to {cost['memory_bytes'] / 2**30:.1f} GiB a process" if cost["memory_bytes"] else ""
-    return f"{times} device(s); the longest task {_duration(cost['longest_task'])}{memory}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{times} device(s); the longest task {duration(cost['longest_task'])}{memory}"
 
 
 def _merge(a: Path, b: Path, *, as_json: bool) -> None:

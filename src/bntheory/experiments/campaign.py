@@ -93,11 +93,13 @@ def _settled(
             rounds += 1
             lacks(lacking)
             parts = [part for of in lacking.values() for part in of]
-            _make(parts, study, crew, failed, workers, _prefixed(progress, rounds, len(lacking)), say)
+            own = _prefixed(progress, rounds)
+            own(0.0, f"{len(lacking)} questions")
+            _make(parts, study, crew, failed, workers, own, say)
 
 
-def _prefixed(progress: Progress, rounds: int, count: int) -> Progress:
-    return lambda fraction, text: progress(fraction, f"round {rounds}, {count} questions: {text}")
+def _prefixed(progress: Progress, rounds: int) -> Progress:
+    return lambda fraction, text: progress(fraction, f"round {rounds}: {text}")
 
 
 def _make(

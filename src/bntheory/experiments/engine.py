@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from bntheory.errors import UserError
 from bntheory.experiments.crew import Crew, Hand
 from bntheory.experiments.experiment import Needed, freshest, missing
+from bntheory.experiments.meter import Meter
+from bntheory.experiments.plan import costs_of
 from bntheory.experiments.store import Store, Unwritable
 from bntheory.experiments.together import groups
 
@@ -29,8 +31,6 @@ Progress = Callable[[float, str], None]
 Say = Callable[[str], None]
 #: So often a task may take its worker with it before the run is given up.
 TRIES = 3
-#: Rough cost of a measure in training steps; only the time left that is shown depends on it.
-_COST = {"sharpness": 40, "linearity": 60, "accuracy": 6, "shift": 25, "theory": 70}
 
 
 def check_device(name: str) -> str:
@@ -89,7 +89,7 @@ def run(
     for state in {n.state for n in asked} - {n.state for n in left}:
         store.drop_checkpoint(state)
     todo = _grouped(assignments(left), place.device, max(workers, 1))
-    parent = _Parent(store, _Meter(asked, left, progress), say, failed)
+    parent = _Parent(store, Meter(asked, left, progress, costs_of(store.timings())), say, failed)
     if workers == 0 or not todo:
         _here(todo, place, parent)
     else:
@@ -135,14 +135,14 @@ def _grouped(todo: Sequence[Assignment], device: str, workers: int) -> list[Assi
 class _Parent:
     """What becomes of the messages of the workers."""
 
-    def __init__(self, store: Store, meter: _Meter, say: Say, failed: dict[str, str] | None) -> None:
+    def __init__(self, store: Store, meter: Meter, say: Say, failed: dict[str, str] | None) -> None:
         self.store, self.meter, self.say, self.failed = store, meter, say, failed
 
     def take(self, assignment: Assignment, kind: str, content: Any) -> None:
         if kind == "records":
             records, timing = content
             self.store.append(records, timing=timing)
-            self.meter.measured(records)
+            self.meter.measured(assignment.asked, records, timing)
         elif kind == "said":
             self.say(content)
         elif kind == "refused":
@@ -224,34 +224,3 @@ def _failure(text: str, trace: str | None) -> Exception:
     error = RuntimeError(text)
     error.add_note(f"in a worker process:\n{trace}")
     return error
-
-
-class _Meter:
-    """How much of the run is done, by the rough cost of its parts."""
-
-    def __init__(self, asked: Sequence[Needed], left: Sequence[Needed], progress: Progress) -> None:
-        self.progress = progress
-        at: dict[str, set[int]] = {}
-        for n in asked:
-            at.setdefault(n.state, set()).add(n.step)
-        #: that each task has trained
-        self.steps = {state: max(steps) for state, steps in at.items()}
-        self.total = sum(_cost(n.measure.name) for n in asked) + sum(self.steps.values())
-        self.done = sum(_cost(n.measure.name) for n in asked) - sum(_cost(n.measure.name) for n in left)
-        for n in reversed(left):  # the first one that is left of a task comes last
-            self.steps[n.state] = max((step for step in at[n.state] if step < n.step), default=0)
-
-    def at(self, one: Needed, kind: str, step: int) -> None:
-        task = one.task
-        if kind == "trained":
-            self.steps[one.state] = max(self.steps[one.state], step)
-        fraction = (self.done + sum(self.steps.values())) / self.total
-        what = f"training, step {step}" if kind == "trained" else f"measuring at step {step}"
-        self.progress(min(fraction, 1.0), f"{task.arm.network}, seed {task.seed}, {task.arm.name}: {what}")
-
-    def measured(self, records: Sequence[Any]) -> None:
-        self.done += sum(_cost(r.measure) for r in records)
-
-
-def _cost(measure: str) -> int:
-    return _COST.get(measure, 30)

@@ -32,6 +32,8 @@ class Cost:
     measures: Mapping[str, float]
 
 
+#: What a timing says.
+_KEPT = {"recipe", "network", "seed", "step", "seconds"}
 #: By the recipe of an arm (:meth:`Conditions.recipe`).
 Costs = Mapping[str, Cost]
 
@@ -111,14 +113,14 @@ def _peak_memory() -> int | None:
 
 
 def costs_of(timings: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
-    """The mean costs of each arm over a store's timings."""
+    """The mean costs of each arm over a store's timings; what is none, or of no record as a monitor's, is left out."""
     train: dict[str, dict[int, dict[int, float]]] = {}
     measures: dict[str, dict[str, list[float]]] = {}
     networks: dict[str, str] = {}
     for t in timings:
-        key = t.get("recipe")
-        if key is None:  # of no record, as a monitor's
+        if not t.keys() >= _KEPT or "train" not in t["seconds"]:
             continue
+        key = t["recipe"]
         networks[key] = t["network"]
         train.setdefault(key, {}).setdefault(t["seed"], {})[t["step"]] = t["seconds"]["train"]
         for name, seconds in t["seconds"].items():

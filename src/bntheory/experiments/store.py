@@ -233,6 +233,10 @@ class MemoryStore(Store):
     def state(self) -> None:
         """Reading it costs nothing."""
 
+    def timings(self) -> list[Json]:
+        """It keeps none."""
+        return []
+
     def drop_checkpoint(self, task: str) -> None:
         """There is none."""
 
