@@ -93,7 +93,7 @@ class _TimeLeft:
 
     def __call__(self, fraction: float) -> str:
         now = time.monotonic()
-        if self.last == 0 or fraction == 0:  # what is there at the start took no time now
+        if self.last == 0:  # what is there at the start took no time now
             self.began, self.first = now, fraction
         self.last = fraction
         gained, taken = fraction - self.first, now - self.began

@@ -133,7 +133,10 @@ class Store:
         try:
             for name in (RECORDS, TIMINGS):
                 _cut_torn_line(self.path / name)
-            for leftover in (*self.path.rglob(".tmp-*"), *self.path.rglob(".*.part")):
+            for leftover in (
+                *self.path.rglob(".tmp*"),
+                *self.path.rglob(".*.part"),
+            ):  # safetensors' among them
                 leftover.unlink()
         except OSError as error:
             raise _unwritable(self.path, error) from error
