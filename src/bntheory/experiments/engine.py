@@ -23,6 +23,7 @@ from bntheory.experiments.store import Store, Unwritable
 from bntheory.experiments.together import groups
 
 if TYPE_CHECKING:
+    from bntheory.evidence.record import Record
     from bntheory.experiments.worker import Assignment, Workplace
 
 __all__ = ["check_device", "default_workers", "run"]
@@ -142,7 +143,7 @@ class _Parent:
         if kind == "records":
             records, timing = content
             self.store.append(records, timing=timing)
-            self.meter.measured(assignment.asked, records, timing)
+            self.meter.measured(_of_one_run(assignment, records), records, timing)
         elif kind == "said":
             self.say(content)
         elif kind == "refused":
@@ -161,6 +162,13 @@ class _Parent:
         if self.failed is None:
             raise error
         self.failed |= dict.fromkeys(addresses, f"{assignment.task.name}: {error}")
+
+
+def _of_one_run(assignment: Assignment, records: Sequence[Record]) -> list[Needed]:
+    """What is asked of the run that these records are of, among those that are trained as one."""
+    made = {record.address for record in records}
+    state = next((n.state for n in assignment.asked if n.address in made), assignment.asked[0].state)
+    return [n for n in assignment.asked if n.state == state]
 
 
 class _Pool:
