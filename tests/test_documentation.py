@@ -40,6 +40,7 @@ def test_every_example_runs(page, tmp_path, monkeypatch):
         if language == "python":
             file = re.match(r"# (\w+\.py)\n", block)
             if file:
+                compile(block, file[1], "exec")  # some are for machines that are not here
                 Path(file[1]).write_text(block, encoding="utf-8")
                 continue
             done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)

@@ -77,6 +77,13 @@ def compare_command(
             "their records say so. never (the default): every number repeats bit for bit."
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of processes here, the workers of a Dask cluster, as tcp://host:8786; with --device cuda those with --resources "
+            "GPU=1. They read the data for themselves, --data-dir being a folder there as well; records come back to this folder."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")
     ] = False,
@@ -119,6 +126,7 @@ def compare_command(
             resume=resume,
             overwrite=overwrite,
             workers=workers,
+            scheduler=scheduler,
             as_json=as_json,
         )
         return
@@ -140,6 +148,7 @@ def compare_command(
                 overwrite=overwrite,
                 workers=workers,
                 fold=folding,
+                scheduler=scheduler,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
             )

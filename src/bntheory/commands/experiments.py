@@ -85,13 +85,12 @@ def judged_experiments(
                 verdict = verdict_of(claim, [said])
             yield verdict
         return
-    from bntheory.experiments.engine import default_workers
 
     with show_progress() as progress:
         yield from judge_experiments(
             claims,
             study,
-            workers=default_workers(study.device) if workers is None else workers,
+            workers=workers,
             progress=progress,
             say=lambda text: typer.echo(text, err=True),
             lacks=_lack_sayer(stores),
@@ -129,6 +128,7 @@ def judge_at_scale(
     resume: bool,
     overwrite: bool,
     workers: int | None,
+    scheduler: str | None = None,
     as_json: bool = False,
 ) -> None:
     """``compare --claims``: make what the claims ask for, judge all, a line a claim, verdicts and a page in the folder."""
@@ -139,8 +139,6 @@ def judge_at_scale(
 
     size = cast(Scale, one_of("scale of claims", scale, tuple(SCALES.values())))
     chosen = chosen_claims(registry(), words)
-    if workers is not None and workers < 0:
-        raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
     folder = claims_folder(out, size, resume=resume, overwrite=overwrite)
     archive = archive_of_checkout()  # which says what records have cost
     try:
@@ -152,6 +150,7 @@ def judge_at_scale(
                 device=device,
                 overwrite=overwrite,
                 workers=workers,
+                scheduler=scheduler,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
                 lacks=_lack_sayer([folder, *([archive] if archive is not None else ())]),
@@ -209,7 +208,6 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
     from bntheory.claims import registry
     from bntheory.experiments.asking import workplace
     from bntheory.experiments.confirm import confirm
-    from bntheory.experiments.engine import default_workers
     from bntheory.experiments.store import Store
     from bntheory.judges.experiments import rests_on, study_at
     from bntheory.report.claims_run import chosen_claims
@@ -228,7 +226,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
                 left,
                 Store(store),
                 workplace(study, left),
-                workers=default_workers(study.device),
+                workers=None,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
             )
@@ -251,7 +249,11 @@ def plan_claims(words: str, scale: str, device: str) -> Plan:
     with tempfile.TemporaryDirectory() as nothing, show_progress() as progress:
         study = study_at(place_name(scale, device), store=Path(nothing))
         left = _left(rests_on(claim, study)[1] for claim in chosen_claims(registry(), words))
-        images = {name: data for name, (_, data) in workplace(study, left).data.items() if data is not None}
+        images = {
+            name: data.to(device)
+            for name, (_, data) in workplace(study, left).data.items()
+            if data is not None
+        }
         costs, memory = timed_sample([n for n in left if n.data in images], images, device, progress)
     return plan(left, costs, memory)
 

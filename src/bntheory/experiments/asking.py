@@ -49,7 +49,6 @@ def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str
                 left,
                 store,
                 workplace(study, left),
-                workers=0,
                 progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"),
             )
         found = freshest(asked, read_all(stores))
@@ -90,7 +89,7 @@ def workplace(study: Study, left: Sequence[Needed]) -> Workplace:
         if name == DRAWN:
             found[name] = (toy_conditions(), None)
         else:
-            found[name] = (conditions(dataset(name), study.device), dataset(name).to(study.device))
+            found[name] = (conditions(dataset(name), study.device), dataset(name))
     return Workplace(found, study.device, None if study.store is None else study.store / CHECKPOINTS)
 
 

@@ -51,25 +51,27 @@ def settle(
     questions: Mapping[str, Question[T]],
     study: Study,
     *,
-    workers: int,
+    workers: int | None,
+    scheduler: str | None = None,
     progress: Progress = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
     lacks: Lacks = lambda lacking: None,
 ) -> Iterator[Settled[T]]:
     """The answers of all questions, each as soon as it is there; what they lack is made in the study's store, which must be a folder.
 
-    workers, progress, say: as in :func:`bntheory.experiments.engine.run`. lacks: called with what each question lacks before it is made. An interrupt loses nothing that was recorded. What one question
+    workers, scheduler, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``. lacks: called with what each question lacks before it is made. An interrupt loses nothing that was recorded. What one question
     cannot have does not take the others with it. Raises UserError where the store cannot be written.
     """
-    with Crew() as crew:
-        yield from _settled(dict(questions), study, crew, workers, progress, say, lacks)
+    from bntheory.experiments.engine import hired
+
+    with hired(workers, scheduler, study.device, say=say) as crew:
+        yield from _settled(dict(questions), study, crew, progress, say, lacks)
 
 
 def _settled(
     waiting: dict[str, Question[T]],
     study: Study,
-    crew: Crew,
-    workers: int,
+    crew: Crew | None,
     progress: Progress,
     say: Callable[[str], None],
     lacks: Lacks,
@@ -95,7 +97,7 @@ def _settled(
             parts = [part for of in lacking.values() for part in of]
             own = _prefixed(progress, rounds)
             own(0.0, f"{len(lacking)} questions")
-            _make(parts, study, crew, failed, workers, own, say)
+            _make(parts, study, crew, failed, own, say)
 
 
 def _prefixed(progress: Progress, rounds: int) -> Progress:
@@ -105,9 +107,8 @@ def _prefixed(progress: Progress, rounds: int) -> Progress:
 def _make(
     lacking: list[Lacking],
     study: Study,
-    crew: Crew,
+    crew: Crew | None,
     failed: dict[str, str],
-    workers: int,
     progress: Progress,
     say: Callable[[str], None],
 ) -> None:
@@ -118,4 +119,4 @@ def _make(
     left = lacking_records(lacking)
     with store.lock(wait=True):
         place = workplace(study, left)
-        run(left, store, place, crew=crew, workers=workers, progress=progress, say=say, failed=failed)
+        run(left, store, place, crew=crew, progress=progress, say=say, failed=failed)

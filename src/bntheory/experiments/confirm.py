@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bntheory.evidence.record import Record, canonical
-from bntheory.experiments.crew import Crew
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import MemoryStore, Store
 from bntheory.experiments.worker import Workplace
@@ -43,29 +42,28 @@ def confirm(
     store: Store,
     place: Workplace,
     *,
-    workers: int,
+    workers: int | None,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Confirmed:
     """Confirm what of ``left``, which has no fresh record, has a stale one in the store. Hold the store's lock.
 
-    workers, progress, say: as in :func:`bntheory.experiments.engine.run`.
+    workers, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``.
     """
-    from bntheory.experiments.engine import run
+    from bntheory.experiments.engine import hired, run
 
     kinds = _kinds(left, store.read().versions)
     sample = {n.address: (n, old) for of in kinds.values() for n, old in _sample(of)}
     again, failed = MemoryStore(), dict[str, str]()
-    with Crew() as crew:
+    with hired(workers, None, place.device) as crew:
         run(
             [n for n, _ in sample.values()],
             again,
             replace(place, checkpoints=None),
-            workers=workers,
+            crew=crew,
             progress=progress,
             say=say,
             failed=failed,
-            crew=crew,
         )
     made = again.read().records
     store.append(list(made.values()))

@@ -1,6 +1,8 @@
-"""Worker processes, each with a pipe of its own: the death of one leaves the others alone, and they may outlive a run.
+"""Workers: what the engine asks of them, and those that are processes of this machine.
 
-Every process computes on one thread. What a task needs of data is sent to a worker once.
+Who does what, what is done again and what is given up is the engine's to say; a crew carries assignments to workers and back what these
+say. Each process has a pipe of its own, so the death of one leaves the others alone, and computes on one thread. What a task needs of
+data is sent to a process once. Workers elsewhere: :mod:`bntheory.experiments.cluster`.
 """
 
 from __future__ import annotations
@@ -8,26 +10,59 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["ONE_THREAD", "Crew", "Hand"]
+__all__ = ["ONE_THREAD", "Crew", "Processes"]
 
 #: Set while workers start: NumPy's libraries read them when they are loaded, and only then.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-@dataclass
-class Hand:
-    """One worker. has: the data sets that it was sent."""
+class Crew(ABC):
+    """Workers that do assignments; they may outlive a run and end with the block.
+
+    size: how many assignments are given out at a time. device_name: what their device is called, where it is not this machine's.
+    """
+
+    size: int
+    device_name: str | None = None
+
+    def __enter__(self) -> Crew:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *why: object) -> None: ...
+
+    @abstractmethod
+    def give(self, assignment: Assignment, place: Workplace) -> Hashable:
+        """Have it done by somebody; the name under which :meth:`hear` speaks of it."""
+
+    @abstractmethod
+    def hear(self) -> Iterator[tuple[Any, str, Any]]:
+        """(name, kind, content) of what workers say, once one says something; dealt with before the next is asked for.
+
+        The kinds are those of :data:`bntheory.experiments.worker.Emit`, and of an end: "done"; "failed" (message, where it happened);
+        "lost" (why): its worker is gone, and nobody else does it.
+        """
+
+    @abstractmethod
+    def drop(self) -> None:
+        """End whatever is still being done."""
+
+
+@dataclass(eq=False)
+class _Hand:
+    """One process. has: the data sets that it was sent."""
 
     connection: Connection
     process: BaseProcess
@@ -41,14 +76,13 @@ class Hand:
         return self.process.exitcode
 
 
-class Crew:
-    """Workers, started when there is work for them; those that are idle end with the block."""
+class Processes(Crew):
+    """Processes of this machine, started when there is work for them."""
 
-    def __init__(self) -> None:
-        self.idle: list[Hand] = []
-
-    def __enter__(self) -> Crew:
-        return self
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.idle: list[_Hand] = []
+        self.busy: dict[Connection, _Hand] = {}
 
     def __exit__(self, *why: object) -> None:
         for hand in self.idle:
@@ -58,8 +92,34 @@ class Crew:
             hand.connection.close()
         self.idle = []
 
-    def give(self, assignment: Assignment, place: Workplace) -> Hand:
-        """Give a worker something to do."""
+    def give(self, assignment: Assignment, place: Workplace) -> Hashable:
+        hand = self._given(assignment, place)
+        self.busy[hand.connection] = hand
+        return hand
+
+    def hear(self) -> Iterator[tuple[Any, str, Any]]:
+        for ready in cast("list[Connection]", wait(list(self.busy))):
+            hand = self.busy[ready]
+            try:
+                kind, content = ready.recv()
+            except (EOFError, OSError):
+                del self.busy[ready]
+                yield hand, "lost", f"exit code {hand.end()}"
+                continue
+            if kind in ("done", "failed"):
+                del self.busy[ready]
+                self.idle.append(hand)
+            yield hand, kind, content
+            if kind == "records":
+                with suppress(OSError):  # it will be found dead
+                    ready.send(None)
+
+    def drop(self) -> None:
+        for hand in self.busy.values():
+            hand.end()
+        self.busy = {}
+
+    def _given(self, assignment: Assignment, place: Workplace) -> _Hand:
         while self.idle:
             hand = self.idle.pop()
             try:
@@ -73,14 +133,14 @@ class Crew:
             self._send(hand, assignment, place)
         return hand
 
-    def _send(self, hand: Hand, assignment: Assignment, place: Workplace) -> None:
+    def _send(self, hand: _Hand, assignment: Assignment, place: Workplace) -> None:
         name = assignment.asked[0].data
         if name not in hand.has:
             hand.connection.send(replace(place, data={name: place.data[name]}))
             hand.has.add(name)
         hand.connection.send(assignment)
 
-    def _start(self) -> Hand:
+    def _start(self) -> _Hand:
         from bntheory.experiments.worker import serve
 
         context = multiprocessing.get_context("spawn")
@@ -89,7 +149,7 @@ class Crew:
         with _one_thread(), _no_main():
             process.start()
         theirs.close()
-        return Hand(ours, process)
+        return _Hand(ours, process)
 
 
 @contextmanager

@@ -1,21 +1,23 @@
-"""The engine: it does what experiments ask for and a store lacks, nothing twice, on as many processes as there are cores.
+"""The engine: it does what experiments ask for and a store lacks, nothing twice, by as many workers as there are.
 
-Processes and not threads: two threads that run small networks hinder each other, two processes do not. Every process computes on one
-thread, so no number depends on how many cores there are or how many workers were asked for. The parent alone writes; a record is on
-the disk before its worker goes on. A worker that dies is replaced, and its task goes on from its last checkpoint.
+These are processes of this machine, one a core, or those of a Dask cluster. Processes and not threads: two threads that run small
+networks hinder each other, two processes do not. Every one computes on one thread, so no number depends on how many cores there are or
+how many workers were asked for. The parent alone writes. What a process hands over is on the disk before it goes on; one that dies is
+replaced, and its task goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
-from bntheory.experiments.crew import Crew, Hand
+from bntheory.experiments.crew import Crew, Processes
 from bntheory.experiments.experiment import Needed, freshest, missing
 from bntheory.experiments.meter import Meter
 from bntheory.experiments.plan import costs_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from bntheory.evidence.record import Record
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["check_device", "default_workers", "run"]
+__all__ = ["check_device", "default_workers", "hired", "run"]
 
 Progress = Callable[[float, str], None]
 Say = Callable[[str], None]
@@ -66,22 +68,56 @@ def _usable_cores() -> int | None:
     return len(affinity(0)) if affinity is not None else os.cpu_count()
 
 
+@contextmanager
+def hired(
+    workers: int | None,
+    scheduler: str | None,
+    device: str,
+    *,
+    data_dir: str | Path | None = None,
+    say: Say = lambda text: None,
+) -> Iterator[Crew | None]:
+    """Who is to do the tasks; None: this process.
+
+    workers: so many processes; None: :func:`default_workers`; 0: this process, for tests and debuggers. scheduler: the address of a Dask
+    cluster, whose workers do them instead. device: is to be there, with whoever does them. data_dir: the folder from which a cluster's
+    workers read the data. say: as in :func:`run`.
+
+    Raises UserError for a negative number, a device that is missing, both workers and scheduler, and as :class:`.cluster.Cluster`.
+    """
+    if workers is not None and workers < 0:
+        raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
+    if scheduler is None:
+        count = default_workers(check_device(device)) if workers is None else workers
+        if count == 0:
+            yield None
+        else:
+            with Processes(count) as crew:
+                yield crew
+        return
+    if workers is not None:
+        raise UserError("workers, scheduler: choose one; a cluster has as many workers as were started there")
+    from bntheory.experiments.cluster import Cluster
+
+    with Cluster(scheduler, device, data_dir, say) as cluster:
+        yield cluster
+
+
 def run(
     asked: Sequence[Needed],
     store: Store,
     place: Workplace,
     *,
-    workers: int,
+    crew: Crew | None = None,
     progress: Progress = lambda fraction, text: None,
     say: Say = lambda text: None,
     failed: dict[str, str] | None = None,
-    crew: Crew | None = None,
 ) -> None:
     """Make every record that is asked for, by one experiment or many, and has no fresh one in the store. Hold the store's lock.
 
-    workers: processes; 0 does everything in this one, for tests and debuggers. say: called with a sentence for everything that a
-    person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record that cannot be
-    had is put here, by its address with the reason, and the others are made. crew: workers that outlive this run; its own where left out.
+    crew: who does it (:func:`hired`); where left out, this process. say: called with a sentence for everything that a person should
+    know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record that cannot be had is put
+    here, by its address with the reason, and the others are made.
 
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """
@@ -89,13 +125,12 @@ def run(
     left = missing(asked, freshest(asked, store.read().versions))
     for state in {n.state for n in asked} - {n.state for n in left}:
         store.drop_checkpoint(state)
-    todo = _grouped(assignments(left), place.device, max(workers, 1))
+    todo = _grouped(assignments(left), place.device, 1 if crew is None else crew.size)
     parent = _Parent(store, Meter(asked, left, progress, costs_of(store.timings())), say, failed)
-    if workers == 0 or not todo:
+    if crew is None or not todo:
         _here(todo, place, parent)
     else:
-        with Crew() if crew is None else nullcontext(crew) as hands:
-            _Pool(parent, place, min(workers, len(todo)), hands).work_off(todo)
+        _Pool(parent, place, crew).work_off(todo)
 
 
 def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None:
@@ -103,6 +138,8 @@ def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None
     from bntheory.bridge.networks.training import reproducible
     from bntheory.experiments.worker import do, single_threaded
 
+    own = {name: (held, images and images.to(place.device)) for name, (held, images) in place.data.items()}
+    place = replace(place, data=own)
     with single_threaded(), reproducible():
         for assignment in todo:
             try:
@@ -138,12 +175,16 @@ class _Parent:
 
     def __init__(self, store: Store, meter: Meter, say: Say, failed: dict[str, str] | None) -> None:
         self.store, self.meter, self.say, self.failed = store, meter, say, failed
+        self.had: set[str] = set()  # of a task that is done again, what came the first time
 
     def take(self, assignment: Assignment, kind: str, content: Any) -> None:
         if kind == "records":
             records, timing = content
-            self.store.append(records, timing=timing)
-            self.meter.measured(_of_one_run(assignment, records), records, timing)
+            records = [r for r in records if r.address not in self.had]
+            if records:
+                self.store.append(records, timing=timing)
+                self.meter.measured(_of_one_run(assignment, records), records, timing)
+                self.had |= {r.address for r in records}
         elif kind == "said":
             self.say(content)
         elif kind == "refused":
@@ -174,53 +215,47 @@ def _of_one_run(assignment: Assignment, records: Sequence[Record]) -> list[Neede
 class _Pool:
     """Assignments handed out to a crew, and what comes back."""
 
-    def __init__(self, parent: _Parent, place: Workplace, size: int, crew: Crew) -> None:
-        self.parent, self.place, self.size, self.crew = parent, place, size, crew
-        self.busy: dict[Connection, tuple[Hand, Assignment]] = {}
+    def __init__(self, parent: _Parent, place: Workplace, crew: Crew) -> None:
+        self.parent, self.place, self.crew = parent, place, crew
+        self.busy: dict[Hashable, Assignment] = {}
         self.tries: dict[tuple[str, int], int] = {}
 
     def work_off(self, todo: list[Assignment]) -> None:
         waiting = list(reversed(todo))
         try:
             while waiting or self.busy:
-                while waiting and len(self.busy) < self.size:
-                    hand = self.crew.give(waiting[-1], self.place)
-                    self.busy[hand.connection] = (hand, waiting.pop())
-                for ready in wait(list(self.busy)):
-                    waiting += self._heard(cast("Connection", ready))
+                while waiting and len(self.busy) < self.crew.size:
+                    assignment = waiting.pop()
+                    self.busy[self.crew.give(assignment, self.place)] = assignment
+                for name, kind, content in self.crew.hear():
+                    waiting += self._heard(name, kind, content)
         finally:
-            for hand, _ in self.busy.values():
-                hand.end()
+            self.crew.drop()
 
-    def _heard(self, connection: Connection) -> list[Assignment]:
-        """Take what a worker says; what is left to do of it, if it died."""
-        hand, assignment = self.busy[connection]
-        try:
-            kind, content = connection.recv()
-        except (EOFError, OSError):
-            del self.busy[connection]
-            return self._after_death(hand, assignment)
-        if kind in ("done", "failed"):
-            del self.busy[connection]
-            self.crew.idle.append(hand)
-            if kind == "failed":
-                self.parent.fail(assignment, _failure(*content))
-        else:
+    def _heard(self, name: Hashable, kind: str, content: Any) -> list[Assignment]:
+        """Take what a worker says; what is left to do of it, if it is gone."""
+        assignment = self.busy[name]
+        if kind in ("done", "failed", "lost"):
+            del self.busy[name]
+        if kind == "lost":
+            return self._after_loss(assignment, content)
+        if kind == "failed":
+            self.parent.fail(assignment, _failure(*content))
+        elif kind != "done":
             self.parent.take(assignment, kind, content)
-            if kind == "records":
-                connection.send(None)
         return []
 
-    def _after_death(self, hand: Hand, assignment: Assignment) -> list[Assignment]:
-        """What is left of the assignment of a worker that died."""
-        code = hand.end()
+    def _after_loss(self, assignment: Assignment, why: str) -> list[Assignment]:
+        """What is left of the assignment of a worker that is gone."""
         name, key = assignment.task.name, (assignment.asked[0].state, assignment.asked[0].protocol.measured)
         self.tries[key] = self.tries.get(key, 0) + 1
         if self.tries[key] >= TRIES:
-            why = f"its process died {TRIES} times (exit code {code}); out of memory? Try fewer --workers"
-            self.parent.fail(assignment, UserError(f"{name}: {why}; --resume goes on with what was finished"))
+            told = f"its process died {TRIES} times ({why}); out of memory? Try fewer --workers"
+            self.parent.fail(
+                assignment, UserError(f"{name}: {told}; --resume goes on with what was finished")
+            )
             return []
-        self.parent.say(f"the process that did {name} died (exit code {code}); another one goes on with it")
+        self.parent.say(f"the process that did {name} died ({why}); another one goes on with it")
         asked = assignment.asked
         return assignments(missing(asked, freshest(asked, self.parent.store.read().versions)))
 

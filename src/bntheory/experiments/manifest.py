@@ -18,7 +18,7 @@ from bntheory.experiments.toys import DRAWN, MEASURES
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
-__all__ = ["codes", "conditions", "conditions_of", "folded_codes", "make_manifest"]
+__all__ = ["codes", "conditions", "conditions_of", "device_name", "folded_codes", "make_manifest"]
 
 FORMAT = 3
 
@@ -101,12 +101,19 @@ def toy_conditions() -> Conditions:
     return Conditions({"name": DRAWN}, "cpu", versions, {**found, TRAINING: ""})  # no state is kept
 
 
+def device_name(device: str) -> str:
+    """What a device of this machine is called."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+
+
 def make_manifest(
-    preset: Preset, data: Any, device: str, data_note: str, *, fold: bool = False
+    preset: Preset, data: Any, device: str, data_note: str, name: str | None = None, *, fold: bool = False
 ) -> dict[str, Any]:
     """What a run consists of; everything that two runs must share to give the same numbers, and when it began.
 
-    fold: runs may be trained as one.
+    name: what the device is called; where left out, :func:`device_name` says it. fold: runs may be trained as one.
     """
     import numpy
     import scipy
@@ -122,7 +129,7 @@ def make_manifest(
         "preset_content": preset.as_json(),
         "seeds": list(preset.seeds),
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "device_name": name or device_name(device),
         "data": {
             "name": data.name,
             "description": data.description,

@@ -32,7 +32,7 @@ from bntheory.experiments.measure import Situation, measure
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
-__all__ = ["Assignment", "Workplace", "do", "follow", "serve", "single_threaded"]
+__all__ = ["Assignment", "Workplace", "do", "failure", "follow", "serve", "single_threaded"]
 
 #: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address of a record
 #: that cannot be had, message, where it happened).
@@ -147,7 +147,7 @@ def _recorded(
         try:
             values = {} if diverged else _writable(measure(at, n.measure))
         except Exception as error:  # the other measures of this run may do
-            emit("refused", (n.address, *_said(error)))
+            emit("refused", (n.address, *failure(error)))
             continue
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
         setting = conditions.setting(task.arm, n.protocol, n.measure)
@@ -264,14 +264,14 @@ def serve(connection: Connection) -> None:
                 try:
                     do(message, places[message.asked[0].data], emit)
                 except Exception as error:
-                    connection.send(("failed", _said(error)))
+                    connection.send(("failed", failure(error)))
                 else:
                     connection.send(("done", None))
         except (EOFError, OSError):
             os._exit(1)  # the parent was killed: there is nobody to work for
 
 
-def _said(error: Exception) -> tuple[str, str | None]:
+def failure(error: Exception) -> tuple[str, str | None]:
     """(message, where it happened), the latter for what is no bad use but a defect."""
     if isinstance(error, UserError):
         return str(error), None

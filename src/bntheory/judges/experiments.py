@@ -94,14 +94,15 @@ def judge_experiments(
     claims: Sequence[Claim],
     study: Study,
     *,
-    workers: int,
+    workers: int | None,
+    scheduler: str | None = None,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
     lacks: Callable[[Mapping[str, Sequence[Lacking]]], None] = lambda lacking: None,
 ) -> Iterator[Verdict]:
     """Judge claims of kind experiment, each as soon as its records are there; what is lacking is made in the study's store.
 
-    workers, progress, say, lacks: as in :func:`bntheory.experiments.campaign.settle`.
+    workers, scheduler, progress, say, lacks: as in :func:`bntheory.experiments.campaign.settle`.
     """
     from bntheory.experiments.campaign import settle
     from bntheory.experiments.store import Store
@@ -112,6 +113,7 @@ def judge_experiments(
         {key: _question(claim) for key, claim in by_id.items()},
         study,
         workers=workers,
+        scheduler=scheduler,
         progress=progress,
         say=say,
         lacks=lacks,

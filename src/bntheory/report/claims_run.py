@@ -98,6 +98,7 @@ def compare_claims(
     seed: int = 0,
     overwrite: bool = False,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
     lacks: Callable[[Mapping[str, Sequence[Any]]], None] = lambda lacking: None,
@@ -105,13 +106,15 @@ def compare_claims(
 ) -> ClaimsResult:
     """Make what the claims ask for at this scale and ``folder`` lacks, judge all, write ``verdicts.json`` and ``report.html`` there.
 
-    workers: processes; None: one a core; 0: everything in this one. overwrite: remove the records that lie there. each: called with
+    workers: processes; None: one a core; 0: everything in this one. scheduler: the address of a Dask cluster whose workers do it instead. overwrite: remove the records that lie there. each: called with
     every verdict as it is reached. The rest as for :func:`bntheory.judges.experiments.judge_experiments`; an interrupt keeps what was
     recorded. Raises UserError for a device that is missing and a folder that cannot be written.
     """
-    from bntheory.experiments.engine import check_device, default_workers
+    from bntheory.experiments.engine import check_device
 
-    study = Study(effort_of(scale), seed, check_device(device), store=folder)
+    if scheduler is None:
+        check_device(device)
+    study = Study(effort_of(scale), seed, device, store=folder)
     store = Store.create(folder)
     with store.lock():
         contents = store.read()
@@ -125,7 +128,8 @@ def compare_claims(
     judged = judge_experiments(
         chosen,
         study,
-        workers=default_workers(device) if workers is None else workers,
+        workers=workers,
+        scheduler=scheduler,
         progress=progress,
         say=say,
         lacks=lacks,

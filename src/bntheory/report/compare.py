@@ -57,6 +57,7 @@ def compare(
     overwrite: bool = False,
     workers: int | None = None,
     fold: bool | None = None,
+    scheduler: str | None = None,
     progress: Progress = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> CompareResult:
@@ -69,7 +70,8 @@ def compare(
     preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. workers: processes
     (one a core where left out; 0: everything in this one); no number depends on it. fold: runs
     that differ in nothing but values are trained as one where a timed sample says that it is faster, equal to one by one within rounding
-    and not bit for bit; their records say so (not where left out). progress: called with the fraction
+    and not bit for bit; their records say so (not where left out). scheduler: the address of a Dask cluster whose workers do it
+    instead, and read the data for themselves. progress: called with the fraction
     done and what is being done. say: called with what a person should know: lines of the store that could not be believed, a
     damaged checkpoint, a process that died.
 
@@ -77,7 +79,7 @@ def compare(
     holds another run.
     """
     from bntheory.bridge.networks.data import load_dataset
-    from bntheory.experiments.engine import check_device, default_workers, run
+    from bntheory.experiments.engine import check_device, hired, run
     from bntheory.experiments.worker import Workplace
 
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
@@ -85,9 +87,9 @@ def compare(
     chosen = _preset(preset, old).with_options(
         data=data or (old["data"]["name"] if old else None), seeds=seeds or (old["seeds"] if old else None)
     )
-    device = check_device(device or (old["device"] if old else "cpu"))
-    if workers is not None and workers < 0:
-        raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
+    device = device or (old["device"] if old else "cpu")
+    if scheduler is None:
+        check_device(device)
     progress(0.0, f"loading {chosen.data}")
     images = load_dataset(chosen.data, data_dir)
     if int(images.train_labels.min()) == int(images.train_labels.max()):
@@ -95,20 +97,21 @@ def compare(
             f"data: every training image of {chosen.data} has the same label, so there is nothing to learn; give data with two classes at least"
         )
     fold = bool(old and old.get("folded")) if fold is None else fold
-    manifest = make_manifest(chosen, images, device, data_note, fold=fold)
-    with begun(path), open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
-        contents = folder.read()
-        if contents.faults:
-            say(
-                f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
-            )
-        experiment, conditions = chosen.experiment(), conditions_of(manifest)
-        place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)
-        count = default_workers(device) if workers is None else workers
-        asked = list(needed(experiment, conditions))
-        run(asked, folder, place, workers=count, progress=progress, say=say)
-        progress(1.0, "writing the report")
-        return finish(folder, chosen)
+    with hired(workers, scheduler, device, data_dir=data_dir, say=say) as crew:
+        named = crew.device_name if crew else None
+        manifest = make_manifest(chosen, images, device, data_note, named, fold=fold)
+        with begun(path), open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
+            contents = folder.read()
+            if contents.faults:
+                say(
+                    f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
+                )
+            experiment, conditions = chosen.experiment(), conditions_of(manifest)
+            place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)
+            asked = list(needed(experiment, conditions))
+            run(asked, folder, place, crew=crew, progress=progress, say=say)
+            progress(1.0, "writing the report")
+            return finish(folder, chosen)
 
 
 def rebuilt(path: Path) -> CompareResult:
