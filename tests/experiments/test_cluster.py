@@ -286,9 +286,9 @@ def test_data_are_read_where_the_worker_is(
     folder = idx_folder(tmp_path / "data")
     real = comparison.make_manifest
 
-    def make_manifest(*content: Any) -> dict[str, Any]:
+    def make_manifest(*content: Any, **options: Any) -> dict[str, Any]:
         then(folder)
-        return real(*content)
+        return real(*content, **options)
 
     cluster._images.cache_clear()
     monkeypatch.setattr(comparison, "make_manifest", make_manifest)

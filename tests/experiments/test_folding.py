@@ -68,9 +68,10 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return set_to
 
 
-def done(every: list[Needed], store: MemoryStore, **options: Any) -> dict[str, Record]:
+def done(every: list[Needed], store: MemoryStore, workers: int = 0, **options: Any) -> dict[str, Record]:
     place = Workplace({DATA.name: (conditions(DATA, "cpu"), DATA)}, "cpu", None)
-    engine.run(every, store, place, **{"workers": 0, **options})
+    with engine.hired(workers, None, "cpu") as crew:
+        engine.run(every, store, place, crew=crew, **options)
     return freshest(every, store.read().versions)
 
 
