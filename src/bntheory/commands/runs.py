@@ -254,7 +254,7 @@ def plan_command(
         )
         return
     from bntheory.bridge.networks.data import load_dataset
-    from bntheory.experiments.engine import check_device
+    from bntheory.experiments.devices import check_device
     from bntheory.experiments.experiment import needed
     from bntheory.experiments.manifest import conditions_of, make_manifest
     from bntheory.experiments.plan import plan, timed_sample

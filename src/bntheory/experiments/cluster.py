@@ -244,7 +244,7 @@ def look_around(worker: Any, expected: dict[str, str], device: str) -> tuple[str
 
 
 def _unfit(expected: dict[str, str], device: str) -> str:
-    from bntheory.experiments.engine import check_device
+    from bntheory.experiments.devices import check_device
 
     found = here()
     for name in ("bntheory", "torch", "numpy"):

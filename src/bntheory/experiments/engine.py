@@ -8,7 +8,6 @@ replaced, and its task goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
 from bntheory.experiments.crew import Crew, Processes
+from bntheory.experiments.devices import check_device, default_workers
 from bntheory.experiments.experiment import Needed, freshest, missing
 from bntheory.experiments.meter import Meter
 from bntheory.experiments.plan import costs_of
@@ -28,44 +28,12 @@ if TYPE_CHECKING:
     from bntheory.evidence.record import Record
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["check_device", "default_workers", "hired", "run"]
+__all__ = ["hired", "run"]
 
 Progress = Callable[[float, str], None]
 Say = Callable[[str], None]
 #: So often a task may take its worker with it before the run is given up.
 TRIES = 3
-
-
-def check_device(name: str) -> str:
-    """The device, if torch has it. Raises UserError otherwise."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device: {name!r} is no device; use cpu, cuda or cuda:0") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device: {name!r}: float64 is needed, which only cpu and cuda have here")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device: {name!r} was asked for, but torch sees no CUDA device; use --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device: {name!r} does not exist; there are {torch.cuda.device_count()} CUDA devices"
-        )
-    return name
-
-
-def default_workers(device: str) -> int:
-    """As many processes as cores that this process may use, eight at the most; one for a CUDA device."""
-    if device.startswith("cuda"):
-        return 1
-    count = getattr(os, "process_cpu_count", None) or _usable_cores  # the former from Python 3.13 on
-    return max(1, min(count() or 1, 8))
-
-
-def _usable_cores() -> int | None:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return len(affinity(0)) if affinity is not None else os.cpu_count()
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def compare_claims(
     every verdict as it is reached. The rest as for :func:`bntheory.judges.experiments.judge_experiments`; an interrupt keeps what was
     recorded. Raises UserError for a device that is missing and a folder that cannot be written.
     """
-    from bntheory.experiments.engine import check_device
+    from bntheory.experiments.devices import check_device
 
     if scheduler is None:
         check_device(device)

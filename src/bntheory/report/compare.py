@@ -79,7 +79,8 @@ def compare(
     holds another run.
     """
     from bntheory.bridge.networks.data import load_dataset
-    from bntheory.experiments.engine import check_device, hired, run
+    from bntheory.experiments.devices import check_device
+    from bntheory.experiments.engine import hired, run
     from bntheory.experiments.worker import Workplace
 
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
