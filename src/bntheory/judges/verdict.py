@@ -66,13 +66,14 @@ class Status(Enum):
 
     def explanation_for(self, kind: Kind) -> str:
         """What the status of a claim of this kind means, in a sentence."""
-        return _OF_A_LAYER.get(self, self.explanation) if kind == "layer" else self.explanation
+        return (_OF_A_LAYER if kind == "layer" else _OF_OTHERS).get(self, self.explanation)
 
 
 _OF_A_LAYER = {
     Status.PROVED: "Shown for every layer of the claim's domain, every batch size and every loss; the proof replays.",
     Status.REFUTED: "A counterexample is certified in exact or ball arithmetic, its hypotheses included; it replays from its file.",
 }
+_OF_OTHERS = {Status.PROVED: "Shown exactly, without rounding, for all that the claim is stated for."}
 _EXPLANATION = {
     Status.PROVED: "Shown without rounding for all that the claim is stated for: of a layer, for every batch size and every loss.",
     Status.REFUTED: "It fails at an example that is certified in exact or ball arithmetic, its hypotheses included.",
