@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from bntheory.claims.typed.expression import claim_of_expression, parse_claim
 from bntheory.claims.typed.syntax import parse
+from bntheory.claims.typed.transcript import answers_differently
 from bntheory.errors import UserError
 from bntheory.layer import BatchNormLayer, LayerDomain
-from bntheory.layer.relations import AllOf, AnyOf, Relation
+from bntheory.layer.relations import AllOf, AnyOf, Relation, ge
 
 HOSTILE = {
     "call": ("__import__('os').system('true')", 1),
@@ -294,3 +295,18 @@ def test_trees_know_their_columns():
     tree = parse("norm2(grad) <= 1")
     assert tree.column == 12
     assert re.fullmatch(r"Compare\(.*", repr(tree))
+
+
+def test_a_typed_claim_is_shown_as_it_was_typed():
+    """In LaTeX, with what TeX takes for its own escaped and nothing else changed."""
+    typed = claim_of_expression("norm2(my_v)**2 >= 0", domain=LayerDomain(vectors=("my_v",)))
+    assert typed.statement == r"\texttt{norm2(my\_v)**2 >= 0}"
+
+
+def test_what_a_claim_prints_is_shown_once(capsys):
+    def check(layer):
+        print("called")
+        return ge(layer.norm2(layer.grad), 0)
+
+    assert answers_differently(check, LayerDomain()) == ""
+    assert capsys.readouterr().out == "called\n"

@@ -44,3 +44,17 @@ def test_a_hypothesis_takes_the_place_of_a_condition():
     for options in ({"assume": ["gamma != 0"]}, {"gamma": "nonzero"}, {"assume": ["1/gamma > 0"]}):
         data = decide("1/gamma == 1/gamma", **options).as_json()
         assert (data["status"], data["wherever"]) == ("proved", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("norm2(grad)**2 >= 0", ()),
+        ("dot(grad, one)**3*dot(grad, one) >= 0", ()),
+        ("norm2(grad)**-1 >= 0", ("norm2(grad) != 0",)),
+    ],
+)
+def test_a_power_needs_a_base_other_than_zero_only_where_it_divides(text, needed):
+    verdict = decide(text).verdict
+    assert verdict.status.value == "proved"
+    assert verdict.wherever == needed

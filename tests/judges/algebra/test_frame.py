@@ -135,6 +135,19 @@ def test_lifting_by_gram_schmidt(normaliser, eps, m):
     compare([number(s) for s in scalars], quantities(make_layer(normaliser, **arrays(instance))))
 
 
+@pytest.mark.parametrize("m", [3, 4])
+@pytest.mark.parametrize("eps", ["positive", "any"])
+@pytest.mark.parametrize("normaliser", ["batch", "unbiased", "l2"])
+def test_lifting_where_the_batch_is_rational_and_sigma_a_root(normaliser, eps, m):
+    frame = Frame(domain(normaliser, eps), m, vectors=("layer.grad", "free v"), rational_batch=True)
+    scalars = quantities(frame)
+    values = admissible(frame)
+    instance = lift(frame, values)
+    assert outside_domain(frame.domain, instance) is None
+    found = [Number(frame.field, values)(s) for s in scalars]
+    compare(found, quantities(make_layer(normaliser, **arrays(instance))))
+
+
 @pytest.mark.parametrize("hessian", ["any", "psd"])
 def test_a_trace_counts_the_directions_outside_the_basis(hessian):
     frame = Frame(domain("batch", "positive", hessian), 6, vectors=("layer.grad", "v"), room=4)

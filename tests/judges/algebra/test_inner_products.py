@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bntheory.errors import OutsideVocabulary
+from bntheory.judges.algebra.calculus import _manifest_sign
 from bntheory.judges.algebra.encode import formula_symbols, to_z3
 from bntheory.judges.algebra.field import Field, Scalar
 from bntheory.judges.algebra.inner_products import negation_over_inner_products
@@ -152,3 +154,17 @@ def test_roots_are_squared_away_only_while_that_stays_short(depth):
     assert atoms_of(plain) <= 6**4
     if depth <= 2:
         assert all(not (formula_symbols(plain) & {i}) for i in field.roots)
+
+
+def test_a_sum_is_above_zero_if_a_part_is_and_none_is_below():
+    p, n = sp.Symbol("p", positive=True), sp.Symbol("n", nonnegative=True)
+    x = sp.Symbol("x", real=True)
+    for value, sign in {
+        p + n**2: True,
+        n + n**3: False,
+        x**2 + n: False,
+        x**2 + p + 1: True,
+        p - n: False,
+    }.items():
+        assert (_manifest_sign(value) == 2) is sign, value
+        assert (_manifest_sign(sp.Add(*(-t for t in sp.Add.make_args(value)), evaluate=False)) == -2) is sign

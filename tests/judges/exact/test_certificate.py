@@ -150,6 +150,9 @@ DOMAIN_CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     ),
     "rms-zero": ({"normaliser": "rms"}, {"y": (F(0),) * 3, "eps": F(0)}, "y = 0"),
     "scalar-range": ({"scalars": {"a": "unit"}}, {"scalars": {"a": F(11, 10)}}, "a = 11/10"),
+    "scalar-zero-not-positive": ({"scalars": {"a": "positive"}}, {"scalars": {"a": F(0)}}, "a = 0"),
+    "scalar-zero-not-nonzero": ({"scalars": {"a": "nonzero"}}, {"scalars": {"a": F(0)}}, "a = 0"),
+    "scalar-zero-nonnegative": ({"scalars": {"a": "nonnegative"}}, {"scalars": {"a": F(0)}}, None),
     "scalar-missing": ({"scalars": {"a": "unit"}}, {}, "declares"),
     "not-a-case": ({"vectors": ("e@case",)}, {"vectors": {"e@case": (F(1), F(1), F(0))}}, "basis"),
     "not-a-case-though-smaller-ones-would-be": (

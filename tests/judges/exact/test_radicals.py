@@ -108,3 +108,11 @@ def test_six_independent_roots_have_a_reciprocal_and_seven_are_refused():
     six = sum(Radical(p).sqrt() for p in (2, 3, 5, 7, 11, 13))
     assert six * (1 / six) == 1
     assert (1 / (six + Radical(17).sqrt())).missing == "unknown"
+
+
+def test_half_a_power_is_the_root_and_no_other_broken_power_is_anything() -> None:
+    four = Radical(4)
+    assert four**0.5 == Radical(2)
+    assert four**2.0 == Radical(16)
+    with pytest.raises(TypeError):
+        _ = four**1.5
