@@ -52,6 +52,7 @@ def test_a_hypothesis_takes_the_place_of_a_condition():
         ("norm2(grad)**2 >= 0", ()),
         ("dot(grad, one)**3*dot(grad, one) >= 0", ()),
         ("norm2(grad)**-1 >= 0", ("norm2(grad) != 0",)),
+        ("norm2(grad)**2/norm2(input_grad) >= 0", ("norm2(input_grad) != 0",)),
     ],
 )
 def test_a_power_needs_a_base_other_than_zero_only_where_it_divides(text, needed):

@@ -12,11 +12,14 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import OutsideVocabulary
-from bntheory.judges.algebra.calculus import _manifest_sign
+from bntheory.judges.algebra.calculus import _manifest_sign, calculate
 from bntheory.judges.algebra.encode import formula_symbols, to_z3
 from bntheory.judges.algebra.field import Field, Scalar
+from bntheory.judges.algebra.gram import gram_problem
 from bntheory.judges.algebra.inner_products import negation_over_inner_products
+from bntheory.judges.algebra.solver import ask
 from bntheory.judges.algebra.squares import without_roots
 from bntheory.judges.decide import decide
 from bntheory.layer import LayerDomain, le
@@ -168,3 +171,24 @@ def test_a_sum_is_above_zero_if_a_part_is_and_none_is_below():
     }.items():
         assert (_manifest_sign(value) == 2) is sign, value
         assert (_manifest_sign(sp.Add(*(-t for t in sp.Add.make_args(value)), evaluate=False)) == -2) is sign
+
+
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("dot(u, hess(u)) <= 2*norm2(u)", True),
+        ("dot(u, hess(u)) >= -2*norm2(u)", True),
+        ("dot(u, hess(u)) <= 1.99*norm2(u)", False),
+        ("norm2(hess(u)) <= 4*norm2(u)", True),
+        ("norm2(hess(u)) <= 3.99*norm2(u)", False),
+        ("dot(w, hess(u)) <= norm2(u) + norm2(w)", True),
+        ("dot(w, hess(u)) <= norm2(u) + 0.99*norm2(w)", False),
+    ],
+)
+def test_what_the_bound_on_a_hessian_gives_over_inner_products(text, true):
+    """||H|| <= 2: |<u, H u>| <= 2 |u|^2, |H u|^2 <= 4 |u|^2, <w, H u> <= 2 |u| |w| <= |u|^2 + |w|^2; and none of them with less."""
+    domain = LayerDomain(vectors=("u", "w"), smoothness="2")
+    claim = claim_of_expression(text, domain=domain)
+    problem = gram_problem(calculate(claim.check, claim.assume, domain))
+    answers = {ask(problem.field, problem.formulas(size), 20_000).answer for size in (2, 3)}
+    assert ("unsat" in answers) is true
