@@ -320,11 +320,11 @@ def _patterns(domain: LayerDomain, m: int) -> list[tuple[int, ...]]:
     return grown
 
 
-def z3_symbol(field: Field, i: int) -> Any:
-    """The z3 constant of a symbol."""
+def z3_symbol(field: Field, i: int, context: Any = None) -> Any:
+    """The z3 constant of a symbol, in a context of z3's or in the one that z3 shares among all."""
     import z3
 
-    return z3.Real(field.names[i])
+    return z3.Real(field.names[i], context)
 
 
 def to_z3(field: Field, formula: Formula) -> Any:

@@ -1,7 +1,8 @@
 """Asking z3, with a limit on every question; "unknown" is an answer.
 
-Limits are given in milliseconds of an idle core but set as z3's count of its own steps, so that the same question gets the same
-answer on a busy machine; the clock is only a backstop.
+Limits are given in milliseconds of an idle core but set as z3's count of its own steps, and every question is asked in a context of
+its own: how many steps z3 needs depends on the terms that a context has seen before. So the same question gets the same answer on a
+busy machine and after any other question; the clock is only a backstop.
 """
 
 from __future__ import annotations
@@ -53,19 +54,30 @@ def not_between(problem: Problem, below: int) -> Formula:
 
 def batch_size_of(problem: Problem, reply: Reply) -> Fraction:
     """The batch size of a model, which may lie between two whole numbers."""
-    return _rational(reply.model.eval(z3_symbol(problem.frame.field, 0), model_completion=True))
+    model = reply.model
+    return _rational(model.eval(z3_symbol(problem.frame.field, 0, model.ctx), model_completion=True))
 
 
-def _expressions(field: Field, formulas: Sequence[Formula]) -> list[Any]:
-    return [to_z3(field, f) for f in formulas]
-
-
-def _solvers(milliseconds: int, quick: bool) -> list[tuple[Any, int]]:
+def _alone(field: Field, formulas: Sequence[Formula]) -> tuple[Any, list[Any]]:
+    """The formulas as terms of a new context, and the context, in which nothing else was ever made."""
     import z3
 
+    context = z3.Context()
+    return context, [to_z3(field, f).translate(context) for f in formulas]
+
+
+def _limits(milliseconds: int, quick: bool) -> list[tuple[str, int]]:
     first = max(50, milliseconds // 6 if quick else milliseconds // 2)
-    nlsat = (z3.Tactic("qfnra-nlsat").solver(), first)
-    return [nlsat] if quick else [nlsat, (z3.SolverFor("QF_NRA"), milliseconds - first)]
+    return [("nlsat", first)] if quick else [("nlsat", first), ("portfolio", milliseconds - first)]
+
+
+def _solver(name: str, milliseconds: int, context: Any) -> Any:
+    import z3
+
+    nlsat = name == "nlsat"
+    solver = z3.Tactic("qfnra-nlsat", context).solver() if nlsat else z3.SolverFor("QF_NRA", context)
+    _limit(solver, milliseconds)
+    return solver
 
 
 def _limit(solver: Any, milliseconds: int) -> None:
@@ -82,9 +94,9 @@ def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: 
     import z3
 
     start = time.perf_counter()
-    expressions = _expressions(field, formulas)
-    for solver, limit in _solvers(milliseconds, quick):
-        _limit(solver, limit)
+    for name, limit in _limits(milliseconds, quick):
+        context, expressions = _alone(field, formulas)
+        solver = _solver(name, limit, context)
         solver.add(*expressions)
         try:
             answer = solver.check()
@@ -101,15 +113,15 @@ def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
     """The question as an SMT-LIB 2 script: ``unsat`` from any solver confirms the proof. The same question gives the same text."""
     import z3
 
-    context = z3.Context()  # its own: how z3 prints a term depends on all terms that were made before it
+    context, expressions = _alone(field, formulas)  # how z3 prints a term depends on the others, too
     solver = z3.SolverFor("QF_NRA", ctx=context)
-    solver.add(*(e.translate(context) for e in _expressions(field, formulas)))
+    solver.add(*expressions)
     return "(set-logic QF_NRA)\n" + "\n".join(
         line for line in solver.to_smt2().splitlines() if not line.startswith((";", "(set-"))
     )
 
 
-_STEPS_PER_MILLISECOND, _BACKSTOP = 1500, 3
+_STEPS_PER_MILLISECOND, _BACKSTOP = 1500, 10
 _PLAIN = [Fraction(x) for x in (0, 1, -1, 2, -2, 3, -3)] + [Fraction(x, 2) for x in (1, -1, 3, -3)]
 _TELLING = [Fraction(x) for x in (1, 2, -1, -2)] + [Fraction(1, 2), Fraction(-1, 2), Fraction(3), Fraction(0)]
 
@@ -128,7 +140,7 @@ def rational_model(
     field = problem.frame.field
     deadline = time.perf_counter() + seconds
     formulas = list(reply.formulas)
-    expressions = _expressions(field, formulas)
+    context, expressions = _alone(field, formulas)
     used = sorted(
         {i for f in formulas for i in formula_symbols(f)} - set(field.roots),
         key=lambda i: (vectors_first and i not in field.components, i),
@@ -137,16 +149,18 @@ def rational_model(
     model, exactly = reply.model, True
     fixed: list[Any] = []
     for i in used:
-        current = model.eval(z3_symbol(field, i), model_completion=True)
+        symbol = z3_symbol(field, i, model.ctx)
+        current, own = model.eval(symbol, model_completion=True), z3_symbol(field, i, context)
         for candidate in _candidates(current, telling=i not in field.components) if exactly else ():
             if time.perf_counter() > deadline:
                 exactly = False
                 break
-            equation = z3_symbol(field, i) == z3.Q(candidate.numerator, candidate.denominator)
-            if z3.is_true(z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator))):
+            equation = own == z3.Q(candidate.numerator, candidate.denominator, context)
+            if z3.is_true(
+                z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator, model.ctx))
+            ):
                 break  # the model already says so
-            solver = z3.Tactic("qfnra-nlsat").solver()
-            _limit(solver, milliseconds)
+            solver = _solver("nlsat", milliseconds, context)
             solver.add(*expressions, *fixed, equation)
             if solver.check() == z3.sat:
                 model = solver.model()
