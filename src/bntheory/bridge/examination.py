@@ -8,7 +8,7 @@ here: these checks. What does not: evaluating, and errors of a user's own code (
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -19,7 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.networks.evaluation import convert, tensors_in
+from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
 
@@ -32,6 +32,7 @@ class Examined(Protocol):
     batches: list[Any]
     overwrites_inputs: bool
     differentiates: bool
+    needs_graph: bool
 
     @property
     def model(self) -> nn.Module | None: ...
@@ -82,8 +83,17 @@ class Examination:
     unused: tuple[str, ...] = ()
 
 
-def examine(objective: Examined) -> Examination:
+def examine(objective: Examined, *, hooks: bool = True) -> Examination:
     """Evaluate the first batch and check what was asked for. Raises ValueError naming what was asked, what was found, what to do."""
+    try:
+        return _examined(objective, hooks)
+    except UserError as error:
+        if not hooks or "saved tensor hooks" not in str(error):
+            raise
+        return _examined(objective, False)  # torch.func inside of a forward pass cannot run under them
+
+
+def _examined(objective: Examined, hooks: bool) -> Examination:
     _refuse_empty(objective)
     batch = objective.batches[0]
     try:
@@ -91,8 +101,9 @@ def examine(objective: Examined) -> Examination:
         with objective.conditions(0, frozen=False, trace=trace):
             objective.batches[0] = convert(batch, _requiring_a_gradient)
             given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
-            with SavedBytes(list(objective.leaves.values())) as saved:
-                value = objective.value()
+            before = {name: leaf._version for name, leaf in objective.leaves.items()}
+            value, kept = _value_and_bytes(objective, hooks)
+            _refuse_changed_parameters(objective, before)
             objective.differentiates = trace.differentiates
             if any(tensor._version != version for tensor, version in given):
                 _refuse_overwritten_twice(batch)
@@ -121,7 +132,7 @@ def examine(objective: Examined) -> Examination:
         )
     normalisations = tuple(trace.found)
     _check_modes(objective, normalisations)
-    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), saved.total, unused)
+    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), kept, unused)
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     _check_repeatable(objective, loss, value.dtype)
     return found
@@ -129,12 +140,19 @@ def examine(objective: Examined) -> Examination:
 
 def _requiring_a_gradient(tensor: Tensor) -> Tensor:
     """Inputs as nodes of the graph, so that a layer right behind them can be verified as well."""
-    differentiable = (
-        tensor.is_floating_point() and not tensor.requires_grad and tensor.layout == torch.strided
-    )
+    differentiable = tensor.is_floating_point() and not tensor.requires_grad and plain_storage(tensor)
     if differentiable:
         return tensor.detach().requires_grad_().clone()
-    return tensor if tensor.requires_grad or tensor.layout != torch.strided else tensor.clone()
+    return tensor if tensor.requires_grad or not plain_storage(tensor) else tensor.clone()
+
+
+def _refuse_changed_parameters(objective: Examined, before: Mapping[str, int]) -> None:
+    changed = [name for name, leaf in objective.leaves.items() if leaf._version != before[name]]
+    if changed:
+        raise UserError(
+            f"the forward pass changes {', '.join(changed[:5])} in place, and a pass that changes a parameter is no function of it. Change it "
+            "outside of forward(), after the optimiser's step"
+        )
 
 
 def _refuse_overwritten_twice(batch: Any) -> None:
@@ -157,23 +175,39 @@ class SavedBytes(saved_tensors_hooks):
         known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
         self.total = 0
 
-        def pack(tensor: Tensor) -> Tensor:
-            if tensor.layout == torch.strided and tensor.untyped_storage().data_ptr() not in known:
+        def count(tensor: Tensor) -> Tensor:
+            if plain_storage(tensor) and tensor.untyped_storage().data_ptr() not in known:
                 known.add(tensor.untyped_storage().data_ptr())
                 self.total += tensor.untyped_storage().nbytes()
             return tensor
 
-        super().__init__(pack, lambda tensor: tensor)
+        self.count = count
+        super().__init__(count, lambda tensor: tensor)
 
     def __enter__(self) -> Self:  # type: ignore[override]
         super().__enter__()
         return self
 
 
+def _value_and_bytes(objective: Examined, hooks: bool) -> tuple[Tensor, int]:
+    """The loss of the first batch, and what its graph keeps: counted as it is saved, or read from the graph where that cannot be."""
+    saved = SavedBytes(list(objective.leaves.values()))
+    if hooks:
+        with saved:
+            return objective.value(), saved.total
+    value = objective.value()
+    for node in _nodes_of(value):
+        for name in dir(node):
+            kept = getattr(node, name) if name.startswith("_saved_") else None
+            if isinstance(kept, Tensor):
+                saved.count(kept)
+    return value, saved.total
+
+
 def _refuse_empty(objective: Examined) -> None:
     for index, batch in enumerate(objective.batches):
         for tensor in tensors_in(batch[:1]) if batch is not None else ():
-            if tensor.dim() > 0 and tensor.shape[0] == 0:
+            if tensor.dim() > 0 and tensor.size(0) == 0:
                 raise UserError(
                     f"batch[{index}]: inputs have shape {tuple(tensor.shape)}; the first axis has to count examples, and there are none"
                 )
@@ -184,7 +218,12 @@ def _refuse_empty(objective: Examined) -> None:
 
 def _leaves_of(value: Tensor) -> dict[int, Tensor]:
     """The tensors without a history that a value was computed from."""
-    leaves: dict[int, Tensor] = {}
+    variables = [getattr(node, "variable", None) for node in _nodes_of(value)]
+    return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
+
+
+def _nodes_of(value: Tensor) -> Iterator[Any]:
+    """The nodes of the graph of a value."""
     seen: set[Any] = set()
     stack = [value.grad_fn]
     while stack:
@@ -192,11 +231,8 @@ def _leaves_of(value: Tensor) -> dict[int, Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
-            leaves[id(variable)] = variable
+        yield node
         stack.extend(parent for parent, _ in node.next_functions)
-    return leaves
 
 
 def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
@@ -263,8 +299,16 @@ def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -
 def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> None:
     """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
     reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
-    with objective.conditions(0, reseed=reseed), objective.without_graph():
-        again = float(objective.value().detach())
+
+    def evaluated() -> float:
+        with objective.conditions(0, reseed=reseed), objective.without_graph():
+            return float(objective.value().detach())
+
+    try:
+        again = evaluated()
+    except UserError:
+        objective.needs_graph = True  # a forward pass that hangs hooks on tensors cannot run without
+        again = evaluated()
     eps = float(torch.finfo(dtype).eps)
     size = max(abs(loss), abs(again))
     if objective.mode == "frozen":
@@ -297,7 +341,7 @@ def example_counts(objective: Examined, given: Sequence[int] | None) -> list[int
                 f"examples: {list(given)} are given for {len(batches)} batches; one positive number for each"
             )
         return [int(n) for n in given]
-    shapes = [[tuple(t.shape) for t in tensors_in(batch)] for batch in batches]
+    shapes = [[shape_of(t) for t in tensors_in(batch)] for batch in batches]
     if all(shape == shapes[0] for shape in shapes):
         return [1] * len(batches)  # equal batches have equal weights, whichever axis counts examples
     counts = []
@@ -305,14 +349,14 @@ def example_counts(objective: Examined, given: Sequence[int] | None) -> list[int
     for index, batch in enumerate(batches):
         assert batch is not None
         inputs, targets = tensors_in(batch[:1]), tensors_in(batch[1:])
-        labels = [t.shape[0] for t in targets if t.dim() == 1]
-        firsts = {t.shape[0] for t in (*inputs, *targets) if t.dim() > 0}
+        labels = [t.size(0) for t in targets if t.dim() == 1]
+        firsts = {t.size(0) for t in (*inputs, *targets) if t.dim() > 0}
         if labels and len(set(labels)) == 1:
             counts.append(labels[0])
         elif len(firsts) == 1 and not time_major:
             counts.append(firsts.pop())
         else:
-            found = ", ".join(str(tuple(t.shape)) for t in (*inputs, *targets))
+            found = ", ".join(str(shape_of(t)) for t in (*inputs, *targets))
             why = f" and {time_major} takes the examples as its second axis" if time_major else ""
             raise UserError(
                 f"batch[{index}]: its number of examples cannot be told from the shapes {found}{why}; the batches differ, so the "

@@ -1,18 +1,29 @@
-"""Errors of a user's own code, raised while a loss is evaluated, told in terms of layers, batches, mode and precision."""
+"""Errors of a user's own code or of torch while a network is measured, told in terms of steps, layers, batches, mode and precision.
+
+What lives here: the one rule that such an error reaches the user as a :class:`~bntheory.errors.UserError` that says in which step and
+layer it arose, whether plain training meets it too, and what to do; the error itself stays chained. An error in the forward or the first
+backward pass is held against one plain pass of the same model; one in a second backward pass arises after both went through.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.examination import Examined
 from bntheory.bridge.networks.evaluation import tensors_in
-from bntheory.errors import UserError
+from bntheory.errors import OutsideVocabulary, Signal, UserError
 
-__all__ = ["explained"]
+__all__ = ["EvaluationError", "compared", "explained", "second_backward"]
+
+#: What is no error of a model or a loss: a judge's own signals, and memory that ran out.
+_NOT_EXPLAINED = (Signal, OutsideVocabulary, MemoryError, torch.OutOfMemoryError)
+_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 _PRECISION = (
     "dtype",
@@ -24,22 +35,39 @@ _PRECISION = (
 )
 
 
+class EvaluationError(UserError):
+    """What the model, the loss or torch raised in one step of a measurement; the error itself is its cause.
+
+    compared: whether it was held against a plain pass.
+    """
+
+    def __init__(self, text: str, *, compared: bool = False) -> None:
+        super().__init__(text)
+        self.compared = compared
+
+
 @contextmanager
-def explained(objective: Examined, index: int, outputs: Any = None) -> Iterator[None]:
-    """An error inside the model or the loss, told with the layer, the batch, and what to do where that is known."""
+def explained(
+    objective: Examined, index: int, outputs: Any = None, *, step: str = "the forward pass"
+) -> Iterator[None]:
+    """An error in this step of an evaluation, told with the layer, the batch, and what to do where that is known."""
     try:
         yield
     except UserError as error:
         told, where = str(error), _where(objective, error)
-        if where.startswith("layer") and "layer '" not in told:
+        if where.startswith("layer") and "raised in" not in told and "layer '" not in told:
             told = f"{where}: {told}"
         if len(objective.batches) > 1 and "batch[" not in told:
             told = f"batch[{index}]: {told}"
         if told != str(error):
+            if isinstance(error, EvaluationError):
+                raise EvaluationError(told, compared=error.compared) from error.__cause__
             raise UserError(told) from error
         raise
+    except _NOT_EXPLAINED:
+        raise
     except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        text = _first_line(error)
         where = _where(objective, error)
         batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
         if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
@@ -64,8 +92,91 @@ def explained(objective: Examined, index: int, outputs: Any = None) -> Iterator[
                 f"{batch}the loss does not take what the model returns in mode {objective.mode!r}, a {_described(outputs)}: {text}. Give "
                 "a loss that unpacks it, or another mode"
             ) from error
-        error.add_note(f"{batch}raised in {where}, in mode {objective.mode!r}")
+        raise EvaluationError(
+            f"{batch}{type(error).__name__}: {text} (raised in {where}{_line(error)}, {step} in mode {objective.mode!r}"
+            f"{'' if objective.dtype is None else f', converted to {objective.dtype}'})"
+        ) from error
+
+
+@contextmanager
+def compared(objective: Examined, index: int, plainly: Callable[[int], None]) -> Iterator[None]:
+    """An error that was told inside is held against one plain forward and backward pass, once the model is as the user left it."""
+    try:
+        yield
+    except EvaluationError as error:
+        if error.compared:
+            raise
+        try:
+            plainly(index)
+        except _NOT_EXPLAINED:
+            raise error from error.__cause__
+        except Exception as plain:
+            what = f"{type(plain).__name__}: {_first_line(plain)}"
+            more = f"A plain forward and backward pass raises as well ({what}): mend the model, the loss or the batch"
+        else:
+            more = (
+                f"A plain forward and backward pass of the same model on this batch goes through, so training does not meet it: "
+                f"{_way_out(objective)}"
+            )
+        raise EvaluationError(f"{error}. {more}", compared=True) from error.__cause__
+
+
+def _way_out(objective: Examined) -> str:
+    ways = [] if objective.dtype is None else ["leave dtype out (the model's own precision)"]
+    ways += [] if objective.mode != "frozen" else ["measure the network itself instead of its frozen twin"]
+    ways.append(
+        "write the operation in plain tensor operations: a measurement watches each layer's calls and differentiates the gradient once "
+        "more"
+    )
+    return ", or ".join(ways)
+
+
+def second_backward(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor], *, of: str = ""
+) -> tuple[Any, ...]:
+    """``torch.autograd.grad`` through a graph that is kept: None where an input is not used. Raises ValueError for whatever torch raises."""
+    try:
+        return torch.autograd.grad(
+            list(outputs), list(inputs), list(directions), retain_graph=True, allow_unused=True
+        )
+    except (UserError, *_NOT_EXPLAINED):
         raise
+    except Exception as error:
+        text = _first_line(error)
+        if "modified by an inplace operation" in text:
+            raise UserError(
+                "a tensor of the graph was changed in place after the operator was built (an optimiser step?); "
+                f"build the operator anew after every change. torch says: {text}"
+            ) from error
+        if any(
+            words in text
+            for words in ("not implemented", "does not support", "not differentiable", "once_differentiable")
+        ):
+            raise UserError(
+                f"an operation of this model has no second derivative in torch{of}. For attention use "
+                "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on CUDA "
+                f"torch.backends.cudnn.flags(enabled=False). torch says: {text}"
+            ) from error
+        raise EvaluationError(
+            f"{type(error).__name__}: {text} (raised in the second backward pass{of}{_line(error)}). The forward and the first backward "
+            "pass went through, so training does not meet it: write the operation so that its derivative can be differentiated "
+            "(a custom autograd.Function needs a backward of differentiable operations)"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _line(error: BaseException) -> str:
+    """The last line on the way that is neither torch's nor bntheory's."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((*_OWN, "<")):
+            found = f" at {Path(file).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
 
 
 def _precisions(tensors: Iterable[Tensor]) -> str:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.networks.evaluation import tensors_in
+from bntheory.bridge.networks.evaluation import tensors_in, transformed
 from bntheory.bridge.networks.normalisation import (
     LpBatchNorm,
     PrimitiveGroupNorm,
@@ -244,7 +244,9 @@ class NormalisationTrace(TorchFunctionMode):
             if frame.statistics:
                 self._leave_out(self._label(frame.name), frame.name, _INSIDE)
             return
-        if not x.is_floating_point():
+        if not x.is_floating_point() or transformed(x):
+            if frame.statistics and transformed(x):
+                self._leave_out(self._label(frame.name), frame.name, _BY_HAND_INSIDE_TRANSFORM)
             return
         label, view = self._label(frame.name), None
         constant = isinstance(module, LpBatchNorm) and not module.training and module.running_mean is not None
@@ -309,6 +311,12 @@ class NormalisationTrace(TorchFunctionMode):
                 f"layer {label!r} has eps = {call.eps}, which torch's batch norm refuses; use a small eps > 0, "
                 "normalisation='primitive', or to_primitive(model), whose layers take eps = 0"
             )
+        if call.live and transformed(call.x):
+            reason = (
+                INSIDE_TRANSFORM
+                if call.kind == "batch"
+                else INSIDE_TRANSFORM + " (none of it is over the batch)"
+            )
         if reason:
             self._leave_out(label, frame.name, reason)
             return func(*args, **kwargs)
@@ -359,6 +367,11 @@ _DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not th
 
 
 _INSIDE = "computes a mean and a scale by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module"
+
+
+#: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.
+INSIDE_TRANSFORM = "runs inside of torch.vmap or torch.func, where it cannot be cut out of the graph"
+_BY_HAND_INSIDE_TRANSFORM = INSIDE_TRANSFORM + " (it is written by hand)"
 
 
 def _node(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.examination import Examination, examine, example_counts
-from bntheory.bridge.explanation import explained
+from bntheory.bridge.explanation import compared, explained
 from bntheory.bridge.fences import Precision, fenced
 from bntheory.bridge.formulas import Normalisation as Formulas
 from bntheory.bridge.formulas import primitive_normalisation
@@ -30,12 +30,14 @@ from bntheory.bridge.networks.evaluation import (
     call_model,
     closure_value,
     convert,
+    evaluate,
     gradients_of,
+    plain_storage,
     read_batches,
     scalar,
 )
 from bntheory.bridge.networks.state import seed_generators, state_guard
-from bntheory.bridge.normalisers import LOSS, Normalisation
+from bntheory.bridge.normalisers import INSIDE_TRANSFORM, LOSS, Normalisation
 from bntheory.errors import UserError
 
 __all__ = ["Dropout", "Mode", "Objective"]
@@ -121,7 +123,9 @@ class Objective:
         self._examples = examples
         self._constants: dict[int, dict[str, list[Constants | None]]] = {}
         self._caller = _LossCall()
-        self.overwrites_inputs = self.differentiates = False  # until an examination finds otherwise
+        self.overwrites_inputs = self.differentiates = self.needs_graph = (
+            False  # until an examination finds otherwise
+        )
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
         self._inner, self.prefix, self.leaves = self.tensors.network, self.tensors.prefix, self.tensors.leaves
@@ -219,6 +223,7 @@ class Objective:
         guarded = (self._inner, self._caller, *((self.loss,) if isinstance(self.loss, nn.Module) else ()))
         mode = self.mode if self.mode != "frozen" else self.twin_of or "train"
         with ExitStack() as stack:
+            stack.enter_context(compared(self, index, self._plainly))
             stack.enter_context(fenced(self.precision, compiled=self.tensors.compiled))
             stack.enter_context(state_guard(*guarded, parameters=False))
             switch(self._inner, mode, self.dropout, fixed=self.seed is not None)
@@ -235,6 +240,27 @@ class Objective:
             stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast))
             yield
 
+    def _plainly(self, index: int) -> None:
+        """One forward and backward pass of the user's own model on its own batch, as a training loop makes it."""
+        batch = read_batches(self._given, self.split)[index]
+        guarded = [m for m in (self._inner, self.loss) if isinstance(m, nn.Module)]
+        with torch.inference_mode(False), torch.enable_grad(), state_guard(*guarded):
+            if self.mode != "current":
+                self._inner.train((self.twin_of or self.mode) != "eval")
+            if batch is None:
+                assert self.loss is not None
+                value = scalar(closure_value(None if self.model is None else self._inner, self.loss))
+            else:
+                value = evaluate(self._inner, self.loss, batch)
+            wanted = [p for p in self._inner.parameters() if p.requires_grad]
+            if wanted:
+                gradients_of(value, wanted)
+
+    def differentiated(self, value: Tensor, wanted: Sequence[Tensor], index: int = 0, *, again: bool) -> Any:
+        """The derivatives of a value, inside :meth:`conditions`, None where it does not use a tensor; ``again``: with their graph."""
+        with explained(self, index, step="the first backward pass"):
+            return torch.autograd.grad(value, list(wanted), create_graph=again, allow_unused=True)
+
     def outputs(self, index: int = 0) -> Any:
         """The model's outputs on a batch, inside :meth:`conditions`."""
         batch = self.batches[index]
@@ -250,14 +276,14 @@ class Objective:
         """What the loss returns for these outputs, inside :meth:`conditions`."""
         batch = self.batches[index]
         assert batch is not None
-        with explained(self, index, outputs):
+        with explained(self, index, outputs, step="the loss"):
             return self._caller(call_loss, self.loss, outputs, batch[1:])
 
     def value(self, index: int = 0) -> Tensor:
         """The scalar loss on a batch as a tensor of the graph, inside :meth:`conditions`; it may be infinite."""
         if self.batches[index] is None:
             assert self.loss is not None
-            with explained(self, index):
+            with explained(self, index, step="the loss"):
                 of = None if self.model is None else self._inner
                 return scalar(self._caller(closure_value, of, self.loss))
         return scalar(self.loss_of(self.outputs(index), index))
@@ -278,9 +304,9 @@ class Objective:
         return total
 
     def without_graph(self) -> AbstractContextManager[Any]:
-        """Context for a value alone: no graph is kept, unless the model or the loss takes derivatives itself (penalties on gradients)."""
+        """Context for a value alone: no graph is kept, unless the model or the loss takes derivatives itself or hangs hooks on tensors."""
         self.examination  # noqa: B018
-        return torch.enable_grad() if self.differentiates else torch.no_grad()
+        return torch.enable_grad() if self.differentiates or self.needs_graph else torch.no_grad()
 
     def loss_and_gradients(self, wanted: Sequence[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradients (detached, dense, zeros where unused), averaged over the batches."""
@@ -290,7 +316,9 @@ class Objective:
         total: list[Tensor] = []
         for index, weight in enumerate(self.weights):
             with self.conditions(index):
-                value, gradients = gradients_of(self.value(index), tensors)
+                found = self.value(index)
+                with explained(self, index, step="the first backward pass"):
+                    value, gradients = gradients_of(found, tensors)
             if len(self.batches) == 1:
                 return value, gradients
             loss = value * weight if loss is None else loss + value * weight
@@ -336,6 +364,12 @@ class Objective:
         Taken where the model was when they were first asked for, and kept. Raises ValueError where there is no such layer.
         """
         if index not in self._constants:
+            hidden = [n.name for n in self.normalisations if n.reason == INSIDE_TRANSFORM]
+            if hidden:
+                raise UserError(
+                    f"layer {hidden[0]!r} normalises over the batch and {INSIDE_TRANSFORM}, nor its statistics frozen: the twin would keep them "
+                    "alive. Call the layer outside of the transform"
+                )
             found = self.examination.over_the_batch
             if not found:
                 raise UserError(nothing_to_freeze(self))
@@ -362,7 +396,7 @@ class _LossCall(nn.Module):
 
 
 def _cloned(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.layout == torch.strided else tensor
+    return tensor.clone() if plain_storage(tensor) else tensor
 
 
 def nothing_to_freeze(objective: Objective) -> str:

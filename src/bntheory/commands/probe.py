@@ -86,10 +86,7 @@ def probe(
     except (UserError, KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # of the model or the loss, whose own errors are the user's to see
-        where = "; ".join(getattr(error, "__notes__", ()))
-        raise UserError(
-            f"{factory}: {type(error).__name__}: {error}{f' ({where})' if where else ''}"
-        ) from error
+        raise UserError(f"{factory}: {type(error).__name__}: {error}") from error
     if plot is not None:
         from bntheory.report.style import save_figure
 

@@ -90,11 +90,12 @@ class Failing(nn.Module):
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=["exception", "ctrl-c"])
 def test_an_interrupted_build_leaves_no_trace(error: BaseException, device: str) -> None:
     inner, batch = BY_NAME["batch-norm-1d"].make(device)
+    reaches = ValueError if isinstance(error, Exception) else type(error)
     net = Failing(inner, error, at_call=1)
-    with unchanged(net), pytest.raises(type(error)):
+    with unchanged(net), pytest.raises(reaches):
         hessian(net, functional.cross_entropy, batch, memory_limit=float("inf"))
     for parameters in (Activation("net.1"), ["net.1"]):
-        with unchanged(net), pytest.raises(type(error)):
+        with unchanged(net), pytest.raises(reaches):
             hessian(net, functional.cross_entropy, batch, parameters=parameters, memory_limit=float("inf"))
 
 

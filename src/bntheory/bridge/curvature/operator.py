@@ -28,6 +28,7 @@ from bntheory.bridge.curvature.products import (
 )
 from bntheory.bridge.curvature.rounding import Jitter
 from bntheory.bridge.curvature.selection import Parameters, captured, flatten, select, unflatten
+from bntheory.bridge.explanation import explained
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.formulas import Normalisation
 from bntheory.bridge.freezing import Freeze
@@ -113,6 +114,7 @@ class CurvatureOperator(SymmetricOperator):
                         "an Activation has to be computed exactly once"
                     )
                 tensors = found
+            stack.enter_context(explained(objective, index, step="the first backward pass"))
             graph: BatchProduct
             if self.kind == "hessian":
                 graph = HessianProduct(value, tensors, self.names)

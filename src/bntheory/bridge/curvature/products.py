@@ -7,11 +7,12 @@ derivative call is ``torch.autograd.grad``: see :mod:`bntheory.bridge.curvature.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from bntheory.bridge.explanation import second_backward
 from bntheory.errors import UserError
 
 Pieces = Sequence[Tensor]
@@ -141,22 +142,5 @@ def _grad(
 def _second(outputs: Pieces, variables: Pieces, directions: Pieces) -> list[Tensor]:
     if not outputs:
         return [torch.zeros_like(v) for v in variables]
-    try:
-        found: tuple[Any, ...] = torch.autograd.grad(
-            list(outputs), list(variables), list(directions), retain_graph=True, allow_unused=True
-        )
-    except RuntimeError as error:
-        text = str(error)
-        if "modified by an inplace operation" in text:
-            raise UserError(
-                "a tensor of the graph was changed in place after the operator was built (an optimiser step?); "
-                f"build the operator anew after every change. torch says: {text.splitlines()[0]}"
-            ) from error
-        if "not implemented" in text or "does not support" in text or "not differentiable" in text:
-            raise UserError(
-                "an operation of this model has no second derivative in torch. For attention use "
-                "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on CUDA "
-                f"torch.backends.cudnn.flags(enabled=False). torch says: {text.splitlines()[0]}"
-            ) from error
-        raise
+    found = second_backward(outputs, variables, directions)
     return [torch.zeros_like(v) if g is None else g for g, v in zip(found, variables, strict=True)]

@@ -8,12 +8,15 @@ arithmetic for reliable scientific computation, 1993), and the product is taken 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from bntheory.bridge.networks.evaluation import plain_storage, transformed
 
 __all__ = ["Jitter"]
 
@@ -62,11 +65,15 @@ class Jitter(TorchFunctionMode):
         self._seed = seed
 
     def _moved(self, value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.layout != torch.strided:
+        if not isinstance(value, Tensor) or not value.is_floating_point() or not plain_storage(value):
             return value
         device = value.device
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+        if transformed(value):  # torch.vmap refuses random numbers: a quasi-random sequence of the same size
+            count = torch.arange(value.numel(), dtype=torch.float64, device=device).mul_(math.sqrt(2)).frac_()
+            noise = count.sub_(0.5).mul_(math.sqrt(12)).to(value.dtype).reshape(value.shape)
+            return value * (noise * torch.finfo(value.dtype).eps + 1)
         noise = torch.randn(value.shape, generator=self._generators[device], dtype=value.dtype, device=device)
         return value * noise.mul_(torch.finfo(value.dtype).eps).add_(1)
 

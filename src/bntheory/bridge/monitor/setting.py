@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.networks.evaluation import convert, tensors_in
+from bntheory.bridge.networks.evaluation import convert, shape_of, tensors_in
 from bntheory.bridge.objective import Objective
 from bntheory.evidence.closure import package
 from bntheory.evidence.record import plain
@@ -50,7 +50,7 @@ def with_batch(setting: Json, objective: Objective) -> Json:
     """The setting with the very data that is measured on."""
     digest = hashlib.sha256()
     for tensor in tensors_in(list(objective.batches)):
-        digest.update(repr((tuple(tensor.shape), str(tensor.dtype), _sums(tensor))).encode())
+        digest.update(repr((shape_of(tensor), str(tensor.dtype), _sums(tensor))).encode())
     return {**setting, "batch": digest.hexdigest()[:32]}
 
 
@@ -62,6 +62,8 @@ def placed(batch: Any, model: nn.Module) -> Any:
 
 def _sums(tensor: Tensor) -> tuple[float, float]:
     """Two numbers that hardly another tensor has: its sum, and that of its entries times their place."""
+    if tensor.is_nested:
+        tensor = torch.cat([part.reshape(-1) for part in tensor.unbind()])
     flat = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
     if flat.is_complex():
         flat = torch.view_as_real(flat)

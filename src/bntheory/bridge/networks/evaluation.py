@@ -30,10 +30,13 @@ __all__ = [
     "loss_and_gradients",
     "loss_input",
     "pieces",
+    "plain_storage",
     "read_batches",
     "scalar",
+    "shape_of",
     "tensors_in",
     "trainable",
+    "transformed",
 ]
 
 Loss = Callable[..., Any]
@@ -255,6 +258,21 @@ def tensors_in(value: Any) -> list[Tensor]:
     if isinstance(value, (tuple, list)):
         return [tensor for item in value for tensor in tensors_in(item)]
     return []
+
+
+def plain_storage(tensor: Tensor) -> bool:
+    """Whether a tensor is an ordinary one, neither sparse nor nested, of one shape over one storage."""
+    return tensor.layout == torch.strided and not tensor.is_nested
+
+
+def transformed(x: Tensor) -> bool:
+    """Whether a tensor belongs to a transform that is running: it must not be kept beyond it."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
+
+
+def shape_of(tensor: Tensor) -> tuple[Any, ...]:
+    """The shape of a tensor; of a nested one, those of its parts."""
+    return tuple(tuple(part.shape) for part in tensor.unbind()) if tensor.is_nested else tuple(tensor.shape)
 
 
 def convert(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

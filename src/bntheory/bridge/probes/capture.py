@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.curvature.memory import graph_bytes
+from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.captured import CapturedLayer, Residual
@@ -68,7 +69,7 @@ class Capture:
             for g in slopes
         ]
         inputs = [*(layer.nodes[0] for layer in live), *(layer.nodes[1] for layer in live), *slopes]
-        found = torch.autograd.grad(slopes, inputs, directions, retain_graph=True, allow_unused=True)
+        found = second_backward(slopes, inputs, directions)
         count = len(live)
         return {
             layer.name: layer.chain_residual(by_y, by_z, v if along is None else along)
@@ -124,9 +125,7 @@ def capture(
         taps = [n for n in trace.found if n.view is not None and n.name in wanted]
         inputs = [t for tap in taps for t in (tap.y, tap.z) if t is not None]
         own = _own_parameters(taps, trace.found)
-        grads = torch.autograd.grad(
-            value, [*inputs, *(p for *_, p in own)], create_graph=second_order, allow_unused=True
-        )
+        grads = objective.differentiated(value, [*inputs, *(p for *_, p in own)], again=second_order)
     collected: dict[str, dict[str, Tensor]] = {}
     for (name, role, parameter), grad in zip(own, grads[len(inputs) :], strict=True):
         collected.setdefault(name, {})[role] = torch.zeros_like(parameter) if grad is None else grad.detach()

@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.units import UnitView
 from bntheory.errors import UserError
@@ -178,9 +179,7 @@ class CapturedLayer:
             full = torch.zeros(self.units, self.m, dtype=at.dtype, device=at.device)
             full[unit] = row
             with differentiating():
-                (product,) = torch.autograd.grad(
-                    grad, at, self.view.join(full), retain_graph=True, allow_unused=True
-                )
+                (product,) = self._second(grad, at, full)
             rows.append(torch.zeros_like(row) if product is None else self.view.split(product)[unit])
         return torch.stack(rows)
 
@@ -214,8 +213,11 @@ class CapturedLayer:
         self.require_second_order()
         if grad is None or not grad.requires_grad:
             return torch.zeros_like(v)
-        (product,) = torch.autograd.grad(grad, at, self.view.join(v), retain_graph=True, allow_unused=True)
+        (product,) = self._second(grad, at, v)
         return torch.zeros_like(v) if product is None else self.view.split(product)
+
+    def _second(self, grad: Tensor, at: Tensor, v: Tensor) -> tuple[Tensor | None, ...]:
+        return second_backward([grad], [at], [self.view.join(v)], of=f" behind layer {self.name!r}")
 
     def jac(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """(dz/dy) v for each chosen unit; v and the result are (k, m). Two backward passes, whatever the number of units.

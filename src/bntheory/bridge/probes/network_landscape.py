@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.objective import Objective
 from bntheory.smoothness.protocol import Vector, as_point
@@ -102,7 +103,7 @@ class NetworkLandscape:
             product = sum((g * d.reshape(g.shape)).sum() for g, d in zip(gradients, parts, strict=True))
             if not isinstance(product, Tensor) or not product.requires_grad:
                 return np.zeros(self.dimension)  # the gradient does not depend on the parameters
-            found = torch.autograd.grad(product, self._parameters, retain_graph=True, allow_unused=True)
+            found = second_backward([product], self._parameters, [torch.ones_like(product)])
         return _flat(
             [torch.zeros_like(p) if f is None else f for p, f in zip(self._parameters, found, strict=True)]
         )
@@ -116,7 +117,7 @@ class NetworkLandscape:
             for index, weight in enumerate(self.objective.weights):
                 with self.objective.conditions(index):
                     value = self.objective.value(index) * weight
-                    found = torch.autograd.grad(value, self._parameters, create_graph=True, allow_unused=True)
+                    found = self.objective.differentiated(value, self._parameters, index, again=True)
                 total = [t if g is None else t + g for t, g in zip(total, found, strict=True)]
             self._gradients = total
             self._at = np.array(x, dtype=np.float64)

@@ -1,0 +1,153 @@
+"""What a user's own code, or torch, does not do under a measurement: right by ``network_oracle``, or told in one clear message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import network_oracle as oracle
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bntheory.bridge import Monitor, Objective, capture, frozen_twin, probe, state_fingerprint
+from bntheory.bridge.curvature import hessian, top_eigenvalues
+
+X, Y = torch.randn(10, 4, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
+
+
+class Forward(nn.Module):
+    """A perceptron with batch norm behind a first layer that is called in the given way."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.norm, self.last = nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)
+        self.rows, self.way = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), way
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.way == "nested":
+            x = x.to_padded_tensor(0.0).mean(1)
+        x = torch.vmap(lambda row: self.rows(row[None])[0])(x) if self.way == "vmap" else self.rows(x)
+        h = self.first(x)
+        if self.way == "hook":
+            h.register_hook(lambda g: g.clamp(-1e9, 1e9))
+        if self.way == "jacrev":
+            slope = torch.func.vmap(torch.func.jacrev(lambda row: torch.tanh(self.first(row))))(x)
+            h = h + slope.square().sum((1, 2))[:, None] * torch.arange(5)
+        return self.last(torch.tanh(self.norm(h)))
+
+
+def batch(way: str) -> tuple[Tensor, Tensor]:
+    if way != "nested":
+        return X, Y
+    return torch.nested.nested_tensor([X[:2], X[2:5], X[5:6], X[6:]]), Y[:4]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("way", ["hook", "vmap", "jacrev", "nested"])
+def test_hooks_transforms_and_nested_tensors_are_measured(way: str) -> None:
+    model, data = Forward(way), batch(way)
+    before = state_fingerprint(model, rng=False)
+    loss, _, matrix = oracle.derivatives(Forward(way), F.cross_entropy, data)
+    with hessian(model, F.cross_entropy, data, dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), matrix, atol=1e-9 * float(matrix.abs().max()))
+    with hessian(model, F.cross_entropy, data) as op:  # float32, whose rounding is measured as well
+        assert top_eigenvalues(op, tol=1e-4).top == pytest.approx(oracle.top(matrix), rel=2e-3)
+    frozen = oracle.derivatives(Forward(way), F.cross_entropy, data, frozen=True)[2]
+    found = probe(model, F.cross_entropy, data, tol=1e-9)
+    assert found.network.loss == pytest.approx(loss, rel=1e-9)
+    assert found.twin.lambda_max == pytest.approx(oracle.top(frozen), rel=1e-7)
+    assert frozen_twin(model, data[0])(data[0]).shape == (len(data[1]), 3)
+    if way != "jacrev":  # a loss that takes derivatives itself has no split by layers
+        layers = capture(model, F.cross_entropy, data, dtype=torch.float64)
+        assert layers.loss == pytest.approx(loss, rel=1e-9)
+        assert "norm" in layers.layers
+        assert ("rows.1" in layers.left_out) == (way == "vmap")
+        assert all(bool(layer.gradient_residual().passed.all()) for layer in layers)
+    assert state_fingerprint(model, rng=False) == before
+
+
+def test_a_twin_that_would_keep_statistics_alive_inside_a_transform_is_refused() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.norm = nn.BatchNorm1d(4, track_running_stats=False), nn.BatchNorm1d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(torch.vmap(self.inner)(x.reshape(2, 5, 4)).reshape(10, 4))
+
+    with pytest.raises(ValueError, match=r"'inner' normalises over the batch and runs inside of torch\.vmap"):
+        Objective(Two(), F.cross_entropy, (X, Y)).twin().loss_value()
+
+
+class Unlucky(nn.Sequential):
+    """Raises in one step and precision."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = super().forward(x)
+        if self.step == "everywhere" or (self.step == "float64" and h.dtype == torch.float64):
+            raise KeyError("no such table")
+        if self.step == "backward":
+            h = Raising.apply(h)
+        if self.step == "parameter":
+            with torch.no_grad():
+                self[0].weight.clamp_(-1, 1)
+        return h
+
+
+class Raising(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        raise RuntimeError("no way back")
+
+
+TOLD = {
+    "everywhere": r"KeyError: 'no such table' \(raised in layer '\(model\)' \(Unlucky\) at test_errors_of_users_code\.py:\d+, the forward "
+    r"pass in mode 'train'.*plain forward and backward pass raises as well",
+    "float64": r"KeyError: 'no such table'.*converted to torch\.float64.*goes through.*leave dtype out",
+    "backward": r"RuntimeError: no way back .*the first backward pass.*raises as well \(RuntimeError: no way back\)",
+    "parameter": r"changes 0\.weight in place",
+}
+
+
+@pytest.mark.parametrize("step", TOLD)
+@pytest.mark.parametrize("by", ["capture", "hessian", "probe"])
+def test_what_raises_is_told_with_step_layer_and_way_out(step: str, by: str) -> None:
+    torch.manual_seed(0)
+    model = Unlucky(step)
+    before = state_fingerprint(model)
+
+    def measure() -> Any:
+        if by == "capture":
+            found = capture(model, F.cross_entropy, (X, Y), dtype=torch.float64)
+            return [layer.hessian_residual([0]) for layer in found]
+        if by == "probe":
+            found = probe(model, F.cross_entropy, (X, Y))
+            raise ValueError(str(found.network.missing))  # what can be had is had, and the rest is told
+        with hessian(model, F.cross_entropy, (X, Y), dtype=torch.float64) as op:
+            return op.dense()
+
+    with pytest.raises(ValueError, match=TOLD[step]) as caught:
+        measure()
+    if step in ("everywhere", "float64"):
+        assert isinstance(caught.value.__cause__, KeyError)
+    assert state_fingerprint(model) == before
+
+
+def test_the_monitor_notes_the_same_words() -> None:
+    model = Unlucky("everywhere")
+    model.step = ""
+    monitor = Monitor(model, F.cross_entropy, (X, Y), every=1, measures=["loss"])
+    model.step = "everywhere"
+    monitor.measure()
+    assert any("raised in layer '(model)'" in m.reason for m in monitor.missing)
