@@ -7,7 +7,7 @@ backward pass is held against one plain pass of the same model; one in a second 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.examination import Examined
-from bntheory.bridge.networks.evaluation import tensors_in
+from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, scalar, tensors_in
+from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import OutsideVocabulary, Signal, UserError
 
-__all__ = ["EvaluationError", "compared", "explained", "second_backward"]
+__all__ = ["EvaluationError", "compared", "explained", "first_backward", "second_backward"]
 
 #: What is no error of a model or a loss: a judge's own signals, and memory that ran out.
 _NOT_EXPLAINED = (Signal, OutsideVocabulary, MemoryError, torch.OutOfMemoryError)
@@ -99,7 +100,7 @@ def explained(
 
 
 @contextmanager
-def compared(objective: Examined, index: int, plainly: Callable[[int], None]) -> Iterator[None]:
+def compared(objective: Examined, index: int) -> Iterator[None]:
     """An error that was told inside is held against one plain forward and backward pass, once the model is as the user left it."""
     try:
         yield
@@ -107,7 +108,7 @@ def compared(objective: Examined, index: int, plainly: Callable[[int], None]) ->
         if error.compared:
             raise
         try:
-            plainly(index)
+            _plain_pass(objective, index)
         except _NOT_EXPLAINED:
             raise error from error.__cause__
         except Exception as plain:
@@ -121,6 +122,22 @@ def compared(objective: Examined, index: int, plainly: Callable[[int], None]) ->
         raise EvaluationError(f"{error}. {more}", compared=True) from error.__cause__
 
 
+def _plain_pass(objective: Examined, index: int) -> None:
+    """One forward and backward pass of the user's own model on its own batch, as a training loop makes it."""
+    model, batch = objective.network, objective.plain_batches()[index]
+    guarded = [m for m in (model, objective.loss) if isinstance(m, nn.Module)]
+    with torch.inference_mode(False), torch.enable_grad(), state_guard(*guarded):
+        if objective.mode != "current":
+            model.train((objective.twin_of or objective.mode) != "eval")
+        if batch is None:
+            value = scalar(closure_value(None if objective.model is None else model, objective.loss))
+        else:
+            value = evaluate(model, objective.loss, batch)
+        wanted = [p for p in model.parameters() if p.requires_grad]
+        if wanted:
+            gradients_of(value, wanted)
+
+
 def _way_out(objective: Examined) -> str:
     ways = [] if objective.dtype is None else ["leave dtype out (the model's own precision)"]
     ways += [] if objective.mode != "frozen" else ["measure the network itself instead of its frozen twin"]
@@ -129,6 +146,14 @@ def _way_out(objective: Examined) -> str:
         "more"
     )
     return ", or ".join(ways)
+
+
+def first_backward(
+    objective: Examined, value: Tensor, wanted: Sequence[Tensor], index: int = 0, *, again: bool = True
+) -> tuple[Any, ...]:
+    """The derivatives of a value, inside of the objective's conditions, None where it does not use a tensor; ``again``: with their graph."""
+    with explained(objective, index, step="the first backward pass"):
+        return torch.autograd.grad(value, list(wanted), create_graph=again, allow_unused=True)
 
 
 def second_backward(

@@ -21,10 +21,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.networks.normalisation import LpBatchNorm
-from bntheory.bridge.normalisers import FUNCTIONS, Call
+from bntheory.bridge.normalisers import FUNCTIONS, INSIDE_TRANSFORM, Call, Normalisation
 from bntheory.errors import UserError
 
-__all__ = ["Constants", "Freeze", "freeze_in_place", "observed"]
+__all__ = ["Constants", "Freeze", "freeze_in_place", "observed", "require_freezable"]
 
 Freeze = Literal["both", "mean", "variance"]
 #: Operations that reduce a batch to statistics, in layers written by hand.
@@ -43,6 +43,22 @@ class Constants:
     axis: int = 1
     eps: float = 0.0
     replay: tuple[Any, ...] = ()
+
+
+def require_freezable(seen: Sequence[Normalisation], over_the_batch: Mapping[str, Any]) -> None:
+    """Raise ValueError where nothing normalises over the batch, or where not all of it can be frozen."""
+    hidden = [n.name for n in seen if n.reason == INSIDE_TRANSFORM]
+    if hidden:
+        raise UserError(
+            f"layer {hidden[0]!r} normalises over the batch and {INSIDE_TRANSFORM}, nor its statistics frozen: the twin would keep them "
+            "alive. Call the layer outside of the transform"
+        )
+    if not over_the_batch:
+        left = [f"{n.name}: {n.reason}" for n in seen if n.reason]
+        why = f" ({'; '.join(left[:3])})" if left else ""
+        raise UserError(
+            f"model: has no layer that normalises over the batch, so there is nothing to freeze{why}"
+        )
 
 
 def _statistics(x: Tensor, axis: int, eps: float) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from bntheory.bridge.explanation import compared, explained
 from bntheory.bridge.fences import Precision, fenced
 from bntheory.bridge.formulas import Normalisation as Formulas
 from bntheory.bridge.formulas import primitive_normalisation
-from bntheory.bridge.freezing import Constants, Freeze, freeze_in_place, observed
+from bntheory.bridge.freezing import Constants, Freeze, freeze_in_place, observed, require_freezable
 from bntheory.bridge.measured import MeasuredTensors
 from bntheory.bridge.modes import Dropout, Mode, TwinOf, switch
 from bntheory.bridge.networks.evaluation import (
@@ -30,14 +30,13 @@ from bntheory.bridge.networks.evaluation import (
     call_model,
     closure_value,
     convert,
-    evaluate,
     gradients_of,
     plain_storage,
     read_batches,
     scalar,
 )
 from bntheory.bridge.networks.state import seed_generators, state_guard
-from bntheory.bridge.normalisers import INSIDE_TRANSFORM, LOSS, Normalisation
+from bntheory.bridge.normalisers import LOSS, Normalisation
 from bntheory.errors import UserError
 
 __all__ = ["Dropout", "Mode", "Objective"]
@@ -118,8 +117,11 @@ class Objective:
             "dtype": dtype, "mode": mode, "freeze": freeze, "twin_of": twin_of, "normalisation": normalisation, "dropout": dropout,
             "seed": seed, "split": split, "examples": examples, "private": private,
         }  # fmt: skip
-        self._given = batch if batch is None or isinstance(batch, (tuple, list, Mapping)) else list_of(batch)
-        self.batches = [self._prepared(b) for b in read_batches(self._given, split)]
+        self._given = batch
+        if batch is not None and not isinstance(batch, (tuple, list, Mapping)):
+            once = read_batches(batch)  # a loader is read once, so that the same data is met again
+            self._given = once if len(once) != 1 else once[0]
+        self.batches = [self._prepared(b) for b in self.plain_batches()]
         self._examples = examples
         self._constants: dict[int, dict[str, list[Constants | None]]] = {}
         self._caller = _LossCall()
@@ -168,6 +170,10 @@ class Objective:
         """The frozen-statistics twin: constants in place of the batch's mean, scale, or both."""
         of = self.twin_of if self.mode == "frozen" else None if self.mode == "train" else self.mode
         return self.changed(mode="frozen", freeze=freeze, twin_of=of)
+
+    def plain_batches(self) -> list[tuple[Any, ...] | None]:
+        """The batches as the user gave them."""
+        return read_batches(self._given, self.split)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -223,7 +229,7 @@ class Objective:
         guarded = (self._inner, self._caller, *((self.loss,) if isinstance(self.loss, nn.Module) else ()))
         mode = self.mode if self.mode != "frozen" else self.twin_of or "train"
         with ExitStack() as stack:
-            stack.enter_context(compared(self, index, self._plainly))
+            stack.enter_context(compared(self, index))
             stack.enter_context(fenced(self.precision, compiled=self.tensors.compiled))
             stack.enter_context(state_guard(*guarded, parameters=False))
             switch(self._inner, mode, self.dropout, fixed=self.seed is not None)
@@ -240,27 +246,6 @@ class Objective:
             stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast))
             yield
 
-    def _plainly(self, index: int) -> None:
-        """One forward and backward pass of the user's own model on its own batch, as a training loop makes it."""
-        batch = read_batches(self._given, self.split)[index]
-        guarded = [m for m in (self._inner, self.loss) if isinstance(m, nn.Module)]
-        with torch.inference_mode(False), torch.enable_grad(), state_guard(*guarded):
-            if self.mode != "current":
-                self._inner.train((self.twin_of or self.mode) != "eval")
-            if batch is None:
-                assert self.loss is not None
-                value = scalar(closure_value(None if self.model is None else self._inner, self.loss))
-            else:
-                value = evaluate(self._inner, self.loss, batch)
-            wanted = [p for p in self._inner.parameters() if p.requires_grad]
-            if wanted:
-                gradients_of(value, wanted)
-
-    def differentiated(self, value: Tensor, wanted: Sequence[Tensor], index: int = 0, *, again: bool) -> Any:
-        """The derivatives of a value, inside :meth:`conditions`, None where it does not use a tensor; ``again``: with their graph."""
-        with explained(self, index, step="the first backward pass"):
-            return torch.autograd.grad(value, list(wanted), create_graph=again, allow_unused=True)
-
     def outputs(self, index: int = 0) -> Any:
         """The model's outputs on a batch, inside :meth:`conditions`."""
         batch = self.batches[index]
@@ -270,7 +255,12 @@ class Objective:
                 "batch=(inputs, *rest)"
             )
         with explained(self, index):
-            return call_model(self._inner, convert(batch[0], _cloned) if self.overwrites_inputs else batch[0])
+            inputs = (
+                convert(batch[0], lambda t: t.clone() if plain_storage(t) else t)
+                if self.overwrites_inputs
+                else batch[0]
+            )
+            return call_model(self._inner, inputs)
 
     def loss_of(self, outputs: Any, index: int = 0) -> Any:
         """What the loss returns for these outputs, inside :meth:`conditions`."""
@@ -364,15 +354,8 @@ class Objective:
         Taken where the model was when they were first asked for, and kept. Raises ValueError where there is no such layer.
         """
         if index not in self._constants:
-            hidden = [n.name for n in self.normalisations if n.reason == INSIDE_TRANSFORM]
-            if hidden:
-                raise UserError(
-                    f"layer {hidden[0]!r} normalises over the batch and {INSIDE_TRANSFORM}, nor its statistics frozen: the twin would keep them "
-                    "alive. Call the layer outside of the transform"
-                )
             found = self.examination.over_the_batch
-            if not found:
-                raise UserError(nothing_to_freeze(self))
+            require_freezable(self.normalisations, found)
             with self.conditions(index, frozen=False), self.without_graph():
                 kept, stop = observed(self._freezable(found), self._by_hand)
                 try:
@@ -393,19 +376,3 @@ class _LossCall(nn.Module):
 
     def forward(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return call(*arguments)
-
-
-def _cloned(tensor: Tensor) -> Tensor:
-    return tensor.clone() if plain_storage(tensor) else tensor
-
-
-def nothing_to_freeze(objective: Objective) -> str:
-    left = [f"{n.name}: {n.reason}" for n in objective.normalisations if n.reason]
-    why = f" ({'; '.join(left[:3])})" if left else ""
-    return f"model: has no layer that normalises over the batch, so there is nothing to freeze{why}"
-
-
-def list_of(batch: Any) -> Any:
-    """A loader read once, so that the same data is met again; anything else as it is."""
-    checked = read_batches(batch)
-    return checked if len(checked) != 1 else checked[0]

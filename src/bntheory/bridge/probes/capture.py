@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.curvature.memory import graph_bytes
-from bntheory.bridge.explanation import second_backward
+from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.captured import CapturedLayer, Residual
@@ -125,7 +125,7 @@ def capture(
         taps = [n for n in trace.found if n.view is not None and n.name in wanted]
         inputs = [t for tap in taps for t in (tap.y, tap.z) if t is not None]
         own = _own_parameters(taps, trace.found)
-        grads = objective.differentiated(value, [*inputs, *(p for *_, p in own)], again=second_order)
+        grads = first_backward(objective, value, [*inputs, *(p for *_, p in own)], again=second_order)
     collected: dict[str, dict[str, Tensor]] = {}
     for (name, role, parameter), grad in zip(own, grads[len(inputs) :], strict=True):
         collected.setdefault(name, {})[role] = torch.zeros_like(parameter) if grad is None else grad.detach()

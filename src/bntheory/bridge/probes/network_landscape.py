@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bntheory.bridge.explanation import second_backward
+from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.objective import Objective
 from bntheory.smoothness.protocol import Vector, as_point
@@ -117,7 +117,7 @@ class NetworkLandscape:
             for index, weight in enumerate(self.objective.weights):
                 with self.objective.conditions(index):
                     value = self.objective.value(index) * weight
-                    found = self.objective.differentiated(value, self._parameters, index, again=True)
+                    found = first_backward(self.objective, value, self._parameters, index)
                 total = [t if g is None else t + g for t, g in zip(total, found, strict=True)]
             self._gradients = total
             self._at = np.array(x, dtype=np.float64)
