@@ -151,3 +151,83 @@ def test_the_monitor_notes_the_same_words() -> None:
     model.step = "everywhere"
     monitor.measure()
     assert any("raised in layer '(model)'" in m.reason for m in monitor.missing)
+
+
+class Hyperbolic(torch.autograd.Function):
+    """tanh with a right first derivative; what its backward does about the second is its subclasses'."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.tanh()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return g * (1 - x.tanh() ** 2)
+
+
+class MarkedOnce(Hyperbolic):
+    backward = staticmethod(torch.autograd.function.once_differentiable(Hyperbolic.backward))
+
+
+class Detached(Hyperbolic):
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g * (1 - ctx.saved_tensors[0].detach().tanh() ** 2)
+
+
+class UnderNoGrad(Hyperbolic):
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        with torch.no_grad():
+            return g * (1 - ctx.saved_tensors[0].tanh() ** 2)
+
+
+class Single(Hyperbolic):
+    """Of a precision of its own: right in float32 and refused in any other."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        assert x.dtype == torch.float32
+        return Hyperbolic.forward(ctx, x)
+
+
+class Applied(nn.Sequential):
+    def __init__(self, function: Any, kink: bool = False) -> None:
+        torch.manual_seed(0)
+        middle = nn.ReLU() if kink else nn.Tanh()
+        super().__init__(nn.Linear(4, 5), nn.BatchNorm1d(5), middle, nn.Linear(5, 3))
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(super().forward(x))
+
+
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+@pytest.mark.parametrize("function", [MarkedOnce, Detached, UnderNoGrad], ids=lambda f: f.__name__)
+def test_a_function_whose_second_derivative_is_lost_has_no_curvature(function: Any, mode: str) -> None:
+    """Torch gives a number, and often a symmetric matrix."""
+    model, loss = Applied(function.apply), F.cross_entropy
+    for dtype in (None, torch.float64):
+        with pytest.raises(ValueError, match=f"second derivative through {function.__name__} is wrong"):
+            hessian(model, loss, (X, Y), mode=mode, dtype=dtype)
+    if mode == "train":
+        value, gradient, _ = oracle.derivatives(Applied(torch.tanh), loss, (X, Y))
+        found = probe(model, loss, (X, Y))
+        assert function.__name__ in found.network.missing["lambda_max"]
+        assert found.network.loss == pytest.approx(value, rel=1e-9)
+        norm = sum(float(g.square().sum()) for g in gradient.values()) ** 0.5
+        assert found.network.gradient_norm == pytest.approx(norm, rel=1e-9)
+        (layer,) = capture(model, loss, (X, Y), dtype=torch.float64)
+        assert bool(layer.gradient_residual().passed.all())
+        with pytest.raises(ValueError, match=f"layer '1': the second derivative through {function.__name__}"):
+            layer.hessian_residual([0])
+
+
+@pytest.mark.parametrize("function", [Hyperbolic, Single], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kink", [False, True])
+def test_a_function_with_a_second_derivative_has_its_curvature(function: Any, kink: bool) -> None:
+    expected = oracle.derivatives(Applied(torch.tanh, kink), F.cross_entropy, (X, Y))[2]
+    with hessian(Applied(function.apply, kink), F.cross_entropy, (X, Y)) as op:
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-5 * float(expected.abs().max()))

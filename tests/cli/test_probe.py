@@ -115,7 +115,7 @@ def test_a_layer_without_a_gradient_has_no_shares(run):
 def test_a_wrong_second_derivative_takes_only_the_curvature(run):
     found = strict(run("factories:asymmetric", "--json").stdout)
     assert found["network"]["lambda_max"] is None
-    assert "not symmetric" in found["network"]["missing"]["lambda_max"]
+    assert "second derivative through Wrong is wrong" in found["network"]["missing"]["lambda_max"]
     assert found["network"]["trust_fraction"] is not None
     assert "1" in [x["name"] for x in found["layers"]]
     assert "missing for the network" in run("factories:asymmetric").stdout

@@ -8,22 +8,22 @@ here: these checks. What does not: evaluating, and errors of a user's own code (
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from bntheory.bridge.graph import SavedBytes, custom_functions, leaves_of, nodes_of
 from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
 
-__all__ = ["Examination", "SavedBytes", "examine", "example_counts"]
+__all__ = ["Examination", "examine", "example_counts"]
 
 
 class Examined(Protocol):
@@ -74,7 +74,7 @@ class Examination:
 
     loss: there. normalisations: of its forward pass, in order. over_the_batch: the modules that normalise over the batch (for one
     written by hand its channels' axis and eps). forward_bytes: what the graph of the loss keeps for its first derivative.
-    unused: the trainable parameters that the loss does not use.
+    unused: the trainable parameters that the loss does not use. custom_functions: the names of a user's own autograd functions in it.
     """
 
     loss: float
@@ -82,6 +82,7 @@ class Examination:
     over_the_batch: dict[str, tuple[int, float] | None]
     forward_bytes: int
     unused: tuple[str, ...] = ()
+    custom_functions: tuple[str, ...] = ()
 
 
 def examine(objective: Examined, *, hooks: bool = True) -> Examination:
@@ -110,6 +111,7 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
                 _refuse_overwritten_twice(batch)
                 objective.overwrites_inputs = True
             unused = _check_dependence(objective, value)
+            custom = custom_functions(value)
     finally:
         objective.batches[0] = batch
     loss = float(value.detach())
@@ -133,7 +135,7 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
         )
     normalisations = tuple(trace.found)
     _check_modes(objective, normalisations)
-    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), kept, unused)
+    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), kept, unused, custom)
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     _check_repeatable(objective, loss, value.dtype)
     return found
@@ -169,27 +171,6 @@ def _without_tensors(normalisations: Sequence[Normalisation]) -> tuple[Normalisa
     return tuple(Normalisation(n.name, n.module, n.view, n.reason, n.by_hand) for n in normalisations)
 
 
-class SavedBytes(saved_tensors_hooks):
-    """Counts the bytes of all storages that autograd keeps while the context is open, those of ``exclude`` not counted."""
-
-    def __init__(self, exclude: Sequence[Tensor]) -> None:
-        known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
-        self.total = 0
-
-        def count(tensor: Tensor) -> Tensor:
-            if plain_storage(tensor) and tensor.untyped_storage().data_ptr() not in known:
-                known.add(tensor.untyped_storage().data_ptr())
-                self.total += tensor.untyped_storage().nbytes()
-            return tensor
-
-        self.count = count
-        super().__init__(count, lambda tensor: tensor)
-
-    def __enter__(self) -> Self:  # type: ignore[override]
-        super().__enter__()
-        return self
-
-
 def _value_and_bytes(objective: Examined, hooks: bool) -> tuple[Tensor, int]:
     """The loss of the first batch, and what its graph keeps: counted as it is saved, or read from the graph where that cannot be."""
     saved = SavedBytes(list(objective.leaves.values()))
@@ -197,7 +178,7 @@ def _value_and_bytes(objective: Examined, hooks: bool) -> tuple[Tensor, int]:
         with saved:
             return objective.value(), saved.total
     value = objective.value()
-    for node in _nodes_of(value):
+    for node in nodes_of(value):
         for name in dir(node):
             kept = getattr(node, name) if name.startswith("_saved_") else None
             if isinstance(kept, Tensor):
@@ -217,25 +198,6 @@ def _refuse_empty(objective: Examined) -> None:
 # -- the loss depends on this model ------------------------------------------------------------------------------------
 
 
-def _leaves_of(value: Tensor) -> dict[int, Tensor]:
-    """The tensors without a history that a value was computed from."""
-    variables = [getattr(node, "variable", None) for node in _nodes_of(value)]
-    return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
-
-
-def _nodes_of(value: Tensor) -> Iterator[Any]:
-    """The nodes of the graph of a value."""
-    seen: set[Any] = set()
-    stack = [value.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        stack.extend(parent for parent, _ in node.next_functions)
-
-
 def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
     """The value was computed from this model's parameters (or a tensor of the user's), and from no second copy of them.
 
@@ -248,7 +210,7 @@ def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
         )
     if objective.model is None:
         return ()
-    leaves = _leaves_of(value)
+    leaves = leaves_of(value)
     own = {id(t): name for name, t in objective.leaves.items()}
     reached = own.keys() & leaves.keys()
     inputs = {id(t) for batch in objective.batches if batch is not None for t in tensors_in(batch)}

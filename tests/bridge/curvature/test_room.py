@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from bntheory.bridge import NetworkSpec, Objective, build_network
 from bntheory.bridge.curvature import hessian
-from bntheory.bridge.examination import SavedBytes
+from bntheory.bridge.graph import SavedBytes
 from bntheory.bridge.networks.primitive import to_primitive
 from bntheory.bridge.networks.twins import frozen_twin
 

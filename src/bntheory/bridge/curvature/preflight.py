@@ -8,6 +8,7 @@ import torch
 
 from bntheory.bridge.curvature.memory import MemoryEstimate, available_bytes, graph_bytes, in_words
 from bntheory.bridge.curvature.options import Options
+from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.networks.evaluation import tensors_in
 from bntheory.bridge.normalisers import NO_GRADIENT
 from bntheory.bridge.objective import Objective
@@ -30,7 +31,8 @@ def check_batches(objective: Objective, o: Options) -> None:
 
 
 def check_derivatives(objective: Objective) -> None:
-    """Refuse a network whose gradients are, by intention, not the derivatives of its loss: it has no Hessian to be had from them."""
+    """Refuse a network whose gradients are, by intention or by mistake, not the derivatives of its loss: it has no Hessian from them."""
+    check_custom_functions(objective)
     for item in objective.normalisations if objective.mode != "frozen" else ():
         if item.reason.startswith(NO_GRADIENT):
             raise UserError(

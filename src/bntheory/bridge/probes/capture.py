@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.curvature.memory import graph_bytes
+from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.bridge.objective import Objective
@@ -115,6 +116,12 @@ def capture(
             "the model or the loss takes derivatives itself (a penalty on gradients, an inner step), so the loss reaches a layer's input "
             "not by its output alone, and no decomposition of the gradient there holds; capture with a loss without that term"
         )
+    why_not = ""
+    if second_order:
+        try:
+            check_custom_functions(objective)
+        except UserError as error:
+            second_order, why_not = False, str(error)
     wanted = _chosen(objective, known, layers)
     by_hand = {n.name: n.view for n in known.values() if n.by_hand and n.view is not None}
     trace = NormalisationTrace(
@@ -143,6 +150,7 @@ def capture(
             grads[2 * i + 1],
             collected.get(tap.name),
             second_order,
+            why_not,
         )
     left = {
         n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)

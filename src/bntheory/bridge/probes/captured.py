@@ -98,8 +98,10 @@ class CapturedLayer:
         grad_z: Tensor | None,
         parameter_grads: Mapping[str, Tensor] | None = None,
         second_order: bool = True,
+        why_not: str = "",
     ) -> None:
         self.name, self.view, self._second_order = name, view, second_order
+        self._why_not = why_not
         self._y, self._z = y, z
         self._grad_y, self._grad_z = grad_y, grad_z
         self._parameter_grads = dict(parameter_grads or {})
@@ -345,7 +347,9 @@ class CapturedLayer:
         """Raise ValueError where the layer was captured without the graph that second derivatives are taken from."""
         if not self._second_order:
             raise UserError(
-                f"layer {self.name!r} was captured with second_order=False, which keeps no graph; capture it with second_order=True"
+                f"layer {self.name!r}: {self._why_not}"
+                if self._why_not
+                else f"layer {self.name!r} was captured with second_order=False, which keeps no graph; capture it with second_order=True"
             )
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.objective import Objective
@@ -98,6 +99,9 @@ class NetworkLandscape:
         """The product of the Hessian at ``x`` with ``v``, shape (dimension,)."""
         direction = torch.from_numpy(as_point(v, self.dimension, "v")).to(self._parameters[0])
         parts = torch.split(direction, [p.numel() for p in self._parameters])
+        if "second order" not in self._known:
+            check_custom_functions(self.objective)
+            self._known["second order"] = True
         gradients = self._graph(x)
         with differentiating():
             product = sum((g * d.reshape(g.shape)).sum() for g, d in zip(gradients, parts, strict=True))

@@ -1,0 +1,78 @@
+"""Second derivatives through a user's own ``autograd.Function``, held against differences of the gradient.
+
+A backward that is marked ``once_differentiable``, or that computes with detached tensors, lets no second derivative through. Torch says
+nothing about it: ``autograd.grad`` visits only what lies on a path to the parameters, and the path ends there. What remains is often
+symmetric, so that no check of symmetry finds it either. What lives here: this check, made only where the graph holds such a function.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bntheory.bridge.explanation import first_backward, second_backward
+from bntheory.bridge.objective import Objective
+from bntheory.errors import UserError
+
+__all__ = ["check_custom_functions"]
+
+
+def check_custom_functions(objective: Objective) -> None:
+    """Refuse a loss whose gradient, moved a little, does not change as its second backward pass says.
+
+    Several steps are tried, since an activation with a kink may lie between two points; the differences of one have to agree.
+    """
+    names = objective.examination.custom_functions
+    if not names:
+        return
+    try:
+        work = objective.changed(dtype=torch.float64, private=True)
+        tolerance = 1e-3
+        work.examination  # noqa: B018 - constants of a twin are those of the model's own point
+    except UserError:  # a kernel of its own precision
+        work = objective.changed(private=True)
+        tolerance = 0.05
+        work.examination  # noqa: B018
+    leaves = list(work.parameters.values())
+    generator = torch.Generator().manual_seed(0)
+    directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p) for p in leaves]
+    with work.conditions(0, reseed=0):
+        slopes = first_backward(work, work.value(), leaves)
+        live = [(g, v) for g, v in zip(slopes, directions, strict=True) if g is not None and g.requires_grad]
+        found = (
+            second_backward([g for g, _ in live], leaves, [v for _, v in live])
+            if live
+            else [None] * len(leaves)
+        )
+    product = _flat(found, leaves)
+    size = max(float(_flat(leaves, leaves).norm() / _flat(directions, leaves).norm()), 1e-3)
+    apart = 1.0
+    for share in (1.0, 0.1, 0.01):
+        step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
+        change = (_gradient(work, directions, step) - _gradient(work, directions, -step)) / (2 * step)
+        larger = max(float(change.norm()), float(product.norm()))
+        apart = min(apart, float((change - product).norm()) / larger if larger > 0 else 0.0)
+        if apart <= tolerance:
+            return
+    raise UserError(
+        f"the second derivative through {', '.join(names)} is wrong: along a random direction the gradient changes otherwise than its "
+        f"second backward pass says, by {apart:.2g} of it. The backward of a torch.autograd.Function has to be differentiable itself (no "
+        "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations"
+    )
+
+
+def _gradient(work: Objective, directions: list[Tensor], step: float) -> Tensor:
+    leaves = list(work.parameters.values())
+    with work.movable():
+        with torch.no_grad():
+            for leaf, direction in zip(leaves, directions, strict=True):
+                leaf.add_(direction, alpha=step)
+        with work.conditions(0, reseed=0):
+            return _flat(first_backward(work, work.value(), leaves, again=work.differentiates), leaves)
+
+
+def _flat(values: object, like: list[Tensor]) -> Tensor:
+    pairs = zip(values, like, strict=True)  # type: ignore[call-overload]
+    return torch.cat(
+        [(torch.zeros_like(p) if t is None else t.detach()).reshape(-1).double() for t, p in pairs]
+    )

@@ -1,0 +1,61 @@
+"""What the graph of a value holds: its nodes, its leaves, a user's own functions, and the bytes that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from bntheory.bridge.networks.evaluation import plain_storage
+
+__all__ = ["SavedBytes", "custom_functions", "leaves_of", "nodes_of"]
+
+
+class SavedBytes(saved_tensors_hooks):
+    """Counts the bytes of all storages that autograd keeps while the context is open, those of ``exclude`` not counted."""
+
+    def __init__(self, exclude: Sequence[Tensor]) -> None:
+        known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
+        self.total = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            if plain_storage(tensor) and tensor.untyped_storage().data_ptr() not in known:
+                known.add(tensor.untyped_storage().data_ptr())
+                self.total += tensor.untyped_storage().nbytes()
+            return tensor
+
+        self.count = count
+        super().__init__(count, lambda tensor: tensor)
+
+    def __enter__(self) -> Self:  # type: ignore[override]
+        super().__enter__()
+        return self
+
+
+def nodes_of(value: Tensor) -> Iterator[Any]:
+    """The nodes of the graph of a value."""
+    seen: set[Any] = set()
+    stack = [value.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        stack.extend(parent for parent, _ in node.next_functions)
+
+
+def leaves_of(value: Tensor) -> dict[int, Tensor]:
+    """The tensors without a history that a value was computed from."""
+    variables = [getattr(node, "variable", None) for node in nodes_of(value)]
+    return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
+
+
+def custom_functions(value: Tensor) -> tuple[str, ...]:
+    """The names of the subclasses of ``torch.autograd.Function`` in a graph that are not torch's."""
+    kinds = [getattr(node, "_forward_cls", None) for node in nodes_of(value)]
+    return tuple(
+        dict.fromkeys(k.__name__ for k in kinds if k is not None and not k.__module__.startswith("torch."))
+    )
