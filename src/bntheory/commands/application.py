@@ -46,7 +46,7 @@ Examples:
 def application(*names: str) -> typer.Typer:
     """The command with the subcommands of these names, or with all."""
     from bntheory.commands.common import EXIT_CODES
-    from bntheory.commands.options import quietly
+    from bntheory.commands.options import CheckedCommand, quietly
 
     # no markup: what is printed can be pasted, and ** is a power
     made = typer.Typer(
@@ -70,7 +70,7 @@ def application(*names: str) -> typer.Typer:
                 _decide
             )
         else:
-            made.command(name, help=_unwrapped(command.__doc__))(quietly(command))
+            made.command(name, cls=CheckedCommand, help=_unwrapped(command.__doc__))(quietly(command))
     return made
 
 

@@ -17,11 +17,12 @@ from bntheory.commands.common import (
     INTERRUPTED,
     STYLE,
     clear_errors,
+    folder_to_write,
     one_of,
     plain,
     wrapped,
 )
-from bntheory.commands.options import Json
+from bntheory.commands.options import Jobs, Json, Seed
 from bntheory.commands.progress import status_bar
 from bntheory.commands.statements import Kind, Paper, selected
 from bntheory.errors import UserError
@@ -56,7 +57,7 @@ def check(
             help="How large experiments are: quick, cpu or gpu. Left out: what the effort amounts to, in this order."
         ),
     ] = "",
-    seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
+    seed: Seed = 0,
     device: Annotated[str, typer.Option(help="torch device for search, networks and studies.")] = "cpu",
     store: Annotated[
         Path | None,
@@ -76,7 +77,7 @@ def check(
             help="With --no-train, experiments are judged from records alone; one that lacks some is unknown.",
         ),
     ] = True,
-    jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
+    jobs: Jobs = 0,
     expect: Annotated[
         str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")
     ] = "",
@@ -86,6 +87,7 @@ def check(
             help="Seconds after which a claim is stopped and the others go on; 0 for none. "
             "Left out: 300 for your own files, none for the claims of the package.",
             min=0.0,
+            max=1e7,
         ),
     ] = None,
     witnesses: Annotated[
@@ -116,6 +118,8 @@ def check(
     from bntheory.judges.verdict import Status
 
     one_of("effort", effort, _EFFORTS)
+    folder_to_write("--witnesses", witnesses)
+    folder_to_write("--store", store)
     judges = tuple(name for name in JUDGES if name in (judge or JUDGES))
     for name in judge or ():
         one_of("judge", name, JUDGES)
@@ -123,7 +127,10 @@ def check(
         one_of("status", expect, tuple(s.value for s in Status))
     if scale:
         one_of("scale", scale, tuple(SCALES.values()))
-    _check_device(device)
+    if device != "cpu":
+        from bntheory.experiments.devices import check_device
+
+        check_device(device)
     own = any(_is_file(target) for target in targets or ())
     limit = (_TIME_LIMIT if own else 0.0) if time_limit is None else time_limit
     tasks, problems = _tasks(targets or [], paper, kind, everything, Task, limit)
@@ -239,20 +246,6 @@ def _is_file(target: str) -> bool:
 def _line(c: Claim) -> int:
     code = getattr(c.check, "__code__", None)
     return code.co_firstlineno if code else 0
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"device {device!r} cannot be used here ({reason}); leave --device out for the CPU"
-        ) from None
 
 
 def _print_verdict(verdict: Any) -> None:

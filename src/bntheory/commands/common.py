@@ -8,7 +8,9 @@ import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bntheory.errors import UserError
@@ -21,6 +23,8 @@ __all__ = [
     "INTERRUPTED",
     "STYLE",
     "clear_errors",
+    "empty_word",
+    "folder_to_write",
     "one_of",
     "plain",
     "said",
@@ -124,6 +128,25 @@ def _said(error: OSError) -> str:
     """What the system refused, and of which file."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
+
+
+def empty_word(words: Sequence[str]) -> str:
+    """What is wrong with the first word that is empty, nothing where none is.
+
+    It would be taken for an option left out, or for this folder, as where a variable of the shell is not set.
+    """
+    for before, word in pairwise(["", *words]):
+        name, sign, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if sign and not value.strip():
+            what = name if name.startswith("--") and "=" not in name else "an argument"
+            return f"{what} is empty; give it a value, or leave it out"
+    return ""
+
+
+def folder_to_write(option: str, path: Path | None) -> None:
+    """UserError for what cannot be a folder, before the work is done whose results would go there."""
+    if path is not None and any(p.exists() and not p.is_dir() for p in (path, *path.parents)):
+        raise UserError(f"{option} {path}: is a file, or lies in one; name a folder")
 
 
 def one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -66,7 +66,9 @@ def compare_command(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes; one a core where left out, 0 for this one alone. No number depends on it."
+            help="Processes; one a core where left out, 0 for this one alone. No number depends on it.",
+            min=0,
+            max=1024,
         ),
     ] = None,
     fold: Annotated[
@@ -187,9 +189,9 @@ def compare_command(
 
 
 def _read_seeds(text: str) -> list[int] | None:
-    if not text.strip():
+    if not text:
         return None
     try:
-        return [int(part) for part in text.replace(" ", ",").split(",") if part]
+        return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
         raise UserError(f"seeds: {text!r} is no list of whole numbers; write 0,1,2") from None

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bntheory.commands.common import BAD_USE, FAILED, clear_errors, said, wrapped
+from bntheory.commands.common import BAD_USE, FAILED, clear_errors, empty_word, said, wrapped
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
@@ -114,12 +114,19 @@ def _stage(quiet: bool) -> Iterator[Callable[[str], None]]:
 @clear_errors
 def decide(arguments: Sequence[str]) -> None:
     """Run the command with these arguments. SystemExit with a code of the table where it is not 0."""
-    given = vars(_parser().parse_args(arguments))
+    parser = _parser()
+    if wrong := empty_word(arguments):
+        parser.error(wrong)
+    given = vars(parser.parse_args(arguments))
     from bntheory.judges.decide import decide as decide_expression
 
     as_json, as_latex, as_bibtex, plot, witness, quiet = (
         given.pop(name) for name in ("json", "latex", "bibtex", "plot", "witness", "quiet")
     )
+    if witness is not None and (witness.is_dir() or not witness.parent.is_dir()):
+        raise UserError(
+            f"--witness {witness}: is a folder, or lies in none; name a file in a folder that is there"
+        )
     if plot is not None:
         from bntheory.report.style import check_plot
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from bntheory.commands.common import empty_word
 from bntheory.commands.progress import be_quiet
+from bntheory.experiments.preset import LARGEST_SEED
 
-__all__ = ["Json", "Latex", "Quiet", "quietly"]
+__all__ = ["CheckedCommand", "Jobs", "Json", "Latex", "Quiet", "Seed", "quietly"]
+
+Seed = Annotated[int, typer.Option(help="Where all chance comes from.", min=0, max=LARGEST_SEED)]
+Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0, max=1024)]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, stable and documented in the README.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; results are printed as ever.")]
@@ -32,3 +39,18 @@ def quietly(command: Any) -> Any:
     run.__signature__ = own.replace(parameters=[*own.parameters.values(), option])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in (*own.parameters.values(), option)}
     return run
+
+
+class CheckedCommand(TyperCommand):
+    """A command that refuses empty words, and numbers that are not finite: nan slips through every comparison."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if wrong := empty_word(args):
+            raise typer.BadParameter(wrong, ctx=ctx)
+        rest = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(
+                    f"--{name.replace('_', '-')} is {value}; give a finite number", ctx=ctx
+                )
+        return rest

@@ -15,7 +15,7 @@ import typer
 from bntheory.claims.claim import Effort, Study
 from bntheory.commands.common import FAILED, clear_errors, one_of
 from bntheory.commands.experiments import judged_experiments, record_place, spoken_lack
-from bntheory.commands.options import Json
+from bntheory.commands.options import Jobs, Json
 from bntheory.commands.progress import status_bar
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES
@@ -53,7 +53,7 @@ def papers(
     again: Annotated[bool, typer.Option("--again", help="Train for every experiment anew as well.")] = False,
     paper: Annotated[str, typer.Option(help="Judge and check only the claims of this source.")] = "",
     effort: Annotated[str, typer.Option(help="With --write: quick, normal or thorough.")] = "normal",
-    jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
+    jobs: Jobs = 0,
     folder: Annotated[Path, typer.Option("--dir", help="The folder of pages.")] = Path("papers"),
     as_json: Json = False,
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from bntheory.commands.common import clear_errors, one_of, wrapped
-from bntheory.commands.options import Json, quietly
+from bntheory.commands.options import CheckedCommand, Json, Seed, quietly
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
+from bntheory.report.models.limits import check_parameters, limits_of
 from bntheory.report.strict_json import json_text
 from bntheory.report.style import check_plot
 
@@ -27,8 +28,8 @@ def smooth(
     example: Annotated[str, typer.Option(help=f"One of: {', '.join(_EXAMPLES)}.")] = "single-unit",
     plot: Plot = None,
     gamma: Annotated[float, typer.Option(help="gamma of the unit.")] = 1.0,
-    m: Annotated[int, typer.Option(help="Batch size.", min=4)] = 16,
-    seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
+    m: Annotated[int, typer.Option(help="Batch size.")] = 16,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Where does batch normalisation smooth, and where does it roughen? The single unit, exactly, against its frozen twin.
@@ -42,6 +43,7 @@ def smooth(
     """
     one_of("example", example, _EXAMPLES)
     check_plot(plot)
+    check_parameters("smooth", {"gamma": gamma, "m": m})
     if example == "single-unit":
         from bntheory.report.smoothness import single_unit_figure
         from bntheory.smoothness.unit.study import single_unit_study
@@ -76,11 +78,21 @@ def _shown(lines: tuple[str, ...], draw: Callable[[], Any], plot: Path | None, a
         typer.echo(f"figure: {plot}")
 
 
+def _range(picture: str, parameter: str) -> str | None:
+    limits = limits_of(picture, parameter)
+    return limits and f"From {limits[0]:,} to {limits[1]:,}.".replace(",", " ")
+
+
 def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
     """A command whose options are the keyword arguments of the function that draws the model."""
     hints = get_type_hints(draw)
     own = [
-        inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=p.default, annotation=hints[p.name])
+        inspect.Parameter(
+            p.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=p.default,
+            annotation=Annotated[hints[p.name], typer.Option(help=_range(name, p.name))],
+        )
         for p in inspect.signature(draw).parameters.values()
         if p.name != "progress"
     ]
@@ -91,6 +103,7 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
 
     def run(*, plot: Path | None, as_json: bool, **parameters: Any) -> None:
         check_plot(plot)
+        check_parameters(name, parameters)
         try:
             with show_progress() as progress:
                 progress(0.0, name)
@@ -116,5 +129,5 @@ def model_commands() -> typer.Typer:
         help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.",
     )
     for name, draw in MODELS.items():
-        group.command(name)(quietly(_drawer(name, draw)))
+        group.command(name, cls=CheckedCommand)(quietly(_drawer(name, draw)))
     return group

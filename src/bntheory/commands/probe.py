@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from bntheory.commands.common import clear_errors, one_of
-from bntheory.commands.options import Json
+from bntheory.commands.options import Json, Seed
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
@@ -34,7 +34,7 @@ def probe(
     infimum: Annotated[
         float, typer.Option(help="The least value the loss could have, for the scale-free measures.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the eigenvalue solver's start.", min=0)] = 0,
+    seed: Seed = 0,
     curvature: Annotated[
         bool, typer.Option(help="Measure curvature; --no-curvature leaves only the layers.")
     ] = True,
@@ -46,6 +46,7 @@ def probe(
         typer.Option(
             help="Average over the first so many, where the factory returns a list or loader of batches; 0 for all.",
             min=0,
+            max=10**9,
         ),
     ] = 0,
     layers: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bntheory.commands.common import clear_errors, plain, wrapped
-from bntheory.commands.options import Json
+from bntheory.commands.options import Json, Seed
 from bntheory.commands.progress import show_progress
 from bntheory.report.strict_json import json_text
 from bntheory.report.style import check_plot
@@ -21,7 +21,7 @@ def tour(
     plot: Annotated[Path, typer.Option(help="Where the picture goes (.png, .pdf or .svg).")] = Path(
         "bntheory-tour.png"
     ),
-    seed: Annotated[int, typer.Option(help="Where all chance comes from.", min=0)] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """A first look in under a minute: a printed theorem refuted and repaired, a picture, a network beside its twin.

@@ -18,6 +18,9 @@ __all__ = ["Decided", "decide"]
 
 _LONGEST_SHOWN = 400
 
+#: The greatest min_m that may be asked for.
+LARGEST_LEAST_BATCH = 1000
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -137,6 +140,10 @@ def decide(
     Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain.
     """
     start = time.perf_counter()
+    if isinstance(min_m, int) and min_m > LARGEST_LEAST_BATCH:
+        raise UserError(
+            f"--min-m is {min_m}; a counterexample has as many entries, each written out, so give {LARGEST_LEAST_BATCH} at most"
+        )
     try:
         domain = LayerDomain(
             eps=eps,  # type: ignore[arg-type]

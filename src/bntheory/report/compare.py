@@ -86,7 +86,8 @@ def compare(
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
     old = read_manifest(path) if resume else None
     chosen = _preset(preset, old).with_options(
-        data=data or (old["data"]["name"] if old else None), seeds=seeds or (old["seeds"] if old else None)
+        data=data or (old["data"]["name"] if old else None),
+        seeds=old["seeds"] if seeds is None and old else seeds,
     )
     device = device or (old["device"] if old else "cpu")
     if scheduler is None:

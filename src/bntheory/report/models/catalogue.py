@@ -10,6 +10,7 @@ from bntheory.errors import UserError
 from bntheory.report.models.descent import ignored_statistics, least_squares, slope
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.models.initialisation import deep_random
+from bntheory.report.models.limits import check_parameters
 from bntheory.report.models.regressors import deep_linear, matrix_factorisation, tensor_train
 from bntheory.report.models.spectra import conditioning, fisher, layer_jacobian, mean_field
 from bntheory.report.models.sphere import exponential_lr, scale_invariant, spherical_sharpness, weight_decay
@@ -56,4 +57,5 @@ def picture(name: str, **parameters: Any) -> ModelFigure:
     for parameter in parameters:
         if parameter not in known:
             raise UserError(f"{name} has no parameter {parameter!r}; it has {', '.join(known)}")
+    check_parameters(name, parameters)
     return every[name](**parameters)
