@@ -97,7 +97,7 @@ class Unlucky(nn.Sequential):
             h = Raising.apply(h)
         if self.step == "parameter":
             with torch.no_grad():
-                self[0].weight.clamp_(-1, 1)
+                self[0].weight.mul_(0.5)
         return h
 
 
@@ -126,15 +126,18 @@ def test_what_raises_is_told_with_step_layer_and_way_out(step: str, by: str) -> 
     torch.manual_seed(0)
     model = Unlucky(step)
     before = state_fingerprint(model)
+    dtype = (
+        None if step == "parameter" else torch.float64
+    )  # the parameters themselves, and no stand-ins for them
 
     def measure() -> Any:
         if by == "capture":
-            found = capture(model, F.cross_entropy, (X, Y), dtype=torch.float64)
+            found = capture(model, F.cross_entropy, (X, Y), dtype=dtype)
             return [layer.hessian_residual([0]) for layer in found]
         if by == "probe":
             found = probe(model, F.cross_entropy, (X, Y))
             raise ValueError(str(found.network.missing))  # what can be had is had, and the rest is told
-        with hessian(model, F.cross_entropy, (X, Y), dtype=torch.float64) as op:
+        with hessian(model, F.cross_entropy, (X, Y), dtype=dtype) as op:
             return op.dense()
 
     with pytest.raises(ValueError, match=TOLD[step]) as caught:
@@ -231,3 +234,30 @@ def test_a_function_with_a_second_derivative_has_its_curvature(function: Any, ki
     expected = oracle.derivatives(Applied(torch.tanh, kink), F.cross_entropy, (X, Y))[2]
     with hessian(Applied(function.apply, kink), F.cross_entropy, (X, Y)) as op:
         np.testing.assert_allclose(op.dense(), expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_a_model_that_refuses_to_be_copied_is_measured_in_place() -> None:
+    class Alone(Applied):
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise RuntimeError("no copies")
+
+    with pytest.raises(
+        ValueError, match=r"Alone cannot be copied \(RuntimeError: no copies\).*mode='frozen'"
+    ):
+        frozen_twin(Alone(torch.tanh), X)
+    expected = oracle.derivatives(Applied(torch.tanh), F.cross_entropy, (X, Y), frozen=True)[2]
+    with hessian(Alone(torch.tanh), F.cross_entropy, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_hook_that_cuts_the_second_derivative_is_told(guarded: bool) -> None:
+    class Hooked(Applied):
+        def forward(self, x: Tensor) -> Tensor:
+            h = self[0](x)
+            if h.requires_grad or not guarded:
+                h.register_hook(lambda g: g.detach() * 1.0)
+            return self[3](self[2](self[1](h)))
+
+    with pytest.raises(ValueError, match="second derivative through a hook on a tensor is wrong"):
+        hessian(Hooked(None), F.cross_entropy, (X, Y))

@@ -56,7 +56,7 @@ def check_custom_functions(objective: Objective) -> None:
             return
     raise UserError(
         f"the second derivative through {', '.join(names)} is wrong: along a random direction the gradient changes otherwise than its "
-        f"second backward pass says, by {apart:.2g} of it. The backward of a torch.autograd.Function has to be differentiable itself (no "
+        f"second backward pass says, by {apart:.2g} of it. The backward of a torch.autograd.Function, or a hook, has to be differentiable itself (no "
         "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations"
     )
 

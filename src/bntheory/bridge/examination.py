@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.graph import SavedBytes, custom_functions, leaves_of, nodes_of
 from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
+from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
 
@@ -100,7 +101,8 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
     batch = objective.batches[0]
     try:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
-        with objective.conditions(0, frozen=False, trace=trace):
+        # with a copy of the parameters, once: a forward pass that changes them is refused, and has changed nothing
+        with state_guard(objective.network), objective.conditions(0, frozen=False, trace=trace):
             objective.batches[0] = convert(batch, _requiring_a_gradient)
             given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
             before = {name: leaf._version for name, leaf in objective.leaves.items()}
@@ -111,7 +113,7 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
                 _refuse_overwritten_twice(batch)
                 objective.overwrites_inputs = True
             unused = _check_dependence(objective, value)
-            custom = custom_functions(value)
+            custom = custom_functions(value) + (("a hook on a tensor",) if trace.hooked else ())
     finally:
         objective.batches[0] = batch
     loss = float(value.detach())

@@ -142,7 +142,8 @@ class NormalisationTrace(TorchFunctionMode):
 
     by_hand: the calls of modules written by hand, by name, that an earlier pass has found to normalise; None to look for them, where
     only inputs that require a gradient can be verified. tap: whether each normalisation's input and output become nodes of their own.
-    zero_eps: whether what answers the calls takes eps = 0. Afterwards, differentiates: whether the pass takes derivatives itself.
+    zero_eps: whether what answers the calls takes eps = 0. Afterwards, differentiates, hooked: whether the pass takes derivatives itself, or hangs hooks on
+    tensors.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class NormalisationTrace(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
         self.called: set[str] = set()
-        self.differentiates = False
+        self.differentiates = self.hooked = False
         self.where = ""
         self._looking = False
 
@@ -296,6 +297,7 @@ class NormalisationTrace(TorchFunctionMode):
             self.differentiates |= (
                 func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward) and not self._looking
             )
+            self.hooked |= func is Tensor.register_hook
             if self._stack and not self._looking:
                 self._stack[-1].scales |= is_scale(func, args, kwargs)
                 self._stack[-1].statistics |= is_statistic(func, args, kwargs)
@@ -364,8 +366,6 @@ _UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed 
 #: How the reason begins for a layer whose statistics are detached.
 NO_GRADIENT = "lets no gradient through its"
 _DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not that of a normalisation"
-
-
 _INSIDE = "computes a mean and a scale by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module"
 
 

@@ -85,7 +85,13 @@ def _copied(model: nn.Module) -> nn.Module:
         for value in tensors_in(list(module.__dict__.values())):
             if not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise UserError(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), and a twin that is trained is a copy. Measure the "
+            "twin in the model's own place: Objective(model, loss, batch, mode='frozen'), or hessian(..., mode='frozen')"
+        ) from error
 
 
 def rescaled_loss(loss: Loss, factor: float) -> Loss:
