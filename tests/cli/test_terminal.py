@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,17 @@ def test_json_is_all_that_is_printed(arguments: tuple[str, ...]) -> None:
 def test_progress_is_shown_on_a_terminal_and_silenced_by_quiet() -> None:
     command = ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra")
     assert "%" in on_a_terminal(*command)
+    assert "%" not in on_a_terminal(*command, "--quiet")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_report_says_how_far_it_is(tmp_path: Path, count: int) -> None:
+    recorded = SOURCE.parents[1] / "validation/recorded/quick-cpu"
+    folders = [shutil.copytree(recorded, tmp_path / str(n)) for n in range(count)]
+    command = ("report", *map(str, folders), *(["--out", str(tmp_path / "both.html")] if count == 2 else []))
+    seen = on_a_terminal(*command)
+    assert "reading" in seen
+    assert "drawing" in seen
     assert "%" not in on_a_terminal(*command, "--quiet")
 
 

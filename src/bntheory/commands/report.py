@@ -9,6 +9,7 @@ import typer
 
 from bntheory.commands.common import clear_errors
 from bntheory.commands.options import Json
+from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
@@ -38,5 +39,9 @@ def report(
         raise UserError(f"report: {len(folders)} folders; give one run, or two to set beside each other")
     if len(folders) == 1 and out is not None:
         raise UserError("report: --out is for two runs; the report of one stands in its folder")
-    page = rebuilt(folders[0]).report if len(folders) == 1 else side_by_side(folders, out)
+    with show_progress() as progress:
+        if len(folders) == 1:
+            page = rebuilt(folders[0], progress).report
+        else:
+            page = side_by_side(folders, out, progress)
     typer.echo(json_text({"report": str(page)}) if as_json else f"report: {page}")

@@ -22,10 +22,9 @@ from bntheory.experiments.manifest import conditions_of, make_manifest
 from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import CHECKPOINTS
+from bntheory.report.models.figure import Progress, silent
 
 __all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def compare(
     workers: int | None = None,
     fold: bool | None = None,
     scheduler: str | None = None,
-    progress: Progress = lambda fraction, text: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
 ) -> CompareResult:
     """Train matched networks, measure every batch-norm layer in them, hold it against the theory, write the report.
@@ -112,14 +111,13 @@ def compare(
             place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)
             asked = list(needed(experiment, conditions))
             run(asked, folder, place, crew=crew, progress=progress, say=say)
-            progress(1.0, "writing the report")
-            return finish(folder, chosen)
+            return finish(folder, chosen, progress)
 
 
-def rebuilt(path: Path) -> CompareResult:
+def rebuilt(path: Path, progress: Progress = silent) -> CompareResult:
     """Verdicts, figures and page of the run in ``path`` anew, from its records. Raises UserError where there is none."""
     manifest = read_manifest(path)
-    return finish(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
+    return finish(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]), progress)
 
 
 def figures(path: str | Path) -> dict[str, Any]:
@@ -136,16 +134,18 @@ def figures(path: str | Path) -> dict[str, Any]:
     return run_figures(network_runs(preset.experiment(), points), points)
 
 
-def side_by_side(paths: Sequence[Path], out: Path | None = None) -> Path:
+def side_by_side(paths: Sequence[Path], out: Path | None = None, progress: Progress = silent) -> Path:
     """Runs beside each other on one page, by default ``report-A-beside-B.html`` here; returns its path."""
     from bntheory.report.run_page import write_comparison
 
     runs: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
     for path in paths:
+        progress(len(runs) / (len(paths) + 1), f"reading {path} and deciding")
         manifest = read_manifest(path)
         label = manifest["preset"] if manifest["preset"] not in [r[0] for r in runs] else path.resolve().name
         _, verdicts = _read(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
         runs.append((label, manifest, verdicts))
+    progress(len(runs) / (len(paths) + 1), "drawing the page")
     names = "-beside-".join(path.resolve().name for path in paths)
     return write_comparison(runs, out or Path(f"report-{names}.html"))
 
@@ -160,13 +160,16 @@ def _read(folder: RunFolder, preset: Preset) -> tuple[list[dict[str, Any]], dict
     return points, {**run_verdicts(preset, points), "skipped_lines": [str(f) for f in contents.faults]}
 
 
-def finish(folder: RunFolder, preset: Preset) -> CompareResult:
+def finish(folder: RunFolder, preset: Preset, progress: Progress = silent) -> CompareResult:
     """Verdicts, figures and page of a run whose records are complete."""
     from bntheory.experiments.answers import failures
     from bntheory.report.run_page import write_report
 
+    progress(0.0, "reading the records and deciding")
     points, verdicts = _read(folder, preset)
-    report = write_report(folder, preset, points, verdicts)
+    report = write_report(
+        folder, preset, points, verdicts, lambda done, text: progress(0.2 + 0.8 * done, text)
+    )
     folder.write_json("verdicts.json", verdicts)
     failed = tuple(failures(points))
     return CompareResult(folder.path, report, int(verdicts["exit_code"]), failed, verdicts)

@@ -18,6 +18,7 @@ from bntheory.report.effect_text import effect_text
 from bntheory.report.forest import axis_of, bar
 from bntheory.report.html import render
 from bntheory.report.margins import margins_panel, violations_panel
+from bntheory.report.models.figure import Progress, silent
 from bntheory.report.run_answers import Answer, answers, deciding, seeds_text, shares
 from bntheory.report.run_panels import largest_eigenvalue, layer_rows
 from bntheory.report.style import as_png
@@ -27,16 +28,26 @@ __all__ = ["run_figures", "write_comparison", "write_report"]
 Json = Mapping[str, Any]
 
 
-def write_report(folder: RunFolder, preset: Preset, records: Sequence[Json], verdicts: Json) -> Path:
+def write_report(
+    folder: RunFolder,
+    preset: Preset,
+    records: Sequence[Json],
+    verdicts: Json,
+    progress: Progress = silent,
+) -> Path:
     """Draw the figures into ``figures/`` and write ``report.html``; returns its path."""
+    progress(0.0, "drawing the figures")
     networks = network_runs(preset.experiment(), records)
     figures = folder.path / "figures"
     figures.mkdir(exist_ok=True)
     shown = {}
-    for name, figure in run_figures(networks, records).items():
+    drawn = run_figures(networks, records)
+    for name, figure in drawn.items():
+        progress(0.4 + 0.4 * len(shown) / len(drawn), f"saving the figure {name}")
         png = as_png(figure, palette=128)
         write_atomic(figures / f"{name}.png", png)
         shown[name] = "data:image/png;base64," + base64.b64encode(png).decode()
+    progress(0.8, "writing the page")
     page = render(
         "run.html",
         manifest=folder.manifest,
