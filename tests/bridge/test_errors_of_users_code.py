@@ -236,6 +236,22 @@ def test_a_function_with_a_second_derivative_has_its_curvature(function: Any, ki
         np.testing.assert_allclose(op.dense(), expected, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_what_a_loss_detaches_is_held_constant_beside_a_users_function(right: bool) -> None:
+    """As in losses against a branch that is stopped: the gradient itself moves with that branch."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets) + (outputs - outputs.detach().roll(1, 0)).square().mean()
+
+    if not right:
+        with pytest.raises(ValueError, match="second derivative through Detached is wrong"):
+            hessian(Applied(Detached.apply), loss, (X, Y))
+        return
+    expected = oracle.derivatives(Applied(torch.tanh), loss, (X, Y))[2]
+    with hessian(Applied(Hyperbolic.apply), loss, (X, Y), dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * float(expected.abs().max()))
+
+
 def test_a_model_that_refuses_to_be_copied_is_measured_in_place() -> None:
     class Alone(Applied):
         def __deepcopy__(self, memo: Any) -> Any:

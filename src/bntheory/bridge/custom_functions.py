@@ -7,8 +7,11 @@ symmetric, so that no check of symmetry finds it either. What lives here: this c
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.objective import Objective
@@ -36,8 +39,11 @@ def check_custom_functions(objective: Objective) -> None:
     leaves = list(work.parameters.values())
     generator = torch.Generator().manual_seed(0)
     directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p) for p in leaves]
+    detached = _Detached()
     with work.conditions(0, reseed=0):
-        slopes = first_backward(work, work.value(), leaves)
+        with detached:
+            value = work.value()
+        slopes = first_backward(work, value, leaves)
         live = [(g, v) for g, v in zip(slopes, directions, strict=True) if g is not None and g.requires_grad]
         found = (
             second_backward([g for g, _ in live], leaves, [v for _, v in live])
@@ -49,7 +55,8 @@ def check_custom_functions(objective: Objective) -> None:
     apart = 1.0
     for share in (1.0, 0.1, 0.01):
         step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
-        change = (_gradient(work, directions, step) - _gradient(work, directions, -step)) / (2 * step)
+        ahead, behind = (_gradient(work, directions, s, detached) for s in (step, -step))
+        change = (ahead - behind) / (2 * step)
         larger = max(float(change.norm()), float(product.norm()))
         apart = min(apart, float((change - product).norm()) / larger if larger > 0 else 0.0)
         if apart <= tolerance:
@@ -57,18 +64,45 @@ def check_custom_functions(objective: Objective) -> None:
     raise UserError(
         f"the second derivative through {', '.join(names)} is wrong: along a random direction the gradient changes otherwise than its "
         f"second backward pass says, by {apart:.2g} of it. The backward of a torch.autograd.Function, or a hook, has to be differentiable itself (no "
-        "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations"
+        "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations. (Where the model holds a part constant "
+        "by torch.no_grad(), which looks the same from outside, use .detach() on its result in a computation with gradients.)"
     )
 
 
-def _gradient(work: Objective, directions: list[Tensor], step: float) -> Tensor:
+class _Detached(TorchFunctionMode):
+    """What a forward pass holds constant by ``.detach()``: noted in the first pass, and the same in every later one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[Tensor] = []
+        self._later: list[Tensor] | None = None
+
+    def again(self) -> _Detached:
+        self._later = list(self._kept)
+        return self
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is not Tensor.detach or not torch.is_grad_enabled():
+            return found
+        if self._later is None:
+            self._kept.append(found.clone())
+            return found
+        return self._later.pop(0) if self._later else found
+
+
+def _gradient(work: Objective, directions: list[Tensor], step: float, detached: _Detached) -> Tensor:
     leaves = list(work.parameters.values())
     with work.movable():
         with torch.no_grad():
             for leaf, direction in zip(leaves, directions, strict=True):
                 leaf.add_(direction, alpha=step)
         with work.conditions(0, reseed=0):
-            return _flat(first_backward(work, work.value(), leaves, again=work.differentiates), leaves)
+            with detached.again():
+                value = work.value()
+            return _flat(first_backward(work, value, leaves, again=work.differentiates), leaves)
 
 
 def _flat(values: object, like: list[Tensor]) -> Tensor:

@@ -180,7 +180,8 @@ def second_backward(
             raise UserError(
                 f"an operation of this model has no second derivative in torch{of}. For attention use "
                 "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on CUDA "
-                f"torch.backends.cudnn.flags(enabled=False). torch says: {text}"
+                "torch.backends.cudnn.flags(enabled=False), elsewhere plain tensor operations in its place; what is of first order can be had "
+                f"(capture with second_order=False). torch says: {text}"
             ) from error
         raise EvaluationError(
             f"{type(error).__name__}: {text} (raised in the second backward pass{of}{_line(error)}). The forward and the first backward "
