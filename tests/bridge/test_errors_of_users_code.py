@@ -252,6 +252,24 @@ def test_what_a_loss_detaches_is_held_constant_beside_a_users_function(right: bo
         np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * float(expected.abs().max()))
 
 
+class StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return (x * 4).round() / 4
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g
+
+
+def test_a_straight_through_estimator_is_measured_as_what_it_descends() -> None:
+    expected = oracle.derivatives(
+        Applied(lambda h: h + ((h * 4).round() / 4 - h).detach()), F.cross_entropy, (X, Y)
+    )
+    with hessian(Applied(StraightThrough.apply), F.cross_entropy, (X, Y), dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), expected[2], atol=1e-9 * float(expected[2].abs().max()))
+
+
 def test_a_model_that_refuses_to_be_copied_is_measured_in_place() -> None:
     class Alone(Applied):
         def __deepcopy__(self, memo: Any) -> Any:
