@@ -235,10 +235,10 @@ def test_what_claims_lack_is_listed_once_and_each_further_round_is_a_line(
     own: Registry, tmp_path: Path
 ) -> None:
     said = compare(tmp_path / "store").stderr.splitlines()
-    assert [line.split(":")[0] for line in said if "are missing" in line] == list(GOOD[:3])
+    assert [line.split(":")[0] for line in said if " missing" in line] == list(GOOD[:3])
     assert [line.partition(";")[0] for line in said if "to be made" in line] == [
         "to be made: 12 records of 3 claims",
-        "round 2, to be made: 2 records of one claim",
+        "round 2, to be made: 2 records of 1 claim",
     ]
 
 
@@ -249,7 +249,7 @@ def test_check_says_what_is_missing_and_stale_and_makes_it(
     words = ("check", "made.up.second", "--scale", "quick", "--store", store, "--jobs", "1")
     unknown = command(*words, "--no-train")
     assert "unknown" in unknown.output
-    assert "6 records of 3 runs are missing" in unknown.output
+    assert "6 records of 3 runs missing" in unknown.output
     monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
     monkeypatch.setattr("bntheory.experiments.engine._Pool", None)
     made = command(*words[:-2])
@@ -374,7 +374,7 @@ def test_a_packed_store_holds_what_claims_rest_on_and_nothing_else(
         "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
     )
     stale = command("runs", "pack", str(store), str(archive))
-    assert "0 records of 1 claims" in stale.output  # the one that trains nothing
+    assert "0 records of 1 claim" in stale.output  # the one that trains nothing
     assert "left out at scale quick: made.up.first: 12 records are missing or from other code" in stale.output
 
 
@@ -385,7 +385,7 @@ def test_what_claims_miss_in_a_store_and_would_cost(own: Registry, tmp_path: Pat
     said = command("runs", str(store), "--claims", ",".join(GOOD), "--scale", "cpu")
     assert said.exit_code == 0, said.output
     assert "claims at scale cpu: 2 of 4 have all their records" in said.output
-    assert "made.up.first: 10 records of 5 runs are missing" in said.output
+    assert "made.up.first: 10 records of 5 runs missing" in said.output
     assert "about 0 s on one core" in said.output
 
 
@@ -473,7 +473,7 @@ def test_a_measure_that_has_changed_makes_records_stale(pages: Path, monkeypatch
     for option in ("--check", "--write"):
         found = command("papers", option, "--dir", str(pages))
         assert found.exit_code == 1
-        assert "made.up.second: at scale quick: 6 records of 3 runs are missing, 6 of which" in found.output
+        assert "made.up.second: at scale quick: 6 records of 3 runs missing, 6 of which" in found.output
     assert "supported" in (pages / "made" / "README.md").read_text()
 
 
@@ -516,8 +516,8 @@ def test_what_a_change_of_code_left_as_it_was_is_confirmed_by_a_sample(
     trained.clear()
     said = command("runs", "confirm", str(out), "--claims", ",".join(GOOD))
     assert said.exit_code == 0, said.output
-    assert "2 records were made again; 10 more are confirmed by them" in said.output  # a seed of each arm
-    assert "1 records were made again; 1 more are confirmed by them" in said.output  # and of the second look
+    assert "made again: 2 records; confirmed by that: 10 more" in said.output  # a seed of each arm
+    assert "made again: 1 record; confirmed by that: 1 more" in said.output  # and of the second look
     assert len(trained) == 3
     words = ("check", *GOOD, "--scale", "quick", "--store", str(out), "--no-train")
     after = {v["id"]: v for v in json.loads(command(*words, "--json").stdout)}
@@ -557,10 +557,10 @@ def test_what_comes_out_otherwise_is_confirmed_for_nobody(
 
     monkeypatch.setattr(worker, "measure", other)
     said = command("runs", "confirm", str(out), "--claims", "made.up.first")
-    assert "2 records were made again; 5 more are confirmed by them" in said.output
+    assert "made again: 2 records; confirmed by that: 5 more" in said.output
     assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output
     lacks = command("runs", str(out), "--claims", "made.up.first")
-    assert "5 records of 3 runs are missing, 5 of which are there from other code" in lacks.output
+    assert "5 records of 3 runs missing, 5 of which are there from other code" in lacks.output
 
 
 def test_one_look_of_a_sample_that_comes_out_otherwise_is_enough(
@@ -580,7 +580,7 @@ def test_one_look_of_a_sample_that_comes_out_otherwise_is_enough(
 
     monkeypatch.setattr(worker, "measure", other)
     said = command("runs", "confirm", str(out), "--claims", "made.up.first")
-    assert "4 records were made again; 10 more are confirmed by them" in said.output
+    assert "made again: 4 records; confirmed by that: 10 more" in said.output
     assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output
 
 

@@ -65,7 +65,7 @@ def test_what_is_missing_and_what_it_would_cost(copy: Path) -> None:
     assert found.exit_code == 0
     assert f"{len(kept)} of 42 records are there" in found.output
     assert "mlp-s0-rescaled, mlp-s1-rescaled" in found.output
-    assert "on 1, " in found.output
+    assert "on 1 device, " in found.output
     cost = json.loads(command("runs", str(copy), "--json").output)["cost"]
     timings = [json.loads(line) for line in (copy / "timings.jsonl").read_text().splitlines()]
     spent = sum(sum(t["seconds"].values()) for t in timings if t["arm"] == "rescaled")
@@ -79,7 +79,7 @@ def test_faulty_lines_are_named_with_exit_code_2(copy: Path) -> None:
     (copy / RECORDS).write_bytes(b"".join([*lines, lines[0], b"{}\n"]))
     found = command("runs", str(copy))
     assert found.exit_code == 2
-    for said in ("line 2: edited", "line 43: duplicate", "line 44: foreign", "missing: 1 records"):
+    for said in ("line 2: edited", "line 43: duplicate", "line 44: foreign", "missing: 1 record of"):
         assert said in found.output
 
 
@@ -125,7 +125,7 @@ def test_merge_is_the_union(run: Path, tmp_path: Path) -> None:
         compare(preset, out=tmp_path / str(seed), seeds=[seed], workers=0)
     a, b = str(tmp_path / "0"), str(tmp_path / "1")
     found = command("runs", "merge", a, b)
-    assert (found.exit_code, found.output) == (0, f"21 records of {b} were added to {a}; 0 were there\n")
+    assert (found.exit_code, found.output) == (0, f"added to {a}: 21 records of {b}; there before: 0\n")
     assert "0 records" in command("runs", "merge", a, b).output
     assert sorted(_lines(tmp_path / "0")) == sorted(_lines(run))
     result = compare(out=a, resume=True, seeds=[0, 1], workers=0)  # and it is the run of both seeds
@@ -219,7 +219,7 @@ def test_costs_are_read_from_timings() -> None:
 def test_the_plan_of_a_preset_is_told(tmp_path: Path) -> None:
     found = command("plan", "--preset", tiny_preset(tmp_path))
     assert found.exit_code == 0, found.output
-    for said in ("12 tasks, 42 records", "on 1,", "on 8,", "on 1000 device(s)", "GiB"):
+    for said in ("12 tasks, 42 records", "on 1 device,", "on 8 devices,", "on 1000 devices;", "GiB"):
         assert said in found.output
     said = json.loads(command("plan", "--preset", tiny_preset(tmp_path), "--json").output)
     assert said["seconds"]["1000"] == said["longest_task"] > 0

@@ -130,7 +130,22 @@ def test_the_closest_check_is_so_in_widths_of_its_interval() -> None:
     for order in itertools.permutations([narrow, wide, sure]):
         found = evidence_of_checks(order, seconds=0.0, seed=0)
         assert found.summary.startswith("3 checks hold; the closest: wide: -3 <= 1 +- 3.5")
-    assert evidence_of_checks([sure], seconds=0.0, seed=0).summary.startswith("1 check holds;")
+    assert evidence_of_checks([sure], seconds=0.0, seed=0).summary.startswith("1 check holds: ")
+
+
+def test_what_fails_is_not_shown_as_if_it_held() -> None:
+    """One check alone has no closest; of several that fail the closest is said."""
+    found = {
+        "1 of 1 check fails: x: not 2 <= 1": [check(2, "le", 1, "numerical")],
+        "1 of 2 checks fails: x: not 2 <= 1": [check(2, "le", 1, "numerical"), check(1, "le", 2)],
+        "2 of 2 checks fail; the closest: x: not 2 <= 1": [
+            check(2, "le", 1, "numerical"),
+            check(9, "le", 1, "numerical"),
+        ],
+        "fails exactly: x: not 1 < 1": [check(1, "lt", 1, "exact")],
+    }
+    for said, checks in found.items():
+        assert evidence_of_checks(checks, seconds=0.0, seed=0).summary.startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from bntheory.commands.progress import status_bar
 from bntheory.commands.statements import Kind, Paper, selected
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES, Scale
+from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["check"]
@@ -181,7 +182,10 @@ def check(
                 take(by_id[verdict.claim.id], verdict)
     except KeyboardInterrupt:
         interrupted = True
-        typer.echo(f"interrupted after {len(found)} of {len(tasks)} claims; what was judged stands", err=True)
+        typer.echo(
+            f"interrupted after {len(found)} of {counted(len(tasks), 'claim')}; what was judged stands",
+            err=True,
+        )
     order = {id(task): i for i, task in enumerate(tasks)}
     found.sort(key=lambda pair: order[id(pair[0])])
     verdicts = [verdict for _, verdict in found]

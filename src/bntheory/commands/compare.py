@@ -15,6 +15,7 @@ from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
+from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["compare_command"]
@@ -169,7 +170,7 @@ def compare_command(
     else:
         typer.echo(f"report: {result.report}")
     if result.failures:
-        typer.echo(f"a proved identity does not hold; {len(result.failures)} case(s):", err=True)
+        typer.echo(f"a proved identity does not hold; {counted(len(result.failures), 'case')}:", err=True)
         for failure in result.failures[:20]:
             typer.echo(f"  {failure}", err=True)
         raise typer.Exit(FAILED)

@@ -19,6 +19,7 @@ from bntheory.commands.common import FAILED, INTERRUPTED, one_of, wrapped
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES, Scale
+from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ def _lack_sayer(stores: Sequence[Path]) -> Callable[[Mapping[str, Sequence[Lacki
         nonlocal rounds
         rounds += 1
         left = _left(lacking.values())
-        of = f"{len(lacking)} claims" if len(lacking) > 1 else "one claim"
-        what = f"{len(left)} records of {of}; {spoken_cost(left, known_costs(stores))}"
+        of = counted(len(lacking), "claim")
+        what = f"{counted(len(left), 'record')} of {of}; {spoken_cost(left, known_costs(stores))}"
         if rounds > 1:
             typer.echo(f"round {rounds}, to be made: {what}", err=True)
             return
         for key, parts in list(lacking.items())[:8]:
             typer.echo(wrapped(f"{key}: {spoken_lack(parts)}", 4), err=True)
         if len(lacking) > 8:
-            typer.echo(f"and {len(lacking) - 8} claims more", err=True)
+            typer.echo(f"and {counted(len(lacking) - 8, 'claim')} more", err=True)
         typer.echo(f"to be made: {what}", err=True)
 
     return say
@@ -167,7 +168,8 @@ def judge_at_scale(
         return
     counts = Counter(verdict.status.value for verdict in result.verdicts)
     typer.echo(
-        f"{len(chosen)} claims at scale {size}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
+        f"{counted(len(chosen), 'claim')} at scale {size}: "
+        + ", ".join(f"{n} {status}" for status, n in counts.items())
     )
     typer.echo(f"report: {result.report}")
     if any(verdict.status is Status.ERROR for verdict in result.verdicts):
@@ -230,7 +232,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
             )
-        typer.echo(f"{found.made} records were made again; {found.taken_over} more are confirmed by them")
+        typer.echo(f"made again: {counted(found.made, 'record')}; confirmed by that: {found.taken_over} more")
         for text in found.differing:
             typer.echo(f"differs, so all of its kind are to be made anew: {text}", err=True)
 
@@ -267,7 +269,7 @@ def _line(verdict: Verdict) -> str:
     if row["effect"] is None:
         return f"{text}  {row['summary']:.160}"
     interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
-    seeds = f", {row['seeds']} seeds" if row["seeds"] else ""
+    seeds = f", {counted(row['seeds'], 'seed')}" if row["seeds"] else ""
     return (
         f"{text}  {row['check']}: {row['effect']:.3g}{interval}, asked {row['op']} {row['bound']:.3g}{seeds}"
     )
@@ -284,7 +286,7 @@ def spoken_lack(parts: Sequence[Lacking]) -> str:
     left, stale = len(_left([parts])), sum(part.stale for part in parts)
     runs = len({n.state for part in parts for n in part.left})
     other = f", {stale} of which are there from other code" if stale else ""
-    return f"{left} records of {runs} runs are missing{other}"
+    return f"{counted(left, 'record')} of {counted(runs, 'run')} missing{other}"
 
 
 def known_costs(stores: Iterable[Path]) -> dict[str, Cost]:
@@ -313,7 +315,7 @@ def records_text(details: Mapping[str, Any]) -> str:
     """How many records a verdict rests on, and whether they were made on other versions than these."""
     from importlib.metadata import version
 
-    text = f"{details['records']} of {details['record_seeds']} seeds at scale {details['scale']}"
+    text = f"{details['records']} of {counted(details['record_seeds'], 'seed')} at scale {details['scale']}"
     others = sorted(
         f"{name} {made[name]} (here {version(name)})"
         for made in details["made_with"]

@@ -20,6 +20,7 @@ from bntheory.commands.progress import status_bar
 from bntheory.errors import UserError
 from bntheory.evidence.study import SCALES
 from bntheory.judges.experiments import archive_of_checkout
+from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def papers(
     judged = f"judged again in {time.monotonic() - began:.0f} s, " if check or write else ""
     hint = "; bntheory papers --write mends what can be judged again" if problems and not write else ""
     if not as_json:
-        typer.echo(f"{len(chosen)} claims, {judged}{len(problems)} stale{hint}")
+        typer.echo(f"{counted(len(chosen), 'claim')}, {judged}{len(problems)} stale{hint}")
     if problems and (check or write):
         raise typer.Exit(FAILED)
 

@@ -14,6 +14,7 @@ from bntheory.commands.experiments import claims_lack, confirm_records, plan_cla
 from bntheory.commands.options import Json
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
+from bntheory.report.prose import counted
 
 if TYPE_CHECKING:
     from bntheory.experiments.plan import Plan
@@ -144,7 +145,7 @@ def _costs(found: Plan) -> dict[str, Any]:
 
 def _print_store(said: Mapping[str, Any]) -> None:
     seeds = ", ".join(map(str, said["seeds"])) or "none"
-    typer.echo(f"{said['folder']}: {said['records']} records, seeds {seeds}")
+    typer.echo(f"{said['folder']}: {counted(said['records'], 'record')}, seeds {seeds}")
     by_arm: dict[tuple[str, str], list[str]] = {}
     for row in said["arms"]:
         by_arm.setdefault((row["network"], row["arm"]), []).append(f"{row['measure']} {row['records']}")
@@ -153,7 +154,7 @@ def _print_store(said: Mapping[str, Any]) -> None:
     for fault in said["faults"][:20]:
         typer.echo(f"skipped: {fault}", err=True)
     if len(said["faults"]) > 20:
-        typer.echo(f"skipped: {len(said['faults']) - 20} lines more", err=True)
+        typer.echo(f"skipped: {counted(len(said['faults']) - 20, 'line')} more", err=True)
     for place, asked in said["claims"].items():
         typer.echo(f"claims at scale {place}: {asked['whole']} of {asked['asked']} have all their records")
         for key, text in asked["lacking"].items():
@@ -168,7 +169,7 @@ def _print_store(said: Mapping[str, Any]) -> None:
     if said["missing"]:
         names = said["missing_tasks"]
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        typer.echo(f"missing: {said['missing']} records of {', '.join(names[:6])}{more}")
+        typer.echo(f"missing: {counted(said['missing'], 'record')} of {', '.join(names[:6])}{more}")
         if said["cost"]:
             typer.echo(f"that would cost {_spoken(said['cost'])}")
     if not said["same_code"]:
@@ -178,9 +179,9 @@ def _print_store(said: Mapping[str, Any]) -> None:
 
 
 def _spoken(cost: Mapping[str, Any]) -> str:
-    times = ", ".join(f"{duration(s)} on {n}" for n, s in cost["seconds"].items())
+    times = ", ".join(f"{duration(s)} on {counted(int(n), 'device')}" for n, s in cost["seconds"].items())
     memory = f"; up to {cost['memory_bytes'] / 2**30:.1f} GiB a process" if cost["memory_bytes"] else ""
-    return f"{times} device(s); the longest task {duration(cost['longest_task'])}{memory}"
+    return f"{times}; the longest task {duration(cost['longest_task'])}{memory}"
 
 
 def _merge(a: Path, b: Path, *, as_json: bool) -> None:
@@ -200,7 +201,7 @@ def _merge(a: Path, b: Path, *, as_json: bool) -> None:
 
         typer.echo(json_text({"into": str(a), "of": str(b), "added": added, "there": there}))
     else:
-        typer.echo(f"{added} records of {b} were added to {a}; {there} were there")
+        typer.echo(f"added to {a}: {counted(added, 'record')} of {b}; there before: {there}")
     for text in (*map(str, theirs.faults), *differing):
         typer.echo(f"skipped: {text}", err=True)
     if theirs.faults or differing:
@@ -216,9 +217,11 @@ def _pack(a: Path, b: Path) -> None:
         raise UserError(f"pack: {a} and {b} are the same folder")
     found = pack(list(registry().select(kind="experiment")), a, b)
     size = sum(p.stat().st_size for p in b.glob("*.gz"))
-    counts = ", ".join(f"{len(ids)} claims at scale {place}" for place, ids in found.claims.items())
+    counts = ", ".join(
+        f"{counted(len(ids), 'claim')} at scale {place}" for place, ids in found.claims.items()
+    )
     typer.echo(
-        f"{found.records} records of {counts or 'no claim'} are packed in {b} ({size / 2**20:.1f} MiB)"
+        f"packed in {b}: {counted(found.records, 'record')} of {counts or 'no claim'} ({size / 2**20:.1f} MiB)"
     )
     for (place, key), why in found.left_out.items():
         typer.echo(f"left out at scale {place}: {key}: {why}", err=True)
@@ -277,7 +280,7 @@ def _print_plan(what: str, device: str, planned: Plan, *, as_json: bool) -> None
 
         typer.echo(json_text({"of": what, "device": device, **found}))
         return
-    typer.echo(f"{what}: {found['tasks']} tasks, {found['records']} records")
+    typer.echo(f"{what}: {counted(found['tasks'], 'task')}, {counted(found['records'], 'record')}")
     typer.echo(_spoken(found))
     typer.echo(
         "timed on this device with nothing beside it; processes that share its memory take somewhat longer"

@@ -12,6 +12,7 @@ from bntheory.claims.claim import Claim
 from bntheory.commands.common import clear_errors, one_of, plain, wrapped
 from bntheory.commands.options import Json, Latex
 from bntheory.errors import UserError
+from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["Kind", "Paper", "claims", "selected", "show"]
@@ -51,7 +52,9 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
             key = c.key
             typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
         typer.echo(f"  {c.kind:<10} {c.id}")
-    typer.echo(f"\n{len(chosen)} claims. `bntheory show ID` prints one, `bntheory check ID` judges it.")
+    typer.echo(
+        f"\n{counted(len(chosen), 'claim')}. `bntheory show ID` prints one, `bntheory check ID` judges it."
+    )
 
 
 def _claim_json(c: Claim) -> dict[str, Any]:

@@ -73,7 +73,10 @@ _OF_A_LAYER = {
     Status.PROVED: "Shown for every layer of the claim's domain, every batch size and every loss; the proof replays.",
     Status.REFUTED: "A counterexample is certified in exact or ball arithmetic, its hypotheses included; it replays from its file.",
 }
-_OF_OTHERS = {Status.PROVED: "Shown exactly, without rounding, for all that the claim is stated for."}
+_OF_OTHERS = {
+    Status.PROVED: "Shown exactly, without rounding, for all that the claim is stated for.",
+    Status.SURVIVES: "It held in every case that was computed; the closest is given. Not a proof.",
+}
 _EXPLANATION = {
     Status.PROVED: "Shown without rounding for all that the claim is stated for: of a layer, for every batch size and every loss.",
     Status.REFUTED: "It fails at an example that is certified in exact or ball arithmetic, its hypotheses included.",
@@ -258,7 +261,7 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
     if failing:
         return evidence(
             "fails",
-            f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}, the closest: {_say(closest)}",
+            f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}{_closest(closest, failing)}",
         )
     incomparable = [c for c in decisive if c.outcome == "not comparable"]
     if len(incomparable) == len(decisive):
@@ -271,19 +274,23 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
         )
     if undecided:
         return evidence(
-            "inconclusive", f"{len(undecided)} of {_count(decisive)} undecided, the closest: {_say(closest)}"
+            "inconclusive", f"{len(undecided)} of {_count(decisive)} undecided{_closest(closest, undecided)}"
         )
     equivalent = [c for c in decisive if c.outcome == "equivalent"]
     if equivalent:
         return evidence(
             "equivalent",
-            f"{len(equivalent)} of {_count(decisive)} within the margin of {closest.margin:g}, the closest: {_say(closest)}",
+            f"{len(equivalent)} of {_count(decisive)} within the margin of {closest.margin:g}{_closest(closest, equivalent)}",
         )
     exactness = {c.exactness for c in decisive}
     if "proof" in exactness and exactness <= {"proof", "exact"}:
         return evidence("proved", f"{len(decisive)} exact checks, among them a proof: {_say(decisive[0])}")
     finding: Finding = "holds" if "statistical" in exactness else "survives"
-    return evidence(finding, f"{_count(decisive)} {_verb('hold', decisive)}; the closest: {_say(closest)}")
+    return evidence(finding, f"{_count(decisive)} {_verb('hold', decisive)}{_closest(closest, decisive)}")
+
+
+def _closest(check: Check, group: Sequence[Check]) -> str:
+    return f"{'; the closest' if len(group) > 1 else ''}: {_say(check)}"
 
 
 def _count(checks: Sequence[Check]) -> str:
@@ -321,4 +328,5 @@ def _say(c: Check) -> str:
     sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
     blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
     digits = 3 if c.exactness == "statistical" else 6
-    return f"{c.name}: {c.left:.{digits}g} {sign} {c.right:.{digits}g}{blur} ({c.scope})"
+    refused = "not " if c.outcome == "fails" else ""
+    return f"{c.name}: {refused}{c.left:.{digits}g} {sign} {c.right:.{digits}g}{blur} ({c.scope})"

@@ -19,6 +19,7 @@ from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
 from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.claims_table import row_of
 from bntheory.report.html import render
+from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["ClaimsResult", "chosen_claims", "claims_folder", "compare_claims"]
@@ -120,7 +121,7 @@ def compare_claims(
         contents = store.read()
         if contents.faults:
             say(
-                f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
+                f"skipped, and what they may have been is made anew: {counted(len(contents.faults), 'line')}\n{contents.fault_text()}"
             )
         if overwrite:
             _emptied(folder)

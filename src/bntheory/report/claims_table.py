@@ -53,6 +53,8 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         )
     effect, bound = effect_of(check)
     asked = {"le": "at most", "lt": "below", "eq": "equal to"}[check.op]
+    if effect == bound and check.op != "eq":
+        asked = "a side of"  # which side is the bound cannot be told
     return row | {
         "check": check.name,
         "outcome": check.outcome,
@@ -60,7 +62,7 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "low": _finite(effect - check.uncertainty),
         "high": _finite(effect + check.uncertainty),
         "bound": _finite(bound),
-        "op": asked if effect == check.left or check.op == "eq" else "at least",
+        "op": asked if effect in (check.left, bound) or check.op == "eq" else "at least",
         "seeds": _seeds(check.witness.get("values", ())) or None,
         "confidence": check.confidence,
         "needed": check.witness.get("seeds_for_80_percent_power"),

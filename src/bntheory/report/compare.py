@@ -23,6 +23,7 @@ from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import CHECKPOINTS
 from bntheory.report.models.figure import Progress, silent
+from bntheory.report.prose import counted
 
 __all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]
 
@@ -105,7 +106,7 @@ def compare(
             contents = folder.read()
             if contents.faults:
                 say(
-                    f"{len(contents.faults)} lines were skipped, and what they may have been is made anew:\n{contents.fault_text()}"
+                    f"skipped, and what they may have been is made anew: {counted(len(contents.faults), 'line')}\n{contents.fault_text()}"
                 )
             experiment, conditions = chosen.experiment(), conditions_of(manifest)
             place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)

@@ -13,7 +13,7 @@ from typing import Any
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.judges.verdict import Status
 from bntheory.report.effect_text import number_text
-from bntheory.report.prose import contradictions
+from bntheory.report.prose import contradictions, many
 from bntheory.report.records import Record, Records, digest, outdated, unsealed
 
 __all__ = ["by_hand", "problems_on_disk", "render_index", "render_page", "write_pages", "wrong_words"]
@@ -24,7 +24,7 @@ _SEEN = {
     "seen": "",
     "own": "This project's own statement.",
     "second hand": "Read in somebody's transcription: statement not checked against the source.",
-    "recalled": "Recalled: statement not checked against the source.",
+    "recalled": "statement not checked against the source.",
 }
 
 
@@ -162,11 +162,12 @@ def _scale_table(record: Record) -> list[str]:
         effect = asked = "–"
         if row["effect"] is not None:
             effect, asked = _with_interval(row, ""), f"{row['op']} {row['bound']:.3g}"
-            if str(row["check"]).startswith("log10 of "):
+            if "log10 of " in str(row["check"]):
                 effect += f": {_with_interval(row, 'ratio')}"
+                asked += f": {number_text(row['bound'], 'ratio')}"
         seeds = row["seeds"] or "–"
         if row["needed"]:
-            seeds = f"{seeds}; {row['needed']} would decide"
+            seeds = f"{seeds}; {many(row['needed'])} would decide"
         what = _shown(row["check"] or row["summary"])
         records = f"{row['records']}" + (f" ({row['confirmed']} confirmed)" if row["confirmed"] else "")
         lines.append(
@@ -177,8 +178,8 @@ def _scale_table(record: Record) -> list[str]:
 
 def _heading(source: Source) -> str:
     """Over a statement: whose words they are."""
-    if source.seen == "own":
-        return "As stated"
+    if source.seen in ("own", "recalled"):
+        return "As stated" if source.seen == "own" else "As recalled"
     return "As printed" if source.printed else "As read here"
 
 

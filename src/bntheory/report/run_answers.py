@@ -11,6 +11,7 @@ from typing import Any
 
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.report.effect_text import mean_text
+from bntheory.report.prose import many
 
 __all__ = ["ORDER", "Answer", "Group", "Part", "answers", "deciding"]
 
@@ -131,7 +132,9 @@ def _short(o: Json) -> str:
 def seeds_text(o: Json) -> str:
     """How many seeds would decide an inconclusive row."""
     n = o["seeds_needed"]
-    return "no number of seeds would decide" if n is None else f"{n} seeds would decide"
+    if n is None:
+        return "no number of seeds would decide"
+    return f"{many(n)} seed{'' if n == 1 else 's'} would decide"
 
 
 def _capital(text: str) -> str:

@@ -40,7 +40,7 @@ def write_report(
     networks = network_runs(preset.experiment(), records)
     figures = folder.path / "figures"
     figures.mkdir(exist_ok=True)
-    shown = {}
+    shown: dict[str, str] = {}
     drawn = run_figures(networks, records)
     for name, figure in drawn.items():
         progress(0.4 + 0.4 * len(shown) / len(drawn), f"saving the figure {name}")
