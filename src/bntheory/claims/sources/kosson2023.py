@@ -71,7 +71,10 @@ def adamw_rotation_plain(study: Study) -> list[Check]:
     "kosson2023.adamw-rotation.momentum",
     kind="dynamics",
     source=Source(KEY, "with momentum", seen="own"),
-    statement=r"\sqrt{2\eta\lambda\,\frac{1-\beta_1}{1+\beta_1}}",
+    statement=(
+        r"\text{at equilibrium AdamW turns scale-invariant weights by } "
+        r"\sqrt{2\eta\lambda\,\frac{1-\beta_1}{1+\beta_1}} \text{ a step}"
+    ),
     repairs="kosson2023.adamw-rotation",
     note=(
         "Derived here. sqrt(2 eta lambda) is then the angle by which one gradient turns the weights in the end, spread over about "
