@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import bntheory.commands.pages
 import bntheory.models
 from bntheory.cli import app
 from bntheory.errors import UserError
@@ -177,3 +178,14 @@ def test_what_is_no_file_or_folder_of_this_kind_is_refused(refused, tmp_path, co
         case "text":
             place.write_text("no claims here (")
     refused(*command, str(place), names="given.py" if len(command) == 1 else "other", writes=False)
+
+
+@pytest.mark.parametrize("option", ["--write", "--check", "--json"])
+def test_pages_outside_a_checkout_are_refused_with_what_to_do(refused, monkeypatch, option) -> None:  # type: ignore[no-untyped-def]
+    """From an installed package there is no recorded store: every experiment would be trained, for hours."""
+    monkeypatch.setattr(bntheory.commands.pages, "archive_of_checkout", lambda: None)
+    said = CliRunner().invoke(app, ["papers", option]).output
+    assert "checkout" in said
+    assert ("--again" in said) == (option == "--write")
+    if option != "--json":
+        refused("papers", option, names="--dir")

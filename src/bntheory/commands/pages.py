@@ -69,8 +69,11 @@ def papers(
     one_of("effort", effort, ("quick", "normal", "thorough"))
     if check and write:
         raise UserError("--check, --write: choose one; the first changes nothing, the second writes")
-    if not (folder.is_dir() or write):
-        raise UserError(f"{folder}: no such folder; run this where papers/ lies, or name it with --dir")
+    if not folder.is_dir() and not (write and (again or archive_of_checkout())):
+        more = ", or add --again to write new ones, for which every experiment is trained" if write else ""
+        raise UserError(
+            f"--dir {folder}: no such folder; run this in a checkout, where papers/ lies, or name it with --dir{more}"
+        )
     claims, began = registry(), time.monotonic()
     if paper:
         one_of("source", paper, claims.sources())
