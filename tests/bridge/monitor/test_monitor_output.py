@@ -182,6 +182,15 @@ def test_the_summary():
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_training_too_short_to_be_measured_is_said_so():
+    """Steps that cost next to nothing pay for no measurement: nothing is shown, with the way out."""
+    short = followed(share=1e-9)
+    assert short.rows() == []
+    assert "give share=None" in str(short)
+    assert max(map(len, str(short).splitlines())) <= 100
+    assert "share=" not in str(followed(share=None))
+
+
 # -- what cannot be had --------------------------------------------------------------------------------------------------
 
 

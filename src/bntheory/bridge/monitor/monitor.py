@@ -284,7 +284,8 @@ class Monitor:
     def summary(self) -> str:
         """The last values, what following cost, and what is missing, in a few lines of at most 100 characters."""
         reasons = [(m.measure, m.what, m.reason) for m in self._notes]
-        return tables.summary(self.name, self.rows(), self._called, str(self.cost), reasons)
+        share = self._schedule.share if self._called >= self._schedule.every else None
+        return tables.summary(self.name, self.rows(), self._called, str(self.cost), reasons, share=share)
 
     __str__ = summary
 

@@ -130,6 +130,7 @@ def summary(
     cost: str,
     missing: Sequence[tuple[str, str, str]],
     width: int = 100,
+    share: float | None = None,
 ) -> str:
     """The last values of the network's rows, what following cost, and what is missing: (measure, what, reason)."""
     lines = [f"{name}: {steps} steps, measured at {len(table)} points"]
@@ -143,6 +144,10 @@ def summary(
             if known:
                 lines.append(f"  {title}, step {row['step']}: {', '.join(known)}")
                 break
+    if not table and steps and share is not None:
+        lines.append(
+            f"  so short a training leaves no time to measure at share={share:g}; give share=None for no limit"
+        )
     lines.append(f"  cost: {cost}")
     reasons = Counter(missing)
     for (measure, what, reason), times in reasons.most_common(5):
