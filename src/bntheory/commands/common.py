@@ -24,6 +24,7 @@ __all__ = [
     "STYLE",
     "clear_errors",
     "empty_word",
+    "file_to_write",
     "folder_to_write",
     "one_of",
     "plain",
@@ -141,6 +142,14 @@ def empty_word(words: Sequence[str]) -> str:
             what = name if name.startswith("--") and "=" not in name else "an argument"
             return f"{what} is empty; give it a value, or leave it out"
     return ""
+
+
+def file_to_write(option: str, path: Path | None) -> None:
+    """UserError for what cannot be written as a file, before the work is done whose result would go there."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise UserError(
+            f"{option} {path}: is a folder, or lies in none; name a file in a folder that is there"
+        )
 
 
 def folder_to_write(option: str, path: Path | None) -> None:

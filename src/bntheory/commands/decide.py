@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bntheory.commands.common import BAD_USE, FAILED, clear_errors, empty_word, said, wrapped
+from bntheory.commands.common import BAD_USE, FAILED, clear_errors, empty_word, file_to_write, said, wrapped
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
@@ -123,10 +123,7 @@ def decide(arguments: Sequence[str]) -> None:
     as_json, as_latex, as_bibtex, plot, witness, quiet = (
         given.pop(name) for name in ("json", "latex", "bibtex", "plot", "witness", "quiet")
     )
-    if witness is not None and (witness.is_dir() or not witness.parent.is_dir()):
-        raise UserError(
-            f"--witness {witness}: is a folder, or lies in none; name a file in a folder that is there"
-        )
+    file_to_write("--witness", witness)
     if plot is not None:
         from bntheory.report.style import check_plot
 

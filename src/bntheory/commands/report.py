@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import clear_errors
+from bntheory.commands.common import clear_errors, file_to_write
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
@@ -39,6 +39,7 @@ def report(
         raise UserError(f"report: {len(folders)} folders; give one run, or two to set beside each other")
     if len(folders) == 1 and out is not None:
         raise UserError("report: --out is for two runs; the report of one stands in its folder")
+    file_to_write("--out", out)
     with show_progress() as progress:
         if len(folders) == 1:
             page = rebuilt(folders[0], progress).report

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, clear_errors
+from bntheory.commands.common import BAD_USE, clear_errors, one_of
 from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
 from bntheory.commands.options import Json
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
+from bntheory.evidence.study import SCALES
 from bntheory.report.prose import counted
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def runs(
     the rest over, marked, where the sample is the same bit for bit. Lines that are broken, foreign, edited or repeated are named, count for
     nothing, and make the exit code 2.
     """
+    one_of("scale", scale, tuple(SCALES.values()))
     if words[0] == "confirm":
         if len(words) != 2:
             raise UserError(
