@@ -78,6 +78,15 @@ def test_a_row_says_what_was_asked() -> None:
     )
 
 
+def test_an_effect_on_its_bound_does_not_say_which_side_was_asked() -> None:
+    """Nothing tells the mean of the seeds from the bound where they are one number."""
+    claim = Claim("a.b", "experiment", Source("a", "b", seen="own"), "x", check=lambda study: [])
+    for side in ("above", "below"):
+        level = over_seeds("level", [1.0, -1.0, 0.5, -0.5], side, 0.0, "made up")
+        row = row_of(verdict_of(claim, [evidence_of_checks([level], seconds=0.0, seed=0)]))
+        assert (row["effect"], row["bound"], row["op"]) == (0.0, 0.0, "a side of")
+
+
 def test_a_distance_is_shown_with_its_seeds_and_asked_to_be_at_least_its_margin() -> None:
     samples = np.array([[[0.1, 0.12, 0.11, 0.1], [0.3, 0.31, 0.29, 0.3]]] * 2)
     far = differs("far", samples, 0.25, "made up")

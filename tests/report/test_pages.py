@@ -18,7 +18,15 @@ from bntheory.evidence.seeds import over_seeds
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import evidence_of_checks, verdict_of
 from bntheory.layer import LayerDomain, eq, le
-from bntheory.report.papers import BEGIN, END, _scale_table, problems_on_disk, write_pages, wrong_words
+from bntheory.report.papers import (
+    BEGIN,
+    END,
+    _scale_table,
+    problems_on_disk,
+    render_page,
+    write_pages,
+    wrong_words,
+)
 from bntheory.report.records import Record, Records, record_of
 from bntheory.report.rederive import disagreements, follows_from_checks
 
@@ -142,6 +150,20 @@ def test_an_effect_in_decades_is_shown_as_a_factor_too():
     line = _scale_table(Record("supported", "", (), scales=(row | {"check": "log10 of a, b over c"},)))[-1]
     assert "| -1 [-2, 0]: ×0.1 [×0.01, ×1] |" in line
     assert "×" not in _scale_table(Record("supported", "", (), scales=(row | {"check": "a"},)))[-1]
+    inside = row | {"check": "deep: log10 of a over c", "op": "at most", "bound": 1.0, "needed": 7856}
+    line = _scale_table(Record("supported", "", (), scales=(inside,)))[-1]
+    assert "×0.1 [×0.01, ×1] | at most 1: ×10 |" in line
+    assert "over 1000 would decide" in line
+
+
+def test_what_is_recalled_is_not_called_printed() -> None:
+    found = Registry()
+    found.add(
+        Claim("one2000.true", "layer", Source("one2000", "Theorem 1", seen="recalled"), "a = 0", orthogonal)
+    )
+    page = render_page(found, found, Records())
+    assert "As recalled (Theorem 1): statement not checked against the source." in page
+    assert "printed" not in page
 
 
 def test_what_is_written_by_hand_stays(claims, folder):
