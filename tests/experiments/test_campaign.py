@@ -23,7 +23,14 @@ from bntheory.experiments.campaign import ask, settle
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import Protocol, Run, check_of, each_seed, training_point, until_decided
 from bntheory.experiments.store import RECORDS, Store
-from bntheory.judges.experiments import judge_experiments
+from bntheory.judges.experiments import (
+    asked_at,
+    judge_experiments,
+    judge_recorded,
+    place_name,
+    recorded_verdicts,
+    study_at,
+)
 
 PROTOCOL = Protocol(3, (1, 3), batch_size=8, measured=16)
 BOUND = 0.0
@@ -193,6 +200,55 @@ def test_a_run_goes_on_and_another_scale_stands_beside(
         len(trained) == len(set(trained)) == count + 1 + 4
     )  # four seeds of two arms, three of which were there
     assert set(json.loads((out / "claims.json").read_text())) == {"quick", "cpu"}
+
+
+def test_another_block_of_seeds_stands_beside_the_first(own: Registry, tmp_path: Path) -> None:
+    """It trains other seeds, is judged from these alone, and is packed under its own name."""
+    out = tmp_path / "store"
+    assert compare(out, claims="made.up.second").exit_code == 0
+    first = {r.seed for r in Store(out).read().every()}
+    assert compare(out, "--resume", "--block", "1", claims="made.up.second").exit_code == 0
+    assert {r.seed for r in Store(out).read().every()} - first == {1000 + seed for seed in first}
+    rows = json.loads((out / "verdicts.json").read_text())
+    assert rows["seed"] == 1
+    assert command("runs", "pack", str(out), str(tmp_path / "packed")).exit_code == 0
+    assert set(asked_at(tmp_path / "packed")) == {"quick", "quick+1"}
+    shown = json.loads(command("runs", str(tmp_path / "packed"), "--json").stdout)
+    assert {place: (c["asked"], c["whole"]) for place, c in shown["claims"].items()} == {
+        "quick": (1, 1),
+        "quick+1": (1, 1),
+    }
+    claim = own["made.up.second"]
+    other, lacking = judge_recorded(claim, study_at("quick+1", archive=tmp_path / "packed"))
+    assert not lacking
+    assert recorded_verdicts(claim, tmp_path / "packed")["quick+1"][0].status == other.status
+    assert other.evidence[0].details["records"] == 2 * len(first)  # two arms
+
+
+def test_merged_stores_say_what_was_asked_of_either(own: Registry, tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert compare(a, claims="made.up.second").exit_code == 0
+    assert compare(b, "--block", "1", claims="made.up.second").exit_code == 0
+    assert command("runs", "merge", str(a), str(b)).exit_code == 0
+    shown = json.loads(command("runs", str(a), "--json").stdout)["claims"]
+    assert {place: c["whole"] for place, c in shown.items()} == {"quick": 1, "quick+1": 1}
+
+
+def test_a_block_of_seeds_is_one_of_claims(own: Registry, tmp_path: Path) -> None:
+    refused = command("compare", "--preset", "smoke", "--block", "1", "--out", str(tmp_path / "run"))
+    assert refused.exit_code == 2
+    assert "--block" in refused.output
+    assert "--seeds" in refused.output
+    assert compare(tmp_path / "store", claims="made.up.second").exit_code == 0
+    refused = command("runs", "confirm", str(tmp_path / "store"), "--claims", "all", "--scale", "quick+one")
+    assert refused.exit_code == 2
+    assert "quick+one" in refused.output
+
+
+@pytest.mark.parametrize("place", ["quick", "cpu+2", "gpu@cuda", "gpu@cuda+1"])
+def test_a_place_names_scale_device_and_block(place: str) -> None:
+    study = study_at(place)
+    assert place_name(study.scale, study.device, study.seed) == place
 
 
 def test_an_interrupt_keeps_what_was_recorded(

@@ -12,12 +12,14 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bntheory.claims import registry
+from bntheory.evidence.checks import Check
 from bntheory.experiments.answers import run_verdicts
 from bntheory.experiments.experiment import freshest, missing, needed
 from bntheory.experiments.manifest import conditions_of
@@ -31,6 +33,7 @@ from bntheory.judges.experiments import (
     judge_recorded,
     study_at,
 )
+from bntheory.judges.verdict import Verdict
 from bntheory.report.effect_text import mean_text
 
 ROOT = Path(__file__).parents[2]
@@ -289,6 +292,50 @@ def test_on_the_recorded_store_check_and_compare_judge_every_claim_alike(tmp_pat
         for verdict in made:
             assert verdict.status == read[verdict.claim.id][0].status, (place, verdict.claim.id)
             assert verdict.evidence[0].details == read[verdict.claim.id][0].evidence[0].details
+
+
+def _outcomes(verdict: Verdict) -> dict[str, str]:
+    """By name, the outcome of every check that decides."""
+    checks = [Check.from_json(c) for c in verdict.evidence[0].details["checks"]]
+    return {c.name: c.outcome for c in checks if c.decisive}
+
+
+def _alike(pairs: Sequence[tuple[str, str]], opens: set[str]) -> tuple[int, int, int]:
+    """How many pairs are the same, open in one of the two, and decided differently."""
+    same = sum(a == b for a, b in pairs)
+    flipped = sum(a != b and not {a, b} & opens for a, b in pairs)
+    return same, len(pairs) - same - flipped, flipped
+
+
+@pytest.mark.skipif(archive_of_checkout() is None, reason="no experiments are recorded in this checkout")
+@pytest.mark.timeout(300)
+def test_claims_judged_on_another_block_of_seeds_are_not_decided_differently() -> None:
+    """Verdicts, and the checks that decide them, of every claim that two blocks have; the figures stand in the folder's README."""
+    archive = archive_of_checkout()
+    assert archive is not None
+    known = asked_at(archive)
+    said = _text(archive / "README.md")
+    others = [place for place in known if "+" in place]
+    assert others
+    for other in others:
+        place = other.partition("+")[0]
+        both = known[place].keys() & known[other].keys()
+        verdicts, checks = [], []
+        for key in both:
+            (first, left), (second, lacking) = (
+                judge_recorded(registry()[key], study_at(p, archive=archive)) for p in (place, other)
+            )
+            if left or lacking:  # stale ones are the business of papers --check
+                continue
+            verdicts.append((str(first.status.value), str(second.status.value)))
+            one, two = _outcomes(first), _outcomes(second)
+            checks += [(one[name], two[name]) for name in one.keys() & two.keys()]
+        same, open_in_one, flipped = _alike(verdicts, {"inconclusive", "not comparable"})
+        assert flipped <= 0.1 * len(verdicts)
+        row = f"| {other} | {len(verdicts)} claims: {same} / {open_in_one} / {flipped} "
+        same, open_in_one, flipped = _alike(checks, {"undecided", "not comparable"})
+        assert flipped <= 0.1 * len(checks)
+        assert f"{row}| {len(checks)} checks: {same} / {open_in_one} / {flipped} |" in said
 
 
 def _nothing_is_lacking(lacking: object) -> None:

@@ -97,6 +97,14 @@ def compare_command(
             "sources and ids with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE)."
         ),
     ] = "",
+    block: Annotated[
+        int,
+        typer.Option(
+            help="With --claims: on another block of seeds than the recorded ones, its seeds higher by this many thousands; whether a "
+            "verdict stands there, too, is another question than how sure it is here.",
+            min=0,
+        ),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Train matched networks, measure every batch-norm layer in them, and hold the measurements against the theory.
@@ -129,10 +137,15 @@ def compare_command(
             resume=resume,
             overwrite=overwrite,
             workers=workers,
+            block=block,
             scheduler=scheduler,
             as_json=as_json,
         )
         return
+    if block:
+        raise UserError(
+            "--block: belongs to --claims; the seeds of a preset's own questions are given with --seeds"
+        )
     try:
         chosen_seeds = _read_seeds(seeds)
         from bntheory.report.compare import compare

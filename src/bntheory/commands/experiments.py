@@ -76,7 +76,7 @@ def judged_experiments(
     if not claims:
         return
     stores = [path for path in (study.store, study.archive) if path is not None]
-    for key, why in changed_texts(claims, place_name(study.scale, study.device), stores).items():
+    for key, why in changed_texts(claims, place_name(study.scale, study.device, study.seed), stores).items():
         typer.echo(f"{key}: {why}", err=True)
     if not train:
         for claim in claims:
@@ -129,6 +129,7 @@ def judge_at_scale(
     resume: bool,
     overwrite: bool,
     workers: int | None,
+    block: int = 0,
     scheduler: str | None = None,
     as_json: bool = False,
 ) -> None:
@@ -149,6 +150,7 @@ def judge_at_scale(
                 size,
                 folder,
                 device=device,
+                seed=block,
                 overwrite=overwrite,
                 workers=workers,
                 scheduler=scheduler,
@@ -214,7 +216,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
     from bntheory.judges.experiments import rests_on, study_at
     from bntheory.report.claims_run import chosen_claims
 
-    study = study_at(one_of("scale of claims", scale, tuple(SCALES.values())), store=store)
+    study = study_at(scale, store=store)
     chosen = chosen_claims(registry(), words or "all")
     seen: set[str] = set()
     while True:  # a claim whose next runs depend on these asks for more

@@ -40,7 +40,10 @@ def runs(
             help="Experiment claims to ask of the store: all, or sources and ids with commas between. Left out: those that were asked of it."
         ),
     ] = "",
-    scale: Annotated[str, typer.Option(help="With --claims: quick, cpu or gpu.")] = "quick",
+    scale: Annotated[
+        str,
+        typer.Option(help="With --claims: quick, cpu or gpu; quick+1 for the first other block of seeds."),
+    ] = "quick",
     as_json: Json = False,
 ) -> None:
     """What the store in FOLDER holds, what its preset and claims lack, and what that would cost.
@@ -189,6 +192,7 @@ def _spoken(cost: Mapping[str, Any]) -> str:
 def _merge(a: Path, b: Path, *, as_json: bool) -> None:
     from bntheory.experiments.store import Store
     from bntheory.experiments.stores import merge
+    from bntheory.judges.experiments import add_asked
 
     _must_be_store(a)
     _must_be_store(b)
@@ -197,6 +201,7 @@ def _merge(a: Path, b: Path, *, as_json: bool) -> None:
     into = Store(a)
     with into.lock():
         added, theirs, differing = merge(into, Store(b))
+        add_asked(into, Store(b))
     there = len(theirs.every()) - added
     if as_json:
         from bntheory.report.strict_json import json_text

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLAIMS",
+    "add_asked",
     "archive_of_checkout",
     "asked_at",
     "changed_texts",
@@ -38,12 +39,14 @@ __all__ = [
     "place_name",
     "recorded_verdicts",
     "rests_on",
+    "spoken_place",
     "study_at",
     "text_of",
     "write_asked",
 ]
 
-#: In a store: {scale: {claim id: hash of its text when its records were made}}; a scale on another device than the CPU says so.
+#: In a store: {place: {claim id: hash of its text when its records were made}}; a place is a scale, and says so where it is one on
+#: another device than the CPU or of another block of seeds (:func:`place_name`).
 CLAIMS = "claims.json"
 
 
@@ -122,25 +125,37 @@ def judge_experiments(
         if settled.answer is None:
             yield verdict_of(claim, [Evidence("study", "error", settled.failed, {}, 0.0, study.seed)])
             continue
-        known, place = asked_at(study.store), place_name(study.scale, study.device)
+        known, place = asked_at(study.store), place_name(study.scale, study.device, study.seed)
         if settled.made or (study.archive is None and claim.id not in known.get(place, {})):
             known[place] = {**known.get(place, {}), claim.id: text_of(claim)}
             write_asked(Store.create(study.store), known)
         yield settled.answer
 
 
-def place_name(scale: str, device: str) -> str:
-    """Under which ``claims.json`` has what was asked at a scale on a device: "cpu", "gpu@cuda"."""
+def place_name(scale: str, device: str, block: int = 0) -> str:
+    """Under which ``claims.json`` has what was asked at a scale, on a device, of a block of seeds: "cpu", "gpu@cuda", "quick+1"."""
     kind = device.partition(":")[0]
-    return scale if kind == "cpu" else f"{scale}@{kind}"
+    return scale + (f"@{kind}" if kind != "cpu" else "") + (f"+{block}" if block else "")
+
+
+def spoken_place(place: str) -> str:
+    """A place for people: "cpu", "quick, other seeds (block 1)"."""
+    rest, _, block = place.partition("+")
+    return f"{rest}, other seeds (block {block})" if block else rest
 
 
 def study_at(place: str, *, store: Path | None = None, archive: Path | None = None) -> Study:
-    """The study that asks at a place of ``claims.json``. Raises UserError where that is no scale."""
-    scale, _, device = place.partition("@")
-    if scale not in SCALES.values():
-        raise UserError(f"{CLAIMS}: {scale!r} is no scale; there are {', '.join(SCALES.values())}")
-    return Study(effort_of(cast(Scale, scale)), 0, device or "cpu", store=store, archive=archive)
+    """The study that asks at a place of ``claims.json``. Raises UserError where that is none."""
+    rest, _, block = place.partition("+")
+    scale, _, device = rest.partition("@")
+    if scale not in SCALES.values() or not (block or "0").isdecimal():
+        raise UserError(
+            f"{place!r} is no scale of claims; there are {', '.join(SCALES.values())}, with @cuda behind it what was made on a GPU, "
+            "with +1 the first other block of seeds"
+        )
+    return Study(
+        effort_of(cast(Scale, scale)), int(block or 0), device or "cpu", store=store, archive=archive
+    )
 
 
 def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacking, ...]]:
@@ -204,6 +219,13 @@ def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
 def write_asked(store: Store, known: Mapping[str, Mapping[str, str]]) -> None:
     """Write ``claims.json``."""
     store.write_json(CLAIMS, {scale: dict(sorted(ids.items())) for scale, ids in sorted(known.items())})
+
+
+def add_asked(into: Store, other: Store) -> None:
+    """Say in ``claims.json`` of ``into`` also what was asked of another store, as of its records that were added."""
+    theirs, own = asked_at(other.path), asked_at(into.path)
+    if theirs:
+        write_asked(into, {p: {**theirs.get(p, {}), **own.get(p, {})} for p in theirs.keys() | own.keys()})
 
 
 def _question(claim: Claim) -> Callable[[Study], Verdict]:

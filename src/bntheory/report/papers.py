@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Registry, Source
+from bntheory.judges.experiments import spoken_place
 from bntheory.judges.verdict import Status
 from bntheory.report.effect_text import number_text
 from bntheory.report.prose import contradictions, many
@@ -171,7 +172,7 @@ def _scale_table(record: Record) -> list[str]:
         what = _shown(row["check"] or row["summary"])
         records = f"{row['records']}" + (f" ({row['confirmed']} confirmed)" if row["confirmed"] else "")
         lines.append(
-            f"| {row['place']}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {records} |"
+            f"| {spoken_place(row['place'])}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {records} |"
         )
     return lines
 
