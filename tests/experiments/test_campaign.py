@@ -240,7 +240,7 @@ def test_a_block_of_seeds_is_one_of_claims(own: Registry, tmp_path: Path) -> Non
     assert "--block" in refused.output
     assert "--seeds" in refused.output
     assert compare(tmp_path / "store", claims="made.up.second").exit_code == 0
-    refused = command("runs", "confirm", str(tmp_path / "store"), "--claims", "all", "--scale", "quick+one")
+    refused = command("runs", "confirm", str(tmp_path / "store"), "--scale", "quick,quick+one")
     assert refused.exit_code == 2
     assert "quick+one" in refused.output
 

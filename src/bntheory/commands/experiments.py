@@ -208,7 +208,10 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
 
 
 def confirm_records(store: Path, words: str, scale: str) -> None:
-    """``runs confirm``: take over stale records of claims whose sample comes out bit for bit the same under the code of today."""
+    """``runs confirm``: take over stale records of claims whose sample comes out bit for bit the same under the code of today.
+
+    scale: places with commas between; what they ask for is sampled as one.
+    """
     from bntheory.claims import registry
     from bntheory.experiments.asking import workplace
     from bntheory.experiments.confirm import confirm
@@ -216,11 +219,15 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
     from bntheory.judges.experiments import rests_on, study_at
     from bntheory.report.claims_run import chosen_claims
 
-    study = study_at(scale, store=store)
+    studies = [study_at(place.strip(), store=store) for place in scale.split(",")]
+    if len({study.device for study in studies}) > 1:
+        raise UserError(
+            f"--scale {scale!r}: these were made on several devices; confirm those of one at a time"
+        )
     chosen = chosen_claims(registry(), words or "all")
     seen: set[str] = set()
     while True:  # a claim whose next runs depend on these asks for more
-        lacking = _left(rests_on(claim, study)[1] for claim in chosen)
+        lacking = _left(rests_on(claim, study)[1] for study in studies for claim in chosen)
         left = [n for n in lacking if n.address not in seen]
         if not left:
             return
@@ -229,7 +236,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
             found = confirm(
                 left,
                 Store(store),
-                workplace(study, left),
+                workplace(studies[0], left),
                 workers=None,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),

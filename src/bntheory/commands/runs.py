@@ -42,7 +42,9 @@ def runs(
     ] = "",
     scale: Annotated[
         str,
-        typer.Option(help="With --claims: quick, cpu or gpu; quick+1 for the first other block of seeds."),
+        typer.Option(
+            help="With --claims: quick, cpu or gpu; quick+1 for the first other block of seeds; confirm takes several, with commas between."
+        ),
     ] = "quick",
     as_json: Json = False,
 ) -> None:
