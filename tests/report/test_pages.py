@@ -16,7 +16,7 @@ from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
 from bntheory.evidence.seeds import over_seeds
 from bntheory.judges.check import judge_claim
-from bntheory.judges.verdict import evidence_of_checks, verdict_of
+from bntheory.judges.verdict import Evidence, evidence_of_checks, verdict_of
 from bntheory.layer import LayerDomain, eq, le
 from bntheory.report.papers import (
     BEGIN,
@@ -272,6 +272,17 @@ def test_a_sentence_of_the_evidence_that_was_edited_is_noticed(claims, folder):
     rewrite(folder / "verdicts.json", edited)
     assert any(line.startswith("one2000.true") for line in stale(claims, folder))
     assert any("algebra says" in line for line in judged_again(claims, folder, "one2000.true"))
+
+
+@pytest.mark.parametrize(("finding", "noticed"), [("unknown", 0), ("proved", 1)])
+def test_where_a_judge_gave_up_is_no_part_of_the_verdict(claims, folder, finding, noticed):
+    """How far it came within its time differs between machines; what it proved does not."""
+    said = ("m = 4: the solver could not decide; the limit was reached", "the limit was reached")
+    recorded, found = (
+        verdict_of(claims["one2000.true"], [Evidence("algebra", finding, text)]) for text in said
+    )
+    again = disagreements(found, record_of(recorded, folder), folder, same_tools=True)
+    assert sum("algebra says" in line for line in again) == noticed
 
 
 @pytest.mark.parametrize(

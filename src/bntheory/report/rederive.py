@@ -23,7 +23,8 @@ from bntheory.report.records import Record, proof_text
 __all__ = ["disagreements", "follows_from_checks"]
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-#: Judges whose sentences hold exact or reproducible numbers; where a search stopped or a network came closest depends on the machine.
+#: Judges whose sentences hold exact or reproducible numbers; where a search stopped, a network came closest or a judge gave up depends on
+#: the machine.
 _REPEATABLE = ("algebra", "study")
 
 
@@ -57,7 +58,7 @@ def disagreements(
         yield f"recorded {_listed(before)}, found {_listed(now)}"
     elif same_tools:
         for (judge, _, said), e in zip(record.evidence, found, strict=True):
-            if judge in _REPEATABLE and not _same_sentence(said, e.summary):
+            if judge in _REPEATABLE and e.finding != "unknown" and not _same_sentence(said, e.summary):
                 yield f"{judge} says {e.summary!r:.200}, recorded is {said!r:.200}"
     files = record.files(claim, folder)
     if "proof" in files:
