@@ -13,13 +13,16 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bntheory.claims import registry
 from bntheory.evidence.checks import Check
+from bntheory.evidence.intervals import estimate
 from bntheory.experiments.answers import run_verdicts
 from bntheory.experiments.experiment import freshest, missing, needed
 from bntheory.experiments.manifest import conditions_of
@@ -34,6 +37,7 @@ from bntheory.judges.experiments import (
     study_at,
 )
 from bntheory.judges.verdict import Verdict
+from bntheory.report.claims_table import effect_of
 from bntheory.report.effect_text import mean_text
 
 ROOT = Path(__file__).parents[2]
@@ -336,6 +340,39 @@ def test_claims_judged_on_another_block_of_seeds_are_not_decided_differently() -
         same, open_in_one, flipped = _alike(checks, {"undecided", "not comparable"})
         assert flipped <= 0.1 * len(checks)
         assert f"{row}| {len(checks)} checks: {same} / {open_in_one} / {flipped} |" in said
+
+
+def _half(check: Check, values: Sequence[float]) -> str:
+    """The outcome of a check on the numbers of some of its seeds; what a search left open stays as it is."""
+    whole, part = (estimate(v, check.confidence or 0.95) for v in (check.witness["values"], values))
+    left_open = max(check.uncertainty - (whole.high - whole.low) / 2, 0.0)
+    of_seeds = {"left" if effect_of(check)[0] == check.left else "right": part.mean}
+    return replace(check, **of_seeds, uncertainty=(part.high - part.low) / 2 + left_open).outcome
+
+
+@pytest.mark.skipif(archive_of_checkout() is None, reason="no experiments are recorded in this checkout")
+@pytest.mark.timeout(300)
+def test_checks_judged_on_halves_of_their_seeds_are_not_decided_differently() -> None:
+    """Of scale cpu, every deciding check with the numbers of at least six seeds; the figures stand in the folder's README."""
+    archive = archive_of_checkout()
+    assert archive is not None
+    halves, left_out = [], 0
+    for key in asked_at(archive)["cpu"]:
+        verdict, lacking = judge_recorded(registry()[key], study_at("cpu", archive=archive))
+        checks = [Check.from_json(c) for c in verdict.evidence[0].details["checks"]]
+        for check in (c for c in checks if c.decisive and not lacking):
+            values = np.asarray(check.witness.get("values", ()), dtype=float)
+            if values.ndim != 1 or len(values) < 6 or not np.isfinite(values).all() or check.not_comparable:
+                left_out += 1
+                continue
+            parts = np.split(values, [len(values) // 2])
+            halves.append((_half(check, parts[0].tolist()), _half(check, parts[1].tolist())))
+    same, open_in_one, flipped = _alike(halves, {"undecided"})
+    decided = sum(a == b != "undecided" for a, b in halves)
+    assert flipped <= 0.1 * len(halves)
+    said = f"Of {len(halves)} checks {same} come out the same ({decided} of them decided), {open_in_one} are open on one half, {flipped} are decided"
+    assert said in _text(archive / "README.md")
+    assert f"{left_out} more" in _text(archive / "README.md")
 
 
 def _nothing_is_lacking(lacking: object) -> None:
