@@ -22,6 +22,7 @@ from bntheory.report.papers import (
     BEGIN,
     END,
     _scale_table,
+    _stated,
     problems_on_disk,
     render_page,
     write_pages,
@@ -272,6 +273,32 @@ def test_a_sentence_of_the_evidence_that_was_edited_is_noticed(claims, folder):
     rewrite(folder / "verdicts.json", edited)
     assert any(line.startswith("one2000.true") for line in stale(claims, folder))
     assert any("algebra says" in line for line in judged_again(claims, folder, "one2000.true"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        (r"\|a\| \le \|b\|\ \text{for every loss}", r"$$\|a\| \le \|b\|\ \text{for every loss}$$"),
+        (
+            r"\text{at the start the branch is downscaled relative to the skip connection by }\sqrt{\text{depth}}",
+            r"> at the start the branch is downscaled relative to the skip connection by $\sqrt{\text{depth}}$",
+        ),
+        (
+            r"\text{every activation that is not constant whatsoever has a rate}\ge \frac{a}{b}\text{, with equality}",
+            r"> every activation that is not constant whatsoever has a rate $\ge \frac{a}{b}$, with equality",
+        ),
+        (
+            r"cf,\ c<1:\ \text{constants of every kind that there may be are multiplied by exactly this }c",
+            r"> $cf,\ c<1:$ constants of every kind that there may be are multiplied by exactly this $c$",
+        ),
+        (
+            r"f(\text{a network with batch normalisation}) \ge f(\text{the very same network without any of it})",
+            r"$$f(\text{a network with batch normalisation}) \ge f(\text{the very same network without any of it})$$",
+        ),
+    ],
+)
+def test_a_statement_in_words_is_a_sentence_that_breaks(statement, shown):
+    assert _stated(statement) == shown
 
 
 @pytest.mark.parametrize(("finding", "noticed"), [("unknown", 0), ("proved", 1)])
