@@ -13,8 +13,9 @@ import pytest
 from scipy import stats
 
 from bntheory.evidence.checks import Check
-from bntheory.evidence.decision import LEAST_SEEDS, outcome, position, seeds_needed
+from bntheory.evidence.decision import LEAST_SEEDS, outcome, position
 from bntheory.evidence.intervals import Estimate, estimate, paired, simultaneous
+from bntheory.evidence.power import seeds_needed
 from bntheory.evidence.seeds import over_seeds
 
 

@@ -14,9 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from bntheory.evidence.decision import outcome, seeds_needed
+from bntheory.evidence.decision import outcome
 from bntheory.evidence.intervals import estimate, paired, simultaneous
 from bntheory.evidence.looks import Looks, look
+from bntheory.evidence.power import seeds_needed
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 NOISE: dict[str, Draw] = {

@@ -1,4 +1,4 @@
-"""Slopes, intervals and decisions.
+"""Slopes, their intervals, and the checks that are made of them.
 
 Oracles: scipy's Student interval for ordinary least squares (another formula, by another author) on Gaussian
 data, where it is exact; simulated coverage, which does not look at the formula at all; and expansions whose
@@ -11,16 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bntheory.evidence.slopes import (
-    Decision,
-    SlopeFit,
-    decide_at_most,
-    decide_interval,
-    decide_slope,
-    extrapolate,
-    fit_power_law,
-    fit_slope,
-)
+from bntheory.evidence.rates import slope_checks
+from bntheory.evidence.slopes import SlopeFit, extrapolate, fit_power_law, fit_slope
 
 
 def test_slope_equals_scipys():
@@ -87,24 +79,26 @@ def _fit(low: float, high: float) -> SlopeFit:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "decision"),
+    ("low", "high", "outcomes"),
     [
-        (0.97, 1.02, Decision.CONSISTENT),
-        (0.90, 1.02, Decision.INCONCLUSIVE),
-        (0.2, 1.8, Decision.INCONCLUSIVE),
-        (1.2, 1.3, Decision.CONTRADICTED),
-        (0.1, 0.3, Decision.CONTRADICTED),
+        (0.97, 1.02, {"holds"}),
+        (0.90, 1.02, {"holds", "undecided"}),
+        (0.2, 1.8, {"undecided"}),
+        (1.2, 1.3, {"holds", "fails"}),
+        (0.1, 0.3, {"holds", "fails"}),
     ],
 )
-def test_a_wide_interval_never_passes(low, high, decision):
-    assert decide_slope(_fit(low, high), 1.0, 0.05) is decision
+def test_a_wide_interval_never_passes(low, high, outcomes):
+    assert {c.outcome for c in slope_checks("s", _fit(low, high), 1.0, 0.05, "")} == outcomes
 
 
-def test_an_upper_bound_is_met_from_below_only():
-    assert decide_at_most(_fit(-2.1, -1.9), -0.5, 0.0) is Decision.CONSISTENT
-    assert decide_at_most(_fit(-0.45, -0.4), -0.5, 0.0) is Decision.CONTRADICTED
-    assert decide_at_most(_fit(-0.6, -0.4), -0.5, 0.0) is Decision.INCONCLUSIVE
-    assert decide_interval(1.0, 1.0, 1.0, 1.0) is Decision.CONSISTENT
+def test_slope_checks_need_the_whole_interval():
+    x = np.geomspace(1, 100, 10)
+    exact = fit_power_law(x, x**1.0)
+    assert {c.outcome for c in slope_checks("s", exact, 1.0, 0.1, "")} == {"holds"}
+    assert "fails" in {c.outcome for c in slope_checks("s", exact, 1.5, 0.1, "")}
+    noisy = fit_power_law(x, x * np.exp(np.random.default_rng(0).normal(size=10)))
+    assert "undecided" in {c.outcome for c in slope_checks("s", noisy, 1.0, 0.01, "")}
 
 
 def test_extrapolation_finds_the_limit_of_a_known_expansion():
@@ -134,8 +128,6 @@ def test_extrapolation_error_of_a_second_order_method_is_honest():
         (lambda: fit_slope([1, 2, 3], [1, 2, 3], confidence=1.0), "confidence"),
         (lambda: fit_slope([1, 2, 3], [1, 2, 3], resamples=3), "resamples"),
         (lambda: fit_power_law([1, 2, 3], [1, 0, 2]), "power law"),
-        (lambda: decide_slope(_fit(1, 1), 1, 0), "margin"),
-        (lambda: decide_interval(2, 1, 0, 3), "low <= high"),
         (lambda: extrapolate([1, 0.5, 0.3], [1, 1, 1]), "constant factor"),
         (lambda: extrapolate([1, 0.5, 0.25], [1, 2, 1]), "no order"),
     ],

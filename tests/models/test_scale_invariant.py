@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from bntheory.evidence.slopes import Decision, decide_slope, fit_power_law
+from bntheory.evidence.decision import position
+from bntheory.evidence.slopes import fit_power_law
 from bntheory.models.exponential_lr import (
     compare_runs,
     exponential_schedule,
@@ -126,7 +127,8 @@ def test_eps_breaks_the_identities_at_first_order(measure):
         defects = [abs(float(2 * 0.5 * orthogonality_defect(x, w))) for x in losses]
         direct = [abs(float(pythagoras_defect(x, w, 0.5))) for x in losses[-4:]]
         np.testing.assert_allclose(direct, defects[-4:], rtol=1e-6)
-    assert decide_slope(fit_power_law(eps, defects), 1.0, 0.02) is Decision.CONSISTENT
+    fit = fit_power_law(eps, defects)
+    assert position(fit.low, fit.high, 1.0, 0.02) == "equivalent"
 
 
 def test_descent_is_the_frameworks_optimiser():

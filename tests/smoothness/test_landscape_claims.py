@@ -118,18 +118,6 @@ def test_minima_with_a_bias_in_floating_point() -> None:
     assert lowest == pytest.approx(best, rel=1e-4)
 
 
-def test_an_identity_that_sympy_cannot_reduce_is_not_called_false() -> None:
-    import sympy as sp
-
-    from bntheory.evidence.identity import identity
-
-    x = sp.symbols("x")
-    assert identity("true", sp.sin(x) ** 2 + sp.cos(x) ** 2 - 1, "every x").outcome == "holds"
-    assert identity("false", sp.sin(x) - x, "every x").outcome == "fails"
-    hidden = sp.Function("f")(x)
-    assert identity("unknown", hidden - hidden.subs(x, x + 1), "no f is given").outcome == "undecided"
-
-
 def test_every_landscape_claim_is_here() -> None:
     assert {c.id for c in registry() if c.kind == "landscape"} == set(EXPECTED)
 

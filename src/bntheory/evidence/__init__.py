@@ -2,7 +2,7 @@
 
 ``checks``     one comparison of two numbers with its uncertainty: what every study brings back
 ``study``      what a study receives
-``decision``   the verdict rule: supported, contradicted, equivalent, inconclusive; how many seeds would decide
+``decision``   the verdict rule: supported, contradicted, equivalent, inconclusive; ``power``: how many seeds would decide
 ``intervals``  from many seeds to a median or a mean with its interval; pairing; several intervals at once
 ``looks``      seeds added until decided, with the error over all looks
 ``curves``     two runs at equal loss, and the course of an effect along training
@@ -10,7 +10,7 @@
 ``seeds``      one number a seed, one check
 ``distance``   two landscapes differ by more than a rescaling
 ``slopes``     fitted exponents with intervals
-``rates``      exponents, counts and identities as checks
+``rates``      exponents and counts as checks
 ``identity``   a symbolic identity as a check
 ``record``     one measurement at one step, its address and the line in which it is kept
 ``closure``    what a function rests on inside this package; ``source`` reads one file

@@ -13,8 +13,9 @@ from typing import Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import has_diverged
-from bntheory.evidence.decision import LEAST_SEEDS, Side, seeds_needed
+from bntheory.evidence.decision import LEAST_SEEDS, Side
 from bntheory.evidence.intervals import estimate
+from bntheory.evidence.power import seeds_needed
 
 __all__ = ["over_seeds"]
 

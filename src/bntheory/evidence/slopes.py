@@ -1,9 +1,8 @@
-"""Slopes with intervals and a decision: how a claim about a rate or an order is judged.
+"""Slopes with intervals: what a claim about a rate or an order is judged by.
 
 A rate claim says that ``y`` grows like ``x**p``; its judge fits ``log y`` against ``log x`` by ordinary least
-squares, puts a bootstrap interval round the slope, and then decides by *equivalence*: the claim is consistent
-only if the whole interval lies within a stated margin of the claimed exponent, contradicted only if the whole
-interval lies outside it, and otherwise inconclusive. A wide interval therefore never passes.
+squares, puts a bootstrap interval round the slope, and decides by *equivalence* (:func:`.rates.slope_checks`): the
+whole interval must lie within a stated margin of the claimed exponent. A wide interval therefore never passes.
 
 Two sources of scatter, two resampling schemes (Efron and Tibshirani 1993, chapters 9 and 12):
 
@@ -19,7 +18,6 @@ must look at: an exponent that is still moving at the end of the range has not b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,14 +25,6 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.evidence.intervals import student_quantile
 
 Array = NDArray[np.float64]
-
-
-class Decision(Enum):
-    """What an interval says about a claimed number; the value is the whole explanation."""
-
-    CONSISTENT = "the whole interval lies within the margin of the claimed value"
-    CONTRADICTED = "the whole interval lies outside the margin of the claimed value"
-    INCONCLUSIVE = "the interval straddles the edge of the margin: more data or a longer range is needed"
 
 
 @dataclass(frozen=True)
@@ -139,31 +129,6 @@ def fit_power_law(
     data = np.log(Y[0]) if Y.shape[0] == 1 else np.log(Y)
     fit = fit_slope(np.log(X), data, confidence=confidence, resamples=resamples, seed=seed)
     return replace(fit, x_range=(float(X.min()), float(X.max())))
-
-
-def decide_slope(fit: SlopeFit, claimed: float, margin: float) -> Decision:
-    """Is the slope ``claimed``, up to ``margin`` > 0 (the smallest difference that would matter)?"""
-    if not margin > 0:
-        raise ValueError(
-            f"margin must be positive, got {margin}: no interval of positive length fits into a point"
-        )
-    return decide_interval(fit.low, fit.high, claimed - margin, claimed + margin)
-
-
-def decide_at_most(fit: SlopeFit, claimed: float, margin: float) -> Decision:
-    """Is the slope at most ``claimed`` (an upper bound on an exponent), up to ``margin`` >= 0?"""
-    return decide_interval(fit.low, fit.high, -np.inf, claimed + margin)
-
-
-def decide_interval(low: float, high: float, accepted_low: float, accepted_high: float) -> Decision:
-    """Compare an interval of estimates [low, high] with the accepted values [accepted_low, accepted_high]."""
-    if np.isnan([low, high]).any() or low > high:
-        raise ValueError(f"an interval needs finite ends with low <= high, got [{low}, {high}]")
-    if accepted_low <= low and high <= accepted_high:
-        return Decision.CONSISTENT
-    if high < accepted_low or low > accepted_high:
-        return Decision.CONTRADICTED
-    return Decision.INCONCLUSIVE
 
 
 def extrapolate(h: ArrayLike, values: ArrayLike, *, order: float | None = None) -> Extrapolation:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bntheory.evidence.curves import course
-from bntheory.evidence.decision import Outcome, outcome, seeds_needed
+from bntheory.evidence.decision import Outcome, outcome
 from bntheory.evidence.intervals import Estimate, estimate, simultaneous
+from bntheory.evidence.power import seeds_needed
 from bntheory.experiments.comparisons import COMPARISONS, Comparison
 from bntheory.experiments.effects import Numbers
 from bntheory.experiments.network_runs import NetworkRuns

@@ -10,7 +10,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.rates import identity
+from bntheory.evidence.identity import identity
 
 KEY = "li2020"
 _SOURCE = Source(KEY, "Theorem 2.12", "arXiv 1910.07454")

@@ -13,7 +13,7 @@ from itertools import combinations
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.rates import identity
+from bntheory.evidence.identity import identity
 
 KEY = "luo2018"
 _SOURCE = Source(KEY, "abstract", "arXiv 1809.00846", printed=False)

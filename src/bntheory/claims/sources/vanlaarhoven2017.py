@@ -10,7 +10,8 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.rates import identity, slope_checks
+from bntheory.evidence.identity import identity
+from bntheory.evidence.rates import slope_checks
 
 KEY = "vanlaarhoven2017"
 _SECOND_HAND = Source(KEY, "section 2", "arXiv 1706.05350", seen="second hand")

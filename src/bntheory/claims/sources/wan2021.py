@@ -6,7 +6,8 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.rates import identity, slope_checks
+from bntheory.evidence.identity import identity
+from bntheory.evidence.rates import slope_checks
 
 KEY = "wan2021"
 _SOURCE = Source(KEY, "Theorem 1", "arXiv 2006.08419")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from bntheory.evidence.checks import Check
-from bntheory.evidence.rates import identity
+from bntheory.evidence.identity import identity
 
 _ANY = "every dimension, positive definite S, u != 0"
 

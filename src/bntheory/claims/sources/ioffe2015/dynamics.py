@@ -8,7 +8,8 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.rates import count_check, identity
+from bntheory.evidence.identity import identity
+from bntheory.evidence.rates import count_check
 
 KEY = "ioffe2015"
 _SOURCE = Source(KEY, "section 2", "arXiv 1502.03167")
