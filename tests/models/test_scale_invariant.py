@@ -34,7 +34,6 @@ from bntheory.models.weight_decay import (
     fixed_norm4,
     momentum_norm4,
     norm_recursion,
-    penalised_infimum_gap,
     simulate_equilibrium,
     van_laarhoven_norm4,
     wan_angle,
@@ -235,15 +234,6 @@ def test_same_seed_same_numbers():
     make = lambda seed: simulate_equilibrium(dimension=3, lr=0.1, decay=1.0, seeds=3, seed=seed, steps=10)  # noqa: E731
     np.testing.assert_array_equal(make(1).norm4, make(1).norm4)
     assert not np.array_equal(make(1).norm4, make(2).norm4)
-
-
-def test_penalty_leaves_the_infimum_alone():
-    w = np.random.default_rng(8).normal(size=4)
-    loss = RayleighPower(SPECTRUM)
-    c = np.geomspace(1, 1e-6, 7)
-    gap = penalised_infimum_gap(loss.value(c[:, None] * w), np.linalg.norm(w), 0.3, c)
-    assert gap[0] > 0.1
-    assert gap[-1] < 1e-11
 
 
 # --- exponential learning rates

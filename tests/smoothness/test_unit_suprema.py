@@ -151,7 +151,7 @@ def test_trajectory_bound() -> None:
     exact = whitened_suprema(x, t, gamma=1.0)
     weights = AffinePullback(BatchNormUnit(t), x)
     w = np.array([0.3, -0.2, 0.1])
-    bound = exact.along_trajectory(float(np.linalg.norm(w)))
+    bound = exact.at_most(float(np.linalg.norm(w)))
     for _ in range(20):
         g = weights.grad(w)
         for share in (0.0, 0.3, 1.0):

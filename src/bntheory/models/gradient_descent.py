@@ -35,11 +35,6 @@ class Descent:
         """The last recorded point."""
         return np.asarray(self.points[-1])
 
-    def reaching(self, loss: float) -> int | None:
-        """Index of the first recorded point whose loss is at most ``loss``: models compared where they are as good."""
-        hit = np.flatnonzero(self.losses <= loss)
-        return int(hit[0]) if hit.size else None
-
 
 def train(
     landscape: Landscape,

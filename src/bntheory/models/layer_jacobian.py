@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
 
-__all__ = ["LayerJacobian", "batch_jacobian", "layer_jacobian", "quarter_circle_share"]
+__all__ = ["LayerJacobian", "layer_jacobian", "quarter_circle_share"]
 
 Floats = NDArray[np.float64]
 
@@ -91,28 +91,6 @@ def layer_jacobian(
         for row in range(min(samples, batch_size))
     ]
     return LayerJacobian(np.array(values), width, batch_size, depth, normalise, weight_scale, act.name, seed)
-
-
-def batch_jacobian(
-    act: Activation, *, width: int = 16, batch_size: int = 16, weight_scale: float = 1.0, seed: int = 0
-) -> Floats:
-    """Singular values of ``d BN(W phi(x))/d x`` as a map of whole batches, the statistics differentiated too.
-
-    Shape (width * batch_size,), largest first. Each unit has an exact null space of dimension 2 (constants and its
-    own normalised output), so at least ``2 width`` of them are zero.
-    """
-    if width < 2 or batch_size < 3:
-        raise UserError(f"width={width}, batch_size={batch_size}: need at least 2 units and 3 samples")
-    rng = np.random.default_rng(seed)
-    x = _batch_norm(rng.standard_normal((batch_size, width)))[0]
-    w = _weights(rng, width, weight_scale)
-    z, deviation = _batch_norm(act.value(x) @ w.T)
-    slope = act.derivative(x)
-    # rows: unit-major outputs (k, n); columns: (i, m)
-    projection = np.eye(batch_size) - 1.0 / batch_size - np.einsum("nk,mk->knm", z, z) / batch_size
-    jacobian = np.einsum("knm,ki,mi->knim", projection / deviation[:, None, None], w, slope)
-    size = width * batch_size
-    return np.asarray(np.linalg.svd(jacobian.reshape(size, size), compute_uv=False))
 
 
 def quarter_circle_share(factor: float) -> float:

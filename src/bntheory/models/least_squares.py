@@ -148,11 +148,6 @@ class LeastSquares:
         values = self.effective_eigenvalues
         return float(values[-1] / values[0]) if len(values) else float("nan")
 
-    def effective_covariance(self) -> Array:
-        """S* = S - S u u'S/(u'Su) itself (d, d), singular in the direction u."""
-        b = self.correlation
-        return self.covariance - np.outer(b, b) / self.signal
-
     def scale(self, w: Array) -> Array:
         """s = sqrt(w'Sw + eps)."""
         value: Array = np.sqrt(np.einsum("...i,...i->...", w @ self.covariance, w) + self.eps)

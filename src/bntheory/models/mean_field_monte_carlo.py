@@ -38,7 +38,6 @@ __all__ = [
     "depth_profile",
     "monte_carlo_limit",
     "monte_carlo_rate",
-    "overflow_in_network",
     "residual_profile",
 ]
 
@@ -154,11 +153,6 @@ class DepthProfile:
     activation: str
     seed: int
 
-    def growth_per_layer(self) -> Floats:
-        """For each network the factor on the squared gradient per layer, geometric mean over the depth."""
-        depth = self.log_gradient.shape[1]
-        return np.asarray(np.exp(self.log_gradient[:, 0] / (depth - 1)))
-
 
 def depth_profile(
     act: Activation, batch_size: int, *, depth: int = 32, width: int = 256, networks: int = 4, seed: int = 0
@@ -233,42 +227,6 @@ def residual_profile(
             gradient = gradient + _through_batch_norm(u, branch) * (math.sqrt(b) / radius)
             logs[index, level] = math.log(float(np.sum(gradient**2)))
     return DepthProfile(logs - logs[:, -1:], shares, width, b, act.name, seed)
-
-
-def overflow_in_network(
-    act: Activation, batch_size: int, *, depth: int, dtype: str = "float32", width: int = 256, seed: int = 0
-) -> int | None:
-    """After how many layers, from the top down, a unit gradient is no longer finite in ``dtype``; None if it stays so.
-
-    A network of ``depth`` layers, all of its arithmetic in that type ("float32" or "float64"); the gradient at the
-    top is random and centred over the batch, of norm one.
-    """
-    if dtype not in ("float32", "float64"):
-        raise UserError(f"dtype={dtype!r}: must be 'float32' or 'float64' (numpy has no float16 products)")
-    b, variance, covariance = _prepare(act, batch_size, depth, width, 1)
-    kind = np.dtype(dtype).type
-    root = kind(math.sqrt(b))
-    rng = np.random.default_rng(seed)
-    h = (rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(variance - covariance)).astype(kind)
-    weights, directions, radii = [], [], []
-    for _ in range(depth):
-        u, radius = _direction(h)
-        directions.append(u)
-        radii.append(radius)
-        weights.append(rng.standard_normal((width, width), dtype=kind) / kind(math.sqrt(width)))
-        h = weights[-1] @ act.value(root * u).astype(kind)
-    gradient = rng.standard_normal((width, b), dtype=kind)
-    gradient -= gradient.mean(axis=1, keepdims=True)
-    gradient /= np.linalg.norm(gradient)
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is being looked for
-        for below, (w, u, radius) in enumerate(
-            zip(reversed(weights), reversed(directions), reversed(radii), strict=True), start=1
-        ):
-            branch = act.derivative(root * u).astype(kind) * (w.T @ gradient)
-            gradient = _through_batch_norm(u, branch) * (root / radius)
-            if not np.all(np.isfinite(gradient)):
-                return below
-    return None
 
 
 def _prepare(

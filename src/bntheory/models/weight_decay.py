@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bntheory.models.trajectory import Array, positive
+from bntheory.models.trajectory import Array
 
 
 @dataclass(frozen=True)
@@ -181,19 +181,6 @@ def simulate_equilibrium(
         w = new
     norm4, squares, inner_mean, angle_mean, angle2 = sums / total
     return Equilibrium(norm4, squares, inner_mean, angle_mean, angle2, warm, total, seed)
-
-
-def penalised_infimum_gap(values: Array, norms: Array, penalty: float, shrink: Array) -> Array:
-    """f(c w) + penalty ||c w||^2 - f(w) for a scale-invariant f: penalty c^2 ||w||^2, whatever f(w) is; ->
-    0 with c.
-
-    ``values``, ``norms`` (...), ``shrink`` = c (...). The penalised objective has the same infimum as f
-    and no minimiser unless w = 0 is one: the penalty picks no function, it only shrinks w (van Laarhoven
-    2017, section 2).
-    """
-    c = positive(shrink, "shrink")
-    gap: Array = (values + penalty * (c * norms) ** 2) - values
-    return gap
 
 
 def _check(lr: float, decay: float, momentum: float, noise: float) -> None:

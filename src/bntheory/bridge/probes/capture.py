@@ -16,10 +16,10 @@ from torch import Tensor
 
 from bntheory.bridge.curvature.memory import graph_bytes
 from bntheory.bridge.custom_functions import check_custom_functions
-from bntheory.bridge.explanation import first_backward, second_backward
+from bntheory.bridge.explanation import first_backward
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.bridge.objective import Objective
-from bntheory.bridge.probes.captured import CapturedLayer, Residual
+from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.errors import UserError
 
 __all__ = ["Capture", "capture", "capture_bytes"]
@@ -50,34 +50,6 @@ class Capture:
             raise UserError(
                 f"no captured layer is named {name!r}{why}; captured: {', '.join(self.layers)}"
             ) from None
-
-    def hessian_residuals(self, *, seed: int = 0) -> dict[str, Residual]:
-        """Every layer's second derivative against the closed form, on all its units, from one backward pass through the network.
-
-        :meth:`CapturedLayer.hessian_residual` takes a layer's block of the Hessian by itself, and so four passes through all that
-        follows the layer. Here the sum of <input gradient, v> over all layers, each with a random v, is differentiated by all layers'
-        inputs and outputs at once. A layer through whose gradient nothing second-order flows is not in the result.
-        """
-        for layer in self:
-            layer.require_second_order()
-        live = [layer for layer in self if layer.nodes[2] is not None and layer.nodes[2].requires_grad]
-        if not live:
-            return {}
-        generator = torch.Generator(device="cpu").manual_seed(seed)
-        slopes = [slope for layer in live if (slope := layer.nodes[2]) is not None]
-        directions = [
-            torch.randn(g.shape, generator=generator, dtype=torch.float64).to(g) / g.numel() ** 0.5
-            for g in slopes
-        ]
-        inputs = [*(layer.nodes[0] for layer in live), *(layer.nodes[1] for layer in live), *slopes]
-        found = second_backward(slopes, inputs, directions)
-        count = len(live)
-        return {
-            layer.name: layer.chain_residual(by_y, by_z, v if along is None else along)
-            for layer, by_y, by_z, along, v in zip(
-                live, found[:count], found[count : 2 * count], found[2 * count :], directions, strict=True
-            )
-        }
 
 
 def capture(

@@ -319,30 +319,6 @@ class CapturedLayer:
             "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size
         )
 
-    def chain_residual(self, by_y: Tensor | None, by_z: Tensor | None, along: Tensor) -> Residual:
-        """The second derivative through this layer, on all units, in a backward pass through the whole network at once.
-
-        Of a function of all layers' input gradients, by_y and by_z are the derivatives by this layer's input and output, along that by
-        its input gradient. Whatever the function is, the first two differ by what the layer itself does: by_y = J by_z plus the change
-        of J along ``along``, applied to the gradient, which is the closed form's product with J by_z in place of J H J v.
-        """
-        measured, along = self._split_or_zero(by_y), self.view.split(along.detach())
-        through = self._to_y_hat(self._split_or_zero(by_z))
-        units = list(range(self.units))
-        form = RmsLayer if self.kind == "rms" else BatchNormLayer
-        layer = form(self.y, self.grad, lambda v: through, gamma=self.gamma, beta=self.beta, eps=self.eps)
-        predicted = layer.input_hess(along)
-        scale = (layer.gamma / layer.sigma).abs()[..., 0]
-        bend = scale / layer.sigma[..., 0] / self.m
-        size = scale * through.norm(dim=-1) + 3 * bend * y_hat_size(layer) * layer.grad.norm(
-            dim=-1
-        ) * along.norm(dim=-1)
-        gap = (measured - predicted).norm(dim=-1)
-        relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
-        return Residual(
-            "input_hess", units, relative, 2 * self._tolerance(layer), measured.norm(dim=-1), predicted.norm(dim=-1), size
-        )  # fmt: skip
-
     def require_second_order(self) -> None:
         """Raise ValueError where the layer was captured without the graph that second derivatives are taken from."""
         if not self._second_order:
@@ -351,8 +327,3 @@ class CapturedLayer:
                 if self._why_not
                 else f"layer {self.name!r} was captured with second_order=False, which keeps no graph; capture it with second_order=True"
             )
-
-    @property
-    def nodes(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Input, output and input gradient as nodes of the captured graph."""
-        return self._y, self._z, self._grad_y

@@ -7,7 +7,7 @@ and both sides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -108,12 +108,3 @@ def _number(x: Tensor) -> float:
     """A float that JSON can hold; a non-finite residual becomes a number that no tolerance reaches."""
     value = float(x)
     return value if value - value == 0 else 1e300
-
-
-def worst_by_name(identities: Iterable[Identity]) -> dict[str, Identity]:
-    """The identity closest to its tolerance, for every name."""
-    worst: dict[str, Identity] = {}
-    for item in identities:
-        if item.name not in worst or item.margin > worst[item.name].margin:
-            worst[item.name] = item
-    return worst

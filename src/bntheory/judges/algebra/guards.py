@@ -74,10 +74,6 @@ def _harmless(kind: str, constant: Fraction) -> bool:
     return constant != 0 if kind == "nonzero" else constant >= 0
 
 
-def _met_by(kind: str, x: Fraction) -> bool:
-    return x != 0 if kind == "nonzero" else x >= 0
-
-
 def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]:
     """The divisors and radicands of a tree, the inner ones first."""
     for part in _parts(node):

@@ -114,7 +114,7 @@ class WhitenedSuprema:
     """In the weights, for whitened inputs. everywhere: over all w. on_unit_sphere: sup of the Hessian's norm over |w| = 1 at eps = 0.
 
     ``everywhere`` is infinite or of order 1/eps; a trajectory of gradient descent (eps = 0, no weight decay) nevertheless sees a
-    finite constant, :meth:`along_trajectory`, since its weights never get shorter.
+    finite constant, :meth:`at_most`, since its weights never get shorter.
     """
 
     m: int
@@ -126,17 +126,13 @@ class WhitenedSuprema:
     on_unit_sphere: float
 
     def at_most(self, norm: float) -> float:
-        """sup of the Hessian's norm over |w| = norm, eps = 0."""
-        if not norm > 0:
-            raise ValueError(f"norm is {norm}; at w = 0 the unit is not defined for eps = 0")
-        return self.on_unit_sphere / norm**2
-
-    def along_trajectory(self, first_norm: float) -> float:
-        """A bound on the Hessian's norm at every point of every step of gradient descent that starts at this norm, eps = 0.
+        """sup of the Hessian's norm over |w| = norm, eps = 0: a bound on all of gradient descent that starts at this norm.
 
         The gradient is orthogonal to w, so |w - s grad| >= |w| for every s: no point of a step is closer to the origin.
         """
-        return self.at_most(first_norm)
+        if not norm > 0:
+            raise ValueError(f"norm is {norm}; at w = 0 the unit is not defined for eps = 0")
+        return self.on_unit_sphere / norm**2
 
     def twin(self, norm: float) -> float:
         """The frozen twin's constant, m gamma^2/(norm^2 + eps), statistics frozen at |w| = norm."""
