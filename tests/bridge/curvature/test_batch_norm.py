@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from bntheory.bridge.curvature import batch_norm as closed_form
 from bntheory.bridge.curvature import hessian
+from bntheory.bridge.curvature.closed_forms import ClosedForms
 from bntheory.bridge.formulas import batch_norm as primitive
 
 
@@ -78,7 +79,7 @@ def test_the_gradient_of_every_product_of_a_layer(shape: tuple[int, ...], everyw
     u, a, c = (torch.randn_like(p) for p in (x, w, b))
     for directions in ((u, a, c), (0 * u, a, 0 * c), (u, 0 * a, 0 * c)):
         found = []
-        for mode in (closed_form.ClosedFormBatchNorm(), None):
+        for mode in (ClosedForms(), None):
             if mode is None:
                 z = primitive(x, None, None, w, b, True, eps=1e-3)
             else:

@@ -24,9 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-__all__ = ["ClosedFormBatchNorm"]
+__all__ = ["batch_norm"]
 
 # Below these sizes what a call costs outweighs what passes over the data cost.
 _ENTRIES, _POSITIONS = 1 << 17, 16
@@ -142,18 +141,7 @@ def _agree(found: tuple[Tensor, ...], plain: tuple[Tensor, ...], x: Tensor) -> b
     return True
 
 
-class ClosedFormBatchNorm(TorchFunctionMode):
-    """Context in which batch normalisation by the statistics of large batches has the second backward pass of this module."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is functional.batch_norm:
-            return _batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _batch_norm(
+def batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -163,6 +151,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
+    """``functional.batch_norm``, with the second backward pass of this module where it normalises a large batch by its statistics."""
     large = x.dim() > 2 and x.numel() >= _ENTRIES and x.shape[2:].numel() >= _POSITIONS
     if not training or not large or weight is None or bias is None or not x.requires_grad:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)

@@ -1,0 +1,115 @@
+"""The closed form of a convolution's second backward pass: against torch's own, and against sums over unfolded patches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bntheory.bridge.curvature import convolution as closed_form
+from bntheory.bridge.curvature import hessian
+from bntheory.bridge.curvature.closed_forms import ClosedForms
+
+
+def by_patches(x: Tensor, w: Tensor, b: Tensor | None, stride: int, padding: int, dilation: int) -> Tensor:
+    """The convolution as a matrix product, whose derivatives know nothing of convolutions."""
+    patches = functional.unfold(x, w.shape[2:], dilation, padding, stride)
+    side = (x.shape[2] + 2 * padding - dilation * (w.shape[2] - 1) - 1) // stride + 1
+    out = (w.flatten(1) @ patches).unflatten(2, (side, -1))
+    return out if b is None else out + b.view(1, -1, 1, 1)
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (1, 1, 1), (2, 1, 1), (3, 2, 2)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_gradient_of_every_product_of_a_layer(
+    stride: int, padding: int, dilation: int, bias: bool
+) -> None:
+    """Also where only one of the gradients depends on what a direction is of."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 7, 7, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(4, dtype=torch.float64, requires_grad=True) if bias else None
+    variables = [t for t in (x, w, b) if t is not None]
+    for chosen in (variables, variables[1:], variables[:1], variables[-1:]):
+        found = []
+        for ours in (True, False):
+            if ours:
+                with ClosedForms(every=True):
+                    y = functional.conv2d(x, w, b, stride, padding, dilation)
+                assert type(y.grad_fn).__name__ == "_ForwardBackward"
+            else:
+                y = by_patches(x, w, b, stride, padding, dilation)
+            gradients = torch.autograd.grad(torch.sin(y).square().sum(), chosen, create_graph=True)
+            torch.manual_seed(1)
+            directions = [torch.randn_like(g) for g in gradients]
+            found.append(torch.autograd.grad(gradients, chosen, directions))
+        for a, e in zip(*found, strict=True):
+            assert float((a - e).abs().max()) < 1e-12 * float(e.abs().max())
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 4, 3, groups=2, padding=1)],
+        [nn.Conv2d(2, 4, (3, 1), stride=(2, 1), padding=(1, 0)), nn.Softplus(), nn.Conv2d(4, 2, 3, padding="same")],
+        [nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.Tanh(), nn.ConvTranspose2d(4, 2, 3)],
+    ],
+    ids=["groups", "pairs and words", "circular and transposed"],
+)  # fmt: skip
+def test_products_are_those_of_torch(layers: list[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*layers, nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3))
+    batch = (torch.randn(6, 2, 6, 6), torch.randint(3, (6,)))
+    net(batch[0])
+    with (
+        hessian(net, functional.cross_entropy, batch, dtype=torch.float64, closed_forms=True) as op,
+        hessian(net, functional.cross_entropy, batch, dtype=torch.float64) as reference,
+    ):
+        a, b = op.dense(), reference.dense()
+    assert abs(a - b).max() < 1e-12 * abs(b).max()
+
+
+def test_by_default_for_large_convolutions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    batch = (torch.randn(5, 2, 6, 6), torch.randint(3, (5,)))
+    calls: list[torch.Size] = []
+    plain = closed_form._first
+    monkeypatch.setattr(closed_form, "_first", lambda *args: calls.append(args[2].shape) or plain(*args))
+
+    def product(**options: bool) -> Tensor:
+        calls.clear()
+        with hessian(net, functional.cross_entropy, batch, **options) as op:
+            return op.apply(torch.ones(op.size))
+
+    small = product()
+    assert not calls
+    torch.testing.assert_close(product(closed_forms=True), small, rtol=1e-4, atol=1e-6)
+    assert calls
+    multiplications = 72 * 36  # entries of the weight, and positions
+    monkeypatch.setattr("bntheory.bridge.curvature.closed_forms.LARGE", multiplications)
+    torch.testing.assert_close(product(), small, rtol=1e-4, atol=1e-6)
+    assert calls
+    monkeypatch.setattr("bntheory.bridge.curvature.closed_forms.LARGE", multiplications + 1)
+    assert torch.equal(product(), small)
+    assert not calls
+
+
+def test_no_parameter_of_the_layer_measured_and_inputs_that_need_no_gradient() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Softplus(), nn.Conv2d(4, 3, 4), nn.Flatten())
+    batch = (torch.randn(6, 2, 6, 6), torch.randint(3, (6,)))
+    for chosen in (["0"], ["2.bias"], ["2.weight", "0.bias"]):
+        matrices = []
+        for every in (True, False):
+            with hessian(
+                net,
+                functional.cross_entropy,
+                batch,
+                dtype=torch.float64,
+                parameters=chosen,
+                closed_forms=every,
+            ) as op:
+                matrices.append(op.dense())
+        assert abs(matrices[0] - matrices[1]).max() < 1e-12 * abs(matrices[1]).max()
