@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation, activation
+from bntheory.smoothness.eigenpairs import lanczos
 
 __all__ = ["FisherScaling", "RandomNetwork", "TopEigenvalue", "fisher_scaling", "top_eigenvalue"]
 
@@ -189,35 +190,32 @@ def top_eigenvalue(
     is that of the Lanczos iteration; the dual is formed unless samples are coupled, and solved directly if small.
     """
     from scipy.linalg import eigh
-    from scipy.sparse.linalg import LinearOperator, eigsh
 
     values = network.forward()
     n, c = values.shape
     normalise = _output_map(values, output)
-    start = np.random.default_rng(0).standard_normal(n * c)
+    size, count = n * c, 0
+    dual: Floats | None = None
     if network.hidden != "batch-norm":
         dual = network.dual()
         for _ in range(2):  # T D T': the map on the columns, transposed, on the columns again
             dual = np.stack([normalise(v.reshape(n, c)).ravel() for v in dual]) if output != "none" else dual
             dual = dual.T
-        if len(dual) <= _DENSE:
-            top, vectors = eigh(dual, subset_by_index=[n * c - 1, n * c - 1])
-        else:
-            top, vectors = eigsh(dual, k=1, which="LA", v0=start, tol=tolerance)
-        vector = vectors[:, 0]
-        return TopEigenvalue(float(top[0]), float(np.linalg.norm(dual @ vector - top[0] * vector)), 0)
-    count = 0
 
     def product(v: Floats) -> Floats:
+        if dual is not None:
+            return np.asarray(dual @ v)
         nonlocal count
         count += 1
         moved = network.tangent(network.backward(normalise(v.reshape(n, c))))
         return np.asarray(normalise(moved).ravel() / n)
 
-    operator = LinearOperator((n * c, n * c), matvec=product, dtype=np.float64)
-    found, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance)
-    residual = float(np.linalg.norm(product(vectors[:, 0]) - found[0] * vectors[:, 0]))
-    return TopEigenvalue(float(found[0]), residual, count)
+    if dual is not None and size <= _DENSE:
+        top, vectors = eigh(dual, subset_by_index=[size - 1, size - 1])
+    else:
+        top, vectors = lanczos(product, size, tolerance=tolerance, seed=0, max_products=200 * size)
+    residual = float(np.linalg.norm(product(vectors[:, 0]) - top[0] * vectors[:, 0]))
+    return TopEigenvalue(float(top[0]), residual, count)
 
 
 @dataclass(frozen=True)

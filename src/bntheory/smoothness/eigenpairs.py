@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.smoothness.measure import Cost
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 
-__all__ = ["DENSE_BELOW", "Eigenpair", "dense_hessian", "extreme_eigenpairs", "hessian_norm_pair"]
+__all__ = ["DENSE_BELOW", "Eigenpair", "dense_hessian", "extreme_eigenpairs", "hessian_norm_pair", "lanczos"]
 
 DENSE_BELOW = 48  # up to here n products and LAPACK are cheaper than a Lanczos run
 
@@ -40,7 +42,6 @@ def extreme_eigenpairs(
     count: int = 1,
     tolerance: float = 1e-8,
     seed: int = 0,
-    start: Vector | None = None,
     max_products: int = 2000,
 ) -> tuple[Eigenpair, ...]:
     """The ``count`` extreme eigenpairs at x: ``which`` is "norm" (largest |value|), "top" or "bottom"; most extreme first.
@@ -61,7 +62,16 @@ def extreme_eigenpairs(
         residual = 8 * np.finfo(float).eps * float(np.max(np.abs(values))) * n
         residuals = np.full(n, residual)
     else:
-        values, vectors = _lanczos(counted, point, codes[which], count, tolerance, seed, start, max_products)
+        from scipy.sparse.linalg import ArpackNoConvergence
+
+        ends: dict[str, Any] = {"code": codes[which], "count": count, "tolerance": tolerance, "seed": seed}
+        try:
+            values, vectors = lanczos(lambda v: counted.hvp(point, v), n, **ends, max_products=max_products)
+        except ArpackNoConvergence as stop:
+            raise RuntimeError(
+                f"Lanczos did not reach relative tolerance {tolerance} in {counted.products} products; allow more with "
+                "max_products, or loosen the tolerance"
+            ) from stop
         images = np.stack([counted.hvp(point, v) for v in vectors.T], axis=1)
         residuals = np.linalg.norm(images - values * vectors, axis=0)
     keys = {"norm": -np.abs(values), "top": -values, "bottom": values}[which]
@@ -69,21 +79,24 @@ def extreme_eigenpairs(
     return tuple(Eigenpair(float(values[i]), vectors[:, i], float(residuals[i]), counted.cost) for i in order)
 
 
-def _lanczos(
-    counted: Counted,
-    point: Vector,
-    code: str,
-    count: int,
+def lanczos(
+    product: Callable[[Vector], Vector],
+    size: int,
+    *,
+    code: str = "LA",
+    count: int = 1,
     tolerance: float,
     seed: int,
-    start: Vector | None,
-    max_products: int,
+    max_products: int = 2000,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+    """(values, vectors (size, count)) of a symmetric operator at an end of its spectrum that has ARPACK's code.
 
-    n = counted.dimension
-    first = np.random.default_rng(seed).standard_normal(n) if start is None else start
-    image = counted.hvp(point, first)
+    Raises ValueError for a product that is not finite, and ARPACK's own error where it did not converge within ``max_products``.
+    """
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    first = np.random.default_rng(seed).standard_normal(size)
+    image = product(first)
     if not np.isfinite(image).all():
         raise ValueError(
             "the landscape returned a non-finite Hessian product; move the point to where it is smooth"
@@ -91,26 +104,14 @@ def _lanczos(
     if (
         float(np.linalg.norm(image)) == 0.0
     ):  # Lanczos cannot start in the kernel; a random vector is there only if H = 0
-        second = counted.hvp(point, np.random.default_rng(seed + 1).standard_normal(n))
+        second = product(np.random.default_rng(seed + 1).standard_normal(size))
         if float(np.linalg.norm(second)) == 0.0:
-            return np.zeros(n), np.eye(n, count)
-    ncv = min(n - 1, max(2 * count + 1, 20))
-    operator = LinearOperator((n, n), matvec=lambda v: counted.hvp(point, np.ravel(v)), dtype=np.float64)
-    try:
-        values, vectors = eigsh(
-            operator,
-            k=count,
-            which=code,
-            v0=first,
-            tol=tolerance,
-            ncv=ncv,
-            maxiter=max(1, max_products // ncv),
-        )
-    except ArpackNoConvergence as stop:
-        raise RuntimeError(
-            f"Lanczos did not reach relative tolerance {tolerance} in {counted.products} products; allow more with "
-            "max_products, or loosen the tolerance"
-        ) from stop
+            return np.zeros(size), np.eye(size, count)
+    ncv = min(size - 1, max(2 * count + 1, 20))
+    operator = LinearOperator((size, size), matvec=lambda v: product(np.ravel(v)), dtype=np.float64)
+    values, vectors = eigsh(
+        operator, k=count, which=code, v0=first, tol=tolerance, ncv=ncv, maxiter=max(1, max_products // ncv)
+    )
     return np.asarray(values), np.asarray(vectors)
 
 
