@@ -206,7 +206,7 @@ def test_test_files_have_names_of_their_own():
         ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
         ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
         ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),
-        ("the training loop", r"\.train_step\(training_batch", "experiments/worker.py"),
+        ("the training loop", r"\btrain_step\(training_batch", "experiments/worker.py"),
         ("an address", r"\baddress\(setting", ("experiments/experiment.py", "evidence/record.py")),
         ("which record counts", r"\.made\.get\(\"code\"\) (==|in)", "experiments/experiment.py"),
     ],
@@ -221,18 +221,22 @@ def test_a_rule_has_one_home(rule, pattern, home):
 
 
 def test_networks_are_trained_in_one_loop():
-    """The laboratory's worker; a plan times single steps of it, the bridge holds the step itself, and that of many networks as one."""
-    pattern = re.compile(r"\.train_step\(|\boptim\.\w+\(|\bimport .*\boptim\b")
+    """The laboratory's worker; a plan times single steps of it, the bridge holds the step itself, and that of many networks as one.
+
+    Ranks other than the first take part in the worker's steps, as many as they are told.
+    """
+    pattern = re.compile(r"(?<!def )\btrain_step\(|\boptim\.\w+\(|\bimport .*\boptim\b")
     places = {p.relative_to(ROOT).as_posix() for p in FILES if pattern.search(p.read_text(encoding="utf-8"))}
     assert places == {
         "bridge/networks/folded.py",
         "bridge/networks/training.py",
         "experiments/plan.py",
+        "experiments/ranks.py",
         "experiments/together.py",
         "experiments/worker.py",
     }
     loop = (ROOT / "experiments" / "worker.py").read_text(encoding="utf-8")
-    assert loop.count(".train_step(") == 1
+    assert loop.count(" train_step(") == 1
     as_one = (ROOT / "experiments" / "together.py").read_text(encoding="utf-8")
     assert as_one.count(".train_step(") == 1
 

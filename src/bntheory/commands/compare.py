@@ -5,9 +5,11 @@ Importing this module is cheap: torch loads once the options have been read.
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +23,22 @@ from bntheory.report.strict_json import json_text
 __all__ = ["compare_command"]
 
 
+def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, on the first of the processes that torchrun started; the others train with it and say nothing."""
+
+    @functools.wraps(command)
+    def started(*args: Any, **options: Any) -> None:
+        from bntheory.experiments.ranks import joined
+
+        with joined() as goes_on:
+            if goes_on:
+                command(*args, **options)
+
+    return started
+
+
 @clear_errors
+@on_all_ranks
 def compare_command(
     preset: Annotated[
         str | None,
@@ -114,10 +131,17 @@ def compare_command(
     several learning rates. Batch norm's curvature is compared with that of its frozen-statistics twins at the same weights, and with the
     standard network's at equal rates; every layer is held against the closed form. The run's folder then holds report.html, verdicts.json, the figures and all records.
 
+    On several GPUs of one or more machines one large network is trained at a time, each GPU with its share of every batch, where torchrun starts the
+    command: torchrun --nproc-per-node 4 -m bntheory compare --preset gpu --device cuda --out FOLDER. Equal to one process within rounding; records say so.
+
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
     else, 2 where the run could not be made, 3 for a defect of this program.
     """
     folding = None if fold is None else one_of("fold", fold, ("auto", "never")) == "auto"
+    from bntheory.experiments.ranks import present
+
+    if folding and present() is not None:
+        raise UserError("--fold: torchrun's ranks train one network after another; leave --fold out")
     if claims and folding:
         raise UserError("--fold, --claims: the runs of claims are trained one by one; leave --fold out")
     if claims:

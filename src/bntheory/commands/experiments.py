@@ -324,6 +324,8 @@ def records_text(details: Mapping[str, Any]) -> str:
     """How many records a verdict rests on, and whether they were made on other versions than these."""
     from importlib.metadata import version
 
+    from bntheory.experiments.ranks import spoken
+
     text = f"{details['records']} of {counted(details['record_seeds'], 'seed')} at scale {details['scale']}"
     others = sorted(
         f"{name} {made[name]} (here {version(name)})"
@@ -333,4 +335,6 @@ def records_text(details: Mapping[str, Any]) -> str:
     )
     if details.get("confirmed"):
         text += f", {details['confirmed']} of them of earlier code, confirmed by a sample"
+    if "ranks" in details:
+        text += f", {spoken(details['ranks'])}"
     return text + (f", made with {', '.join(others)}" if others else "")

@@ -87,6 +87,7 @@ def runs(
 
 def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
     from bntheory.experiments.folder import MANIFEST
+    from bntheory.experiments.ranks import by_ranks
     from bntheory.experiments.store import Store
 
     _must_be_store(path)
@@ -97,6 +98,7 @@ def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
         "folder": str(path),
         "records": sum(found.values()),
         "seeds": sorted({r.seed for r in contents.every()}),
+        **by_ranks(contents.every()),
         "faults": [str(f) for f in contents.faults],
         "arms": [
             {"network": network, "arm": arm, "measure": measure, "records": count}
@@ -152,7 +154,10 @@ def _costs(found: Plan) -> dict[str, Any]:
 
 def _print_store(said: Mapping[str, Any]) -> None:
     seeds = ", ".join(map(str, said["seeds"])) or "none"
-    typer.echo(f"{said['folder']}: {counted(said['records'], 'record')}, seeds {seeds}")
+    from bntheory.experiments.ranks import spoken
+
+    together = f"; {spoken(said['ranks'])}" if "ranks" in said else ""
+    typer.echo(f"{said['folder']}: {counted(said['records'], 'record')}, seeds {seeds}{together}")
     by_arm: dict[tuple[str, str], list[str]] = {}
     for row in said["arms"]:
         by_arm.setdefault((row["network"], row["arm"]), []).append(f"{row['measure']} {row['records']}")

@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
 from bntheory.experiments.crew import ONE_THREAD, Crew
+from bntheory.experiments.manifest import here
 
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
@@ -212,24 +213,6 @@ def _not_installed(worker: str, error: ImportError) -> str:
 
 
 # -- what is done where a worker is ------------------------------------------------------------------------------------
-
-
-@cache
-def here() -> dict[str, str]:
-    """What numbers depend on besides what a task says: versions, and the code of all measures."""
-    import numpy
-    import torch
-
-    import bntheory
-    from bntheory.evidence.record import digest
-    from bntheory.experiments.manifest import codes, toy_conditions
-
-    return {
-        "bntheory": bntheory.__version__,
-        "torch": str(torch.__version__),
-        "numpy": numpy.__version__,
-        "code": digest([codes(), dict(toy_conditions().codes)]),
-    }
 
 
 def look_around(worker: Any, expected: dict[str, str], device: str) -> tuple[str, str, int]:

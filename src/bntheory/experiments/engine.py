@@ -21,6 +21,7 @@ from bntheory.experiments.devices import check_device, default_workers
 from bntheory.experiments.experiment import Needed, freshest, missing
 from bntheory.experiments.meter import Meter
 from bntheory.experiments.plan import costs_of
+from bntheory.experiments.ranks import RankLost, present
 from bntheory.experiments.store import Store, Unwritable
 from bntheory.experiments.together import groups
 
@@ -49,12 +50,19 @@ def hired(
 
     workers: so many processes; None: :func:`default_workers`; 0: this process, for tests and debuggers. scheduler: the address of a Dask
     cluster, whose workers do them instead. device: is to be there, with whoever does them. data_dir: the folder from which a cluster's
-    workers read the data. say: as in :func:`run`.
+    workers read the data. say: as in :func:`run`. Where ranks train together (:func:`.ranks.joined`), it is they, from this process.
 
     Raises UserError for a negative number, a device that is missing, both workers and scheduler, and as :class:`.cluster.Cluster`.
     """
     if workers is not None and workers < 0:
         raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
+    if present() is not None:
+        if workers or scheduler is not None:
+            raise UserError(
+                f"{'workers' if workers else 'scheduler'}: torchrun's ranks train one network after another together; leave it out"
+            )
+        yield None
+        return
     if scheduler is None:
         count = default_workers(check_device(device)) if workers is None else workers
         if count == 0:
@@ -93,7 +101,11 @@ def run(
     left = missing(asked, freshest(asked, store.read().versions))
     for state in {n.state for n in asked} - {n.state for n in left}:
         store.drop_checkpoint(state)
-    todo = _grouped(assignments(left), place.device, 1 if crew is None else crew.size)
+    todo, place = assignments(left), replace(place, ranks=present())
+    if place.ranks is None:
+        todo = _grouped(todo, place.device, 1 if crew is None else crew.size)
+    elif todo:
+        place.ranks.make_ready(place.device)
     parent = _Parent(store, Meter(asked, left, progress, costs_of(store.timings())), say, failed)
     if crew is None or not todo:
         _here(todo, place, parent)
@@ -112,7 +124,7 @@ def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None
         for assignment in todo:
             try:
                 do(assignment, place, partial(parent.take, assignment))
-            except Unwritable:
+            except (Unwritable, RankLost):
                 raise
             except Exception as error:
                 parent.fail(assignment, error)

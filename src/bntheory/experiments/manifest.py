@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bntheory.evidence.closure import Package, package, place_of
+from bntheory.evidence.record import digest
 from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.preset import Preset
 from bntheory.experiments.toys import DRAWN, MEASURES
@@ -18,7 +19,7 @@ from bntheory.experiments.toys import DRAWN, MEASURES
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
-__all__ = ["codes", "conditions", "conditions_of", "device_name", "folded_codes", "make_manifest"]
+__all__ = ["codes", "conditions", "conditions_of", "device_name", "folded_codes", "here", "make_manifest"]
 
 FORMAT = 3
 
@@ -61,6 +62,7 @@ _TRAINING = {
     "bntheory.bridge.networks.data": ("load_dataset",),
     "bntheory.bridge.networks.image_data": ("ImageData",),
     "bntheory.bridge.networks.training": ("reproducible",),
+    "bntheory.bridge.networks.data_parallel": ("SharedTrainer",),  # a question is one, on however many ranks
 }
 _FOLDED = {
     "bntheory.experiments.together": ("step_together",),
@@ -99,6 +101,22 @@ def toy_conditions() -> Conditions:
     found = {name: package().fingerprint([place_of(measure)]) for name, measure in MEASURES.items()}
     versions = {"torch": str(torch.__version__), "numpy": numpy.__version__}
     return Conditions({"name": DRAWN}, "cpu", versions, {**found, TRAINING: ""})  # no state is kept
+
+
+@cache
+def here() -> dict[str, str]:
+    """What numbers depend on besides what a task says: versions, and the code of all measures."""
+    import numpy
+    import torch
+
+    import bntheory
+
+    return {
+        "bntheory": bntheory.__version__,
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "code": digest([codes(), dict(toy_conditions().codes)]),
+    }
 
 
 def device_name(device: str) -> str:

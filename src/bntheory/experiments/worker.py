@@ -12,7 +12,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,8 +27,9 @@ from bntheory.errors import UserError
 from bntheory.evidence.record import Record
 from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
-from bntheory.experiments.images import images_of, training_batch
+from bntheory.experiments.images import LOSSES, images_of, training_batch
 from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.ranks import Ranks, trail
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
@@ -44,11 +45,13 @@ class Workplace:
     """What all tasks of a run share.
 
     data: by the name of a data set, its conditions and images; none of what is drawn from the seed. checkpoints: the folder of the tasks' states; None: none are kept.
+    ranks: who trains each network together with this process; None: nobody.
     """
 
     data: Mapping[str, tuple[Conditions, ImageData | None]]
     device: str
     checkpoints: Path | None
+    ranks: Ranks | None = None
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,25 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     assert data is not None
     path = None if place.checkpoints is None else place.checkpoints / f"{own}.safetensors"
     images = images_of(data, protocol, task.seed)
-    trainer, factor = _taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
+    trainer, factor, on = _taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
+    ranks = place.ranks
+    if ranks is not None:
+        why = ranks.why_alone(trainer.model, min(protocol.batch_size, images.size("train")))
+        if why:
+            emit("said", f"{task.name}: is trained by one rank alone, since {why}")
+            ranks = None
     for step, asked in steps.items():
         began = time.perf_counter()
-        at = _trained(trainer, factor, step, task, images, place.device, protocol, emit)
+        if trainer.step < step:
+            on = trail(on, trainer.step, 1 if ranks is None else ranks.size)
+        at = _trained(trainer, factor, step, task, images, place.device, protocol, emit, ranks)
         emit("measuring", step)
-        diverged = _recorded(at, asked, conditions, time.perf_counter() - began, emit)
+        made = {"ranks": on} if on else {}
+        diverged = _recorded(at, asked, conditions, time.perf_counter() - began, emit, made)
         if diverged:
             break
         if path is not None and step != last:
-            trainer.save(path, {"task": own})
+            trainer.save(path, {"task": own, **made})
     if path is not None:
         path.unlink(missing_ok=True)
 
@@ -120,7 +132,8 @@ def _do_together(members: Sequence[Assignment], place: Workplace, emit: Emit) ->
         for number in list(left):
             emit("measuring", step)
             asked = left[number][step]
-            if _recorded(situations[number], asked, conditions, seconds, emit, folded=len(runs)):
+            as_one = {"folded": str(len(runs))}
+            if _recorded(situations[number], asked, conditions, seconds, emit, as_one):
                 del left[number]
         if not left:
             break
@@ -137,9 +150,12 @@ def _recorded(
     conditions: Conditions,
     trained: float,
     emit: Emit,
-    folded: int = 0,
+    made: Mapping[str, str],
 ) -> bool:
-    """Measure, and hand over the records; whether the run has diverged. trained: seconds. folded: with how many runs it was trained as one."""
+    """Measure, and hand over the records; whether the run has diverged. trained: seconds. made: how, where it was not by this process alone.
+
+    "folded": with how many runs it was trained as one; "ranks": on how many ranks.
+    """
     task, step, diverged, seconds = at.task, at.step, at.diverged, {"train": trained}
     records = []
     for n in asked:
@@ -152,8 +168,8 @@ def _recorded(
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
         setting = conditions.setting(task.arm, n.protocol, n.measure)
         called = (task.arm.network, task.arm.name, task.seed, step, name)
-        made = {**n.made, "code": n.folded, "folded": str(folded)} if folded else n.made
-        records.append(Record(*called, setting, values, diverged, made))
+        code = {"code": n.folded} if "folded" in made else {}
+        records.append(Record(*called, setting, values, diverged, {**n.made, **code, **made}))
     rounded = {name: round(s, 4) for name, s in seconds.items()}
     timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
     emit("records", (records, {**timing, "recipe": asked[0].recipe, "seconds": rounded}))
@@ -205,20 +221,20 @@ def _taken_up(
     device: str,
     protocol: Protocol,
     emit: Emit,
-) -> tuple[Trainer, float]:
-    """The task's trainer where its checkpoint left it; at its start where there is none that can be believed."""
+) -> tuple[Trainer, float, str]:
+    """The task's trainer where its checkpoint left it, trained on these ranks; at its start where there is none that can be believed."""
     trainer, factor = make_trainer(task, images, device, protocol)
     if path is None or not path.exists():
-        return trainer, factor
+        return trainer, factor, ""
     try:
         found = trainer.load(path)
         if found.get("task") == own and trainer.step <= first:
-            return trainer, factor
+            return trainer, factor, str(found.get("ranks", ""))
         if found.get("task") != own:
             emit("said", f"{path}: is the checkpoint of another task; {task.name} starts over")
     except UserError as error:
         emit("said", f"{error}; {task.name} starts over")
-    return make_trainer(task, images, device, protocol)
+    return *make_trainer(task, images, device, protocol), ""
 
 
 def _trained(
@@ -230,12 +246,18 @@ def _trained(
     device: str,
     protocol: Protocol,
     emit: Emit,
+    ranks: Ranks | None = None,
 ) -> Situation:
-    """The one training loop of all experiments, up to a step; and the situation there."""
-    while trainer.step < step:
-        trainer.train_step(training_batch(images, protocol, task.seed, trainer.step, device))
-        if trainer.step % 10 == 0 or trainer.step == step:
-            emit("trained", trainer.step)
+    """The one training loop of all experiments, up to a step; and the situation there. ranks: who takes part in each step."""
+    together: AbstractContextManager[Callable[[Any], Any]] = nullcontext(trainer.train_step)
+    if ranks is not None and trainer.step < step:
+        first = training_batch(images, protocol, task.seed, trainer.step, device)
+        together = ranks.stretch(trainer, LOSSES[protocol.loss], factor, step, first)
+    with together as train_step:
+        while trainer.step < step:
+            train_step(training_batch(images, protocol, task.seed, trainer.step, device))
+            if trainer.step % 10 == 0 or trainer.step == step:
+                emit("trained", trainer.step)
     set_noise_step(trainer.model, step)
     return Situation(task, step, trainer.model.train(), trainer.loss, factor, images, device, protocol)
 

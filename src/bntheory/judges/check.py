@@ -185,6 +185,8 @@ def _records(asked: Sequence[Any]) -> dict[str, Any]:
     """How many records a verdict rests on, of how many seeds, how many of them are confirmed (:mod:`bntheory.experiments.confirm`), and with
     which versions of the libraries they were made.
     """
+    from bntheory.experiments.ranks import by_ranks
+
     records = {n.address: record for n, record in asked if record is not None}.values()
     libraries = ("torch", "numpy")
     makes = {tuple(sorted((k, v) for k, v in r.made.items() if k in libraries)) for r in records}
@@ -193,6 +195,7 @@ def _records(asked: Sequence[Any]) -> dict[str, Any]:
         "record_seeds": len({r.seed for r in records}),
         "confirmed": sum("confirmed" in r.made for r in records),
         "made_with": [dict(make) for make in sorted(makes)],
+        **by_ranks(records),
     }
 
 

@@ -44,6 +44,7 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "scale": details.get("scale"),
         "records": details.get("records", 0),
         "confirmed": details.get("confirmed", 0),
+        **({"ranks": details["ranks"]} if "ranks" in details else {}),
         "summary": evidence.summary if evidence else "",
         "checks": sum(c.decisive for c in checks),
     }

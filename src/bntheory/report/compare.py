@@ -21,6 +21,7 @@ from bntheory.experiments.folder import (
 from bntheory.experiments.manifest import conditions_of, make_manifest
 from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
+from bntheory.experiments.ranks import by_ranks
 from bntheory.experiments.store import CHECKPOINTS
 from bntheory.report.models.figure import Progress, silent
 from bntheory.report.prose import counted
@@ -157,8 +158,11 @@ def _read(folder: RunFolder, preset: Preset) -> tuple[list[dict[str, Any]], dict
 
     contents = folder.read()
     asked = list(needed(preset.experiment(), conditions_of(folder.manifest)))
-    points = merged(asked, freshest(asked, contents.versions))
-    return points, {**run_verdicts(preset, points), "skipped_lines": [str(f) for f in contents.faults]}
+    counted_for = freshest(asked, contents.versions)
+    points = merged(asked, counted_for)
+    skipped = [str(f) for f in contents.faults]
+    verdicts = {**run_verdicts(preset, points), "skipped_lines": skipped, **by_ranks(counted_for.values())}
+    return points, verdicts
 
 
 def finish(folder: RunFolder, preset: Preset, progress: Progress = silent) -> CompareResult:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bntheory.experiments.ranks import spoken
+
 __all__ = ["render"]
 
 
@@ -19,7 +21,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent}
+    environment.filters |= {"number": number, "percent": percent, "on_ranks": spoken}
     return environment.get_template(f"{template}.j2").render(**values)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Registry, Source
+from bntheory.experiments.ranks import spoken
 from bntheory.judges.experiments import spoken_place
 from bntheory.judges.verdict import Status
 from bntheory.report.effect_text import number_text
@@ -210,7 +211,9 @@ def _scale_table(record: Record) -> list[str]:
         if row["needed"]:
             seeds = f"{seeds}; {many(row['needed'])} would decide"
         what = _shown(row["check"] or row["summary"])
-        records = f"{row['records']}" + (f" ({row['confirmed']} confirmed)" if row["confirmed"] else "")
+        notes = [f"{row['confirmed']} confirmed"] if row["confirmed"] else []
+        notes += [spoken(row["ranks"])] if "ranks" in row else []
+        records = f"{row['records']}" + (f" ({', '.join(notes)})" if notes else "")
         lines.append(
             f"| {spoken_place(row['place'])}{note} | {row['status']} | {what} | {effect} | {asked} | {seeds} | {records} |"
         )

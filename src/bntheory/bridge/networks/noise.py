@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
 __all__ = ["ActivationNoise", "set_noise_step"]
@@ -30,6 +31,9 @@ class ActivationNoise(nn.Module):
     The noise is a pure function of (seed, step, shape): evaluating a step again repeats it, so that measurements on
     one batch see one function. :func:`set_noise_step` moves a whole model to a step.
     """
+
+    #: Where the input is a part of a batch that several processes hold: it has the noise of its examples there.
+    share: Share | None = None
 
     def __init__(
         self,
@@ -70,10 +74,14 @@ class ActivationNoise(nn.Module):
         def uniform(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, dtype=torch.float64)
 
+        n = x.shape[0] if self.share is None else self.share.total
         mu = uniform(*unit) - 0.5
         s = 1 + 0.25 * uniform(*unit)
-        shift = mu + 0.2 * uniform(x.shape[0], *unit) - 0.1
-        factor = s + 0.1 * torch.randn((x.shape[0], *unit), generator=generator, dtype=torch.float64)
+        shift = mu + 0.2 * uniform(n, *unit) - 0.1
+        factor = s + 0.1 * torch.randn((n, *unit), generator=generator, dtype=torch.float64)
+        if self.share is not None:
+            own = slice(self.share.start, self.share.stop)
+            factor, shift = factor[own], shift[own]
         if self.dose != 1:
             factor, shift = 1 + self.dose * (factor - 1), self.dose * shift
         factor, shift = (t.reshape(x.shape[0], *unit, *tail).to(x) for t in (factor, shift))

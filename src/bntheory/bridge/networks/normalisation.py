@@ -9,11 +9,13 @@ building networks (``networks.py``).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
 __all__ = [
@@ -44,6 +46,8 @@ class LpBatchNorm(nn.Module):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
+    #: Where the input is a part of a batch that several processes hold; statistics are of all of it then.
+    share: Share | None = None
 
     def __init__(
         self,
@@ -83,16 +87,25 @@ class LpBatchNorm(nn.Module):
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and p-th absolute central moment (max for p = inf, 1 for p = 0) of each channel, shape (C,)."""
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        mean = x.mean(dim=axes)
+        mean = self._mean(x, axes)
         deviation = (x - _spread(mean, x)) if self.scale_of == "centred" else x
         if self.p == 0:
             return mean, torch.ones_like(mean)
         if self.p == 2:
-            return mean, deviation.square().mean(dim=axes)
+            return mean, self._mean(deviation.square(), axes)
         if math.isinf(self.p):
-            return mean, deviation.abs().amax(dim=axes)
+            size = deviation.abs()
+            return mean, size.amax(dim=axes) if self.share is None else self.share.largest(size, axes)
         size = deviation.abs() if self.p == 1 else deviation.abs().pow(self.p)
-        return mean, size.mean(dim=axes)
+        return mean, self._mean(size, axes)
+
+    def _mean(self, values: Tensor, axes: Sequence[int]) -> Tensor:
+        return values.mean(dim=axes) if self.share is None else self.share.mean(values, axes)
+
+    def _count(self, x: Tensor) -> int:
+        """The values of a channel."""
+        m = x.numel() // x.shape[1]
+        return m if self.share is None else self.share.count(m)
 
     def scale(self, moment: Tensor) -> Tensor:
         """s, from the p-th moment."""
@@ -110,7 +123,7 @@ class LpBatchNorm(nn.Module):
             if self.eps == 0 and self.p != 0:
                 _refuse_zero_scale(moment)
             if self.training and self.track_running_stats:
-                self._track(mean.detach(), moment.detach(), x.numel() // x.shape[1])
+                self._track(mean.detach(), moment.detach(), self._count(x))
         else:
             mean, moment = self.running_mean, self.running_var
         y_hat = (x - _spread(mean, x)) / _spread(self.scale(moment), x)
@@ -139,7 +152,7 @@ class LpBatchNorm(nn.Module):
                 f"input: has shape {tuple(x.shape)}, but (N, {self.num_features}, ...) is expected: axis 1 holds the "
                 "channels"
             )
-        if self.training and x.numel() // x.shape[1] < 2:
+        if self.training and self._count(x) < 2:
             raise UserError(
                 f"input: shape {tuple(x.shape)} has fewer than 2 values a channel, so their deviation from their own "
                 "mean is zero and there is no scale to divide by; use a larger batch, or eval mode"
