@@ -57,6 +57,7 @@ CASES = {
     "identity Hessian": ("hess(grad) == grad", {"hessian": "identity"}, Status.PROVED),
     "other normaliser": ("dot(one, input_grad) == 0", {"normaliser": "rms", "eps": "zero"}, Status.REFUTED),
     "undefined": ("1/(m - m) <= 1", {}, Status.VACUOUS),
+    "hundreds of entries": ("gamma <= 1", {"assume": ["m >= 300"]}, Status.REFUTED),
 }
 
 
@@ -81,12 +82,29 @@ def test_decisions(text, options, status, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("sqrt(m + 1) - sqrt(m) > 0.05", 100),
+        ("norm2(y_hat) <= 400", 401),
+        ("gamma > 1 or m < 150 or beta < 1", 150),
+    ],
+)
+def test_the_counterexample_is_the_smallest_batch(text, least):
+    """Found by hand: 1/0.05 = sqrt(m + 1) + sqrt(m) just below m = 100; ||y_hat||^2 <= m."""
+    witness = decide(text).witness
+    assert witness is not None
+    assert witness["layer"]["m"] == least
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"eps": "small"}, "eps is 'small'"),
         ({"gamma": "big"}, "gamma is 'big'"),
         ({"hessian": "round"}, "hessian is 'round'"),
         ({"min_m": 1}, "min_m is 1"),
+        ({"normaliser": "linf"}, "normaliser is 'linf' and eps is 'any'"),
+        ({"smoothness": "1/0"}, "smoothness is '1/0'"),
         ({"scalars": ["a:large"]}, "'large' is not one of"),
         ({"scalars": ["a", "a:positive"]}, "declared twice"),
         ({"scalars": ["a b"]}, "a name is a letter"),

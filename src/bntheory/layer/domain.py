@@ -62,7 +62,7 @@ _OUTSIDE = {
     "spectral-norm": "it divides by a norm of the weights, which y does not decide: write y/n with a free scalar n:positive",
 }
 
-_NUMBER = re.compile(r"[0-9]{1,40}([./][0-9]{1,40})?")
+_NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40}|/0{0,39}[1-9][0-9]{0,39})?")
 
 
 def _one_of(what: str, value: str, allowed: Any, more: Iterable[str] = ()) -> None:
@@ -120,6 +120,11 @@ class LayerDomain:
             object.__setattr__(self, "normaliser", member)
             object.__setattr__(self, "in_practice", words)
         _one_of("normaliser", self.normaliser, Normaliser, IN_PRACTICE)
+        if self.normaliser == "linf" and self.eps != "zero":
+            raise ValueError(
+                f"LayerDomain: normaliser is 'linf' and eps is {self.eps!r}; normalisation by the largest entry has no standard form with "
+                "eps > 0, so eps is 'zero'"
+            )
         self._set_loss()
         _one_of("gradient", self.gradient, GradientKind)
         for name, kind in self.scalars.items():

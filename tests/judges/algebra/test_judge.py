@@ -176,8 +176,8 @@ def test_constant_batches_are_part_of_eps_positive():
 
 
 def test_what_is_not_decided_is_unknown():
-    """A counterexample exists only at m = 1000, too large to write down; the solver's solution alone refutes nothing."""
-    evidence = judge(claim_of(lambda x: lt(x.m, 1000), ANY))
+    """A counterexample exists only at m = 100000, too large to write down; the solver's solution alone refutes nothing."""
+    evidence = judge(claim_of(lambda x: lt(x.m, 100_000), ANY))
     assert evidence.finding == "unknown"
     assert "too large" in evidence.summary
 

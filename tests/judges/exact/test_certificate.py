@@ -261,7 +261,7 @@ def _damage(text: str, how: str) -> str:
     if how == "nested":
         return "[" * 100_000
     if how == "huge":
-        return text + " " * 5_000_000
+        return text + " " * 40_000_000
     if how == "schema":
         data["schema"] = "bntheory.witness/99"
     if how == "unknown-claim":

@@ -21,17 +21,14 @@ from bntheory.judges.algebra.encode import Formula, Problem, both, evaluate, eva
 from bntheory.judges.algebra.frame import needs_entries
 from bntheory.judges.algebra.guards import Guard, guards_of
 from bntheory.judges.algebra.lift import lift
+from bntheory.judges.algebra.questions import Questions
 from bntheory.judges.algebra.solver import (
     Reply,
-    ask,
-    batch_size_at_least,
     batch_size_of,
-    not_between,
     rational_model,
     smt_lib,
 )
-from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
-from bntheory.judges.exact.witness import Instance
+from bntheory.judges.exact.witness import LARGEST_BATCH, Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation, as_statement
 from bntheory.layer.three_valued import conjuncts
@@ -39,9 +36,8 @@ from bntheory.layer.three_valued import conjuncts
 __all__ = ["MOST_PARTS", "Decision", "decide_by_coordinates", "part_of"]
 
 MOST_PARTS = 6  # of a conjunction, to be decided one by one
-_LARGEST_BATCH, _LARGEST_STANDARD = 128, 6  # the latter has m^2/2 unknowns in H
+_LARGEST_CURVED, _LARGEST_STANDARD = 128, 6  # with matrices, m^2 numbers; the latter has m^2/2 unknowns in H
 _PATIENCE = 3
-_CUTS = 8
 _IRRATIONAL = "its coordinates could not be made rational"
 
 Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
@@ -103,7 +99,7 @@ def part_of(check: Callable[[Any], Any], part: int) -> Callable[[Any], Any]:
     return lambda layer: conjuncts(as_statement(check(layer)), MOST_PARTS)[part]
 
 
-class _Run:
+class _Run(Questions):
     def __init__(
         self,
         check: Callable[[Any], Any],
@@ -119,27 +115,9 @@ class _Run:
         self.second_opinion, self.part = second_opinion, part
         self.means = certify, second_opinion, milliseconds, deadline
         self.asserted, self.domain = domain, relevant(check, assume, domain)
-        self.milliseconds, self.deadline = milliseconds, deadline
-        self.questions: list[tuple[str, str, float]] = []
-        self.generic = evaluate(check, assume, self.domain)
+        self.deadline = deadline
+        super().__init__(evaluate(check, assume, self.domain), milliseconds)
         self.directions = len(self.generic.frame.norms)
-
-    def _ask(self, what: str, problem: Problem, formulas: list[Any], *, quick: bool = False) -> Any:
-        reply = ask(problem.frame.field, formulas, self.milliseconds, quick=quick)
-        self.questions.append((what, reply.answer, reply.seconds))
-        return reply
-
-    def _ask_whole(self, what: str, formulas: list[Formula], least: int, *, quick: bool = False) -> Any:
-        """A question about a symbolic m >= least, which is a whole number: solutions between two are cut away, one by one."""
-        problem = self.generic
-        formulas = [*formulas, batch_size_at_least(problem, least)]
-        for _ in range(_CUTS):
-            reply = self._ask(what, problem, formulas, quick=quick)
-            below = math.floor(batch_size_of(problem, reply)) if reply.answer == "sat" else 0
-            if reply.answer != "sat" or batch_size_of(problem, reply) == below:
-                break
-            formulas = [*formulas, not_between(problem, below)]
-        return reply
 
     def _exhausted(self) -> bool:
         """Whether the solver gave up too often over single batch sizes, or (the backstop) the time is over."""
@@ -194,17 +172,6 @@ class _Run:
         self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
         return script
 
-    def _squared_question(self, least: int) -> Any:
-        """The negation without roots, beside Cauchy-Schwarz for the claim's vectors: what both say of it, it says as well."""
-        problem, field = self.generic, self.generic.frame.field
-        formulas = [without_roots(field, f) for f in problem.negation()]
-        formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
-        return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least)
-
-    def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
-        formulas = self.generic.closed(self.generic.negation())
-        return self._ask_whole(what, formulas, least, quick=quick)
-
     def _batch_by_batch(self, generic_answer: str) -> Decision:
         least, n, self.before = self.domain.min_m, self.directions, len(self.questions)
         scripts: list[str] = []
@@ -212,7 +179,8 @@ class _Run:
         settled, found = True, False  # all smaller batches are unsat; some batch was satisfiable
         ask_again = max(least, n)
         m = least
-        largest = max(_LARGEST_STANDARD if needs_entries(self.domain) else _LARGEST_BATCH, least + 2)
+        flat = LARGEST_BATCH if not self.generic.frame.operators else _LARGEST_CURVED
+        largest = max(_LARGEST_STANDARD if needs_entries(self.domain) else flat, least + 2)
         while m <= largest:
             if self._exhausted():
                 reasons.append("the limit was reached")
@@ -229,7 +197,7 @@ class _Run:
                     reasons.append(f"m >= {m}: the solver could not decide")
                     break
                 if reply.answer == "sat" and m >= n + 8:
-                    jump = max(m, math.ceil(batch_size_of(self.generic, reply)))
+                    jump = self._least_batch(m, max(m, math.ceil(batch_size_of(self.generic, reply))))
             if jump > largest:
                 reasons.append(f"a counterexample needs a batch of about {jump}, too large to write down")
                 break

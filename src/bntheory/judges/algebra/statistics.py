@@ -114,8 +114,6 @@ def _l_p(frame: Basis) -> Statistics:
     dual = frame.named("layer.dual", "p")
     size = frame.dot(frame.unit(0), dual)
     if domain.normaliser == "linf":
-        if domain.eps != "zero":
-            raise OutsideVocabulary("normalisation by the largest entry has no standard form with eps > 0")
         constraints = [
             ("eq", frame.dot(dual, dual) - m**2),
             ("eq", size**2 - m**2),
@@ -183,8 +181,6 @@ def _l_p_by_entry(
     field, m = frame.field, frame.m_value or 0
     dual = frame.zero_vector()
     if frame.domain.normaliser == "linf":
-        if frame.domain.eps != "zero":
-            raise OutsideVocabulary("normalisation by the largest entry has no standard form with eps > 0")
         sign = 1 if positives else -1
         sigma = centred[0] * sign
         field.promise_nonzero(sigma)

@@ -27,11 +27,11 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["SCHEMA", "Instance", "Reference", "Witness", "load_witness"]
+__all__ = ["LARGEST_BATCH", "SCHEMA", "Instance", "Reference", "Witness", "load_witness"]
 
 SCHEMA = "bntheory.witness/1"
-_MAX_BYTES = 4_000_000
-_MAX_BATCH = 256
+LARGEST_BATCH = 1024  # every entry is written out
+_MAX_BYTES = 32_000_000  # matrices of that size in short fractions
 _NUMBER = re.compile(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?")
 
 Vector = tuple[Fraction, ...]
@@ -273,7 +273,7 @@ def load_witness(path: str | Path) -> Witness:
         size = file.stat().st_size
         if size > _MAX_BYTES:
             raise UserError(
-                f"{file} has {size} bytes; a witness has a few thousand, and {_MAX_BYTES} are read at most"
+                f"{file} has {size} bytes; most witnesses have a few thousand, and {_MAX_BYTES} are read at most"
             )
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -324,12 +324,12 @@ def _number(x: Any, what: str) -> Fraction:
 
 
 def _vector(x: Any, what: str) -> Vector:
-    if not isinstance(x, list) or not 2 <= len(x) <= _MAX_BATCH:
-        raise UserError(f"witness: {what} is not a list of 2 to {_MAX_BATCH} numbers")
+    if not isinstance(x, list) or not 2 <= len(x) <= LARGEST_BATCH:
+        raise UserError(f"witness: {what} is not a list of 2 to {LARGEST_BATCH} numbers")
     return tuple(_number(v, f"{what}[{i}]") for i, v in enumerate(x))
 
 
 def _matrix(x: Any, what: str) -> Matrix:
-    if not isinstance(x, list) or not 2 <= len(x) <= _MAX_BATCH:
+    if not isinstance(x, list) or not 2 <= len(x) <= LARGEST_BATCH:
         raise UserError(f"witness: {what} is not a matrix")
     return tuple(_vector(row, f"{what}[{i}]") for i, row in enumerate(x))

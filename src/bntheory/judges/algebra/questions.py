@@ -1,0 +1,67 @@
+"""Questions to the solver about a claim at a symbolic batch size, which is a whole number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bntheory.judges.algebra.encode import Formula, Problem
+from bntheory.judges.algebra.solver import ask, batch_size_at_least, batch_size_of, not_between
+from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
+
+__all__ = ["Questions"]
+
+_CUTS = 8
+
+
+class Questions:
+    """What is asked of one claim, and the answers. ``generic`` is the claim at a symbolic batch size."""
+
+    def __init__(self, generic: Problem, milliseconds: int) -> None:
+        self.generic, self.milliseconds = generic, milliseconds
+        self.questions: list[tuple[str, str, float]] = []
+
+    def _ask(self, what: str, problem: Problem, formulas: list[Any], *, quick: bool = False) -> Any:
+        reply = ask(problem.frame.field, formulas, self.milliseconds, quick=quick)
+        self.questions.append((what, reply.answer, reply.seconds))
+        return reply
+
+    def _ask_whole(self, what: str, formulas: list[Formula], least: int, *, quick: bool = False) -> Any:
+        """A question about a symbolic m >= least, which is a whole number: solutions between two are cut away, one by one."""
+        problem = self.generic
+        formulas = [*formulas, batch_size_at_least(problem, least)]
+        for _ in range(_CUTS):
+            reply = self._ask(what, problem, formulas, quick=quick)
+            below = math.floor(batch_size_of(problem, reply)) if reply.answer == "sat" else 0
+            if reply.answer != "sat" or batch_size_of(problem, reply) == below:
+                break
+            formulas = [*formulas, not_between(problem, below)]
+        return reply
+
+    def _squared_question(self, least: int) -> Any:
+        """The negation without roots, beside Cauchy-Schwarz for the claim's vectors: what both say of it, it says as well."""
+        problem, field = self.generic, self.generic.frame.field
+        formulas = [without_roots(field, f) for f in problem.negation()]
+        formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
+        return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least)
+
+    def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
+        formulas = self.generic.closed(self.generic.negation())
+        return self._ask_whole(what, formulas, least, quick=quick)
+
+    def _least_batch(self, least: int, known: int) -> int:
+        """The smallest batch size from ``least`` on with a counterexample, where the solver says so at once; ``known`` is one."""
+        formulas = self.generic.closed(self.generic.negation())
+        while least < known:
+            middle = (least + known) // 2
+            at_most = ("ge", (middle - self.generic.frame.m).num)
+            reply = self._ask_whole(
+                f"negation, {least} <= m <= {middle}", [*formulas, at_most], least, quick=True
+            )
+            if reply.answer == "sat":
+                known = max(least, math.ceil(batch_size_of(self.generic, reply)))
+            elif reply.answer == "unsat":
+                least = middle + 1
+            else:
+                break
+        return known
