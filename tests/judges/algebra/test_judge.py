@@ -245,10 +245,10 @@ def test_whether_the_assumptions_were_needed_is_said(power, needed):
 
 
 def test_a_solver_that_gives_up_proves_nothing(monkeypatch):
-    from bntheory.judges.algebra import procedure
+    from bntheory.judges.algebra import questions
     from bntheory.judges.algebra.solver import Reply
 
-    monkeypatch.setattr(procedure, "ask", lambda *a, **k: Reply("unknown", None, 0.0, ()))
+    monkeypatch.setattr(questions, "ask", lambda *a, **k: Reply("unknown", None, 0.0, ()))
     evidence = judge(claim_of(theorem_42_second, isotropic("psd")))
     assert evidence.finding == "unknown"
     assert {q["answer"] for q in evidence.details["questions"]} == {"unknown"}
