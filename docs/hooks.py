@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from markdown import Markdown
+from markdown.extensions import Extension
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -23,6 +25,18 @@ _CODE_OR_MATH = re.compile(
     r"(?P<code>^```.*?^```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\n]+?(?:\n[^$\n]+?)?)\$(?!\w)",
     re.S | re.M,
 )
+
+
+class NoTags(Extension):
+    """``<u, v>`` in running text is an inner product and not a tag, which a browser would leave out of sight."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.inlinePatterns.deregister("html")
+
+
+def on_config(config: Any) -> Any:
+    config["markdown_extensions"].append(NoTags())
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -113,7 +127,18 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
     """MathML into the text, LaTeX where only text can stand: in attributes, and in the table of contents."""
     _name_in_words(page.toc)
     content = re.sub(r"<[^<>]*>", lambda tag: _filled(tag[0], 1), content)
-    return re.sub(r":(?:attr|class|data|func|meth|mod):(?=<code>)", "", _filled(content, 0))
+    content = re.sub(
+        r":(?:attr|class|data|func|meth|mod):<code>(?:~[\w.]+\.)?", "<code>", _filled(content, 0)
+    )
+    # a browser may end a line between a formula and its comma
+    content = re.sub(
+        r"(\(?)(<math (?:(?!display=.block.|</math>).)*</math>)([,.;:)]+)",
+        r'<span class="whole">\1\2\3</span>',
+        content,
+        flags=re.S,
+    )
+    # a short piece of code stays in one line: a browser breaks --option after its first hyphen
+    return re.sub(r"<code>(?=[^<]{2,30}</code>)", '<code class="whole">', content)
 
 
 def _filled(text: str, kind: int) -> str:

@@ -418,7 +418,7 @@ def test_a_deep_linear_run_that_diverged_is_named(monkeypatch: pytest.MonkeyPatc
     plant_deep(monkeypatch, lambda arm, seed: None if seed % 10 == 0 and arm == "none" else alike(arm, seed))
     plant_points(monkeypatch, lambda arm, seed: trained(1.0) | alike(arm, seed))
     last = registry()[PREFIX + "figure-3.covariate-shift"].check(QUICK)[-1]
-    assert "1 standard runs diverged" in last.scope
+    assert "1 standard run diverged, compared" in last.scope
     assert "1 of 3 seeds gave no number" in last.scope
 
 

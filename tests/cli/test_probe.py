@@ -112,6 +112,17 @@ def test_a_layer_without_a_gradient_has_no_shares(run):
     assert "nan" not in run("factories:silent").stdout.lower()
 
 
+def test_an_infimum_above_the_loss_is_said_once(run):
+    result = run("factories:several", "--infimum", "100")
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert said.count("below the infimum 100") == 1
+    assert "missing for the network and frozen twin: relative curvature, linearity error" in said
+    assert "largest eigenvalue is" in said
+    assert "Beyond scaling" not in said
+    assert "Beyond scaling, in relative curvature" in " ".join(run("factories:several").stdout.split())
+
+
 def test_a_wrong_second_derivative_takes_only_the_curvature(run):
     found = strict(run("factories:asymmetric", "--json").stdout)
     assert found["network"]["lambda_max"] is None

@@ -247,7 +247,7 @@ def test_a_typed_verdict_is_drawn_and_cited(tmp_path: Path) -> None:
 
 
 def test_one_of_something_is_said_in_the_singular() -> None:
-    from bntheory.report.prose import counted
+    from bntheory.evidence.counts import counted
 
     assert [counted(n, "record") for n in (0, 1, 2)] == ["0 records", "1 record", "2 records"]
     assert "\n1 claim. " in shell("claims", "--paper", "cao2023").stdout

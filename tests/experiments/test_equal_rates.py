@@ -107,7 +107,7 @@ def test_a_rate_that_only_one_arm_survives_is_left_out_and_named(
     rates = common_rates(runs, [OWN, OTHER], loss)
     assert rates.used == (0.1,)
     assert rates.left_out.keys() == {1.0}
-    assert rates.left_out[1.0].startswith(f"in 2 of 6 seeds: other at 1 {why}")
+    assert rates.left_out[1.0].startswith(f"in 2 of 6 seeds: arm other {why}")
     found = along_training(runs, OWN, OTHER, rates.used, loss, value)
     checks = along(
         STUDY, "the value over the other's", found, rates, "made up", confidence=0.95, margin=0.097

@@ -57,11 +57,16 @@ def test_two_runs(run: Path, tmp_path: Path) -> None:
 
 
 def test_bad_use_is_named(run: Path, tmp_path: Path) -> None:
+    claims = tmp_path / "claims"
+    claims.mkdir()
+    (claims / "records.jsonl").touch()
     for words, said in (
         ((tmp_path,), "there is no run in"),
+        ((claims,), "a run of claims"),
         ((run, run, run), "3 folders"),
         ((run, "--out", tmp_path / "x.html"), "--out is for two runs"),
     ):
         result = command(*words)
         assert result.exit_code == 2
         assert said in " ".join(result.output.split())
+        assert "--resume" not in result.output  # which this command does not have

@@ -26,8 +26,8 @@ from bntheory.commands.options import Jobs, Json, Seed
 from bntheory.commands.progress import status_bar
 from bntheory.commands.statements import Kind, Paper, selected
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES, Scale
-from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["check"]
@@ -279,7 +279,9 @@ def _print_summary(verdicts: list[Any]) -> None:
     counts: dict[str, int] = {}
     for v in verdicts:
         counts[v.status.value] = counts.get(v.status.value, 0) + 1
-    typer.echo(f"\n{len(verdicts)} claims: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+    typer.echo(
+        f"\n{counted(len(verdicts), 'claim')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
+    )
 
 
 def _save_witness(verdict: Any, folder: Path) -> None:

@@ -17,7 +17,7 @@ from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
-from bntheory.report.prose import counted
+from bntheory.evidence.counts import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["compare_command"]

@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--witness", type=Path, metavar="FILE", help="write the counterexample here, for `bntheory replay`"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, stable and documented in the README")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else; its fields stay")
     parser.add_argument(
         "--latex", action="store_true", help="print a paragraph for a review; it compiles with amsmath"
     )

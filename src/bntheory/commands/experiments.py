@@ -18,8 +18,8 @@ from bntheory.claims.claim import Claim, Study
 from bntheory.commands.common import FAILED, INTERRUPTED, one_of, wrapped
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES, Scale
-from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ __all__ = ["CheckedCommand", "Jobs", "Json", "Latex", "Quiet", "Seed", "quietly"
 Seed = Annotated[int, typer.Option(help="Where all chance comes from.", min=0, max=LARGEST_SEED)]
 Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0, max=1024)]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, stable and documented in the README.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else; its fields stay.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; results are printed as ever.")]
 Latex = Annotated[
     bool, typer.Option("--latex", help="Print a paragraph for a review; it compiles with amsmath.")

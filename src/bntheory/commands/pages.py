@@ -18,9 +18,9 @@ from bntheory.commands.experiments import judged_experiments, record_place, spok
 from bntheory.commands.options import Jobs, Json
 from bntheory.commands.progress import status_bar
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES
 from bntheory.judges.experiments import archive_of_checkout
-from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from bntheory.commands.experiments import claims_lack, confirm_records, plan_cla
 from bntheory.commands.options import Json
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES
-from bntheory.report.prose import counted
 
 if TYPE_CHECKING:
     from bntheory.experiments.plan import Plan

@@ -12,7 +12,7 @@ from bntheory.claims.claim import Claim
 from bntheory.commands.common import clear_errors, one_of, plain, wrapped
 from bntheory.commands.options import Json, Latex
 from bntheory.errors import UserError
-from bntheory.report.prose import counted
+from bntheory.evidence.counts import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["Kind", "Paper", "claims", "selected", "show"]

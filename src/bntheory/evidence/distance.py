@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.evidence.checks import Check
+from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import student_quantile
 
@@ -99,7 +100,8 @@ def differs(
         "le",
         middle,
         "statistical",
-        f"{kept.shape[2]} seeds, {scope}" + (f"; {missing} seeds gave no number" if missing else ""),
+        f"{kept.shape[2]} seeds, {scope}"
+        + (f"; {counted(missing, 'seed')} gave no number" if missing else ""),
         uncertainty=half,
         confidence=confidence,
         why="Student's intervals of the means over seeds, corrected for the number of measures and of parametrisations",

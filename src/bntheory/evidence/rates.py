@@ -19,7 +19,8 @@ def slope_checks(
     """The fitted exponent lies within ``margin`` of the claimed one: two one-sided comparisons (an
     equivalence test)."""
     half = max(fit.high - fit.slope, fit.slope - fit.low, 0.0)
-    why = f"{fit}; drift over the range {fit.drift:.3g}; margin {margin:g}"
+    why = f"{fit}; drift over the range {fit.drift:.3g}; claimed is {claimed:g}, within {margin:g}"
+    low, high = claimed - margin, claimed + margin
     common: dict[str, Any] = {
         "exactness": "statistical",
         "uncertainty": half,
@@ -29,12 +30,8 @@ def slope_checks(
         "decisive": decisive,
     }
     return (
-        Check(
-            f"{name}: exponent at least {claimed:g}", claimed - margin, "le", fit.slope, scope=scope, **common
-        ),
-        Check(
-            f"{name}: exponent at most {claimed:g}", fit.slope, "le", claimed + margin, scope=scope, **common
-        ),
+        Check(f"{name}: exponent at least {low:g}", low, "le", fit.slope, scope=scope, **common),
+        Check(f"{name}: exponent at most {high:g}", fit.slope, "le", high, scope=scope, **common),
     )
 
 

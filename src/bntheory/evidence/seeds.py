@@ -13,6 +13,7 @@ from typing import Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import has_diverged
+from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS, Side
 from bntheory.evidence.intervals import estimate
 from bntheory.evidence.power import seeds_needed
@@ -51,7 +52,7 @@ def over_seeds(
         "le",
         right,
         "statistical",
-        f"{len(values)} seeds, {scope}",
+        f"{counted(len(values), 'seed')}, {scope}",
         uncertainty=half,
         confidence=confidence,
         why="Student's interval of the mean over seeds; everything within a seed is paired or averaged first",

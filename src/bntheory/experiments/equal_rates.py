@@ -83,7 +83,7 @@ def common_rates(
     left_out: dict[float, str] = {}
     for rate in sorted(set[float]().union(*arms)):
         names = [of[rate] for of in arms if rate in of]
-        found = [_why_not(seed, names, loss, guessing) for seed in runs]
+        found = [_why_not(seed, rate, names, loss, guessing) for seed in runs]
         barred = [why for why in found if why]
         if len(names) < len(arms):
             left_out[rate] = "not run in every arm"
@@ -94,8 +94,12 @@ def common_rates(
     return Rates(tuple(used), left_out)
 
 
-def _why_not(seed: Mapping[str, Run], names: Sequence[str], loss: Reader, guessing: float | None) -> str:
-    ends = {name: end_of(seed[name], loss) for name in names}
+def _why_not(
+    seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: Reader, guessing: float | None
+) -> str:
+    """As :func:`why_not_comparable`, of arms by their names without the rate, which is said before."""
+    short = {name: name.removesuffix(f" {rate:g}").removesuffix(" at") for name in names}
+    ends = {f"arm {short[name]}": end_of(seed[name], loss) for name in names}
     chance = guessing if guessing is not None else guessing_loss(round(1 / seed[names[0]].chance))
     return why_not_comparable(ends, chance)
 

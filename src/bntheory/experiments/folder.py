@@ -50,7 +50,7 @@ def open_run(
     Raises UserError where the folder cannot be written or is held by another process, holds a run already (or none, to go on with), or
     holds another run than ``manifest`` describes.
     """
-    old = read_manifest(path) if resume else None
+    old = read_manifest(path, resume=True) if resume else None
     store = Store(path) if resume else Store.create(path)
     with store.lock():
         if old is not None:
@@ -88,14 +88,16 @@ def begun(path: Path) -> Iterator[None]:
         raise
 
 
-def read_manifest(path: Path) -> Json:
-    """The manifest of the run in ``path``. Raises UserError where there is none or it cannot be read."""
+def read_manifest(path: Path, *, resume: bool = False) -> Json:
+    """The manifest of the run in ``path``, which is to be gone on with or only read. Raises UserError where there is none or it is no such."""
     try:
         content = json.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            f"there is no run in {path} (no {MANIFEST}); give the folder that `bntheory compare` wrote, or leave out --resume to start one"
-        ) from None
+        if (path / RECORDS).exists():
+            what = f"{path} holds records and no {MANIFEST}, as a run of claims does, which `bntheory compare --claims` goes on with and reports"
+        else:
+            what = f"there is no run in {path} (no {MANIFEST}); give the folder that `bntheory compare` wrote"
+        raise UserError(what + (", or leave out --resume to start one" if resume else "")) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(

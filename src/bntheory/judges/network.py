@@ -21,6 +21,7 @@ from torch import Tensor
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
+from bntheory.evidence.counts import counted
 from bntheory.judges.measured_statement import certain, decided, evaluated, has_value
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
@@ -302,9 +303,11 @@ def judge(
         return Evidence(
             "network",
             "fails",
-            f"fails on {len(failing)} of {len(rows)} units; {where}",
+            f"fails on {len(failing)} of {counted(len(rows), 'unit')}; {where}",
             details,
             seconds,
             seed,
         )
-    return Evidence("network", "holds", f"holds on {len(rows)} units; {where}", details, seconds, seed)
+    return Evidence(
+        "network", "holds", f"holds on {counted(len(rows), 'unit')}; {where}", details, seconds, seed
+    )

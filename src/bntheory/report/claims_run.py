@@ -12,6 +12,7 @@ from typing import Any
 import bntheory
 from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.study import Scale
 from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files
 from bntheory.experiments.store import CHECKPOINTS, RECORDS, TIMINGS, Store, write_atomic
@@ -19,7 +20,6 @@ from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
 from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.claims_table import row_of
 from bntheory.report.html import render
-from bntheory.report.prose import counted
 from bntheory.report.strict_json import json_text
 
 __all__ = ["ClaimsResult", "chosen_claims", "claims_folder", "compare_claims"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.experiments.experiment import freshest, needed
 from bntheory.experiments.folder import (
     RunFolder,
@@ -24,7 +25,6 @@ from bntheory.experiments.quantities import merged
 from bntheory.experiments.ranks import by_ranks
 from bntheory.experiments.store import CHECKPOINTS
 from bntheory.report.models.figure import Progress, silent
-from bntheory.report.prose import counted
 
 __all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]
 
@@ -85,7 +85,7 @@ def compare(
     from bntheory.experiments.worker import Workplace
 
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
-    old = read_manifest(path) if resume else None
+    old = read_manifest(path, resume=True) if resume else None
     chosen = _preset(preset, old).with_options(
         data=data or (old["data"]["name"] if old else None),
         seeds=old["seeds"] if seeds is None and old else seeds,

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Registry, Source
+from bntheory.evidence.counts import many
 from bntheory.experiments.ranks import spoken
 from bntheory.judges.experiments import spoken_place
 from bntheory.judges.verdict import Status
 from bntheory.report.effect_text import number_text
-from bntheory.report.prose import contradictions, many
+from bntheory.report.prose import contradictions
 from bntheory.report.records import Record, Records, digest, outdated, unsealed
 
 __all__ = ["by_hand", "problems_on_disk", "render_index", "render_page", "write_pages", "wrong_words"]

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bntheory.evidence.counts import counted
 from bntheory.report.style import COLOURS, PARTS, new_grid
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def _against_theory(layers: tuple[LayerProbe, ...]) -> str:
     if not off:
         worst = max(layers, key=lambda x: x.residual / x.tolerance)
         return (
-            f"Measured against the closed form: all {len(layers)} within rounding (worst {worst.residual:.1e} of {worst.tolerance:.1e}, "
-            f"{worst.name})."
+            f"Measured against the closed form: {counted(len(layers), 'layer')} within rounding (worst: layer {worst.name}, {worst.residual:.1e} of a tolerance "
+            f"of {worst.tolerance:.1e})."
         )
     named = ", ".join(f"{x.name} ({x.residual:.1e} > {x.tolerance:.1e})" for x in off[:5])
     return f"! {len(off)} of {len(layers)} differ from the closed form by more than rounding: {named}"
@@ -101,16 +102,23 @@ def _network(result: Probe, width: int) -> list[str]:
     for title, side in sides:
         if side.note:
             lines += _wrapped(f"largest eigenvalue of {title}: {side.note}", width)
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in side.missing.items():
-            by_reason.setdefault(reason, []).append(name.replace("_", " "))
-        for reason, names in by_reason.items():
-            lines += _wrapped(f"missing for {title}: {', '.join(names)}: {reason}", width)
+    for (names, reason), titles in _missing(sides).items():
+        lines += _wrapped(f"missing for {' and '.join(titles)}: {', '.join(names)}: {reason}", width)
     if result.unused:
         lines += _wrapped(f"not used by the loss: {', '.join(result.unused[:20])}", width)
     if result.twin is None and "twin" in result.missing:
         lines += _wrapped(f"no frozen twin: {result.missing['twin']}", width)
     return lines
+
+
+def _missing(sides: Sequence[tuple[str, NetworkProbe]]) -> dict[tuple[tuple[str, ...], str], list[str]]:
+    """What is missing for the same reason, and for which of the sides."""
+    found: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for title, side in sides:
+        for reason in dict.fromkeys(side.missing.values()):
+            names = tuple(name.replace("_", " ") for name, why in side.missing.items() if why == reason)
+            found.setdefault((names, reason), []).append(title)
+    return found
 
 
 def _verdict(network: NetworkProbe, twin: NetworkProbe | None) -> str:
@@ -121,10 +129,14 @@ def _verdict(network: NetworkProbe, twin: NetworkProbe | None) -> str:
     if abs(network.lambda_max - twin.lambda_max) <= error:
         return "At this point the largest eigenvalues of the network and of its twin are equal to within their errors."
     word = "smoother" if ratio < 1 else "rougher"
-    return (
+    text = (
         f"At this point the dependence of the statistics on the activations makes the loss {word}: the largest eigenvalue is {ratio:.3g} "
-        "times the twin's. Both have the same outputs, which was checked, so no scaling explains this."
+        "times the twin's, at the same weights and outputs, which was checked."
     )
+    own, other = network.relative_curvature, twin.relative_curvature
+    if own is None or other is None or not other > 0:
+        return text
+    return f"{text} Beyond scaling, in relative curvature, it is {own / other:.3g} times."
 
 
 def _wrapped(text: str, width: int) -> list[str]:

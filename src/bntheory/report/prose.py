@@ -1,4 +1,4 @@
-"""Counts with their noun, and verdicts in the words of a page: what is written by hand must say what was judged.
+"""Verdicts in the words of a page: what is written by hand must say what was judged.
 
 Two kinds of words are compared with the records. A verdict in brackets after a link to a claim,
 ``[`theorem-4.1.arxiv`](#...) (proved)``, is the recorded one. And *true* or *false* in a sentence is about the claim that the same
@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["ClaimLink", "claim_links", "contradictions", "counted", "many"]
+__all__ = ["ClaimLink", "claim_links", "contradictions"]
 
 _LINK = re.compile(r"\[`([a-z0-9.-]+)`\]\(([^)\s]*)#([^)\s]+)\)(?:\s+\(([a-z-]+)\))?")
 _TOKEN = re.compile(
@@ -34,16 +34,6 @@ class ClaimLink:
     anchor: str
     word: str
     start: int
-
-
-def counted(count: int, noun: str) -> str:
-    """ "1 record", "2 records"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def many(count: int, most: int = 1000) -> str:
-    """A number of seeds that would decide; beyond what anybody runs it hangs on the last digit of the effect, and is said to be so large."""
-    return str(count) if count <= most else f"over {most}"
 
 
 def claim_links(text: str, key: str, sources: Collection[str]) -> list[ClaimLink]:

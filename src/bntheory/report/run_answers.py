@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bntheory.evidence.counts import many
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.report.effect_text import mean_text
-from bntheory.report.prose import many
 
 __all__ = ["ORDER", "Answer", "Group", "Part", "answers", "deciding"]
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any, Literal, get_args
 
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.record import Record
 
 __all__ = ["What", "layer_rows", "rows", "scalars", "summary", "to_csv", "to_pandas"]
@@ -133,7 +134,7 @@ def summary(
     share: float | None = None,
 ) -> str:
     """The last values of the network's rows, what following cost, and what is missing: (measure, what, reason)."""
-    lines = [f"{name}: {steps} steps, measured at {len(table)} points"]
+    lines = [f"{name}: {counted(steps, 'step')}, measured at {counted(len(table), 'point')}"]
     for title, keys in (
         ("loss", ("loss", "gradient_norm", "learning_rate")),
         ("curvature", ("lambda_max", "lambda_max twin", "lambda_max mean-alive", "lambda_max variance-alive", "eta lambda_max")),

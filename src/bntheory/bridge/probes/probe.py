@@ -179,15 +179,28 @@ def _network(
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
     if curvature:
-        missing.update(_curvature(landscape.objective, value - infimum, norm, seed, tol, found, progress))
-        missing.update(_scale_free(landscape, infimum, found, progress))
+        nothing = _nothing_to_gain(value, infimum, norm)
+        missing.update(_curvature(landscape.objective, seed, tol, found, progress))
+        if nothing:
+            missing.update(dict.fromkeys(("relative_curvature", *_SCALE_FREE), nothing))
+        else:
+            if "lambda_max" in found:
+                found["relative_curvature"] = found["lambda_max"] * (value - infimum) / norm**2
+            missing.update(_scale_free(landscape, infimum, found, progress))
     return NetworkProbe(value, norm, **found, missing=missing)
+
+
+def _nothing_to_gain(value: float, infimum: float, norm: float) -> str:
+    """Why nothing can be compared with what is left to gain; empty where it can."""
+    if value < infimum:
+        return f"the loss is {value:.6g}, below the infimum {infimum:.6g}: give the least value that the loss could have"
+    if value == infimum:
+        return "the loss is at its infimum: nothing is left to gain"
+    return "the gradient is zero" if norm == 0 else ""
 
 
 def _curvature(
     objective: Objective,
-    excess: float,
-    norm: float,
     seed: int,
     tol: float,
     found: dict[str, Any],
@@ -214,13 +227,6 @@ def _curvature(
         products=spectrum.products,
         note=spectrum.note,
     )
-    if norm == 0 or not excess > 0:
-        return {
-            "relative_curvature": "the gradient is zero"
-            if norm == 0
-            else "the loss is at its infimum: nothing is left to gain"
-        }
-    found["relative_curvature"] = spectrum.top * excess / norm**2
     return {}
 
 
@@ -257,15 +263,17 @@ def _scale_free(
     landscape: NetworkLandscape, infimum: float, found: dict[str, Any], progress: Progress
 ) -> dict[str, str]:
     missing: dict[str, str] = {}
-    measures: dict[str, Callable[..., Any]] = {
-        "linearity_error": linearity_error,
-        "trust_fraction": _trust_fraction,
-        "gradient_cosine": gradient_cosine,
-    }
-    for number, (name, measure) in enumerate(measures.items()):
+    for number, (name, measure) in enumerate(_SCALE_FREE.items()):
         progress(0.6 + 0.13 * number, name.replace("_", " "))
         try:
             found[name] = measure(landscape, landscape.point, infimum=infimum).value
         except (ValueError, RuntimeError) as error:
             missing[name] = str(error)
     return missing
+
+
+_SCALE_FREE: dict[str, Callable[..., Measure]] = {
+    "linearity_error": linearity_error,
+    "trust_fraction": _trust_fraction,
+    "gradient_cosine": gradient_cosine,
+}

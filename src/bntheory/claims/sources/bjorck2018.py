@@ -15,6 +15,7 @@ from typing import Literal
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss
+from bntheory.evidence.counts import counted
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.asking import must_be_there
 from bntheory.experiments.experiment import Arm, Measure
@@ -220,7 +221,7 @@ def checks(
     scope = f"{setting.search_steps} steps a rate"
     above = sum(seed.above for seed in found)
     if above:
-        scope += f"; {above} seeds with a search that was stable at the top of the grid"
+        scope += f"; {counted(above, 'seed')} with a search that was stable at the top of the grid"
     later = f"{setting.steps} steps; the small rate is half the largest stable one of the standard network"
 
     def ratio(name: str, values: list[float | None], resolution: float, *, decisive: bool) -> Check:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.counts import counted
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Protocol, Run, check_of, each_seed, until_decided
@@ -92,7 +93,7 @@ def rate_checks(
     log = math.log(_BAND)
     own = [r[arm.name] for r in runs]
     diverged = sum(run.diverged_at is not None for run in own)
-    scope += f"; {diverged} runs diverged" if diverged else ""
+    scope += f"; {counted(diverged, 'run')} diverged" if diverged else ""
     name = f"{arm.name}: log of (sharpness / (2/eta))"
     values = [late(run) for run in own]
     return [

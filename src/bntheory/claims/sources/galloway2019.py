@@ -126,6 +126,6 @@ def _compared(
 
     effects = along_training(runs, own, other, rates.used, clean_error, value)
     protocol = next(iter(runs[0].values())).protocol
-    scope = f"places are errors on clean test images; {network}, {protocol.steps} steps"
+    scope = f"the losses of the places are errors on clean test images; {network}, {protocol.steps} steps"
     what = f"retained accuracy {words}, BN over none, {network}"
     return along(study, what, effects, rates, scope, confidence=confidence, margin=MARGIN)

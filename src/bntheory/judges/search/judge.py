@@ -25,6 +25,9 @@ from bntheory.layer.domain import LayerDomain
 
 __all__ = ["judge"]
 
+# Characters of a closest call that a reader still takes in.
+_LONGEST = 240
+
 
 @dataclass
 class _Closest:
@@ -85,7 +88,10 @@ def judge(
             if closest.margin == 0
             else f"closest relative margin {closest.margin:.3g} at"
         )
-        summary += f"; {tight} {closest.instance.describe()}"
+        where = closest.instance.describe()
+        if len(where) > _LONGEST:
+            where = f"a layer of m = {closest.instance.m} whose numbers are long, and stand in the JSON"
+        summary += f"; {tight} {where}"
     if attack.undecided:
         summary += f"; {attack.undecided} candidates that exact arithmetic could not decide"
         details["undecided"] = attack.undecided

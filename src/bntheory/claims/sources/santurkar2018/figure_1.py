@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.counts import counted
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
@@ -111,7 +112,7 @@ def last_loss_ratio(run: Run, other: Run) -> float | None:
 def diverged(runs: Sequence[Mapping[str, Run]], names: Sequence[str]) -> str:
     """What to add to a scope where runs diverged: they count as guessing."""
     count = sum(r[name].diverged_at is not None for r in runs for name in names)
-    return f"; {count} runs diverged and count as guessing" if count else ""
+    return f"; {counted(count, 'run')} diverged, counted as guessing" if count else ""
 
 
 def closer_to(values: Mapping[str, float], name: str, to: str = "batch", than: str = "none") -> float:

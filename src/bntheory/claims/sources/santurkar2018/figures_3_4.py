@@ -25,6 +25,7 @@ from bntheory.claims.sources.santurkar2018.figure_1 import (
 )
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
+from bntheory.evidence.counts import counted
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
@@ -268,7 +269,7 @@ def covariate_shift_not_reduced(study: Study) -> list[Check]:
         for name, arm in (("BN", "batch"), ("standard", "none")):
             stopped = sum(r[arm].diverged_at is not None for r in deep_runs)
             if stopped:
-                scope += f"; {stopped} {name} runs diverged and are compared up to there"
+                scope += f"; {counted(stopped, f'{name} run')} diverged, compared up to there"
         return [
             *_shift_checks(study, pairs, "VGG", scope_of(protocol), confidence),
             *_shift_checks(study, deep, "deep linear network", scope, confidence),
