@@ -41,8 +41,9 @@ def report(
         raise UserError("report: --out is for two runs; the report of one stands in its folder")
     file_to_write("--out", out)
     with show_progress() as progress:
-        if len(folders) == 1:
-            page = rebuilt(folders[0], progress).report
-        else:
-            page = side_by_side(folders, out, progress)
+        page = (
+            rebuilt(folders[0], progress).report
+            if len(folders) == 1
+            else side_by_side(folders, out, progress)
+        )
     typer.echo(json_text({"report": str(page)}) if as_json else f"report: {page}")

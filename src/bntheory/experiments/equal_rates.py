@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
@@ -70,6 +70,27 @@ class Rates:
     def not_comparable(self) -> str:
         """Why nothing can be compared; empty where something can."""
         return "" if self.used else f"at no learning rate do all arms train in every seed: {self.scope}"
+
+    def check(
+        self,
+        study: Study,
+        name: str,
+        values: Sequence[float | None],
+        side: Literal["below", "above"],
+        scope: str,
+        **options: Any,
+    ) -> Check:
+        """That the numbers of the seeds, made at these rates, lie ``side`` 0; options: as of ``check_of``."""
+        return check_of(
+            study,
+            name,
+            values if self.used else [],
+            side,
+            0.0,
+            f"{self.scope}; {scope}",
+            not_comparable=self.not_comparable,
+            **options,
+        )
 
 
 def common_rates(
@@ -178,22 +199,16 @@ def along(
     """
     later = {place: effects[place] for place in AFTER_START}
     crossing = None if rates.not_comparable else _course(later, confidence).crossing
-    chosen = {f"at {place}": later[place] for place in crossing} if crossing else {"": _means(later)}
+    chosen = (
+        {f"log10 of {what}, at {place}": later[place] for place in crossing}
+        if crossing
+        else {f"log10 of {what}, mean along training": _means(later)}
+    )
     if crossing:
         scope = f"{scope}; the effect changes sign between {crossing[0]} and {crossing[1]}"
     decisive = [
-        check_of(
-            study,
-            f"log10 of {what}, {place or 'mean along training'}",
-            [] if rates.not_comparable else values,
-            side,
-            0.0,
-            f"{rates.scope}; {scope}",
-            confidence=confidence,
-            margin=margin,
-            not_comparable=rates.not_comparable,
-        )
-        for place, values in chosen.items()
+        rates.check(study, name, values, side, scope, confidence=confidence, margin=margin)
+        for name, values in chosen.items()
     ]
     return [*decisive, *beside(study, what, effects, rates, scope, side=side, margin=margin)]
 
@@ -213,17 +228,7 @@ def beside(
     if crossing:
         scope = f"{scope}; crossing: opposite signs at {crossing[0]} and at {crossing[1]}"
     return [
-        check_of(
-            study,
-            f"log10 of {what}, at {place}",
-            [] if rates.not_comparable else values,
-            side,
-            0.0,
-            f"{rates.scope}; {scope}",
-            decisive=False,
-            margin=margin,
-            not_comparable=rates.not_comparable,
-        )
+        rates.check(study, f"log10 of {what}, at {place}", values, side, scope, decisive=False, margin=margin)
         for place, values in effects.items()
     ]
 
@@ -243,16 +248,8 @@ def from_the_edge(
         found = [log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for rate in rates.used]
         known = [x for x in found if x is not None]
         numbers.append(sum(known) / len(known) if known else None)
-    return check_of(
-        study,
-        f"log10 of learning rate times largest eigenvalue over 2, {what}, at the end: below the edge of stability",
-        numbers if rates.used else [],
-        "below",
-        0.0,
-        f"{rates.scope}; {scope}",
-        decisive=False,
-        not_comparable=rates.not_comparable,
-    )
+    name = f"log10 of learning rate times largest eigenvalue over 2, {what}, at the end: below the edge of stability"
+    return rates.check(study, name, numbers, "below", scope, decisive=False)
 
 
 def _course(effects: Mapping[str, Sequence[float | None]], confidence: float) -> Course:

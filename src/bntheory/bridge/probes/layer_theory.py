@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bntheory.bridge.probes.captured import CapturedLayer, amplification, y_hat_size
+from bntheory.bridge.probes.captured import CapturedLayer, Residual, amplification, y_hat_size
 from bntheory.bridge.probes.identities import Identity, check_identity
 from bntheory.layer.closed_form import BatchNormLayer
 
@@ -67,14 +67,7 @@ def first_order(
     later = scale * (g2 - mean_part - y_hat_part)
     earlier = scale * (g2 - mean_part - a**2 / math.sqrt(m))
     found = [
-        check_identity(
-            "input-gradient",
-            captured.name,
-            left=residual.measured,
-            right=residual.closed_form,
-            relative=residual.relative,
-            tolerance=residual.tolerance,
-        ),
+        _kept("input-gradient", captured, residual),
         two_sides("gradient-split", exact),
         two_sides("theorem-4.1", later, one_sided=True),
     ]
@@ -129,14 +122,19 @@ def _affine(
 
 def single_precision(captured: CapturedLayer) -> Identity:
     """The input gradient of a layer that was captured in float32, with float32's tolerance."""
-    residual = captured.gradient_residual()
+    return _kept("input-gradient-float32", captured, captured.gradient_residual())
+
+
+def _kept(name: str, captured: CapturedLayer, residual: Residual, units: list[int] | None = None) -> Identity:
+    """Measured against closed form."""
     return check_identity(
-        "input-gradient-float32",
+        name,
         captured.name,
         left=residual.measured,
         right=residual.closed_form,
         relative=residual.relative,
         tolerance=residual.tolerance,
+        units=units,
     )
 
 
@@ -151,18 +149,7 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
     every v, and this changes by at most 6 |gamma|/(m sigma^2) ||y_hat|| ||g|| delta. Units whose input gradient is zero, or rounding for
     more than a thousandth, have no direction and are left out.
     """
-    hessian = captured.hessian_residual(units, seed=seed)
-    found = [
-        check_identity(
-            "input-hessian",
-            captured.name,
-            left=hessian.measured,
-            right=hessian.closed_form,
-            relative=hessian.relative,
-            tolerance=hessian.tolerance,
-            units=units,
-        )
-    ]
+    found = [_kept("input-hessian", captured, captured.hessian_residual(units, seed=seed), units)]
     astray = captured.gradient_residual(units).direction_error
     known = astray <= _KNOWN_DIRECTION
     alive = [i for i, has_direction in zip(units, known.tolist(), strict=True) if has_direction]
