@@ -24,7 +24,7 @@ _AFTER_BREAKDOWN = 10
 # the coarsest: a Ritz value that rests inside a cluster of eigenvalues looks converged early.
 _MARGIN, _COARSEST_COLD = 2.0, 1e-5
 # Of a random start at least this part of the expected length lies along any given eigenvector, but for 1 start in 1000, or in 100.
-_UNLIKELY, _SELDOM = 1e-3, 1.25e-2
+UNLIKELY, SELDOM = 1e-3, 1.25e-2
 _STEPS = 3  # over which a residual's rate of convergence is taken
 # A start from nearby is given up where the first product misses the model by this part of itself, and after so many restarts.
 _LOST, _TIRED = 0.5, 2
@@ -136,7 +136,7 @@ class ColdSearch(_Common):
         most about s_i r_i/<u, v> (van Dorsselaer, Hochstenbach and van der Vorst, Computing probabilistic bounds for
         extreme eigenvalues of symmetric matrices with the Lanczos method, 2000).
         """
-        return self._beyond(ritz, chosen, _UNLIKELY)
+        return self._beyond(ritz, chosen, UNLIKELY)
 
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
         """As :meth:`hidden`: the gap in r^2/gap is that to an eigenvalue which the basis may not have told apart yet.
@@ -144,7 +144,7 @@ class ColdSearch(_Common):
         Of a pair in which the start has parts a, b along the two, the basis knows one vector until its residual is as small
         as their distance: the residual shows a b of that distance, and the upper one is missed by b^2 of it.
         """
-        return self._beyond(ritz, chosen, _SELDOM)
+        return self._beyond(ritz, chosen, SELDOM)
 
     def _beyond(self, ritz: Ritz, chosen: Array, least: float) -> Array:
         if self._model.breakdowns >= _AFTER_BREAKDOWN:
@@ -201,6 +201,7 @@ class WarmSearch(_Common):
     """
 
     _next = 0
+    _reach = 1.0  # in units of the surprise, within which others are looked at
 
     @property
     def lost(self) -> bool:
@@ -271,7 +272,7 @@ class WarmSearch(_Common):
                 if self._which == "LM"
                 else (side * ritz.values[chosen])[found == side]
             )
-            if float(rivals.min()) - side * values[i] > self._model.surprise:
+            if float(rivals.min()) - side * values[i] > self._reach * self._model.surprise:
                 continue
             if self._model.new_part(coordinates[:, i]) > _LOOKED_AT:
                 self._next = place

@@ -92,6 +92,13 @@ class SymmetricOperator(ABC):
         kind = _NUMPY[self.dtype]
         return LinearOperator((self.size, self.size), matvec=matvec, rmatvec=matvec, dtype=kind)
 
+    def in_single_precision(self) -> SymmetricOperator | None:
+        """The same matrix with products in float32, to be closed after use; None where there is none to be had."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of what products need."""
+
     def dense(self) -> np.ndarray[Any, Any]:
         """The whole matrix, one product a column; not symmetrised, so that a defect stays visible."""
         require_room(
@@ -168,9 +175,13 @@ class FunctionOperator(SymmetricOperator):
         *,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
+        single: SymmetricOperator | None = None,
     ) -> None:
         super().__init__(size, dtype, device)
-        self._function = product
+        self._function, self._single = product, single
+
+    def in_single_precision(self) -> SymmetricOperator | None:
+        return self._single
 
     @classmethod
     def of_matrix(cls, matrix: Any, *, device: torch.device | str = "cpu") -> FunctionOperator:

@@ -81,6 +81,7 @@ class LowRankModel:
         self._basis = Rows(op.size, op.dtype, op.device) if known is None else known.rows
         self.matrix = np.zeros((0, 0)) if known is None else known.matrix.copy()
         self._searched = np.zeros((len(self.matrix), 0))
+        self._taken = np.zeros((len(self.matrix), 0))  # directions of :meth:`take`
         self._share: Array | None = None
         if start is not None:
             self._append(start, 1 / norm(start))
@@ -88,6 +89,7 @@ class LowRankModel:
         self.steps_since_breakdown = 0
         self.breakdowns = 0
         self.restarts = 0
+        self.least_new = _LEAST_NEW
         self.scale = 0.0
         self.surprise = 0.0
         self._asymmetry, self._overlap = 0.0, 0.0
@@ -116,7 +118,23 @@ class LowRankModel:
         """One product, with the part of ``direction`` (coordinates) that was not searched yet; by default with the newest."""
         chosen = self._unsearched(direction)
         vector = self._vector(chosen)
-        image = self._op.apply(vector)
+        chosen, found = self._placed(vector, self._op.apply(vector), chosen)
+        disagreement = self._searched.T @ (found - self.matrix @ chosen)
+        if len(disagreement):
+            self._asymmetry = max(self._asymmetry, float(np.abs(disagreement).max()))
+        if self.order == 0:
+            self.surprise = float(np.linalg.norm(found - self.matrix @ chosen))
+        self._learn(chosen, found)
+        self._searched = np.column_stack([self._searched, chosen])
+        self.steps_since_breakdown += 1
+        if self.order == self.rank < self._op.size:
+            # what was searched is invariant: go on in a random direction, or copies and missed parts stay unseen
+            self.breakdowns += 1
+            self.steps_since_breakdown = 0
+            self._append(self._fresh())
+
+    def _placed(self, vector: Tensor, image: Tensor, chosen: Array) -> tuple[Array, Array]:
+        """The coordinates of a direction and of its image, whose new part becomes a row of the basis."""
         found = self.matrix @ chosen  # what the model expects is taken off first, and then the part along v
         # a tensor of our own, changed in place from here on
         image = self._basis.add(image.clone(), -found)
@@ -133,13 +151,26 @@ class LowRankModel:
         if length > self.floor() and self.rank < self._op.size:
             self._append(image, 1 / length)
             found, chosen = np.append(found, length), np.append(chosen, 0.0)
-        self._learn(chosen, found)
-        self.steps_since_breakdown += 1
-        if self.order == self.rank < self._op.size:
-            # what was searched is invariant: go on in a random direction, or copies and missed parts stay unseen
-            self.breakdowns += 1
-            self.steps_since_breakdown = 0
-            self._append(self._fresh())
+        return chosen, found
+
+    def take(self, op: SymmetricOperator, direction: Array, least: float) -> float:
+        """Let the model, and not the search, have what another operator says about a unit ``direction``, beyond what either had asked.
+
+        Returns the length of that part; below ``least`` nothing is done.
+        """
+        known, sizes, _ = np.linalg.svd(np.column_stack([self._searched, self._taken]), full_matrices=False)
+        known = known[:, sizes > self.least_new]
+        rest = direction - known @ (known.T @ direction)
+        length = float(np.linalg.norm(rest))
+        if length > least:
+            rest = rest - known @ (known.T @ rest)
+            chosen = rest / np.linalg.norm(rest)
+            vector = self._vector(chosen)
+            image = op.apply(vector.to(op.dtype)).to(vector.dtype)
+            chosen, found = self._placed(vector, image, chosen)
+            self._learn(chosen, found)
+            self._taken = np.column_stack([self._taken, chosen])
+        return length
 
     def _orthogonalise(self, image: Tensor, found: Array, start: int, stop: int) -> float:
         """Move the part of ``image`` along these rows of the basis into ``found``; the length of what is left."""
@@ -177,15 +208,11 @@ class LowRankModel:
     def _learn(self, v: Array, image: Array) -> None:
         """The update for the unit direction v, both in coordinates."""
         change = image - self.matrix @ v
-        disagreement = self._searched.T @ change
-        if len(disagreement):
-            self._asymmetry = max(self._asymmetry, float(np.abs(disagreement).max()))
-        if self.order == 0:
-            self.surprise = float(np.linalg.norm(change))
-        change -= self._searched @ disagreement  # what was measured from the other side earlier is kept
+        change -= self._searched @ (
+            self._searched.T @ change
+        )  # what was measured from the other side earlier is kept
         crossed = np.outer(change, v)
         self.matrix += crossed + crossed.T - (change @ v) * np.outer(v, v)
-        self._searched = np.column_stack([self._searched, v])
 
     def _unsearched(self, direction: Array | None) -> Array:
         newest = np.zeros(self.rank)
@@ -199,7 +226,7 @@ class LowRankModel:
             rest = candidate / np.linalg.norm(candidate)
             for _ in range(2):
                 rest = rest - self._searched @ (self._searched.T @ rest)
-            if (length := float(np.linalg.norm(rest))) > _LEAST_NEW:
+            if (length := float(np.linalg.norm(rest))) > self.least_new:
                 return np.asarray(rest / length)
         raise AssertionError("every direction of the model was searched")  # expand() appends one before this
 
@@ -228,6 +255,7 @@ class LowRankModel:
         larger[:size, :size] = self.matrix
         self.matrix = larger
         self._searched = np.vstack([self._searched, np.zeros(self.order)])
+        self._taken = np.vstack([self._taken, np.zeros(self._taken.shape[1])])
         if self._share is not None:
             self._share = np.append(self._share, 0.0)
 
@@ -283,7 +311,7 @@ class LowRankModel:
         self.matrix = frame.T @ self.matrix @ frame
         if self._share is not None:
             self._share = self._share @ frame
-        self._searched = np.eye(frame.shape[1], count)
+        self._searched, self._taken = np.eye(frame.shape[1], count), np.zeros((frame.shape[1], 0))
         if self.order == self.rank < self._op.size:
             self._append(self._fresh())
 

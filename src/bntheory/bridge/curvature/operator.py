@@ -59,7 +59,7 @@ class CurvatureOperator(SymmetricOperator):
             )
         selection = select(objective, parameters)
         self.kind, self.mode, self.names = kind, objective.mode, selection.names
-        self.objective, self._options, self._selection = objective, o, selection
+        self.objective, self._options, self._selection, self._parameters = objective, o, selection, parameters
         check_derivatives(objective)
         check_batches(objective, o)
         self._weights = objective.weights
@@ -179,6 +179,16 @@ class CurvatureOperator(SymmetricOperator):
             size = norm(plain)
             self._rounding = _SEVERAL * norm(moved.sub_(plain)) / size if size > 0 else 0.0
         return max(self._rounding, self.unit_rounding())
+
+    def in_single_precision(self) -> CurvatureOperator | None:
+        """The operator of the same model, loss and batches in float32; None where that cannot be built, or is at another point."""
+        try:
+            found = CurvatureOperator(
+                self.kind, self.objective.changed(dtype=torch.float32), self._parameters, self._options
+            )
+        except (ValueError, RuntimeError):
+            return None
+        return found if torch.equal(found.point, self.point.to(found.point)) else None
 
     def close(self) -> None:
         """Let go of the graphs; further products raise ValueError."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, WarmSearc
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
+from bntheory.bridge.curvature.mixed_precision import DRAFT, RIVALS, RefiningSearch
 from bntheory.bridge.curvature.selection import as_vector
 from bntheory.errors import UserError
 
@@ -41,6 +43,7 @@ class Spectrum:
     converged: whether the search ended by itself: every error (or estimate of it, where that was asked for) is at most tol
         times its value, or what rounding allows. ``accurate`` asks for the tolerance.
     symmetry_defect: relative asymmetry met on the way; an operator beyond rounding is refused.
+    single_products: those in float32 on the way, of ``mixed_precision``, which ``products`` does not count.
     model: what the products have taught about the operator, at most ``carry`` vectors; see ``start`` of
         :func:`top_eigenvalues`.
     """
@@ -58,6 +61,7 @@ class Spectrum:
     seed: int
     symmetry_defect: float
     model: Carried
+    single_products: int = 0
 
     @property
     def top(self) -> float:
@@ -116,12 +120,13 @@ def top_eigenvalues(
     *,
     tol: float = 1e-6,
     seed: int = 0,
-    start: Spectrum | Tensor | np.ndarray[Any, Any] | None = None,
+    start: Spectrum | Draft | Tensor | np.ndarray[Any, Any] | None = None,
     max_products: int | None = None,
     max_basis: int | None = None,
     carry: int | None = None,
     callback: Callable[[int, np.ndarray[Any, Any]], None] | None = None,
     stop: Literal["error", "estimate"] = "error",
+    mixed_precision: bool = False,
 ) -> Spectrum:
     """The k largest (``"LA"``), smallest (``"SA"``) or largest-in-magnitude (``"LM"``) eigenvalues of ``op``.
 
@@ -140,6 +145,9 @@ def top_eigenvalues(
         callback: called after each product with the number of products and the current wanted Ritz values.
         stop: ``"error"``: where ``errors`` of the result are at most tol. ``"estimate"``: where they are estimated to be, if no
             other eigenvalue lies close by, which saves some products and leaves ``errors`` larger than tol.
+        mixed_precision: without a start, on an operator in float64: search on the same one in float32, whose products cost half or less
+            (and its graph half the memory again), and end on this one, with the error that a search on it alone has. Where float32
+            is too coarse that search is made. ``max_products`` limits each of the two.
 
     An eigenvalue of multiplicity larger than one may be returned once only, as by every Lanczos method. And like every
     method that stops after a few products it may, seldom, stop at the eigenvalue next to the wanted one: where much
@@ -166,6 +174,16 @@ def top_eigenvalues(
     limit = max_products if max_products is not None else 300 + 40 * count
     width = min(op.size, max(max_basis if max_basis is not None else 60, 2 * count + 8))
     require_room(width, op.size, op.dtype, op.device, f"lower max_basis (at least {2 * count + 8})")
+    if mixed_precision and start is None and op.dtype == torch.float64:
+        single = op.in_single_precision()
+        if single is not None:
+            with closing(single):
+                draft = _draft(single, k, which, max(tol, DRAFT), seed, limit, width, callback)
+                found = top_eigenvalues(
+                    op, k, which, tol=tol, seed=seed, start=draft, max_products=limit, max_basis=width, carry=carry, callback=callback,
+                    stop=stop,
+                )  # fmt: skip
+                return replace(found, single_products=single.products)
     before = op.products
     generator = torch.Generator().manual_seed(seed)
     if isinstance(start, Spectrum) and start.which not in (which, "both"):
@@ -173,6 +191,8 @@ def top_eigenvalues(
         start = None  # what was measured at another end says nothing about what lies at this one
     model = _start(op, start, generator, width)
     search: Search = (WarmSearch if isinstance(start, Spectrum) else ColdSearch)(model, k, which)
+    if isinstance(start, Draft):
+        search = RefiningSearch(model, k, which, start.single, start.factor, tol)
     while True:
         model.expand(search.direction())
         spent = op.products - before
@@ -229,6 +249,30 @@ def top_eigenvalues(
     )
 
 
+class Draft(NamedTuple):
+    """What a search in float32 found of the same operator, to go on from. factor: by which a residual is multiplied for the error."""
+
+    spectrum: Spectrum
+    single: SymmetricOperator
+    factor: float
+
+
+def _draft(
+    single: SymmetricOperator, k: int, which: Which, tol: float, seed: int, limit: int, width: int, callback: Any
+) -> Draft | None:  # fmt: skip
+    """None where float32 is too coarse, or leaves nothing to go on from."""
+    try:
+        found = top_eigenvalues(
+            single, k, which, tol=tol, seed=seed, max_products=limit, max_basis=width, carry=wanted(k, which) + RIVALS,
+            callback=callback,
+        )  # fmt: skip
+    except UserError:
+        return None
+    if not found.converged or not np.all(found.residuals > 0):
+        return None
+    return Draft(found, single, float(np.max((found.errors - found.rounding) / found.residuals, initial=1.0)))
+
+
 def _inherited(start: Spectrum, which: Which, size: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """What a measurement nearby could not tell apart, which a start from it cannot either: its errors, at these sizes of the values."""
     same = start.which == which and len(start.errors) == len(size)
@@ -250,10 +294,12 @@ def _require_size(op: SymmetricOperator, start: Spectrum) -> None:
 
 def _start(
     op: SymmetricOperator,
-    start: Spectrum | Tensor | np.ndarray[Any, Any] | None,
+    start: Spectrum | Draft | Tensor | np.ndarray[Any, Any] | None,
     generator: torch.Generator,
     width: int,
 ) -> LowRankModel:
+    if isinstance(start, Draft):
+        start = start.spectrum
     if isinstance(start, Spectrum):
         _require_size(op, start)
         return LowRankModel(

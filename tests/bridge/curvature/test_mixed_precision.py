@@ -1,0 +1,173 @@
+"""A search begun in float32 and ended in float64: against eigenvalues of the whole matrix, also where float32 leads astray."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bntheory.bridge.curvature import CurvatureOperator, FunctionOperator, hessian, top_eigenvalues
+from bntheory.bridge.curvature.mixed_precision import RefiningSearch
+from bntheory.bridge.objective import Objective
+
+SIZE = 200
+
+
+def matrices(values: list[float], seed: int, rounding: float) -> tuple[Tensor, Tensor]:
+    """A matrix with these eigenvalues beside a bulk in [-1, 1], and one in float32 off by this part of the largest."""
+    rng = np.random.default_rng(seed)
+    d = np.concatenate([values, np.linspace(-1, 1, SIZE - len(values))])
+    q, _ = np.linalg.qr(rng.standard_normal((SIZE, SIZE)))
+    noise = rng.standard_normal((SIZE, SIZE))
+    noise = (noise + noise.T) / np.linalg.norm(noise + noise.T, 2)
+    a = (q * d) @ q.T
+    a = (a + a.T) / 2
+    return torch.as_tensor(a), torch.as_tensor(a + rounding * np.abs(d).max() * noise, dtype=torch.float32)
+
+
+def operator(a: Tensor, single: Tensor) -> FunctionOperator:
+    return FunctionOperator(
+        lambda v: a @ v, SIZE, single=FunctionOperator(lambda v: single @ v, SIZE, dtype=torch.float32)
+    )
+
+
+def wanted(a: Tensor, which: str, k: int) -> np.ndarray:
+    w = np.linalg.eigvalsh(a.numpy())
+    if which == "both":
+        return np.concatenate([w[::-1][:k], w[:k]])
+    return {"LA": w[::-1], "SA": w, "LM": w[np.argsort(-np.abs(w))]}[which][:k]
+
+
+@pytest.mark.parametrize(
+    ("values", "which", "k"),
+    [
+        ([9.0], "LA", 1),
+        ([9.0, 8.999], "LA", 1),
+        ([9.0, 8.99995], "LA", 2),
+        ([9.0, 8.999995, 5.0], "LA", 1),  # nearer to each other than float32 moves them
+        ([800.0, -9.0, -8.9], "SA", 1),
+        ([800.0, -9.0, -8.9999], "SA", 1),  # nearer than float32 moves them: by 800 x 1e-5
+        ([9.0, -8.9999, 4.0], "LM", 1),
+        ([9.0, 8.0, -7.0, -6.9], "both", 2),
+    ],
+)
+@pytest.mark.parametrize("tol", [1e-6, 1e-10])
+def test_values_are_as_accurate_as_those_of_a_search_in_float64(
+    values: list[float], which: str, k: int, tol: float
+) -> None:
+    for seed in range(3):
+        a, single = matrices(values, seed, 1e-5)
+        op = operator(a, single)
+        found = top_eigenvalues(op, k, which, tol=tol, seed=seed, mixed_precision=True)
+        truth = wanted(a, which, k)
+        assert np.all(np.abs(found.values - truth) <= found.errors)
+        assert found.accurate
+        assert found.which == which
+        assert found.products == op.products
+        assert found.single_products > 0
+        images = a @ found.vectors - found.vectors * torch.as_tensor(found.values)
+        assert np.all(images.norm(dim=0).numpy() <= found.residuals + 1e-12 * abs(truth).max())
+
+
+def test_few_products_are_taken_in_float64() -> None:
+    for seed in range(3):
+        a, single = matrices([9.0, 7.0], seed, 1e-5)
+        op = operator(a, single)
+        cold = top_eigenvalues(op, tol=1e-6, seed=seed)
+        found = top_eigenvalues(op, tol=1e-6, seed=seed, mixed_precision=True)
+        assert found.products <= 3 < cold.products
+        assert found.single_products < 1.5 * cold.products
+        assert cold.single_products == 0
+
+
+class Overflows(FunctionOperator):
+    """Finite for so many products."""
+
+    def _product(self, v: Tensor) -> Tensor:
+        return super()._product(v) * (1.0 if self.products < self.most else float("inf"))
+
+    most = 10
+
+
+@pytest.mark.parametrize("wrong", ["another matrix", "not symmetric", "overflows early", "overflows late", "zero"])  # fmt: skip
+def test_where_float32_is_no_help_the_search_is_in_float64(wrong: str) -> None:
+    a, single = matrices([9.0, 8.0], 0, 1e-5)
+    if wrong == "another matrix":
+        single = matrices([9.5, 3.0], 1, 1e-5)[1]
+    if wrong == "not symmetric":
+        single = single + 0.05 * torch.triu(torch.ones_like(single))
+    if wrong == "zero":
+        single = torch.zeros_like(single)
+    coarse = Overflows(lambda v: single @ v, SIZE, dtype=torch.float32)
+    draft = top_eigenvalues(FunctionOperator(lambda v: single @ v, SIZE, dtype=torch.float32), tol=1e-3) if "late" in wrong else None  # fmt: skip
+    coarse.most = {"overflows early": 5, "overflows late": draft.products + 2 if draft else 0}.get(wrong, 10**9)  # fmt: skip
+    op = FunctionOperator(lambda v: a @ v, SIZE, single=coarse)
+    found = top_eigenvalues(op, tol=1e-8, mixed_precision=True)
+    cold = top_eigenvalues(FunctionOperator(lambda v: a @ v, SIZE), tol=1e-8)
+    assert found.top == pytest.approx(9.0, rel=1e-12)
+    assert found.accurate
+    assert cold.products <= found.products <= cold.products + 5
+
+
+def test_a_search_that_does_not_come_to_an_end_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, single = matrices([9.0, 8.0], 0, 1e-5)
+    # in float32 nothing is learned any more, so that steps lead nowhere
+    monkeypatch.setattr(RefiningSearch, "direction", lambda self: np.eye(self._model.rank)[-1])
+    found = top_eigenvalues(operator(a, single), tol=1e-8, mixed_precision=True)
+    assert found.top == pytest.approx(9.0, rel=1e-12)
+    assert found.products > 9
+
+
+class Weighted(nn.Module):
+    """A loss with constants in float64, kept as an attribute, in a list and in the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64))
+        self.shifts = [torch.tensor([0.1, -0.2, 0.0], dtype=torch.float64)]
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        scale = torch.tensor(3.0, dtype=torch.float64)
+        return functional.cross_entropy(outputs * scale + self.shifts[0], labels, weight=self.weight)
+
+
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+def test_a_network_with_constants_in_float64(mode: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Softplus(), nn.Conv2d(4, 4, 2), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3),
+    ).double()  # fmt: skip
+    batch = (torch.randn(12, 1, 5, 5, dtype=torch.float64), torch.arange(12) % 3)
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    with hessian(net, Weighted(), batch, mode=mode, closed_forms=True) as op:
+        found = top_eigenvalues(op, 2, tol=1e-8, mixed_precision=True)
+        truth = np.linalg.eigvalsh(op.dense())[::-1][:2]
+    assert np.all(np.abs(found.values - truth) <= found.errors)
+    assert found.accurate
+    assert found.single_products > found.products
+    assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
+
+
+def test_only_of_the_same_point_and_for_operators_in_float64() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)).double()
+    batch = (torch.randn(8, 4, dtype=torch.float64), torch.arange(8) % 2)
+    moved = Objective(net, functional.cross_entropy, batch, private=True)
+    with torch.no_grad():
+        for p in moved.parameters.values():
+            p.add_(0.3)
+    with hessian(moved) as op:
+        assert op.in_single_precision() is None
+        found = top_eigenvalues(op, mixed_precision=True)
+        assert found.top == pytest.approx(np.linalg.eigvalsh(op.dense())[-1], rel=1e-9)
+    with hessian(net, functional.cross_entropy, batch) as op:
+        single = op.in_single_precision()
+        assert isinstance(single, CurvatureOperator)
+        assert single.dtype == torch.float32
+        cold = top_eigenvalues(op)
+        again = top_eigenvalues(op, start=cold, mixed_precision=True)
+        assert again.single_products == 0
+    with hessian(net, functional.cross_entropy, batch, dtype=torch.float32) as op:
+        assert top_eigenvalues(op, mixed_precision=True).values == top_eigenvalues(op).values
