@@ -51,13 +51,16 @@ def asked(folder: Path) -> list[Needed]:
     return list(needed(Experiment("ranks", ARMS, PROTOCOL, (MEASURE,), (0,)), conditions))
 
 
-def run(folder: Path, failed: dict[str, str], protocol_says: list[str]) -> None:
+def workplace(folder: Path) -> Workplace:
+    data = {DATA.name: (Conditions({"name": DATA.name}, "cpu", {}), DATA)}
+    return Workplace(data, "cpu", folder / CHECKPOINTS)
+
+
+def run(folder: Path, failed: dict[str, str], says: list[str]) -> None:
     every = asked(folder)
     store = Store.create(folder)
-    data = {DATA.name: (Conditions({"name": DATA.name}, "cpu", {}), DATA)}
     with store.lock(), engine.hired(0, None, "cpu") as crew:
-        place = Workplace(data, "cpu", folder / CHECKPOINTS)
-        engine.run(every, store, place, crew=crew, failed=failed, say=protocol_says.append)
+        engine.run(every, store, workplace(folder), crew=crew, failed=failed, say=says.append)
 
 
 def start(ranks: int, *words: str) -> list[subprocess.Popen[str]]:

@@ -8,10 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rank_runs import DATA, PROTOCOL, REFUSED, arm, asked, ended, run, start
+from rank_runs import DATA, PROTOCOL, REFUSED, arm, asked, ended, run, start, workplace
 from tiny import tiny_preset
 from typer.testing import CliRunner
 
@@ -19,9 +20,10 @@ from bntheory.cli import app
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record
 from bntheory.experiments import ranks
+from bntheory.experiments.confirm import confirm
 from bntheory.experiments.experiment import Task, missing
 from bntheory.experiments.ranks import by_ranks, joined, present, spoken, trail
-from bntheory.experiments.store import CHECKPOINTS, Store
+from bntheory.experiments.store import CHECKPOINTS, MemoryStore, Store
 from bntheory.experiments.worker import follow
 
 RUN = str(Path(__file__).with_name("rank_runs.py"))
@@ -130,6 +132,16 @@ def test_what_ranks_do_not_take(options, said, tmp_path):
         ranks._HERE.reset(token)
     assert done.exit_code == 2
     assert said in done.output
+
+
+@pytest.mark.parametrize(("on", "taken"), [({}, True), ({"ranks": "2"}, False)], ids=["alone", "by ranks"])
+def test_stale_records_of_ranks_are_confirmed_by_no_sample_of_one_process(on, taken, alone, tmp_path):
+    """A sample of one process cannot be theirs bit for bit; they are made anew."""
+    store = MemoryStore()
+    store.append([replace(r, made={**r.made, "code": "earlier", **on}) for r in alone.values()])
+    left = [n for n in asked(tmp_path) if n.task.name != REFUSED]
+    found = confirm(left, store, workplace(tmp_path), workers=0)
+    assert (found.taken_over > 0, found.made > 0, found.differing) == (taken, taken, ())
 
 
 def test_without_torchrun_nobody_takes_part(monkeypatch):

@@ -264,7 +264,10 @@ def plan_command(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device."""
+    """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device.
+
+    The longest task is the least time, as a task is not cut; torchrun trains one on several devices together (bntheory compare --help).
+    """
     if claims:
         _print_plan(
             f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json

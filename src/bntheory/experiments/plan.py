@@ -1,6 +1,7 @@
 """What experiments would cost: from a timed sample on this device, or from what a store says that it has cost.
 
-A task is trained step by step and cannot be cut, so however many devices there are, the longest task is the least time.
+A task is trained step by step and cannot be cut, so however many devices there are, the longest task is the least time (of one device: what
+several would make of a task together, :mod:`.ranks`, is not reckoned).
 """
 
 from __future__ import annotations
