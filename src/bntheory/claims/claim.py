@@ -47,6 +47,10 @@ class Source:
     def __str__(self) -> str:
         return ", ".join(part for part in (self.key, self.place, self.version) if part)
 
+    def as_json(self) -> dict[str, str]:
+        """The stable object of ``--json``."""
+        return {"key": self.key, "place": self.place, "version": self.version, "seen": self.seen}
+
 
 @dataclass(frozen=True)
 class Claim:

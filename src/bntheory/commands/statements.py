@@ -61,12 +61,7 @@ def _claim_json(c: Claim) -> dict[str, Any]:
     return {
         "id": c.id,
         "kind": c.kind,
-        "source": {
-            "key": c.source.key,
-            "place": c.source.place,
-            "version": c.source.version,
-            "seen": c.source.seen,
-        },
+        "source": c.source.as_json(),
         "statement": c.statement,
         "reading": c.reading,
         "domain": c.domain.describe() if c.domain else "",

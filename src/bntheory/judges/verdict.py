@@ -187,12 +187,7 @@ class Verdict:
             "wherever": list(self.wherever),
             "statement": c.statement,
             "reading": c.reading,
-            "source": {
-                "key": c.source.key,
-                "place": c.source.place,
-                "version": c.source.version,
-                "seen": c.source.seen,
-            },
+            "source": c.source.as_json(),
             "repairs": c.repairs,
             "evidence": [e.as_json() for e in self.evidence],
         }

@@ -36,6 +36,19 @@ __all__ = [
 Operator = Literal["le", "lt", "eq"]
 
 
+class Uncompared:
+    """A symbolic scalar: Python's comparisons would have to say True or False."""
+
+    __slots__ = ()
+
+    def _no_comparison(self, *_: Any) -> bool:
+        raise TypeError(
+            "a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _no_comparison
+
+
 @dataclass(frozen=True)
 class Relation:
     """``left op right``. ``label`` names the relation where a claim consists of several.

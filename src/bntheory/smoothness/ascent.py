@@ -7,12 +7,14 @@ the supremum, with its witness.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Vector
 
 __all__ = ["Ascent", "climb", "maximise"]
@@ -29,6 +31,11 @@ class Ascent:
     point: Vector
     steps: int
     settled: bool
+
+    def measure(self, name: str, cost: Cost, seed: int, witness: Mapping[str, Any]) -> Measure:
+        """What was reached, as a lower bound."""
+        note = "" if self.settled else "the ascent was still rising when its steps ran out"
+        return Measure(name, self.value, NumberKind.LOWER_BOUND, cost, seed=seed, witness=witness, note=note)
 
 
 def climb(

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def _same_dimension(landscape: Landscape, region: Region) -> None:
+def same_dimension(landscape: Landscape, region: Region) -> None:
     if landscape.dimension != region.dimension:
         raise ValueError(
             f"the region lives in dimension {region.dimension} but the landscape has dimension {landscape.dimension}"
@@ -48,7 +48,7 @@ def lipschitz_constant(
     seed: int = 0,
 ) -> Measure:
     """sup of ||grad f|| over the region: Lip(f) there, where the region is convex. The gradient of ||grad f|| is H grad f/||grad f||."""
-    _same_dimension(landscape, region)
+    same_dimension(landscape, region)
     counted = Counted(landscape)
     rng = np.random.default_rng(seed)
 
@@ -69,15 +69,7 @@ def lipschitz_constant(
         climbs=climbs,
         max_steps=max_steps,
     )
-    return Measure(
-        "Lipschitz constant",
-        best.value,
-        NumberKind.LOWER_BOUND,
-        counted.cost,
-        seed=seed,
-        witness={"x": best.point},
-        note="" if best.settled else "the ascent was still rising when its steps ran out",
-    )
+    return best.measure("Lipschitz constant", counted.cost, seed, {"x": best.point})
 
 
 def local_derivative_lipschitz(landscape: Landscape, x: ArrayLike, *, seed: int = 0) -> Measure:
@@ -162,7 +154,7 @@ def derivative_lipschitz_constant(
     product H v along v: two products, exact up to O(h^2) since third derivatives are symmetric. ``segments`` random chords of
     the region are bisected for kinks.
     """
-    _same_dimension(landscape, region)
+    same_dimension(landscape, region)
     counted = Counted(landscape)
     rng = np.random.default_rng(seed)
     candidates = region.sample(rng, samples)
@@ -209,14 +201,11 @@ def derivative_lipschitz_constant(
         climbs=climbs,
         max_steps=max_steps,
     )
-    return Measure(
+    return best.measure(
         "derivative-Lipschitz constant",
-        best.value,
-        NumberKind.LOWER_BOUND,
         counted.cost,
-        seed=seed,
-        witness={"x": best.point, "direction": curvature(best.point)[1]},
-        note="" if best.settled else "the ascent was still rising when its steps ran out",
+        seed,
+        {"x": best.point, "direction": curvature(best.point)[1]},
     )
 
 

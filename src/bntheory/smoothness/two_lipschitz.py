@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.smoothness.ascent import maximise
-from bntheory.smoothness.constants import steepest_secant
+from bntheory.smoothness.constants import same_dimension, steepest_secant
 from bntheory.smoothness.eigenpairs import hessian_norm_pair
 from bntheory.smoothness.measure import Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
@@ -155,15 +155,7 @@ def two_lipschitz(
             witness={"x": point, "direction": pair.vector},
             note="approached as u -> 0 along `direction`: it equals the norm of the Hessian here",
         )
-    return Measure(
-        "2-Lipschitz constant at a point",
-        best.value,
-        NumberKind.LOWER_BOUND,
-        counted.cost,
-        seed=seed,
-        witness={"x": point, "u": best.point},
-        note="" if best.settled else "the ascent was still rising when its steps ran out",
-    )
+    return best.measure("2-Lipschitz constant at a point", counted.cost, seed, {"x": point, "u": best.point})
 
 
 def two_lipschitz_constant(
@@ -177,10 +169,7 @@ def two_lipschitz_constant(
     seed: int = 0,
 ) -> Measure:
     """sup over x and x + u in a convex region: a lower bound with witness (x, u), found by ascent in both ends at once."""
-    if landscape.dimension != region.dimension:
-        raise ValueError(
-            f"the region lives in dimension {region.dimension} but the landscape has dimension {landscape.dimension}"
-        )
+    same_dimension(landscape, region)
     counted = Counted(landscape)
     n = counted.dimension
     rng = np.random.default_rng(seed)
@@ -242,12 +231,4 @@ def two_lipschitz_constant(
         max_steps=max_steps,
     )
     x, y, _ = split(best.point)
-    return Measure(
-        "2-Lipschitz constant",
-        best.value,
-        NumberKind.LOWER_BOUND,
-        counted.cost,
-        seed=seed,
-        witness={"x": x, "u": y - x},
-        note="" if best.settled else "the ascent was still rising when its steps ran out",
-    )
+    return best.measure("2-Lipschitz constant", counted.cost, seed, {"x": x, "u": y - x})

@@ -34,9 +34,9 @@ def linearity(at: Situation, options: Options) -> Json:
     whether the frozen twin is measured; factors: by which the twin's weights in front of batch norm are multiplied, each a further
     one.
     """
-    batch = at.batch(options["batch_size"])
+    batch, search = at.batch(options["batch_size"]), at.search(options)
     own = Objective(at.model, at.loss, batch, mode="current")
-    found = _in_coordinates(own, {"own": {}}, at.task.seed, options)
+    found = _in_coordinates(own, {"own": {}}, search, options["fraction"])
     if options["twin"]:
         coordinates: dict[str, dict[str, float]] = {"twin": {}}
         if options["factors"]:
@@ -46,12 +46,15 @@ def linearity(at: Situation, options: Options) -> Json:
             coordinates |= {
                 f"twin x {factor:g}": dict.fromkeys(feeding, factor) for factor in options["factors"]
             }
-        found |= _in_coordinates(own.twin(), coordinates, at.task.seed, options)
+        found |= _in_coordinates(own.twin(), coordinates, search, options["fraction"])
     return {"linearity": found}
 
 
 def _in_coordinates(
-    objective: Objective, coordinates: Mapping[str, Mapping[str, float]], seed: int, options: Options
+    objective: Objective,
+    coordinates: Mapping[str, Mapping[str, float]],
+    search: Mapping[str, Any],
+    fraction: float,
 ) -> dict[str, Json]:
     """What one function is in several coordinates, each given by the factors on the weights of some layers.
 
@@ -74,8 +77,8 @@ def _in_coordinates(
                 if not 0 < norm < math.inf:
                     found[name] = {"refused": f"the gradient's norm is {norm:g}: no step can be predicted"}
                     continue
-                found[name] = {"loss": loss, "gradient_norm": norm} | _ends(operator, scale, seed, options)
-                promised = options["fraction"] * loss
+                found[name] = {"loss": loss, "gradient_norm": norm} | _ends(operator, scale, search)
+                promised = fraction * loss
                 moves[name] = (scale * gradient * (promised / norm**2), promised)
     except ValueError as error:
         return {name: {"refused": str(error)} for name in coordinates}
@@ -85,17 +88,11 @@ def _in_coordinates(
     return found
 
 
-def _ends(operator: SymmetricOperator, scale: Tensor, seed: int, options: Options) -> Json:
+def _ends(operator: SymmetricOperator, scale: Tensor, search: Mapping[str, Any]) -> Json:
     def product(v: Tensor) -> Tensor:
         return scale * operator.apply(scale * v)
 
     scaled = FunctionOperator(product, operator.size, dtype=operator.dtype, device=operator.device)
-    search: dict[str, Any] = {
-        "tol": options["tolerance"],
-        "max_products": options["max_products"],
-        "seed": seed,
-        "stop": "estimate",
-    }
     try:
         extreme = top = top_eigenvalues(scaled, which="LM", **search)
         if extreme.top <= 0:  # the largest in magnitude is at the other end

@@ -9,8 +9,6 @@ dimension r among P parameters is r/P.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -30,13 +28,7 @@ def mean_overlap(at: Situation, options: Options) -> Json:
     options: batch_size; tolerance and max_products of each eigenvalue. ``top``, ``without_means``, ``without_contrasts``: the largest
     eigenvalues of H, and of H between the projections off either span. ``refused``: why there are none.
     """
-    batch, seed = at.batch(options["batch_size"]), at.task.seed
-    search: dict[str, Any] = {
-        "tol": options["tolerance"],
-        "max_products": options["max_products"],
-        "seed": seed,
-        "stop": "estimate",
-    }
+    batch, seed, search = at.batch(options["batch_size"]), at.task.seed, at.search(options)
     means, contrasts = (
         _orthonormal(channel_directions(at.model, batch[0], weights)) for weights in (None, seed)
     )

@@ -48,15 +48,9 @@ def sharpness(at: Situation, options: Options) -> Json:
 def _top(
     at: Situation, batch: Any, how: Mapping[str, Any], start: Tensor | None, options: Options
 ) -> tuple[Json, Tensor | None]:
-    search: dict[str, Any] = {
-        "tol": options["tolerance"],
-        "max_products": options["max_products"],
-        "seed": at.task.seed,
-        "stop": "estimate",
-    }
     try:
         with hessian(at.model, at.loss, batch, **how) as operator:
-            spectrum = top_eigenvalues(operator, start=start, **search)
+            spectrum = top_eigenvalues(operator, start=start, **at.search(options))
             loss, norm = float(operator.loss), float(operator.gradient.norm())
     except ValueError as error:
         none = dict.fromkeys(("loss", "gradient_norm", "top", "top_error", "converged"))

@@ -61,6 +61,11 @@ class Situation:
         chosen = slice(0, min(size, self.data.size("test")))
         return self.data.inputs(chosen, "test", dtype=self.dtype, device=self.device)
 
+    def search(self, options: Options) -> dict[str, Any]:
+        """How eigenvalues are searched for, as ``top_eigenvalues`` takes it. options: tolerance, max_products."""
+        tol, most = options["tolerance"], options["max_products"]
+        return {"tol": tol, "max_products": most, "seed": self.task.seed, "stop": "estimate"}
+
     @property
     def diverged(self) -> bool:
         """Whether a weight, the loss or its gradient is no longer finite; the loss can be where its gradient overflows."""

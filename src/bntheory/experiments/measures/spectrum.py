@@ -24,14 +24,7 @@ def frozen_outliers(at: Situation, options: Options) -> Json:
 
 def _outliers(at: Situation, mode: Mode, options: Options) -> Json:
     with hessian(at.model, at.loss, at.batch(options["batch_size"]), mode=mode) as operator:
-        found = top_eigenvalues(
-            operator,
-            options["count"],
-            tol=options["tolerance"],
-            seed=at.task.seed,
-            max_products=options["max_products"],
-            stop="estimate",
-        )
+        found = top_eigenvalues(operator, options["count"], **at.search(options))
         return {
             "loss": operator.loss,
             "first": float(found.values[0]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -18,10 +18,18 @@ import flint
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
+from bntheory.layer.relations import Uncompared
 
-__all__ = ["Condition", "Field", "Scalar", "Sign"]
+__all__ = ["SIGNS", "Condition", "Field", "Scalar", "Sign"]
 
 Sign = Literal["positive", "nonnegative", "nonzero", "any"]
+#: What the range of a domain's scalar says of its sign.
+SIGNS: Mapping[str, Sign] = {
+    "positive": "positive",
+    "nonzero": "nonzero",
+    "nonnegative": "nonnegative",
+    "unit": "nonnegative",
+}
 Condition = tuple[Literal["nonzero", "nonnegative"], Any]
 
 _CAPACITY = 128
@@ -235,7 +243,7 @@ def _split_square(c: Fraction) -> tuple[Fraction, Fraction]:
     return Fraction(s, c.denominator), Fraction(rest if n > 0 else -rest)
 
 
-class Scalar:
+class Scalar(Uncompared):
     """A fraction of polynomials in lowest terms, and the numbers of the conditions under which it is defined."""
 
     __slots__ = ("conditions", "den", "field", "num")
@@ -348,13 +356,6 @@ class Scalar:
     def sqrt(self) -> Scalar:
         """The non-negative square root."""
         return self.field.root(self)
-
-    def _no_comparison(self, *_: Any) -> bool:
-        raise TypeError(
-            "a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)"
-        )
-
-    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _no_comparison
 
     def __repr__(self) -> str:
         top = readable(self.field, self.num)

@@ -20,20 +20,13 @@ from fractions import Fraction
 from typing import Any
 
 from bntheory.judges.algebra.basis import rational_basis, standard_basis
-from bntheory.judges.algebra.field import Field, Scalar, Sign
+from bntheory.judges.algebra.field import SIGNS, Field, Scalar
 from bntheory.judges.algebra.jacobian import jacobian_norm, trace
 from bntheory.judges.algebra.statistics import statistics, statistics_by_entry
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside, SymbolicOperator
 from bntheory.layer.domain import FREE, LayerDomain
 
 __all__ = ["Frame", "needs_entries"]
-
-_SIGNS: dict[str, Sign] = {
-    "positive": "positive",
-    "nonzero": "nonzero",
-    "nonnegative": "nonnegative",
-    "unit": "nonnegative",
-}
 
 
 def needs_entries(domain: LayerDomain) -> bool:
@@ -86,7 +79,7 @@ class Frame:
         self._vectors: dict[str, Coordinates] = {}
         self._scalars: dict[str, Scalar] = {}
         self.operators: dict[str, SymbolicOperator] = {}
-        self.gamma = field.symbol("gamma", _SIGNS.get(domain.gamma, "any"))
+        self.gamma = field.symbol("gamma", SIGNS.get(domain.gamma, "any"))
         self.beta = field.symbol("beta")
         self.correction = self._correction()
         if domain.gamma == "unit":
@@ -320,7 +313,7 @@ class Frame:
             raise _undeclared("scalar", name, self.domain.scalars)
         if name not in self._scalars:
             kind = self.domain.scalars[name]
-            self._scalars[name] = symbol = self.field.symbol(name, _SIGNS.get(kind, "any"))
+            self._scalars[name] = symbol = self.field.symbol(name, SIGNS.get(kind, "any"))
             if kind == "unit":
                 self.constraints.append(("ge", 1 - symbol))
         return self._scalars[name]

@@ -15,7 +15,7 @@ from typing import Any
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.encode import Formula, both, either, formula_symbols, root_equation, where
-from bntheory.judges.algebra.field import Field, Scalar
+from bntheory.judges.algebra.field import SIGNS, Field, Scalar
 from bntheory.judges.algebra.squares import without_roots
 from bntheory.judges.algebra.vectors import determinant
 from bntheory.layer.constants import exact
@@ -29,12 +29,6 @@ __all__ = ["negation_over_inner_products"]
 
 _MOST_VECTORS = 6
 _SEMIDEFINITE = ("psd", "psd-diagonal", "identity", "zero")
-_SIGNS: dict[str, Any] = {
-    "positive": "positive",
-    "nonzero": "nonzero",
-    "nonnegative": "nonnegative",
-    "unit": "nonnegative",
-}
 
 
 class _Vector:
@@ -88,7 +82,7 @@ class _Space:
         self.arguments: dict[str, list[_Vector]] = {}  # of every operator
         signs = {"m": "positive", "sigma": "positive", "var": "nonnegative", "jac_norm": "nonnegative"}
         signs |= {
-            "gamma": _SIGNS.get(domain.gamma, "any"),
+            "gamma": SIGNS.get(domain.gamma, "any"),
             "eps": "positive" if domain.eps == "positive" else "nonnegative",
         }
         self._signs: dict[str, Any] = signs
@@ -138,7 +132,7 @@ class _Space:
             yield kinds.get(name) in _SEMIDEFINITE, form
 
     def scalar(self, name: str) -> Scalar:
-        return self._scalar(f"free {name!r}", _SIGNS.get(self.domain.scalars[name], "any"))
+        return self._scalar(f"free {name!r}", SIGNS.get(self.domain.scalars[name], "any"))
 
     def vector(self, name: str) -> _Vector:
         return self._named(f"free {name!r}")

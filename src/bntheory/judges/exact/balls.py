@@ -16,7 +16,7 @@ from flint import arb, ctx, fmpq
 
 from bntheory.layer.constants import exact
 
-__all__ = ["Ball", "Undecided", "precision"]
+__all__ = ["Ball", "Ordered", "Undecided", "precision"]
 
 
 class Undecided(ArithmeticError):  # noqa: N818 - a state of knowledge, not a failure
@@ -44,7 +44,29 @@ def _arb(x: Any) -> Any:
     return arb(fmpq(number.numerator, number.denominator))
 
 
-class Ball:
+class Ordered:
+    """A number whose order with another is known, or asking for it raises."""
+
+    __slots__ = ()
+
+    def _order(self, other: Any) -> int:
+        """-1, 0 or 1."""
+        raise NotImplementedError
+
+    def __lt__(self, other: Any) -> bool:
+        return self._order(other) < 0
+
+    def __le__(self, other: Any) -> bool:
+        return self._order(other) <= 0
+
+    def __gt__(self, other: Any) -> bool:
+        return self._order(other) > 0
+
+    def __ge__(self, other: Any) -> bool:
+        return self._order(other) >= 0
+
+
+class Ball(Ordered):
     """A real number known to lie in an interval."""
 
     __slots__ = ("value",)
@@ -123,18 +145,6 @@ class Ball:
         if sign is None:
             raise Undecided(f"{self} and {other} overlap")
         return sign
-
-    def __lt__(self, other: Any) -> bool:
-        return self._order(other) < 0
-
-    def __le__(self, other: Any) -> bool:
-        return self._order(other) <= 0
-
-    def __gt__(self, other: Any) -> bool:
-        return self._order(other) > 0
-
-    def __ge__(self, other: Any) -> bool:
-        return self._order(other) >= 0
 
     def __eq__(self, other: Any) -> bool:
         return self._order(other) == 0

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from flint import arb, ctx, fmpq, fmpz
 
+from bntheory.judges.exact.balls import Ordered
 from bntheory.layer.constants import exact
 
 __all__ = ["Inexact", "Radical"]
@@ -100,7 +101,7 @@ def _conjugation(radicands: list[int]) -> set[int]:
     return flipped
 
 
-class Radical:
+class Radical(Ordered):
     """sum_n c_n sqrt(n), immutable, with exact field arithmetic, order and square roots of rationals.
 
     ``missing`` is "" for a number, "undefined" where there is none, "unknown" where it does not fit.
@@ -311,18 +312,6 @@ class Radical:
 
     def __eq__(self, other: Any) -> bool:
         return NotImplemented if _operand(other) is None else self._order(other) == 0
-
-    def __lt__(self, other: Any) -> bool:
-        return self._order(other) < 0
-
-    def __le__(self, other: Any) -> bool:
-        return self._order(other) <= 0
-
-    def __gt__(self, other: Any) -> bool:
-        return self._order(other) > 0
-
-    def __ge__(self, other: Any) -> bool:
-        return self._order(other) >= 0
 
 
 def _operand(x: Any) -> Radical | None:

@@ -15,6 +15,7 @@ import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
+from bntheory.layer.relations import Uncompared
 
 __all__ = ["Atom", "Expression", "FormalVector", "Key", "Space", "refuse_large"]
 
@@ -24,7 +25,7 @@ Atom = tuple[
 Key = tuple[str, tuple[str, ...], str]  # <u, word v>
 
 
-class Expression:
+class Expression(Uncompared):
     """A scalar: a sympy expression with the operators that a claim may use."""
 
     __slots__ = ("value",)
@@ -87,13 +88,6 @@ class Expression:
         """The non-negative square root."""
         refuse_large(self.value)
         return Expression(_root(sp.factor(self.value)))
-
-    def _no_comparison(self, *_: Any) -> bool:
-        raise TypeError(
-            "a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)"
-        )
-
-    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _no_comparison
 
     def __repr__(self) -> str:
         return str(self.value)
