@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import PackedSequence
 
 
 def spread(v: Tensor, x: Tensor) -> Tensor:
@@ -100,6 +101,8 @@ def written_out(frozen: bool = False) -> Iterator[None]:
 def doubled(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.double() if value.is_floating_point() else value
+    if isinstance(value, PackedSequence):
+        return value.double()
     if isinstance(value, Mapping):
         return {key: doubled(item) for key, item in value.items()}
     return type(value)(map(doubled, value)) if isinstance(value, (tuple, list)) else value
@@ -120,7 +123,8 @@ def called(model: nn.Module, loss: Any, batch: Any) -> Tensor:
     if isinstance(inputs, Mapping):
         outputs = model(**inputs)
     else:
-        outputs = model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+        several = isinstance(inputs, (tuple, list)) and not isinstance(inputs, PackedSequence)
+        outputs = model(*inputs) if several else model(inputs)
     return outputs.loss if loss is None else loss(outputs, *rest)
 
 

@@ -80,7 +80,7 @@ class Examination:
 
     loss: float
     normalisations: tuple[Normalisation, ...]
-    over_the_batch: dict[str, tuple[int, float] | None]
+    over_the_batch: dict[str, tuple[int, float | None] | None]
     forward_bytes: int
     unused: tuple[str, ...] = ()
     custom_functions: tuple[str, ...] = ()

@@ -20,38 +20,39 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from bntheory.bridge.functional_calls import FUNCTIONS, Call
+from bntheory.bridge.left_out import UNREACHABLE
+from bntheory.bridge.networks.evaluation import convert
 from bntheory.bridge.networks.normalisation import LpBatchNorm
-from bntheory.bridge.normalisers import FUNCTIONS, INSIDE_TRANSFORM, Call, Normalisation
+from bntheory.bridge.normalisers import Normalisation, first_tensor
 from bntheory.errors import UserError
 
 __all__ = ["Constants", "Freeze", "freeze_in_place", "observed", "require_freezable"]
 
 Freeze = Literal["both", "mean", "variance"]
-#: Operations that reduce a batch to statistics, in layers written by hand.
-REDUCTIONS = {"mean", "sum", "var", "std", "var_mean", "std_mean", "amax", "norm", "vector_norm"}
 
 
 @dataclass(frozen=True)
 class Constants:
     """One call's mean and scale s = sqrt(var + eps) (s of its own where the layer divides by another norm), (C,) each.
 
-    axis: of the channels. eps: added to the variance. replay: for a layer written by hand, what its own reductions gave.
+    axis: of the channels. eps: added to the variance; None where the layer's scale is another than s, so that mean and scale cannot be
+    frozen apart. held: the input of a layer written by hand, at which its affine map is read off.
     """
 
     mean: Tensor
     scale: Tensor
     axis: int = 1
-    eps: float = 0.0
-    replay: tuple[Any, ...] = ()
+    eps: float | None = 0.0
+    held: Tensor | None = None
 
 
 def require_freezable(seen: Sequence[Normalisation], over_the_batch: Mapping[str, Any]) -> None:
     """Raise ValueError where nothing normalises over the batch, or where not all of it can be frozen."""
-    hidden = [n.name for n in seen if n.reason == INSIDE_TRANSFORM]
-    if hidden:
+    for hidden in (n for n in seen if n.reason in UNREACHABLE):
         raise UserError(
-            f"layer {hidden[0]!r} normalises over the batch and {INSIDE_TRANSFORM}, nor its statistics frozen: the twin would keep them "
-            "alive. Call the layer outside of the transform"
+            f"layer {hidden.name!r} normalises over the batch and {hidden.reason}. Its statistics cannot be frozen, and a twin would keep "
+            "them alive"
         )
     if not over_the_batch:
         left = [f"{n.name}: {n.reason}" for n in seen if n.reason]
@@ -81,6 +82,10 @@ def _moved(module: nn.Module, x: Tensor, constants: Constants, freeze: Freeze) -
         )
     if freeze == "both":
         return x
+    if constants.eps is None:
+        raise UserError(
+            "normalises over the batch by a scale of its own, and neither its mean nor its scale can be frozen alone; freeze='both' can"
+        )
     c, s = (_spread(t.to(x), x, constants.axis) for t in (constants.mean, constants.scale))
     if isinstance(module, LpBatchNorm):
         live, moment = cast(Any, module)._live_statistics(x)
@@ -130,15 +135,22 @@ class _FrozenCalls(FrozenStatistics):
 
 
 class _FrozenByHand(FrozenStatistics):
-    """A layer written by hand: its own forward, in which every reduction over the batch returns what it returned before."""
+    """A layer written by hand: the affine map that its own forward is on the batch, with whatever its gamma and beta depend on alive."""
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         constants = self._next()
         if constants is None:
-            return self._inner()(x, *args, **kwargs)
-        x = _moved(self, x, constants, self._freeze)  # type: ignore[arg-type]
-        with _Reductions(x.numel() // len(constants.mean), x.numel(), constants.replay):
-            return self._inner()(x, *args, **kwargs)
+            return self._inner()(*args, **kwargs)
+        x, held = first_tensor(args, kwargs), constants.held
+        assert x is not None
+        assert held is not None
+        args, kwargs = convert((args, kwargs), lambda tensor: held.to(x) if tensor is x else tensor)
+        z = self._inner()(*args, **kwargs)
+        over = [a for a in range(x.dim()) if a != constants.axis % x.dim()]
+        c, s = (_spread(t.double(), x, constants.axis) for t in (constants.mean, constants.scale))
+        y_hat = (held.double() - c) / s
+        weight = (z.double() * y_hat).sum(over) / y_hat.square().sum(over)
+        return _affine(self, x, constants, self._freeze, weight.to(x), z.double().mean(over).to(x))  # type: ignore[arg-type]
 
 
 class _FrozenLp(FrozenStatistics):
@@ -205,42 +217,6 @@ class _Replaced(TorchFunctionMode):
         return _affine(self._module, call.x, constants, self._module._freeze, call.weight, call.bias)
 
 
-class _Reductions(TorchFunctionMode):
-    """Records or replays what a module's reductions of m entries to one give, in their order."""
-
-    def __init__(self, m: int, entries: int, replay: Sequence[Any] | None = None) -> None:
-        super().__init__()
-        self._m, self._entries = m, entries
-        self._replay = None if replay is None else list(replay)
-        self.recorded: list[Any] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") not in REDUCTIONS or not args or not isinstance(args[0], Tensor):
-            return result
-        parts = result if isinstance(result, tuple) else (result,)
-        if args[0].numel() != self._entries or any(p.numel() * self._m != self._entries for p in parts):
-            return result
-        if self._replay is None:
-            self.recorded.append(_detached(result))
-            return result
-        if not self._replay:
-            raise UserError(
-                "a layer written by hand takes more statistics than in the pass in which they were recorded"
-            )
-        return _like(self._replay.pop(0), parts[0])
-
-
-def _detached(result: Any) -> Any:
-    return tuple(p.detach() for p in result) if isinstance(result, tuple) else result.detach()
-
-
-def _like(kept: Any, now: Tensor) -> Any:
-    return tuple(p.to(now) for p in kept) if isinstance(kept, tuple) else kept.to(now)
-
-
 # -- taking the constants, and installing them ---------------------------------------------------------------------------
 
 
@@ -264,11 +240,11 @@ class _Observer(TorchFunctionMode):
 
 
 def observed(
-    modules: Mapping[str, nn.Module], by_hand: Mapping[str, tuple[int, float]]
+    modules: Mapping[str, nn.Module], by_hand: Mapping[str, tuple[int, float | None]]
 ) -> tuple[dict[str, list[Constants | None]], Callable[[], None]]:
     """Wrap the forward of each module so that the next pass notes its constants; call what is returned to stop.
 
-    by_hand: of the layers written by hand, the channels' axis and eps.
+    by_hand: of the layers written by hand, the channels' axis and eps (None where their scale is one of their own).
     """
     kept: dict[str, list[Constants | None]] = {name: [] for name in modules}
 
@@ -276,7 +252,7 @@ def observed(
         own = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            x = args[0] if args else next(iter(kwargs.values()), None)
+            x = first_tensor(args, kwargs)
             if isinstance(module, LpBatchNorm):
                 live = module.training or module.running_mean is None
                 mean, moment = module.statistics(x.detach())  # type: ignore[union-attr]
@@ -286,11 +262,9 @@ def observed(
                 with _Observer(kept[name]):
                     return own(*args, **kwargs)
             axis, eps = by_hand[name]
-            mean, scale = _statistics(x.detach(), axis, eps)  # type: ignore[union-attr]
-            with _Reductions(x.numel() // len(mean), x.numel()) as reductions:  # type: ignore[union-attr]
-                z = own(*args, **kwargs)
-            kept[name].append(Constants(mean, scale, axis, eps, tuple(reductions.recorded)))
-            return z
+            held = x.detach().clone()  # type: ignore[union-attr]
+            kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held))
+            return own(*args, **kwargs)
 
         return forward
 
@@ -320,7 +294,7 @@ def _frozen_class(kind: type[FrozenStatistics], cls: type[nn.Module]) -> Any:
 def freeze_in_place(
     modules: Mapping[str, nn.Module],
     constants: Mapping[str, Sequence[Constants | None]],
-    by_hand: Mapping[str, tuple[int, float]],
+    by_hand: Mapping[str, tuple[int, float | None]],
     freeze: Freeze,
 ) -> None:
     """Give each module the class that uses its constants; its parameters, buffers, hooks and name stay.

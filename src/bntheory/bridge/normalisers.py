@@ -13,27 +13,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.networks.evaluation import tensors_in, transformed
+from bntheory.bridge import left_out
+from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
+from bntheory.bridge.functional_calls import FUNCTIONS
+from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
 from bntheory.bridge.networks.normalisation import (
     LpBatchNorm,
     PrimitiveGroupNorm,
     PrimitiveLayerNorm,
 )
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
-from bntheory.bridge.units import Kind, UnitView, is_scale, is_statistic, matched_view, unit_view
+from bntheory.bridge.units import UnitView, is_scale, is_statistic, matched_view, unit_view
 from bntheory.errors import UserError
 
 __all__ = [
-    "FUNCTIONS",
     "LOSS",
-    "NO_GRADIENT",
-    "Call",
     "Normalisation",
     "NormalisationTrace",
+    "first_tensor",
     "is_normalisation",
 ]
 
@@ -45,63 +45,6 @@ LOSS = "(loss)"
 def is_normalisation(module: nn.Module) -> bool:
     """Whether a module is of a kind known to normalise, or says so (``is_batch_norm``)."""
     return isinstance(module, KNOWN) or bool(getattr(module, "is_batch_norm", False))
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a functional normalisation, by one set of names. live: its statistics are those of its input."""
-
-    kind: Kind
-    x: Tensor
-    weight: Tensor | None
-    bias: Tensor | None
-    eps: float
-    layout: Any = None
-    live: bool = True
-
-
-def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("batch", input, weight, bias, eps, live=bool(training) or running_mean is None)
-
-
-def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("batch", input, weight, bias, eps, live=bool(training) or running_mean is None)
-
-
-def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("instance", input, weight, bias, eps, live=bool(use_input_stats))
-
-
-def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("instance", input, weight, bias, eps, live=bool(use_input_stats))
-
-
-def _layer(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):  # type: ignore[no-untyped-def]
-    return Call("layer", input, weight, bias, eps, tuple(normalized_shape))
-
-
-def _group(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):  # type: ignore[no-untyped-def]
-    return Call("group", input, weight, bias, eps, num_groups)
-
-
-def _rms(input, normalized_shape, weight=None, eps=None):  # type: ignore[no-untyped-def]
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
-    return Call("rms", input, weight, None, eps, tuple(normalized_shape))
-
-
-#: torch's functional normalisations, and how their arguments are read.
-FUNCTIONS: dict[Any, Callable[..., Call]] = {
-    functional.batch_norm: _f_batch,
-    torch.batch_norm: _t_batch,
-    functional.instance_norm: _f_instance,
-    torch.instance_norm: _t_instance,
-    functional.layer_norm: _layer,
-    torch.layer_norm: _layer,
-    functional.group_norm: _group,
-    torch.group_norm: _group,
-    functional.rms_norm: _rms,
-    torch.rms_norm: _rms,
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +70,10 @@ class Normalisation:
 
 @dataclass
 class _Frame:
-    """A module that is running."""
+    """A module that is running.
+
+    combines, divides: whether its own code combines (divides) activations with statistics of the batch. before: what was found earlier.
+    """
 
     name: str
     module: nn.Module
@@ -135,6 +81,9 @@ class _Frame:
     functional: bool = False
     scales: bool = False
     statistics: bool = False
+    combines: bool = False
+    divides: bool = False
+    before: int = 0
 
 
 class NormalisationTrace(TorchFunctionMode):
@@ -160,6 +109,8 @@ class NormalisationTrace(TorchFunctionMode):
         self._names = {label.partition("#")[0] for label in by_hand or ()}
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
+        self._own_scale: dict[str, tuple[int, None]] = {}
+        self._examples, self._outside = 0, _Frame(LOSS, model, None)
         self.called: set[str] = set()
         self.differentiates = self.hooked = False
         self.where = ""
@@ -182,11 +133,16 @@ class NormalisationTrace(TorchFunctionMode):
         for handle in self._handles:
             handle.remove()
         if error[0] is None:
+            if self._outside.divides and self._by_hand is None:
+                self._leave_out(self._label(LOSS), LOSS, left_out.ALIVE)
             self._name_the_missing()
 
-    def over_the_batch(self) -> dict[str, tuple[int, float] | None]:
-        """The modules with a normalisation whose statistics are the batch's; for one written by hand its channels' axis and eps."""
-        found: dict[str, tuple[int, float] | None] = {}
+    def over_the_batch(self) -> dict[str, tuple[int, float | None] | None]:
+        """The modules with a normalisation whose statistics are the batch's; for one written by hand its channels' axis and eps.
+
+        eps is None where it is none of the closed forms, but divides by, or centres with, statistics of its own.
+        """
+        found: dict[str, tuple[int, float | None] | None] = dict(self._own_scale)
         for item in self.found:
             if item.view is not None and item.view.kind == "batch":
                 (axis,) = (a for a in range(len(item.view.shape)) if a not in item.view.axes)
@@ -201,12 +157,14 @@ class NormalisationTrace(TorchFunctionMode):
 
     def _before(self, name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            x = next(iter(tensors_in((args, kwargs))), None)
+            x = first_tensor(args, kwargs)
             changed = None
+            if not self._stack and x is not None and plain_storage(x) and x.dim():
+                self._examples = len(x)
             if self._tap and name in self._names and x is not None:
                 x = _node(x)
                 changed = ((x, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): x})
-            self._stack.append(_Frame(name, module, x))
+            self._stack.append(_Frame(name, module, x, before=len(self.found)))
             self.called.add(name)
             self.where = f"{name or '(model)'} ({type(module).__name__})"
             return changed
@@ -221,19 +179,14 @@ class NormalisationTrace(TorchFunctionMode):
             if self._stack:
                 outer = self._stack[-1]
                 self.where = f"{outer.name or '(model)'} ({type(outer.module).__name__})"
-            if (
-                not isinstance(z, Tensor)
-                and frame.statistics
-                and not frame.functional
-                and self._by_hand is None
-            ):
-                self._leave_out(self._label(name), name, _INSIDE)
-            if not isinstance(z, Tensor) or frame.x is None or frame.functional:
-                return None
+            plain = isinstance(z, Tensor) and frame.x is not None and not frame.functional
             if self._by_hand is not None:
-                return self._record_by_hand(frame, z) if name in self._names else None
-            if frame.scales or is_normalisation(module):
+                return self._record_by_hand(frame, z) if plain and name in self._names else None
+            if not isinstance(z, Tensor) and frame.statistics and not frame.functional:
+                self._leave_out(self._label(name), name, left_out.INSIDE)
+            if plain and (frame.scales or is_normalisation(module)):
                 self._try(frame, z)
+            self._settle(frame, z)
             return None
 
         return hook
@@ -243,19 +196,19 @@ class NormalisationTrace(TorchFunctionMode):
         x, module = frame.x, frame.module
         if x is None or (z.shape != x.shape and not is_normalisation(module)):
             if frame.statistics:
-                self._leave_out(self._label(frame.name), frame.name, _INSIDE)
+                self._leave_out(self._label(frame.name), frame.name, left_out.INSIDE)
             return
         if not x.is_floating_point() or transformed(x):
             if frame.statistics and transformed(x):
-                self._leave_out(self._label(frame.name), frame.name, _BY_HAND_INSIDE_TRANSFORM)
+                self._leave_out(self._label(frame.name), frame.name, left_out.BY_HAND_INSIDE_TRANSFORM)
             return
         label, view = self._label(frame.name), None
         constant = isinstance(module, LpBatchNorm) and not module.training and module.running_mean is not None
         if constant or getattr(module, "has_frozen_statistics", False):
-            self._leave_out(label, frame.name, _CONSTANTS)
+            self._leave_out(label, frame.name, left_out.CONSTANTS)
             return
         if not torch.is_grad_enabled():
-            self._leave_out(label, frame.name, _NO_GRAD)
+            self._leave_out(label, frame.name, left_out.NO_GRAD)
             return
         if x.requires_grad and z.requires_grad:
             self._looking = True  # the roots taken here are none of the module around
@@ -263,10 +216,41 @@ class NormalisationTrace(TorchFunctionMode):
             self._looking = False
         if view is None:
             detached = detached_statistics(module)
-            reason = _DETACHED.format(detached) if detached else _UNMATCHED.format(type(module).__name__)
+            reason = (
+                left_out.DETACHED.format(detached)
+                if detached
+                else left_out.UNMATCHED.format(type(module).__name__)
+            )
             self._leave_out(label, frame.name, reason)
         else:
             self.found.append(Normalisation(label, frame.name, view, by_hand=True, y=x))
+
+    def _settle(self, frame: _Frame, z: Any) -> None:
+        """What normalises over the batch by none of the closed forms: to be frozen as a whole, or out of reach."""
+        inside = self.found[frame.before :]
+        own = [n for n in inside if n.module == frame.name]
+        if (
+            any(n.by_hand for n in own)
+            or isinstance(frame.module, LpBatchNorm)
+            or not (frame.scales or frame.combines)
+        ):
+            return
+        batch = any(
+            n.module in self._own_scale or (n.view is not None and n.view.kind == "batch") for n in inside
+        )
+        self._looking = True
+        normalises, axis = (False, None) if batch else own_normalisation(frame.x, z, spread=frame.statistics)
+        self._looking = False
+        if not normalises and not frame.divides:
+            return
+        earlier = [n for n in own if n.view is None][-1:]
+        label = earlier[0].name if earlier else self._label(frame.name)
+        self.found = [n for n in self.found if not any(n is gone for gone in earlier)]
+        if normalises and axis is not None:
+            self._own_scale[frame.name] = (axis, None)
+            self._leave_out(label, frame.name, left_out.OWN_SCALE.format(type(frame.module).__name__))
+        else:
+            self._leave_out(label, frame.name, left_out.ALIVE if frame.divides else left_out.MIXED)
 
     def _record_by_hand(self, frame: _Frame, z: Tensor) -> Tensor | None:
         label = self._label(frame.name)
@@ -298,16 +282,21 @@ class NormalisationTrace(TorchFunctionMode):
                 func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward) and not self._looking
             )
             self.hooked |= func is Tensor.register_hook
-            if self._stack and not self._looking:
-                self._stack[-1].scales |= is_scale(func, args, kwargs)
-                self._stack[-1].statistics |= is_statistic(func, args, kwargs)
+            if not self._looking:
+                frame = self._stack[-1] if self._stack else self._outside
+                frame.scales |= is_scale(func, args, kwargs)
+                frame.statistics |= is_statistic(func, args, kwargs)
+                if self._by_hand is None and self._examples > 1:
+                    combines, divides = by_a_statistic(func, args, kwargs, self._examples)
+                    frame.combines |= combines
+                    frame.divides |= divides
             return func(*args, **kwargs)
-        frame = self._stack[-1] if self._stack else _Frame(LOSS, self._model, None)
+        frame = self._stack[-1] if self._stack else self._outside
         frame.functional = True
         call, label = read(*args, **kwargs), self._label(frame.name)
-        reason = "" if call.live else _CONSTANTS
+        reason = "" if call.live else left_out.CONSTANTS
         if call.live and not torch.is_grad_enabled():
-            reason = _NO_GRAD
+            reason = left_out.NO_GRAD
         if call.live and call.kind == "batch" and not call.eps > 0 and not self._zero_eps:
             raise UserError(
                 f"layer {label!r} has eps = {call.eps}, which torch's batch norm refuses; use a small eps > 0, "
@@ -315,9 +304,9 @@ class NormalisationTrace(TorchFunctionMode):
             )
         if call.live and transformed(call.x):
             reason = (
-                INSIDE_TRANSFORM
+                left_out.INSIDE_TRANSFORM
                 if call.kind == "batch"
-                else INSIDE_TRANSFORM + " (none of it is over the batch)"
+                else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
             )
         if reason:
             self._leave_out(label, frame.name, reason)
@@ -349,29 +338,18 @@ class NormalisationTrace(TorchFunctionMode):
             if not (is_normalisation(module) or scripted) or name in self._labels:
                 continue
             if scripted:
-                reason = "is scripted, and a compiled graph does not show its layers; measure the model that was scripted"
+                live = module.training and "BatchNorm" in module.original_name
+                reason = left_out.SCRIPTED if live else left_out.SCRIPTED + left_out.NOT_OVER_THE_BATCH
             elif name in self.called:
-                reason = _UNMATCHED.format(type(module).__name__)
+                reason = left_out.UNMATCHED.format(type(module).__name__)
             else:
                 reason = "the forward pass does not reach it"
             self._leave_out(self._label(name), name, reason)
 
 
-_NO_GRAD = "runs under torch.no_grad(): no derivative passes through it"
-_CONSTANTS = (
-    "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
-)
-_UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed forms (batch, layer, group, instance, RMS) on this batch"
-
-#: How the reason begins for a layer whose statistics are detached.
-NO_GRADIENT = "lets no gradient through its"
-_DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not that of a normalisation"
-_INSIDE = "computes a mean and a scale by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module"
-
-
-#: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.
-INSIDE_TRANSFORM = "runs inside of torch.vmap or torch.func, where it cannot be cut out of the graph"
-_BY_HAND_INSIDE_TRANSFORM = INSIDE_TRANSFORM + " (it is written by hand)"
+def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """What a module is taken to normalise: the first tensor among its arguments."""
+    return next(iter(tensors_in((args, kwargs))), None)
 
 
 def _node(x: Tensor) -> Tensor:

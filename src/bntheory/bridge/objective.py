@@ -345,7 +345,7 @@ class Objective:
         return self.examination.normalisations
 
     @cached_property
-    def _by_hand(self) -> dict[str, tuple[int, float]]:
+    def _by_hand(self) -> dict[str, tuple[int, float | None]]:
         return {n: at for n, at in self.examination.over_the_batch.items() if at is not None}
 
     def constants(self, index: int = 0) -> dict[str, list[Constants | None]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,16 @@ from torch import Tensor, nn
 
 from bntheory.errors import UserError
 
-__all__ = ["Kind", "UnitView", "is_scale", "is_statistic", "matched_view", "unit_view"]
+__all__ = [
+    "Kind",
+    "UnitView",
+    "affine_fit",
+    "is_scale",
+    "is_statistic",
+    "matched_view",
+    "rounding_of_fit",
+    "unit_view",
+]
 
 Kind = Literal["batch", "layer", "group", "instance", "rms"]
 
@@ -158,15 +168,19 @@ def _forms(x: Tensor, module: nn.Module) -> list[_Form]:
     return forms
 
 
-def eps_of(module: nn.Module) -> float:
-    """The module's eps by any of its usual names; 0 where it has none."""
+#: Values of eps that code has without a name for it.
+_LITERALS = (1e-5, 1e-6, 1e-3, 1e-8, 1e-12, 1e-4, 1e-7, 1e-2, 0.0)
+
+
+def eps_of(module: nn.Module) -> tuple[float, ...]:
+    """The module's eps by any of its usual names; where it has none, the values that it may have."""
     for name in ("eps", "epsilon", "variance_epsilon", "norm_eps", "layer_norm_eps"):
         value = getattr(module, name, None)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            return (float(value),)
         if isinstance(value, Tensor) and value.numel() == 1:
-            return float(value)
-    return 0.0
+            return (float(value),)
+    return _LITERALS
 
 
 def matched_view(module: nn.Module, x: Tensor, z: Tensor, name: str) -> UnitView | None:
@@ -175,11 +189,11 @@ def matched_view(module: nn.Module, x: Tensor, z: Tensor, name: str) -> UnitView
     a and b are fitted: one pair a channel (batch), or one a feature and shared by all units. A fit of two numbers proves nothing on
     fewer than four entries, and z has to agree with it up to the rounding of its own precision.
     """
-    eps, exact, output = eps_of(module), x.dtype, z
+    exact, output = x.dtype, z
     y, z = x.detach().double(), z.detach().double()
     if z.shape != x.shape or not bool(torch.isfinite(z).all()):
         return None
-    for form in _forms(x, module):
+    for form, named in product(_forms(x, module), eps_of(module)):
         m = math.prod(form.grouped[axis] for axis in form.axes)
         over = tuple(axis for axis in range(len(form.grouped)) if axis not in form.affine)
         entries = math.prod(form.grouped[axis] for axis in over)
@@ -187,26 +201,39 @@ def matched_view(module: nn.Module, x: Tensor, z: Tensor, name: str) -> UnitView
             continue
         u, w = y.reshape(form.grouped), z.reshape(form.grouped)
         mean = u.mean(form.axes, keepdim=True) * (form.kind != "rms")
-        sigma = ((u - mean).square().mean(form.axes, keepdim=True) + eps).sqrt()
-        if not bool((sigma > 0).all()):
-            continue
-        y_hat = (u - mean) / sigma
-        centre, level = y_hat.mean(over, keepdim=True), w.mean(over, keepdim=True)
-        spread = (y_hat - centre).square().mean(over, keepdim=True)
-        if not bool((spread > 1e-12).all()):
-            continue
-        a = ((y_hat - centre) * (w - level)).mean(over, keepdim=True) / spread
-        b = level - a * centre
-        kappa = float((u.abs().amax(form.axes, keepdim=True) / sigma).amax())
-        tolerance = 8 * torch.finfo(exact).eps * (math.sqrt(m) * (3 + 2 * kappa) + 8)
-        if float((w - a * y_hat - b).abs().amax()) > tolerance * float(w.abs().amax() + b.abs().amax()):
-            continue
-        if form.kind == "batch":
-            a, b = a.reshape(-1), b.reshape(-1)
-        view = _view(form.kind, x, form.grouped, form.axes, eps, a, b, name)
-        if _differentiates_as(view, x, output, tolerance):
-            return view
+        variance = (u - mean).square().mean(form.axes, keepdim=True)
+        # an unbiased variance is the biased one with another gamma and eps
+        for eps in dict.fromkeys((named, named * (m - 1) / m)):
+            sigma = (variance + eps).sqrt()
+            if not bool((sigma > 0).all()):
+                continue
+            fitted = affine_fit((u - mean) / sigma, w, over)
+            tolerance = rounding_of_fit(exact, m, u, sigma, form.axes)
+            if fitted is None or fitted[2] > tolerance:
+                continue
+            a, b = (t.reshape(-1) if form.kind == "batch" else t for t in fitted[:2])
+            view = _view(form.kind, x, form.grouped, form.axes, eps, a, b, name)
+            if _differentiates_as(view, x, output, tolerance):
+                return view
     return None
+
+
+def affine_fit(y_hat: Tensor, w: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor, float] | None:
+    """w = a y_hat + b by least squares over these axes, and the largest residual relative to the terms; None where y_hat is constant."""
+    centre, level = y_hat.mean(over, keepdim=True), w.mean(over, keepdim=True)
+    spread = (y_hat - centre).square().mean(over, keepdim=True)
+    if not bool((spread > 1e-12).all()):
+        return None
+    a = ((y_hat - centre) * (w - level)).mean(over, keepdim=True) / spread
+    b = level - a * centre
+    size = float(w.abs().amax() + b.abs().amax())
+    return a, b, float((w - a * y_hat - b).abs().amax()) / size if size > 0 else 0.0
+
+
+def rounding_of_fit(dtype: torch.dtype, m: int, u: Tensor, sigma: Tensor, axes: tuple[int, ...]) -> float:
+    """The residual of a fit, relative to its terms, that the rounding of ``dtype`` explains."""
+    kappa = float((u.abs().amax(axes, keepdim=True) / sigma).amax())
+    return 8 * torch.finfo(dtype).eps * (math.sqrt(m) * (3 + 2 * kappa) + 8)
 
 
 def _differentiates_as(view: UnitView, x: Tensor, z: Tensor, tolerance: float) -> bool:

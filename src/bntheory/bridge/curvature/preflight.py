@@ -9,8 +9,8 @@ import torch
 from bntheory.bridge.curvature.memory import MemoryEstimate, available_bytes, graph_bytes, in_words
 from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.custom_functions import check_custom_functions
+from bntheory.bridge.left_out import NO_GRADIENT
 from bntheory.bridge.networks.evaluation import tensors_in
-from bntheory.bridge.normalisers import NO_GRADIENT
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 

@@ -44,10 +44,11 @@ Batch = Sequence[Any]
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
-    """The model's outputs: a mapping of inputs is passed by name, a tuple or list is spread, anything else is the one argument."""
+    """The model's outputs: a mapping of inputs is passed by name, a tuple or list is spread, anything else (a packed sequence) is the one argument."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+    several = isinstance(inputs, (tuple, list)) and not isinstance(inputs, nn.utils.rnn.PackedSequence)
+    return model(*inputs) if several else model(inputs)
 
 
 def call_loss(loss: Loss | None, outputs: Any, rest: Sequence[Any]) -> Any:

@@ -1,0 +1,138 @@
+"""Code of a user's own that normalises over the batch by none of the closed forms: seen by its operations and by its derivative.
+
+What lives here: whether an operation combines activations with a statistic of their batch, whether a module's derivative is that of a
+normalisation over the batch, and whether its values are an affine map of each channel, which constants can replace. What does not: the
+closed forms (:mod:`bntheory.bridge.units`), and following a forward pass (:mod:`bntheory.bridge.normalisers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bntheory.bridge.graph import leaves_of, nodes_of
+from bntheory.bridge.networks.evaluation import transformed
+from bntheory.bridge.units import affine_fit, rounding_of_fit
+
+__all__ = ["by_a_statistic", "own_normalisation"]
+
+_DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
+_QUOTIENTS = {"div", "__truediv__", "true_divide", "divide"}
+_PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
+_INVERSES = ("Rsqrt", "Reciprocal", "Pow", "Div")
+
+
+def by_a_statistic(
+    func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int
+) -> tuple[bool, bool]:
+    """Whether activations are combined with, and whether they are divided by, what lacks the axis of the examples and was computed from
+    all of them: from data and parameters, since of data alone it is a constant, and of parameters alone no statistic."""
+    name = getattr(func, "__name__", "").replace("__i", "__").removesuffix("_") if args else ""
+    name = name + "__" if name.startswith("__") and not name.endswith("__") else name
+    if func is functional.normalize:
+        dim = args[2] if len(args) > 2 else kwargs.get("dim", 1)
+        pairs = [(args[0], torch.linalg.vector_norm(args[0], dim=dim, keepdim=True))]
+    elif name in _DIFFERENCES | _QUOTIENTS and len(args) > 1:
+        pairs = [(args[0], args[1])]
+    elif name in _PRODUCTS and len(args) > 1:
+        pairs = [(args[0], args[1]), (args[1], args[0])]
+    else:
+        return False, False
+    found = [b for a, b in pairs if _lacks_the_examples(a, b, examples)]
+    if not found:
+        return False, False
+    inverse = name not in _DIFFERENCES and (name not in _PRODUCTS or any(map(_is_inverse, found)))
+    return True, inverse and any(_of_data_and_parameters(b) for b in found)
+
+
+def _lacks_the_examples(a: Any, b: Any, examples: int) -> bool:
+    if (
+        not (isinstance(a, Tensor) and isinstance(b, Tensor))
+        or b.grad_fn is None
+        or a.dim() < b.dim()
+        or transformed(b)
+    ):
+        return False
+    sizes = [1] * (a.dim() - b.dim()) + list(b.shape)
+    if a.dim() and a.shape[0] % examples == 0:
+        return sizes[0] == 1 and (a.dim() > 1 or a.shape[0] == examples)
+    pairs = list(zip(a.shape, sizes, strict=True))
+    counts = [(n, k) for n, k in pairs if n and n % examples == 0]
+    return bool(counts) and all(k == 1 for _, k in counts)
+
+
+def _is_inverse(b: Tensor, depth: int = 6) -> bool:
+    nodes = [b.grad_fn]
+    for _ in range(depth):
+        if any(node is not None and node.name().startswith(_INVERSES) for node in nodes):
+            return True
+        nodes = [parent for node in nodes if node is not None for parent, _ in node.next_functions]
+    return False
+
+
+def _of_data_and_parameters(b: Tensor) -> bool:
+    leaves = leaves_of(b).values()
+    looked_up = any(node.name().startswith(("Embedding", "Index", "Gather")) for node in nodes_of(b))
+    data = looked_up or any(not isinstance(leaf, nn.Parameter) for leaf in leaves)
+    return data and any(isinstance(leaf, nn.Parameter) for leaf in leaves)
+
+
+def own_normalisation(x: Tensor | None, z: Any, *, spread: bool) -> tuple[bool, int | None]:
+    """Whether a module that turned x into z normalises over the batch, and the channels' axis where constants could replace its statistics.
+
+    spread: whether it was seen to take a spread of the batch.
+    """
+    if x is None or not isinstance(z, Tensor) or not (x.requires_grad and z.requires_grad) or transformed(x):
+        return False, None
+    axis = _affine_channels(x, z)
+    return _normalises(x, z, shift_only=axis is None and not spread), axis
+
+
+def _normalises(x: Tensor, z: Tensor, *, shift_only: bool) -> bool:
+    """Whether a module's output for one example depends on the others, and shifting (or scaling) all inputs of a channel changes nothing.
+
+    By its derivative: none of the closed forms is asked for, and mixing examples alone (a graph, a pooled context) is no normalisation.
+    """
+    if not x.dim() or not z.dim() or len(x) < 2 or len(z) != len(x) or not x.is_floating_point():
+        return False
+    g = torch.zeros_like(z.detach())
+    g[0] = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
+    (pulled,) = torch.autograd.grad(z, x, g, retain_graph=True, allow_unused=True)
+    if pulled is None or not bool(pulled[1:].any()):
+        return False
+    pulled, y = pulled.double(), x.detach().double()
+    # an eps leaves a little of the change with the scale
+    changes = [(pulled, 1e-3)] if shift_only else [(pulled, 1e-3), (pulled * y, 0.1)]
+    return any(
+        bool((change.sum(over).abs() <= share * change.abs().sum(over)).all())
+        for change, share in changes
+        for _, over in _channels(x)
+    )
+
+
+def _affine_channels(x: Tensor, z: Tensor) -> int | None:
+    """The channels' axis along which z is, on this batch, an affine map of each channel of x; None if there is none."""
+    if z.shape != x.shape or not bool(torch.isfinite(z).all()):
+        return None
+    y, w = x.detach().double(), z.detach().double()
+    for axis, over in _channels(x):
+        mean = y.mean(over, keepdim=True)
+        sigma = (y - mean).square().mean(over, keepdim=True).sqrt()
+        if x.numel() < 4 * x.shape[axis] or not bool((sigma > 0).all()):
+            continue
+        fitted = affine_fit((y - mean) / sigma, w, over)
+        if fitted is not None and fitted[2] <= rounding_of_fit(
+            x.dtype, x.numel() // x.shape[axis], y, sigma, over
+        ):
+            return axis
+    return None
+
+
+def _channels(x: Tensor) -> list[tuple[int, tuple[int, ...]]]:
+    """Where a tensor's channels may lie, the second or the last axis, and all other axes."""
+    axes = sorted({1, x.dim() - 1}) if x.dim() > 1 else []
+    return [(axis, tuple(a for a in range(x.dim()) if a != axis)) for axis in axes]

@@ -1,0 +1,35 @@
+"""Why a normalisation is left out of a measurement, in words, and which of these reasons stand against a twin."""
+
+from __future__ import annotations
+
+__all__ = ["NO_GRADIENT", "UNREACHABLE"]
+
+NO_GRAD = "runs under torch.no_grad(): no derivative passes through it"
+CONSTANTS = (
+    "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
+)
+UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed forms (batch, layer, group, instance, RMS) on this batch"
+
+#: How the reason begins for a layer whose statistics are detached.
+NO_GRADIENT = "lets no gradient through its"
+DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not that of a normalisation"
+_WHERE = (
+    "by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module whose input and output have one "
+    "shape, or call torch.nn.functional.batch_norm"
+)
+INSIDE = "computes a mean and a scale " + _WHERE
+ALIVE = "divides by a statistic of the batch, computed " + _WHERE
+OWN_SCALE = (
+    "{} normalises over the batch by statistics of its own, or with an eps in another place than any closed form: its twin is had, and "
+    "no split of its gradient"
+)
+MIXED = "is no affine map of its channels (whitening, a scale of every example's own), so that no constants could replace it"
+SCRIPTED = "is scripted, and a compiled graph does not show its layers; measure the model that was scripted"
+NOT_OVER_THE_BATCH = " (none of it is over the batch)"
+
+#: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.
+INSIDE_TRANSFORM = "runs inside of torch.vmap or torch.func, where it cannot be cut out of the graph; call it outside of the transform"
+BY_HAND_INSIDE_TRANSFORM = INSIDE_TRANSFORM + " (it is written by hand)"
+
+#: The reasons for what normalises over the batch and cannot be frozen.
+UNREACHABLE = {INSIDE_TRANSFORM, BY_HAND_INSIDE_TRANSFORM, ALIVE, MIXED, SCRIPTED}

@@ -1,0 +1,271 @@
+"""Statistics of the batch that a user's own code computes: frozen right in a twin, or the twin is refused by name.
+
+Right values: the same formulas with their statistics detached, differentiated twice in float64 (at the point itself a detached tensor has
+the derivatives of a constant). Nothing of the bridge enters them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import network_oracle as oracle
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
+
+from bntheory.bridge import capture, frozen_twin, probe, state_fingerprint
+from bntheory.bridge.curvature import hessian
+
+CE = F.cross_entropy
+DRAW = torch.Generator().manual_seed(3)
+X, Y = torch.randn(12, 4, generator=DRAW), torch.arange(12) % 3
+
+
+def alive(t: Tensor) -> Tensor:
+    return t
+
+
+Statistics = Callable[[Any, Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]], Tensor]
+
+
+class Layer(nn.Module):
+    """A layer by a formula, in which ``mean`` and ``scale`` are held constant by the oracle alone."""
+
+    def __init__(self, formula: Statistics, **attributes: float) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.rand(5) + 0.5), nn.Parameter(torch.randn(5))
+        self.formula, self.mean, self.scale = formula, alive, alive
+        self.__dict__.update(attributes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * self.formula(self, x, self.mean, self.scale) + self.bias
+
+
+def einsum(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+    mu = x.sum(0) / len(x)
+    var = torch.einsum("ij,ij->j", x - mu, x - mu) / len(x)
+    return (x - mean(mu)) / scale((var + s.eps).sqrt())
+
+
+def matrix_product(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+    average = x.new_ones(1, len(x)) / len(x)
+    mu = average @ x
+    return (x - mean(mu)) * scale((average @ (x - mu).square() + s.eps).rsqrt())
+
+
+def unbiased(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+    return (x - mean(x.mean(0))) / scale(torch.sqrt(x.var(0) + 1e-5))  # an eps without a name
+
+
+class Fused(torch.autograd.Function):
+    """Right in its first derivative, whose intermediate results are constants to the second."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.var(0, unbiased=False) + 1e-5)
+        ctx.save_for_backward((x - x.mean(0)) * scale, scale)
+        return (x - x.mean(0)) * scale
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        y_hat, scale = ctx.saved_tensors
+        return scale * (g - g.mean(0) - y_hat * (g * y_hat).mean(0))
+
+
+def fused(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+    if mean is alive and scale is alive:
+        return Fused.apply(x)
+    return (x - mean(x.mean(0))) / scale((x.var(0, unbiased=False) + 1e-5).sqrt())
+
+
+def net(layer: nn.Module, behind: nn.Module | None = None) -> nn.Sequential:
+    """A perceptron with the layer, and with torch's batch norm elsewhere: a twin is made either way."""
+    torch.manual_seed(1)
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    return nn.Sequential(nn.Linear(4, 5), layer, behind or nn.Tanh(), nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3))  # fmt: skip
+
+
+def right(
+    formula: Statistics, freeze: str | None, **attributes: float
+) -> tuple[float, dict[str, Tensor], Tensor]:
+    """Loss, gradient and Hessian, with torch's own layer written by a formula as well."""
+    model = net(Layer(formula, **attributes))
+
+    def standard(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+        mu = x.mean(0)
+        return (x - mean(mu)) / scale((((x - mu) ** 2).mean(0) + 1e-5).sqrt())
+
+    other = Layer(standard)
+    other.weight, other.bias = model[4].weight, model[4].bias
+    model[4] = other
+    for layer in (model[1], other):
+        layer.mean = Tensor.detach if freeze in ("both", "mean") else alive
+        layer.scale = Tensor.detach if freeze in ("both", "variance") else alive
+    return oracle.derivatives(model, CE, (X, Y))
+
+
+def assert_right(found: np.ndarray, expected: Tensor) -> None:
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-8 * float(expected.abs().max()))
+
+
+CLOSED = {"einsum": (einsum, {"eps": 1e-3}), "matrix product": (matrix_product, {"eps": 1e-5}), "unbiased": (unbiased, {}), "fused": (fused, {})}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_batch_norm_in_any_writing_is_frozen(name: str) -> None:
+    formula, attributes = CLOSED[name]
+    model = net(Layer(formula, **attributes))
+    before = state_fingerprint(model, rng=False)
+    for freeze in ("both", "mean", "variance"):
+        value, gradient, matrix = right(formula, freeze, **attributes)
+        with hessian(model, CE, (X, Y), mode="frozen", freeze=freeze, dtype=torch.float64) as op:
+            assert_right(op.dense(), matrix)
+            assert op.loss == pytest.approx(value, rel=1e-11)
+        twin = frozen_twin(model, X, freeze=freeze)
+        CE(twin(X), Y).backward()
+        for key, p in twin.named_parameters():
+            torch.testing.assert_close(p.grad.double(), gradient[key], rtol=1e-3, atol=1e-5)
+    layers = capture(model, CE, (X, Y), dtype=torch.float64)
+    assert list(layers.layers) == ["1", "4"]
+    assert all(bool(layer.gradient_residual().passed.all()) for layer in layers)
+    if name != "fused":
+        assert_right(
+            hessian(model, CE, (X, Y), dtype=torch.float64).dense(), right(formula, None, **attributes)[2]
+        )
+    assert state_fingerprint(model, rng=False) == before
+
+
+OWN: dict[str, Statistics] = {
+    "largest": lambda s, x, mean, scale: (x - mean(x.mean(0))) / scale((x - x.mean(0)).abs().amax(0) + 1e-5),
+    "mean absolute deviation": lambda s, x, mean, scale: (x - mean(x.mean(0))) / scale((x - x.mean(0)).abs().mean(0)),
+    "eps beside the deviation": lambda s, x, mean, scale: (x - mean(x.mean(0))) / scale(x.std(0) + 1e-3),
+    "second moment": lambda s, x, mean, scale: x / scale((x.square().mean(0) + 1e-5).sqrt()),
+    "mean alone": lambda s, x, mean, scale: x - mean(x.mean(0)),
+    "median": lambda s, x, mean, scale: x - mean(x.median(0).values),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_another_normalisation_over_the_batch_is_frozen_as_a_whole(name: str) -> None:
+    model = net(Layer(OWN[name]))
+    value, _, matrix = right(OWN[name], "both")
+    with hessian(model, CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), matrix)
+        assert op.loss == pytest.approx(value, rel=1e-11)
+    found = probe(model, CE, (X, Y), tol=1e-8)
+    assert found.twin.lambda_max == pytest.approx(oracle.top(matrix), rel=1e-6)
+    assert [layer.name for layer in found.layers] == ["4"]
+    assert "statistics of its own" in found.left_out["1"]
+    for freeze in ("mean", "variance"):
+        with pytest.raises(ValueError, match=r"layer '1' .* by a scale of its own.*freeze='both'"):
+            frozen_twin(model, X, freeze=freeze)
+
+
+class Whitened(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        c = x - x.mean(0)
+        root = torch.linalg.cholesky(c.T @ c / len(x) + 0.01 * torch.eye(x.shape[1]))
+        return torch.linalg.solve_triangular(root, c.T, upper=False).T
+
+
+class Inline(nn.Module):
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.one, self.bn, self.two, self.between = (
+            nn.Linear(4, 5),
+            nn.BatchNorm1d(5),
+            nn.Linear(5, 3),
+            between,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.between(torch.tanh(self.bn(self.one(x)))))
+
+
+def correlated(outputs: Tensor, y: Tensor) -> Tensor:
+    z = (outputs - outputs.mean(0)) / outputs.std(0)
+    return (z.T @ z / len(z) - torch.eye(3)).square().sum() + CE(outputs, y)
+
+
+OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
+    "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
+    "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
+    "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
+    "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
+    "scripted": (lambda: net(torch.jit.script(nn.BatchNorm1d(5))), CE, "'1'.*is scripted"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("name", OUT_OF_REACH)
+def test_a_twin_that_would_keep_statistics_alive_is_refused(name: str) -> None:
+    make, loss, told = OUT_OF_REACH[name]
+    with pytest.raises(ValueError, match=rf"layer {told}.*keep them alive"):
+        hessian(make(), loss, (X, Y), mode="frozen")
+    found = probe(make(), loss, (X, Y), tol=1e-8)
+    assert "keep them alive" in found.missing["twin"]
+    if name != "scripted":
+        expected = oracle.top(oracle.derivatives(make(), loss, (X, Y))[2])
+        assert found.network.lambda_max == pytest.approx(expected, rel=1e-6)
+
+
+def mixed(h: Tensor) -> Tensor:
+    """A graph, a set's mean that is added, and an attention over the batch: examples mix, and nothing is normalised."""
+    h = h + 0.5 * h.roll(1, 0) + torch.tanh(h.mean(0))
+    return torch.softmax(h @ h.T, 1) @ h
+
+
+ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "examples that mix": (lambda: Inline(mixed), CE),
+    "a spread of the batch as a feature": (lambda: Inline(lambda h: h + h.var(0).mean()), CE),
+    "examples' own scale": (lambda: Inline(lambda h: (h - h.mean(1, keepdim=True)) / h.norm(dim=1, keepdim=True)), CE),
+    "detached statistics": (lambda: Inline(lambda h: h / h.detach().abs().amax(0)), CE),
+    "a spread in the loss": (lambda: Inline(lambda h: h), lambda o, y: CE(o, y) + F.relu(1 - o.std(0)).mean()),
+    "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_mixing_examples_is_no_normalisation(name: str) -> None:
+    make, loss = ALLOWED[name]
+    with hessian(make(), loss, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), oracle.derivatives(make(), loss, (X, Y), frozen=True)[2])
+
+
+def test_inputs_that_are_standardised_are_constants() -> None:
+    class Standardises(Inline):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward((x - x.mean(0)) / x.std(0))
+
+    standardised = (X.double() - X.double().mean(0)) / X.double().std(0)
+    with hessian(Standardises(torch.tanh), CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        assert_right(
+            op.dense(), oracle.derivatives(Inline(torch.tanh), CE, (standardised, Y), frozen=True)[2]
+        )
+
+
+def test_a_packed_sequence_is_one_input() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.rnn, self.bn, self.out = nn.RNN(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)
+
+        def forward(self, x: PackedSequence) -> Tensor:
+            h = self.rnn(x)[0]
+            h = PackedSequence(self.bn(h.data), h.batch_sizes, h.sorted_indices, h.unsorted_indices)
+            padded, lengths = pad_packed_sequence(h)
+            return self.out(padded.sum(0) / lengths[:, None])
+
+    parts = [torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) for n in (4, 2, 3, 1, 2, 3)]
+    packed, labels = pack_sequence(parts, enforce_sorted=False), torch.arange(6) % 3
+    found = probe(Recurrent(), CE, (packed, labels), tol=1e-8)
+    for at, frozen in ((found.network, False), (found.twin, True)):
+        matrix = oracle.derivatives(Recurrent(), CE, (packed, labels), frozen=frozen)[2]
+        assert at.lambda_max == pytest.approx(oracle.top(matrix), rel=1e-6)
