@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
@@ -210,6 +210,18 @@ class LayerDomain:
                 raise ValueError(
                     f"LayerDomain: a free name is {name!r:.60}, a {type(name).__name__}; it is a text"
                 )
+
+    def undeclared(self, what: Literal["scalar", "vector", "operator"], name: str) -> str:
+        """Why a claim cannot use the free quantity of this name; empty where it is declared."""
+        known: Collection[str] = {"scalar": self.scalars, "vector": self.vectors, "operator": self.operators}[
+            what
+        ]
+        if name in known:
+            return ""
+        return (
+            f"the claim uses the free {what} {name!r}, which its LayerDomain does not declare (declared: "
+            f"{', '.join(known) or 'none'}); add it to LayerDomain({what}s=...)"
+        )
 
     def describe(self) -> str:
         """The domain in words, for tables and pages."""

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bntheory.errors import ClaimError, OutsideVocabulary, Signal, UserError
 from bntheory.layer.constants import exact
@@ -154,16 +154,10 @@ class View:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _declared(self, what: str, name: Any) -> None:
-        if self._domain is None:
-            return
-        known: Any = getattr(self._domain, what + "s")
-        if name not in known:
-            raise self._refusal(
-                ValueError,
-                f"the claim uses the free {what} {name!r}, which its LayerDomain does not declare (declared: "
-                f"{', '.join(known) or 'none'}); add it to LayerDomain({what}s=...)",
-            )
+    def _declared(self, what: Literal["scalar", "vector", "operator"], name: Any) -> None:
+        why = "" if self._domain is None else self._domain.undeclared(what, name)
+        if why:
+            raise self._refusal(ValueError, why)
 
     def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Let the world work. What it raises is remembered, so that a claim cannot swallow it."""

@@ -15,7 +15,7 @@ With eps > 0 the batch may be constant: then y_hat = 0, and the second direction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -309,8 +309,8 @@ class Frame:
     # -- free quantities -------------------------------------------------------------------------------------------------
 
     def scalar(self, name: str) -> Scalar:
-        if name not in self.domain.scalars:
-            raise _undeclared("scalar", name, self.domain.scalars)
+        if why := self.domain.undeclared("scalar", name):
+            raise ValueError(why)
         if name not in self._scalars:
             kind = self.domain.scalars[name]
             self._scalars[name] = symbol = self.field.symbol(name, SIGNS.get(kind, "any"))
@@ -319,8 +319,8 @@ class Frame:
         return self._scalars[name]
 
     def vector(self, name: str) -> Coordinates:
-        if name not in self.domain.vectors:
-            raise _undeclared("vector", name, self.domain.vectors)
+        if why := self.domain.undeclared("vector", name):
+            raise ValueError(why)
         key = FREE + name
         if key in self._vectors or not name.endswith("@case"):
             return self.named(key, name)
@@ -342,14 +342,6 @@ class Frame:
         return vector
 
     def operator(self, name: str) -> SymbolicOperator:
-        if name not in self.domain.operators:
-            raise _undeclared("operator", name, self.domain.operators)
+        if why := self.domain.undeclared("operator", name):
+            raise ValueError(why)
         return self._operator(FREE + name, name, self.domain.operators[name])
-
-
-def _undeclared(what: str, name: str, known: Iterable[str]) -> ValueError:
-    names = ", ".join(known) or "none"
-    return ValueError(
-        f"the claim uses the free {what} {name!r}, which its LayerDomain does not declare (declared: {names}); "
-        f"add it to LayerDomain({what}s=...)"
-    )

@@ -206,18 +206,14 @@ class SymbolicLayer:
 
     def scalar(self, name: str) -> Expression:
         if name not in self._scalars:
-            if name not in self.domain.scalars:
-                raise ValueError(
-                    f"the claim uses the free scalar {name!r}, which its LayerDomain does not declare"
-                )
+            if why := self.domain.undeclared("scalar", name):
+                raise ValueError(why)
             self._scalars[name] = self.space.symbol(name, **_ASSUMPTIONS[self.domain.scalars[name]])
         return Expression(self._scalars[name])
 
     def vector(self, name: str) -> FormalVector:
-        if name not in self.domain.vectors:
-            raise ValueError(
-                f"the claim uses the free vector {name!r}, which its LayerDomain does not declare"
-            )
+        if why := self.domain.undeclared("vector", name):
+            raise ValueError(why)
         bare = name.removesuffix("@case")
         key = FREE + name
         vector = self.space.vector(key, rf"\mathrm{{{bare}}}" if len(bare) > 1 else bare)
@@ -227,9 +223,7 @@ class SymbolicLayer:
         return vector
 
     def operator(self, name: str) -> Callable[[FormalVector], FormalVector]:
-        if name not in self.domain.operators:
-            raise ValueError(
-                f"the claim uses the free operator {name!r}, which its LayerDomain does not declare"
-            )
+        if why := self.domain.undeclared("operator", name):
+            raise ValueError(why)
         self.space.show(FREE + name, name)
         return lambda v: self.space.apply(FREE + name, v)
