@@ -9,7 +9,6 @@ building networks (``networks.py``).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -99,7 +98,7 @@ class LpBatchNorm(nn.Module):
         size = deviation.abs() if self.p == 1 else deviation.abs().pow(self.p)
         return mean, self._mean(size, axes)
 
-    def _mean(self, values: Tensor, axes: Sequence[int]) -> Tensor:
+    def _mean(self, values: Tensor, axes: list[int]) -> Tensor:
         return values.mean(dim=axes) if self.share is None else self.share.mean(values, axes)
 
     def _count(self, x: Tensor) -> int:
