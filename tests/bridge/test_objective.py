@@ -593,9 +593,26 @@ def test_an_objective_serves_every_measurement() -> None:
 
 def test_probe_needs_no_more_products_than_hessian() -> None:
     model, batch = mlp(), (X, Y)
-    with hessian(model, CE, batch, dtype=torch.float64) as op:
-        alone = top_eigenvalues(op).products
-    assert probe(model, CE, batch).network.products == alone
+    for dtype, tol in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
+        with hessian(model, CE, batch, dtype=dtype) as op:
+            alone = top_eigenvalues(op, tol=tol, mixed_precision=True)
+        found = probe(model, CE, batch, dtype=dtype).network
+        assert (found.products, found.single_products) == (alone.products, alone.single_products)
+
+
+def test_probe_evaluates_the_loss_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward passes beside products: the examination, the layers, the graph, and the points along the gradient; for network and twin."""
+    calls = {"values": 0}
+    plain = Objective.value
+
+    def counted(self: Objective, index: int = 0) -> torch.Tensor:
+        calls["values"] += 1
+        return plain(self, index)
+
+    monkeypatch.setattr(Objective, "value", counted)
+    found = probe(mlp(), CE, (X, Y), dtype=torch.float32)
+    assert found.twin is not None
+    assert calls["values"] <= 30
 
 
 def test_what_moves_is_put_back() -> None:
