@@ -1,0 +1,140 @@
+"""A loss that does not depend on the model that is measured, or is another one at every call, is refused; a stated seed makes it one."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import network_oracle as oracle
+import numpy as np
+import pytest
+import torch
+from objective_cases import CE, NET, X, Y, assert_right, measured, mlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bntheory.bridge import Objective, along_gradient, capture, probe, state_fingerprint
+from bntheory.bridge.curvature import hessian
+
+
+class StochasticDepth(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.more = mlp(), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.net(x)
+        return x + self.more(x) * torch.empty(len(x), 1).bernoulli_(0.5)
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.state = mlp(), SimpleNamespace(calls=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.state.calls += 1
+        return self.net(x) * self.state.calls
+
+
+OTHER = copy.deepcopy(NET)
+
+
+REFUSED = {
+    "a loss of another copy": (
+        lambda: hessian(NET, lambda out, y: CE(OTHER(X), y), (X, Y)),
+        "none of its 6 parameters",
+    ),
+    "a closure over another copy": (
+        lambda: capture(NET, lambda m: CE(OTHER(X), Y)),
+        "none of its 6 parameters",
+    ),
+    "a loss of both copies": (
+        lambda: probe(NET, lambda out, y: CE(out, y) + OTHER(X).square().mean(), (X, Y)),
+        "another copy",
+    ),
+    "functional dropout": (
+        lambda: hessian(NET, lambda out, y: CE(F.dropout(out, 0.5), y), (X, Y)),
+        "not deterministic.*seed=",
+    ),
+    "dropout": (
+        lambda: probe(nn.Sequential(mlp(), nn.Dropout(0.5)), CE, (X, Y)),
+        r"dropout is active.*\(1\).*seed=",
+    ),
+    "stochastic depth": (lambda: capture(StochasticDepth(), CE, (X, Y)), "stochastic depth"),
+    "a state between calls": (lambda: along_gradient(Counts(), CE, (X, Y), [0.1]), "keeps a state"),
+    "complex parameters": (
+        lambda: hessian(
+            nn.Linear(5, 3, dtype=torch.complex64), lambda o: o.abs().mean(), (X.to(torch.complex64),)
+        ),
+        "weight is complex",
+    ),
+    "a loss that is no tensor": (lambda: capture(NET, lambda out, y: 3.0, (X, Y)), "returned a float"),
+    "an infinite input": (lambda: probe(NET, CE, (X / 0, Y)), "non-finite"),
+    "a batch of none": (lambda: probe(NET, CE, (X[:0], Y[:0])), "counts* examples"),
+    "a last batch of one": (
+        lambda: hessian(NET, CE, [(X[:9], Y[:9]), (X[9:], Y[9:])]),
+        r"batch\[1\].*'1' \(BatchNorm1d\).*drop_last",
+    ),
+    "one value a group": (
+        lambda: capture(nn.Sequential(nn.Linear(5, 6), nn.GroupNorm(6, 6)), lambda o: o.sum(), (X,)),
+        "'1' normalises over m = 1",
+    ),
+    "eps of zero": (
+        lambda: probe(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6, eps=0.0)), CE, (X, Y)),
+        "'1' has eps = 0.*to_primitive",
+    ),
+    "outputs that the loss does not take": (
+        lambda: hessian(nn.LSTM(5, 3), CE, (X, Y)),
+        "does not take what the model returns in mode 'train', a tuple",
+    ),
+    "several batches captured": (lambda: capture(NET, CE, [(X, Y), (X, Y)]), "2 batches"),
+    "no loss": (lambda: hessian(NET, None, (X, Y)), "loss is None"),
+    "an unknown freeze": (
+        lambda: hessian(NET, CE, (X, Y), mode="frozen", freeze="neither"),
+        "freeze is 'neither'",
+    ),
+    "scripted, captured": (lambda: capture(torch.jit.script(NET), CE, (X, Y)), "scripted"),
+    "scripted, frozen": (
+        lambda: hessian(torch.jit.script(NET), CE, (X, Y), mode="frozen"),
+        "normalises over the batch and is scripted",
+    ),
+    "an objective and a loss": (lambda: capture(Objective(NET, CE, (X, Y)), CE), "already holds"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_mean_nothing_is_refused(name: str) -> None:
+    attempt, message = REFUSED[name]
+    before = state_fingerprint(NET, rng=False)
+    with pytest.raises(ValueError, match=message):
+        attempt()
+    assert state_fingerprint(NET, rng=False) == before
+
+
+def test_a_teacher_without_gradients_is_no_other_copy() -> None:
+    teacher = copy.deepcopy(NET).requires_grad_(False).eval()
+    found = measured(NET, lambda out, y: CE(out, y) + F.mse_loss(out, teacher(X)), (X, Y))
+    assert np.isfinite(found).all()
+
+
+def test_a_stated_seed_makes_one_function() -> None:
+    """Oracle: the mask that the seed draws, as a constant tensor."""
+    model = nn.Sequential(*mlp()[:3], nn.Dropout(0.5), mlp()[3])
+    torch.manual_seed(7)
+    mask = F.dropout(torch.ones(10, 6, dtype=torch.float64), 0.5)
+
+    class Masked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * mask
+
+    plain = nn.Sequential(*model[:3], Masked(), model[4])
+    expected = oracle.derivatives(plain, CE, (X, Y))[2]
+    assert_right(measured(model, CE, (X, Y), seed=7), expected)
+    other = measured(model, CE, (X, Y), seed=8)
+    assert np.abs(other - expected.numpy()).max() > 1e-3
+    assert (
+        probe(model, CE, (X, Y), seed=0, dropout="off").network.loss
+        != probe(Objective(model, CE, (X, Y), seed=7)).network.loss
+    )

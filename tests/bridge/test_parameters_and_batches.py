@@ -1,0 +1,105 @@
+"""Parameters of every kind and several batches: right values come from ``network_oracle``, as for the front door."""
+
+from __future__ import annotations
+
+import copy
+
+import network_oracle as oracle
+import numpy as np
+import pytest
+import torch
+from objective_cases import CE, X, Y, assert_right, measured, mlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bntheory.bridge import along_gradient, probe
+from bntheory.bridge.curvature import hessian
+
+# -- parameters of every kind --------------------------------------------------------------------------------------------------
+
+
+class Transposed(nn.Module):
+    """A parameter that is not contiguous, and one that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.weight = nn.Parameter(torch.randn(5, 6).t())
+        self.bn = nn.BatchNorm1d(6)
+        self.table = nn.Embedding(3, 6, sparse=True)
+        self.rows = nn.Parameter(torch.randn(3, 6))
+
+    def forward(self, x: Tensor, index: Tensor) -> Tensor:
+        h = (
+            torch.tanh(self.bn(F.linear(x, self.weight)))
+            + self.table(index)
+            + F.embedding(index, self.rows, sparse=True)
+        )
+        return F.linear(h, self.rows) + F.linear(h, self.rows[:, :1].expand(3, 6))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, None], ids=["float64", "own"])
+def test_strided_shared_and_sparsely_used_parameters(dtype: torch.dtype | None) -> None:
+    model, batch = Transposed(), ((X, Y), Y)
+    assert not model.weight.is_contiguous()
+    dense_table = copy.deepcopy(model)
+    dense_table.forward = None  # type: ignore[assignment]
+    with pytest.MonkeyPatch.context() as patched:
+        plain = F.embedding
+        patched.setattr(F, "embedding", lambda i, w, *a, **k: plain(i, w))
+        expected = oracle.derivatives(model, CE, batch)[2]
+    with hessian(model, CE, batch, dtype=dtype) as op:
+        found = op.dense()
+    np.testing.assert_allclose(
+        found, expected.numpy(), atol=(1e-9 if dtype else 1e-5) * float(expected.abs().max())
+    )
+    assert len(along_gradient(model, CE, batch, [0.1], dtype=dtype).losses) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_model_has_curvature() -> None:
+    expected = oracle.derivatives(mlp(), CE, (X, Y))[2]
+    scripted = torch.jit.script(mlp())
+    assert_right(measured(scripted, CE, (X, Y)), expected)
+    found = probe(scripted, CE, (X, Y))
+    assert found.network.lambda_max == pytest.approx(oracle.top(expected), rel=1e-6)
+    assert found.twin is None
+    assert "scripted" in found.missing["layers"]
+
+
+# -- several batches ------------------------------------------------------------------------------------------------------------
+
+
+class LastState(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.bn, self.fc = nn.RNN(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.bn(self.rnn(x)[0][-1]))
+
+
+def test_batches_weigh_by_their_examples() -> None:
+    """Time comes first, so the first axis of the inputs counts steps."""
+    model, sizes = LastState(), ((7, 8), (3, 8), (7, 4))
+    batches = [(torch.randn(t, n, 5), torch.arange(n) % 3) for t, n in sizes]
+    parts = [oracle.derivatives(model, CE, b)[2] for b in batches]
+    expected = (8 * parts[0] + 8 * parts[1] + 4 * parts[2]) / 20
+    assert_right(measured(model, CE, batches), expected)
+    unlabelled = [(b[0],) for b in batches]
+    with pytest.raises(ValueError, match=r"rnn \(RNN, batch_first=False\).*examples=\["):
+        hessian(model, lambda out: out.square().mean(), unlabelled)
+    with hessian(model, lambda out: out.square().mean(), unlabelled, examples=[8, 8, 4]) as op:
+        assert op.loss == pytest.approx(
+            sum(
+                w * float(model.train()(b[0]).square().mean().detach())
+                for w, b in zip((0.4, 0.4, 0.2), batches, strict=True)
+            ),
+            rel=1e-5,
+        )
+    found = probe(model, CE, batches, tol=1e-9)
+    assert found.network.lambda_max == pytest.approx(oracle.top(expected), rel=1e-6)
+    assert along_gradient(model, CE, batches, [0.1], dtype=torch.float64).loss == pytest.approx(
+        found.network.loss, rel=1e-12
+    )

@@ -1,0 +1,158 @@
+"""What cannot be measured is named and the rest is right; what a training loop leaves behind does not enter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import network_oracle as oracle
+import numpy as np
+import pytest
+import torch
+from objective_cases import CE, X, Y, assert_right, measured, mlp
+from torch import Tensor, nn
+
+from bntheory.bridge import capture, probe, state_fingerprint
+from bntheory.bridge.curvature import hessian
+
+# -- partial results -----------------------------------------------------------------------------------------------------------------
+
+
+class Mixture(nn.Module):
+    """One layer of each fate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.inp, self.good, self.out = nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+        self.quiet, self.unused, self.twice = nn.BatchNorm1d(5), nn.LayerNorm(6), nn.LayerNorm(6)
+        self.shrinks = Shrinks()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.quiet(x)
+        h = torch.tanh(self.good(self.inp(x)))
+        return self.out(self.shrinks(self.twice(torch.tanh(self.twice(h)))))
+
+
+class Shrinks(nn.Module):
+    """Divides by a norm without being a normalisation of the list."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / torch.sqrt(1 + x.norm(dim=1, keepdim=True))
+
+
+def test_what_is_left_out_is_named_and_the_rest_is_measured() -> None:
+    found = capture(Mixture(), CE, (X, Y), dtype=torch.float64)
+    assert list(found.layers) == ["good", "twice", "twice#2"]
+    assert all(layer.gradient_residual().passed.all() for layer in found)
+    assert set(found.left_out) == {"quiet", "unused", "shrinks"}
+    assert "no_grad" in found.left_out["quiet"]
+    assert "does not reach" in found.left_out["unused"]
+    assert "closed forms" in found.left_out["shrinks"]
+    with pytest.raises(ValueError, match="unused is left out"):
+        found["unused"]
+    result = probe(Mixture(), CE, (X, Y))
+    assert result.left_out == found.left_out
+    assert result.twin.loss == pytest.approx(result.network.loss, rel=1e-12)
+    expected = oracle.derivatives(Mixture(), CE, (X, Y), frozen=True)[2]
+    assert result.twin.lambda_max == pytest.approx(oracle.top(expected), rel=1e-5)
+
+
+def test_constants_are_not_taken_for_normalisation() -> None:
+    """An affine map with constants fits any closed form in its values on one batch, and in no derivative."""
+
+    class Constant(nn.BatchNorm1d):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x - self.running_mean) * torch.rsqrt(
+                self.running_var + self.eps
+            ) * self.weight + self.bias
+
+    model = nn.Sequential(
+        nn.Linear(5, 6), Constant(6), nn.Tanh(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+    )
+    found = capture(model, CE, (X, Y), dtype=torch.float64)
+    assert list(found.layers) == ["4"]
+    assert set(found.left_out) == {"1"}
+
+
+# -- what a training loop leaves behind -----------------------------------------------------------------------------------------
+
+
+def test_hooks_that_change_gradients_do_not_enter_and_stay() -> None:
+    """Clipping in a hook changes what an optimiser is given, not the loss."""
+    model, calls = mlp(), []
+    expected = oracle.derivatives(model, CE, (X, Y))
+    model[0].weight.register_hook(lambda g: g * 0)
+    model[3].register_full_backward_hook(lambda m, gi, go: calls.append(0))
+    before = state_fingerprint(model, rng=False)
+    assert_right(measured(model, CE, (X, Y)), expected[2])
+    with hessian(model, CE, (X, Y)) as op:
+        np.testing.assert_allclose(
+            op.dense(), expected[2].numpy(), atol=1e-5 * float(expected[2].abs().max())
+        )
+    assert probe(model, CE, (X, Y), tol=1e-9).network.lambda_max == pytest.approx(
+        oracle.top(expected[2]), rel=1e-7
+    )
+    assert calls == []
+    assert state_fingerprint(model, rng=False) == before
+    CE(model(X), Y).backward()
+    assert calls == [0]
+    assert not model[0].weight.grad.any()
+
+
+class Inline(nn.Module):
+    """Batch statistics in the middle of a forward pass, beside a layer that can be seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.bn, self.two = nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.bn(self.one(x)))
+        return self.two((h - h.mean(0)) / torch.sqrt(h.var(0, unbiased=False) + 1e-5))
+
+
+def test_statistics_in_the_middle_of_a_forward_pass_are_named() -> None:
+    found = probe(Inline(), CE, (X, Y))
+    assert [layer.name for layer in found.layers] == ["bn"]
+    assert "in the middle of its forward" in found.left_out["(model)"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape", "m", "kind"),
+    [
+        (lambda: nn.LayerNorm((3, 4, 4)), (6, 3, 4, 4), 48, "layer"),
+        (lambda: nn.LayerNorm((4, 4)), (6, 3, 4, 4), 16, "layer"),
+        (lambda: nn.RMSNorm((3, 4)), (6, 5, 3, 4), 12, "rms"),
+        (lambda: nn.GroupNorm(3, 6), (4, 6, 3), 6, "group"),
+        (lambda: nn.InstanceNorm3d(2, affine=True), (3, 2, 2, 3, 2), 12, "instance"),
+        (lambda: nn.BatchNorm3d(2), (3, 2, 2, 3, 2), 36, "batch"),
+        (lambda: nn.BatchNorm2d(3).to(memory_format=torch.channels_last), (4, 3, 2, 2), 16, "batch"),
+        (lambda: nn.BatchNorm1d(3, affine=False, track_running_stats=False), (5, 3, 4), 20, "batch"),
+    ],
+    ids=[
+        "layer over three axes",
+        "layer over two",
+        "rms over two",
+        "group",
+        "instance 3d",
+        "batch 3d",
+        "channels last",
+        "no affine",
+    ],
+)
+def test_every_kind_of_layer_over_its_axes(norm: Any, shape: tuple[int, ...], m: int, kind: str) -> None:
+    """Oracle: the module itself, its input and output as leaves."""
+    torch.manual_seed(4)
+    layer = norm().double()
+    x, w = torch.randn(shape).double(), torch.randn(shape).double()
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    found = capture(nn.Sequential(nn.Tanh(), layer), lambda z: (torch.sin(z) * w).sum(), (x,))["1"]
+    assert (found.kind, found.m) == (kind, m)
+    y = torch.tanh(x).requires_grad_()
+    (pulled,) = torch.autograd.grad((torch.sin(layer(y)) * w).sum(), y)
+    torch.testing.assert_close(found.view.join(found.input_grad), pulled, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.view.join(found.y), y.detach(), rtol=0, atol=0)
+    assert found.gradient_residual().passed.all()
+    assert found.hessian_residual(range(min(3, found.units))).passed.all()
