@@ -58,18 +58,18 @@ class Rates:
     @property
     def scope(self) -> str:
         """Both in a few words."""
-        text = (
-            "learning rates " + ", ".join(f"{rate:g}" for rate in self.used)
-            if self.used
-            else "no learning rate"
-        )
-        without = "; ".join(f"{rate:g} ({why})" for rate, why in self.left_out.items())
-        return text + (f"; left out: {without}" if without else "")
+        used = ", ".join(f"{rate:g}" for rate in self.used)
+        text = f"learning rate{'s' if len(self.used) > 1 else ''} {used}" if used else "no learning rate"
+        return text + (f"; left out: {self._without}" if self.left_out else "")
+
+    @property
+    def _without(self) -> str:
+        return "; ".join(f"{rate:g} ({why})" for rate, why in self.left_out.items())
 
     @property
     def not_comparable(self) -> str:
         """Why nothing can be compared; empty where something can."""
-        return "" if self.used else f"at no learning rate do all arms train in every seed: {self.scope}"
+        return "" if self.used else f"at no learning rate do all arms train in every seed: {self._without}"
 
     def check(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bntheory.evidence.counts import counted
-from bntheory.report.style import COLOURS, PARTS, new_grid
+from bntheory.report.style import COLOURS, PARTS, complete, legend_below, new_grid
 
 if TYPE_CHECKING:
     from bntheory.bridge.probes.probe import LayerProbe, NetworkProbe, Probe
@@ -173,7 +173,7 @@ def probe_figure(result: Probe) -> Any:
     """A matplotlib figure: each layer's share of the gradient, and the network beside its twin in multiples of the twin's value."""
     layers = [x for x in result.layers if x.left is not None]
     titles = ["what each layer does to the gradient", "the network beside its frozen twin"]
-    figure, (left, right) = new_grid(1, 2, titles, width=5.0, height=max(3.2, 0.16 * len(layers) + 1.2))
+    figure, (left, right) = new_grid(1, 2, titles, width=5.0, height=max(3.2, 0.16 * len(layers) + 1.6))
     start = [0.0] * len(layers)
     for label, key, attribute in (
         ("off along 1", "mean", "share_mean"),
@@ -188,7 +188,7 @@ def probe_figure(result: Probe) -> Any:
     left.invert_yaxis()
     left.set_xlabel("share of the scaled gradient's squared norm")
     if layers:
-        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=3)
+        legend_below(left, columns=3)
     rows = [(title.strip(" *"), name) for title, name in MEASURES if name not in ("loss", "lambda_max_error")]
     shown = []
     for title, name in rows:
@@ -206,4 +206,8 @@ def probe_figure(result: Probe) -> Any:
     right.set_xlabel("network / twin")
     if not shown:
         right.text(0.5, 0.5, "nothing to compare", transform=right.transAxes, ha="center")
+    complete(
+        figure,
+        _verdict(result.network, result.twin) or "What each layer takes off the gradient beyond scaling.",
+    )
     return figure

@@ -137,20 +137,23 @@ def complete(figure: Any, sentence: str) -> None:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             _plain_numbers(axis)
-    characters = int(figure.get_figwidth() * 72 / 5.3)  # of a font of 9.5 points, on average
+    characters = int(figure.get_figwidth() * 72 / 5.7)  # of a font of 9.5 points, on average
     figure.supxlabel(textwrap.fill(sentence, characters), x=0.01, ha="left", fontsize=9.5, color="#374151")
 
 
 def _plain_numbers(axis: Any) -> None:
     """1, 2, 5, 10, ... where a logarithmic axis spans too few decades for powers of ten to be told apart."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     if axis.get_scale() != "log" or isinstance(axis.get_major_locator(), FixedLocator):
         return
     low, high = sorted(axis.get_view_interval())
     if high > 300 * low:
         return
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 10 * low else (1, 2, 5)))
+    short = (
+        MaxNLocator(5) if high < 3 * low else LogLocator(subs=(1, 2, 3, 5))
+    )  # even steps for less than a factor of 3
+    axis.set_major_locator(short if high < 10 * low else LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 

@@ -227,7 +227,7 @@ def exponential_lr(
     legend_below(right, columns=2)
     sentence = (
         "With weights over αᵗ the run with decay and the one with a growing learning rate are one: they agree to "
-        f"{check.discrepancy:.1g} over {steps} steps. The rate grows by "
+        f"{check.discrepancy:.1g} over {steps} steps. The rate grows by a factor of "
         f"{schedule.growth():.6f} a step and {schedule.growth_after(391):.3f} in 391 steps; a "
         f"schedule exists for lr·decay up to {edge:.3g}."
     )
