@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -241,9 +242,31 @@ def test_a_typed_verdict_is_drawn_and_cited(tmp_path: Path) -> None:
     assert keys[0] == keys[1] != keys[2]
     assert r"\emph{refuted} on \texttt{norm2(input\_grad)" in refuted.stdout
     assert r"\emph{proved}" in other.stdout
-    assert r"assuming \texttt{gamma \(\le\) sigma}" in other.stdout
+    assert r"assuming \texttt{gamma <= sigma}" in other.stdout
     assert (tmp_path / "v.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert run(app, [*typed, "--plot", "nowhere/v.svg"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("dot(y, input_grad) == 0", "--eps", "zero", "--min-m", "3"),
+        ("dot(u, hess(u)) <= l*norm2(u)", "--vector", "u", "--scalar", "l:positive", "--smoothness", "l"),
+        ("trace(hess) <= m/4", "--loss", "logistic-bounds"),
+        ("norm2(input_grad) <= norm2(grad)", "--assume", "gamma <= sigma", "--gamma", "positive"),
+        ("dot(one, input_grad) == 0", "--normaliser", "layer-norm", "--operator", "K:psd"),
+    ],
+    ids=lambda options: options[0].split(" ")[0],
+)
+def test_a_paragraph_for_a_review_names_the_command_that_decides_it_again(options: tuple[str, ...]) -> None:
+    """The entry's key is a digest of the claim, what it assumes and its domain: it is the same, so the claim is."""
+    said = CliRunner().invoke(app, ["decide", *options, "--latex", "--bibtex"]).stdout
+    command = re.search(r"texttt\{bntheory (decide .*)\}\.\)", said)
+    assert command is not None, said
+    again = shlex.split(command[1].replace("\\", ""))
+    key = r"@misc\{(bntheory-\w+),"
+    found = CliRunner().invoke(app, [*again, "--bibtex"]).stdout
+    assert re.findall(key, said) == re.findall(key, found) != []
 
 
 def test_one_of_something_is_said_in_the_singular() -> None:

@@ -11,24 +11,24 @@ import typer
 
 __all__ = ["COMMANDS", "application"]
 
-# name -> (module of bntheory.commands, function there)
+# name -> (module of bntheory.commands, function there, what it does in a line of the list)
 COMMANDS = {
-    "tour": ("tour", "tour"),
-    "decide": ("decide", "decide"),  # reads its own arguments
-    "words": ("words", "words"),
-    "claims": ("statements", "claims"),
-    "show": ("statements", "show"),
-    "check": ("check", "check"),
-    "replay": ("replay", "replay"),
-    "compare": ("compare", "compare_command"),
-    "report": ("report", "report"),
-    "plan": ("runs", "plan_command"),
-    "runs": ("runs", "runs"),
-    "probe": ("probe", "probe"),
-    "doctor": ("doctor", "doctor"),
-    "smooth": ("pictures", "smooth"),
-    "model": ("pictures", "model_commands"),
-    "papers": ("pages", "papers"),
+    "tour": ("tour", "tour", "a first look, in a minute"),
+    "decide": ("decide", "decide", "decide a claim that you type"),  # reads its own arguments
+    "words": ("words", "words", "the words that a claim may use, and what they mean"),
+    "claims": ("statements", "claims", "list the claims of the literature by their ids"),
+    "show": ("statements", "show", "print one claim: as printed, and as it was read"),
+    "check": ("check", "check", "judge the literature's claims, or a file of your own"),
+    "replay": ("replay", "replay", "evaluate a stored counterexample again"),
+    "compare": ("compare", "compare_command", "the main job: train matched networks, measure, report"),
+    "report": ("report", "report", "a run's page anew from its records; two runs side by side"),
+    "plan": ("runs", "plan_command", "what a preset would cost on this machine"),
+    "runs": ("runs", "runs", "what a run holds and lacks; merge, confirm or pack"),
+    "probe": ("probe", "probe", "measure a model of your own"),
+    "doctor": ("doctor", "doctor", "is a Hessian through batch norm right in this torch"),
+    "smooth": ("pictures", "smooth", "where batch norm smooths and where it roughens"),
+    "model": ("pictures", "model_commands", "an analytic model with exact dynamics, drawn"),
+    "papers": ("pages", "papers", "write or check the pages of the papers"),
 }
 _HELP = """Decide what is true about batch normalisation.
 
@@ -37,7 +37,7 @@ inside real networks, and by experiment.
 
 Examples:
   bntheory tour
-  bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
+  bntheory decide "norm2(input_grad) <= gamma**2/sigma**2*norm2(grad)"
   bntheory check --paper santurkar2018
   bntheory compare
 """
@@ -60,17 +60,17 @@ def application(*names: str) -> typer.Typer:
     )
     made.callback()(_root)
     for name in names or tuple(COMMANDS):
-        module, function = COMMANDS[name]
+        module, function, does = COMMANDS[name]
         command: Any = getattr(import_module(f"bntheory.commands.{module}"), function)
         if name == "model":
-            made.add_typer(command(), name=name)
+            made.add_typer(command(), name=name, short_help=does)
         elif name == "decide":
             untouched = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-            made.command(name, short_help="Decide a claim typed on the spot.", context_settings=untouched)(
-                _decide
-            )
+            made.command(name, short_help=does, context_settings=untouched)(_decide)
         else:
-            made.command(name, cls=CheckedCommand, help=_unwrapped(command.__doc__))(quietly(command))
+            made.command(name, cls=CheckedCommand, help=_unwrapped(command.__doc__), short_help=does)(
+                quietly(command)
+            )
     return made
 
 

@@ -33,12 +33,12 @@ The same layer at a second batch: y@2 z@2 sigma@2 grad@2 input_grad@2 and so
 on; another unit: y@b grad@b and so on, cross(v).
 
 Examples:
-  bntheory decide "norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)" --eps zero
+  bntheory decide "norm2(input_grad) <= gamma**2/sigma**2*norm2(grad)"
   bntheory decide "dot(y, input_grad) == 0" --eps positive
   bntheory decide "trace(jac) == gamma/sigma*(m - 2)" --eps zero
   bntheory decide "max_eig(hess) <= trace(hess)" --hessian psd
   bntheory decide "norm2(z@2 - z) <= gamma**2/eps*norm2(y@2 - y)" --eps positive
-  bntheory decide "dot(input_grad, input_hess(input_grad)) <= 0" --hessian zero --assume "dot(grad, y_hat) >= 0" --gamma positive
+  bntheory decide "norm2(input_grad) <= norm2(grad)" --assume "gamma == sigma"
 """
 _OPTIONS = {
     # option: (default, help)
@@ -139,7 +139,8 @@ def decide(arguments: Sequence[str]) -> None:
     if as_json:
         print(json_text(decided.as_json()))
     else:
-        print(decided.latex() if as_latex else decided.cite() if as_bibtex else _fitted(decided.render()))
+        asked = [decided.latex()] * as_latex + [decided.cite()] * as_bibtex
+        print("\n".join(asked) if asked else _fitted(decided.render()))
     if plot is not None:
         from bntheory.report.style import save_figure
 

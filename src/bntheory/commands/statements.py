@@ -91,15 +91,15 @@ def show(
     if as_json:
         typer.echo(json_text({**_claim_json(c), "note": c.note, "function": inspect.getsource(c.check)}))
         return
-    if as_bibtex:
-        from bntheory.judges.latex import bibtex
-
-        typer.echo(bibtex(c))
-        return
     if as_latex:
         from bntheory.judges.check import judge_claim
 
         typer.echo(judge_claim(c, effort="quick").latex())
+    if as_bibtex:
+        from bntheory.judges.latex import bibtex
+
+        typer.echo(bibtex(c))
+    if as_latex or as_bibtex:
         return
     seen = {"own": "this project's own", "recalled": "recalled: statement not checked against the source"}
     rows = [

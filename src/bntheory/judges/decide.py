@@ -12,7 +12,7 @@ from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import RoutesDisagree, UserError
 from bntheory.judges.exact.witness import Reference
 from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
-from bntheory.layer.domain import LayerDomain, OperatorKind, ScalarRange
+from bntheory.layer.domain import IN_PRACTICE, LayerDomain, OperatorKind, ScalarRange
 
 __all__ = ["Decided", "decide"]
 
@@ -46,7 +46,33 @@ class Decided:
         """A paragraph for a review: statement, verdict, proof or counterexample with its arithmetic; it compiles with amsmath."""
         from bntheory.judges.latex import latex_paragraph
 
-        return latex_paragraph(self.verdict, expression=self.expression, assume=self.assume)
+        return latex_paragraph(
+            self.verdict, expression=self.expression, assume=self.assume, command=self.command()
+        )
+
+    def command(self) -> str:
+        """The command that decides this claim again."""
+        domain, plain = self.claim.domain, LayerDomain()
+        assert domain is not None
+        implied = ("hessian", "smoothness") if domain.loss else ()
+        named = ("eps", "gamma", "hessian", "smoothness", "loss", "min_m")
+        called = [name for name, (_, words) in IN_PRACTICE.items() if words == domain.in_practice]
+        layer = called[0] if domain.in_practice and called else domain.normaliser
+        words = [] if layer == plain.normaliser else [f"--normaliser {layer}"]
+        words += [
+            f"--{name.replace('_', '-')} {getattr(domain, name)}"
+            for name in named
+            if name not in implied and getattr(domain, name) != getattr(plain, name)
+        ]
+        words += [
+            f"--scalar {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.scalars.items()
+        ]
+        words += [f"--vector {name}" for name in domain.vectors]
+        words += [
+            f"--operator {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.operators.items()
+        ]
+        words += [f'--assume "{hypothesis}"' for hypothesis in self.assume]
+        return " ".join([f'bntheory decide "{self.expression}"', *words])
 
     @property
     def status(self) -> Status:

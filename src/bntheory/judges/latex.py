@@ -63,8 +63,8 @@ def latex_paragraph(
 
         statement, name = latex_of(expression), ""
         letters, assumed = legend(expression), [f"${latex_of(a)}$" for a in assume]
-    again = command or ("bntheory decide" if expression else f"bntheory check {claim.id}")
-    domain = f" for all layers with {_words(claim.domain.describe())}" if claim.domain is not None else ""
+    again = command or f"bntheory check {claim.id}"
+    domain = f" for all layers with {_signs(claim.domain.describe())}" if claim.domain is not None else ""
     given = f", where {_listed(assumed)}" if assumed else ""
     lines = [
         rf"\paragraph{{Claim{name}.}}",
@@ -81,7 +81,7 @@ def latex_paragraph(
     if verdict.wherever:
         lines.append(f"It holds wherever {_words(' and '.join(verdict.wherever))}.")
     lines += _reasons(verdict)
-    lines.append(rf"(Decided by \texttt{{{_words(again)}}}.)")
+    lines.append(rf"(Decided by \texttt{{{_code(again)}}}.)")
     return "\n".join(lines) + "\n"
 
 
@@ -182,6 +182,28 @@ def _words(text: str) -> str:
     return plain.replace(r"\(>\)=", r"\(\ge\)").replace(r"\(<\)=", r"\(\le\)")
 
 
+def _code(text: str) -> str:
+    """What is typed, for a typewriter font, which has < and > of its own: it can be copied."""
+    return "".join(c if c in "<>|" else _SPECIAL.get(c, c) for c in text)
+
+
+_RANGE = re.compile(r"(eps|gamma|m|H|\|\|H\|\||\|g_i\|) (=|!=|<=|>=|>) (\w+(?:/\d+)?)")
+_SIGNS = {"!=": r"\ne", "<=": r"\le", ">=": r"\ge"}
+
+
+def _signs(domain: str) -> str:
+    """A domain in words, its ranges as formulas."""
+    parts, end = [], 0
+    for found in _RANGE.finditer(domain):
+        name = _LETTER.get(found[1], found[1].replace("||", r"\|"))
+        parts += [
+            _words(domain[end : found.start()]),
+            f"${name} {_SIGNS.get(found[2], found[2])} {found[3]}$",
+        ]
+        end = found.end()
+    return "".join([*parts, _words(domain[end:])])
+
+
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
@@ -196,13 +218,13 @@ def bibtex(
     """
     from bntheory import __version__
 
-    key, name = re.sub(r"[^a-z0-9]+", "-", claim.id.lower()).strip("-"), f"on \\texttt{{{_words(claim.id)}}}"
+    key, name = re.sub(r"[^a-z0-9]+", "-", claim.id.lower()).strip("-"), f"on \\texttt{{{_code(claim.id)}}}"
     if expression:
         where = claim.domain.describe() if claim.domain is not None else ""
         key = hashlib.sha256(repr((expression, tuple(assume), where)).encode()).hexdigest()[:10]
-        taken = [rf"\texttt{{{_words(a)}}}" for a in assume]
+        taken = [rf"\texttt{{{_code(a)}}}" for a in assume]
         given = f", assuming {_listed(taken)}" if taken else ""
-        name = f"on \\texttt{{{_words(expression)}}} for all layers with {_words(where)}{given}"
+        name = f"on \\texttt{{{_code(expression)}}} for all layers with {_signs(where)}{given}"
     found = f" \\emph{{{verdict.status.value}}}" if verdict is not None else ""
     return (
         f"@misc{{bntheory-{key},\n"

@@ -39,7 +39,7 @@ _LETTERS = {
 _MEANING = {
     "m": ("m", "the batch size"),
     "var": ("v", "the biased variance of the batch"),
-    "sigma": (r"\sigma = \sqrt{v + \varepsilon}", "with the biased variance v"),
+    "sigma": (r"\sigma = \sqrt{v + \varepsilon}", "with the biased variance $v$"),
     "one": (r"\mathbf{1}", "the vector of ones"),
     "y": ("y", "the pre-activations of one unit over the batch"),
     "y_hat": (r"\hat y = (y-\mu)/\sigma", ""),
