@@ -203,6 +203,9 @@ def test_test_files_have_names_of_their_own():
     ("rule", "pattern", "home"),
     [
         ("intervals over seeds", r"scipy(\.stats)? import .*\b(t|stats)\b|stdtrit|\bnct\b", "evidence/"),
+        ("Student's quantile", r"\bt\.ppf\(", "evidence/intervals.py"),
+        ("a symbolic identity", r"\"simplified\"", "evidence/identity.py"),
+        ("a fitted exponent against a bound", r"fit\.high - fit\.slope, ", "evidence/rates.py"),
         ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
         ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
         ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),
@@ -218,6 +221,12 @@ def test_a_rule_has_one_home(rule, pattern, home):
     ]
     judging = [p for p in places if p.startswith(("evidence/", "experiments/", "claims/", "judges/"))]
     assert all(p.startswith(home) for p in judging), f"{rule}: {judging}"
+
+
+def test_arpack_is_called_in_one_place():
+    """Functions and random networks share it; real networks have a solver of their own, which says what rounding leaves open."""
+    calling = [p.relative_to(ROOT).as_posix() for p in FILES if "eigsh(" in p.read_text(encoding="utf-8")]
+    assert calling == ["smoothness/eigenpairs.py"]
 
 
 def test_networks_are_trained_in_one_loop():

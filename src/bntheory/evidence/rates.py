@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.evidence.checks import Check
 
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
 
-__all__ = ["count_check", "slope_checks"]
+__all__ = ["count_check", "slope_bound", "slope_checks"]
+
+
+def slope_bound(
+    name: str,
+    fit: SlopeFit,
+    side: Literal["below", "above"],
+    bound: float,
+    scope: str,
+    *,
+    half: float | None = None,
+    why: str = "",
+    witness: Mapping[str, Any] | None = None,
+    decisive: bool = True,
+) -> Check:
+    """The fitted exponent lies ``side`` the bound. half: of its interval; the longer one, where left out."""
+    left, right = (fit.slope, bound) if side == "below" else (bound, fit.slope)
+    return Check(
+        name,
+        left,
+        "le",
+        right,
+        "statistical",
+        scope,
+        uncertainty=max(fit.high - fit.slope, fit.slope - fit.low, 0.0) if half is None else half,
+        confidence=fit.confidence,
+        why=why or str(fit),
+        witness=dict(witness or {}),
+        decisive=decisive,
+    )
 
 
 def slope_checks(
@@ -18,20 +47,30 @@ def slope_checks(
 ) -> tuple[Check, Check]:
     """The fitted exponent lies within ``margin`` of the claimed one: two one-sided comparisons (an
     equivalence test)."""
-    half = max(fit.high - fit.slope, fit.slope - fit.low, 0.0)
     why = f"{fit}; drift over the range {fit.drift:.3g}; claimed is {claimed:g}, within {margin:g}"
+    witness = {"seed": fit.seed, "points": fit.points, "replicates": fit.replicates}
     low, high = claimed - margin, claimed + margin
-    common: dict[str, Any] = {
-        "exactness": "statistical",
-        "uncertainty": half,
-        "confidence": fit.confidence,
-        "why": why,
-        "witness": {"seed": fit.seed, "points": fit.points, "replicates": fit.replicates},
-        "decisive": decisive,
-    }
     return (
-        Check(f"{name}: exponent at least {low:g}", low, "le", fit.slope, scope=scope, **common),
-        Check(f"{name}: exponent at most {high:g}", fit.slope, "le", high, scope=scope, **common),
+        slope_bound(
+            f"{name}: exponent at least {low:g}",
+            fit,
+            "above",
+            low,
+            scope,
+            why=why,
+            witness=witness,
+            decisive=decisive,
+        ),
+        slope_bound(
+            f"{name}: exponent at most {high:g}",
+            fit,
+            "below",
+            high,
+            scope,
+            why=why,
+            witness=witness,
+            decisive=decisive,
+        ),
     )
 
 

@@ -4,8 +4,9 @@ networks, NeurIPS 2020, arXiv 2003.01652."""
 from __future__ import annotations
 
 from bntheory.claims.claim import Source, Study, claim
-from bntheory.claims.sources.random_networks import exponent, one_sided, passes
+from bntheory.claims.sources.random_networks import exponent, passes
 from bntheory.evidence.checks import Check
+from bntheory.evidence.rates import slope_bound
 from bntheory.evidence.seeds import over_seeds
 
 KEY = "daneshmand2020"
@@ -50,7 +51,7 @@ def rank(study: Study) -> list[Check]:
             1.5,
             scope,
         ),
-        one_sided(
+        slope_bound(
             "exponent of the stable rank in the width, with BN",
             exponent(widths, normalised),
             "above",

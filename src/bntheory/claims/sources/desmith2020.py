@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
-from bntheory.claims.sources.random_networks import exponent, one_sided, passes
+from bntheory.claims.sources.random_networks import exponent, passes
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
 from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
-from bntheory.evidence.rates import slope_checks
+from bntheory.evidence.rates import slope_bound, slope_checks
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import (
     FIRST_JUDGED,
@@ -61,7 +61,7 @@ def branch_downscaled(study: Study) -> list[Check]:
         *slope_checks(
             "branch over skip with BN", exponent(blocks.tolist(), ratios("batch")), -0.5, 0.1, scope
         ),
-        one_sided("exponent without normalisation", plain, "above", -0.1, scope),
+        slope_bound("exponent without normalisation", plain, "above", -0.1, scope),
     ]
 
 

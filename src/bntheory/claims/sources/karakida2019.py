@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.rates import slope_bound
 
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
@@ -38,16 +39,13 @@ def _exponent(study: Study, *, widths: tuple[int, ...], seeds: int, **options: A
 
 def _bound(name: str, fit: SlopeFit, op: str, bound: float, scope: str, *, decisive: bool = True) -> Check:
     """``slope <= bound`` or ``slope >= bound`` for a fitted slope."""
-    left, right = (fit.slope, bound) if op == "<=" else (bound, fit.slope)
-    return Check(
+    return slope_bound(
         name,
-        left,
-        "le",
-        right,
-        "statistical",
+        fit,
+        "below" if op == "<=" else "above",
+        bound,
         scope,
-        uncertainty=fit.high - fit.slope if fit.slope < bound else fit.slope - fit.low,
-        confidence=fit.confidence,
+        half=fit.high - fit.slope if fit.slope < bound else fit.slope - fit.low,
         why="bootstrap-t interval of the slope over independent networks, its side that faces the bound",
         witness={
             "slope": fit.slope,

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from bntheory.claims.claim import Source, Study, claim
-from bntheory.claims.sources.random_networks import exponent, one_sided, passes
+from bntheory.claims.sources.random_networks import exponent, passes
 from bntheory.evidence.checks import Check
+from bntheory.evidence.rates import slope_bound
 
 KEY = "lubana2021"
 _GROUPS = (4, 8, 16, 32, 64)
@@ -31,14 +32,14 @@ def group_size(study: Study) -> list[Check]:
     gradients = [[float(p.gradient_norms[0]) for p in one] for one in zip(*runs, strict=True)]
     cosines = [[mean_similarity(p.representations[-1]) for p in one] for one in zip(*runs, strict=True)]
     return [
-        one_sided(
+        slope_bound(
             "gradient at the first layer, in the group's size",
             exponent(_GROUPS, gradients),
             "below",
             0.0,
             scope,
         ),
-        one_sided(
+        slope_bound(
             "cosine between samples, in the group's size", exponent(_GROUPS, cosines), "above", 0.0, scope
         ),
     ]

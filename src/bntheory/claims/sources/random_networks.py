@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bntheory.evidence.checks import Check
 from bntheory.evidence.study import Study
 
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
     from bntheory.models.deep_random import DeepRandom, Pass
 
-__all__ = ["exponent", "one_sided", "passes", "seeds"]
+__all__ = ["exponent", "passes", "seeds"]
 
 
 def seeds(study: Study) -> list[int]:
@@ -32,23 +31,3 @@ def exponent(x: Sequence[float], rows: Sequence[Sequence[float]]) -> SlopeFit:
     from bntheory.evidence.slopes import fit_power_law
 
     return fit_power_law(np.asarray(x, dtype=float), np.asarray(rows, dtype=float))
-
-
-def one_sided(
-    name: str, fit: SlopeFit, side: str, bound: float, scope: str, *, decisive: bool = True
-) -> Check:
-    """The fitted exponent lies ``side`` ("below" or "above") the bound, with its bootstrap interval over seeds."""
-    half = max(fit.high - fit.slope, fit.slope - fit.low)
-    left, right = (fit.slope, bound) if side == "below" else (bound, fit.slope)
-    return Check(
-        name,
-        left,
-        "le",
-        right,
-        "statistical",
-        scope,
-        uncertainty=half,
-        confidence=fit.confidence,
-        why=str(fit),
-        decisive=decisive,
-    )
