@@ -205,7 +205,6 @@ def test_test_files_have_names_of_their_own():
         ("intervals over seeds", r"scipy(\.stats)? import .*\b(t|stats)\b|stdtrit|\bnct\b", "evidence/"),
         ("Student's quantile", r"\bt\.ppf\(", "evidence/intervals.py"),
         ("a symbolic identity", r"\"simplified\"", "evidence/identity.py"),
-        ("a fitted exponent against a bound", r"fit\.high - fit\.slope, ", "evidence/rates.py"),
         ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
         ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
         ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),

@@ -1,13 +1,20 @@
-"""Counts with their noun, for whatever is read."""
+"""Counts with their noun, and lists, for whatever is read."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "many"]
+from collections.abc import Sequence
+
+__all__ = ["counted", "listed", "many"]
 
 
 def counted(count: int, noun: str) -> str:
     """ "1 record", "2 records"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def many(count: int, most: int = 1000) -> str:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from bntheory.claims.claim import Claim
+from bntheory.evidence.counts import listed
 
 __all__ = ["Reason", "Told", "bibtex", "latex_paragraph", "latex_witness", "middle"]
 
@@ -65,7 +66,7 @@ def latex_paragraph(
         letters, assumed = legend(expression), [f"${latex_of(a)}$" for a in assume]
     again = command or f"bntheory check {claim.id}"
     domain = f" for all layers with {_signs(claim.domain.describe())}" if claim.domain is not None else ""
-    given = f", where {_listed(assumed)}" if assumed else ""
+    given = f", where {listed(assumed)}" if assumed else ""
     lines = [
         rf"\paragraph{{Claim{name}.}}",
         f"It is asserted{domain}{given} that",
@@ -74,7 +75,7 @@ def latex_paragraph(
         r"\]",
     ]
     if letters:
-        lines.append(f"Here {_listed(letters)}.")
+        lines.append(f"Here {listed(letters)}.")
     if claim.reading:
         lines.append(f"Read as: {_words(claim.reading)}.")
     lines.append(rf"\emph{{{verdict.status.value.capitalize()}.}} {_words(verdict.explanation)}.")
@@ -204,10 +205,6 @@ def _signs(domain: str) -> str:
     return "".join([*parts, _words(domain[end:])])
 
 
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
 def bibtex(
     claim: Claim, *, verdict: Told | None = None, expression: str = "", assume: Sequence[str] = ()
 ) -> str:
@@ -223,7 +220,7 @@ def bibtex(
         where = claim.domain.describe() if claim.domain is not None else ""
         key = hashlib.sha256(repr((expression, tuple(assume), where)).encode()).hexdigest()[:10]
         taken = [rf"\texttt{{{_code(a)}}}" for a in assume]
-        given = f", assuming {_listed(taken)}" if taken else ""
+        given = f", assuming {listed(taken)}" if taken else ""
         name = f"on \\texttt{{{_code(expression)}}} for all layers with {_signs(where)}{given}"
     found = f" \\emph{{{verdict.status.value}}}" if verdict is not None else ""
     return (

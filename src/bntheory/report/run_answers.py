@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bntheory.evidence.counts import many
+from bntheory.evidence.counts import listed, many
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.report.effect_text import mean_text
 
@@ -102,7 +102,7 @@ def _sentences(key: str, rows: Sequence[tuple[int, Json]], verdicts: Json) -> It
             yield (*parts, Part("."))
     if crossings:
         where = dict.fromkeys(f"{c['network']} (from {c['first']} to {c['then']})" for c in crossings)
-        yield (Part("It changes sign along training, a crossing, on "), Part(_list(list(where))), Part("."))
+        yield (Part("It changes sign along training, a crossing, on "), Part(listed(list(where))), Part("."))
 
 
 def _outcomes(rows: Sequence[tuple[int, Json]]) -> Iterator[Part]:
@@ -139,10 +139,6 @@ def seeds_text(o: Json) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:] if not text.startswith("λ") else text
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def shares(rows: Iterable[Json]) -> dict[str, int]:
