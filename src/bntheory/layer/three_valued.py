@@ -62,10 +62,7 @@ def true_where(statement: Any, atom: Callable[[Any], V], both: Join[V], either: 
 
 def false_where(statement: Any, atom: Callable[[Any], V], both: Join[V], either: Join[V]) -> V:
     """Where the statement is false; ``atom`` says where an atom is."""
-    if isinstance(statement, (AllOf, AnyOf)):
-        parts = [false_where(part, atom, both, either) for part in statement.parts]
-        return either(parts) if isinstance(statement, AllOf) else both(parts)
-    return atom(statement)
+    return true_where(statement, atom, either, both)
 
 
 def undefined_where(

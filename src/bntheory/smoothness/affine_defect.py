@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.smoothness.ascent import maximise
 from bntheory.smoothness.measure import Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
-from bntheory.smoothness.regions import unit_directions
+from bntheory.smoothness.regions import Ball, unit_directions
 
 __all__ = [
     "affine_defect",
@@ -69,10 +69,6 @@ def affine_defect(
     points: NDArray[np.float64] = np.concatenate([axes, pool[: 2 * n]])
     values = np.array([counted.value(point + u) for u in points])
 
-    def project(u: Vector) -> Vector:
-        length = float(np.linalg.norm(u))
-        return u if length <= radius else np.asarray(u * (radius / length))
-
     low, high, fit = 0.0, math.inf, np.zeros(n + 1)
     for _ in range(rounds):
         fit, low = best_affine_fit(points / radius, values)
@@ -85,7 +81,9 @@ def affine_defect(
             sign = math.copysign(1.0, counted.value(point + u) - a0 - float(a1 @ u))
             return sign * (counted.grad(point + u) - a1)
 
-        worst = maximise(deviation, slope, project, pool, scale=radius, climbs=3, max_steps=40)
+        worst = maximise(
+            deviation, slope, Ball(np.zeros(n), radius).project, pool, scale=radius, climbs=3, max_steps=40
+        )
         high = max(worst.value, low)
         noise = 16 * np.finfo(float).eps * float(np.max(np.abs(values)))
         if high - low <= tolerance * high + noise:
@@ -190,10 +188,6 @@ def largest_second_difference(
     rng = np.random.default_rng(seed)
     here = counted.value(point)
 
-    def project(u: Vector) -> Vector:
-        length = float(np.linalg.norm(u))
-        return u if length <= radius else np.asarray(u * (radius / length))
-
     def signed(u: Vector) -> float:
         return counted.value(point + u) + counted.value(point - u) - 2 * here
 
@@ -203,7 +197,7 @@ def largest_second_difference(
     best = maximise(
         lambda u: abs(signed(u)),
         slope,
-        project,
+        Ball(np.zeros(counted.dimension), radius).project,
         radius * unit_directions(rng, samples, counted.dimension),
         scale=radius,
         climbs=climbs,
