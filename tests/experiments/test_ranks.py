@@ -215,6 +215,6 @@ def test_torchrun_itself(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("proved identities held") == 1
     assert (
-        "trained on 2 ranks, equal to one process within rounding"
+        "trained on 2 ranks: as by one process but for rounding"
         in (tmp_path / "run" / "report.html").read_text()
     )

@@ -132,7 +132,7 @@ def compare_command(
     standard network's at equal rates; every layer is held against the closed form. The run's folder then holds report.html, verdicts.json, the figures and all records.
 
     On several GPUs of one or more machines one large network is trained at a time, each GPU with its share of every batch, where torchrun starts the
-    command: torchrun --nproc-per-node 4 -m bntheory compare --preset gpu --device cuda --out FOLDER. Equal to one process within rounding; records say so.
+    command: torchrun --nproc-per-node 4 -m bntheory compare --preset gpu --device cuda --out FOLDER. As by one process but for rounding; records say so.
 
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
     else, 2 where the run could not be made, 3 for a defect of this program.
