@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
-from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Node, Not, Sign
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Sign
 
-__all__ = ["calls_of", "same"]
+__all__ = ["calls_of", "names_of", "same"]
 
 
 def _parts(node: Node) -> tuple[Node, ...]:
@@ -34,3 +34,13 @@ def same(one: Node, other: Node) -> bool:
     """Whether two trees are equal but for their columns."""
     bare = (re.sub(r", column=\d+", "", repr(node)) for node in (one, other))
     return next(bare) == next(bare)
+
+
+def names_of(tree: Node) -> set[str]:
+    """Every name in it, of functions and operators too; a part that occurs often is looked at once."""
+    waiting, seen = [tree], {id(tree): tree}
+    while waiting:
+        new = {id(part): part for part in _parts(waiting.pop()) if id(part) not in seen}
+        seen |= new
+        waiting += new.values()
+    return {node.name for node in seen.values() if isinstance(node, (Name, Call))}

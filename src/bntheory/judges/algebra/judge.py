@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -48,41 +48,15 @@ def judge(
     start = time.perf_counter()
     if claim.kind != "layer" or claim.domain is None:
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
-    from bntheory.judges.algebra.procedure import MOST_PARTS, Decision, decide_by_coordinates, part_of
-
     details: dict[str, Any] = {}
 
     def evidence(finding: Any, summary: str, more: Mapping[str, Any] = details) -> Evidence:
         return Evidence("algebra", finding, summary, more, time.perf_counter() - start)
 
     calculus = _calculus(claim, details)
-
-    def second_opinion(part: int | None = None) -> str | None:
-        check = claim.check if part is None else part_of(claim.check, part)
-        script = _in_any_space(replace(claim, check=check), milliseconds)
-        if script or calculus is None:
-            return script
-        stated = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
-        return _over_inner_products(replace(calculus, claim=stated), milliseconds)
-
-    try:
-        decision = decide_by_coordinates(
-            claim.check,
-            claim.assume,
-            claim.domain,
-            lambda instance: _certified(claim, instance),
-            second_opinion,
-            milliseconds=milliseconds,
-            seconds=seconds,
-        )
-    except OutsideVocabulary as error:  # a limit of this route; the other may do without
-        script = second_opinion()
-        decision = Decision(
-            "proved" if script else "unknown",
-            f"outside real arithmetic: {error}",
-            smt=(script,) if script else (),
-            wherever=tuple(_divisors(claim)) if script else (),
-        )
+    decision = _decide_defined(claim, milliseconds, seconds / 2)
+    if decision is None:
+        decision = _decide(claim, calculus, milliseconds, start + seconds - time.perf_counter())
     details["questions"] = [
         {"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions
     ]
@@ -118,6 +92,68 @@ def judge(
         where = f" wherever {' and '.join(guard.text for guard in wherever)}"
         details["wherever"] = [{"text": g.text, "latex": g.latex} for g in wherever]
     return evidence("proved", f"for every m >= {claim.domain.min_m}{where}: {how}")
+
+
+def _decide_defined(claim: Claim, milliseconds: int, seconds: float) -> Decision | None:
+    """The decision of the claim in which free quantities are what its hypotheses say they are; None where there are none, or it stays open."""
+    from bntheory.judges.algebra.definitions import definitions_of
+
+    definitions = definitions_of(claim)
+    if definitions is None:
+        return None
+
+    def certified(instance: Instance) -> tuple[Instance, Certificate]:
+        tried = (_certified(claim, x) for x in (*definitions.completed(instance), instance))
+        return next((found for found in tried if found[1].refuted), _certified(claim, instance))
+
+    shorter = definitions.put_into(claim)
+    with suppress(OutsideVocabulary):
+        decision = _decide(shorter, _calculus(shorter, {}), milliseconds, seconds, certified)
+        if decision.outcome in ("proved", "vacuous", "counterexample"):
+            return replace(
+                decision, assumptions_needed=None
+            )  # the definitions are used, the rest is not known
+    return None
+
+
+def _decide(
+    claim: Claim,
+    calculus: Calculus | None,
+    milliseconds: int,
+    seconds: float,
+    certified: Callable[[Instance], tuple[Instance, Certificate]] | None = None,
+) -> Decision:
+    """What the coordinates say, with the inner products asked where they are too hard for the solver."""
+    from bntheory.judges.algebra.procedure import MOST_PARTS, Decision, decide_by_coordinates, part_of
+
+    assert claim.domain is not None
+
+    def second_opinion(part: int | None = None) -> str | None:
+        check = claim.check if part is None else part_of(claim.check, part)
+        script = _in_any_space(replace(claim, check=check), milliseconds)
+        if script or calculus is None:
+            return script
+        stated = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
+        return _over_inner_products(replace(calculus, claim=stated), milliseconds)
+
+    try:
+        return decide_by_coordinates(
+            claim.check,
+            claim.assume,
+            claim.domain,
+            certified or (lambda instance: _certified(claim, instance)),
+            second_opinion,
+            milliseconds=milliseconds,
+            seconds=seconds,
+        )
+    except OutsideVocabulary as error:  # a limit of this route; the other may do without
+        script = second_opinion()
+        return Decision(
+            "proved" if script else "unknown",
+            f"outside real arithmetic: {error}",
+            smt=(script,) if script else (),
+            wherever=tuple(_divisors(claim)) if script else (),
+        )
 
 
 def _certified(claim: Claim, instance: Instance) -> tuple[Instance, Certificate]:

@@ -12,6 +12,7 @@ relies on balls.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, isqrt
@@ -23,7 +24,7 @@ from flint import arb, ctx, fmpq, fmpz
 from bntheory.judges.exact.balls import Ordered
 from bntheory.layer.constants import exact
 
-__all__ = ["Inexact", "Radical"]
+__all__ = ["Inexact", "Radical", "coefficients"]
 
 Missing = Literal["", "undefined", "unknown"]
 _MAX_TERMS = 64
@@ -312,6 +313,17 @@ class Radical(Ordered):
 
     def __eq__(self, other: Any) -> bool:
         return NotImplemented if _operand(other) is None else self._order(other) == 0
+
+
+def coefficients(numbers: Sequence[Radical]) -> list[list[Fraction]]:
+    """For every square root that occurs, its coefficient in each of the numbers. Inexact where one is undefined or not known."""
+    table: dict[int, list[fmpq]] = {}
+    for i, number in enumerate(numbers):
+        number._known()
+        for n, c in number._terms.items():
+            k, root = next(((k, r) for k in table if (r := _root(n * k)) is not None), (n, n))
+            table.setdefault(k, [fmpq(0)] * len(numbers))[i] += c * fmpq(root, k)
+    return [[Fraction(int(c.p), int(c.q)) for c in row] for row in table.values()]
 
 
 def _operand(x: Any) -> Radical | None:

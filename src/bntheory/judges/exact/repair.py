@@ -18,7 +18,7 @@ from math import isqrt
 from bntheory.claims.claim import Claim
 from bntheory.judges.exact.certificate import negated_equalities, statements
 from bntheory.judges.exact.quadrics import Quadric
-from bntheory.judges.exact.radicals import Radical
+from bntheory.judges.exact.radicals import Radical, coefficients
 from bntheory.judges.exact.shrink import Path, entries, put
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
@@ -222,33 +222,13 @@ def _plane(
 
 
 def _solve(columns: list[list[Radical]], residual: list[Radical]) -> list[Fraction] | None:
-    """A basic rational solution of J t = -residual, by exact elimination; None where there is none."""
+    """A basic rational solution t of J t = -residual; None where there is none. For rational t every square root is an equation of its own."""
     n = len(columns)
-    rows = [[columns[j][i] for j in range(n)] + [-r] for i, r in enumerate(residual)]
-    pivots: list[int] = []
-    for j in range(n):
-        k = len(pivots)
-        pivot = next((i for i in range(k, len(rows)) if rows[i][j]), None)
-        if pivot is None:
-            continue
-        rows[k], rows[pivot] = rows[pivot], rows[k]
-        inverse = rows[k][j].inverse()
-        rows[k] = [v * inverse for v in rows[k]]
-        for i in range(len(rows)):
-            if i != k and rows[i][j]:
-                factor = rows[i][j]
-                rows[i] = [v - factor * w for v, w in zip(rows[i], rows[k], strict=True)]
-        pivots.append(j)
-        if len(pivots) == len(rows):
-            break
-    if any(row[n] for row in rows[len(pivots) :]):
-        return None
-    step = [Fraction(0)] * n
-    for k, j in enumerate(pivots):
-        if not rows[k][n].is_rational:
-            return None
-        step[j] = rows[k][n].as_fraction()
-    return step
+    equations: list[list[Fraction]] = []
+    for i, r in enumerate(residual):
+        equations += coefficients([*(column[i] for column in columns), -r])
+    found = _plane([e[:n] for e in equations], [e[n] for e in equations], n)
+    return None if found is None else found[0]
 
 
 def rational_sigma(domain: LayerDomain, x: Instance) -> Iterator[Instance]:
@@ -256,7 +236,7 @@ def rational_sigma(domain: LayerDomain, x: Instance) -> Iterator[Instance]:
     mean = sum(x.y, Fraction(0)) / x.m
     variance = sum(((v - mean) ** 2 for v in x.y), Fraction(0)) / x.m
     if domain.eps != "zero":
-        sigma = Fraction(isqrt(int((variance + x.eps) * 10**4)) + 1, 100)
+        sigma = Fraction(isqrt(int(max(variance + x.eps, Fraction(0)) * 10**4)) + 1, 100)
         if sigma**2 > variance:
             yield replace(x, eps=sigma**2 - variance)
     corner = _corner(x.m)
