@@ -7,7 +7,7 @@ backward pass is held against one plain pass of the same model; one in a second 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradien
 from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import OutsideVocabulary, Signal, UserError
 
-__all__ = ["EvaluationError", "compared", "explained", "first_backward", "second_backward"]
+__all__ = ["EvaluationError", "compared", "explained", "first_backward", "plainly_called", "second_backward"]
 
 #: What is no error of a model or a loss: a judge's own signals, and memory that ran out.
 _NOT_EXPLAINED = (Signal, OutsideVocabulary, MemoryError, torch.OutOfMemoryError)
@@ -55,7 +55,7 @@ def explained(
     try:
         yield
     except UserError as error:
-        told, where = str(error), _where(objective, error)
+        told, where = str(error), _where(objective.named_modules(), error)
         if where.startswith("layer") and "raised in" not in told and "layer '" not in told:
             told = f"{where}: {told}"
         if len(objective.batches) > 1 and "batch[" not in told:
@@ -69,7 +69,7 @@ def explained(
         raise
     except Exception as error:
         text = _first_line(error)
-        where = _where(objective, error)
+        where = _where(objective.named_modules(), error)
         batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
         if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
             raise UserError(
@@ -96,6 +96,20 @@ def explained(
         raise EvaluationError(
             f"{batch}{type(error).__name__}: {text} (raised in {where}{_line(error)}, {step} in mode {objective.mode!r}"
             f"{'' if objective.dtype is None else f', converted to {objective.dtype}'})"
+        ) from error
+
+
+@contextmanager
+def plainly_called(model: nn.Module) -> Iterator[None]:
+    """An error of a plain forward pass of ``model``, in the mode and precision that it is in, told with the layer."""
+    try:
+        yield
+    except (UserError, *_NOT_EXPLAINED):
+        raise
+    except Exception as error:
+        raise EvaluationError(
+            f"{type(error).__name__}: {_first_line(error)} (raised in {_where(dict(model.named_modules()), error)}{_line(error)}, the forward "
+            "pass of the model on these inputs). Inputs are a tensor, a tuple of positional or a mapping of keyword arguments"
         ) from error
 
 
@@ -216,9 +230,9 @@ def _described(outputs: Any) -> str:
     return type(outputs).__name__
 
 
-def _where(objective: Examined, error: BaseException) -> str:
+def _where(modules: Mapping[str, nn.Module], error: BaseException) -> str:
     """The innermost module of the model that was running."""
-    names = {id(module): name for name, module in objective.named_modules().items()}
+    names = {id(module): name for name, module in modules.items()}
     found, trace = "the loss or the model", error.__traceback__
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.examination import Examination, examine, example_counts
 from bntheory.bridge.explanation import compared, explained
 from bntheory.bridge.fences import Precision, fenced
@@ -70,6 +71,7 @@ class Objective:
     Raises ValueError for everything that would make the numbers meaningless, naming what and where.
     """
 
+    @checked
     def __init__(
         self,
         model: nn.Module | None,
@@ -97,10 +99,6 @@ class Objective:
             raise UserError(f"normalisation is {normalisation!r}; it must be 'native' or 'primitive'")
         if model is None and mode not in ("train", "current"):
             raise UserError(f"mode={mode!r} needs the model whose modules are switched; model is None")
-        if model is not None and not isinstance(model, nn.Module):
-            raise UserError(f"model is a {type(model).__name__}; it must be a torch.nn.Module")
-        if loss is not None and not callable(loss):
-            raise UserError(f"loss is a {type(loss).__name__}; it must be a function loss(outputs, *targets)")
         if batch is None and (loss is None or (dtype is not None and model is None)):
             raise UserError(
                 "without a batch, loss is a closure over its own data, and model what it depends on: one is missing"
@@ -145,7 +143,9 @@ class Objective:
             raise UserError(
                 "an Objective already holds its loss and its batch; give it alone, or give all three"
             )
-        return model.changed(**given) if any(model._options[key] != v for key, v in given.items()) else model
+        return (
+            model.changed(**given) if any(model._options.get(key) != v for key, v in given.items()) else model
+        )
 
     def changed(self, **options: Any) -> Objective:
         """The same model, loss and data, evaluated with other options, at the parameters that the model has now."""
@@ -159,6 +159,7 @@ class Objective:
         """The same model, loss and options on another batch."""
         return Objective(self.model, self.loss, batch, **{**self._options, "examples": None})
 
+    @checked
     def single(self, index: int) -> Objective:
         """The same objective on one of its batches alone."""
         if len(self.batches) == 1:
@@ -298,6 +299,7 @@ class Objective:
         self.examination  # noqa: B018
         return torch.enable_grad() if self.differentiates or self.needs_graph else torch.no_grad()
 
+    @checked
     def loss_and_gradients(self, wanted: Sequence[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradients (detached, dense, zeros where unused), averaged over the batches."""
         self.examination  # noqa: B018

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from bntheory.evidence.progress import Progress, silent
 
 __all__ = ["SCALES", "Effort", "Scale", "Study"]
 
@@ -30,7 +29,7 @@ class Study:
     effort: Effort = "normal"
     seed: int = 0
     device: str = "cpu"
-    progress: Progress = silent
+    progress: Callable[[float, str], None] = lambda fraction, text: None
     store: Path | None = None
     archive: Path | None = None
     lacking: list[Any] | None = None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import Lacking, workplace
 from bntheory.experiments.crew import Crew
@@ -23,6 +22,7 @@ __all__ = ["Settled", "ask", "lacking_records", "settle"]
 T = TypeVar("T")
 Question = Callable[[Study], T]
 Lacks = Callable[[Mapping[str, Sequence[Lacking]]], None]
+Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def settle(
     *,
     workers: int | None,
     scheduler: str | None = None,
-    progress: Progress = silent,
+    progress: Progress = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
     lacks: Lacks = lambda lacking: None,
 ) -> Iterator[Settled[T]]:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import Record, canonical
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import MemoryStore, Store
@@ -44,7 +43,7 @@ def confirm(
     place: Workplace,
     *,
     workers: int | None,
-    progress: Progress = silent,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Confirmed:
     """Confirm what of ``left``, which has no fresh record, has a stale one in the store. Hold the store's lock.

@@ -13,7 +13,6 @@ import bntheory
 from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Scale
 from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files
 from bntheory.experiments.store import CHECKPOINTS, RECORDS, TIMINGS, Store, write_atomic
@@ -101,7 +100,7 @@ def compare_claims(
     overwrite: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
-    progress: Progress = silent,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
     say: Callable[[str], None] = lambda text: None,
     lacks: Callable[[Mapping[str, Sequence[Any]]], None] = lambda lacking: None,
     each: Callable[[Verdict], None] = lambda verdict: None,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
@@ -73,6 +74,7 @@ class SpectralDensity:
         return np.array([f[0] for f in found]), np.array([f[1] for f in found])
 
 
+@checked
 def spectral_density(
     op: SymmetricOperator,
     *,

@@ -16,6 +16,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.accumulation import dot, norm
 from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.selection import as_vector
@@ -168,6 +169,7 @@ class SymmetricOperator(ABC):
 class FunctionOperator(SymmetricOperator):
     """Any function v -> A v with A symmetric, or a matrix, as an operator."""
 
+    @checked
     def __init__(
         self,
         product: Callable[[Tensor], Tensor],

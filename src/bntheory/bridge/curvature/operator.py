@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.accumulation import norm
 from bntheory.bridge.curvature.closed_forms import ClosedForms
 from bntheory.bridge.curvature.linear import SymmetricOperator
@@ -201,6 +202,7 @@ class CurvatureOperator(SymmetricOperator):
         self.close()
 
 
+@checked
 def hessian(
     model: Any,
     loss: Any = None,
@@ -257,9 +259,14 @@ def hessian(
 def _separated(options: dict[str, Any]) -> tuple[dict[str, Any], Options]:
     """Options of the objective, and those of the operator."""
     own = {key: options.pop(key) for key in list(options) if key in Options.__dataclass_fields__}
+    if "loss" in options:
+        raise UserError(
+            "loss is no argument here: empirical_fisher takes losses(outputs, *rest), one number an example, and fisher a likelihood"
+        )
     return options, Options(**own)
 
 
+@checked
 def gauss_newton(
     model: Any, loss: Any = None, batch: Any = None, *, parameters: Parameters = None, **options: Any
 ) -> CurvatureOperator:
@@ -279,6 +286,7 @@ class _MeanOf:
         return found.mean() if isinstance(found, Tensor) else found
 
 
+@checked
 def empirical_fisher(
     model: Any, losses: Any = None, batch: Any = None, *, parameters: Parameters = None, **options: Any
 ) -> CurvatureOperator:
@@ -292,6 +300,7 @@ def empirical_fisher(
     )
 
 
+@checked
 def fisher(
     model: Any,
     batch: Any = None,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.formulas import primitive_normalisation
 from bntheory.errors import UserError
 
@@ -84,6 +85,7 @@ class RouteTable:
         return tuple(worse + better)
 
 
+@checked
 def measure_routes(
     device: torch.device | str = "cpu",
     *,

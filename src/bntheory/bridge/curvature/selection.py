@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import check_fields
 from bntheory.bridge.networks.evaluation import tensors_in
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
@@ -30,6 +31,9 @@ class Activation:
 
     module: str
     at: Literal["input", "output"] = "input"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.accumulation import dots, norm
 from bntheory.bridge.curvature.carried import Carried
 from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, WarmSearch, Which, order, wanted
@@ -113,6 +114,7 @@ class Spectrum:
         )
 
 
+@checked
 def top_eigenvalues(
     op: SymmetricOperator,
     k: int = 1,
@@ -327,6 +329,7 @@ class GradientShare:
     gradient_norm: float
 
 
+@checked
 def gradient_share(
     op: SymmetricOperator, spectrum: Spectrum, gradient: Tensor | None = None
 ) -> GradientShare:

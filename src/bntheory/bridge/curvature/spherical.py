@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.operator import CurvatureOperator
 from bntheory.bridge.curvature.selection import flatten, unflatten
@@ -41,6 +42,7 @@ class NormScaledOperator(SymmetricOperator):
         return v - self._radial * along[self._groups]
 
 
+@checked
 def norm_scaled(
     op: CurvatureOperator,
     names: Sequence[str] | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.accumulation import dot, norm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.spectrum import Spectrum
@@ -34,6 +35,7 @@ class TraceEstimate:
     symmetry_defect: float
 
 
+@checked
 def trace(
     op: SymmetricOperator,
     samples: int = 30,

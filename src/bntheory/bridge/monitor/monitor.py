@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.monitor import tables
 from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user
@@ -80,6 +81,7 @@ class Monitor:
     Raises ValueError at once for arguments that cannot be, and for a model, loss or batch that cannot be measured.
     """
 
+    @checked
     def __init__(
         self,
         model: Any,
@@ -127,6 +129,7 @@ class Monitor:
 
     # -- what a loop calls ---------------------------------------------------------------------------------------------
 
+    @checked
     def step(self, batch: Any = None, *, step: int | None = None) -> None:
         """One step of training is done; measure if it is time. Once the monitor is closed this does nothing.
 
@@ -271,6 +274,7 @@ class Monitor:
         """:meth:`rows` as a pandas DataFrame. Raises ValueError where pandas is not installed."""
         return tables.to_pandas(self.rows(what))
 
+    @checked
     def to_csv(self, path: str | Path, what: tables.What = "network") -> None:
         """:meth:`rows` as a CSV file; empty where there is no number."""
         tables.to_csv(self.rows(what), path)
@@ -299,7 +303,7 @@ def _base(model: Any, loss: Loss | None, batch: Any, options: dict[str, Any]) ->
         copied = [convert(b, lambda t: t.detach().clone().requires_grad_(t.requires_grad)) for b in read]
         held = copied[0] if len(copied) == 1 else copied
     options = {"seed": 0, **options}
-    return Objective(model, loss, held, **options)
+    return Objective.of(model, loss, held, **options)
 
 
 def _chosen(measures: Sequence[str | Callable[[Objective], Any]]) -> dict[str, Measure]:

@@ -38,7 +38,13 @@ def step_size(source: Any, measured: Iterable[Tensor] = ()) -> StepSize | None:
         return None
     groups = getattr(source, "param_groups", None)
     if groups is None:
-        return _plain(source() if callable(source) else source)
+        try:
+            found = source() if callable(source) else source
+        except Exception as error:
+            raise UserError(
+                f"optimizer: the function raised {type(error).__name__}: {error}; it has to return the learning rate"
+            ) from error
+        return _plain(found)
     wanted = {id(p) for p in measured}
     held = [g for g in groups if any(id(p) in wanted for p in g["params"])] or list(groups)
     rates = tuple(_number(g["lr"]) for g in held)

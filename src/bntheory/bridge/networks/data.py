@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.data_files import (
     CIFAR10_FILES,
     IDX_FILES,
@@ -63,6 +64,7 @@ DATASETS: Mapping[str, str] = MappingProxyType(
 )
 
 
+@checked
 def load_dataset(name: str = "fashion-mnist-subset", data_dir: str | Path | None = None) -> ImageData:
     """Load a data set by name; see ``DATASETS`` for the names.
 

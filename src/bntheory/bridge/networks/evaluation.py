@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
+from bntheory.bridge.arguments import checked
 from bntheory.errors import UserError
 
 __all__ = [
@@ -126,7 +127,8 @@ def scalar(value: Any) -> Tensor:
     return value.reshape(())
 
 
-def evaluate(model: nn.Module, loss: Loss | None, batch: Batch) -> Tensor:
+@checked
+def evaluate(model: nn.Module, loss: Loss | None, batch: Any) -> Tensor:
     """``loss(model(inputs), *rest)``, a scalar in the graph, in the modes that the model is in; it may be infinite or NaN.
 
     Raises:
@@ -150,10 +152,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
+@checked
 def loss_and_gradients(
     model: nn.Module,
     loss: Loss | None,
-    batch: Batch,
+    batch: Any,
     parameters: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss (detached) and its gradients by ``parameters`` (default: all trainable), zeros where unused."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.data_files import Bytes
 from bntheory.errors import UserError
 
@@ -143,6 +144,7 @@ def _moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(stds)
 
 
+@checked
 def synthetic_data(
     *,
     seed: int,
@@ -152,6 +154,8 @@ def synthetic_data(
     test: int = 64,
 ) -> ImageData:
     """Made-up images for tests and demonstrations: one smooth random pattern a class, plus noise."""
+    if min(classes, train, test, *shape) < 1:
+        raise UserError(f"classes, train, test, shape: {(classes, train, test, *shape)}; each is positive")
     rng = np.random.default_rng(seed)
     patterns = rng.normal(size=(classes, *shape)).cumsum(-1).cumsum(-2)
     patterns /= np.abs(patterns).max(axis=(1, 2, 3), keepdims=True)
@@ -174,6 +178,7 @@ def _epoch_order(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return order
 
 
+@checked
 def batch_indices(size: int, batch_size: int, seed: int, step: int) -> npt.NDArray[np.int64]:
     """The examples of the batch at ``step``: a pure function of its arguments.
 
@@ -191,6 +196,7 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> npt.NDArr
     return _epoch_order(size, seed, epoch)[position * batch_size : (position + 1) * batch_size]
 
 
+@checked
 def batch_at(
     data: ImageData,
     step: int,
@@ -206,6 +212,7 @@ def batch_at(
     return data.inputs(indices.copy(), split, dtype=dtype, device=device)
 
 
+@checked
 def batches(
     data: ImageData,
     batch_size: int,

@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.builder import Builder
 from bntheory.bridge.networks.sequences import Recurrent, Transformer
 from bntheory.bridge.networks.spec import NetworkSpec, initialise
@@ -23,6 +24,7 @@ from bntheory.errors import UserError
 __all__ = ["NetworkSpec", "build_network", "common_parameters"]
 
 
+@checked
 def build_network(
     spec: NetworkSpec,
     seed: int,
@@ -52,6 +54,7 @@ def build_network(
     return model.to(device=device, dtype=dtype)
 
 
+@checked
 def common_parameters(a: nn.Module, b: nn.Module) -> list[str]:
     """Names of the parameters that both networks have, with the same shape."""
     other = dict(b.named_parameters())

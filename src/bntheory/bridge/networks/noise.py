@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
@@ -35,6 +36,7 @@ class ActivationNoise(nn.Module):
     #: Where the input is a part of a batch that several processes hold: it has the noise of its examples there.
     share: Share | None = None
 
+    @checked
     def __init__(
         self,
         seed: int | tuple[int, ...],
@@ -88,6 +90,7 @@ class ActivationNoise(nn.Module):
         return factor * x + shift
 
 
+@checked
 def set_noise_step(model: nn.Module, step: int) -> None:
     """Let every :class:`ActivationNoise` in ``model`` draw the noise of this training step."""
     for module in model.modules():

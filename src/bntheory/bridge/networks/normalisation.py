@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
@@ -48,6 +49,7 @@ class LpBatchNorm(nn.Module):
     #: Where the input is a part of a batch that several processes hold; statistics are of all of it then.
     share: Share | None = None
 
+    @checked
     def __init__(
         self,
         num_features: int,
@@ -188,6 +190,7 @@ class PrimitiveLayerNorm(nn.Module):
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
+    @checked
     def __init__(
         self,
         normalized_shape: int | tuple[int, ...],
@@ -201,6 +204,8 @@ class PrimitiveLayerNorm(nn.Module):
         self.normalized_shape = (
             (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         )
+        if not self.normalized_shape or min(self.normalized_shape) < 1:
+            raise UserError(f"normalized_shape: {self.normalized_shape}; it holds positive sizes")
         self.eps, self.elementwise_affine = eps, elementwise_affine
         ones = torch.ones(self.normalized_shape, device=device, dtype=dtype)
         self.register_parameter("weight", nn.Parameter(ones.clone()) if elementwise_affine else None)
@@ -230,6 +235,7 @@ class PrimitiveGroupNorm(nn.Module):
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
+    @checked
     def __init__(
         self,
         num_groups: int,

@@ -12,12 +12,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.normalisation import PrimitiveBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.errors import UserError
 
 __all__ = ["to_primitive"]
 
 
+@checked
 def to_primitive(model: nn.Module) -> nn.Module:
     """A deep copy of ``model`` whose normalisation layers are written with primitive operations.
 

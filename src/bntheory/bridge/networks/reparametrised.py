@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
+from bntheory.bridge.explanation import plainly_called
 from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import batch_norm_layers
@@ -55,10 +57,12 @@ def normalised_weight_layers(model: nn.Module, inputs: Any) -> dict[str, str]:
         for name, layer in layers.items():
             layer.train()
             layer.register_forward_pre_hook(before(name))
-        call_model(model, inputs)
+        with plainly_called(model):
+            call_model(model, inputs)
     return feeds
 
 
+@checked
 @torch.no_grad()
 def reparametrised(model: nn.Module, inputs: Any, factor: float, *, scale_eps: bool = True) -> nn.Module:
     """A copy whose weights (and biases) before each batch norm are multiplied by ``factor`` > 0.
@@ -109,8 +113,11 @@ def _check_same_function(model: nn.Module, other: nn.Module, inputs: Any) -> Non
             for layer in batch_norm_layers(network).values():
                 layer.train()
             torch.manual_seed(0)
-            outputs.append(call_model(network, inputs))
+            with plainly_called(network):
+                outputs.append(call_model(network, inputs))
     a, b = outputs
+    if not a.numel():
+        raise UserError("inputs: hold no example, so that the copy cannot be compared with the model")
     difference = float((a - b).abs().max() / a.abs().max().clamp_min(torch.finfo(a.dtype).tiny))
     # rounding grows with depth and conditioning; a real change of the function is of order one
     if not difference < torch.finfo(a.dtype).eps ** 0.5:

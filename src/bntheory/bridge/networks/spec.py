@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import check_fields
 from bntheory.errors import UserError
 
 __all__ = ["ACTIVATIONS", "INITS", "KINDS", "NORMS", "NetworkSpec", "initialise"]
@@ -129,6 +130,7 @@ class NetworkSpec:
     rows: int = 4
 
     def __post_init__(self) -> None:
+        check_fields(self)
         fix = object.__setattr__
         _one_of("kind", self.kind, KINDS)
         _one_of("size", self.size, SIZES)

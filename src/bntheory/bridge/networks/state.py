@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
+
 __all__ = ["seed_generators", "state_fingerprint", "state_guard"]
 
 _CONTAINERS = (dict, list, set, deque)
@@ -243,6 +245,7 @@ def seed_generators(seed: int) -> None:
     random.seed(seed)
 
 
+@checked
 def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
     """SHA-256 over everything that a measurement must leave alone; equal strings mean equal state.
 

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import check_fields, checked
 from bntheory.bridge.networks.evaluation import Batch, Loss, loss_and_gradients, trainable
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.errors import UserError
@@ -46,6 +47,7 @@ class SGDConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "drops", tuple((int(s), float(f)) for s, f in self.drops))
         for name in ("learning_rate", "momentum", "weight_decay"):
             value = getattr(self, name)
@@ -85,6 +87,7 @@ class Trainer:
     same numbers, bit for bit, on the same machine (on CUDA inside :func:`reproducible`).
     """
 
+    @checked
     def __init__(self, model: nn.Module, loss: Loss, config: SGDConfig) -> None:
         self.model, self.loss, self.config = model, loss, config
         self.step = 0

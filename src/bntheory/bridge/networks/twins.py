@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.freezing import Freeze, freeze_in_place
 from bntheory.bridge.networks.evaluation import Loss, tensors_in
 from bntheory.bridge.networks.normalisation import LpBatchNorm
@@ -23,11 +24,13 @@ from bntheory.errors import UserError
 __all__ = ["batch_norm_layers", "frozen_twin", "rescaled_loss"]
 
 
+@checked
 def batch_norm_layers(model: nn.Module) -> dict[str, nn.Module]:
     """The modules of ``model`` whose kind normalises over the batch, by name; a shared one once."""
     return {name: m for name, m in model.named_modules() if isinstance(m, (_BatchNorm, LpBatchNorm))}
 
 
+@checked
 def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> nn.Module:
     """A copy of ``model`` in which every normalisation over the batch is affine with the constants that it has on ``inputs``.
 
@@ -93,6 +96,7 @@ def _copied(model: nn.Module) -> nn.Module:
         ) from error
 
 
+@checked
 def rescaled_loss(loss: Loss, factor: float) -> Loss:
     """``factor * loss``: the control for "a smaller gradient proves nothing by itself".
 

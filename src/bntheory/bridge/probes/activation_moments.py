@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
+from bntheory.bridge.explanation import plainly_called
 from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
@@ -59,6 +61,7 @@ class MomentShift:
     frozen_units: int
 
 
+@checked
 @torch.no_grad()
 def activation_moments(
     model: nn.Module, inputs: Any, *, places: Sequence[str] | None = None
@@ -90,27 +93,27 @@ def activation_moments(
     found: dict[str, ActivationMoments] = {}
 
     def observe(name: str) -> Any:
-        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        def hook(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             if name not in found:
-                found[name] = _moments(name, arguments[0])
+                found[name] = _moments(name, next(iter([*arguments, *named.values()]), None))
 
         return hook
 
     with state_guard(model, parameters=False):
         for name in wanted:
-            modules[name].register_forward_pre_hook(observe(name))
-        call_model(model, inputs)
+            modules[name].register_forward_pre_hook(observe(name), with_kwargs=True)
+        with plainly_called(model):
+            call_model(model, inputs)
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(f"places: {missing[:3]} were not reached by the forward pass")
     return {name: found[name] for name in wanted}
 
 
-def _moments(place: str, x: Tensor) -> ActivationMoments:
-    if x.dim() < 2:
-        raise UserError(
-            f"{place}: its input has shape {tuple(x.shape)}, but (examples, units, ...) is needed"
-        )
+def _moments(place: str, x: Any) -> ActivationMoments:
+    if not isinstance(x, Tensor) or x.dim() < 2 or not x.numel():
+        got = f"has shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"is a {type(x).__name__}"
+        raise UserError(f"{place}: its input {got}, but (examples, units, ...) is needed")
     values = x.detach().transpose(0, 1).reshape(x.shape[1], -1).double()
     mean = values.mean(1)
     centred = values - mean[:, None]
@@ -129,6 +132,7 @@ def _moments(place: str, x: Tensor) -> ActivationMoments:
     return ActivationMoments(place, m, mean.cpu(), std.cpu(), skewness.cpu(), torch.stack(rows).cpu())
 
 
+@checked
 def moment_shift(
     earlier: Mapping[str, ActivationMoments], later: Mapping[str, ActivationMoments]
 ) -> dict[str, MomentShift]:

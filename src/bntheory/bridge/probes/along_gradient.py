@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import flat
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
@@ -90,6 +91,7 @@ class AlongGradient:
         return found
 
 
+@checked
 def along_gradient(
     model: Any, loss: Any = None, batch: Any = None, step_sizes: Sequence[float] = (), **options: Any
 ) -> AlongGradient:

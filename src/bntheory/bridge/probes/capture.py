@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.memory import graph_bytes
 from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.explanation import first_backward
@@ -45,13 +46,14 @@ class Capture:
     def __getitem__(self, name: str) -> CapturedLayer:
         try:
             return self.layers[name]
-        except KeyError:
-            why = f" ({name} is left out: {self.left_out[name]})" if name in self.left_out else ""
+        except (KeyError, TypeError):
+            why = f" ({name} is left out: {self.left_out[name]})" if str(name) in self.left_out else ""
             raise UserError(
                 f"no captured layer is named {name!r}{why}; captured: {', '.join(self.layers)}"
             ) from None
 
 
+@checked
 def capture(
     model: Any,
     loss: Any = None,

@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.units import UnitView
@@ -141,6 +142,7 @@ class CapturedLayer:
         z: Tensor = self.closed_form().z
         return z
 
+    @checked
     def parameter_grad(self, name: Literal["gamma", "beta"]) -> Tensor | None:
         """dL/dgamma or dL/dbeta as autograd gives it, (units,); None where the layer has no such parameter of its own."""
         return self._parameter_grads.get(name)
@@ -163,6 +165,10 @@ class CapturedLayer:
     def _chosen(self, units: Sequence[int] | None) -> list[int]:
         chosen = list(range(self.units)) if units is None else [int(u) for u in units]
         bad = [u for u in chosen if not 0 <= u < self.units]
+        if not chosen:
+            raise UserError(
+                f"units of layer {self.name!r}: none is chosen; it has units 0 to {self.units - 1}"
+            )
         if bad:
             raise UserError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
         return chosen
@@ -170,10 +176,7 @@ class CapturedLayer:
     def _products(self, at: Tensor, grad: Tensor | None, v: Tensor, units: list[int]) -> Tensor:
         """For each chosen unit u the block product H_uu v_u: (k, m) -> (k, m), one double backward each."""
         self.require_second_order()
-        if v.shape != (len(units), self.m):
-            raise UserError(
-                f"v has shape {tuple(v.shape)}; for {len(units)} unit(s) of layer {self.name!r} it is {(len(units), self.m)}"
-            )
+        self._check_shape(v, len(units))
         if grad is None or not grad.requires_grad:  # the loss is linear in `at`, or does not depend on it
             return torch.zeros_like(v)
         rows = []
@@ -185,30 +188,35 @@ class CapturedLayer:
             rows.append(torch.zeros_like(row) if product is None else self.view.split(product)[unit])
         return torch.stack(rows)
 
+    @checked
     def hess(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """d2L/dz2 v for each chosen unit, other units fixed; v and the result are (k, m). One double backward a unit."""
         chosen = self._chosen(units)
         product = self._products(self._z, self._grad_z, self._to_y_hat(v, chosen), chosen)
         return self._to_y_hat(product, chosen)
 
+    @checked
     def input_hess(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """d2L_hat/dy2 v for each chosen unit, other units fixed; v and the result are (k, m)."""
         return self._products(self._y, self._grad_y, v, self._chosen(units))
 
+    @checked
     def whole_hess(self, v: Tensor) -> Tensor:
         """d2L/dz2 v over all units at once, the blocks between units included; (units, m) to (units, m). One double backward."""
-        self._check_whole(v)
+        self._check_shape(v, self.units)
         return self._to_y_hat(self._whole_product(self._z, self._grad_z, self._to_y_hat(v)))
 
+    @checked
     def whole_input_hess(self, v: Tensor) -> Tensor:
         """d2L_hat/dy2 v over all units at once, the blocks between units included; (units, m) to (units, m)."""
-        self._check_whole(v)
+        self._check_shape(v, self.units)
         return self._whole_product(self._y, self._grad_y, v)
 
-    def _check_whole(self, v: Tensor) -> None:
-        if v.shape != (self.units, self.m):
+    def _check_shape(self, v: Tensor, units: int) -> None:
+        if v.shape != (units, self.m):
             raise UserError(
-                f"v has shape {tuple(v.shape)}; for all units of layer {self.name!r} it is {(self.units, self.m)}"
+                f"v has shape {tuple(v.shape)}; for {'all' if units == self.units else units} units of layer {self.name!r} it is "
+                f"{(units, self.m)}"
             )
 
     def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
@@ -221,6 +229,7 @@ class CapturedLayer:
     def _second(self, grad: Tensor, at: Tensor, v: Tensor) -> tuple[Tensor | None, ...]:
         return second_backward([grad], [at], [self.view.join(v)], of=f" behind layer {self.name!r}")
 
+    @checked
     def jac(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """(dz/dy) v for each chosen unit; v and the result are (k, m). Two backward passes, whatever the number of units.
 
@@ -233,6 +242,7 @@ class CapturedLayer:
             raise ValueError(
                 f"layer {self.name!r} has an entry of gamma that is zero: y_hat cannot be told from its output"
             )
+        self._check_shape(v, len(chosen))
         full = torch.zeros_like(self.y)
         full[chosen] = v
         seed = torch.zeros_like(self._z, requires_grad=True)
@@ -243,6 +253,7 @@ class CapturedLayer:
 
     # -- against the closed form -----------------------------------------------------------------------------------
 
+    @checked
     def closed_form(self, units: Sequence[int] | None = None) -> BatchNormLayer:
         """The closed-form layer with the measured y, grad and hess of the chosen units: leading axis k = units."""
         chosen = self._chosen(units)
@@ -256,6 +267,7 @@ class CapturedLayer:
             eps=self.eps,
         )
 
+    @checked
     def rounding(self, units: Sequence[int] | None = None) -> Tensor:
         """(k,) how far rounding may move this layer's measured vectors, relative to their terms; see the module's text."""
         return self._tolerance(self.closed_form(units))
@@ -265,6 +277,7 @@ class CapturedLayer:
         tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * amplification(layer)) + 8)
         return tolerance
 
+    @checked
     def gradient_residual(self, units: Sequence[int] | None = None) -> Residual:
         """Measured ``input_grad`` against (gamma/sigma) P g. Scaled by the largest of the formula's three terms."""
         chosen = self._chosen(units)
@@ -289,6 +302,7 @@ class CapturedLayer:
             size,
         )
 
+    @checked
     def hessian_residual(self, units: Sequence[int] | None = None, *, seed: int = 0) -> Residual:
         """Measured ``input_hess(v)`` against the closed form for one seeded random direction a unit.
 

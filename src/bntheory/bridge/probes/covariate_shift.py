@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import flat, trainable
 from bntheory.bridge.networks.normalisation import PrimitiveLayerNorm
 from bntheory.bridge.objective import Objective
@@ -41,6 +42,7 @@ class LayerShift:
         return self.l2 / self.gradient_norm if self.gradient_norm > 0 else math.nan
 
 
+@checked
 def weight_layers(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """The layers W_1, ..., W_k: name of each weight layer, and the names of the parameters that move with it.
 
@@ -65,6 +67,7 @@ def weight_layers(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return {name: tuple(parameters) for name, parameters in layers.items()}
 
 
+@checked
 def covariate_shift(
     model: Any,
     loss: Any = None,

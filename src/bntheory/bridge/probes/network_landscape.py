@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.fences import differentiating
@@ -39,6 +40,7 @@ class NetworkLandscape:
         ValueError: no trainable parameters; in the methods, a point of another length.
     """
 
+    @checked
     def __init__(
         self,
         model: Any,

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.curvature.memory import graph_bytes, in_words
 from bntheory.bridge.objective import Objective
@@ -86,6 +87,7 @@ class Probe:
         return found
 
 
+@checked
 def probe(
     model: Any,
     loss: Any = None,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from bntheory.report.style import complete
 
-__all__ = ["ModelFigure"]
+__all__ = ["ModelFigure", "Progress", "silent"]
+
+Progress = Callable[[float, str], None]
+
+
+def silent(fraction: float, text: str) -> None:
+    """For whoever does not ask how far a drawing is."""
 
 
 @dataclass(frozen=True)
