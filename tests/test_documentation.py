@@ -165,3 +165,10 @@ def test_every_example_script_is_short_and_runs(example, tmp_path):
     done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("*.png"))
+
+
+def test_the_table_of_commands_is_complete():
+    from bntheory.commands.application import COMMANDS
+
+    page = (ROOT / "docs" / "pages" / "concepts" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`bntheory (\w+)`", page.partition("## Exit codes")[0])) >= set(COMMANDS)

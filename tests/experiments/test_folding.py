@@ -289,3 +289,14 @@ def test_an_unknown_word_is_refused() -> None:
     refused = CliRunner().invoke(app, ["compare", "--preset", "smoke", "--fold", "sometimes"])
     assert refused.exit_code == 2
     assert "auto, never" in refused.output
+
+
+def test_the_runs_of_claims_are_not_folded(tmp_path: Path) -> None:
+    """Their recorded numbers repeat bit for bit."""
+    from bntheory.cli import app
+
+    words = ["compare", "--claims", "all", "--fold", "auto", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert "the runs of claims are trained one by one; leave --fold out" in done.output
+    assert not (tmp_path / "run").exists()

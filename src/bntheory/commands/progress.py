@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from bntheory.evidence.progress import Progress, silent
+
 __all__ = ["Progress", "be_quiet", "duration", "show_progress", "status_bar"]
 
-Progress = Callable[[float, str], None]
 _quiet = False
 #: Columns of the bar, and of "100% 0:00:00 120 min left" with the spaces around; the rest is the text's.
 _BAR, _NUMBERS = 12, 28
@@ -29,7 +30,7 @@ def be_quiet(wanted: bool) -> None:
 def show_progress() -> Iterator[Progress]:
     """A bar with the time left where there is a terminal; elsewhere a line every half minute, so that a log shows life."""
     if _quiet:
-        yield lambda fraction, text: None
+        yield silent
         return
     if not sys.stderr.isatty():
         yield _lines()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from bntheory.evidence.progress import Progress, silent
 
 __all__ = ["SCALES", "Effort", "Scale", "Study"]
 
@@ -29,7 +30,7 @@ class Study:
     effort: Effort = "normal"
     seed: int = 0
     device: str = "cpu"
-    progress: Callable[[float, str], None] = lambda fraction, text: None
+    progress: Progress = silent
     store: Path | None = None
     archive: Path | None = None
     lacking: list[Any] | None = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import Lacking, workplace
 from bntheory.experiments.crew import Crew
@@ -22,7 +23,6 @@ __all__ = ["Settled", "ask", "lacking_records", "settle"]
 T = TypeVar("T")
 Question = Callable[[Study], T]
 Lacks = Callable[[Mapping[str, Sequence[Lacking]]], None]
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def settle(
     *,
     workers: int | None,
     scheduler: str | None = None,
-    progress: Progress = lambda fraction, text: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
     lacks: Lacks = lambda lacking: None,
 ) -> Iterator[Settled[T]]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import Record, canonical
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import MemoryStore, Store
@@ -43,7 +44,7 @@ def confirm(
     place: Workplace,
     *,
     workers: int | None,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
 ) -> Confirmed:
     """Confirm what of ``left``, which has no fresh record, has a stale one in the store. Hold the store's lock.

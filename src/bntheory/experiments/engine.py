@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.progress import Progress, silent
 from bntheory.experiments.crew import Crew, Processes
 from bntheory.experiments.devices import check_device, default_workers
 from bntheory.experiments.experiment import Needed, freshest, missing
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["hired", "run"]
 
-Progress = Callable[[float, str], None]
 Say = Callable[[str], None]
 #: So often a task may take its worker with it before the run is given up.
 TRIES = 3
@@ -85,7 +85,7 @@ def run(
     place: Workplace,
     *,
     crew: Crew | None = None,
-    progress: Progress = lambda fraction, text: None,
+    progress: Progress = silent,
     say: Say = lambda text: None,
     failed: dict[str, str] | None = None,
 ) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bntheory.evidence.progress import Progress
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.plan import Cost
 
@@ -36,7 +37,7 @@ class Meter:
         self,
         asked: Sequence[Needed],
         left: Sequence[Needed],
-        progress: Callable[[float, str], None],
+        progress: Progress,
         costs: Mapping[str, Cost] | None = None,
     ) -> None:
         self.progress = progress

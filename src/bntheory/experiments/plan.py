@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from bntheory.evidence.progress import Progress, silent
 from bntheory.experiments.experiment import Needed
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def timed_sample(
     asked: Sequence[Needed],
     data: Mapping[str, ImageData],
     device: str,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Cost], int | None]:
     """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a worker has it.
 

@@ -18,6 +18,7 @@ from typing import Any
 from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree, UserError
 from bntheory.evidence.checks import Check
+from bntheory.evidence.progress import Progress, silent
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.layer.view import where_defined
@@ -60,7 +61,7 @@ def judge_claim(
     archive: Path | None = None,
     lacking: list[Any] | None = None,
     reference: Reference | None = None,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
     report: Callable[[JudgeName, Evidence | None], None] = lambda judge, evidence: None,
 ) -> Verdict:
     """The verdict of the chosen judges on one claim.

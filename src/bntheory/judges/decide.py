@@ -11,6 +11,7 @@ from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import RoutesDisagree, UserError
 from bntheory.judges.exact.witness import Reference
+from bntheory.judges.latex import bibtex, latex_paragraph, middle
 from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
 from bntheory.layer.domain import IN_PRACTICE, LayerDomain, OperatorKind, ScalarRange
 
@@ -44,8 +45,6 @@ class Decided:
 
     def latex(self) -> str:
         """A paragraph for a review: statement, verdict, proof or counterexample with its arithmetic; it compiles with amsmath."""
-        from bntheory.judges.latex import latex_paragraph
-
         return latex_paragraph(
             self.verdict, expression=self.expression, assume=self.assume, command=self.command()
         )
@@ -88,8 +87,6 @@ class Decided:
 
     def cite(self) -> str:
         """A BibTeX entry for the verdict."""
-        from bntheory.judges.latex import bibtex
-
         return bibtex(self.claim, verdict=self.verdict, expression=self.expression, assume=self.assume)
 
     def as_json(self) -> dict[str, Any]:
@@ -125,7 +122,10 @@ def _shown(evidence: Evidence) -> list[str]:
         for relation in witness["certificate"].get("relations", ()):
             if relation["holds"] is False:
                 sign = {"le": "<=", "lt": "<", "eq": "=="}[relation["op"]]
-                lines.append(f"fails    {relation['left']} {sign} {relation['right']}")
+                left, right = middle(relation["left"]), middle(relation["right"])
+                if left == right:  # apart further behind the point
+                    left, right = relation["left"], relation["right"]
+                lines.append(f"fails    {left} {sign} {right}")
     for form in details.get("calculus", {}).get("relations", ()):
         label = f" ({form['label']})" if form["label"] else ""
         if len(form["difference"]) <= _LONGEST_SHOWN:

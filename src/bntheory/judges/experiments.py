@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import package, place_of
+from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import digest
 from bntheory.evidence.study import SCALES, Effort, Scale, Study
 from bntheory.judges.check import judge_claim
@@ -99,7 +100,7 @@ def judge_experiments(
     *,
     workers: int | None,
     scheduler: str | None = None,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
     lacks: Callable[[Mapping[str, Sequence[Lacking]]], None] = lambda lacking: None,
 ) -> Iterator[Verdict]:

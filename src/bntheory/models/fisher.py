@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.errors import UserError
+from bntheory.evidence.progress import Progress, silent
 from bntheory.models.activations import Activation, activation
 from bntheory.smoothness.eigenpairs import lanczos
 
@@ -246,7 +247,7 @@ def fisher_scaling(
     weight_variance: float = 2.0,
     bias_variance: float = 0.0,
     seed: int = 0,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
 ) -> FisherScaling:
     """Draw ``seeds`` networks at every width and return their largest Fisher eigenvalues.
 

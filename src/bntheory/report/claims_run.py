@@ -13,6 +13,7 @@ import bntheory
 from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
+from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Scale
 from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files
 from bntheory.experiments.store import CHECKPOINTS, RECORDS, TIMINGS, Store, write_atomic
@@ -100,7 +101,7 @@ def compare_claims(
     overwrite: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
     lacks: Callable[[Mapping[str, Sequence[Any]]], None] = lambda lacking: None,
     each: Callable[[Verdict], None] = lambda verdict: None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
+from bntheory.evidence.progress import Progress, silent
 from bntheory.experiments.experiment import freshest, needed
 from bntheory.experiments.folder import (
     RunFolder,
@@ -24,7 +25,6 @@ from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.ranks import by_ranks
 from bntheory.experiments.store import CHECKPOINTS
-from bntheory.report.models.figure import Progress, silent
 
 __all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]
 

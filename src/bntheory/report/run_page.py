@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.progress import Progress, silent
 from bntheory.experiments.answers import METHOD
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.experiments.folder import RunFolder
@@ -18,7 +19,6 @@ from bntheory.report.effect_text import effect_text
 from bntheory.report.forest import axis_of, bar
 from bntheory.report.html import render
 from bntheory.report.margins import margins_panel, violations_panel
-from bntheory.report.models.figure import Progress, silent
 from bntheory.report.run_answers import Answer, answers, deciding, seeds_text, shares
 from bntheory.report.run_panels import largest_eigenvalue, layer_rows
 from bntheory.report.style import as_png

@@ -5,12 +5,13 @@ What lives here: what is asked, in which order, and the words around the answers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bntheory.claims import registry
+from bntheory.evidence.progress import Progress, silent
 from bntheory.judges.check import judge_claim
 from bntheory.judges.latex import middle
 from bntheory.judges.verdict import Verdict
@@ -18,7 +19,6 @@ from bntheory.judges.verdict import Verdict
 __all__ = ["Stop", "tour"]
 
 PRINTED, REPAIRED = "santurkar2018.theorem-4.1.neurips", "santurkar2018.theorem-4.1.arxiv"
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stop:
     commands: tuple[str, ...] = ()
 
 
-def tour(plot: Path, *, seed: int = 0, progress: Progress = lambda fraction, text: None) -> Iterator[Stop]:
+def tour(plot: Path, *, seed: int = 0, progress: Progress = silent) -> Iterator[Stop]:
     """The stops, each computed when it is asked for; ``plot`` is where the picture goes."""
     progress(0.0, "a printed theorem")
     yield _theorem()

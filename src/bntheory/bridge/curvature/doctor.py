@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -17,6 +17,7 @@ from bntheory.bridge.curvature.routes import (
     measure_routes,
     third_derivative_error,
 )
+from bntheory.evidence.progress import Progress, silent
 
 PACKAGES = ("bntheory", "torch", "numpy", "scipy", "sympy", "z3-solver", "python-flint", "matplotlib")
 ORACLES = ("curvlinops-for-pytorch", "hessian-eigenthings", "backpack-for-pytorch", "pyhessian")
@@ -80,7 +81,7 @@ class DoctorReport:
 def doctor_report(
     device: torch.device | str = "cpu",
     *,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
     packages: Sequence[str] = PACKAGES,
 ) -> DoctorReport:
     """Measure this installation: some seconds, most of them torch loading its forward-mode rules."""

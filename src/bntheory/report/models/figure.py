@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from bntheory.report.style import complete
 
-__all__ = ["ModelFigure", "Progress", "silent"]
-
-Progress = Callable[[float, str], None]
-
-
-def silent(fraction: float, text: str) -> None:
-    """For whoever does not ask how far a drawing is."""
+__all__ = ["ModelFigure"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from bntheory.errors import UserError
-from bntheory.report.models.figure import ModelFigure, Progress, silent
+from bntheory.evidence.progress import Progress, silent
+from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["deep_linear", "matrix_factorisation", "tensor_train"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure, Progress, silent
+from bntheory.evidence.progress import Progress, silent
+from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, legend_below, new_grid
 
 __all__ = ["conditioning", "fisher", "layer_jacobian", "mean_field"]

@@ -6,12 +6,13 @@ This is what ``bntheory smooth --example single-unit`` computes; :mod:`bntheory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bntheory.evidence.progress import Progress, silent
 from bntheory.smoothness.eigenpairs import dense_hessian
 from bntheory.smoothness.two_lipschitz import two_lipschitz
 from bntheory.smoothness.unit.phase import PhaseDiagram, phase_diagram
@@ -115,7 +116,7 @@ def single_unit_study(
     resolution: int = 41,
     draws: int = 4,
     seed: int = 0,
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    progress: Progress = silent,
 ) -> SingleUnitStudy:
     """Phase diagrams of the named losses at batch size m and eps = 0, and the critical gamma of the squared loss.
 
