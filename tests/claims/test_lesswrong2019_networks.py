@@ -86,7 +86,7 @@ def of_levels(**tops: float) -> Law:
 
 def status(claim_id: str, monkeypatch: pytest.MonkeyPatch, law: Law, stuck: tuple[str, ...] = ()) -> str:
     monkeypatch.setattr(claims, "compared", planted(law, stuck))
-    return judge_claim(registry()[claim_id], effort="normal").status.value
+    return judge_claim(registry()[claim_id]).status.value
 
 
 @pytest.mark.parametrize("claim_id", DOMAINS)
@@ -197,7 +197,7 @@ def test_a_refused_measurement_leaves_its_point_out(monkeypatch: pytest.MonkeyPa
         return model
 
     monkeypatch.setattr(claims, "compared", refusing)
-    assert judge_claim(registry()[DOMAINS[4]], effort="normal").status.value == "supported"
+    assert judge_claim(registry()[DOMAINS[4]]).status.value == "supported"
 
 
 def test_the_transformer_stands_beside_layer_and_rms_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def test_toys_are_read_as_networks_are(
         return planted_runs
 
     monkeypatch.setattr(toys, "toy_runs", toy_runs)
-    assert judge_claim(registry()[f"{KEY}.domain.{kind}"], effort="normal").status.value == expected
+    assert judge_claim(registry()[f"{KEY}.domain.{kind}"]).status.value == expected
 
 
 @pytest.mark.parametrize("name", list(trained.NETWORKS))
@@ -269,7 +269,7 @@ def test_arms_of_a_network_share_all_but_normalisation_and_rate(
 
 @pytest.mark.slow
 def test_really_trained_at_quick_effort() -> None:
-    verdict = judge_claim(registry()[f"{KEY}.domain.rnn"], effort="quick", seed=1000)
+    verdict = judge_claim(registry()[f"{KEY}.domain.rnn"], Study("quick", 1000))
     checks = [c for e in verdict.evidence for c in e.details["checks"]]
     assert any(
         c["decisive"] and c["outcome"] != "not comparable" and math.isfinite(c["left"]) for c in checks

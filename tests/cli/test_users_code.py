@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from bntheory.claims.claim import Study
 from bntheory.claims.user_file import load_claims
 from bntheory.judges.check import judge_claim
 from bntheory.judges.exact.witness import Reference
@@ -136,7 +137,7 @@ def judged_here(folder, body):
     """The only evidence on the only claim of a file, an error."""
     path = write(folder, mine=body) / "mine.py"
     (claim,) = load_claims(path).claims
-    verdict = judge_claim(claim, effort="quick", reference=Reference("file", claim.id, str(path)))
+    verdict = judge_claim(claim, Study("quick"), reference=Reference("file", claim.id, str(path)))
     assert verdict.status.value == "error"
     (evidence,) = verdict.evidence
     return evidence

@@ -248,7 +248,7 @@ def test_whatever_runs_is_in_the_closure(claim_id: str) -> None:
             importlib.import_module(module.name)  # so that nothing is imported, and run, meanwhile
     claim = registry()[claim_id]
     if claim.kind == "layer":
-        called, roots = ran(lambda: judge_claim(claim, effort="quick")), [claim.check, judge_claim]
+        called, roots = ran(lambda: judge_claim(claim, Study("quick"))), [claim.check, judge_claim]
     else:
         called, roots = ran(lambda: _all(claim.check(Study("quick")))), [claim.check, Study]
     assert len(called) >= 3

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from bntheory.claims.claim import Study
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import UserError
 from bntheory.judges.decide import decide
@@ -160,7 +161,7 @@ def test_routes_that_disagree_are_shown_as_an_internal_error(monkeypatch):
     result = decide(text, eps="zero")
     assert result.verdict.status is Status.DISAGREEMENT
     assert "internal error" in result.render()
-    verdict = judge_claim(result.claim, judges=("algebra", "search"), effort="quick")
+    verdict = judge_claim(result.claim, Study("quick"), judges=("algebra", "search"))
     assert verdict.status is Status.DISAGREEMENT
 
 

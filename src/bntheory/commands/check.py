@@ -157,15 +157,12 @@ def check(
     others = [t for t in tasks if t not in asked]
     try:
         with record_place(store, again=again) as (folder, archive):
+            study = Study(size, seed, device, store=folder, archive=archive)
             with status_bar(len(others), others[0].claim.id if others else "") as advance:
                 judged = judge_many(
                     others,
+                    replace(study, effort=cast(Effort, effort)),
                     judges=judges,
-                    effort=cast(Effort, effort),
-                    seed=seed,
-                    device=device,
-                    store=folder,
-                    archive=archive,
                     jobs=jobs or (os.cpu_count() or 1),
                     time_limit=limit or None,
                 )
@@ -173,7 +170,6 @@ def check(
                     for task, verdict in judged:
                         advance(len(found) + 1, task.claim.id)
                         take(task, verdict)
-            study = Study(size, seed, device, store=folder, archive=archive)
             by_id = {t.claim.id: t for t in asked}
             # after the forked judges: a process that has trained, or has begun with CUDA, is not to be forked
             for verdict in judged_experiments(

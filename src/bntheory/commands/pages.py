@@ -218,7 +218,7 @@ def _judged(chosen: Sequence[Claim], effort: Any, jobs: int, again: bool) -> Ite
     experiments = [c for c in chosen if c.kind == "experiment"]
     with status_bar(len(others)) as advance:
         found = judge_many(
-            [Task(c) for c in others], judges=JUDGES, effort=effort, jobs=jobs or os.cpu_count() or 1
+            [Task(c) for c in others], Study(effort), judges=JUDGES, jobs=jobs or os.cpu_count() or 1
         )
         with closing(found):
             for done, (_, verdict) in enumerate(found, 1):

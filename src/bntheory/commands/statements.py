@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bntheory.claims.claim import Claim
+from bntheory.claims.claim import Claim, Study
 from bntheory.commands.common import clear_errors, one_of, plain, wrapped
 from bntheory.commands.options import Json, Latex
 from bntheory.errors import UserError
@@ -94,7 +94,7 @@ def show(
     if as_latex:
         from bntheory.judges.check import judge_claim
 
-        typer.echo(judge_claim(c, effort="quick").latex())
+        typer.echo(judge_claim(c, Study("quick")).latex())
     if as_bibtex:
         from bntheory.judges.latex import bibtex
 

@@ -12,13 +12,11 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree, UserError
 from bntheory.evidence.checks import Check
-from bntheory.evidence.progress import Progress, silent
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.layer.view import where_defined
@@ -26,6 +24,7 @@ from bntheory.layer.view import where_defined
 __all__ = ["JUDGES", "check", "contradicts_itself", "judge_claim"]
 
 JUDGES: tuple[JudgeName, ...] = ("algebra", "search", "network", "study")
+_STUDY = Study()
 
 
 def check(
@@ -33,8 +32,8 @@ def check(
 ) -> Verdict:
     """The verdict on a claim of the literature, by its id, or on one of your own, by the function under ``@claim``.
 
-    effort: quick, normal or thorough. seed: where all chance comes from. options: as of :func:`judge_claim`. Raises UserError for an id
-    or a function that no claim has.
+    effort: quick, normal or thorough. seed: where all chance comes from. options: as of :func:`judge_claim` and of
+    :class:`~bntheory.evidence.study.Study`. Raises UserError for an id or a function that no claim has.
     """
     from bntheory.claims import registry
 
@@ -47,28 +46,23 @@ def check(
                 f"{claim!r:.80} is no claim: give an id, or a function decorated with @claim(id, statement=...)"
             )
         claim = own[0]
-    return judge_claim(claim, effort=effort, seed=seed, **options)
+    how = {name: options.pop(name) for name in ("judges", "reference", "report") if name in options}
+    return judge_claim(claim, Study(effort, seed, **options), **how)
 
 
 def judge_claim(
     claim: Claim,
+    study: Study = _STUDY,
     *,
     judges: Sequence[JudgeName] = JUDGES,
-    effort: Effort = "normal",
-    seed: int = 0,
-    device: str = "cpu",
-    store: Path | None = None,
-    archive: Path | None = None,
-    lacking: list[Any] | None = None,
     reference: Reference | None = None,
-    progress: Progress = silent,
     report: Callable[[JudgeName, Evidence | None], None] = lambda judge, evidence: None,
 ) -> Verdict:
     """The verdict of the chosen judges on one claim.
 
-    effort bounds the search and the studies; seed is where all chance comes from; store, archive and lacking are those of
-    :class:`~bntheory.evidence.study.Study`; reference says how a witness names the claim (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is called
-    several times beforehand: one that contradicts itself is an error, and no judge is asked.
+    study says how hard the search and the studies try, on which device, and where all chance comes from; reference how a witness names
+    the claim (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is
+    called several times beforehand: one that contradicts itself is an error, and no judge is asked.
     """
     unknown = sorted(set(judges) - set(JUDGES))
     if unknown:
@@ -86,7 +80,6 @@ def judge_claim(
 
     if claim.kind != "layer":
         if "study" in judges:
-            study = Study(effort, seed, device, progress, store, archive, lacking)
             ask("study", lambda: _study(claim, study))
         return verdict_of(claim, evidence)
     reference = reference or Reference("registry", claim.id)
@@ -108,9 +101,9 @@ def judge_claim(
     if "algebra" in judges:
         ask("algebra", lambda: _algebra(claim, reference))
     if "search" in judges and not fallen:
-        ask("search", lambda: _search(claim, effort, seed, device, reference))
+        ask("search", lambda: _search(claim, study.effort, study.seed, study.device, reference))
     if "network" in judges:
-        ask("network", lambda: _network(claim, seed, device))
+        ask("network", lambda: _network(claim, study.seed, study.device))
     return verdict_of(claim, evidence)
 
 

@@ -230,20 +230,7 @@ def add_asked(into: Store, other: Store) -> None:
 
 
 def _question(claim: Claim) -> Callable[[Study], Verdict]:
-    def judged(study: Study) -> Verdict:
-        return judge_claim(
-            claim,
-            judges=("study",),
-            effort=study.effort,
-            seed=study.seed,
-            device=study.device,
-            store=study.store,
-            archive=study.archive,
-            lacking=study.lacking,
-            progress=study.progress,
-        )
-
-    return judged
+    return lambda study: judge_claim(claim, study, judges=("study",))
 
 
 def changed_texts(claims: Iterable[Claim], place: str, stores: Iterable[Path]) -> dict[str, str]:

@@ -17,19 +17,18 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from bntheory.claims.claim import Claim, Effort
+from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.claims.user_file import in_its_folder
 from bntheory.judges.exact.witness import Reference
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, verdict_of
 
 __all__ = ["Task", "judge_many"]
 
-Options = tuple[tuple[JudgeName, ...], Effort, int, str, Path | None, Path | None]
+Options = tuple[tuple[JudgeName, ...], Study]
 _FORKS = sys.platform != "darwin" and "fork" in multiprocessing.get_all_start_methods()
 
 
@@ -51,22 +50,18 @@ class Task:
 
 def judge_many(
     tasks: Sequence[Task],
+    study: Study,
     *,
     judges: Sequence[JudgeName],
-    effort: Effort = "normal",
-    seed: int = 0,
-    device: str = "cpu",
-    store: Path | None = None,
-    archive: Path | None = None,
     jobs: int = 1,
     time_limit: float | None = None,
 ) -> Generator[tuple[Task, Verdict], None, None]:
     """Verdicts in the order in which they are reached, of up to ``jobs`` processes.
 
-    time_limit: seconds after which a claim is stopped; the judges that had not answered by then count as unknown. Without a limit, one
+    study: as of ``judge_claim``; it goes to other processes. time_limit: seconds after which a claim is stopped; the judges that had not answered by then count as unknown. Without a limit, one
     job is done in this process.
     """
-    options: Options = (tuple(judges), effort, seed, device, store, archive)
+    options: Options = (tuple(judges), study)
     if time_limit is None and (jobs <= 1 or len(tasks) < 2):
         for task in tasks:
             yield task, verdict_of(task.claim, _judge(task, options))
@@ -205,20 +200,12 @@ def _judge(task: Task, options: Options, connection: Connection | None = None) -
         if connection is not None:
             connection.send(("asks", judge) if evidence is None else ("found", evidence))
 
-    judges, effort, seed, device, store, archive = options
+    judges, study = options
+    if task.effort is not None:
+        study = replace(study, effort=task.effort)
     # what a user's claim prints is no part of the answer
     with contextlib.redirect_stdout(sys.stderr), in_its_folder(task.path):
-        return judge_claim(
-            task.claim,
-            judges=judges,
-            effort=task.effort or effort,
-            seed=seed,
-            device=device,
-            store=store,
-            archive=archive,
-            reference=task.reference,
-            report=report,
-        ).evidence
+        return judge_claim(task.claim, study, judges=judges, reference=task.reference, report=report).evidence
 
 
 def _find(reference: Reference, effort: Effort | None) -> Task:
