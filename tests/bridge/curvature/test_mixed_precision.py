@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,7 @@ def wanted(a: Tensor, which: str, k: int) -> np.ndarray:
         ([800.0, -9.0, -8.9], "SA", 1),
         ([800.0, -9.0, -8.9999], "SA", 1),  # nearer than float32 moves them: by 800 x 1e-5
         ([9.0, -8.9999, 4.0], "LM", 1),
+        ([9.0, -8.999999, 4.0], "LM", 1),  # of which float32 takes either for the larger
         ([9.0, 8.0, -7.0, -6.9], "both", 2),
     ],
 )
@@ -57,7 +60,7 @@ def wanted(a: Tensor, which: str, k: int) -> np.ndarray:
 def test_values_are_as_accurate_as_those_of_a_search_in_float64(
     values: list[float], which: str, k: int, tol: float
 ) -> None:
-    for seed in range(3):
+    for seed in (1, 2, 3):
         a, single = matrices(values, seed, 1e-5)
         op = operator(a, single)
         found = top_eigenvalues(op, k, which, tol=tol, seed=seed, mixed_precision=True)
@@ -78,6 +81,8 @@ def test_few_products_are_taken_in_float64() -> None:
         cold = top_eigenvalues(op, tol=1e-6, seed=seed)
         found = top_eigenvalues(op, tol=1e-6, seed=seed, mixed_precision=True)
         assert found.products <= 3 < cold.products
+        # what a start may have of an eigenvector at least, but for 1 in 100: 0.0125 of the expected length
+        assert found.errors >= found.residuals / 0.0125
         assert found.single_products < 1.5 * cold.products
         assert cold.single_products == 0
 
@@ -91,11 +96,13 @@ class Overflows(FunctionOperator):
     most = 10
 
 
-@pytest.mark.parametrize("wrong", ["another matrix", "not symmetric", "overflows early", "overflows late", "zero"])  # fmt: skip
+@pytest.mark.parametrize("wrong", ["another matrix", "off by a twentieth", "not symmetric", "overflows early", "overflows late", "zero"])  # fmt: skip
 def test_where_float32_is_no_help_the_search_is_in_float64(wrong: str) -> None:
     a, single = matrices([9.0, 8.0], 0, 1e-5)
     if wrong == "another matrix":
         single = matrices([9.5, 3.0], 1, 1e-5)[1]
+    if wrong == "off by a twentieth":
+        single = matrices([9.0, 8.0], 0, 0.05)[1]
     if wrong == "not symmetric":
         single = single + 0.05 * torch.triu(torch.ones_like(single))
     if wrong == "zero":
@@ -111,13 +118,12 @@ def test_where_float32_is_no_help_the_search_is_in_float64(wrong: str) -> None:
     assert cold.products <= found.products <= cold.products + 5
 
 
-def test_a_search_that_does_not_come_to_an_end_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    a, single = matrices([9.0, 8.0], 0, 1e-5)
-    # in float32 nothing is learned any more, so that steps lead nowhere
-    monkeypatch.setattr(RefiningSearch, "direction", lambda self: np.eye(self._model.rank)[-1])
-    found = top_eigenvalues(operator(a, single), tol=1e-8, mixed_precision=True)
-    assert found.top == pytest.approx(9.0, rel=1e-12)
-    assert found.products > 9
+def test_a_search_that_does_not_come_to_an_end_is_given_up() -> None:
+    model = SimpleNamespace(order=8, restarts=0, surprise=0.0, scale=1.0)
+    search = RefiningSearch(model, 1, "LA", FunctionOperator(lambda v: v, SIZE), 80.0, 1e-6)
+    assert not search.lost
+    model.order = 9
+    assert search.lost
 
 
 class Weighted(nn.Module):

@@ -19,7 +19,7 @@ __all__ = ["Rows", "dot", "dots", "norm"]
 
 Array = np.ndarray[Any, Any]
 
-_PIECE = 1 << 13  # entries converted at a time
+_PIECE, _LONG, _LARGER = 1 << 13, 1 << 21, 1 << 16  # entries converted at a time; of vectors so long, more
 _BLOCK = 8  # rows in an allocation: what a basis may hold without need
 _COLUMNS = 1 << 18  # entries of each row that a rotation in place takes at a time
 
@@ -33,8 +33,9 @@ def _dots(blocks: list[Tensor], vector: Tensor) -> Array:
     if vector.dtype == torch.float64:
         return np.concatenate([(rows @ vector).cpu().numpy() for rows in blocks])
     found = torch.zeros(sum(len(rows) for rows in blocks), dtype=torch.float64, device=vector.device)
-    for low in range(0, vector.numel(), _PIECE):
-        window = slice(low, low + _PIECE)
+    count = _piece(vector)
+    for low in range(0, vector.numel(), count):
+        window = slice(low, low + count)
         piece, first = vector[window].double(), 0
         for rows in blocks:
             found[first : first + len(rows)].addmv_(rows[:, window].double(), piece)
@@ -47,10 +48,15 @@ def dot(a: Tensor, b: Tensor) -> float:
     if a.dtype == torch.float64:
         return float(torch.dot(a, b))
     found = torch.zeros((), dtype=torch.float64, device=a.device)
-    for low in range(0, a.numel(), _PIECE):
-        piece = a[low : low + _PIECE].double()
-        found += torch.dot(piece, piece if a is b else b[low : low + _PIECE].double())
+    count = _piece(a)
+    for low in range(0, a.numel(), count):
+        piece = a[low : low + count].double()
+        found += torch.dot(piece, piece if a is b else b[low : low + count].double())
     return float(found)
+
+
+def _piece(vector: Tensor) -> int:
+    return _PIECE if vector.numel() < _LONG else _LARGER
 
 
 def norm(vector: Tensor) -> float:
