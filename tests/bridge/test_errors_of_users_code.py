@@ -236,12 +236,20 @@ def test_a_function_with_a_second_derivative_has_its_curvature(function: Any, ki
         np.testing.assert_allclose(op.dense(), expected, atol=1e-5 * float(expected.abs().max()))
 
 
+def _stopped_by_no_grad(outputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        return outputs.roll(1, 0) * 1.0
+
+
+@pytest.mark.parametrize(
+    "stopped", [lambda o: o.detach().roll(1, 0), _stopped_by_no_grad], ids=["detach", "no_grad"]
+)
 @pytest.mark.parametrize("right", [True, False])
-def test_what_a_loss_detaches_is_held_constant_beside_a_users_function(right: bool) -> None:
+def test_what_a_loss_holds_constant_stays_so_beside_a_users_function(right: bool, stopped: Any) -> None:
     """As in losses against a branch that is stopped: the gradient itself moves with that branch."""
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, targets) + (outputs - outputs.detach().roll(1, 0)).square().mean()
+        return F.cross_entropy(outputs, targets) + (outputs - stopped(outputs)).square().mean()
 
     if not right:
         with pytest.raises(ValueError, match="second derivative through Detached is wrong"):

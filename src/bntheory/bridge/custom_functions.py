@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.explanation import first_backward, second_backward
+from bntheory.bridge.networks.evaluation import convert, plain_storage, transformed
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
@@ -40,9 +41,9 @@ def check_custom_functions(objective: Objective) -> None:
     leaves = list(work.parameters.values())
     generator = torch.Generator().manual_seed(0)
     directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p) for p in leaves]
-    detached = _Detached()
+    held = _Held()
     with work.conditions(0, reseed=0):
-        with detached:
+        with held:
             value = work.value()
         slopes = first_backward(work, value, leaves)
         live = [(g, v) for g, v in zip(slopes, directions, strict=True) if g is not None and g.requires_grad]
@@ -57,7 +58,7 @@ def check_custom_functions(objective: Objective) -> None:
     apart = 1.0
     for share in (1.0, 0.1, 0.01):
         step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
-        (above, ahead), (below, behind) = (_moved(work, directions, s, detached) for s in (step, -step))
+        (above, ahead), (below, behind) = (_moved(work, directions, s, held) for s in (step, -step))
         change, rise = (ahead - behind) / (2 * step), (above - below) / (2 * step)
         surrogate.append(abs(rise - float(slope @ along)) > tolerance * float(slope.norm()))
         larger = max(float(change.norm()), float(product.norm()))
@@ -69,38 +70,44 @@ def check_custom_functions(objective: Objective) -> None:
     raise UserError(
         f"the second derivative through {', '.join(names)} is wrong: along a random direction the gradient changes otherwise than its "
         f"second backward pass says, by {apart:.2g} of it. The backward of a torch.autograd.Function, or a hook, has to be differentiable itself (no "
-        "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations. (Where the model holds a part constant "
-        "by torch.no_grad(), which looks the same from outside, use .detach() on its result in a computation with gradients.)"
+        "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations"
     )
 
 
-class _Detached(TorchFunctionMode):
-    """What a forward pass holds constant by ``.detach()``: noted in the first pass, and the same in every later one."""
+class _Held(TorchFunctionMode):
+    """What a forward pass holds constant, by ``.detach()``, ``torch.no_grad()`` or otherwise: every tensor without a gradient that an
+    operation with gradients takes. Noted in the first pass, and the same in every later one."""
 
     def __init__(self) -> None:
         super().__init__()
         self._kept: list[Tensor] = []
         self._later: list[Tensor] | None = None
 
-    def again(self) -> _Detached:
+    def again(self) -> _Held:
         self._later = list(self._kept)
         return self
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if func is not Tensor.detach or not torch.is_grad_enabled():
-            return found
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if torch.is_grad_enabled() and name not in ("__get__", "__set__", "detach"):
+            args = convert(args, self._constant)
+        return func(*args, **kwargs)
+
+    def _constant(self, tensor: Tensor) -> Tensor:
+        if tensor.requires_grad or transformed(tensor) or not plain_storage(tensor):
+            return tensor
         if self._later is None:
-            self._kept.append(found.clone())
-            return found
-        return self._later.pop(0) if self._later else found
+            self._kept.append(tensor.clone())
+            return tensor
+        if self._later and self._later[0].shape == tensor.shape and self._later[0].dtype == tensor.dtype:
+            return self._later.pop(0)
+        return tensor
 
 
-def _moved(
-    work: Objective, directions: list[Tensor], step: float, detached: _Detached
-) -> tuple[float, Tensor]:
+def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held) -> tuple[float, Tensor]:
     """The loss and its gradient a step away."""
     leaves = list(work.parameters.values())
     with work.movable():
@@ -108,7 +115,7 @@ def _moved(
             for leaf, direction in zip(leaves, directions, strict=True):
                 leaf.add_(direction, alpha=step)
         with work.conditions(0, reseed=0):
-            with detached.again():
+            with held.again():
                 value = work.value()
             slopes = first_backward(work, value, leaves, again=work.differentiates)
             return float(value.detach()), _flat(slopes, leaves)
