@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Study
@@ -18,11 +18,21 @@ from bntheory.experiments.crew import Crew
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import Store
 
-__all__ = ["Settled", "ask", "lacking_records", "settle"]
+__all__ = ["Making", "Settled", "ask", "lacking_records", "settle"]
 
 T = TypeVar("T")
 Question = Callable[[Study], T]
 Lacks = Callable[[Mapping[str, Sequence[Lacking]]], None]
+
+
+class Making(TypedDict, total=False):
+    """How what is lacking is made and told: the keyword arguments of :func:`settle`."""
+
+    workers: int | None
+    scheduler: str | None
+    progress: Progress
+    say: Callable[[str], None]
+    lacks: Lacks
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ def settle(
     questions: Mapping[str, Question[T]],
     study: Study,
     *,
-    workers: int | None,
+    workers: int | None = None,
     scheduler: str | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,

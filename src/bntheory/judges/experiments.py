@@ -11,12 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import package, place_of
-from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import digest
 from bntheory.evidence.study import SCALES, Effort, Scale, Study
 from bntheory.judges.check import judge_claim
@@ -25,6 +24,7 @@ from bntheory.judges.verdict import Evidence, Verdict, verdict_of
 if TYPE_CHECKING:
     from bntheory.evidence.record import Record
     from bntheory.experiments.asking import Lacking
+    from bntheory.experiments.campaign import Making
     from bntheory.experiments.store import Store
 
 __all__ = [
@@ -97,31 +97,18 @@ def recorded_verdicts(claim: Claim, archive: Path) -> dict[str, tuple[Verdict, t
 def judge_experiments(
     claims: Sequence[Claim],
     study: Study,
-    *,
-    workers: int | None,
-    scheduler: str | None = None,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda text: None,
-    lacks: Callable[[Mapping[str, Sequence[Lacking]]], None] = lambda lacking: None,
+    **how: Unpack[Making],
 ) -> Iterator[Verdict]:
     """Judge claims of kind experiment, each as soon as its records are there; what is lacking is made in the study's store.
 
-    workers, scheduler, progress, say, lacks: as in :func:`bntheory.experiments.campaign.settle`.
+    how: as of :func:`bntheory.experiments.campaign.settle`.
     """
     from bntheory.experiments.campaign import settle
     from bntheory.experiments.store import Store
 
     by_id = {claim.id: claim for claim in claims}
     assert study.store is not None
-    for settled in settle(
-        {key: _question(claim) for key, claim in by_id.items()},
-        study,
-        workers=workers,
-        scheduler=scheduler,
-        progress=progress,
-        say=say,
-        lacks=lacks,
-    ):
+    for settled in settle({key: _question(claim) for key, claim in by_id.items()}, study, **how):
         claim = by_id[settled.name]
         if settled.answer is None:
             yield verdict_of(claim, [Evidence("study", "error", settled.failed, {}, 0.0, study.seed)])

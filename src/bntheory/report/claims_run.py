@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import bntheory
 from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Scale
 from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files
 from bntheory.experiments.store import CHECKPOINTS, RECORDS, TIMINGS, Store, write_atomic
@@ -22,6 +21,9 @@ from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.claims_table import row_of
 from bntheory.report.html import render
 from bntheory.report.strict_json import json_text
+
+if TYPE_CHECKING:
+    from bntheory.experiments.campaign import Making
 
 __all__ = ["ClaimsResult", "chosen_claims", "claims_folder", "compare_claims"]
 
@@ -99,44 +101,30 @@ def compare_claims(
     device: str = "cpu",
     seed: int = 0,
     overwrite: bool = False,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda text: None,
-    lacks: Callable[[Mapping[str, Sequence[Any]]], None] = lambda lacking: None,
     each: Callable[[Verdict], None] = lambda verdict: None,
+    **how: Unpack[Making],
 ) -> ClaimsResult:
     """Make what the claims ask for at this scale and ``folder`` lacks, judge all, write ``verdicts.json`` and ``report.html`` there.
 
-    workers: processes; None: one a core; 0: everything in this one. scheduler: the address of a Dask cluster whose workers do it instead. overwrite: remove the records that lie there. each: called with
-    every verdict as it is reached. The rest as for :func:`bntheory.judges.experiments.judge_experiments`; an interrupt keeps what was
-    recorded. Raises UserError for a device that is missing and a folder that cannot be written.
+    overwrite: remove the records that lie there. each: called with every verdict as it is reached. how: as of
+    :func:`bntheory.experiments.campaign.settle`; an interrupt keeps what was recorded. Raises UserError for a device that is missing and a folder that cannot be written.
     """
     from bntheory.experiments.devices import check_device
 
-    if scheduler is None:
+    if how.get("scheduler") is None:
         check_device(device)
     study = Study(effort_of(scale), seed, device, store=folder)
     store = Store.create(folder)
     with store.lock():
         contents = store.read()
-        if contents.faults:
-            say(
+        if contents.faults and "say" in how:
+            how["say"](
                 f"skipped, and what they may have been is made anew: {counted(len(contents.faults), 'line')}\n{contents.fault_text()}"
             )
         if overwrite:
             _emptied(folder)
     found: dict[str, Verdict] = {}
-    judged = judge_experiments(
-        chosen,
-        study,
-        workers=workers,
-        scheduler=scheduler,
-        progress=progress,
-        say=say,
-        lacks=lacks,
-    )
-    for verdict in judged:
+    for verdict in judge_experiments(chosen, study, **how):
         found[verdict.claim.id] = verdict
         each(verdict)
     verdicts = tuple(found[claim.id] for claim in chosen)
