@@ -117,6 +117,21 @@ def test_a_sum_that_doubles_itself_is_not_followed():
     assert time.process_time() - start < 20
 
 
+def test_a_free_name_that_is_a_word_is_not_taken_for_the_word():
+    """A file may call a free vector "grad"; g = u says nothing of it."""
+    stated = Claim(
+        id="test.named",
+        kind="layer",
+        source=Source("test", ""),
+        statement="",
+        check=lambda layer: le(layer.norm2(layer.vector("grad")), layer.norm2(layer.vector("u"))),
+        domain=LayerDomain(vectors=("u", "grad")),
+        assume=lambda layer: [eq(layer.vector("u"), layer.grad)],
+    )
+    assert definitions_of(stated) is None
+    assert judge(stated).finding == "refuted"
+
+
 def test_roots_are_told_apart_over_several_numbers():
     """sqrt(8) is 2 sqrt(2), and the product of two large primes is not factored."""
     p, q = 2**89 - 1, 2**107 - 1

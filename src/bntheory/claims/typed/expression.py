@@ -40,7 +40,7 @@ from bntheory.layer.second_unit import CROSS, cross_block, free_of_unit_b, refus
 from bntheory.layer.view import View, state
 from bntheory.layer.words import SECOND, UNIT_B, WORDS, nearest
 
-__all__ = ["TypedClaim", "claim_of_expression", "parse_claim"]
+__all__ = ["TypedClaim", "claim_of_expression", "parse_claim", "read_again"]
 
 _WORDS = {**WORDS, **SECOND, **UNIT_B}
 _SCALARS, _VECTORS = (
@@ -76,6 +76,14 @@ class TypedClaim:
         """Whether a part of the tree is a scalar, a vector or a relation."""
         free = {"scalar": self.scalars, "vector": self.vectors, "operator": self.operators}
         return _Checker(self.text, free).kind(node)
+
+
+def read_again(tree: Node, domain: LayerDomain) -> TypedClaim | None:
+    """What was written down by :func:`~bntheory.claims.typed.transcript.transcribe`; None where a free name is a word too, so that it has two meanings."""
+    free = tuple(domain.scalars), domain.vectors, tuple(domain.operators)
+    if any(name in WORDS for names in free for name in names):
+        return None
+    return TypedClaim("", tree, (), *free, domain.normaliser)
 
 
 def parse_claim(

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from bntheory.claims.claim import Claim
-from bntheory.claims.typed.expression import TypedClaim
+from bntheory.claims.typed.expression import TypedClaim, read_again
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import Binary, Compare, Junction, Name, Node, Number, Sign
 from bntheory.claims.typed.transcript import text_of, transcribe
@@ -36,11 +36,8 @@ _SHORT = sorted(
 class Definitions:
     """What some free scalars and vectors of a domain are: trees of the typed grammar, none of which leads back to itself."""
 
-    def __init__(self, domain: LayerDomain, meaning: Mapping[str, Node]) -> None:
-        self.domain, self.meaning = domain, dict(meaning)
-        nothing = Number(Fraction(0), 0)
-        names = tuple(domain.scalars), domain.vectors, tuple(domain.operators)
-        self._typed = TypedClaim("", nothing, (), *names, domain.normaliser)
+    def __init__(self, domain: LayerDomain, reader: TypedClaim, meaning: Mapping[str, Node]) -> None:
+        self.domain, self.reader, self.meaning = domain, reader, dict(meaning)
 
     def put_into(self, claim: Claim) -> Claim:
         """The claim in which they are free no longer; to be stated in a world of symbols."""
@@ -64,7 +61,7 @@ class Definitions:
     def value(self, world: Any, name: str) -> Any:
         """What a quantity is in a world."""
         view = View(world, self.domain)
-        return view._unwrapped(Interpreter(self._typed, view).value(self.meaning[name]), name)
+        return view._unwrapped(Interpreter(self.reader, view).value(self.meaning[name]), name)
 
     def completed(self, x: Instance) -> Iterator[Instance]:
         """Layers of the claim, x or near it, with the quantities at their values; none where these are irrational."""
@@ -141,7 +138,8 @@ def definitions_of(claim: Claim) -> Definitions | None:
                     [(-c / factor, node) for c, node in others], vector=term.name in domain.vectors
                 )
                 break
-    return Definitions(domain, meaning) if meaning else None
+    reader = read_again(Number(Fraction(0), 0), domain)
+    return Definitions(domain, reader, meaning) if meaning and reader is not None else None
 
 
 def _equations(tree: Node) -> Iterator[Node]:

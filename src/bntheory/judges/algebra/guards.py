@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from bntheory.claims.typed.expression import TypedClaim
+from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.view import View
-from bntheory.layer.words import WORDS
 
 __all__ = ["Guard", "guards_of"]
 
@@ -53,15 +52,14 @@ class Guard:
 def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> list[Guard]:
     """Every divisor and radicand of a claim that is no harmless constant, each once, with its value over ``layer``."""
     tree = transcribe(check, domain)
-    free = tuple(domain.scalars), domain.vectors, tuple(domain.operators)
-    reader = Interpreter(TypedClaim("", tree, (), *free), View(layer, domain))
-    plain = not any(name in WORDS for names in free for name in names)
+    stated = read_again(tree, domain)
+    reader = None if stated is None else Interpreter(stated, View(layer, domain))
     found: dict[str, Guard] = {}
     for kind, node in _met(tree):
         guard = Guard(kind, node)
         if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
-        if plain:
+        if reader is not None:
             value = reader.layer._unwrapped(reader.value(node), "a divisor")
             if isinstance(value, Fraction) and _harmless(kind, value):
                 continue
