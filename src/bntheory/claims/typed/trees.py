@@ -7,10 +7,11 @@ from collections.abc import Container, Iterator
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Sign
 
-__all__ = ["calls_of", "names_of", "same"]
+__all__ = ["calls_of", "names_of", "parts", "same"]
 
 
-def _parts(node: Node) -> tuple[Node, ...]:
+def parts(node: Node) -> tuple[Node, ...]:
+    """The nodes right below one, from left to right."""
     if isinstance(node, Call):
         return node.arguments
     if isinstance(node, (Sign, Not)):
@@ -26,7 +27,7 @@ def calls_of(tree: Node, names: Container[str]) -> Iterator[Call]:
     """Every call of one of these names, from left to right."""
     if isinstance(tree, Call) and tree.name in names:
         yield tree
-    for part in _parts(tree):
+    for part in parts(tree):
         yield from calls_of(part, names)
 
 
@@ -40,7 +41,7 @@ def names_of(tree: Node) -> set[str]:
     """Every name in it, of functions and operators too; a part that occurs often is looked at once."""
     waiting, seen = [tree], {id(tree): tree}
     while waiting:
-        new = {id(part): part for part in _parts(waiting.pop()) if id(part) not in seen}
+        new = {id(part): part for part in parts(waiting.pop()) if id(part) not in seen}
         seen |= new
         waiting += new.values()
     return {node.name for node in seen.values() if isinstance(node, (Name, Call))}

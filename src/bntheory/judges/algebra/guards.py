@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.interpreter import Interpreter
-from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
+from bntheory.claims.typed.syntax import Binary, Call, Name, Node, Number, Sign
 from bntheory.claims.typed.transcript import text_of, transcribe
+from bntheory.claims.typed.trees import parts
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.view import View
 
@@ -74,7 +75,8 @@ def _harmless(kind: str, constant: Fraction) -> bool:
 
 def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]:
     """The divisors and radicands of a tree, the inner ones first."""
-    for part in _parts(node):
+    inside_trace = isinstance(node, Call) and node.name == "trace"
+    for part in () if inside_trace else parts(node):
         yield from _met(part)
     if isinstance(node, Binary):
         if node.op == "/":
@@ -90,18 +92,6 @@ def _base(node: Node) -> Node:
     if isinstance(node, Binary) and node.op == "**":
         return _base(node.left)
     return _base(node.arguments[0]) if isinstance(node, Call) and node.name == "sqrt" else node
-
-
-def _parts(node: Node) -> tuple[Node, ...]:
-    if isinstance(node, Junction):
-        return node.parts
-    if isinstance(node, Compare):
-        return (node.first, *node.rest)
-    if isinstance(node, Binary):
-        return (node.left, node.right)
-    if isinstance(node, Call):
-        return () if node.name == "trace" else node.arguments
-    return (node.operand,) if isinstance(node, (Not, Sign)) else ()
 
 
 def _latex(node: Node) -> str:
