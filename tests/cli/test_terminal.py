@@ -274,3 +274,26 @@ def test_one_of_something_is_said_in_the_singular() -> None:
 
     assert [counted(n, "record") for n in (0, 1, 2)] == ["0 records", "1 record", "2 records"]
     assert "\n1 claim. " in shell("claims", "--paper", "cao2023").stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("claims",),
+        ("decide", "dot(one, input_grad) == 0"),
+        ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra"),
+        ("words", "--json"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_reader_that_goes_away_ends_a_command_quietly(words: tuple[str, ...]) -> None:
+    """``bntheory claims | head -1``: not with 1, which says that the answer is no, and without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "bntheory", *words], stdout=writing, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")

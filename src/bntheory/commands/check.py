@@ -254,7 +254,11 @@ def _print_verdict(verdict: Any) -> None:
 
     from bntheory.commands.experiments import records_text
 
-    console = Console(soft_wrap=True, highlight=False)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:  # rich would end with 1, which says that the answer is no
+            raise BrokenPipeError
+
+    console = Piped(soft_wrap=True, highlight=False)
     status = verdict.status.value
     console.print(Text(f"{status:<18}", STYLE.get(status, "")), Text(verdict.claim.id, "bold"), sep="")
     for e in verdict.evidence:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import FAILED, clear_errors
+from bntheory.commands.common import FAILED, clear_errors, wrapped
 from bntheory.commands.options import Json, Latex
 from bntheory.report.strict_json import json_text
 
@@ -52,6 +52,6 @@ def replay(
             )
         )
     else:
-        typer.echo(json_text(found) if as_json else result.summary)
+        typer.echo(json_text(found) if as_json else wrapped(result.summary, 4))
     if not result.refuted:
         raise typer.Exit(FAILED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, clear_errors, one_of
+from bntheory.commands.common import BAD_USE, clear_errors, one_of, wrapped
 from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
 from bntheory.commands.options import Json
 from bntheory.commands.progress import duration, show_progress
@@ -152,40 +152,42 @@ def _costs(found: Plan) -> dict[str, Any]:
     }
 
 
+def _echo(text: str) -> None:
+    typer.echo(wrapped(text, 4))
+
+
 def _print_store(said: Mapping[str, Any]) -> None:
     seeds = ", ".join(map(str, said["seeds"])) or "none"
     from bntheory.experiments.ranks import spoken
 
     together = f"; {spoken(said['ranks'])}" if "ranks" in said else ""
-    typer.echo(f"{said['folder']}: {counted(said['records'], 'record')}, seeds {seeds}{together}")
+    _echo(f"{said['folder']}: {counted(said['records'], 'record')}, seeds {seeds}{together}")
     by_arm: dict[tuple[str, str], list[str]] = {}
     for row in said["arms"]:
         by_arm.setdefault((row["network"], row["arm"]), []).append(f"{row['measure']} {row['records']}")
     for (network, arm), measures in by_arm.items():
-        typer.echo(f"  {network}, {arm}: {', '.join(measures)}")
+        _echo(f"  {network}, {arm}: {', '.join(measures)}")
     for fault in said["faults"][:20]:
         typer.echo(f"skipped: {fault}", err=True)
     if len(said["faults"]) > 20:
         typer.echo(f"skipped: {counted(len(said['faults']) - 20, 'line')} more", err=True)
     for place, asked in said["claims"].items():
-        typer.echo(f"claims at scale {place}: {asked['whole']} of {asked['asked']} have all their records")
+        _echo(f"claims at scale {place}: {asked['whole']} of {asked['asked']} have all their records")
         for key, text in asked["lacking"].items():
-            typer.echo(f"  {key}: {text}")
+            _echo(f"  {key}: {text}")
         if asked["cost"]:
-            typer.echo(f"  that would cost {asked['cost']}")
+            _echo(f"  that would cost {asked['cost']}")
     if "asked" not in said:
         return
-    typer.echo(
-        f"preset {said['preset']}: {said['asked'] - said['missing']} of {said['asked']} records are there"
-    )
+    _echo(f"preset {said['preset']}: {said['asked'] - said['missing']} of {said['asked']} records are there")
     if said["missing"]:
         names = said["missing_tasks"]
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        typer.echo(f"missing: {counted(said['missing'], 'record')} of {', '.join(names[:6])}{more}")
+        _echo(f"missing: {counted(said['missing'], 'record')} of {', '.join(names[:6])}{more}")
         if said["cost"]:
-            typer.echo(f"that would cost {_spoken(said['cost'])}")
+            _echo(f"that would cost {_spoken(said['cost'])}")
     if not said["same_code"]:
-        typer.echo(
+        _echo(
             "the code that trains and measures has changed since: new records would stand beside these, not among them"
         )
 

@@ -247,8 +247,10 @@ class _Checker:
         if not hint and isinstance(node, Call):
             hint = f"the functions are {', '.join([*_FUNCTIONS, *self.free['operator']])}"
         elif not hint:
-            known = ", ".join([*_SCALARS, *_VECTORS, *_FUNCTIONS, *free])
-            hint = f"the names are {known}; declare a free one with --scalar NAME:RANGE or --vector NAME"
+            known = ", ".join(
+                n for n in (*_SCALARS, *_VECTORS, *_FUNCTIONS, *free) if "@" not in n or n in free
+            )
+            hint = f"`bntheory words` explains the names {known}; declare a free one with --scalar NAME:RANGE or --vector NAME"
         complain(self.text, node.column, f"unknown name {node.name!r:.60}; {hint}")
 
     def _call(self, node: Call) -> Kind:

@@ -37,11 +37,15 @@ class ReplayResult:
         """What was found, in a sentence, and of a claim that the file carries what it says."""
         layer = self.witness.instance.describe()
         reference = self.witness.reference
-        carried = f"\nas the file states the claim: {reference.expression}" if self.carried else ""
+        typed = reference.kind == "expression"
+        name = reference.expression if typed else self.claim.id
+        carried = (
+            f"\nas the file states the claim: {reference.expression}" if self.carried and not typed else ""
+        )
         carried += "".join(f"\nassumed: {a}" for a in reference.assume if self.carried)
         if self.refuted:
-            return f"{self.claim.id} is refuted by {layer}{carried}"
-        return f"{self.claim.id} is not refuted by {layer}: {self.certificate.why}{carried}"
+            return f"{name} is refuted by {layer}{carried}"
+        return f"{name} is not refuted by {layer}: {self.certificate.why}{carried}"
 
 
 def replay(path: str | Path, claims: str | Path | None = None) -> ReplayResult:

@@ -277,7 +277,10 @@ def load_witness(path: str | Path) -> Witness:
             )
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{file}: cannot be read ({why}); give a witness file, as --witness and --witnesses write them"
+        ) from None
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
