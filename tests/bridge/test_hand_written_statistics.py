@@ -193,11 +193,35 @@ def correlated(outputs: Tensor, y: Tensor) -> Tensor:
     return (z.T @ z / len(z) - torch.eye(3)).square().sum() + CE(outputs, y)
 
 
+class Calls(nn.Module):
+    """Batch normalisation by another call than torch's functional one."""
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(x)
+
+
+def hooked() -> nn.Module:
+    model = net(nn.Identity())
+    model[1].register_forward_hook(
+        lambda m, args, z: (z - z.mean(0)) / (z.var(0, unbiased=False) + 1e-5).sqrt()
+    )
+    return model
+
+
 OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
     "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
+    "transposed": (lambda: net(Calls(lambda x: F.layer_norm(x.T, (len(x),)).T)), CE, "'1'.*layer normalisation of a transposed input"),
+    "as instances": (lambda: net(Calls(lambda x: F.instance_norm(x.T[None])[0].T)), CE, "'1'.*instance normalisation of a transposed"),
+    "past the functional interface": (
+        lambda: net(Calls(lambda x: torch.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)[0])), CE, r"'\(unseen\)'.*is called past"),
+    "in a hook": (hooked, CE, "'1'.*in a hook"),
     "scripted": (lambda: net(torch.jit.script(nn.BatchNorm1d(5))), CE, "'1'.*is scripted"),
 }  # fmt: skip
 
@@ -236,6 +260,13 @@ def test_mixing_examples_is_no_normalisation(name: str) -> None:
     make, loss = ALLOWED[name]
     with hessian(make(), loss, (X, Y), mode="frozen", dtype=torch.float64) as op:
         assert_right(op.dense(), oracle.derivatives(make(), loss, (X, Y), frozen=True)[2])
+
+
+def test_a_hook_that_only_looks_stands_against_nothing() -> None:
+    model, seen = net(Layer(einsum, eps=1e-3)), []
+    model[1].register_forward_hook(lambda m, args, z: seen.append(float(z.detach().sum())))
+    with hessian(model, CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), right(einsum, "both", eps=1e-3)[2])
 
 
 def test_inputs_that_are_standardised_are_constants() -> None:

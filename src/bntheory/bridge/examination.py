@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.graph import SavedBytes, custom_functions, leaves_of, nodes_of
+from bntheory.bridge import left_out
+from bntheory.bridge.graph import SavedBytes, custom_functions, leaves_of, live_batch_norms, nodes_of
 from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
@@ -135,6 +136,9 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
             f"the loss is {loss} on this batch; derivatives of it mean nothing. Look for a learning rate that diverged, inputs that "
             "are not finite, a logarithm of zero, or a normalised feature of zero variance with eps = 0"
         )
+    scripted = sum(item.reason == left_out.SCRIPTED for item in trace.found)
+    if trace.fused + scripted < live_batch_norms(value):
+        trace.found.append(Normalisation("(unseen)", "", None, left_out.UNSEEN))
     normalisations = tuple(trace.found)
     _check_modes(objective, normalisations)
     found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), kept, unused, custom)

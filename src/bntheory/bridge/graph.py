@@ -10,7 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from bntheory.bridge.networks.evaluation import plain_storage
 
-__all__ = ["SavedBytes", "custom_functions", "leaves_of", "nodes_of"]
+__all__ = ["SavedBytes", "custom_functions", "leaves_of", "live_batch_norms", "nodes_of"]
 
 
 class SavedBytes(saved_tensors_hooks):
@@ -51,6 +51,14 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
     """The tensors without a history that a value was computed from."""
     variables = [getattr(node, "variable", None) for node in nodes_of(value)]
     return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
+
+
+def live_batch_norms(value: Tensor) -> int:
+    """How many fused normalisations by statistics of their input a graph holds (torch's instance normalisation is one of them)."""
+    return sum(
+        "BatchNorm" in node.name() and bool(getattr(node, "_saved_training", False))
+        for node in nodes_of(value)
+    )
 
 
 def custom_functions(value: Tensor) -> tuple[str, ...]:

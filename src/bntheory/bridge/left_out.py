@@ -25,6 +25,9 @@ OWN_SCALE = (
 )
 MIXED = "is no affine map of its channels (whitening, a scale of every example's own), so that no constants could replace it"
 SCRIPTED = "is scripted, and a compiled graph does not show its layers; measure the model that was scripted"
+UNSEEN = "is called past torch's functional interface (torch.native_batch_norm, torch.ops, a compiled graph); call torch.nn.functional.batch_norm"
+HOOKED = "computes it in a hook on its forward, where nothing can be frozen; compute it in the forward itself"
+TRANSPOSED = "does so as a {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
 NOT_OVER_THE_BATCH = " (none of it is over the batch)"
 
 #: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.
@@ -32,4 +35,7 @@ INSIDE_TRANSFORM = "runs inside of torch.vmap or torch.func, where it cannot be 
 BY_HAND_INSIDE_TRANSFORM = INSIDE_TRANSFORM + " (it is written by hand)"
 
 #: The reasons for what normalises over the batch and cannot be frozen.
-UNREACHABLE = {INSIDE_TRANSFORM, BY_HAND_INSIDE_TRANSFORM, ALIVE, MIXED, SCRIPTED}
+UNREACHABLE = {
+    INSIDE_TRANSFORM, BY_HAND_INSIDE_TRANSFORM, ALIVE, MIXED, SCRIPTED, UNSEEN, HOOKED,
+    *(TRANSPOSED.format(kind) for kind in ("layer", "group", "instance", "rms")),
+}  # fmt: skip

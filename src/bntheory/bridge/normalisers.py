@@ -91,7 +91,7 @@ class NormalisationTrace(TorchFunctionMode):
 
     by_hand: the calls of modules written by hand, by name, that an earlier pass has found to normalise; None to look for them, where
     only inputs that require a gradient can be verified. tap: whether each normalisation's input and output become nodes of their own.
-    zero_eps: whether what answers the calls takes eps = 0. Afterwards, differentiates, hooked: whether the pass takes derivatives itself, or hangs hooks on
+    zero_eps: whether what answers the calls takes eps = 0. Afterwards, fused: how many of torch's fused calls used statistics of their input; differentiates, hooked: whether the pass takes derivatives itself, or hangs hooks on
     tensors.
     """
 
@@ -110,6 +110,7 @@ class NormalisationTrace(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
         self._own_scale: dict[str, tuple[int, None]] = {}
+        self.fused = 0
         self._examples, self._outside = 0, _Frame(LOSS, model, None)
         self.called: set[str] = set()
         self.differentiates = self.hooked = False
@@ -214,7 +215,9 @@ class NormalisationTrace(TorchFunctionMode):
             self._looking = True  # the roots taken here are none of the module around
             view = matched_view(module, x, z, label)
             self._looking = False
-        if view is None:
+        if view is not None and view.kind == "batch" and self._by_a_hook(module, x, z):
+            self._leave_out(label, frame.name, left_out.HOOKED)
+        elif view is None:
             detached = detached_statistics(module)
             reason = (
                 left_out.DETACHED.format(detached)
@@ -225,12 +228,22 @@ class NormalisationTrace(TorchFunctionMode):
         else:
             self.found.append(Normalisation(label, frame.name, view, by_hand=True, y=x))
 
+    def _by_a_hook(self, module: nn.Module, x: Tensor, z: Tensor) -> bool:
+        """Whether what was matched is the work of a hook of the user's: ours are one of each kind."""
+        if len(module._forward_hooks) < 2 and len(module._forward_pre_hooks) < 2:
+            return False
+        try:
+            with torch.no_grad():
+                return not torch.equal(module.forward(x), z)
+        except TypeError:  # it takes more than its input
+            return False
+
     def _settle(self, frame: _Frame, z: Any) -> None:
         """What normalises over the batch by none of the closed forms: to be frozen as a whole, or out of reach."""
         inside = self.found[frame.before :]
         own = [n for n in inside if n.module == frame.name]
         if (
-            any(n.by_hand for n in own)
+            any(n.by_hand or n.reason == left_out.HOOKED for n in own)
             or isinstance(frame.module, LpBatchNorm)
             or not (frame.scales or frame.combines)
         ):
@@ -294,6 +307,7 @@ class NormalisationTrace(TorchFunctionMode):
         frame = self._stack[-1] if self._stack else self._outside
         frame.functional = True
         call, label = read(*args, **kwargs), self._label(frame.name)
+        self.fused += call.live and call.kind in ("batch", "instance")
         reason = "" if call.live else left_out.CONSTANTS
         if call.live and not torch.is_grad_enabled():
             reason = left_out.NO_GRAD
@@ -312,6 +326,9 @@ class NormalisationTrace(TorchFunctionMode):
             self._leave_out(label, frame.name, reason)
             return func(*args, **kwargs)
         view = unit_view(call.kind, call.x.detach(), call.weight, call.bias, call.eps, call.layout, label)
+        if view.over_the_examples(self._examples):
+            self._leave_out(label, frame.name, left_out.TRANSPOSED.format(call.kind))
+            return func(*args, **kwargs)
         if not self._tap:
             z = func(*args, **kwargs)
             self.found.append(

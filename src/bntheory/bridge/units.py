@@ -69,6 +69,11 @@ class UnitView:
         back = [order.index(axis) for axis in range(len(order))]
         return units.reshape([self.grouped[axis] for axis in order]).permute(back).reshape(self.shape)
 
+    def over_the_examples(self, n: int) -> bool:
+        """Whether a normalisation within examples is taken over the axis that counts n of them: no unit belongs to one example."""
+        normalised = [self.grouped[axis] for axis in self.axes]
+        return self.kind != "batch" and n > 1 and self.units % n != 0 and n in normalised
+
     def split_gamma(self) -> Tensor | None:
         """``element_gamma`` as (units, m)."""
         if self.element_gamma is None:
