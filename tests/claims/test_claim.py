@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bntheory import LayerDomain, Source, all_of, claim, eq, ge, iff, implies, le, lt, registry
-from bntheory.claims.claim import Claim, Registry, collecting
+from bntheory.claims.claim import Claim, Registry, collecting, readings
 from bntheory.layer.relations import AllOf, AnyOf, Relation, as_statement, atoms, negate
 
 
@@ -47,6 +47,19 @@ def test_collecting_leaves_the_printed_claims_alone():
 
     assert [c.id for c in mine] == ["mine.two"]
     assert len(registry()) == before
+
+
+def test_readings_of_one_statement_are_claims_in_the_order_written():
+    with collecting(Registry()) as mine:
+
+        @readings(
+            claim("mine.two", statement="x"), claim("mine.one", statement="x", domain=LayerDomain(eps="zero"))
+        )
+        def same(layer):
+            return le(0, 1)
+
+    assert [(c.id, c.check) for c in mine] == [("mine.two", same), ("mine.one", same)]
+    assert [c.domain.eps for c in mine] == ["any", "zero"]
 
 
 def test_every_repair_points_at_a_claim():

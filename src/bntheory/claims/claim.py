@@ -21,7 +21,18 @@ from bntheory.evidence.study import Effort, Study
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Statement
 
-__all__ = ["Claim", "Effort", "Kind", "Registry", "Source", "Study", "claim", "collecting", "registry"]
+__all__ = [
+    "Claim",
+    "Effort",
+    "Kind",
+    "Registry",
+    "Source",
+    "Study",
+    "claim",
+    "collecting",
+    "readings",
+    "registry",
+]
 
 Kind = Literal["layer", "landscape", "dynamics", "network", "experiment"]
 Seen = Literal["seen", "second hand", "recalled", "own"]
@@ -263,6 +274,19 @@ def claim(
             if not target.lenient:
                 raise
             target.rejected.append((function, str(error)))
+        return function
+
+    return register
+
+
+def readings(
+    *claims: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
+) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Register the decorated function under several claims, ``readings(claim(...), claim(...))``: one statement on several domains."""
+
+    def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        for one in claims:
+            one(function)
         return function
 
     return register

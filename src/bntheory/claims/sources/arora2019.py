@@ -7,7 +7,7 @@ The weights w enter through y = Xw, so their gradient is X' input_grad: <w, grad
 
 from __future__ import annotations
 
-from bntheory.claims.claim import Source, Study, claim
+from bntheory.claims.claim import Source, Study, claim, readings
 from bntheory.evidence.checks import Check
 from bntheory.layer import LayerDomain, Statement, eq
 from bntheory.layer.domain import ScalarRange
@@ -18,36 +18,24 @@ _SOURCE = Source(KEY, "Lemma 2.4", seen="second hand")
 _STEP: dict[str, ScalarRange] = {"w": "nonnegative", "grad_w": "nonnegative", "eta": "positive"}
 
 
-def _orthogonal(layer: Layer) -> Statement:
-    return eq(layer.dot(layer.y, layer.input_grad), 0)
-
-
-def _pythagoras(layer: Layer) -> Statement:
-    w2, size2, eta = layer.scalar("w") ** 2, layer.scalar("grad_w") ** 2, layer.scalar("eta")
-    after = w2 - 2 * eta * layer.dot(layer.y, layer.input_grad) + eta**2 * size2
-    return eq(after, w2 + eta**2 * size2)
-
-
-@claim(
-    "arora2019.orthogonal.eps-zero",
-    source=_SOURCE,
-    statement=r"\langle w, \nabla_w\hat L\rangle = 0",
-    domain=LayerDomain(eps="zero"),
-    reading="eps = 0",
+@readings(
+    claim(
+        "arora2019.orthogonal.eps-zero",
+        source=_SOURCE,
+        statement=r"\langle w, \nabla_w\hat L\rangle = 0",
+        domain=LayerDomain(eps="zero"),
+        reading="eps = 0",
+    ),
+    claim(
+        "arora2019.orthogonal.eps-positive",
+        source=_SOURCE,
+        statement=r"\langle w, \nabla_w\hat L\rangle = 0",
+        domain=LayerDomain(eps="positive"),
+        reading="eps > 0, as in practice",
+    ),
 )
 def orthogonal(layer: Layer) -> Statement:
-    return _orthogonal(layer)
-
-
-@claim(
-    "arora2019.orthogonal.eps-positive",
-    source=_SOURCE,
-    statement=r"\langle w, \nabla_w\hat L\rangle = 0",
-    domain=LayerDomain(eps="positive"),
-    reading="eps > 0, as in practice",
-)
-def orthogonal_eps(layer: Layer) -> Statement:
-    return _orthogonal(layer)
+    return eq(layer.dot(layer.y, layer.input_grad), 0)
 
 
 @claim(
@@ -62,26 +50,26 @@ def orthogonal_exact(layer: Layer) -> Statement:
     return eq(layer.dot(layer.y, layer.input_grad), right)
 
 
-@claim(
-    "arora2019.pythagoras.eps-zero",
-    source=_SOURCE,
-    statement=r"\|w_{t+1}\|^2 = \|w_t\|^2 + \eta^2\|\nabla_w\hat L\|^2",
-    domain=LayerDomain(eps="zero", scalars=_STEP),
-    reading="eps = 0",
+@readings(
+    claim(
+        "arora2019.pythagoras.eps-zero",
+        source=_SOURCE,
+        statement=r"\|w_{t+1}\|^2 = \|w_t\|^2 + \eta^2\|\nabla_w\hat L\|^2",
+        domain=LayerDomain(eps="zero", scalars=_STEP),
+        reading="eps = 0",
+    ),
+    claim(
+        "arora2019.pythagoras.eps-positive",
+        source=_SOURCE,
+        statement=r"\|w_{t+1}\|^2 = \|w_t\|^2 + \eta^2\|\nabla_w\hat L\|^2",
+        domain=LayerDomain(eps="positive", scalars=_STEP),
+        reading="eps > 0, as in practice",
+    ),
 )
 def pythagoras(layer: Layer) -> Statement:
-    return _pythagoras(layer)
-
-
-@claim(
-    "arora2019.pythagoras.eps-positive",
-    source=_SOURCE,
-    statement=r"\|w_{t+1}\|^2 = \|w_t\|^2 + \eta^2\|\nabla_w\hat L\|^2",
-    domain=LayerDomain(eps="positive", scalars=_STEP),
-    reading="eps > 0, as in practice",
-)
-def pythagoras_eps(layer: Layer) -> Statement:
-    return _pythagoras(layer)
+    w2, size2, eta = layer.scalar("w") ** 2, layer.scalar("grad_w") ** 2, layer.scalar("eta")
+    after = w2 - 2 * eta * layer.dot(layer.y, layer.input_grad) + eta**2 * size2
+    return eq(after, w2 + eta**2 * size2)
 
 
 _RATE = r"\min_{t<T}\|\nabla_{w/\|w\|}L(w_t)\|\ \text{falls like}\ T^{-1/2}\ \text{for } \eta \text{ over six orders of magnitude}"

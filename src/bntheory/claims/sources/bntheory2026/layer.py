@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bntheory.claims.claim import Source, claim
+from bntheory.claims.claim import Source, claim, readings
 from bntheory.layer import (
     LayerDomain,
     Statement,
@@ -282,32 +282,26 @@ def lp_amplification(layer: Layer) -> Statement:
     )
 
 
-def _lp_layer(layer: Layer) -> Statement:
+@readings(
+    claim(
+        "bntheory2026.lp.amplification.l1",
+        source=_own("l_1 normalisation"),
+        statement=r"\|\nabla_y\hat L\| \le \frac{|\gamma|}{s}\frac{\|\hat y\|\,\|Cq\|}{m}\|g\|, \qquad q = \mathrm{sign}(\hat y)",
+        domain=LayerDomain(eps="zero", min_m=3, normaliser="l1"),
+        repairs="santurkar2018.lp-normalisation.gradient-bound.l1",
+    ),
+    claim(
+        "bntheory2026.lp.amplification.linf",
+        source=_own("l_inf normalisation"),
+        statement=r"\|\nabla_y\hat L\| \le \frac{|\gamma|}{s}\frac{\|\hat y\|\,\|Cq\|}{m}\|g\|, \qquad q = m\,\mathrm{sign}(\hat y_k)e_k",
+        domain=LayerDomain(eps="zero", min_m=3, normaliser="linf"),
+        repairs="santurkar2018.lp-normalisation.gradient-bound.linf",
+    ),
+)
+def lp_amplification_of_layers(layer: Layer) -> Statement:
     factor = _amplification(layer, layer.y_hat, centre(layer, layer.dual))
     scaled = layer.gamma**2 / layer.sigma**2 * factor
     return all_of(le(layer.norm2(layer.input_grad), scaled * layer.norm2(layer.grad)), le(1, factor))
-
-
-@claim(
-    "bntheory2026.lp.amplification.l1",
-    source=_own("l_1 normalisation"),
-    statement=r"\|\nabla_y\hat L\| \le \frac{|\gamma|}{s}\frac{\|\hat y\|\,\|Cq\|}{m}\|g\|, \qquad q = \mathrm{sign}(\hat y)",
-    domain=LayerDomain(eps="zero", min_m=3, normaliser="l1"),
-    repairs="santurkar2018.lp-normalisation.gradient-bound.l1",
-)
-def lp_amplification_l1(layer: Layer) -> Statement:
-    return _lp_layer(layer)
-
-
-@claim(
-    "bntheory2026.lp.amplification.linf",
-    source=_own("l_inf normalisation"),
-    statement=r"\|\nabla_y\hat L\| \le \frac{|\gamma|}{s}\frac{\|\hat y\|\,\|Cq\|}{m}\|g\|, \qquad q = m\,\mathrm{sign}(\hat y_k)e_k",
-    domain=LayerDomain(eps="zero", min_m=3, normaliser="linf"),
-    repairs="santurkar2018.lp-normalisation.gradient-bound.linf",
-)
-def lp_amplification_linf(layer: Layer) -> Statement:
-    return _lp_layer(layer)
 
 
 @claim(

@@ -5,7 +5,7 @@ y = Wu is the batch of one unit's pre-activations, so (aW)u is a*y and BN((aW)u)
 
 from __future__ import annotations
 
-from bntheory.claims.claim import Source, claim
+from bntheory.claims.claim import Source, claim, readings
 from bntheory.layer import LayerDomain, Statement, all_of, centre, eq, le, sqrt, standardise
 from bntheory.layer.vocabulary import Layer, Scalar, Vector
 
@@ -13,45 +13,35 @@ KEY = "ioffe2015"
 _PLACE = "section 3.3"
 
 
-def _scaled_output(layer: Layer) -> Statement:
-    return eq(standardise(layer, layer.scalar("a") * layer.y), layer.y_hat)
-
-
 _OUTPUT = r"\mathrm{BN}((aW)u) = \mathrm{BN}(Wu)"
 
 
-@claim(
-    "ioffe2015.scale-invariance.output.any-scalar",
-    source=Source(KEY, _PLACE),
-    statement=_OUTPUT,
-    domain=LayerDomain(eps="zero", scalars={"a": "nonzero"}),
-    reading="'for a scalar a': any a != 0, eps = 0",
+@readings(
+    claim(
+        "ioffe2015.scale-invariance.output.any-scalar",
+        source=Source(KEY, _PLACE),
+        statement=_OUTPUT,
+        domain=LayerDomain(eps="zero", scalars={"a": "nonzero"}),
+        reading="'for a scalar a': any a != 0, eps = 0",
+    ),
+    claim(
+        "ioffe2015.scale-invariance.output.positive",
+        source=Source(KEY, _PLACE),
+        statement=_OUTPUT,
+        domain=LayerDomain(eps="zero", scalars={"a": "positive"}),
+        reading="a > 0, eps = 0",
+        repairs="ioffe2015.scale-invariance.output.any-scalar",
+    ),
+    claim(
+        "ioffe2015.scale-invariance.output.positive-eps",
+        source=Source(KEY, _PLACE),
+        statement=_OUTPUT,
+        domain=LayerDomain(eps="positive", scalars={"a": "positive"}),
+        reading="a > 0, eps > 0, the same eps on both sides",
+    ),
 )
-def output_any_scalar(layer: Layer) -> Statement:
-    return _scaled_output(layer)
-
-
-@claim(
-    "ioffe2015.scale-invariance.output.positive",
-    source=Source(KEY, _PLACE),
-    statement=_OUTPUT,
-    domain=LayerDomain(eps="zero", scalars={"a": "positive"}),
-    reading="a > 0, eps = 0",
-    repairs="ioffe2015.scale-invariance.output.any-scalar",
-)
-def output_positive(layer: Layer) -> Statement:
-    return _scaled_output(layer)
-
-
-@claim(
-    "ioffe2015.scale-invariance.output.positive-eps",
-    source=Source(KEY, _PLACE),
-    statement=_OUTPUT,
-    domain=LayerDomain(eps="positive", scalars={"a": "positive"}),
-    reading="a > 0, eps > 0, the same eps on both sides",
-)
-def output_positive_eps(layer: Layer) -> Statement:
-    return _scaled_output(layer)
+def scaled_output(layer: Layer) -> Statement:
+    return eq(standardise(layer, layer.scalar("a") * layer.y), layer.y_hat)
 
 
 @claim(
@@ -75,65 +65,53 @@ def _derivative(layer: Layer, factor: Scalar, direction: Vector) -> Vector:
     return (centre(layer, direction) - layer.dot(y_hat, direction) / layer.m * y_hat) / sigma
 
 
-def _jacobian(layer: Layer) -> Statement:
-    a, d = layer.scalar("a"), layer.vector("d")
-    return eq(_derivative(layer, a, a * d), _derivative(layer, 1, d))
-
-
 _JACOBIAN = r"\frac{\partial\,\mathrm{BN}((aW)u)}{\partial u} = \frac{\partial\,\mathrm{BN}(Wu)}{\partial u}"
 _DIRECTION = ("d",)
 
 
-@claim(
-    "ioffe2015.scale-invariance.jacobian",
-    source=Source(KEY, _PLACE),
-    statement=_JACOBIAN,
-    domain=LayerDomain(eps="zero", scalars={"a": "positive"}, vectors=_DIRECTION),
-    reading="a > 0, as the invariance of the output needs; d = W du is any change of the batch, a*d that of (aW)u",
+@readings(
+    claim(
+        "ioffe2015.scale-invariance.jacobian",
+        source=Source(KEY, _PLACE),
+        statement=_JACOBIAN,
+        domain=LayerDomain(eps="zero", scalars={"a": "positive"}, vectors=_DIRECTION),
+        reading="a > 0, as the invariance of the output needs; d = W du is any change of the batch, a*d that of (aW)u",
+    ),
+    claim(
+        "ioffe2015.scale-invariance.jacobian.any-scalar",
+        source=Source(KEY, _PLACE),
+        statement=_JACOBIAN,
+        domain=LayerDomain(eps="zero", scalars={"a": "nonzero"}, vectors=_DIRECTION),
+        reading="'for a scalar a': any a != 0",
+    ),
 )
 def jacobian(layer: Layer) -> Statement:
-    return _jacobian(layer)
-
-
-@claim(
-    "ioffe2015.scale-invariance.jacobian.any-scalar",
-    source=Source(KEY, _PLACE),
-    statement=_JACOBIAN,
-    domain=LayerDomain(eps="zero", scalars={"a": "nonzero"}, vectors=_DIRECTION),
-    reading="'for a scalar a': any a != 0",
-)
-def jacobian_any_scalar(layer: Layer) -> Statement:
-    return _jacobian(layer)
-
-
-def _gradient(layer: Layer) -> Statement:
     a, d = layer.scalar("a"), layer.vector("d")
-    return eq(_derivative(layer, a, d), _derivative(layer, 1, d) / a)
+    return eq(_derivative(layer, a, a * d), _derivative(layer, 1, d))
 
 
 _GRADIENT = r"\frac{\partial\,\mathrm{BN}((aW)u)}{\partial(aW)} = \frac1a\,\frac{\partial\,\mathrm{BN}(Wu)}{\partial W}"
 
 
-@claim(
-    "ioffe2015.scale-invariance.gradient",
-    source=Source(KEY, _PLACE),
-    statement=_GRADIENT,
-    domain=LayerDomain(eps="zero", scalars={"a": "positive"}, vectors=_DIRECTION),
-    reading="a > 0; d = dW u is any change of the batch through the weights",
+@readings(
+    claim(
+        "ioffe2015.scale-invariance.gradient",
+        source=Source(KEY, _PLACE),
+        statement=_GRADIENT,
+        domain=LayerDomain(eps="zero", scalars={"a": "positive"}, vectors=_DIRECTION),
+        reading="a > 0; d = dW u is any change of the batch through the weights",
+    ),
+    claim(
+        "ioffe2015.scale-invariance.gradient.any-scalar",
+        source=Source(KEY, _PLACE),
+        statement=_GRADIENT,
+        domain=LayerDomain(eps="zero", scalars={"a": "nonzero"}, vectors=_DIRECTION),
+        reading="'for a scalar a': any a != 0",
+    ),
 )
 def gradient(layer: Layer) -> Statement:
-    return _gradient(layer)
-
-
-@claim(
-    "ioffe2015.scale-invariance.gradient.any-scalar",
-    source=Source(KEY, _PLACE),
-    statement=_GRADIENT,
-    domain=LayerDomain(eps="zero", scalars={"a": "nonzero"}, vectors=_DIRECTION),
-    reading="'for a scalar a': any a != 0",
-)
-def gradient_any_scalar(layer: Layer) -> Statement:
-    return _gradient(layer)
+    a, d = layer.scalar("a"), layer.vector("d")
+    return eq(_derivative(layer, a, d), _derivative(layer, 1, d) / a)
 
 
 def _moved_by_jacobian(layer: Layer) -> list[Statement]:

@@ -6,7 +6,7 @@ at z. Here are the statements about one layer; those about landscapes stand in `
 
 from __future__ import annotations
 
-from bntheory.claims.claim import Source, claim
+from bntheory.claims.claim import Source, claim, readings
 from bntheory.layer import LayerDomain, Statement, all_of, batch_mean, centre, eq, ge, gt, le, lt, sqrt
 from bntheory.layer.vocabulary import Layer, Scalar
 
@@ -111,110 +111,86 @@ def _curvature_along_gradient(layer: Layer) -> Scalar:
     return layer.dot(v, layer.input_hess(v))
 
 
-def _first(layer: Layer) -> Statement:
+@readings(
+    claim(
+        "santurkar2018.theorem-4.2.first",
+        source=Source(KEY, "Theorem 4.2, first inequality", "arXiv v3"),
+        statement=r"v^\top \frac{\partial^2 \hat L}{\partial y^2} v \le \frac{\gamma^2}{\sigma^2} v^\top H v - \frac{\gamma}{m\sigma^2}\langle g,\hat y\rangle\|v\|^2,\quad v = \nabla_y\hat L",
+        domain=EXACT,
+    ),
+    claim(
+        "santurkar2018.theorem-4.2.first.eps",
+        source=Source(KEY, "Theorem 4.2, first inequality", "arXiv v3"),
+        statement=r"\text{the same with } \sigma = \sqrt{\mathrm{var} + \varepsilon},\ \varepsilon > 0",
+        domain=LayerDomain(eps="positive"),
+        reading="epsilon as practice uses it",
+    ),
+)
+def curvature_first(layer: Layer) -> Statement:
     v, sigma2 = layer.input_grad, layer.sigma**2
     bound = layer.gamma**2 / sigma2 * layer.dot(v, layer.hess(v))
     separation = layer.gamma / (layer.m * sigma2) * layer.dot(layer.grad, layer.y_hat) * layer.norm2(v)
     return le(_curvature_along_gradient(layer), bound - separation)
 
 
-@claim(
-    "santurkar2018.theorem-4.2.first",
-    source=Source(KEY, "Theorem 4.2, first inequality", "arXiv v3"),
-    statement=r"v^\top \frac{\partial^2 \hat L}{\partial y^2} v \le \frac{\gamma^2}{\sigma^2} v^\top H v - \frac{\gamma}{m\sigma^2}\langle g,\hat y\rangle\|v\|^2,\quad v = \nabla_y\hat L",
-    domain=EXACT,
+_SECOND = r"v^\top \frac{\partial^2 \hat L}{\partial y^2} v \le \frac{\gamma^2}{\sigma^2}\Big(g^\top H g - \frac{1}{m\gamma}\langle g,\hat y\rangle\|v\|^2\Big)"
+
+
+@readings(
+    claim(
+        "santurkar2018.theorem-4.2.second.unconditional",
+        source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+        statement=_SECOND,
+        domain=LayerDomain(eps="zero", gamma="positive"),
+        reading="no assumption on H",
+    ),
+    claim(
+        "santurkar2018.theorem-4.2.second.isotropic",
+        source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+        statement=_SECOND,
+        domain=LayerDomain(eps="zero", gamma="positive", hessian="isotropic"),
+        reading="'H preserves the relative norms of g and v' read as: H is a multiple of the identity",
+    ),
+    claim(
+        "santurkar2018.theorem-4.2.second.isotropic.positive",
+        source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+        statement=_SECOND,
+        domain=LayerDomain(eps="zero", gamma="positive", hessian="isotropic"),
+        assume=lambda layer: [gt(layer.dot(layer.grad, layer.hess(layer.grad)), 0)],
+        reading="H is a positive multiple of the identity",
+    ),
+    claim(
+        "santurkar2018.theorem-4.2.second.isotropic.small-gamma",
+        source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+        statement=_SECOND,
+        domain=LayerDomain(eps="zero", gamma="nonzero", hessian="isotropic"),
+        assume=lambda layer: [
+            ge(layer.dot(layer.grad, layer.hess(layer.grad)), 0),
+            le(layer.gamma**2, layer.sigma**2),
+        ],
+        reading="H is a non-negative multiple of the identity and |gamma| <= sigma: then v is no longer than g",
+        repairs="santurkar2018.theorem-4.2.second.isotropic.positive",
+    ),
+    claim(
+        "santurkar2018.theorem-4.2.second.quadratic-forms",
+        source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
+        statement=_SECOND,
+        domain=LayerDomain(eps="zero", gamma="positive"),
+        assume=lambda layer: [
+            le(
+                layer.dot(layer.input_grad, layer.hess(layer.input_grad)),
+                layer.dot(layer.grad, layer.hess(layer.grad)),
+            )
+        ],
+        reading="'H preserves the relative norms of g and v' read as: v'Hv <= g'Hg",
+        repairs="santurkar2018.theorem-4.2.second.unconditional",
+    ),
 )
-def curvature_first(layer: Layer) -> Statement:
-    return _first(layer)
-
-
-@claim(
-    "santurkar2018.theorem-4.2.first.eps",
-    source=Source(KEY, "Theorem 4.2, first inequality", "arXiv v3"),
-    statement=r"\text{the same with } \sigma = \sqrt{\mathrm{var} + \varepsilon},\ \varepsilon > 0",
-    domain=LayerDomain(eps="positive"),
-    reading="epsilon as practice uses it",
-)
-def curvature_first_eps(layer: Layer) -> Statement:
-    return _first(layer)
-
-
-def _second(layer: Layer) -> Statement:
+def curvature_second(layer: Layer) -> Statement:
     g, v = layer.grad, layer.input_grad
     separation = layer.dot(g, layer.y_hat) * layer.norm2(v) / (layer.m * layer.gamma)
     bound = layer.gamma**2 / layer.sigma**2 * (layer.dot(g, layer.hess(g)) - separation)
     return le(_curvature_along_gradient(layer), bound)
-
-
-_SECOND = r"v^\top \frac{\partial^2 \hat L}{\partial y^2} v \le \frac{\gamma^2}{\sigma^2}\Big(g^\top H g - \frac{1}{m\gamma}\langle g,\hat y\rangle\|v\|^2\Big)"
-
-
-@claim(
-    "santurkar2018.theorem-4.2.second.unconditional",
-    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
-    statement=_SECOND,
-    domain=LayerDomain(eps="zero", gamma="positive"),
-    reading="no assumption on H",
-)
-def curvature_second_unconditional(layer: Layer) -> Statement:
-    return _second(layer)
-
-
-@claim(
-    "santurkar2018.theorem-4.2.second.isotropic",
-    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
-    statement=_SECOND,
-    domain=LayerDomain(eps="zero", gamma="positive", hessian="isotropic"),
-    reading="'H preserves the relative norms of g and v' read as: H is a multiple of the identity",
-)
-def curvature_second_isotropic(layer: Layer) -> Statement:
-    return _second(layer)
-
-
-@claim(
-    "santurkar2018.theorem-4.2.second.isotropic.positive",
-    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
-    statement=_SECOND,
-    domain=LayerDomain(eps="zero", gamma="positive", hessian="isotropic"),
-    assume=lambda layer: [gt(layer.dot(layer.grad, layer.hess(layer.grad)), 0)],
-    reading="H is a positive multiple of the identity",
-)
-def curvature_second_positive(layer: Layer) -> Statement:
-    return _second(layer)
-
-
-@claim(
-    "santurkar2018.theorem-4.2.second.isotropic.small-gamma",
-    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
-    statement=_SECOND,
-    domain=LayerDomain(eps="zero", gamma="nonzero", hessian="isotropic"),
-    assume=lambda layer: [
-        ge(layer.dot(layer.grad, layer.hess(layer.grad)), 0),
-        le(layer.gamma**2, layer.sigma**2),
-    ],
-    reading="H is a non-negative multiple of the identity and |gamma| <= sigma: then v is no longer than g",
-    repairs="santurkar2018.theorem-4.2.second.isotropic.positive",
-)
-def curvature_second_small_gamma(layer: Layer) -> Statement:
-    return _second(layer)
-
-
-@claim(
-    "santurkar2018.theorem-4.2.second.quadratic-forms",
-    source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
-    statement=_SECOND,
-    domain=LayerDomain(eps="zero", gamma="positive"),
-    assume=lambda layer: [
-        le(
-            layer.dot(layer.input_grad, layer.hess(layer.input_grad)),
-            layer.dot(layer.grad, layer.hess(layer.grad)),
-        )
-    ],
-    reading="'H preserves the relative norms of g and v' read as: v'Hv <= g'Hg",
-    repairs="santurkar2018.theorem-4.2.second.unconditional",
-)
-def curvature_second_quadratic_forms(layer: Layer) -> Statement:
-    return _second(layer)
 
 
 @claim(
@@ -304,42 +280,32 @@ def weight_space_curvature(layer: Layer) -> Statement:
     return lt(least, layer.gamma**2 / layer.sigma**2 * (least - layer.scalar("lam") ** 4 * kappa))
 
 
-def _lp_bound(layer: Layer) -> Statement:
-    scaled = layer.gamma**2 / layer.sigma**2 * layer.norm2(centre(layer, layer.grad))
-    return le(layer.norm2(layer.input_grad), scaled)
-
-
 _LP = r"\|\nabla_y\hat L\|^2 \le \frac{\gamma^2}{s^2}\|Cg\|^2, \qquad \sum_i|\hat y_i|^p = m"
 
 
-@claim(
-    "santurkar2018.lp-normalisation.gradient-bound.l1",
-    source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
-    statement=_LP,
-    domain=LayerDomain(eps="zero", normaliser="l1"),
-    reading="p = 1",
+@readings(
+    claim(
+        "santurkar2018.lp-normalisation.gradient-bound.l1",
+        source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
+        statement=_LP,
+        domain=LayerDomain(eps="zero", normaliser="l1"),
+        reading="p = 1",
+    ),
+    claim(
+        "santurkar2018.lp-normalisation.gradient-bound.l2",
+        source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
+        statement=_LP,
+        domain=LayerDomain(eps="zero", normaliser="l2"),
+        reading="p = 2, batch normalisation itself",
+    ),
+    claim(
+        "santurkar2018.lp-normalisation.gradient-bound.linf",
+        source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
+        statement=_LP,
+        domain=LayerDomain(eps="zero", normaliser="linf"),
+        reading="p = inf: division by the largest entry",
+    ),
 )
-def lp_bound_l1(layer: Layer) -> Statement:
-    return _lp_bound(layer)
-
-
-@claim(
-    "santurkar2018.lp-normalisation.gradient-bound.l2",
-    source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
-    statement=_LP,
-    domain=LayerDomain(eps="zero", normaliser="l2"),
-    reading="p = 2, batch normalisation itself",
-)
-def lp_bound_l2(layer: Layer) -> Statement:
-    return _lp_bound(layer)
-
-
-@claim(
-    "santurkar2018.lp-normalisation.gradient-bound.linf",
-    source=Source(KEY, "section 3.3 and appendix, l_p normalisation", "arXiv v3"),
-    statement=_LP,
-    domain=LayerDomain(eps="zero", normaliser="linf"),
-    reading="p = inf: division by the largest entry",
-)
-def lp_bound_linf(layer: Layer) -> Statement:
-    return _lp_bound(layer)
+def lp_bound(layer: Layer) -> Statement:
+    scaled = layer.gamma**2 / layer.sigma**2 * layer.norm2(centre(layer, layer.grad))
+    return le(layer.norm2(layer.input_grad), scaled)
