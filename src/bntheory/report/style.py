@@ -77,14 +77,7 @@ def _figure_class() -> Any:
 
 def new_panel(title: str, *, width: float = 5.2, height: float = 3.5) -> tuple[Any, Any]:
     """A figure with one pair of axes in the common style; small, so that panels wrap on a narrow screen."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with mpl.rc_context(_STYLE):
-        figure = _figure_class()(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        axes.set_title(title)
+    figure, (axes,) = new_grid(1, 1, [title], width=width, height=height)
     return figure, axes
 
 
