@@ -1,14 +1,28 @@
-"""Class docstrings say what each field is in running text, ``name: what it is``; on the site every field is a line of a list."""
+"""What docstrings write for a terminal, as Markdown: a class's fields in running text (``name: what it is``) and columns of names with what
+they are become lists, and ``::`` in front of a block of code is a colon.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from griffe import Class, Extension
+from griffe import Class, Extension, Object
+
+_ENTRY = re.compile(r"^ {0,3}(``[^`]+``(?:, ``[^`]+``)*) {2,}", re.M)
 
 
 class FieldsAsList(Extension):
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring is None:
+            return
+        text = re.sub(r"^::$", "", obj.docstring.value, flags=re.M)
+        text = re.sub(r"(?<=\w)::$", ":", text, flags=re.M)
+        obj.docstring.value = "\n\n".join(
+            _ENTRY.sub(r"\n- \1: ", part).strip("\n") if len(_ENTRY.findall(part)) > 1 else part
+            for part in text.split("\n\n")
+        )
+
     def on_class(self, *, cls: Class, **_: Any) -> None:
         if cls.docstring is None:
             return

@@ -154,7 +154,8 @@ def _name_in_words(links: Any) -> None:
 
 
 def _simplified(text: str) -> str:
-    """Spacing commands that the converter does not know, as ones that it does."""
+    """Commands and quotation marks that the converter does not know, as ones that it does."""
     text = text.replace(r"\thinspace", r"\,").replace(r"\enspace", r"\;").replace(r"\dots", r"\ldots")
     text = re.sub(r"\\(?:Big|big|Bigg|bigg)[lrm]?\b", "", text)
+    text = re.sub(r"``(.*?)''", r"“\1”", text)
     return text.replace(r"\tfrac", r"\frac").replace(r"\dfrac", r"\frac").replace(r"\enskip", r"\;")

@@ -126,6 +126,8 @@ def test_the_site_builds_without_a_warning(tmp_path):
     site = tmp_path / "site"
     assert (site / "papers" / "santurkar2018" / "index.html").exists()
     pages = {path.resolve(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    layer = pages[(site / "api" / "layer.html").resolve()]
+    assert "q with d sigma = &lt;q, C dy&gt;/m" in layer  # an inner product in a docstring is no tag
     names = {path: set(re.findall(r' (?:id|name)="([^"]+)"', text)) for path, text in pages.items()}
     for path, text in pages.items():
         if path.name == "404.html":  # its links are those of a server's root
@@ -137,6 +139,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert not re.search(r":(?:func|class|meth|mod|attr|data):", body), (
             f"{path}: a role is shown as it is typed"
         )
+        assert not re.search("<code>~|<p>::</p>", text), path
         assert not re.search(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//', text), (
             f"{path} needs a network"
         )

@@ -32,10 +32,10 @@ class Check:
 
     name: what is compared, in words. scope: over which cases ("eta from 1e-5 to 1e5, 64 starts").
     exactness:
-      ``"proof"``       left and right are symbolic or rational identities valid on the whole scope of the claim;
-      ``"exact"``       rational or ball arithmetic at one point: a failure here refutes, a success is one instance;
-      ``"numerical"``   floating point, deterministic; ``uncertainty`` bounds |error of (left - right)|;
-      ``"statistical"`` an estimate; ``uncertainty`` is the half-width of the interval of left - right at ``confidence``.
+      ``"proof"``        left and right are symbolic or rational identities valid on the whole scope of the claim;
+      ``"exact"``        rational or ball arithmetic at one point: a failure here refutes, a success is one instance;
+      ``"numerical"``    floating point, deterministic; ``uncertainty`` bounds |error of (left - right)|;
+      ``"statistical"``  an estimate; ``uncertainty`` is the half-width of the interval of left - right at ``confidence``.
     uncertainty: absolute, in the units of left and right; derived, never guessed (say from what in ``why``).
     witness: what is needed to replay the comparison (rationals as "p/q" strings, seeds, parameters), JSON-ready.
     decisive: False for a check that only illustrates and must not decide the verdict.

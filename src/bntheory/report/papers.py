@@ -165,7 +165,8 @@ def _stated(statement: str) -> str:
     parts = _words_and_formulas(statement)
     formulas = [part for is_text, part in parts if not is_text]
     words = sum(len(part) for is_text, part in parts if is_text)
-    if words <= _LONG_WORDS or any(part.count("(") != part.count(")") for part in formulas):
+    a_sentence = words > _LONG_WORDS or not any(part.strip() for part in formulas)
+    if not a_sentence or any(part.count("(") != part.count(")") for part in formulas):
         return "$$" + statement + "$$"
     text = ""
     for is_text, part in parts:
