@@ -31,7 +31,7 @@ DRAFT, RIVALS = 1e-3, 4
 # The operator in float32 is another one where the first product differs by more than this part.
 _SAME = 1e-2
 # What the operator in float32 does not know about a correction, relative to its length; and products in a row at most.
-_ROUNDED, _MOST = 1e-4, 30
+_ROUNDED, _MOST = 1e-4, 12
 # Products in float64, in units of k + 1, after which the search is made in float64 alone.
 _TIRED = 4
 # A correction so small is still one: its coordinates are exact to rounding.
@@ -65,11 +65,11 @@ class RefiningSearch(WarmSearch):
         if self._model.order < self._k:
             self._next = self._model.order
         found = super().direction()
-        if self._model.order < self._k or self._model.restarts > 0:
+        if self._model.order < self._k:
             return found
         value = abs(float(found @ self._model.matrix @ found))
         needed = self._tol * value / (4 * self._factor * self._model.scale)
-        least = needed
+        least, before = needed, np.inf
         for number in range(_MOST):
             try:
                 unknown = self._model.take(self._single, found, least)
@@ -80,7 +80,10 @@ class RefiningSearch(WarmSearch):
                 least = max(needed, _ROUNDED * unknown)
             if unknown <= least:
                 break
-            found = super().direction()
+            found = super().direction()  # of more coordinates than before
+            if unknown > before / 2:
+                break
+            before = unknown
         return found
 
     def errors(self, ritz: Ritz, chosen: Array) -> Array:
