@@ -31,8 +31,6 @@ class FieldsAsList(Extension):
             one = "|".join(fields)
             entry = re.compile(rf"(?:^|(?<=[.;)])\s+)((?:{one})(?:, (?:{one}))*):\s+", re.M)
             cls.docstring.value = "\n\n".join(
-                paragraph
-                if len(entry.findall(paragraph)) < 2
-                else entry.sub(r"\n\n- `\1`: ", paragraph).strip()
+                paragraph if len(entry.findall(paragraph)) < 2 else entry.sub(r"\n\n- `\1`: ", paragraph).strip()
                 for paragraph in cls.docstring.value.split("\n\n")
             )

@@ -44,12 +44,7 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted((ROOT / "papers").rglob("*")):
         if path.suffix in (".md", ".png", ".bib", ".json", ".smt2") and path.is_file():
             files.append(
-                File(
-                    path.relative_to(ROOT).as_posix(),
-                    str(ROOT),
-                    config["site_dir"],
-                    config["use_directory_urls"],
-                )
+                File(path.relative_to(ROOT).as_posix(), str(ROOT), config["site_dir"], config["use_directory_urls"])
             )
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         for name, content in notebook_page(path).items():
@@ -81,10 +76,7 @@ def gallery() -> dict[str, str | bytes]:
     from bntheory.report.models.catalogue import MODELS, SMOOTH
     from bntheory.report.style import as_png
 
-    page = [
-        "# Pictures",
-        "Each is drawn here by the code of this version; from Python, `bntheory.models.show(NAME)`.",
-    ]
+    page = ["# Pictures", "Each is drawn here by the code of this version; from Python, `bntheory.models.show(NAME)`."]
     files: dict[str, str | bytes] = {}
     for name, draw in {**SMOOTH, **MODELS}.items():
         drawn = draw()
@@ -112,9 +104,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         try:
             mathml = convert(_simplified(text), display="block" if block else "inline")
         except Exception as error:
-            raise PluginError(
-                f"{page.file.src_path}: the formula {text!r} cannot be shown ({error})"
-            ) from error
+            raise PluginError(f"{page.file.src_path}: the formula {text!r} cannot be shown ({error})") from error
         text = html.escape(" ".join(text.split()), quote=True)
         scrolls = 'class="long" ' if len(text) > 50 and not block else ""
         _formulas.append((mathml.replace("<math ", f'<math {scrolls}alttext="{text}" ', 1), text))
@@ -127,9 +117,7 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
     """MathML into the text, LaTeX where only text can stand: in attributes, and in the table of contents."""
     _name_in_words(page.toc)
     content = re.sub(r"<[^<>]*>", lambda tag: _filled(tag[0], 1), content)
-    content = re.sub(
-        r":(?:attr|class|data|func|meth|mod):<code>(?:~[\w.]+\.)?", "<code>", _filled(content, 0)
-    )
+    content = re.sub(r":(?:attr|class|data|func|meth|mod):<code>(?:~[\w.]+\.)?", "<code>", _filled(content, 0))
     # a browser may end a line between a formula and its comma
     content = re.sub(
         r"(\(?)(<math (?:(?!display=.block.|</math>).)*</math>)([,.;:)]+)",
@@ -142,9 +130,7 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
 
 
 def _filled(text: str, kind: int) -> str:
-    return _PLACE.sub(
-        lambda place: _formulas[int("".join(str(_DIGITS.index(d)) for d in place[1]))][kind], text
-    )
+    return _PLACE.sub(lambda place: _formulas[int("".join(str(_DIGITS.index(d)) for d in place[1]))][kind], text)
 
 
 def _name_in_words(links: Any) -> None:

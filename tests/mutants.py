@@ -70,12 +70,8 @@ def reach(copy: Path) -> None:
             line: {c.rpartition("|")[0] for c in contexts} - {""}
             for line, contexts in data.contexts_by_lineno(file).items()
         }
-        sound = {
-            line: [name for name in names if _dotted(name) not in failing] for line, names in tests.items()
-        }
-        quickest = {
-            line: sorted(names, key=lambda name: times[_dotted(name)]) for line, names in sound.items()
-        }
+        sound = {line: [name for name in names if _dotted(name) not in failing] for line, names in tests.items()}
+        quickest = {line: sorted(names, key=lambda name: times[_dotted(name)]) for line, names in sound.items()}
         reached[str(Path(file).relative_to(copy.resolve() / "src" / "bntheory"))] = quickest
     Path(REACHED).write_text(json.dumps(reached))
 
@@ -93,15 +89,11 @@ def run_tests() -> int:
     reached = json.loads(Path(REACHED).read_text())
     for path in Path(UNCHANGED).rglob("*.py"):
         name = path.relative_to(UNCHANGED)
-        pairs = zip_longest(
-            path.read_text().split("\n"), (Path("src/bntheory") / name).read_text().split("\n")
-        )
+        pairs = zip_longest(path.read_text().split("\n"), (Path("src/bntheory") / name).read_text().split("\n"))
         line = next((number for number, (old, new) in enumerate(pairs, 1) if old != new), None)
         if line is not None:
             tests = reached.get(str(name), {}).get(str(line), [])
-            one_each = list({test.partition("[")[0]: test for test in reversed(tests)}.values())[::-1][
-                :_FIRST
-            ]
+            one_each = list({test.partition("[")[0]: test for test in reversed(tests)}.values())[::-1][:_FIRST]
             rest = [test for test in tests if test not in one_each]
             return any(pytest("-x", *part) for part in (one_each, rest or ([] if tests else TESTS)) if part)
     return 0
@@ -109,9 +101,9 @@ def run_tests() -> int:
 
 def copies(folder: Path, jobs: int) -> list[Path]:
     """Copies of what git knows of, each with the unchanged package beside it."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     made = []
     for job in range(jobs):
         copy = folder / str(job)
@@ -130,9 +122,7 @@ def sampled(made: Sequence[Path], count: int, seed: int) -> None:
 
     folder, everything = made[0], made[0] / "all.sqlite"
     subprocess.run([beside("cosmic-ray"), "init", "pyproject.toml", everything.name], cwd=folder, check=True)
-    filters = tomllib.loads((folder / "pyproject.toml").read_text())["cosmic-ray"]["filters"][
-        "operators-filter"
-    ]
+    filters = tomllib.loads((folder / "pyproject.toml").read_text())["cosmic-ray"]["filters"]["operators-filter"]
     excluded = re.compile("|".join(filters["exclude-operators"]))
     with use_db(str(everything), WorkDB.Mode.open) as session:
         items = [item for item in session.work_items if not excluded.match(item.mutations[0].operator_name)]
@@ -171,17 +161,13 @@ def outcomes(made: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
 
 def main() -> int:
     """Draw, run, report. Exit code 1 where less than 95 in 100 are noticed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutants")
     parser.add_argument("--report", action="store_true", help="only report on the sessions in the folder")
-    parser.add_argument(
-        "--run-tests", action="store_true", help="run the tests on the copy in the working folder"
-    )
+    parser.add_argument("--run-tests", action="store_true", help="run the tests on the copy in the working folder")
     chosen = parser.parse_args()
     if chosen.run_tests:
         return run_tests()

@@ -87,9 +87,7 @@ def test_notebooks_run_in_jupyter(path):
     sys.path.insert(0, str(ROOT / "docs"))
     from execute_notebooks import executed
 
-    pictures = [
-        o for c in executed(path).cells for o in c.get("outputs", ()) if "image/png" in o.get("data", ())
-    ]
+    pictures = [o for c in executed(path).cells for o in c.get("outputs", ()) if "image/png" in o.get("data", ())]
     assert pictures
 
 
@@ -103,8 +101,7 @@ def test_links_of_the_pages_lead_somewhere():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    find_spec("mkdocs_material") is None and find_spec("material") is None,
-    reason="make docs installs the tools",
+    find_spec("mkdocs_material") is None and find_spec("material") is None, reason="make docs installs the tools"
 )
 def test_the_site_builds_without_a_warning(tmp_path):
     done = subprocess.run(
@@ -136,26 +133,16 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert not re.search("[\ue000-\ue00a]", text), f"{path}: a formula was left out"
         assert not re.search(r"\$[^$<>\n]{1,60}\\[^$<>\n]*\$", body), f"{path}: a formula was left as LaTeX"
         assert not re.search(r"<math[^>]*inline[^>]*>(?:(?!</math>).)*</math>\s*<p>[,.;:]", text, re.S), path
-        assert not re.search(r":(?:func|class|meth|mod|attr|data):", body), (
-            f"{path}: a role is shown as it is typed"
-        )
+        assert not re.search(r":(?:func|class|meth|mod|attr|data):", body), f"{path}: a role is shown as it is typed"
         assert not re.search("<code>~|<p>::</p>", text), path
-        assert not re.search(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//', text), (
-            f"{path} needs a network"
-        )
-        assert not re.search(r'<link[^>]*rel="stylesheet"[^>]* href="(?:https?:)?//', text), (
-            f"{path} needs a network"
-        )
-        assert not [
-            tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r' alt="[^"]+"', tag)
-        ], path
+        assert not re.search(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//', text), f"{path} needs a network"
+        assert not re.search(r'<link[^>]*rel="stylesheet"[^>]* href="(?:https?:)?//', text), f"{path} needs a network"
+        assert not [tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r' alt="[^"]+"', tag)], path
         for target in re.findall(r' (?:href|src)="(?!https?:|mailto:|data:|javascript:)([^"]+)"', text):
             file, _, anchor = html.unescape(unquote(target)).partition("#")
             at = (path.parent / file).resolve() if file else path
             assert at.exists(), f"{path}: {target}"
-            assert not anchor or at not in names or anchor in names[at] or anchor.startswith("__"), (
-                f"{path}: {target}"
-            )
+            assert not anchor or at not in names or anchor in names[at] or anchor.startswith("__"), f"{path}: {target}"
 
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))

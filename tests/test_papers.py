@@ -86,9 +86,7 @@ def test_a_source_has_a_page_an_entry_and_a_line_in_the_index(key: str) -> None:
     preprint = "20" + fields.get("eprint", "....")[:2]
     assert key.endswith((fields["year"], preprint)), "a key ends in the year of the print or of the preprint"
     if "eprint" in fields:
-        assert f"arXiv {fields['eprint']}" in by_hand(page), (
-            "the page and references.bib name different preprints"
-        )
+        assert f"arXiv {fields['eprint']}" in by_hand(page), "the page and references.bib name different preprints"
 
 
 @every_source
@@ -103,12 +101,7 @@ def test_a_page_has_its_parts(key: str) -> None:
     text = by_hand(PAPERS / key / "README.md")
     parts = re.findall(r"^## (.*)$", text, re.M)
     assert text.startswith("# ")
-    wanted = [
-        "What it is about",
-        "What holds, and what does not",
-        "Derivation",
-        "The claims, as printed and judged",
-    ]
+    wanted = ["What it is about", "What holds, and what does not", "Derivation", "The claims, as printed and judged"]
     assert [p.split(":")[0] for p in parts if p.split(":")[0] in wanted] == wanted
 
 
@@ -173,9 +166,7 @@ def unbalanced(formula: str) -> str:
     if depth:
         return "a brace is not closed"
     for opening, closing in ((r"\left", r"\right"), (r"\begin", r"\end")):
-        left, right = (
-            len(re.findall(re.escape(word) + r"(?![a-zA-Z])", bare)) for word in (opening, closing)
-        )
+        left, right = (len(re.findall(re.escape(word) + r"(?![a-zA-Z])", bare)) for word in (opening, closing))
         if left != right:
             return f"{left} {opening} and {right} {closing}"
     return ""
@@ -295,9 +286,7 @@ def lp_gradient(y: list[float], q: list[float], scale: float) -> float:
 def conditions() -> tuple[float, float]:
     x = np.array([[-2, 4, 0, -2], [-2.5, 3.5, 0.5, -1.5], [-1, 2, -1, 0]]).T
     ones = np.ones((4, 1))
-    return float(np.linalg.cond(np.hstack([ones, x]))), float(
-        np.linalg.cond(np.hstack([ones, x / x.std(axis=0)]))
-    )
+    return float(np.linalg.cond(np.hstack([ones, x]))), float(np.linalg.cond(np.hstack([ones, x / x.std(axis=0)])))
 
 
 def missed_by_s_star() -> float:
@@ -350,8 +339,6 @@ EXAMPLES: list[tuple[str, str, Callable[[], float], float, float]] = [
 @pytest.mark.parametrize(
     ("key", "printed", "compute", "value", "tolerance"), EXAMPLES, ids=[f"{e[0]} {e[1]}" for e in EXAMPLES]
 )
-def test_worked_examples(
-    key: str, printed: str, compute: Callable[[], float], value: float, tolerance: float
-) -> None:
+def test_worked_examples(key: str, printed: str, compute: Callable[[], float], value: float, tolerance: float) -> None:
     assert printed in by_hand(PAPERS / key / "README.md"), "the page no longer shows this example"
     assert abs(compute() - value) <= tolerance

@@ -64,9 +64,7 @@ EDITS = {
     "encoder of the solver": Edit(
         "judges/algebra/encode.py", '"gt": total > zero', '"gt": total >= zero', (TIGHT, "than2025.product")
     ),
-    "what proves": Edit(
-        "judges/verdict.py", 'elif "vacuous" in found:', 'elif "unknown" in found:', (TIGHT,)
-    ),
+    "what proves": Edit("judges/verdict.py", 'elif "vacuous" in found:', 'elif "unknown" in found:', (TIGHT,)),
     "rule of equal loss": Edit(
         "evidence/curves.py", "return math.log10(left / right)", "return math.log10(right / left)", (CURVED,)
     ),
@@ -82,9 +80,7 @@ EDITS = {
         '_ALONG = {"step_range": [0.6, 4.0]',
         (ALONG,),
     ),
-    "threshold of a claim": Edit(
-        "claims/sources/cohen2021.py", "_BAND = 1.25", "_BAND = 1.3", ("cohen2021.edge",)
-    ),
+    "threshold of a claim": Edit("claims/sources/cohen2021.py", "_BAND = 1.25", "_BAND = 1.3", ("cohen2021.edge",)),
     "interval over seeds": Edit(
         "evidence/intervals.py", "(1 + confidence) / 2, n - 1", "(1 + confidence) / 2, n", (ALONG, CURVED)
     ),
@@ -103,9 +99,7 @@ def changed(folder: Path, edit: Edit) -> Path:
     if not root.exists():
         shutil.copytree(SOURCE, root, ignore=shutil.ignore_patterns("__pycache__"))
     text = (SOURCE / edit.file).read_text(encoding="utf-8")
-    assert text.count(edit.old) == 1, (
-        f"{edit.file} has {edit.old!r} {text.count(edit.old)} times: plant another edit"
-    )
+    assert text.count(edit.old) == 1, f"{edit.file} has {edit.old!r} {text.count(edit.old)} times: plant another edit"
     (root / edit.file).write_text(text.replace(edit.old, edit.new), encoding="utf-8")
     return root
 
@@ -139,9 +133,7 @@ def test_a_comment_changes_none(copy: Path) -> None:
 def papers(place: Path, source: str, option: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "bntheory.cli", "papers", option, "--paper", source, "--jobs", "1"]
-    return subprocess.run(
-        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=900
-    )
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 @pytest.fixture(scope="module")

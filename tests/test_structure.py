@@ -67,9 +67,7 @@ def test_rooms_depend_downwards_only(path):
 
 def modules_imported(path: Path, root: Path = ROOT) -> set[str]:
     """The modules of this package that a file imports: at its top, inside functions, for types alone; names are followed to a module."""
-    files = {
-        p.relative_to(root.parent).with_suffix("").as_posix().replace("/", ".") for p in root.rglob("*.py")
-    }
+    files = {p.relative_to(root.parent).with_suffix("").as_posix().replace("/", ".") for p in root.rglob("*.py")}
     known = files | {f.removesuffix(".__init__") for f in files}
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -148,8 +146,7 @@ def test_every_file_says_what_it_is(path):
 
 
 @pytest.mark.parametrize(
-    "module",
-    ["bntheory", "bntheory.claims", "bntheory.cli", "bntheory.judges.decide", "bntheory.judges.verdict"],
+    "module", ["bntheory", "bntheory.claims", "bntheory.cli", "bntheory.judges.decide", "bntheory.judges.verdict"]
 )
 def test_starting_up_imports_nothing_heavy(module):
     code = f"import sys, {module}; print(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
@@ -174,10 +171,7 @@ print(" ".join(m for m in {modules!r} if m in sys.modules))
     [
         ("dot(y, input_grd) == 0", (*HEAVY, "numpy", "typer", "rich", "pydantic", "importlib.metadata")),
         ("--help", (*HEAVY, "numpy", "typer", "rich", "pydantic", "importlib.metadata")),
-        (
-            "dot(y, grad) == dot(grad, y)",
-            ("torch", "matplotlib", "scipy", "hypothesis", "numpy", "typer", "rich"),
-        ),
+        ("dot(y, grad) == dot(grad, y)", ("torch", "matplotlib", "scipy", "hypothesis", "numpy", "typer", "rich")),
     ],
     ids=["unreadable", "help", "proved"],
 )
@@ -215,9 +209,7 @@ def test_test_files_have_names_of_their_own():
 )
 def test_a_rule_has_one_home(rule, pattern, home):
     """In the rooms that judge experiments: a second implementation is how two answers to one question begin."""
-    places = [
-        p.relative_to(ROOT).as_posix() for p in FILES if re.search(pattern, p.read_text(encoding="utf-8"))
-    ]
+    places = [p.relative_to(ROOT).as_posix() for p in FILES if re.search(pattern, p.read_text(encoding="utf-8"))]
     judging = [p for p in places if p.startswith(("evidence/", "experiments/", "claims/", "judges/"))]
     assert all(p.startswith(home) for p in judging), f"{rule}: {judging}"
 
@@ -254,7 +246,6 @@ def test_what_judges_trains_no_network(path):
     """Claims, judges and commands ask the laboratory: no training and no optimiser of their own."""
     if room_of(path) in ("claims", "judges", "commands"):
         found = re.findall(
-            r"\b(?:Trainer|make_trainer|train_step|torch\.optim)\b|\.backward\(",
-            path.read_text(encoding="utf-8"),
+            r"\b(?:Trainer|make_trainer|train_step|torch\.optim)\b|\.backward\(", path.read_text(encoding="utf-8")
         )
         assert found == []

@@ -18,16 +18,7 @@ import bntheory.testing
 from bntheory import BatchNormLayer, LayerDomain, eq, le
 from bntheory.judges.exact.certificate import outside_domain
 from bntheory.layer.family import make_layer
-from bntheory.testing import (
-    assert_claim,
-    batches,
-    gradients,
-    hessians,
-    instance_of,
-    layers,
-    operators,
-    scalars,
-)
+from bntheory.testing import assert_claim, batches, gradients, hessians, instance_of, layers, operators, scalars
 
 DOMAINS = {
     "any": LayerDomain(),
@@ -81,9 +72,7 @@ def test_plain_batches_are_never_nearly_constant(y: np.ndarray) -> None:
         ("zero number", scalars("any", degenerate=True), lambda a: a == 0),
     ],
 )
-def test_degenerate_cases_are_drawn_on_request(
-    what: str, strategy: st.SearchStrategy, predicate: object
-) -> None:
+def test_degenerate_cases_are_drawn_on_request(what: str, strategy: st.SearchStrategy, predicate: object) -> None:
     from hypothesis import find
 
     find(strategy, predicate, settings=settings(max_examples=2000, database=None))  # type: ignore[arg-type]
@@ -137,9 +126,7 @@ def test_typed_expressions_with_typed_assumptions() -> None:
     assert_claim("gamma <= 2", assume=lambda x: le(x.gamma, 1))
     assert_claim(lambda x: le(x.gamma, 2), assume="gamma <= 1")
     assert_claim("dot(u, input_grad) == dot(u, input_grad)", domain=LayerDomain(vectors=("u",)))
-    with pytest.raises(
-        AssertionError, match=r"asserted\.expression fails at m = 2: .*: not [\d.]+ <= [\d.]+$"
-    ):
+    with pytest.raises(AssertionError, match=r"asserted\.expression fails at m = 2: .*: not [\d.]+ <= [\d.]+$"):
         assert_claim("norm2(input_grad) <= norm2(grad)")
     with pytest.raises(ValueError, match="did you mean input_grad"):
         assert_claim("norm2(input_grd) <= 1")
@@ -160,9 +147,7 @@ def test_a_failure_shows_both_sides_as_short_numbers_that_differ() -> None:
 def same(one: BatchNormLayer, other: BatchNormLayer) -> bool:
     parts = ("y", "grad", "gamma", "beta", "eps", "y_hat", "input_grad")
     v = np.arange(one.m) + 1.0
-    if one.made_as != other.made_as or not all(
-        np.array_equal(getattr(one, p), getattr(other, p)) for p in parts
-    ):
+    if one.made_as != other.made_as or not all(np.array_equal(getattr(one, p), getattr(other, p)) for p in parts):
         return False
     free = all(np.array_equal(np.ravel(one.free[k]), np.ravel(other.free[k])) for k in one.free)
     return free and np.array_equal(one.hess(v), other.hess(v))
@@ -195,10 +180,7 @@ def test_layers_of_other_kinds_are_printed_too() -> None:
     assert torch.equal(again.y, tensor.y)
     assert again.y.dtype == torch.float32
     assert torch.equal(again.hess(tensor.y), tensor.hess(tensor.y))
-    assert (
-        repr(BatchNormLayer(np.ones((4, 3)) * np.arange(3.0)))
-        == "<BatchNormLayer: y of shape (4, 3), float64>"
-    )
+    assert repr(BatchNormLayer(np.ones((4, 3)) * np.arange(3.0))) == "<BatchNormLayer: y of shape (4, 3), float64>"
     assert "<lambda>" in repr(BatchNormLayer([1.0, 2.0], [0.0, 1.0], lambda v: v))
     assert "dtype=np.float32" in repr(BatchNormLayer(np.arange(3, dtype=np.float32)))
 
@@ -259,9 +241,7 @@ def test_what_contradicts_itself_or_compares_in_python_cannot_be_judged() -> Non
 
 def test_what_cannot_be_judged_is_no_pass() -> None:
     with pytest.raises(ValueError, match="hypotheses"):
-        assert_claim(
-            lambda x: le(0, 1), domain=LayerDomain(gamma="positive"), assume=lambda x: [le(x.gamma, -1)]
-        )
+        assert_claim(lambda x: le(0, 1), domain=LayerDomain(gamma="positive"), assume=lambda x: [le(x.gamma, -1)])
     with pytest.raises(ValueError, match="AttributeError"):
         assert_claim(lambda x: le(x.no_such_word, 1))
     with pytest.raises(ValueError, match="belong to the claim"):
@@ -272,12 +252,7 @@ def test_what_cannot_be_judged_is_no_pass() -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [
-        lambda: batches(1),
-        lambda: operators(3, "negative"),
-        lambda: hessians(3, "odd"),
-        lambda: scalars("odd"),
-    ],  # type: ignore[arg-type]
+    [lambda: batches(1), lambda: operators(3, "negative"), lambda: hessians(3, "odd"), lambda: scalars("odd")],  # type: ignore[arg-type]
     ids=["batch-of-one", "operator-kind", "hessian-kind", "scalar-range"],
 )
 def test_bad_arguments_are_named(call: object) -> None:

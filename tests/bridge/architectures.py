@@ -41,12 +41,7 @@ class PostActivation(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.bn0 = conv(2, 3), nn.BatchNorm2d(3)
-        self.conv1, self.bn1, self.conv2, self.bn2 = (
-            conv(3, 3),
-            nn.BatchNorm2d(3),
-            conv(3, 3),
-            nn.BatchNorm2d(3),
-        )
+        self.conv1, self.bn1, self.conv2, self.bn2 = (conv(3, 3), nn.BatchNorm2d(3), conv(3, 3), nn.BatchNorm2d(3))
         self.downsample = nn.Sequential(conv(3, 3, 1), nn.BatchNorm2d(3))
         self.head = Head(3)
         nn.init.constant_(self.bn2.weight, 0.5)
@@ -169,12 +164,7 @@ class Llama(nn.Module):
 
     def __init__(self, norm: Callable[[int], nn.Module] = Rms, tied: bool = False) -> None:
         super().__init__()
-        self.embed, self.norm1, self.norm2, self.norm = (
-            nn.Embedding(5, 4, sparse=True),
-            norm(4),
-            norm(4),
-            norm(4),
-        )
+        self.embed, self.norm1, self.norm2, self.norm = (nn.Embedding(5, 4, sparse=True), norm(4), norm(4), norm(4))
         self.q, self.k, self.v, self.o = (nn.Linear(4, 4, bias=False) for _ in range(4))
         self.gate, self.up, self.down = nn.Linear(4, 5), nn.Linear(4, 5), nn.Linear(5, 4)
         self.lm_head = nn.Linear(4, 5, bias=False)
@@ -295,9 +285,7 @@ class WeightStandardised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         var, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
-        return self.head(
-            F.elu(self.norm(F.conv2d(x, (self.weight - mean) * torch.rsqrt(var + 1e-6), padding=1)))
-        )
+        return self.head(F.elu(self.norm(F.conv2d(x, (self.weight - mean) * torch.rsqrt(var + 1e-6), padding=1))))
 
 
 def perceptron(norm: Callable[[int], nn.Module] = nn.BatchNorm1d) -> nn.Sequential:

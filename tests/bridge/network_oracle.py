@@ -38,9 +38,7 @@ def affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def primitives(frozen: bool) -> dict[tuple[Any, str], Callable[..., Any]]:
-    def batch(
-        x, running_mean=None, running_var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
-    ):
+    def batch(x, running_mean=None, running_var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
         axes = [a for a in range(x.dim()) if a != 1]
         if training or running_mean is None:
             y = standardised(x, axes, eps, frozen=frozen)
@@ -56,14 +54,7 @@ def primitives(frozen: bool) -> dict[tuple[Any, str], Callable[..., Any]]:
         return affine(y, *(None if p is None else spread(p, x) for p in (weight, bias)))
 
     def instance(
-        x,
-        running_mean=None,
-        running_var=None,
-        weight=None,
-        bias=None,
-        use_input_stats=True,
-        momentum=0.1,
-        eps=1e-5,
+        x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
     ):
         return group(x, x.shape[1], weight, bias, eps)
 

@@ -54,9 +54,7 @@ def test_capture(name: str, dtype: str) -> None:
             expected = gradient.get(f"{layer.name}.{parameter}")
             if layer.parameter_grad(role) is not None and expected is not None:
                 assert close(layer.parameter_grad(role), expected, dtype)
-                of_the_layer = getattr(layer.closed_form(), f"{role}_grad")[
-                    :, 0
-                ].double()  # <y_hat, g> and <1, g>
+                of_the_layer = getattr(layer.closed_form(), f"{role}_grad")[:, 0].double()  # <y_hat, g> and <1, g>
                 assert float((of_the_layer - expected).abs().max()) <= TOLERANCE[dtype] * max(
                     1.0, float(expected.abs().max())
                 )

@@ -99,22 +99,17 @@ def test_every_public_function_is_held_to_it() -> None:
 
 def test_numbers_of_every_kind_pass_and_the_signature_stays() -> None:
     @checked
-    def taken(
-        number: float, count: int = 1, several: tuple[float, ...] = (), *, name: str | None = None
-    ) -> float:
+    def taken(number: float, count: int = 1, several: tuple[float, ...] = (), *, name: str | None = None) -> float:
         return float(number) * int(count) + sum(map(float, several))
 
     assert taken(np.float32(2), count=np.int64(3)) == 6
     assert taken(torch.tensor(2.0), 3, (1, np.float64(2))) == 9
     assert taken(2, several=torch.tensor([1.0, 2.0])) == 5
     assert list(inspect.signature(taken).parameters) == ["number", "count", "several", "name"]
-    with pytest.raises(
-        ValueError, match=r"several is a Tensor of shape \(1, 2\); it must be several, each a number"
-    ):
+    with pytest.raises(ValueError, match=r"several is a Tensor of shape \(1, 2\); it must be several, each a number"):
         taken(2, several=torch.zeros(1, 2))
     with pytest.raises(
-        ValueError,
-        match=r"taken: got an unexpected keyword argument 'nam'; it takes number, count, several, name",
+        ValueError, match=r"taken: got an unexpected keyword argument 'nam'; it takes number, count, several, name"
     ):
         taken(2, nam="x")
 

@@ -126,9 +126,7 @@ def test_what_raises_is_told_with_step_layer_and_way_out(step: str, by: str) -> 
     torch.manual_seed(0)
     model = Unlucky(step)
     before = state_fingerprint(model)
-    dtype = (
-        None if step == "parameter" else torch.float64
-    )  # the parameters themselves, and no stand-ins for them
+    dtype = None if step == "parameter" else torch.float64  # the parameters themselves, and no stand-ins for them
 
     def measure() -> Any:
         if by == "capture":
@@ -241,9 +239,7 @@ def _stopped_by_no_grad(outputs: Tensor) -> Tensor:
         return outputs.roll(1, 0) * 1.0
 
 
-@pytest.mark.parametrize(
-    "stopped", [lambda o: o.detach().roll(1, 0), _stopped_by_no_grad], ids=["detach", "no_grad"]
-)
+@pytest.mark.parametrize("stopped", [lambda o: o.detach().roll(1, 0), _stopped_by_no_grad], ids=["detach", "no_grad"])
 @pytest.mark.parametrize("right", [True, False])
 def test_what_a_loss_holds_constant_stays_so_beside_a_users_function(right: bool, stopped: Any) -> None:
     """As in losses against a branch that is stopped: the gradient itself moves with that branch."""
@@ -271,9 +267,7 @@ class StraightThrough(torch.autograd.Function):
 
 
 def test_a_straight_through_estimator_is_measured_as_what_it_descends() -> None:
-    expected = oracle.derivatives(
-        Applied(lambda h: h + ((h * 4).round() / 4 - h).detach()), F.cross_entropy, (X, Y)
-    )
+    expected = oracle.derivatives(Applied(lambda h: h + ((h * 4).round() / 4 - h).detach()), F.cross_entropy, (X, Y))
     with hessian(Applied(StraightThrough.apply), F.cross_entropy, (X, Y), dtype=torch.float64) as op:
         np.testing.assert_allclose(op.dense(), expected[2], atol=1e-9 * float(expected[2].abs().max()))
 
@@ -283,9 +277,7 @@ def test_a_model_that_refuses_to_be_copied_is_measured_in_place() -> None:
         def __deepcopy__(self, memo: Any) -> Any:
             raise RuntimeError("no copies")
 
-    with pytest.raises(
-        ValueError, match=r"Alone cannot be copied \(RuntimeError: no copies\).*mode='frozen'"
-    ):
+    with pytest.raises(ValueError, match=r"Alone cannot be copied \(RuntimeError: no copies\).*mode='frozen'"):
         frozen_twin(Alone(torch.tanh), X)
     expected = oracle.derivatives(Applied(torch.tanh), F.cross_entropy, (X, Y), frozen=True)[2]
     with hessian(Alone(torch.tanh), F.cross_entropy, (X, Y), mode="frozen", dtype=torch.float64) as op:

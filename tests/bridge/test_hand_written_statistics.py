@@ -90,9 +90,7 @@ def net(layer: nn.Module, behind: nn.Module | None = None) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 5), layer, behind or nn.Tanh(), nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3))  # fmt: skip
 
 
-def right(
-    formula: Statistics, freeze: str | None, **attributes: float
-) -> tuple[float, dict[str, Tensor], Tensor]:
+def right(formula: Statistics, freeze: str | None, **attributes: float) -> tuple[float, dict[str, Tensor], Tensor]:
     """Loss, gradient and Hessian, with torch's own layer written by a formula as well."""
     model = net(Layer(formula, **attributes))
 
@@ -134,9 +132,7 @@ def test_batch_norm_in_any_writing_is_frozen(name: str) -> None:
     assert list(layers.layers) == ["1", "4"]
     assert all(bool(layer.gradient_residual().passed.all()) for layer in layers)
     if name != "fused":
-        assert_right(
-            hessian(model, CE, (X, Y), dtype=torch.float64).dense(), right(formula, None, **attributes)[2]
-        )
+        assert_right(hessian(model, CE, (X, Y), dtype=torch.float64).dense(), right(formula, None, **attributes)[2])
     assert state_fingerprint(model, rng=False) == before
 
 
@@ -177,12 +173,7 @@ class Inline(nn.Module):
     def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         torch.manual_seed(1)
-        self.one, self.bn, self.two, self.between = (
-            nn.Linear(4, 5),
-            nn.BatchNorm1d(5),
-            nn.Linear(5, 3),
-            between,
-        )
+        self.one, self.bn, self.two, self.between = (nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3), between)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.two(self.between(torch.tanh(self.bn(self.one(x)))))
@@ -206,9 +197,7 @@ class Calls(nn.Module):
 
 def hooked() -> nn.Module:
     model = net(nn.Identity())
-    model[1].register_forward_hook(
-        lambda m, args, z: (z - z.mean(0)) / (z.var(0, unbiased=False) + 1e-5).sqrt()
-    )
+    model[1].register_forward_hook(lambda m, args, z: (z - z.mean(0)) / (z.var(0, unbiased=False) + 1e-5).sqrt())
     return model
 
 
@@ -276,9 +265,7 @@ def test_inputs_that_are_standardised_are_constants() -> None:
 
     standardised = (X.double() - X.double().mean(0)) / X.double().std(0)
     with hessian(Standardises(torch.tanh), CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
-        assert_right(
-            op.dense(), oracle.derivatives(Inline(torch.tanh), CE, (standardised, Y), frozen=True)[2]
-        )
+        assert_right(op.dense(), oracle.derivatives(Inline(torch.tanh), CE, (standardised, Y), frozen=True)[2])
 
 
 def test_a_packed_sequence_is_one_input() -> None:

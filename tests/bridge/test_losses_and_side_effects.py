@@ -39,9 +39,7 @@ WORDS = torch.randint(7, (10, 3))
 class Net(nn.Module):
     """A perceptron with batch normalisation between two functions of a test's own."""
 
-    def __init__(
-        self, before: Callable[..., Any] = lambda s, x: x, after: Callable[..., Any] = lambda s, z: z
-    ) -> None:
+    def __init__(self, before: Callable[..., Any] = lambda s, x: x, after: Callable[..., Any] = lambda s, z: z) -> None:
         super().__init__()
         torch.manual_seed(1)
         self.fc, self.bn, self.out = nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)
@@ -78,9 +76,7 @@ def test_a_loss_beside_other_results_is_taken_where_there_is_no_doubt(beside: An
     assert probe(Net(), loss, (X, Y)).network.loss == pytest.approx(PLAIN[0], rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    "results", [lambda v: (v, v.square()), lambda v: (torch.ones(4), v), lambda v: {"ce": v}]
-)
+@pytest.mark.parametrize("results", [lambda v: (v, v.square()), lambda v: (torch.ones(4), v), lambda v: {"ce": v}])
 def test_several_results_in_doubt_are_refused_with_the_way_out(results: Any) -> None:
     with pytest.raises(ValueError, match=r"the one to differentiate: lambda \*a: loss\(\*a\)\[0\]"):
         hessian(Net(), lambda out, y: results(CE(out, y)), (X, Y))
@@ -105,10 +101,7 @@ def functional_in_loss(out: Tensor, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("loss", [Decorrelated(), functional_in_loss], ids=["module", "function"])
 def test_what_a_loss_normalises_is_captured_and_frozen_with_the_rest(loss: Any) -> None:
-    model, right = (
-        Net(),
-        {f: oracle.derivatives(Net(), _doubled(loss), (X, Y), frozen=f) for f in (False, True)},
-    )
+    model, right = (Net(), {f: oracle.derivatives(Net(), _doubled(loss), (X, Y), frozen=f) for f in (False, True)})
     assert list(capture(model, loss, (X, Y)).layers) == ["bn", "(loss)"]
     assert_right(dense(model, loss, (X, Y)), right[False][2])
     assert_right(dense(model, loss, (X, Y), mode="frozen"), right[True][2])
@@ -153,9 +146,7 @@ def test_a_twin_is_that_of_the_network_in_the_mode_that_is_measured() -> None:
     untracked.bn = nn.BatchNorm1d(5, track_running_stats=False)
     evaluated = probe(Objective(untracked, CE, (X, Y), mode="eval"))
     assert evaluated.twin.loss == pytest.approx(evaluated.network.loss, rel=1e-10)
-    assert evaluated.network.loss != pytest.approx(
-        float(value.detach()), rel=1e-3
-    )  # its outputs are doubled there
+    assert evaluated.network.loss != pytest.approx(float(value.detach()), rel=1e-3)  # its outputs are doubled there
 
 
 # -- losses and models that take derivatives themselves -----------------------------------------------------------------------
@@ -188,10 +179,7 @@ def test_a_penalty_on_gradients_is_a_loss_like_another() -> None:
             p -= 0.05 * gradient[name]
     with oracle.written_out():
         expected = float(penalised(moved(X.double().requires_grad_()), Y).detach())
-    assert (there.loss, there.losses[0]) == (
-        pytest.approx(loss, rel=1e-10),
-        pytest.approx(expected, rel=1e-10),
-    )
+    assert (there.loss, there.losses[0]) == (pytest.approx(loss, rel=1e-10), pytest.approx(expected, rel=1e-10))
     assert len(covariate_shift(with_inputs(), penalised, (x, Y), learning_rate=0.1)) == 2
     monitor = Monitor(with_inputs(), penalised, (x, Y), optimizer=0.1, measures=["loss"], strict=True)
     monitor.measure()
@@ -231,9 +219,7 @@ def test_an_overwritten_input_that_serves_twice_is_refused() -> None:
 
 
 def looked_up(embedding: nn.Module) -> Net:
-    model = Net(
-        before=lambda s, i: s.table(i) if isinstance(s.table, nn.EmbeddingBag) else s.table(i).mean(1)
-    )
+    model = Net(before=lambda s, i: s.table(i) if isinstance(s.table, nn.EmbeddingBag) else s.table(i).mean(1))
     model.table = embedding
     return model
 
@@ -243,9 +229,7 @@ def test_an_embedding_that_would_shorten_its_rows_is_refused_and_measured_once_t
     model = looked_up(nn.Embedding(7, 4, max_norm=0.9))
     before = state_fingerprint(model, rng=False)
     for dtype in (torch.float32, torch.float64):
-        with pytest.raises(
-            ValueError, match=r"layer 'table' \(Embedding\): max_norm=0.9 would shorten .* norm"
-        ):
+        with pytest.raises(ValueError, match=r"layer 'table' \(Embedding\): max_norm=0.9 would shorten .* norm"):
             hessian(model, CE, (WORDS, Y), dtype=dtype)
     assert state_fingerprint(model, rng=False) == before
     model(WORDS)
@@ -388,9 +372,7 @@ def test_a_batch_of_another_precision_is_told_with_both_and_the_way_out() -> Non
 
 
 def test_a_variance_that_overflows_is_named() -> None:
-    with pytest.raises(
-        ValueError, match=r"layer 'bn' receives .* overflow torch.float32: its variance is infinite"
-    ):
+    with pytest.raises(ValueError, match=r"layer 'bn' receives .* overflow torch.float32: its variance is infinite"):
         capture(Net(), CE, (X * 1e30, Y))
     assert capture(Net(), CE, (X * 1e30, Y), dtype=torch.float64)["bn"].m == 10
 
@@ -411,6 +393,4 @@ def test_a_layer_by_hand_that_returns_more_than_its_output_is_named() -> None:
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.float64])
 def test_a_lazy_model_is_named_in_every_precision(dtype: torch.dtype | None) -> None:
     with pytest.raises(ValueError, match=r"0\.weight is lazy and has no values yet; run one batch"):
-        hessian(
-            nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Linear(5, 3)), CE, (X, Y), dtype=dtype
-        )
+        hessian(nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Linear(5, 3)), CE, (X, Y), dtype=dtype)

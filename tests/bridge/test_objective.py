@@ -66,9 +66,7 @@ FULL = {
     "class weights in a partial": lambda m: partial(CE, weight=W),
     "class weights in a closure": lambda m: lambda out, y: CE(out, y, weight=W),
     "class weights in a list of a module": lambda m: Weighted(),
-    "label smoothing by hand": lambda m: (
-        lambda out, y: -(F.one_hot(y, 3).float() * out.log_softmax(1)).mean()
-    ),
+    "label smoothing by hand": lambda m: lambda out, y: -(F.one_hot(y, 3).float() * out.log_softmax(1)).mean(),
     "a penalty on the model's parameters": penalised,
     "a penalty on parameters kept in a list": list_of_parameters,
 }
@@ -101,28 +99,19 @@ def test_a_full_cast_reaches_everything(name: str) -> None:
     double = oracle.plain(model)
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(globals(), "W", W.double())
-        expected = (
-            oracle.derivatives(double, FULL[name](double), (X, Y)) if "parameters" not in name else None
-        )
+        expected = oracle.derivatives(double, FULL[name](double), (X, Y)) if "parameters" not in name else None
     if expected is None:  # the oracle's loss has to speak of the oracle's own copy
         names = [n for n, _ in double.named_parameters()]
         with oracle.written_out():
             value = FULL[name](double)(double(X.double()), Y)
             first = torch.autograd.grad(value, list(double.parameters()), create_graph=True)
             rows = [
-                torch.cat(
-                    [
-                        r.reshape(-1)
-                        for r in torch.autograd.grad(e, list(double.parameters()), retain_graph=True)
-                    ]
-                )
+                torch.cat([r.reshape(-1) for r in torch.autograd.grad(e, list(double.parameters()), retain_graph=True)])
                 for e in torch.cat([g.reshape(-1) for g in first])
             ]
         expected = float(value.detach()), dict(zip(names, first, strict=True)), torch.stack(rows)
     assert_right(measured(model, loss, (X, Y)), expected[2])
-    assert probe(model, loss, (X, Y), tol=1e-9).network.lambda_max == pytest.approx(
-        oracle.top(expected[2]), rel=1e-7
-    )
+    assert probe(model, loss, (X, Y), tol=1e-9).network.lambda_max == pytest.approx(oracle.top(expected[2]), rel=1e-7)
     assert state_fingerprint(model, rng=False) == before
 
 
@@ -245,20 +234,12 @@ def test_an_objective_serves_every_measurement() -> None:
     for name, g in zip(objective.parameters, objective.loss_and_gradients()[1], strict=True):
         torch.testing.assert_close(g, expected[1][name], rtol=1e-9, atol=1e-12)
     assert [n.name for n in objective.normalisations] == ["1"]
-    with (
-        hessian(objective) as op,
-        hessian(objective.twin()) as twin,
-        hessian(objective, mode="frozen") as same,
-    ):
+    with hessian(objective) as op, hessian(objective.twin()) as twin, hessian(objective, mode="frozen") as same:
         assert_right(op.dense(), expected[2])
         assert_right(twin.dense(), frozen[2])
         np.testing.assert_array_equal(twin.dense(), same.dense())
         assert top_eigenvalues(op).top == pytest.approx(probe(objective).network.lambda_max, rel=1e-9)
-    for made in (
-        gauss_newton(objective),
-        fisher(objective),
-        gauss_newton((mlp(), CE, (X, Y)), dtype=torch.float64),
-    ):
+    for made in (gauss_newton(objective), fisher(objective), gauss_newton((mlp(), CE, (X, Y)), dtype=torch.float64)):
         assert top_eigenvalues(made).top > 0
     assert capture(objective).loss == pytest.approx(expected[0], rel=1e-12)
     assert len(covariate_shift(objective, learning_rate=0.1)) == 2

@@ -45,10 +45,7 @@ REFUSED = {
         lambda: hessian(NET, lambda out, y: CE(OTHER(X), y), (X, Y)),
         "none of its 6 parameters",
     ),
-    "a closure over another copy": (
-        lambda: capture(NET, lambda m: CE(OTHER(X), Y)),
-        "none of its 6 parameters",
-    ),
+    "a closure over another copy": (lambda: capture(NET, lambda m: CE(OTHER(X), Y)), "none of its 6 parameters"),
     "a loss of both copies": (
         lambda: probe(NET, lambda out, y: CE(out, y) + OTHER(X).square().mean(), (X, Y)),
         "another copy",
@@ -57,16 +54,11 @@ REFUSED = {
         lambda: hessian(NET, lambda out, y: CE(F.dropout(out, 0.5), y), (X, Y)),
         "not deterministic.*seed=",
     ),
-    "dropout": (
-        lambda: probe(nn.Sequential(mlp(), nn.Dropout(0.5)), CE, (X, Y)),
-        r"dropout is active.*\(1\).*seed=",
-    ),
+    "dropout": (lambda: probe(nn.Sequential(mlp(), nn.Dropout(0.5)), CE, (X, Y)), r"dropout is active.*\(1\).*seed="),
     "stochastic depth": (lambda: capture(StochasticDepth(), CE, (X, Y)), "stochastic depth"),
     "a state between calls": (lambda: along_gradient(Counts(), CE, (X, Y), [0.1]), "keeps a state"),
     "complex parameters": (
-        lambda: hessian(
-            nn.Linear(5, 3, dtype=torch.complex64), lambda o: o.abs().mean(), (X.to(torch.complex64),)
-        ),
+        lambda: hessian(nn.Linear(5, 3, dtype=torch.complex64), lambda o: o.abs().mean(), (X.to(torch.complex64),)),
         "weight is complex",
     ),
     "a loss that is no tensor": (lambda: capture(NET, lambda out, y: 3.0, (X, Y)), "returned a float"),
@@ -90,10 +82,7 @@ REFUSED = {
     ),
     "several batches captured": (lambda: capture(NET, CE, [(X, Y), (X, Y)]), "2 batches"),
     "no loss": (lambda: hessian(NET, None, (X, Y)), "loss is None"),
-    "an unknown freeze": (
-        lambda: hessian(NET, CE, (X, Y), mode="frozen", freeze="neither"),
-        "freeze is 'neither'",
-    ),
+    "an unknown freeze": (lambda: hessian(NET, CE, (X, Y), mode="frozen", freeze="neither"), "freeze is 'neither'"),
     "scripted, captured": (lambda: capture(torch.jit.script(NET), CE, (X, Y)), "scripted"),
     "scripted, frozen": (
         lambda: hessian(torch.jit.script(NET), CE, (X, Y), mode="frozen"),

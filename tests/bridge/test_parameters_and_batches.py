@@ -50,9 +50,7 @@ def test_strided_shared_and_sparsely_used_parameters(dtype: torch.dtype | None) 
         expected = oracle.derivatives(model, CE, batch)[2]
     with hessian(model, CE, batch, dtype=dtype) as op:
         found = op.dense()
-    np.testing.assert_allclose(
-        found, expected.numpy(), atol=(1e-9 if dtype else 1e-5) * float(expected.abs().max())
-    )
+    np.testing.assert_allclose(found, expected.numpy(), atol=(1e-9 if dtype else 1e-5) * float(expected.abs().max()))
     assert len(along_gradient(model, CE, batch, [0.1], dtype=dtype).losses) == 1
 
 

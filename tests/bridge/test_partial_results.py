@@ -63,13 +63,9 @@ def test_constants_are_not_taken_for_normalisation() -> None:
 
     class Constant(nn.BatchNorm1d):
         def forward(self, x: Tensor) -> Tensor:
-            return (x - self.running_mean) * torch.rsqrt(
-                self.running_var + self.eps
-            ) * self.weight + self.bias
+            return (x - self.running_mean) * torch.rsqrt(self.running_var + self.eps) * self.weight + self.bias
 
-    model = nn.Sequential(
-        nn.Linear(5, 6), Constant(6), nn.Tanh(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
-    )
+    model = nn.Sequential(nn.Linear(5, 6), Constant(6), nn.Tanh(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
     found = capture(model, CE, (X, Y), dtype=torch.float64)
     assert list(found.layers) == ["4"]
     assert set(found.left_out) == {"1"}
@@ -87,12 +83,8 @@ def test_hooks_that_change_gradients_do_not_enter_and_stay() -> None:
     before = state_fingerprint(model, rng=False)
     assert_right(measured(model, CE, (X, Y)), expected[2])
     with hessian(model, CE, (X, Y)) as op:
-        np.testing.assert_allclose(
-            op.dense(), expected[2].numpy(), atol=1e-5 * float(expected[2].abs().max())
-        )
-    assert probe(model, CE, (X, Y), tol=1e-9).network.lambda_max == pytest.approx(
-        oracle.top(expected[2]), rel=1e-7
-    )
+        np.testing.assert_allclose(op.dense(), expected[2].numpy(), atol=1e-5 * float(expected[2].abs().max()))
+    assert probe(model, CE, (X, Y), tol=1e-9).network.lambda_max == pytest.approx(oracle.top(expected[2]), rel=1e-7)
     assert calls == []
     assert state_fingerprint(model, rng=False) == before
     CE(model(X), Y).backward()

@@ -30,9 +30,7 @@ def mlp(norm: nn.Module) -> nn.Sequential:
 
 
 def convolutional() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3)
-    )
+    return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3))
 
 
 class By(nn.Module):
@@ -161,9 +159,7 @@ def test_unusual_networks_are_measured_right(name: str) -> None:
     for frozen in (False, True):
         model = made()
         before = state_fingerprint(model)
-        double = SUMMED.__class__(
-            SUMMED.weight.double(), ignore_index=-100, reduction="sum", label_smoothing=0.1
-        )
+        double = SUMMED.__class__(SUMMED.weight.double(), ignore_index=-100, reduction="sum", label_smoothing=0.1)
         right = double if loss is SUMMED else loss
         value, _, matrix = oracle.derivatives(made(), right, batch, frozen=frozen)
         mode = "frozen" if frozen else "train"
@@ -179,9 +175,7 @@ def test_unusual_networks_are_measured_right(name: str) -> None:
 def test_a_variance_beyond_float32_is_refused_there_and_right_in_float64() -> None:
     torch.manual_seed(1)
     model = mlp(nn.BatchNorm1d(5))
-    with pytest.raises(
-        ValueError, match=r"layer '1' receives pre-activations.*overflow.*dtype=torch\.float64"
-    ):
+    with pytest.raises(ValueError, match=r"layer '1' receives pre-activations.*overflow.*dtype=torch\.float64"):
         hessian(model, CE, (1e20 * X, Y))
     value, _, _ = oracle.derivatives(model, CE, (1e20 * X, Y))
     assert capture(model, CE, (1e20 * X, Y), dtype=torch.float64).loss == pytest.approx(value, rel=1e-12)

@@ -64,16 +64,10 @@ def records(
         wobble = 1 + 0.02 * (seed % 10 % 3 + 1)
         if float(rate) <= limits[norm] * wobble:
             held_out = accuracies[norm] + 0.001 * (seed % 10)
-            return {
-                "progress": {"loss": 1.0},
-                "training": {"loss": 1.0, "accuracy": 0.5},
-                "held_out": held_out,
-            }
-        return {
-            "diverges": None,
-            "explodes": {"progress": {"loss": 1e6}},
-            "guesses": {"progress": {"loss": 2.3}},
-        }[fails]
+            return {"progress": {"loss": 1.0}, "training": {"loss": 1.0, "accuracy": 0.5}, "held_out": held_out}
+        return {"diverges": None, "explodes": {"progress": {"loss": 1e6}}, "guesses": {"progress": {"loss": 2.3}}}[
+            fails
+        ]
 
     return values
 

@@ -36,13 +36,9 @@ def status(name: str) -> str:
     return verdict_of(found, [evidence_of_checks(checks, seconds=0.0, seed=1)]).status.value
 
 
-@pytest.mark.parametrize(
-    ("factor", "expected"), [(1.3, "supported"), (0.8, "contradicted"), (1.0, "equivalent")]
-)
+@pytest.mark.parametrize(("factor", "expected"), [(1.3, "supported"), (0.8, "contradicted"), (1.0, "equivalent")])
 @pytest.mark.parametrize("name", OTHER)
-def test_higher_than_with_batch_norm(
-    name: str, factor: float, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_higher_than_with_batch_norm(name: str, factor: float, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(monkeypatch, lambda norm, rate: 0.7 * (1 if norm == "batch" else factor), 0.002)
     assert status(name) == expected
 
@@ -77,9 +73,7 @@ def test_nothing_is_said_where_no_rate_trains_both(monkeypatch: pytest.MonkeyPat
     assert status("both") == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("detached_best", "expected"), [(0.9, "supported"), (0.7, "supported"), (0.5, "contradicted")]
-)
+@pytest.mark.parametrize(("detached_best", "expected"), [(0.9, "supported"), (0.7, "supported"), (0.5, "contradicted")])
 def test_forward_alone_compares_best_rates(
     detached_best: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,14 +24,7 @@ def status(name: str) -> str:
 
 
 def point(top: float | None, loss: float = 0.7) -> dict[str, Any]:
-    return {
-        "loss": loss,
-        "gradient_norm": 1.0,
-        "top": top,
-        "top_error": 0.0,
-        "converged": True,
-        "refused": None,
-    }
+    return {"loss": loss, "gradient_norm": 1.0, "top": top, "top_error": 0.0, "converged": True, "refused": None}
 
 
 @pytest.mark.parametrize(
@@ -39,12 +32,7 @@ def point(top: float | None, loss: float = 0.7) -> dict[str, Any]:
     [
         (0.1, 0.2, 0.8, "supported"),  # M = 0.70 > 0.5 and > 0.10
         (0.1, 0.6, 0.3, "contradicted"),  # the variance's
-        (
-            0.01,
-            0.2,
-            0.8,
-            "contradicted",
-        ),  # M = 0.70 is less than half of 2: an interaction makes the most of it
+        (0.01, 0.2, 0.8, "contradicted"),  # M = 0.70 is less than half of 2: an interaction makes the most of it
         (0.1, 0.2, 0.2, "equivalent"),  # both alike
         (1.5, 0.2, 0.8, "unknown"),  # nothing is reduced
     ],

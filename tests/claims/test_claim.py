@@ -13,9 +13,7 @@ def make(claim_id="mine.one", **rest):
     return Claim(claim_id, rest.pop("kind", "layer"), Source("mine", ""), "x", lambda layer: le(0, 1), **rest)
 
 
-@pytest.mark.parametrize(
-    "claim_id", ["", "one", "Mine.one", "mine one", "mine.", ".one", "mine..one", "mine.ünder"]
-)
+@pytest.mark.parametrize("claim_id", ["", "one", "Mine.one", "mine one", "mine.", ".one", "mine..one", "mine.ünder"])
 def test_malformed_ids_are_refused(claim_id):
     with pytest.raises(ValueError, match="id"):
         make(claim_id)
@@ -52,9 +50,7 @@ def test_collecting_leaves_the_printed_claims_alone():
 def test_readings_of_one_statement_are_claims_in_the_order_written():
     with collecting(Registry()) as mine:
 
-        @readings(
-            claim("mine.two", statement="x"), claim("mine.one", statement="x", domain=LayerDomain(eps="zero"))
-        )
+        @readings(claim("mine.two", statement="x"), claim("mine.one", statement="x", domain=LayerDomain(eps="zero")))
         def same(layer):
             return le(0, 1)
 

@@ -84,9 +84,7 @@ def test_rates_at_which_the_edge_is_not_reached_are_shown(monkeypatch: pytest.Mo
     }
 
 
-def test_what_diverges_is_counted_and_what_does_not_converge_decides_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_diverges_is_counted_and_what_does_not_converge_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def one(arm: str, seed: int) -> bool:
         return seed % 10 == 1
 

@@ -113,9 +113,7 @@ def test_what_is_no_claim_is_said(text, message):
         parse_claim(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "word"), [("norm2(grad) <= and", "and"), ("m + or m <= 1", "or"), ("m <= )", ")")]
-)
+@pytest.mark.parametrize(("text", "word"), [("norm2(grad) <= and", "and"), ("m + or m <= 1", "or"), ("m <= )", ")")])
 def test_a_word_where_a_value_goes_is_named(text, word):
     """Only where the text is over does it say so."""
     with pytest.raises(UserError, match=re.escape(f"{word!r} does not belong here")):
@@ -170,9 +168,7 @@ NUMBERS = SimpleNamespace(m=5, gamma=1.5, beta=-0.25, eps=0.125, mu=2.0, var=0.7
 
 @st.composite
 def arithmetic(draw, depth=3):
-    kind = draw(
-        st.sampled_from(["name", "number"] if depth == 0 else ["+", "-", "*", "/", "**", "neg", "()", "name"])
-    )
+    kind = draw(st.sampled_from(["name", "number"] if depth == 0 else ["+", "-", "*", "/", "**", "neg", "()", "name"]))
     if kind == "name":
         return draw(st.sampled_from(["m", "gamma", "beta", "eps", "mu", "var", "sigma"]))
     if kind == "number":

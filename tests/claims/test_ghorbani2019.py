@@ -52,9 +52,7 @@ def test_a_network_that_is_only_faster_has_no_fewer_outliers(
     found = by_name(checks, "lambda_1, with batch norm over without, at equal losses").witness["values"]
     assert sum(found) / 3 == pytest.approx(math.log10(factor), abs=0.01)
     if factor == 1.0:  # at equal steps the faster network would have looked better
-        assert (
-            by_name(checks, "lambda_1/lambda_10, with batch norm over without, at the end").outcome == "holds"
-        )
+        assert by_name(checks, "lambda_1/lambda_10, with batch norm over without, at the end").outcome == "holds"
     assert asked[0].seeds == tuple(2000 + FIRST_JUDGED + i for i in range(3))
 
 

@@ -32,9 +32,7 @@ Numbers = dict[str, float]
 Law = Callable[[str, float], Numbers]
 
 
-def numbers(
-    top: float = 1.0, gradient: float = 1.0, error: float = 0.1, spectral: float | None = None
-) -> Numbers:
+def numbers(top: float = 1.0, gradient: float = 1.0, error: float = 0.1, spectral: float | None = None) -> Numbers:
     return {
         "gradient_norm": gradient,
         "top": top,
@@ -69,19 +67,14 @@ def _point(law: Law, norm: str, loss: float, rng: np.random.Generator) -> Mappin
     names = ["own"] if norm != "batch" else ["own", "twin", *(f"twin x {f:g}" for f in trained.FACTORS)]
     return {
         name: {"loss": loss, "refused": None}
-        | {
-            key: v * math.exp(0.02 * rng.normal())
-            for key, v in law(norm if name == "own" else name, loss).items()
-        }
+        | {key: v * math.exp(0.02 * rng.normal()) for key, v in law(norm if name == "own" else name, loss).items()}
         for name in names
     }
 
 
 def of_levels(**tops: float) -> Law:
     """Curvatures by arm; every twin has the twin's, and every other normalisation none's."""
-    return lambda who, loss: numbers(
-        tops["twin" if who.startswith("twin") else who if who == "batch" else "none"]
-    )
+    return lambda who, loss: numbers(tops["twin" if who.startswith("twin") else who if who == "batch" else "none"])
 
 
 def status(claim_id: str, monkeypatch: pytest.MonkeyPatch, law: Law, stuck: tuple[str, ...] = ()) -> str:
@@ -129,14 +122,10 @@ def test_a_standard_network_that_has_not_trained_bars_only_what_compares_with_it
     assert {c.outcome for c in shown} == {"not comparable"}
     assert "has not trained" in shown[0].not_comparable
     assert status(SCALING, monkeypatch, law, stuck) == "inconclusive"
-    assert (
-        status(SCALING, monkeypatch, law, tuple(f"batch at {rate:g}" for rate in RATES) + stuck) == "unknown"
-    )
+    assert status(SCALING, monkeypatch, law, tuple(f"batch at {rate:g}" for rate in RATES) + stuck) == "unknown"
 
 
-def test_the_two_lipschitz_claim_reads_the_spectral_norm_against_both(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_two_lipschitz_claim_reads_the_spectral_norm_against_both(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large negative eigenvalue counts for it, and not for the claims about the largest eigenvalue."""
 
     def rough(who: str, loss: float) -> Numbers:
@@ -162,9 +151,7 @@ def test_a_mere_rescaling_is_recognised(length: float, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("top", [0.5, 2.0], ids=["smoother", "rougher"])
-def test_a_difference_in_either_direction_is_more_than_scaling(
-    top: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_difference_in_either_direction_is_more_than_scaling(top: float, monkeypatch: pytest.MonkeyPatch) -> None:
     assert status(SCALING, monkeypatch, of_levels(batch=top, twin=1.0, none=1.0)) == "supported"
 
 
@@ -208,12 +195,8 @@ def test_the_transformer_stands_beside_layer_and_rms_normalisation(monkeypatch: 
 
 
 @pytest.mark.parametrize("kind", ["tensor-train", "matrix-factorisation"])
-@pytest.mark.parametrize(
-    ("twin", "expected"), [(2.0, "supported"), (0.5, "contradicted"), (1.0, "equivalent")]
-)
-def test_toys_are_read_as_networks_are(
-    kind: str, twin: float, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("twin", "expected"), [(2.0, "supported"), (0.5, "contradicted"), (1.0, "equivalent")])
+def test_toys_are_read_as_networks_are(kind: str, twin: float, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def toy_runs(study: Study, arms: Any, record: Any, seeds: int, what: str, *, first: int) -> Any:
         assert first == trained.FIRST_SEED
         assert {arm.options["normalise"] for arm in arms} == {True, False}
@@ -225,10 +208,7 @@ def test_toys_are_read_as_networks_are(
                 points = {
                     step: {
                         "linearity": _point(
-                            of_levels(batch=1.0, twin=twin, none=1.0),
-                            norm,
-                            x,
-                            np.random.default_rng((seed, step)),
+                            of_levels(batch=1.0, twin=twin, none=1.0), norm, x, np.random.default_rng((seed, step))
                         )
                     }
                     for step, x in zip(record, (0.48, 0.3, 0.1, 0.01), strict=True)
@@ -242,17 +222,13 @@ def test_toys_are_read_as_networks_are(
 
 
 @pytest.mark.parametrize("name", list(trained.NETWORKS))
-def test_arms_of_a_network_share_all_but_normalisation_and_rate(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arms_of_a_network_share_all_but_normalisation_and_rate(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     def each_seed(
         study: Study, arms: Any, protocol: Protocol, seeds: int, what: str, measures: Any, **more: Any
     ) -> Any:
-        asked.update(
-            arms=arms, protocol=protocol, measures=[m for arm in arms for m in measures(arm)], **more
-        )
+        asked.update(arms=arms, protocol=protocol, measures=[m for arm in arms for m in measures(arm)], **more)
         return []
 
     monkeypatch.setattr(trained, "each_seed", each_seed)
@@ -271,8 +247,6 @@ def test_arms_of_a_network_share_all_but_normalisation_and_rate(
 def test_really_trained_at_quick_effort() -> None:
     verdict = judge_claim(registry()[f"{KEY}.domain.rnn"], Study("quick", 1000))
     checks = [c for e in verdict.evidence for c in e.details["checks"]]
-    assert any(
-        c["decisive"] and c["outcome"] != "not comparable" and math.isfinite(c["left"]) for c in checks
-    )
+    assert any(c["decisive"] and c["outcome"] != "not comparable" and math.isfinite(c["left"]) for c in checks)
     edges = [c for c in checks if "edge of stability" in c["name"]]
     assert len(edges) == 2

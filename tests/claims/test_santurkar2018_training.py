@@ -65,8 +65,7 @@ def plant_points(monkeypatch: pytest.MonkeyPatch, values: Callable[[str, int], d
 
 
 @pytest.mark.parametrize(
-    ("batch", "none", "expected"),
-    [(0.9, 0.6, "supported"), (0.6, 0.9, "contradicted"), (0.9, 0.9, "inconclusive")],
+    ("batch", "none", "expected"), [(0.9, 0.6, "supported"), (0.6, 0.9, "contradicted"), (0.9, 0.9, "inconclusive")]
 )
 def test_accuracy(planted: Any, batch: float, none: float, expected: str) -> None:
     planted({"batch": batch, "none": none})
@@ -89,8 +88,7 @@ def test_noisy_batchnorm_is_asked_to_be_better_than_the_standard_network_too(pla
 
 
 @pytest.mark.parametrize(
-    ("noisy", "expected"),
-    [(0.1, "supported"), (0.3, "supported"), (0.45, "inconclusive"), (0.7, "contradicted")],
+    ("noisy", "expected"), [(0.1, "supported"), (0.3, "supported"), (0.45, "inconclusive"), (0.7, "contradicted")]
 )
 def test_noisy_standard(planted: Any, noisy: float, expected: str) -> None:
     """With the standard network at 0.8 and guessing at 0.1 the middle is 0.45."""
@@ -112,9 +110,7 @@ def test_doses_of_the_noise_are_shown(planted: Any) -> None:
     assert "noise_dose" not in figure_2.whole_vgg(0).options
 
 
-def test_a_seed_in_which_the_standard_network_has_not_trained_says_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_seed_in_which_the_standard_network_has_not_trained_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def values(arm: str, seed: int) -> dict[str, Any]:
         loss = 2.29 if arm == "dose 0" and seed % 10 == 1 else 1.0
         accuracy = 0.8 if arm == "dose 0" else 0.1 + 0.01 * (seed % 10)
@@ -128,12 +124,7 @@ def test_a_seed_in_which_the_standard_network_has_not_trained_says_nothing(
 
 @pytest.mark.parametrize(
     ("l1", "linf", "expected"),
-    [
-        (0.9, 0.9, "supported"),
-        (0.9, 0.6, "contradicted"),
-        (0.6, 0.9, "contradicted"),
-        (0.9, 0.75, "inconclusive"),
-    ],
+    [(0.9, 0.9, "supported"), (0.9, 0.6, "contradicted"), (0.6, 0.9, "contradicted"), (0.9, 0.75, "inconclusive")],
 )
 def test_lp_norms(planted: Any, l1: float, linf: float, expected: str) -> None:
     planted({"batch": 0.9, "none": 0.6, "l1": l1, "linf": linf})
@@ -266,8 +257,7 @@ def test_figure_4_numbers_are_those_of_the_measured_walks() -> None:
 
 @pytest.mark.parametrize("claim", ["loss-variation", "gradient-predictiveness", "effective-beta"])
 @pytest.mark.parametrize(
-    ("batch", "none", "expected"),
-    [(0.1, 1.0, "supported"), (1.0, 0.1, "contradicted"), (1.0, 1.0, "inconclusive")],
+    ("batch", "none", "expected"), [(0.1, 1.0, "supported"), (1.0, 0.1, "contradicted"), (1.0, 1.0, "inconclusive")]
 )
 def test_figure_4_follows_planted_walks(
     claim: str, batch: float, none: float, expected: str, monkeypatch: pytest.MonkeyPatch
@@ -286,16 +276,7 @@ def test_figure_4_follows_planted_walks(
 @pytest.mark.usefixtures("short")
 def test_a_check_reads_what_an_earlier_one_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --store, another process too: the second check trains nothing, and the folder is one that `bntheory runs` lists."""
-    words = [
-        "check",
-        PREFIX + "figure-2.noisy-batchnorm",
-        "--effort",
-        "quick",
-        "--jobs",
-        "1",
-        "--store",
-        str(tmp_path),
-    ]
+    words = ["check", PREFIX + "figure-2.noisy-batchnorm", "--effort", "quick", "--jobs", "1", "--store", str(tmp_path)]
     first = CliRunner().invoke(app, words)
     assert first.exit_code == 0, first.output
     lines = (tmp_path / "records.jsonl").read_bytes()
@@ -353,9 +334,7 @@ def test_the_deep_linear_shift_by_its_definition(normalise: bool) -> None:
     assert found[2] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_deep_linear_network_is_judged_from_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_deep_linear_network_is_judged_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking trains nothing; what is lacking is made once, runs that diverge among it."""
     arms = [santurkar2018_smoothness._deep_linear(norm, 24) for norm in (True, False)]
     wild = replace(arms[1], name="wild", learning_rate=1e3)
@@ -366,9 +345,7 @@ def test_the_deep_linear_network_is_judged_from_records(
     lacking: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr("bntheory.experiments.toys.train", None)
-        assert not any(
-            run.points for runs in ask(Study(lacking=lacking, store=tmp_path)) for run in runs.values()
-        )
+        assert not any(run.points for runs in ask(Study(lacking=lacking, store=tmp_path)) for run in runs.values())
     assert len(lacking[0].left) == 3 * 2 * 2
     made = ask(Study(store=tmp_path))
     assert [runs["wild"].diverged_at is None for runs in made] == [False, False]

@@ -35,9 +35,7 @@ def status(claim: str) -> str:
         (0.5, 0.9, 2.3, "unknown"),  # without normalisation nothing is learnt
     ],
 )
-def test_derivatives_of_layer_norm(
-    layer: float, detached: float, none: float, expected: str, monkeypatch: Any
-) -> None:
+def test_derivatives_of_layer_norm(layer: float, detached: float, none: float, expected: str, monkeypatch: Any) -> None:
     levels = {"layer": layer, "layer-detached": detached, "none": none}
 
     def values(arm: str, seed: int, step: int) -> dict[str, Any]:
@@ -59,11 +57,7 @@ def test_best_rates_count_where_another_arm_diverges(monkeypatch: Any) -> None:
     def values(arm: str, seed: int, step: int) -> dict[str, Any] | None:
         norm, rate = arm.rsplit(" ", 1)
         level = levels[norm][float(rate)]
-        return (
-            None
-            if level is None
-            else {"progress": {"loss": level * (1 + 0.001 * (seed % 3)), "gradient_norm": 1.0}}
-        )
+        return None if level is None else {"progress": {"loss": level * (1 + 0.001 * (seed % 3)), "gradient_norm": 1.0}}
 
     plant_points(monkeypatch, values)
     assert status("xu2019.derivatives-matter") == "unknown"
@@ -76,9 +70,7 @@ def test_best_rates_count_where_another_arm_diverges(monkeypatch: Any) -> None:
 # -- galloway2019.input-robustness -------------------------------------------------------------------------------------
 
 
-def robustness(
-    monkeypatch: Any, noise: float, sign: float, *, speed: float = 2.0, trains: bool = True
-) -> None:
+def robustness(monkeypatch: Any, noise: float, sign: float, *, speed: float = 2.0, trains: bool = True) -> None:
     """Retained accuracies fall with the clean error e like 1 - e/2; batch norm's are ``noise`` and ``sign`` times that, and it learns faster."""
 
     def values(arm: str, seed: int, step: int) -> dict[str, Any]:
@@ -98,12 +90,7 @@ def robustness(
 
 @pytest.mark.parametrize(
     ("noise", "sign", "expected"),
-    [
-        (0.8, 0.6, "supported"),
-        (0.8, 1.2, "contradicted"),
-        (1.2, 0.8, "contradicted"),
-        (0.8, 1.0, "equivalent"),
-    ],
+    [(0.8, 0.6, "supported"), (0.8, 1.2, "contradicted"), (1.2, 0.8, "contradicted"), (0.8, 1.0, "equivalent")],
 )
 def test_both_disturbances_count(noise: float, sign: float, expected: str, monkeypatch: Any) -> None:
     # with one speed both arms are at one error at one step, so the planted factors are the whole difference
@@ -198,10 +185,7 @@ def test_points_at_which_an_eigenvalue_is_not_positive_are_passed_over(monkeypat
 
 
 def accuracies(
-    monkeypatch: Any,
-    large: dict[str, dict[float, float]],
-    small: dict[str, dict[float, float]],
-    loss: float = 0.8,
+    monkeypatch: Any, large: dict[str, dict[float, float]], small: dict[str, dict[float, float]], loss: float = 0.8
 ) -> None:
     """Test accuracy by batch size, norm and rate; which of the two is told by the number of steps."""
 

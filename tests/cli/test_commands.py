@@ -123,9 +123,7 @@ def test_claims_as_json_has_the_documented_fields(run):
 
 
 def test_check_prints_stable_json(run):
-    (verdict,) = json.loads(
-        run("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra", "--json").stdout
-    )
+    (verdict,) = json.loads(run("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra", "--json").stdout)
     assert {"id", "kind", "status", "evidence"} <= set(verdict)
     assert verdict["status"] == "refuted"
     assert verdict["evidence"][0]["details"]["witness"]["schema"].startswith("bntheory.witness/")
@@ -141,9 +139,7 @@ def test_witness_is_saved_and_replays_in_a_fresh_process(run, tmp_path):
     target = "santurkar2018.theorem-4.1.neurips"
     assert run("check", target, "--judge", "algebra", "--witnesses", tmp_path).exit_code == 0
     path = tmp_path / f"{target}.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "bntheory.cli", "replay", path], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "bntheory.cli", "replay", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "is refuted by" in done.stdout
     data = json.loads(path.read_text())
@@ -157,9 +153,7 @@ def test_witness_is_saved_and_replays_in_a_fresh_process(run, tmp_path):
 def test_a_users_file_is_judged_to_its_end(run, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(MINE)
-    result = run(
-        "check", path, "--judge", "algebra", "--judge", "search", "--effort", "quick", "--jobs", "1", "--json"
-    )
+    result = run("check", path, "--judge", "algebra", "--judge", "search", "--effort", "quick", "--jobs", "1", "--json")
     verdicts = {v["id"]: v for v in json.loads(result.stdout)}
     assert result.exit_code == 2
     assert {i: v["status"] for i, v in verdicts.items()} == {

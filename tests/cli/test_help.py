@@ -74,16 +74,12 @@ def test_examples_run(command, tmp_path, monkeypatch):
     for line in EXAMPLES[command]:
         if line.startswith(LONG):
             continue
-        result = CliRunner().invoke(
-            app, shlex.split(line)[1:] + (["--judge", "algebra"] if "check" in line else [])
-        )
+        result = CliRunner().invoke(app, shlex.split(line)[1:] + (["--judge", "algebra"] if "check" in line else []))
         assert result.exit_code == 0, (line, result.output)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "line", [line for lines in EXAMPLES.values() for line in lines if line.startswith(LONG)]
-)
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines if line.startswith(LONG)])
 def test_long_examples_run(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, shlex.split(line)[1:])
@@ -124,9 +120,7 @@ def test_every_command_that_is_named_anywhere_knows_the_options_that_are_named_w
                 known = set(re.findall(r"--[a-z-]+", helped("decide")))
             else:
                 inner = [command, *getattr(command, "commands", {}).values()]
-                known = {o for c in inner for p in c.params for o in (*p.opts, *p.secondary_opts)} | {
-                    "--help"
-                }
+                known = {o for c in inner for p in c.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
             assert set(options) <= known, f"{path}: bntheory {name} {rest}"
     assert len(seen) > 10
 

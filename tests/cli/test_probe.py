@@ -90,9 +90,7 @@ def test_batches_are_averaged_and_layers_chosen(run):
 
 
 def test_single_precision_agrees_with_double(run):
-    single, double = (
-        strict(run("factories:several", "--json", "--dtype", d).stdout) for d in ("float32", "float64")
-    )
+    single, double = (strict(run("factories:several", "--json", "--dtype", d).stdout) for d in ("float32", "float64"))
     assert (single["dtype"], double["dtype"]) == ("float32", "float64")
     assert single["network"]["lambda_max"] == pytest.approx(double["network"]["lambda_max"], rel=3e-3)
 
@@ -174,9 +172,7 @@ def large(count):
     network = NetworkProbe(
         -1.23456789e-12, 1e30, missing={"lambda_max": "a reason " * 40, "trust_fraction": "a reason " * 40}
     )
-    return Probe(
-        layers, network, network, 10**9, left_out={"x" * 200: "y " * 100}, missing={"layers": "none"}
-    )
+    return Probe(layers, network, network, 10**9, left_out={"x" * 200: "y " * 100}, missing={"layers": "none"})
 
 
 def test_two_hundred_layers_fit_eighty_columns():

@@ -71,9 +71,7 @@ def test_every_command_has_json_and_quiet_and_fits_80_columns(command: tuple[str
     assert "--json" in text
     assert "--quiet" in text
     long = [line for line in text.splitlines() if len(line) > 80]
-    assert all(line.lstrip().startswith("bntheory ") for line in long), (
-        long
-    )  # an example is one line, to be pasted
+    assert all(line.lstrip().startswith("bntheory ") for line in long), long  # an example is one line, to be pasted
 
 
 @pytest.mark.parametrize(
@@ -181,12 +179,7 @@ def test_completion_knows_the_commands() -> None:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "_BNTHEORY_COMPLETE": "complete_bash",
-            "COMP_WORDS": "bntheory de",
-            "COMP_CWORD": "1",
-        },
+        env={**os.environ, "_BNTHEORY_COMPLETE": "complete_bash", "COMP_WORDS": "bntheory de", "COMP_CWORD": "1"},
     )
     assert done.stdout.split() == ["decide"]
     assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
@@ -223,9 +216,7 @@ def test_the_tour_computes_what_it_says(tmp_path: Path) -> None:
     assert 0 < seen["smoothed"] < 1
     own, twin = network["network"]["network"], network["network"]["twin"]
     assert own["loss"] == pytest.approx(twin["loss"], rel=1e-12)
-    assert network["ratios"]["largest Hessian eigenvalue"] == pytest.approx(
-        own["lambda_max"] / twin["lambda_max"]
-    )
+    assert network["ratios"]["largest Hessian eigenvalue"] == pytest.approx(own["lambda_max"] / twin["lambda_max"])
     assert max(len(line) for stop in (theorem, repaired) for line in stop["said"]) < 400
 
 

@@ -144,11 +144,7 @@ def judged_here(folder, body):
 
 
 def test_an_assumption_that_contradicts_itself_is_said_to(tmp_path):
-    body = (
-        HEAD
-        + "import random\n"
-        + TRUE.replace('"x")', '"x", assume=lambda x: [ge(x.gamma, random.random())])')
-    )
+    body = HEAD + "import random\n" + TRUE.replace('"x")', '"x", assume=lambda x: [ge(x.gamma, random.random())])')
     assert "this assumption answers differently" in judged_here(tmp_path, body).summary
 
 
@@ -159,9 +155,7 @@ def test_modules_beside_a_file_and_packages_can_be_imported(tmp_path):
         "a/limits": "LIMIT = 0\n",
         "b/limits": "LIMIT = -1\n",
         "a/mine": "from limits import LIMIT\n" + HEAD + one.replace("mine.true", "a.mine"),
-        "b/mine": "import limits\n"
-        + HEAD
-        + one.replace("LIMIT", "limits.LIMIT").replace("mine.true", "b.mine"),
+        "b/mine": "import limits\n" + HEAD + one.replace("LIMIT", "limits.LIMIT").replace("mine.true", "b.mine"),
         "late/mine": HEAD + late.replace("mine.true", "late.mine"),
         "late/limits": "LIMIT = 0\n",
         "top/__init__": "",
@@ -196,14 +190,8 @@ WRONG = {
         "@claim('mine.c', statement='x', assume=le(0, 1))",
         "a Relation; it is a function of the layer",
     ),
-    "assume is a list": (
-        "@claim('mine.c', statement='x', assume=[le(0, 1)])",
-        "a list; it is a function of the layer",
-    ),
-    "assume takes nothing": (
-        "@claim('mine.c', statement='x', assume=lambda: [])",
-        "assume has the parameters ()",
-    ),
+    "assume is a list": ("@claim('mine.c', statement='x', assume=[le(0, 1)])", "a list; it is a function of the layer"),
+    "assume takes nothing": ("@claim('mine.c', statement='x', assume=lambda: [])", "assume has the parameters ()"),
     "domain is a dictionary": (
         "@claim('mine.c', statement='x', domain={'eps': 'zero'})",
         "write LayerDomain(eps='zero'",
@@ -218,10 +206,7 @@ WRONG = {
         "scalars={'a': 'positive'}",
     ),
     "vectors is text": ("@claim('mine.c', statement='x', domain=LayerDomain(vectors='u'))", "vectors=('u',)"),
-    "a name is a number": (
-        "@claim('mine.c', statement='x', domain=LayerDomain(vectors=(1,)))",
-        "a free name is 1",
-    ),
+    "a name is a number": ("@claim('mine.c', statement='x', domain=LayerDomain(vectors=(1,)))", "a free name is 1"),
     "source is text": (
         "@claim('mine.c', statement='x', source='Santurkar 2018')",
         "write Source('author2018', 'Theorem 4.1')",
@@ -242,10 +227,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_written_wrongly_is_said_with_its_line(tmp_path, name):
     decorator, message = WRONG[name]
-    write(
-        tmp_path,
-        mine=f"{HEAD}\n{decorator}\ndef c(layer):\n    return le(0, layer.norm2(layer.grad))\n{TRUE}",
-    )
+    write(tmp_path, mine=f"{HEAD}\n{decorator}\ndef c(layer):\n    return le(0, layer.norm2(layer.grad))\n{TRUE}")
     loaded = load_claims(tmp_path / "mine.py")
     assert [c.id for c in loaded.claims] == ["mine.true"]
     (problem,) = loaded.problems
@@ -278,9 +260,7 @@ def test_a_worker_does_not_outlive_a_command_that_is_killed(tmp_path):
         + '@claim("mine.endless", statement="x")\ndef endless(layer):\n    open("pid", "w").write(str(os.getpid()))\n    while True:\n        pass\n'
     )
     write(tmp_path, mine=body)
-    process = subprocess.Popen(
-        [*COMMAND, "mine.py", "--judge", "algebra"], cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([*COMMAND, "mine.py", "--judge", "algebra"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     pid = tmp_path / "pid"
     for _ in range(300):
         if pid.exists() and pid.read_text():

@@ -51,9 +51,7 @@ def folder(tmp_path, monkeypatch):
 
 def judged(folder, body, *options):
     (folder / "mine.py").write_text(HEAD + body)
-    result = CliRunner().invoke(
-        app, ["check", "mine.py", "--judge", "algebra", "--judge", "study", "--json", *options]
-    )
+    result = CliRunner().invoke(app, ["check", "mine.py", "--judge", "algebra", "--judge", "study", "--json", *options])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result, {v["id"]: v for v in strict(result.stdout)}
@@ -61,12 +59,7 @@ def judged(folder, body, *options):
 
 def fresh(folder, *arguments):
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -94,9 +87,7 @@ def test_only_a_file_that_the_user_names_is_run(folder):
     assert fresh(folder, "replay", witness, "--claims", "mine.py").returncode == 0
     assert (folder / "ran").exists()
 
-    changed = FALSE.replace(
-        "layer.norm2(layer.grad)", "layer.gamma**2/layer.sigma**2*layer.norm2(layer.grad)"
-    )
+    changed = FALSE.replace("layer.norm2(layer.grad)", "layer.gamma**2/layer.sigma**2*layer.norm2(layer.grad)")
     (folder / "mine.py").write_text(HEAD + changed)
     holds = fresh(folder, "replay", witness, "--claims", "mine.py")
     assert holds.returncode == 1
@@ -109,12 +100,7 @@ def test_only_a_file_that_the_user_names_is_run(folder):
     "claim",
     [
         {"kind": "file", "path": "mine.py", "id": "mine.false"},
-        {
-            "kind": "file",
-            "path": "mine.py",
-            "id": "mine.false",
-            "expression": "__import__('os').mkdir('ran')",
-        },
+        {"kind": "file", "path": "mine.py", "id": "mine.false", "expression": "__import__('os').mkdir('ran')"},
         {"kind": "file", "path": "mine.py", "id": "mine.false", "expression": ["gamma <= 1"]},
         {"kind": "file", "path": "mine.py", "id": "no id", "expression": "gamma <= 1"},
         {"kind": "expression", "expression": "gamma <= 1", "assume": ["(lambda: 0)() <= 1"]},
@@ -215,9 +201,7 @@ def test_a_study_that_returns_a_relation_is_told_what_to_return(folder):
 
 
 def test_what_a_file_prints_is_no_part_of_the_answer(folder):
-    _, found = judged(
-        folder, 'print("loading")\n' + TRUE.replace("    return", '    print("here")\n    return')
-    )
+    _, found = judged(folder, 'print("loading")\n' + TRUE.replace("    return", '    print("here")\n    return'))
     assert found["mine.true"]["status"] == "proved"
 
 
@@ -295,9 +279,7 @@ def _wait_until_gone(group):
             return
         except PermissionError:  # some systems answer so for a group of zombies
             return
-        stats = subprocess.run(
-            ["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True, check=False
-        )
+        stats = subprocess.run(["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True, check=False)
         if all(line.startswith("Z") for line in stats.stdout.split()):
             return
         time.sleep(0.1)
@@ -312,17 +294,7 @@ def test_a_claim_that_ends_its_process_is_said(tmp_path):
         "@claim('dies.one', statement='x')\ndef one(layer):\n    os._exit(3)\n"
         "@claim('dies.two', statement='x')\ndef two(layer):\n    return le(0, layer.norm2(layer.grad))\n"
     )
-    arguments = [
-        sys.executable,
-        "-m",
-        "bntheory.cli",
-        "check",
-        str(path),
-        "--judge",
-        "algebra",
-        "--jobs",
-        "2",
-    ]
+    arguments = [sys.executable, "-m", "bntheory.cli", "check", str(path), "--judge", "algebra", "--jobs", "2"]
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 2
     assert "ended without an answer" in " ".join(done.stdout.split())

@@ -138,9 +138,7 @@ def test_reaches_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     ],
     ids=lambda text: text[:24],
 )
-def test_changes_with_every_line_that_is_reached(
-    tmp_path: Path, before: str, name: str, old: str, new: str
-) -> None:
+def test_changes_with_every_line_that_is_reached(tmp_path: Path, before: str, name: str, old: str, new: str) -> None:
     assert edited(tmp_path, name, old, new) != before
 
 
@@ -167,9 +165,7 @@ def test_stays_with_words_and_with_what_is_not_reached(
 
 def test_a_definition_may_move(tmp_path: Path, before: str) -> None:
     moved = written(
-        tmp_path,
-        layer__closed="from small.layer.moved import project\n",
-        layer__moved=FILES["layer/closed.py"],
+        tmp_path, layer__closed="from small.layer.moved import project\n", layer__moved=FILES["layer/closed.py"]
     )
     assert moved.fingerprint([ROOT]) == before
 
@@ -189,17 +185,15 @@ def test_a_name_that_stands_for_another_definition_is_a_change(tmp_path: Path) -
 
 
 def test_a_name_that_a_module_makes_when_asked_rests_on_what_makes_it(tmp_path: Path) -> None:
-    reached = written(
-        tmp_path, claims="from small.lazy import version\n\ndef first(s):\n    return version\n"
-    ).closure([ROOT])
+    reached = written(tmp_path, claims="from small.lazy import version\n\ndef first(s):\n    return version\n").closure(
+        [ROOT]
+    )
     assert ("small.lazy", "__getattr__") in reached
 
 
 def test_what_cannot_be_found_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match=r"small\.grid has no 'GONE'"):
-        written(tmp_path, claims="from small.grid import GONE\n\ndef first(s):\n    return GONE\n").closure(
-            [ROOT]
-        )
+        written(tmp_path, claims="from small.grid import GONE\n\ndef first(s):\n    return GONE\n").closure([ROOT])
 
 
 def test_every_claim_of_the_package_has_a_closure() -> None:

@@ -76,9 +76,7 @@ def test_a_planted_effect_of_the_stated_size_is_found_in_four_of_five(noise: str
     ]
     assert stats.binomtest(sum(found), 400, 0.8, alternative="less").pvalue > 0.001
     looks = Looks.doubling(8, -(-n * 5 // 4))  # looking costs a quarter more seeds at the most
-    by_looking = [
-        look(list(v), looks, claim="below") for v in _pairs(NOISE[noise], 400, looks.sizes[-1], effect)
-    ]
+    by_looking = [look(list(v), looks, claim="below") for v in _pairs(NOISE[noise], 400, looks.sizes[-1], effect)]
     right = sum(one is not None and one.outcome == "supported" for one in by_looking)
     assert stats.binomtest(right, 400, 0.8, alternative="less").pvalue > 0.001
     assert not any(one is not None and one.outcome == "contradicted" for one in by_looking)
@@ -89,10 +87,7 @@ def test_several_checks_of_one_claim_share_the_error() -> None:
     draws = np.random.default_rng(11).normal(size=(2000, 5, 8))
     confidence = simultaneous(0.95, 5)
     wrong = sum(
-        any(
-            outcome(estimate(map(float, c), confidence), claim="below", threshold=0.0) != "inconclusive"
-            for c in claim
-        )
+        any(outcome(estimate(map(float, c), confidence), claim="below", threshold=0.0) != "inconclusive" for c in claim)
         for claim in draws
     )
     assert wrong <= 0.05 * 2000 + 3 * np.sqrt(2000 * 0.05 * 0.95)

@@ -98,8 +98,7 @@ def test_slope_checks_need_the_whole_interval():
     assert {c.outcome for c in slope_checks("s", exact, 1.0, 0.1, "")} == {"holds"}
     assert "fails" in {c.outcome for c in slope_checks("s", exact, 1.5, 0.1, "")}
     named = [
-        (c.name.split()[-1], c.left if "least" in c.name else c.right)
-        for c in slope_checks("s", exact, 1, 0.25, "")
+        (c.name.split()[-1], c.left if "least" in c.name else c.right) for c in slope_checks("s", exact, 1, 0.25, "")
     ]
     assert named == [("0.75", 0.75), ("1.25", 1.25)]  # a check is called by the bound that it compares with
     noisy = fit_power_law(x, x * np.exp(np.random.default_rng(0).normal(size=10)))

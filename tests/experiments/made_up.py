@@ -47,33 +47,19 @@ def identity(name: str, where: str, **changes: Any) -> dict[str, Any]:
 
 
 def layer(name: str, m: int = 128) -> dict[str, Any]:
-    bound = {
-        "checked": 8,
-        "violated": 0,
-        "unit": 1,
-        "left": 0.5,
-        "right": 0.6,
-        "excess": -0.1,
-        "tolerance": 1e-12,
-    }
+    bound = {"checked": 8, "violated": 0, "unit": 1, "left": 0.5, "right": 0.6, "excess": -0.1, "tolerance": 1e-12}
     split = {"scaling": 0.8, "share_mean": 1 / m, "share_y_hat": CHANCE / m, "left": 1 - (1 + CHANCE) / m}
     return {
         "name": name,
         "m": m,
         "units": 8,
         "split": split,
-        "theorem_4_1": {
-            "neurips": {**bound, "violated": 3, "left": 0.7, "right": 0.6, "excess": 0.1},
-            "arxiv": bound,
-        },
+        "theorem_4_1": {"neurips": {**bound, "violated": 3, "left": 0.7, "right": 0.6, "excess": 0.1}, "arxiv": bound},
     }
 
 
 def make_records(
-    chosen: Preset | None = None,
-    change: Change = lambda point, rng: point,
-    seed: int = 0,
-    noise: float = 0.02,
+    chosen: Preset | None = None, change: Change = lambda point, rng: point, seed: int = 0, noise: float = 0.02
 ) -> list[dict[str, Any]]:
     """The points of a whole run in which every effect is a constant factor, up to ``noise`` of it.
 
@@ -110,8 +96,7 @@ def _point(arm: Any, seed: int, step: int, rng: np.random.Generator, noise: floa
         "theorem_4_2": [],
         "identities": [],
         "addresses": {
-            m: f"{m[:2]}{arm.name[:2]}{seed}{step:03d}0000"
-            for m in ("sharpness", "linearity", "shift", "accuracy")
+            m: f"{m[:2]}{arm.name[:2]}{seed}{step:03d}0000" for m in ("sharpness", "linearity", "shift", "accuracy")
         },
         "guessing_loss": math.log(10),
         "training_loss": noisy(loss * (0.5 if kind == "batchnorm" else 1.0)),

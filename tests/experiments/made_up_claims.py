@@ -39,11 +39,7 @@ def claims() -> list[Claim]:
 
 
 def _define() -> None:
-    options: dict[str, Any] = {
-        "kind": "experiment",
-        "statement": "x",
-        "source": Source("made", "up", seen="own"),
-    }
+    options: dict[str, Any] = {"kind": "experiment", "statement": "x", "source": Source("made", "up", seen="own")}
 
     @claim("made.up.first", **options)
     def first(study: Study) -> list[Check]:
@@ -75,9 +71,7 @@ def _define() -> None:
     @claim("made.up.broken", **options)
     def broken(study: Study) -> list[Check]:
         runs = each_seed(study, arms()[:1], PROTOCOL, 3, "broken")
-        return [
-            check_of(study, "x", [1 / (loss(r["batch"]) - loss(r["batch"])) for r in runs], "above", 0.0, "")
-        ]
+        return [check_of(study, "x", [1 / (loss(r["batch"]) - loss(r["batch"])) for r in runs], "above", 0.0, "")]
 
     @claim("made.up.nothing", **options)
     def nothing(study: Study) -> list[Check]:

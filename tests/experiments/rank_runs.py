@@ -29,9 +29,7 @@ LAST_STEP_OF_ITS_LIFE = 5
 def arm(name: str, kind: str = "mlp", **changes: Any) -> Arm:
     layout = {"mlp": (6, 5), "vgg": (4, 0)}[kind]
     options = {"norm": name, "layout": layout, **changes.pop("options", {})}
-    return Arm(
-        kind, name, kind, options, **{"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01, **changes}
-    )
+    return Arm(kind, name, kind, options, **{"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01, **changes})
 
 
 #: Batch norm; convolutions; an arm on a rescaled loss; one whose scale underflows to zero, which every rank refuses alike.
@@ -68,12 +66,7 @@ def start(ranks: int, *words: str) -> list[subprocess.Popen[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {
-        "TORCHELASTIC_RUN_ID": "test",
-        "WORLD_SIZE": str(ranks),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
+    shared = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
         subprocess.Popen(
             [sys.executable, *words],

@@ -9,16 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_claims import (
-    GOOD,
-    PROTOCOL,
-    arms,
-    claims,
-    command,
-    compare,
-    tasks_that_were_trained,
-    these_claims_alone,
-)
+from made_up_claims import GOOD, PROTOCOL, arms, claims, command, compare, tasks_that_were_trained, these_claims_alone
 
 from bntheory.claims.claim import Registry, Study
 from bntheory.experiments import worker
@@ -71,9 +62,7 @@ def test_check_and_compare_say_the_same_of_every_claim_on_one_store(own: Registr
     made = compare(tmp_path / "store", "--preset", "quick")
     assert made.exit_code == 0, made.output
     compared = json.loads((tmp_path / "store" / "verdicts.json").read_text())
-    checked = command(
-        "check", *GOOD, "--scale", "quick", "--store", str(tmp_path / "store"), "--no-train", "--json"
-    )
+    checked = command("check", *GOOD, "--scale", "quick", "--store", str(tmp_path / "store"), "--no-train", "--json")
     assert checked.exit_code == 0, checked.output
     judged = {v["id"]: v for v in json.loads(checked.stdout)}
     for verdict in compared["verdicts"]:
@@ -87,9 +76,7 @@ def test_check_and_compare_say_the_same_of_every_claim_on_one_store(own: Registr
     assert {row["scale"] for row in compared["rows"]} == {"quick"}
 
 
-def test_a_run_goes_on_and_another_scale_stands_beside(
-    own: Registry, tmp_path: Path, trained: list[str]
-) -> None:
+def test_a_run_goes_on_and_another_scale_stands_beside(own: Registry, tmp_path: Path, trained: list[str]) -> None:
     out = tmp_path / "store"
     assert compare(out, claims="made.up.second").exit_code == 0
     count, records = len(trained), (out / RECORDS).read_bytes()
@@ -98,9 +85,7 @@ def test_a_run_goes_on_and_another_scale_stands_beside(
     assert "--resume" in refused.output
     assert compare(out, "--resume", "--preset", "cpu").exit_code == 0
     assert (out / RECORDS).read_bytes().startswith(records)
-    assert (
-        len(trained) == len(set(trained)) == count + 1 + 4
-    )  # four seeds of two arms, three of which were there
+    assert len(trained) == len(set(trained)) == count + 1 + 4  # four seeds of two arms, three of which were there
     assert set(json.loads((out / "claims.json").read_text())) == {"quick", "cpu"}
 
 
@@ -153,9 +138,7 @@ def test_a_place_names_scale_device_and_block(place: str) -> None:
     assert place_name(study.scale, study.device, study.seed) == place
 
 
-def test_an_interrupt_keeps_what_was_recorded(
-    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_keeps_what_was_recorded(own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     do = worker.do
     done: list[int] = []
 
@@ -189,9 +172,7 @@ def test_worker_processes_make_the_same_records(own: Registry, tmp_path: Path) -
     assert one == two
 
 
-def test_what_claims_lack_is_listed_once_and_each_further_round_is_a_line(
-    own: Registry, tmp_path: Path
-) -> None:
+def test_what_claims_lack_is_listed_once_and_each_further_round_is_a_line(own: Registry, tmp_path: Path) -> None:
     said = compare(tmp_path / "store").stderr.splitlines()
     assert [line.split(":")[0] for line in said if " missing" in line] == list(GOOD[:3])
     assert [line.partition(";")[0] for line in said if "to be made" in line] == [
@@ -227,9 +208,7 @@ def test_check_says_what_is_missing_and_stale_and_makes_it(
     assert "name a new folder" in again.output
 
 
-def test_a_recorded_store_is_read_and_never_written(
-    own: Registry, tmp_path: Path, trained: list[str]
-) -> None:
+def test_a_recorded_store_is_read_and_never_written(own: Registry, tmp_path: Path, trained: list[str]) -> None:
     archive = tmp_path / "archive"
     assert compare(archive).exit_code == 0
     before = {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()}
@@ -291,9 +270,7 @@ def test_a_question_is_any_function_of_a_study(tmp_path: Path) -> None:
     def count(study: Study) -> int:
         return len(each_seed(study, arms()[:1], PROTOCOL, 2, "count"))
 
-    answers: Iterator[Any] = settle(
-        {"a": count, "b": lambda study: 7}, Study("quick", store=tmp_path), workers=0
-    )
+    answers: Iterator[Any] = settle({"a": count, "b": lambda study: 7}, Study("quick", store=tmp_path), workers=0)
     assert {s.name: (s.answer, s.made) for s in answers} == {"a": (2, True), "b": (7, False)}
 
 

@@ -78,10 +78,7 @@ def started(scheduler: str) -> subprocess.Popen[bytes]:
     words = ("distributed.cli.dask_worker", scheduler, "--nthreads", "1", "--no-nanny", "--no-dashboard")
     return subprocess.Popen(
         [sys.executable, "-m", *words],
-        env={
-            **os.environ,
-            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-        },
+        env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")},
         stderr=subprocess.DEVNULL,
     )
 
@@ -130,11 +127,7 @@ def test_questions_are_answered_from_what_a_cluster_made(one_thread: str, tmp_pa
 
     def toy(study: Study) -> Any:
         arm = Arm(
-            "toy",
-            "toy",
-            "matrix-factorisation",
-            {"shape": (8, 6), "rank": 2, "observed": 0.7, "normalise": True},
-            0.01,
+            "toy", "toy", "matrix-factorisation", {"shape": (8, 6), "rank": 2, "observed": 0.7, "normalise": True}, 0.01
         )
         return toy_runs(study, [arm], (1, 4), 1, "toy")
 
@@ -172,9 +165,7 @@ def test_an_interrupt_loses_nothing_and_leaves_the_cluster_idle(one_thread: str,
     assert set(kept) <= set(lines(out))
 
 
-def test_a_task_that_nobody_waits_for_ends(
-    one_thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_that_nobody_waits_for_ends(one_thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask cannot end what a worker is at; the task looks whether it is still asked for."""
     steps: list[int] = []
     step = Trainer.train_step
@@ -266,9 +257,7 @@ def idx_folder(folder: Path) -> Path:
 
 def changed(folder: Path) -> None:
     path = folder / "t10k-labels-idx1-ubyte"
-    path.write_bytes(
-        path.read_bytes()[:-1] + b"\0" if path.read_bytes()[-1] else path.read_bytes()[:-1] + b"\1"
-    )
+    path.write_bytes(path.read_bytes()[:-1] + b"\0" if path.read_bytes()[-1] else path.read_bytes()[:-1] + b"\1")
 
 
 @pytest.mark.parametrize(

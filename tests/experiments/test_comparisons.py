@@ -11,19 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import (
-    CHANCE,
-    GRADIENT,
-    LINEARITY,
-    MEAN,
-    NETWORKS,
-    OWN,
-    SEEDS,
-    STANDARD,
-    VARIANCE,
-    make_records,
-    preset,
-)
+from made_up import CHANCE, GRADIENT, LINEARITY, MEAN, NETWORKS, OWN, SEEDS, STANDARD, VARIANCE, make_records, preset
 from scipy import stats
 
 from bntheory.experiments.comparisons import COMPARISONS, QUESTIONS
@@ -75,9 +63,7 @@ def test_what_is_planted_is_found(name: str) -> None:
         if bound - margin < low and high < bound + margin:
             assert row.outcome == "equivalent"
         else:
-            assert row.outcome == (
-                "supported" if (high < bound if below else low > bound) else "contradicted"
-            )
+            assert row.outcome == ("supported" if (high < bound if below else low > bound) else "contradicted")
 
 
 def test_intervals_of_a_comparison_hold_together() -> None:
@@ -195,11 +181,7 @@ def test_shift_is_told_early_and_late_apart() -> None:
 
 def test_the_distance_from_the_edge_by_hand() -> None:
     """lambda_max is planted at 20 without batch norm: eta lambda_max/2 is 1 at the rate 0.1 and 1/2 at 0.05."""
-    (row,) = [
-        e
-        for e in effects(make_records(noise=0.0))
-        if (e.comparison.name, e.network) == ("edge.standard", "mlp")
-    ]
+    (row,) = [e for e in effects(make_records(noise=0.0)) if (e.comparison.name, e.network) == ("edge.standard", "mlp")]
     assert row.estimate is not None
     assert row.estimate.mean == pytest.approx((math.log10(1) + math.log10(0.5)) / 2)
     assert not row.decisive

@@ -8,14 +8,7 @@ from typing import Any
 
 import made_up_claims
 import pytest
-from made_up_claims import (
-    CODES,
-    GOOD,
-    command,
-    compare,
-    tasks_that_were_trained,
-    these_claims_alone,
-)
+from made_up_claims import CODES, GOOD, command, compare, tasks_that_were_trained, these_claims_alone
 
 from bntheory.claims.claim import Registry
 from bntheory.experiments import worker
@@ -28,9 +21,7 @@ __all__ = ["tasks_that_were_trained", "these_claims_alone"]  # fixtures
 
 def new_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
-    monkeypatch.setattr(
-        "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
-    )
+    monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"})
 
 
 def test_what_a_change_of_code_left_as_it_was_is_confirmed_by_a_sample(
@@ -62,11 +53,7 @@ def test_what_a_change_of_code_left_as_it_was_is_confirmed_by_a_sample(
     (out / RECORDS).write_text("".join(r.line() for r in records))
     monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: dict.fromkeys(CODES, "newer"))
     assert command("runs", "confirm", str(out), "--claims", ",".join(GOOD)).exit_code == 0
-    trails = {
-        r.made["confirmed"]
-        for r in Store(out).read().every()
-        if r.made["code"] == "newer" and len(r.made) > 3
-    }
+    trails = {r.made["confirmed"] for r in Store(out).read().every() if r.made["code"] == "newer" and len(r.made) > 3}
     assert f"{old} > new" in trails
 
 

@@ -11,14 +11,7 @@ from typing import Any
 import pytest
 
 from bntheory.evidence.study import Study
-from bntheory.experiments.equal_rates import (
-    along,
-    along_training,
-    beside,
-    common_rates,
-    end_of,
-    from_the_edge,
-)
+from bntheory.experiments.equal_rates import along, along_training, beside, common_rates, end_of, from_the_edge
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import Protocol, Run
 
@@ -38,9 +31,7 @@ def value(point: Any) -> float | None:
 def run(rate: float, seed: int, losses: list[float | None], level: float, power: float = 0.0) -> Run:
     """value = level * loss**power at every point; a loss of None: diverged from there on."""
     points = {
-        step: {"loss": x, "value": level * x**power}
-        for step, x in zip(STEPS, losses, strict=True)
-        if x is not None
+        step: {"loss": x, "value": level * x**power} for step, x in zip(STEPS, losses, strict=True) if x is not None
     }
     return Run(Arm("net", "arm", "mlp", {}, rate), PROTOCOL, seed, points, 0.1)
 
@@ -91,16 +82,12 @@ def test_equal_losses_are_read_where_both_arms_have_them() -> None:
     assert found["the start"] == pytest.approx([math.log10(2.2 / 2.3**3)])
     assert found["the end"] == pytest.approx([math.log10(0.5 / 0.6**3)])
     for i in range(3):
-        x = 2.2 * (0.6 / 2.2) ** (
-            (i + 1) / 4
-        )  # even in the logarithm inside (0.6, 2.2), which both went through
+        x = 2.2 * (0.6 / 2.2) ** ((i + 1) / 4)  # even in the logarithm inside (0.6, 2.2), which both went through
         assert found[f"loss {i + 1} of 3"] == pytest.approx([-2 * math.log10(x)], abs=1e-9)
 
 
 @pytest.mark.parametrize(("losses", "why"), [(STUCK, "has not trained"), (BREAKS, "has diverged")])
-def test_a_rate_that_only_one_arm_survives_is_left_out_and_named(
-    losses: list[float | None], why: str
-) -> None:
+def test_a_rate_that_only_one_arm_survives_is_left_out_and_named(losses: list[float | None], why: str) -> None:
     runs = seeds((0.5, 100.0), (1.0, 1.0))
     for seed in (2, 4):
         runs[seed]["other at 1"] = run(1.0, seed, losses, 1.0)
@@ -109,9 +96,7 @@ def test_a_rate_that_only_one_arm_survives_is_left_out_and_named(
     assert rates.left_out.keys() == {1.0}
     assert rates.left_out[1.0].startswith(f"in 2 of 6 seeds: arm other {why}")
     found = along_training(runs, OWN, OTHER, rates.used, loss, value)
-    checks = along(
-        STUDY, "the value over the other's", found, rates, "made up", confidence=0.95, margin=0.097
-    )
+    checks = along(STUDY, "the value over the other's", found, rates, "made up", confidence=0.95, margin=0.097)
     assert checks[0].outcome == "holds"
     assert checks[0].left == pytest.approx(math.log10(0.5), abs=0.02)  # the 100 at rate 1 has no part in it
     assert "left out: 1 (in 2 of 6 seeds" in checks[0].scope
@@ -124,9 +109,7 @@ def test_an_arm_that_trains_nowhere_is_not_comparable() -> None:
     rates = common_rates(runs, [OWN, OTHER], loss)
     assert rates.used == ()
     found = along_training(runs, OWN, OTHER, rates.used, loss, value)
-    checks = along(
-        STUDY, "the value over the other's", found, rates, "made up", confidence=0.95, margin=0.097
-    )
+    checks = along(STUDY, "the value over the other's", found, rates, "made up", confidence=0.95, margin=0.097)
     assert {c.outcome for c in checks} == {"not comparable"}
     assert from_the_edge(STUDY, "own", runs, OWN, rates, value, "").outcome == "not comparable"
 
@@ -140,9 +123,7 @@ def test_a_rate_that_one_arm_was_not_run_at_is_left_out() -> None:
 def test_the_guessing_of_a_regression_may_be_given() -> None:
     runs = seeds((1.0, 1.0), (1.0, 1.0), count=3)
     assert common_rates(runs, [OWN, OTHER], loss, guessing=0.5).used == ()
-    assert (
-        "above 0.98 of guessing's 0.5" in common_rates(runs, [OWN, OTHER], loss, guessing=0.5).left_out[0.1]
-    )
+    assert "above 0.98 of guessing's 0.5" in common_rates(runs, [OWN, OTHER], loss, guessing=0.5).left_out[0.1]
 
 
 def crossing_runs() -> list[dict[str, Run]]:

@@ -39,9 +39,7 @@ def preset(tmp_path: Path) -> str:
 
 
 def test_a_run_that_holds(preset: str, tmp_path: Path) -> None:
-    result = command(
-        "--preset", preset, "--out", str(tmp_path / "run"), "--data-note", "a note <i>of mine</i>"
-    )
+    result = command("--preset", preset, "--out", str(tmp_path / "run"), "--data-note", "a note <i>of mine</i>")
     assert result.exit_code == 0, result.output
     assert "all 11 proved identities held" in result.output
     assert str(tmp_path / "run" / "report.html") in result.output
@@ -140,9 +138,7 @@ def _truncated_cifar(folder: Path) -> Path:
         ("--no-such-option", "No such option"),
     ],
 )
-def test_bad_use_is_exit_code_2_without_a_traceback(
-    preset: str, tmp_path: Path, words: str, said: str
-) -> None:
+def test_bad_use_is_exit_code_2_without_a_traceback(preset: str, tmp_path: Path, words: str, said: str) -> None:
     (tmp_path / "cifar").mkdir()
     cifar = _truncated_cifar(tmp_path / "cifar")
     filled = [w.format(preset=preset, tmp=tmp_path, cifar=cifar) for w in words.split()]
@@ -212,9 +208,7 @@ def test_data_of_one_class_are_bad_use(preset: str, tmp_path: Path) -> None:
     for part, size in (("train", 200), ("t10k", 60)):
         _idx(tmp_path / f"{part}-images-idx3-ubyte", draw.integers(0, 255, (size, 28, 28)))
         _idx(tmp_path / f"{part}-labels-idx1-ubyte", np.full(size, 3))
-    result = command(
-        "--preset", preset, "--data", "idx", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run")
-    )
+    result = command("--preset", preset, "--data", "idx", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run"))
     assert result.exit_code == 2
     assert "the same label" in result.output
     assert not (tmp_path / "run").exists()

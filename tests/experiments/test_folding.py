@@ -15,16 +15,7 @@ from bntheory.bridge import synthetic_data
 from bntheory.bridge.networks.folded import Sample
 from bntheory.evidence.record import Record
 from bntheory.experiments import engine, worker
-from bntheory.experiments.experiment import (
-    Arm,
-    Conditions,
-    Experiment,
-    Measure,
-    Needed,
-    Protocol,
-    freshest,
-    needed,
-)
+from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Needed, Protocol, freshest, needed
 from bntheory.experiments.experiment import missing as missing_of
 from bntheory.experiments.folder import compare_manifests
 from bntheory.experiments.manifest import codes, conditions, folded_codes
@@ -44,9 +35,7 @@ def arm(name: str = "batch", **changes: Any) -> Arm:
     return replace(Arm("mlp", name, "mlp", options, 0.1), **changes)
 
 
-def asked(
-    *arms: Arm, fold: bool = True, protocol: Protocol = PROTOCOL, seeds: tuple[int, ...] = SEEDS
-) -> list[Needed]:
+def asked(*arms: Arm, fold: bool = True, protocol: Protocol = PROTOCOL, seeds: tuple[int, ...] = SEEDS) -> list[Needed]:
     experiment = Experiment("folding", arms, protocol, (MEASURE,), seeds)
     return list(needed(experiment, conditions(DATA, "cpu", fold=fold)))
 
@@ -99,9 +88,7 @@ FAST = arm("fast", learning_rate=0.3)
         "another network", "short", "convolutions", "convolutions on a device",
     ],
 )  # fmt: skip
-def test_which_runs_are_tried_as_one(
-    every: list[Needed], device: str, workers: int, sizes: list[int]
-) -> None:
+def test_which_runs_are_tried_as_one(every: list[Needed], device: str, workers: int, sizes: list[int]) -> None:
     runs = runs_of(every)
     found = groups(runs, device, workers)
     assert [len(group) for group in found] == sizes
@@ -159,9 +146,7 @@ def test_the_sample_decides(says: Callable[[float], None]) -> None:
     assert trained_together(layered, AT, DATA, "cpu") is None
 
 
-def test_records_say_that_they_were_folded_and_count_where_that_was_asked(
-    says: Callable[[float], None],
-) -> None:
+def test_records_say_that_they_were_folded_and_count_where_that_was_asked(says: Callable[[float], None]) -> None:
     says(2.0)
     store = MemoryStore()
     folding, plain = asked(arm(), FAST), asked(arm(), FAST, fold=False)
@@ -180,9 +165,7 @@ def test_records_say_that_they_were_folded_and_count_where_that_was_asked(
     reference = done(plain, MemoryStore())
     for n in plain:
         assert single[n.address].line() == reference[n.address].line()
-        assert single[n.address].values["progress"] == pytest.approx(
-            found[n.address].values["progress"], rel=1e-3
-        )
+        assert single[n.address].values["progress"] == pytest.approx(found[n.address].values["progress"], rel=1e-3)
     both = freshest(folding, store.read().versions)
     assert all("folded" not in record.made for record in both.values()), "bit for bit counts for more"
 

@@ -43,9 +43,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("experiments/quantities.py", "math.isfinite", "math.isnan", set()),
     ],
 )
-def test_an_edit_makes_stale_what_rests_on_it(
-    copy: Path, file: str, old: str, new: str, stale: set[str]
-) -> None:
+def test_an_edit_makes_stale_what_rests_on_it(copy: Path, file: str, old: str, new: str, stale: set[str]) -> None:
     text = (SOURCE / file).read_text(encoding="utf-8")
     assert old in text or not stale, f"{file} has no {old!r}: plant another edit"
     (copy / file).write_text(text.replace(old, new, 1 if not stale else -1), encoding="utf-8")

@@ -38,8 +38,7 @@ START = (
     "manifest.codes = lambda: dict.fromkeys([*MEASURES, 'training'], 'fixed')\n"  # whatever is edited while tests run
 )
 PRESET = (
-    START
-    + "from bntheory.report.compare import compare; compare({preset!r}, out={out!r}, resume={resume}, workers=2)"
+    START + "from bntheory.report.compare import compare; compare({preset!r}, out={out!r}, resume={resume}, workers=2)"
 )
 CLAIMS = START + "import test_killed_at_random as t; t.judge({out!r}, {workers})"
 
@@ -47,11 +46,7 @@ CLAIMS = START + "import test_killed_at_random as t; t.judge({out!r}, {workers})
 def claims() -> list[Claim]:
     """On networks, with a second look, and on toys: nothing that anybody believes."""
     registry = Registry()
-    options: dict[str, Any] = {
-        "kind": "experiment",
-        "statement": "x",
-        "source": Source("made", "up", seen="own"),
-    }
+    options: dict[str, Any] = {"kind": "experiment", "statement": "x", "source": Source("made", "up", seen="own")}
     arms = [Arm("mlp", norm, "mlp", {"norm": norm, "layout": [4]}, 0.1) for norm in ("batch", "none")]
     with collecting(registry):
 

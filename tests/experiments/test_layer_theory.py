@@ -162,9 +162,7 @@ def test_a_unit_without_gradient_is_left_out_of_theorem_4_2() -> None:
 
 LOSSES = {
     "curved": lambda out, labels: nn.functional.cross_entropy(out, labels),
-    "linear": lambda out, labels: (
-        out * torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
-    ).sum(),
+    "linear": lambda out, labels: (out * torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)).sum(),
 }
 #: How y lies: its spread, and its distance from zero. A channel that is all but constant has a variance far below eps.
 BATCHES = {"plain": (1, 0), "far out": (1, 1e3), "all but constant": (1e-6, 1), "tiny": (1e-3, 0)}
@@ -190,9 +188,7 @@ def _all_identities(m: int, eps: float, batch: str, loss: str) -> list[Identity]
     for seed in range(2):
         model, x, labels = _drawn(m, eps, batch, loss, seed)
         layer = capture(model, LOSSES[loss], (x, labels))["1"]
-        gamma_grad, beta_grad = torch.autograd.grad(
-            LOSSES[loss](model(x), labels), [model[1].weight, model[1].bias]
-        )
+        gamma_grad, beta_grad = torch.autograd.grad(LOSSES[loss](model(x), labels), [model[1].weight, model[1].bias])
         found += first_order(layer, beta_grad, gamma_grad)[1]
         for unit in range(UNITS):
             found += second_order(layer, [unit], seed=seed)[1]
@@ -213,11 +209,7 @@ def test_no_identity_fails_by_rounding(m: int, eps: float, loss: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "identity"),
     [
-        (
-            "input_grad",
-            lambda layer: (layer.gamma / layer.sigma) * layer.projected_grad * (1 + 1e-6),
-            "input-gradient",
-        ),
+        ("input_grad", lambda layer: (layer.gamma / layer.sigma) * layer.projected_grad * (1 + 1e-6), "input-gradient"),
         (
             "input_grad",
             lambda layer: (layer.gamma / layer.sigma) * (layer.grad - layer._mean(layer.grad)),

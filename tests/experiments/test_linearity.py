@@ -64,9 +64,7 @@ def test_every_number_is_that_of_the_dense_hessian(seed: int) -> None:
     at = situation(seed)
     found = measured(at)
     assert list(found) == ["own", "twin", "twin x 0.5", "twin x 4"]
-    for name, (fixed, factor) in zip(
-        found, [(False, 1.0), (True, 1.0), (True, 0.5), (True, 4.0)], strict=True
-    ):
+    for name, (fixed, factor) in zip(found, [(False, 1.0), (True, 1.0), (True, 0.5), (True, 4.0)], strict=True):
         loss, point = by_hand(at, fixed, factor)
         start = point.clone().requires_grad_()
         value = loss(start)
@@ -142,6 +140,4 @@ def test_no_gradient_is_refused_with_its_reason() -> None:
             return (self.a.square().sum() + 1) * torch.ones(len(x), 1)
 
     at = replace(situation(1), model=Flat(), loss=lambda outputs, labels: outputs.mean())
-    assert measured(at, twin=False)["own"] == {
-        "refused": "the gradient's norm is 0: no step can be predicted"
-    }
+    assert measured(at, twin=False)["own"] == {"refused": "the gradient's norm is 0: no step can be predicted"}

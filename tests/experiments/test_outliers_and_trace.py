@@ -58,9 +58,7 @@ def dense(at: Situation, *, frozen: bool) -> tuple[np.ndarray, np.ndarray, float
     return matrix.numpy(), gradient.numpy(), float(loss(flat))
 
 
-@pytest.mark.parametrize(
-    ("name", "place"), [("outliers", "outliers"), ("frozen-outliers", "frozen_outliers")]
-)
+@pytest.mark.parametrize(("name", "place"), [("outliers", "outliers"), ("frozen-outliers", "frozen_outliers")])
 def test_the_outliers_are_those_of_the_dense_hessian(name: str, place: str) -> None:
     at = situation()
     before = {key: value.clone() for key, value in at.model.state_dict().items()}

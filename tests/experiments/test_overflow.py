@@ -15,12 +15,7 @@ from bntheory.experiments.runs import Protocol, each_seed
 
 def test_a_number_that_overflowed_is_unknown_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(at: Any, asked: Any) -> dict[str, Any]:
-        return {
-            "norm": math.inf,
-            "deep": {"list": [math.nan, 1.5, (2.0, -math.inf)]},
-            "step": at.step,
-            "why": None,
-        }
+        return {"norm": math.inf, "deep": {"list": [math.nan, 1.5, (2.0, -math.inf)]}, "step": at.step, "why": None}
 
     monkeypatch.setattr(worker, "measure", measured)
     arm = Arm("overflowing", "a", "mlp", {"layout": (3,), "norm": "none"}, 0.123)

@@ -7,13 +7,7 @@ from pathlib import Path
 
 import made_up_claims
 import pytest
-from made_up_claims import (
-    GOOD,
-    command,
-    compare,
-    tasks_that_were_trained,
-    these_claims_alone,
-)
+from made_up_claims import GOOD, command, compare, tasks_that_were_trained, these_claims_alone
 
 from bntheory.claims.claim import Registry
 from bntheory.experiments.store import Store
@@ -31,14 +25,8 @@ def test_a_packed_store_holds_what_claims_rest_on_and_nothing_else(
         Store(store).append([type(one)(**{**vars(one), "seed": 77})])  # nobody's
     packed = command("runs", "pack", str(store), str(archive))
     assert packed.exit_code == 0, packed.output
-    assert (
-        "14 records of 4 claims at scale quick" in packed.output
-    )  # 2 arms, 3 seeds, 2 steps; one seed of one arm
-    assert {p.name for p in archive.iterdir()} == {
-        "records-made.jsonl.gz",
-        "timings.jsonl.gz",
-        "claims.json",
-    }
+    assert "14 records of 4 claims at scale quick" in packed.output  # 2 arms, 3 seeds, 2 steps; one seed of one arm
+    assert {p.name for p in archive.iterdir()} == {"records-made.jsonl.gz", "timings.jsonl.gz", "claims.json"}
     before = {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()}
     assert command("runs", "pack", str(store), str(archive)).exit_code == 0
     assert {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()} == before
@@ -46,12 +34,8 @@ def test_a_packed_store_holds_what_claims_rest_on_and_nothing_else(
     words = ("check", *GOOD, "--scale", "quick", "--no-train", "--json")
     read, whole = json.loads(command(*words).stdout), json.loads((store / "verdicts.json").read_text())
     assert [v["status"] for v in read] == [v["status"] for v in whole["verdicts"]]
-    assert [v["evidence"][0]["details"] for v in read] == [
-        v["evidence"][0]["details"] for v in whole["verdicts"]
-    ]
-    monkeypatch.setattr(
-        "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
-    )
+    assert [v["evidence"][0]["details"] for v in read] == [v["evidence"][0]["details"] for v in whole["verdicts"]]
+    monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"})
     stale = command("runs", "pack", str(store), str(archive))
     assert "0 records of 1 claim" in stale.output  # the one that trains nothing
     assert "left out at scale quick: made.up.first: 12 records are missing or from other code" in stale.output
@@ -113,9 +97,7 @@ def pages(own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-def test_a_page_prints_the_checks_that_check_prints_and_a_row_a_scale(
-    pages: Path, trained: list[str]
-) -> None:
+def test_a_page_prints_the_checks_that_check_prints_and_a_row_a_scale(pages: Path, trained: list[str]) -> None:
     whole = command("papers", "--check", "--dir", str(pages))
     assert whole.exit_code == 0, whole.output
     text = (pages / "made" / "README.md").read_text()
@@ -135,9 +117,7 @@ def test_a_page_prints_the_checks_that_check_prints_and_a_row_a_scale(
     assert trained == []
 
 
-def test_a_threshold_that_has_changed_makes_a_page_stale(
-    pages: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_threshold_that_has_changed_makes_a_page_stale(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made_up_claims, "BOUND", 7.0)
     found = command("papers", "--check", "--dir", str(pages))
     assert found.exit_code == 1
@@ -146,9 +126,7 @@ def test_a_threshold_that_has_changed_makes_a_page_stale(
 
 
 def test_a_measure_that_has_changed_makes_records_stale(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"}
-    )
+    monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"})
     for option in ("--check", "--write"):
         found = command("papers", option, "--dir", str(pages))
         assert found.exit_code == 1

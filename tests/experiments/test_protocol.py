@@ -37,13 +37,7 @@ def test_a_default_changes_no_address() -> None:
         "dtype": "float32",
     }
     task = Task(ARM, 0)
-    chosen: list[dict[str, Any]] = [
-        {},
-        {"loss": "squared-error"},
-        {"dtype": "float64"},
-        {"images": 100},
-        {"side": 14},
-    ]
+    chosen: list[dict[str, Any]] = [{}, {"loss": "squared-error"}, {"dtype": "float64"}, {"images": 100}, {"side": 14}]
     addresses = [conditions.task_address(task, replace(OLD, **c)) for c in chosen]
     assert len(set(addresses)) == len(chosen)
 
@@ -125,16 +119,12 @@ def test_training_by_a_protocol_is_that_of_torch() -> None:
 
 def test_a_record_of_such_a_run_says_how_it_was_trained() -> None:
     """The claims' protocol hands everything on; seeds before the first are another claim's."""
-    protocol = runs.Protocol(
-        2, (2,), batch_size=8, measured=8, loss="squared-error", dtype="float64", images=8, side=7
-    )
+    protocol = runs.Protocol(2, (2,), batch_size=8, measured=8, loss="squared-error", dtype="float64", images=8, side=7)
     (run,) = runs.each_seed(Study(), [ARM], protocol, 1, "test", first=100)
     assert run["batch"].seed == 100
     loss, _ = runs.training_point(run["batch"], 2)
     at = next(
-        follow(
-            Task(ARM, 100), [2], load_dataset(), "cpu", Protocol(8, 8, (2,), "squared-error", "float64", 8, 7)
-        )
+        follow(Task(ARM, 100), [2], load_dataset(), "cpu", Protocol(8, 8, (2,), "squared-error", "float64", 8, 7))
     )
     x, labels = at.batch()
     assert loss == pytest.approx(float(squared_error(at.model(x).detach(), labels)), rel=1e-12)

@@ -114,10 +114,7 @@ def test_what_is_wrong_is_said_once(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (
-            ["--workers", "2"],
-            "workers: torchrun's ranks train one network after another together; leave it out",
-        ),
+        (["--workers", "2"], "workers: torchrun's ranks train one network after another together; leave it out"),
         (["--scheduler", "tcp://x"], "scheduler: torchrun's ranks train one network after another together"),
         (["--fold", "auto"], "--fold: torchrun's ranks train one network after another; leave --fold out"),
         (["--claims", "all", "--preset", "quick", "--workers", "2"], "workers: torchrun's ranks"),
@@ -145,11 +142,7 @@ def test_stale_records_of_ranks_are_confirmed_by_no_sample_of_one_process(on, ta
 
 
 def test_without_torchrun_nobody_takes_part(monkeypatch):
-    for environment in (
-        {},
-        {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"},
-        {"RANK": "0", "WORLD_SIZE": "4"},
-    ):
+    for environment in ({}, {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"}, {"RANK": "0", "WORLD_SIZE": "4"}):
         for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK"):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
@@ -195,16 +188,7 @@ def test_a_device_by_number_is_refused():
 @pytest.mark.slow
 def test_torchrun_itself(tmp_path):
     """The command as a user types it, from start to report."""
-    command = (
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "bntheory",
-        "compare",
-    )
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bntheory", "compare")
     preset = tiny_preset(tmp_path, seeds="[0]")
     done = subprocess.run(
         [sys.executable, *command, "--preset", preset, "--out", str(tmp_path / "run")],
@@ -214,7 +198,4 @@ def test_torchrun_itself(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("proved identities held") == 1
-    assert (
-        "trained on 2 ranks: as by one process but for rounding"
-        in (tmp_path / "run" / "report.html").read_text()
-    )
+    assert "trained on 2 ranks: as by one process but for rounding" in (tmp_path / "run" / "report.html").read_text()

@@ -29,13 +29,7 @@ from bntheory.experiments.manifest import conditions_of
 from bntheory.experiments.preset import preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import Store
-from bntheory.judges.experiments import (
-    archive_of_checkout,
-    asked_at,
-    judge_experiments,
-    judge_recorded,
-    study_at,
-)
+from bntheory.judges.experiments import archive_of_checkout, asked_at, judge_experiments, judge_recorded, study_at
 from bntheory.judges.verdict import Verdict
 from bntheory.report.claims_table import effect_of
 from bntheory.report.effect_text import mean_text
@@ -99,9 +93,7 @@ def test_verdicts_follow_from_the_records(run: Path) -> None:
 @every_run
 def test_the_figures_are_those_of_the_page(run: Path) -> None:
     page = (run / "report.html").read_text("utf-8")
-    inside = {
-        hashlib.sha256(base64.b64decode(x)).digest() for x in re.findall(r"base64,([A-Za-z0-9+/=]+)", page)
-    }
+    inside = {hashlib.sha256(base64.b64decode(x)).digest() for x in re.findall(r"base64,([A-Za-z0-9+/=]+)", page)}
     assert inside <= {hashlib.sha256(p.read_bytes()).digest() for p in (run / "figures").glob("*.png")}
 
 
@@ -171,19 +163,12 @@ def test_the_table_of_the_page_is_that_of_the_verdicts() -> None:
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     networks, rows = cells[0][1:], cells[1:]
     shown = {
-        (row[0], network, cell)
-        for row in rows
-        for network, cell in zip(networks, row[1:], strict=True)
-        if cell != "–"
+        (row[0], network, cell) for row in rows for network, cell in zip(networks, row[1:], strict=True) if cell != "–"
     }
-    deciding = [
-        o for o in _json(QUICK, "verdicts.json")["outcomes"] if o["decisive"] and o["question"] != "relu"
-    ]
+    deciding = [o for o in _json(QUICK, "verdicts.json")["outcomes"] if o["decisive"] and o["question"] != "relu"]
     for o in deciding:
         text = o["outcome"] if o["estimate"] is None else f"{o['outcome']}, {mean_text(o)}"
-        assert any(s.startswith(o["statement"]) and (n, c) == (o["network"], text) for s, n, c in shown), o[
-            "name"
-        ]
+        assert any(s.startswith(o["statement"]) and (n, c) == (o["network"], text) for s, n, c in shown), o["name"]
     assert {(n, c) for _, n, c in shown if c == "not comparable"} == {
         (o["network"], o["outcome"]) for o in deciding if o["outcome"] == "not comparable"
     }
@@ -206,9 +191,7 @@ def test_the_readme_and_the_page_say_what_the_run_says() -> None:
             "loss.detached",
         ):
             assert found[name, network] == ["supported"], (name, network)
-        assert found["sharpening.batchnorm", network] == [
-            "contradicted"
-        ]  # with it the curvature does not rise
+        assert found["sharpening.batchnorm", network] == ["contradicted"]  # with it the curvature does not rise
     assert found["top-eigenvalue.standard", "mlp"] == ["contradicted", "supported", "supported"]
     assert found["top-eigenvalue.standard", "vgg"] == ["contradicted", "inconclusive", "inconclusive"]
     assert found["top-eigenvalue.standard", "mlp-softplus"] == ["supported"] * 3
@@ -283,16 +266,10 @@ def test_on_the_recorded_store_check_and_compare_judge_every_claim_alike(tmp_pat
             whole.write(gzip.decompress(part.read_bytes()))
     for place, ids in asked_at(archive).items():
         claims = [registry()[key] for key in ids]
-        read = {
-            c.id: judge_recorded(c, study_at(place, store=tmp_path / "none", archive=archive)) for c in claims
-        }
+        read = {c.id: judge_recorded(c, study_at(place, store=tmp_path / "none", archive=archive)) for c in claims}
         lacking = {key for key, (_, left) in read.items() if left}
-        whole_ones = [
-            c for c in claims if c.id not in lacking
-        ]  # stale ones are the business of papers --check
-        made = judge_experiments(
-            whole_ones, study_at(place, store=copy), workers=0, lacks=_nothing_is_lacking
-        )
+        whole_ones = [c for c in claims if c.id not in lacking]  # stale ones are the business of papers --check
+        made = judge_experiments(whole_ones, study_at(place, store=copy), workers=0, lacks=_nothing_is_lacking)
         for verdict in made:
             assert verdict.status == read[verdict.claim.id][0].status, (place, verdict.claim.id)
             assert verdict.evidence[0].details == read[verdict.claim.id][0].evidence[0].details

@@ -88,9 +88,7 @@ def test_training_is_torchs_own_sgd(norm: str, step: int, device: str) -> None:
     run = one(a, 7, device)
     model = by_torch(a, 7, step, device)
     x, y = step_batch(7, step, device)
-    assert run.points[step]["walk"]["loss"] == pytest.approx(
-        float(F.cross_entropy(model(x), y).detach()), rel=1e-4
-    )
+    assert run.points[step]["walk"]["loss"] == pytest.approx(float(F.cross_entropy(model(x), y).detach()), rel=1e-4)
     assert (run.diverged_at, run.after_start) == (None, (3, 6))
     images, labels = load_dataset().inputs(slice(0, 1000), "test", device=device)
     model = by_torch(a, 7, step, device).eval()  # the batch above moved its running statistics
@@ -121,12 +119,7 @@ def test_training_accuracy_from_the_formula_of_batch_norm(device: str) -> None:
     run = one(arm(), 7, device)
     weights = {name: value.double() for name, value in by_torch(arm(), 7, 6, device).state_dict().items()}
     images, labels = batch_at(
-        load_dataset(),
-        0,
-        batch_size=40,
-        seed=MEASUREMENT_SEED + 7000,
-        dtype=torch.float64,
-        device=device,
+        load_dataset(), 0, batch_size=40, seed=MEASUREMENT_SEED + 7000, dtype=torch.float64, device=device
     )
     outputs = []
     for part in (images[:16], images[16:32], images[32:]):
@@ -260,9 +253,7 @@ def test_differences_by_hand() -> None:
 def test_equal_loss_is_read_between_the_other_runs_steps() -> None:
     right, right_losses = {0: 10.0, 10: 1000.0}, {0: 2.0, 10: 1.0}
     value = difference_at_equal_loss({5: 100.0, 6: 7.0}, right, {5: math.sqrt(2), 6: 0.5}, right_losses)
-    assert value == pytest.approx(
-        0.0
-    )  # at the geometric mean the other's log10 is 2; the loss 0.5 it never had
+    assert value == pytest.approx(0.0)  # at the geometric mean the other's log10 is 2; the loss 0.5 it never had
     assert difference_at_equal_loss({6: 7.0}, right, {6: 0.5}, right_losses) is None
     at_the_end = difference_at_equal_loss({6: 100.0}, right, {6: 1.0}, right_losses)
     assert at_the_end == pytest.approx(-1.0)

@@ -164,9 +164,7 @@ def test_a_crossing_and_an_untrained_arm_are_told(tmp_path: Path) -> None:
 
 def test_a_failed_identity_stands_at_the_top(tmp_path: Path) -> None:
     made = make_records()
-    made[0]["identities"] = [
-        identity("theorem-4.1", "hidden0.norm", failing=2, relative=0.5, left=1.5, right=1.0)
-    ]
+    made[0]["identities"] = [identity("theorem-4.1", "hidden0.norm", failing=2, relative=0.5, left=1.5, right=1.0)]
     verdicts = run_verdicts(preset(), made)
     assert verdicts["exit_code"] == 1
     text = write_report(RunFolder(tmp_path, MANIFEST), preset(), made, verdicts).read_text("utf-8")
@@ -177,12 +175,7 @@ def test_a_failed_identity_stands_at_the_top(tmp_path: Path) -> None:
 
 def test_marks_tell_outcomes_apart_without_colour() -> None:
     shapes = set()
-    base = {
-        "unit": "ratio",
-        "threshold": 0.0,
-        "margin": None,
-        "estimate": {"mean": 0.1, "low": 0.0, "high": 0.2},
-    }
+    base = {"unit": "ratio", "threshold": 0.0, "margin": None, "estimate": {"mean": 0.1, "low": 0.0, "high": 0.2}}
     axis = axis_of([base])
     for outcome in ("supported", "contradicted", "equivalent", "inconclusive"):
         drawn = re.sub(r"#[0-9a-fA-F]{3,6}", "", bar({**base, "outcome": outcome}, axis))

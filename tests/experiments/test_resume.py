@@ -107,9 +107,7 @@ def test_killed_by_the_system(whole: tuple[Path, str, list[bytes]], tmp_path: Pa
         f"c.compare({preset!r}, out={str(out)!r}, resume=RESUME)"
     )
     for resume, enough in ((False, 12), (True, 40)):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code.replace("RESUME", str(resume))], env=os.environ
-        )
+        process = subprocess.Popen([sys.executable, "-c", code.replace("RESUME", str(resume))], env=os.environ)
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             records = out / "records.jsonl"
@@ -147,9 +145,7 @@ def test_killed_ten_times_at_random_moments(whole: tuple[Path, str, list[bytes]]
     result = compare(preset, out=out, resume=True, say=said.append)
     assert _lines(out) == lines
     assert said == []  # half a line is nobody's fault
-    assert json.loads((out / "verdicts.json").read_text()) == json.loads(
-        (home / "run" / "verdicts.json").read_text()
-    )
+    assert json.loads((out / "verdicts.json").read_text()) == json.loads((home / "run" / "verdicts.json").read_text())
     assert result.exit_code == 0
 
 
@@ -197,9 +193,7 @@ def test_a_task_that_kills_every_process_is_given_up_with_a_message(
     assert _lines(tmp_path / "run") == lines
 
 
-def test_a_lost_checkpoint_costs_time_and_no_number(
-    whole: tuple[Path, str, list[bytes]], tmp_path: Path
-) -> None:
+def test_a_lost_checkpoint_costs_time_and_no_number(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     home, preset, lines = whole
     out = tmp_path / "run"
     shutil.copytree(home / "run", out)
@@ -263,9 +257,7 @@ def test_seeds_can_be_added(whole: tuple[Path, str, list[bytes]], tmp_path: Path
     assert json.loads((out / "manifest.json").read_text())["seeds"] == [0, 1]
 
 
-def test_nothing_is_touched_before_the_lock_is_held(
-    whole: tuple[Path, str, list[bytes]], tmp_path: Path
-) -> None:
+def test_nothing_is_touched_before_the_lock_is_held(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     """What looks like the torn line and the leftovers of a dead run may be a living one's."""
     home, preset, _ = whole
     out = tmp_path / "run"

@@ -168,9 +168,7 @@ def test_the_schedule_against_every_assignment() -> None:
     found = Plan(seconds, 0)
     for devices in (1, 2, 3):
         best = min(
-            max(
-                sum(s for s, d in zip(seconds.values(), where, strict=True) if d == k) for k in range(devices)
-            )
+            max(sum(s for s, d in zip(seconds.values(), where, strict=True) if d == k) for k in range(devices))
             for where in itertools.product(range(devices), repeat=len(seconds))
         )
         assert best <= found.wall(devices) <= best * 4 / 3
@@ -187,8 +185,7 @@ def test_the_cost_of_a_preset_by_hand(tmp_path: Path) -> None:
     names = [m.name for m in experiment.measures]
     one = {n.task.name: n for n in asked}
     costs = {
-        one[f"mlp-s0-{arm}"].recipe: Cost("mlp", 2.0, dict.fromkeys(names, 1.0))
-        for arm in ("batchnorm", "standard")
+        one[f"mlp-s0-{arm}"].recipe: Cost("mlp", 2.0, dict.fromkeys(names, 1.0)) for arm in ("batchnorm", "standard")
     }
     found = plan(asked, costs)
     seconds = {name: found.seconds[n.state] for name, n in one.items()}
@@ -202,14 +199,7 @@ def test_the_cost_of_a_preset_by_hand(tmp_path: Path) -> None:
 
 def test_costs_are_read_from_timings() -> None:
     timings = [
-        {
-            "network": "n",
-            "arm": "a",
-            "recipe": "r",
-            "seed": s,
-            "step": step,
-            "seconds": {"train": train, "m": 1.0 + s},
-        }
+        {"network": "n", "arm": "a", "recipe": "r", "seed": s, "step": step, "seconds": {"train": train, "m": 1.0 + s}}
         for s in (0, 1)
         for step, train in ((0, 0.0), (10, 5.0), (20, 5.0))
     ]

@@ -52,10 +52,7 @@ def dense(at: Situation, logits: Callable[[Tensor, dict[str, Tensor]], Tensor]) 
     p = {n: q.detach().double().requires_grad_() for n, q in at.model.named_parameters()}
     loss = F.cross_entropy(logits(x.double(), p), labels)
     flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(p.values()), create_graph=True)])
-    rows = [
-        torch.cat([r.flatten() for r in torch.autograd.grad(g, list(p.values()), retain_graph=True)])
-        for g in flat
-    ]
+    rows = [torch.cat([r.flatten() for r in torch.autograd.grad(g, list(p.values()), retain_graph=True)]) for g in flat]
     return torch.stack(rows).numpy()
 
 
@@ -81,9 +78,7 @@ def test_sharpness_of_the_network_and_its_twins() -> None:
 
 
 def test_what_has_no_hessian_gives_its_reason_and_the_rest_stays() -> None:
-    found = measure(situation("detached"), Measure("sharpness", {**OPTIONS, "of": ["own", "twin"]}))[
-        "sharpness"
-    ]
+    found = measure(situation("detached"), Measure("sharpness", {**OPTIONS, "of": ["own", "twin"]}))["sharpness"]
     assert found["own"]["top"] is None
     assert "lets no gradient through its mean and variance" in found["own"]["refused"]
     assert found["twin"]["top"] > 0
@@ -119,9 +114,7 @@ def test_mean_directions_are_derivatives_of_channel_means() -> None:
     along = columns.T @ torch.cat([d.flatten() for d in v])
     torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-7)
     other = channel_directions(at.model, x, 0)
-    bias = [n for n, p in at.model.named_parameters() for _ in range(p.numel())].index(
-        "hidden1.weight_layer.bias"
-    )
+    bias = [n for n, p in at.model.named_parameters() for _ in range(p.numel())].index("hidden1.weight_layer.bias")
     moved = other[bias : bias + LAYOUT[1], LAYOUT[0] :]  # a bias moves no contrast: its weights sum to zero
     assert float(moved.abs().max()) < 1e-12
     assert float(columns[bias : bias + LAYOUT[1], LAYOUT[0] :].diagonal().min()) == pytest.approx(1.0)
@@ -163,16 +156,12 @@ def test_input_robustness_by_a_loop_of_its_own() -> None:
     assert all(torch.equal(before[n], t) for n, t in at.model.state_dict().items())
     data = load_dataset()
     x, labels = data.inputs(slice(0, 300), "test")
-    noise = torch.randn(
-        x.shape, generator=torch.Generator().manual_seed(_NOISE_SEED + SEED), dtype=torch.float64
-    )
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(_NOISE_SEED + SEED), dtype=torch.float64)
     at.model.eval()
 
     def right(images: Tensor) -> float:
         return float(
-            np.mean(
-                [int(at.model(im[None]).argmax()) == int(y) for im, y in zip(images, labels, strict=True)]
-            )
+            np.mean([int(at.model(im[None]).argmax()) == int(y) for im, y in zip(images, labels, strict=True)])
         )
 
     assert found["clean"] == pytest.approx(right(x))

@@ -153,9 +153,7 @@ def test_any_flipped_bit_is_seen(store: Store) -> None:
         path.write_bytes(bytes(changed))
         found = store.read()
         assert found.faults, (place, bit)
-        assert all(
-            record == found.records[record.address] for record in records() if record.address in found.records
-        )
+        assert all(record == found.records[record.address] for record in records() if record.address in found.records)
 
 
 def test_a_repeated_line_counts_once(store: Store) -> None:
@@ -280,9 +278,7 @@ def test_whatever_decides_a_record_changes_its_address(part: str, change: Any) -
 
     before = one({"arm": arm, "measure": measure, "protocol": protocol, "conditions": conditions}, 0)
     assert one(parts, seed) != before
-    assert one({**parts, "arm": replace(parts["arm"], name="renamed", network="too")}, seed) == one(
-        parts, seed
-    )  # type: ignore[type-var]
+    assert one({**parts, "arm": replace(parts["arm"], name="renamed", network="too")}, seed) == one(parts, seed)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize(
@@ -315,9 +311,7 @@ def test_of_several_answers_the_freshest_counts(store: Store) -> None:
         {"torch": "2", "code": code},
         {"torch": "2", "code": "older"},
     ]
-    made = [
-        Record(**{**vars(records()[0]), "values": {"x": i}, "made": make}) for i, make in enumerate(makes)
-    ]
+    made = [Record(**{**vars(records()[0]), "values": {"x": i}, "made": make}) for i, make in enumerate(makes)]
 
     def chosen(*which: int) -> tuple[int, bool]:
         found = freshest(asked, {where: [made[i] for i in which]})
@@ -439,14 +433,11 @@ def test_any_flipped_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:
             assert all(map(torch.equal, before, other.model.state_dict().values()))
         else:  # a bit of the padding, which says nothing
             assert (extra, other.step) == ({"task": "a"}, 12)
-            assert all(
-                map(torch.equal, trainer.model.state_dict().values(), other.model.state_dict().values())
-            )
+            assert all(map(torch.equal, trainer.model.state_dict().values(), other.model.state_dict().values()))
 
 
 @pytest.mark.parametrize(
-    ("said", "edited"),
-    [(b'\\"step\\": 12', b'\\"step\\": 13'), (b'\\"task\\": \\"a\\"', b'\\"task\\": \\"b\\"')],
+    ("said", "edited"), [(b'\\"step\\": 12', b'\\"step\\": 13'), (b'\\"task\\": \\"a\\"', b'\\"task\\": \\"b\\"')]
 )
 def test_an_edited_checkpoint_is_refused(tmp_path: Path, said: bytes, edited: bytes) -> None:
     path = tmp_path / "c.safetensors"

@@ -23,10 +23,7 @@ EXPERIMENT = Experiment(
 )
 ASKED = list(needed(EXPERIMENT, Conditions({"name": "d"}, "cpu", {})))
 #: Seconds of a step, and of each measure.
-TRUE = {
-    "small": (0.01, {"sharpness": 0.5, "unheard of": 3.0}),
-    "large": (0.4, {"sharpness": 30.0, "unheard of": 5.0}),
-}
+TRUE = {"small": (0.01, {"sharpness": 0.5, "unheard of": 3.0}), "large": (0.4, {"sharpness": 30.0, "unheard of": 5.0})}
 
 
 def tasks(left: list[Needed]) -> list[list[Needed]]:
@@ -70,13 +67,7 @@ def worked_off(left: list[Needed], diverges: str = "", costs: bool = False) -> l
 def timing(n: Needed, step: int, trained: int) -> dict[str, object]:
     step_cost, measures = TRUE[n.task.arm.network]
     seconds = {"train": step_cost * trained, **measures}
-    return {
-        "network": n.task.arm.network,
-        "seed": n.task.seed,
-        "step": step,
-        "recipe": n.recipe,
-        "seconds": seconds,
-    }
+    return {"network": n.task.arm.network, "seed": n.task.seed, "step": step, "recipe": n.recipe, "seconds": seconds}
 
 
 def test_the_share_that_is_done_is_that_of_the_seconds_once_every_part_is_known() -> None:

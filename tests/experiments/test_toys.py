@@ -59,9 +59,7 @@ def test_guessing_zero_costs_half(kind: str, options: dict[str, object], rate: f
     assert float(np.mean(model.target**2)) / 2 == pytest.approx(GUESSING)
 
 
-def test_a_store_keeps_what_was_made_and_a_run_that_diverged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_keeps_what_was_made_and_a_run_that_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study(store=tmp_path / "records")
     wild = arms("tensor-train", dict(TRAIN), 1e4)
     first = toy_runs(study, wild, STEPS, 2, "toy")

@@ -30,9 +30,7 @@ def judged(numbers: Sequence[Sequence[float]], looks: Looks, margin: float | Non
 
     def read(seeds: int, confidence: float) -> list[Check]:
         return [
-            check_of(
-                STUDY, f"row {i}", row[:seeds], "below", 0.0, "made up", confidence=confidence, margin=margin
-            )
+            check_of(STUDY, f"row {i}", row[:seeds], "below", 0.0, "made up", confidence=confidence, margin=margin)
             for i, row in enumerate(numbers)
         ]
 
@@ -80,9 +78,7 @@ def test_what_cannot_be_compared_asks_for_no_more_seeds() -> None:
 
     def read(seeds: int, confidence: float) -> list[Check]:
         asked.append(seeds)
-        return [
-            check_of(STUDY, "a", [0.0, 1.0] * 3, "below", 0.0, "", confidence=confidence, not_comparable="it")
-        ]
+        return [check_of(STUDY, "a", [0.0, 1.0] * 3, "below", 0.0, "", confidence=confidence, not_comparable="it")]
 
     (check,) = until_decided(STUDY, LOOKS, read)
     assert check.outcome == "not comparable"

@@ -23,10 +23,7 @@ def asked(measure: Measure) -> dict[tuple[str, int, int], str]:
         ({"arms": ("none",)}, lambda arm, seed, step: arm == "none"),
         ({"at": (5, 9)}, lambda arm, seed, step: step in (5, 9)),
         ({"seeds": (4,)}, lambda arm, seed, step: seed == 4),
-        (
-            {"arms": ("batch",), "at": (0,), "seeds": (3,)},
-            lambda arm, seed, step: (arm, seed, step) == ("batch", 3, 0),
-        ),
+        ({"arms": ("batch",), "at": (0,), "seeds": (3,)}, lambda arm, seed, step: (arm, seed, step) == ("batch", 3, 0)),
         ({"arms": ("none",), "on": "batch normalised"}, lambda arm, seed, step: False),
     ],
 )

@@ -34,9 +34,7 @@ class DefinitionLayer:
     def __init__(self, normaliser, y, grad, hess, gamma=1.0, beta=0.0, eps=0.0, free=None):
         self.normaliser = normaliser
         self.y, self.grad, self.H = (torch.as_tensor(x, dtype=F64) for x in (y, grad, hess))
-        self.gamma, self.beta, self.eps = (
-            torch.as_tensor(x, dtype=F64).reshape(1) for x in (gamma, beta, eps)
-        )
+        self.gamma, self.beta, self.eps = (torch.as_tensor(x, dtype=F64).reshape(1) for x in (gamma, beta, eps))
         self.free = {k: torch.as_tensor(v, dtype=F64) for k, v in (free or {}).items()}
         self.m = len(self.y)
         self.one = torch.ones(self.m, dtype=F64)
@@ -80,9 +78,7 @@ class DefinitionLayer:
         return self.hessian @ v
 
     def trace(self, operator):
-        return (
-            torch.stack([operator(e)[i] for i, e in enumerate(torch.eye(self.m, dtype=F64))]).sum().reshape(1)
-        )
+        return torch.stack([operator(e)[i] for i, e in enumerate(torch.eye(self.m, dtype=F64))]).sum().reshape(1)
 
     def scalar(self, name):
         return self.free[name].reshape(1)

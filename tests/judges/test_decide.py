@@ -18,22 +18,14 @@ from bntheory.judges.verdict import Status
 
 CASES = {
     "never longer": ("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)", {"eps": "zero"}, Status.PROVED),
-    "a little shorter": (
-        "norm2(input_grad) <= 0.999*gamma**2/sigma**2 * norm2(grad)",
-        {"eps": "zero"},
-        Status.REFUTED,
-    ),
+    "a little shorter": ("norm2(input_grad) <= 0.999*gamma**2/sigma**2 * norm2(grad)", {"eps": "zero"}, Status.REFUTED),
     "no scale part": ("dot(y, input_grad) == 0", {"eps": "zero"}, Status.PROVED),
     "some with eps": ("dot(y, input_grad) == 0", {"eps": "positive"}, Status.REFUTED),
     "no shift part": ("dot(one, input_grad) == 0 and input_hess(one) == 0", {}, Status.PROVED),
     "own parameters": ("dot(one, grad) == beta_grad and dot(y_hat, grad) == gamma_grad", {}, Status.PROVED),
     "with a free scalar": ("a*norm2(y_hat) <= m", {"scalars": ["a:unit"]}, Status.PROVED),
     "any scalar": ("a*norm2(y_hat) <= m", {"scalars": ["a"]}, Status.REFUTED),
-    "a free operator": (
-        "dot(K(s), y) == dot(s, K(y))",
-        {"operators": ["K"], "vectors": ["s"]},
-        Status.PROVED,
-    ),
+    "a free operator": ("dot(K(s), y) == dot(s, K(y))", {"operators": ["K"], "vectors": ["s"]}, Status.PROVED),
     "psd": ("dot(s, K(s)) >= 0", {"operators": ["K:psd"], "vectors": ["s"]}, Status.PROVED),
     "one example": ("dot(e@case, y_hat)**2 <= m - 1", {"vectors": ["e@case"]}, Status.PROVED),
     "one example's share": (
@@ -84,11 +76,7 @@ def test_decisions(text, options, status, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "least"),
-    [
-        ("sqrt(m + 1) - sqrt(m) > 0.05", 100),
-        ("norm2(y_hat) <= 400", 401),
-        ("gamma > 1 or m < 150 or beta < 1", 150),
-    ],
+    [("sqrt(m + 1) - sqrt(m) > 0.05", 100), ("norm2(y_hat) <= 400", 401), ("gamma > 1 or m < 150 or beta < 1", 150)],
 )
 def test_the_counterexample_is_the_smallest_batch(text, least):
     """Found by hand: 1/0.05 = sqrt(m + 1) + sqrt(m) just below m = 100; ||y_hat||^2 <= m."""

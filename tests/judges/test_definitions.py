@@ -17,11 +17,7 @@ from bntheory.judges.exact.radicals import Radical, coefficients
 from bntheory.judges.exact.repair import rational_sigma
 from bntheory.judges.exact.witness import Instance
 
-STEP = {
-    "scalars": ["t:positive", "l:positive"],
-    "smoothness": "l",
-    "assume": ["y@2 == y - t*input_grad"],
-}
+STEP = {"scalars": ["t:positive", "l:positive"], "smoothness": "l", "assume": ["y@2 == y - t*input_grad"]}
 CASES = {
     # for an affine layer z moves by -t (gamma/sigma) input_grad, so this is the descent lemma
     "descent lemma along a step": (
@@ -40,11 +36,7 @@ CASES = {
         {"eps": "positive", "loss": "squared", "assume": ["y@2 == 2*y"]},
         "refuted",
     ),
-    "another scale without": (
-        "rise == 0",
-        {"eps": "zero", "loss": "squared", "assume": ["y@2 == 2*y"]},
-        "proved",
-    ),
+    "another scale without": ("rise == 0", {"eps": "zero", "loss": "squared", "assume": ["y@2 == 2*y"]}, "proved"),
     "turned round, with a number": (
         "4*norm2(u) == norm2(grad)",
         {"vectors": ["u"], "assume": ["grad == 2*u"]},
@@ -52,11 +44,7 @@ CASES = {
     ),
     "zero": ("norm2(u) >= 1", {"vectors": ["u"], "assume": ["u == 0"]}, "refuted"),
     # two definitions that lead back to each other say one thing, not two
-    "each by the other": (
-        "norm2(u) == 1",
-        {"vectors": ["u", "v"], "assume": ["u == v", "v == u"]},
-        "refuted",
-    ),
+    "each by the other": ("norm2(u) == 1", {"vectors": ["u", "v"], "assume": ["u == v", "v == u"]}, "refuted"),
     "its own double": ("norm2(u) == 0", {"vectors": ["u"], "assume": ["u == 2*u"]}, "proved"),
     # a hypothesis without a value is not met: nothing is left open at gamma = 0
     "undefined somewhere": ("s*gamma == 1", {"scalars": ["s"], "assume": ["s == 1/gamma"]}, "proved"),

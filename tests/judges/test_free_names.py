@@ -71,26 +71,19 @@ def test_one_example_beside_a_vector_of_the_same_name(name):
     assert decide(text, vectors=[name, f"{name}@case"]).verdict.status.value == "refuted"
 
 
-SHARED = {
-    "refuted": lambda x: le(x.gamma, 1),
-    "proved": lambda x: le(x.norm2(x.y_hat), x.m),
-}
+SHARED = {"refuted": lambda x: le(x.gamma, 1), "proved": lambda x: le(x.norm2(x.y_hat), x.m)}
 
 
 @settings(max_examples=25)
 @given(
     st.sampled_from(list(SHARED)),
-    st.dictionaries(
-        st.sampled_from("abcg"), st.sampled_from(["positive", "nonzero", "nonnegative", "unit", "any"])
-    ),
+    st.dictionaries(st.sampled_from("abcg"), st.sampled_from(["positive", "nonzero", "nonnegative", "unit", "any"])),
     st.sets(st.sampled_from(["u", "H", "e@case", "f@case", "g@case"])),
     st.dictionaries(st.sampled_from(["K", "S"]), st.sampled_from(["any", "psd"])),
     st.sampled_from(["any", "psd", "identity", "isotropic", "diagonal", "zero", "psd-diagonal"]),
 )
 def test_what_is_declared_and_not_used_changes_no_verdict(expected, scalars, vectors, operators, hessian):
-    domain = LayerDomain(
-        scalars=scalars, vectors=tuple(sorted(vectors)), operators=operators, hessian=hessian, min_m=3
-    )
+    domain = LayerDomain(scalars=scalars, vectors=tuple(sorted(vectors)), operators=operators, hessian=hessian, min_m=3)
     assert verdict(SHARED[expected], domain) == expected
 
 

@@ -58,10 +58,7 @@ def test_the_legend_names_what_occurs() -> None:
 def paragraphs() -> dict[str, str]:
     proved = bntheory.decide("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)", eps="zero")
     refuted = bntheory.decide(
-        "norm2(input_grad) <= norm2(grad) and 10000 > m",
-        eps="positive",
-        vectors=["a_b"],
-        assume=["norm2(a_b) > 0"],
+        "norm2(input_grad) <= norm2(grad) and 10000 > m", eps="positive", vectors=["a_b"], assume=["norm2(a_b) > 0"]
     )
     undefined = bntheory.decide("gamma != 0 or 1/gamma > 5")
     return {"proved": proved.latex(), "refuted": refuted.latex(), "wherever": undefined.latex()}
@@ -76,9 +73,7 @@ def test_a_paragraph_says_what_was_found(paragraphs: dict[str, str]) -> None:
     for text in paragraphs.values():
         assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
         prose = re.sub(r"\\\[.*?\\\]|\$.*?\$|\\\(.*?\\\)", "", text, flags=re.S)
-        prose = re.sub(
-            r"\\texttt\{.*?\}\.\)", lambda typed: re.sub("[<>|]", "", typed[0]), prose
-        )  # its font has them
+        prose = re.sub(r"\\texttt\{.*?\}\.\)", lambda typed: re.sub("[<>|]", "", typed[0]), prose)  # its font has them
         assert not re.search(r"(?<!\\)[_^&%#<>]", prose), prose
 
 

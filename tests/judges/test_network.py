@@ -83,11 +83,7 @@ def test_a_small_slip_in_a_constant_is_seen(suite, slip):
         right = (
             layer.gamma**2
             / layer.sigma**2
-            * (
-                layer.norm2(layer.grad)
-                - layer.beta_grad**2 / layer.m
-                - (1 + slip) * layer.gamma_grad**2 / layer.m
-            )
+            * (layer.norm2(layer.grad) - layer.beta_grad**2 / layer.m - (1 + slip) * layer.gamma_grad**2 / layer.m)
         )
         return eq(layer.norm2(layer.input_grad), right)
 
@@ -111,16 +107,9 @@ def test_a_relation_that_rounding_breaks_does_not_fail(suite):
 
 def test_hypotheses_and_domain_select_the_units(suite):
     everywhere = Claim(
-        "mine.all",
-        "layer",
-        Source("mine", ""),
-        "x",
-        lambda layer: le(0, layer.norm2(layer.grad)),
-        LayerDomain(),
+        "mine.all", "layer", Source("mine", ""), "x", lambda layer: le(0, layer.norm2(layer.grad)), LayerDomain()
     )
-    positive = Claim(
-        "mine.positive", "layer", Source("mine", ""), "x", everywhere.check, LayerDomain(gamma="positive")
-    )
+    positive = Claim("mine.positive", "layer", Source("mine", ""), "x", everywhere.check, LayerDomain(gamma="positive"))
     assumed = Claim(
         "mine.assumed",
         "layer",
@@ -156,14 +145,8 @@ WORDS = {
     "its norm": (lambda x: eq(x.jac_norm**2, x.gamma**2 / x.sigma**2), "holds"),
     "a bound on its norm": (lambda x: le(x.norm2(x.input_grad), x.jac_norm**2 * x.norm2(x.grad)), "holds"),
     "its norm, a little more": (lambda x: eq(x.jac_norm**2, 1.00001 * x.gamma**2 / x.sigma**2), "fails"),
-    "trace": (
-        lambda x: eq(x.trace(x.jac), x.gamma / x.sigma * (x.m - 1 - x.norm2(x.y_hat) / x.m)),
-        "holds",
-    ),
-    "trace, one too many": (
-        lambda x: eq(x.trace(x.jac), x.gamma / x.sigma * (x.m - x.norm2(x.y_hat) / x.m)),
-        "fails",
-    ),
+    "trace": (lambda x: eq(x.trace(x.jac), x.gamma / x.sigma * (x.m - 1 - x.norm2(x.y_hat) / x.m)), "holds"),
+    "trace, one too many": (lambda x: eq(x.trace(x.jac), x.gamma / x.sigma * (x.m - x.norm2(x.y_hat) / x.m)), "fails"),
 }
 
 

@@ -48,26 +48,14 @@ TRUE = [
     ("2*rise == norm2(grad@2) - norm2(grad)", {"loss": "squared"}),
     ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", SMOOTH),
     ("rise >= dot(grad, z@2 - z) - l/2*norm2(z@2 - z)", SMOOTH),
-    (
-        "4*l*rise <= 2*l*dot(grad + grad@2, z@2 - z) + l**2*norm2(z@2 - z) - norm2(grad@2 - grad)",
-        SMOOTH,
-    ),
-    (
-        "4*l*rise >= 2*l*dot(grad + grad@2, z@2 - z) - l**2*norm2(z@2 - z) + norm2(grad@2 - grad)",
-        SMOOTH,
-    ),
+    ("4*l*rise <= 2*l*dot(grad + grad@2, z@2 - z) + l**2*norm2(z@2 - z) - norm2(grad@2 - grad)", SMOOTH),
+    ("4*l*rise >= 2*l*dot(grad + grad@2, z@2 - z) - l**2*norm2(z@2 - z) + norm2(grad@2 - grad)", SMOOTH),
     ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", CONVEX),
     ("rise >= dot(grad, z@2 - z)", {"hessian": "psd"}),
     ("rise >= dot(grad, z@2 - z) + norm2(grad@2 - grad)/(2*l)", CONVEX),
     ("rise == 0 and grad@2 == grad", {"assume": ["z@2 == z"]}),
-    (
-        "norm2(input_grad@2 - input_grad) <= gamma**4/sigma**4*l**2*norm2(y@2 - y)",
-        {**SMOOTH, "normaliser": "frozen"},
-    ),
-    (
-        "norm2(input_grad@2 - input_grad) <= gamma**4*norm2(y@2 - y)",
-        {"loss": "squared", "normaliser": "mean-only"},
-    ),
+    ("norm2(input_grad@2 - input_grad) <= gamma**4/sigma**4*l**2*norm2(y@2 - y)", {**SMOOTH, "normaliser": "frozen"}),
+    ("norm2(input_grad@2 - input_grad) <= gamma**4*norm2(y@2 - y)", {"loss": "squared", "normaliser": "mean-only"}),
 ]
 FALSE = [
     ("dot(one, y_hat@2 - y_hat) == 1", {}),
@@ -98,9 +86,7 @@ def random_pair(domain, rng):
     y = rng.normal(size=m)
     y2 = a * y + (b if "b" in domain.scalars else 0.0) if "a" in domain.scalars else rng.normal(size=m) * 3
     gamma, beta = rng.normal(size=2)
-    where = [
-        DefinitionLayer(domain.normaliser, at, 0 * y, np.zeros((m, m)), gamma, beta, eps) for at in (y, y2)
-    ]
+    where = [DefinitionLayer(domain.normaliser, at, 0 * y, np.zeros((m, m)), gamma, beta, eps) for at in (y, y2)]
     if domain.normaliser == "frozen":
         scale = where[0].sigma
         where[1].z = gamma * (torch.tensor(y2) - y.mean()) / scale + beta
@@ -200,9 +186,7 @@ def test_the_second_batch_goes_through_the_same_layer(normaliser):
     layer, second = random_pair(LayerDomain(normaliser=normaliser), rng)
     ours, v = SecondBatch(layer, normaliser), torch.tensor(rng.normal(size=layer.m))
     for name in ("y", "mu", "var", "sigma", "y_hat", "z"):
-        torch.testing.assert_close(
-            torch.as_tensor(getattr(ours, name)), torch.as_tensor(getattr(second, name))
-        )
+        torch.testing.assert_close(torch.as_tensor(getattr(ours, name)), torch.as_tensor(getattr(second, name)))
     torch.testing.assert_close(ours.jac(v), second.jac(v))
     torch.testing.assert_close(ours.input_grad, second.jac(layer.vector("grad@2")))
 
@@ -258,9 +242,7 @@ def test_a_witness_of_a_file_carries_the_two_batches():
         other = SecondBatch(layer)
         return le(layer.norm2(other.grad - layer.grad), layer.norm2(other.z - layer.z))
 
-    claim = Claim(
-        "mine.two", "layer", Source("mine", ""), "x", check, domain, lambda layer: one_loss(layer, domain)
-    )
+    claim = Claim("mine.two", "layer", Source("mine", ""), "x", check, domain, lambda layer: one_loss(layer, domain))
     carried = carrying(Reference("file", "mine.two", "mine.py"), claim)
     assert "grad@2 - grad" in carried.expression
     assert len(carried.assume) == 1
@@ -268,9 +250,7 @@ def test_a_witness_of_a_file_carries_the_two_batches():
 
 @pytest.mark.parametrize(("factor", "finding"), [(1, "proved"), (Fraction(9, 10), "refuted")])
 def test_a_file_states_the_same(factor, finding):
-    domain = LayerDomain(
-        normaliser="frozen", smoothness="l", scalars={"l": "positive"}, vectors=("y@2", "grad@2")
-    )
+    domain = LayerDomain(normaliser="frozen", smoothness="l", scalars={"l": "positive"}, vectors=("y@2", "grad@2"))
 
     def check(layer):
         other = SecondBatch(layer, "frozen")
@@ -279,12 +259,6 @@ def test_a_file_states_the_same(factor, finding):
         return le(layer.norm2(other.input_grad - layer.input_grad), bound)
 
     claim = Claim(
-        "mine.lipschitz",
-        "layer",
-        Source("mine", ""),
-        "x",
-        check,
-        domain,
-        lambda layer: one_loss(layer, domain),
+        "mine.lipschitz", "layer", Source("mine", ""), "x", check, domain, lambda layer: one_loss(layer, domain)
     )
     assert judge(claim).finding == finding

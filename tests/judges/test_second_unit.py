@@ -167,9 +167,7 @@ def test_what_stays_outside_says_what_is_near(text, options, message):
 
 @pytest.mark.parametrize(("what", "finding"), [("one", "proved"), ("y", "refuted")])
 def test_a_file_states_the_same(what, finding):
-    domain = LayerDomain(
-        eps="zero", scalars={"gamma@b": "any", "beta@b": "any"}, vectors=("y@b", "cross", "v")
-    )
+    domain = LayerDomain(eps="zero", scalars={"gamma@b": "any", "beta@b": "any"}, vectors=("y@b", "cross", "v"))
 
     def check(layer):
         return eq(layer.dot(getattr(layer, what), SecondUnit(layer).input_cross(layer.vector("v"))), 0)

@@ -50,9 +50,7 @@ def never_equal(layer):
 
 def hessian_sees_it(layer):
     u, v = pair(layer)
-    return implies(
-        eq(layer.hess(u), layer.hess(v)), eq(layer.dot(u, layer.hess(u)), layer.dot(v, layer.hess(v)))
-    )
+    return implies(eq(layer.hess(u), layer.hess(v)), eq(layer.dot(u, layer.hess(u)), layer.dot(v, layer.hess(v))))
 
 
 def hessian_is_injective(layer):

@@ -48,9 +48,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("evidence", "expected"), TABLE, ids=lambda x: str(x) if isinstance(x, Status) else None
-)
+@pytest.mark.parametrize(("evidence", "expected"), TABLE, ids=lambda x: str(x) if isinstance(x, Status) else None)
 def test_table(evidence, expected):
     for order in itertools.permutations(evidence):
         assert status(*order) is expected
@@ -61,12 +59,7 @@ def test_every_status_has_an_explanation_of_its_own():
 
 
 def test_unknown_never_becomes_a_pass():
-    silent = [
-        ("algebra", "unknown"),
-        ("search", "unknown"),
-        ("network", "not-applicable"),
-        ("study", "unknown"),
-    ]
+    silent = [("algebra", "unknown"), ("search", "unknown"), ("network", "not-applicable"), ("study", "unknown")]
     for n in range(5):
         for some in itertools.combinations(silent, n):
             assert status(*some) is Status.UNKNOWN

@@ -100,14 +100,8 @@ TRUE = [
     ("max_eig(hess) < 2", {"hessian": "identity"}),
     ("max_eig(jac) <= jac_norm", {}),
     ("gamma/sigma >= max_eig(jac)", {"gamma": "positive"}),
-    (
-        "max_eig(input_hess) <= gamma**2/sigma**2*l + sqrt(norm2(grad))*sqrt(gamma**2)/sigma**2",
-        {**SMOOTH, **ZERO},
-    ),
-    (
-        "max_eig(input_hess) <= 0",
-        {**ZERO, "hessian": "zero", "assume": ["input_grad == 0", "gamma*gamma_grad >= 0"]},
-    ),
+    ("max_eig(input_hess) <= gamma**2/sigma**2*l + sqrt(norm2(grad))*sqrt(gamma**2)/sigma**2", {**SMOOTH, **ZERO}),
+    ("max_eig(input_hess) <= 0", {**ZERO, "hessian": "zero", "assume": ["input_grad == 0", "gamma*gamma_grad >= 0"]}),
     ("min_eig(input_hess) >= 0", {"hessian": "psd", "assume": ["grad == beta*one"]}),
     (
         "max_eig(input_hess) <= gamma**2/sigma**2",
@@ -187,9 +181,7 @@ def holds(statement, slack=1e-8):
     if not isinstance(statement, Relation):
         return (all if isinstance(statement, AllOf) else any)(holds(p, slack) for p in statement.parts)
     gap = torch.as_tensor(statement.right - statement.left, dtype=torch.float64)
-    size = slack * (
-        1 + torch.as_tensor(abs(statement.left)).max() + torch.as_tensor(abs(statement.right)).max()
-    )
+    size = slack * (1 + torch.as_tensor(abs(statement.left)).max() + torch.as_tensor(abs(statement.right)).max())
     return bool((abs(gap) <= size).all() if statement.op == "eq" else gap.min() >= -size)
 
 
@@ -295,12 +287,7 @@ def test_a_loss_that_cannot_be_had_is_refused_with_what_is_near(options, message
         ({"loss": "logistic-bounds"}, ((Fraction(1, 4), 0), (0, 0)), (1, -1), True),
         ({"loss": "logistic-bounds"}, ((Fraction(1, 3), 0), (0, 0)), (1, -1), False),
         ({"loss": "logistic-bounds"}, ((Fraction(-1, 8), 0), (0, 0)), (1, -1), False),
-        (
-            {"loss": "logistic-bounds"},
-            ((Fraction(1, 8), Fraction(1, 8)), (Fraction(1, 8),) * 2),
-            (1, -1),
-            False,
-        ),
+        ({"loss": "logistic-bounds"}, ((Fraction(1, 8), Fraction(1, 8)), (Fraction(1, 8),) * 2), (1, -1), False),
         ({"loss": "logistic-bounds"}, ((0, 0), (0, 0)), (0, -2), False),
     ],
     ids=str,
@@ -314,11 +301,7 @@ def test_which_layers_a_bounded_domain_has(options, hess, grad, inside):
 
 
 def test_a_bound_may_be_a_number_of_python():
-    assert (
-        LayerDomain(smoothness=0.25)
-        == LayerDomain(smoothness="1/4")
-        == LayerDomain(smoothness=Fraction(1, 4))
-    )
+    assert LayerDomain(smoothness=0.25) == LayerDomain(smoothness="1/4") == LayerDomain(smoothness=Fraction(1, 4))
     with pytest.raises(ValueError, match="not a number"):
         LayerDomain(smoothness=[1])
 
@@ -343,9 +326,7 @@ def test_a_bound_that_is_met_with_equality_is_not_refuted_by_rounding(normaliser
     claim = claim_of_expression(
         "norm2(input_grad) <= jac_norm**2*norm2(grad)", (), LayerDomain(eps="zero", normaliser=normaliser)
     )
-    for y, g in product(
-        [(-5, -6, 0), (1, 2, 4), (0, 1, -7)], [(-1, 1, 0), (1, 1, -2), (2, -1, -1), (0, 1, -1)]
-    ):
+    for y, g in product([(-5, -6, 0), (1, 2, 4), (0, 1, -7)], [(-1, 1, 0), (1, 1, -2), (2, -1, -1), (0, 1, -1)]):
         found = certify(claim, Instance(tuple(map(Fraction, y)), tuple(map(Fraction, g))))
         assert not found.refuted, found.relations
 
@@ -406,9 +387,7 @@ def test_the_direction_of_a_refutation_replays(tmp_path):
 
 def test_a_file_states_a_bound_for_all_directions_with_a_free_vector():
     with pytest.raises(ClaimError, match=r"le\(layer.dot\(u, A\(u\)\), b \* layer.norm2\(u\)\)"):
-        state(
-            lambda layer: [layer.max_eig(layer.hess)], random_layer(LayerDomain(), np.random.default_rng(0))
-        )
+        state(lambda layer: [layer.max_eig(layer.hess)], random_layer(LayerDomain(), np.random.default_rng(0)))
 
 
 def test_a_name_of_practice_is_what_it_is_on_one_unit():

@@ -72,9 +72,7 @@ def test_gradient_and_hessian_products(m, eps, gamma, scale):
     slope = abs(gamma) / sigma
     gradient_size = slope * np.linalg.norm(g) * (1 + norm_y**2 / m)
     h_norm = np.abs(diagonal).max() + a @ a
-    hessian_size = slope**2 * h_norm + 3 * slope / (m * sigma) * norm_y * np.linalg.norm(g) * (
-        1 + norm_y**2 / m
-    )
+    hessian_size = slope**2 * h_norm + 3 * slope / (m * sigma) * norm_y * np.linalg.norm(g) * (1 + norm_y**2 / m)
 
     with flint.ctx.workdps(60):
         Y, G, D, A = map(exact, (y, g, diagonal, a))

@@ -87,9 +87,7 @@ def strict(x):
 def test_exact_numbers_are_those_of_floats(normaliser):
     exact = layer_of(normaliser, 5)
     y, g = (np.array([float(e.value) for e in v]) for v in (exact.y, exact.grad))
-    h = np.array(
-        [[float(e.value) for e in exact.hess(strict(unit))] for unit in np.eye(5, dtype=int).tolist()]
-    )
+    h = np.array([[float(e.value) for e in exact.hess(strict(unit))] for unit in np.eye(5, dtype=int).tolist()])
     rounded = make_layer(normaliser, y, g, h, gamma=-2.0, beta=1.0)
     pairs = [(exact.y_hat, rounded.y_hat), (exact.input_grad, rounded.input_grad)]
     pairs += [(exact.input_hess(exact.y), rounded.input_hess(y)), (exact.jac(exact.grad), rounded.jac(g))]
@@ -100,15 +98,7 @@ def test_exact_numbers_are_those_of_floats(normaliser):
 def layer_of(normaliser, m):
     y, g, y2, g2, u = (strict([(7 * i * i + k) % 11 - 4 for i in range(m)]) for k in range(5))
     h = strict([[(i * j + i + j) % 5 - 2 for j in range(m)] for i in range(m)])
-    free = {
-        "y@2": y2,
-        "grad@2": g2,
-        "y@b": g2,
-        "grad@b": u,
-        "cross": u,
-        "gamma@b": strict(3),
-        "beta@b": strict(-1),
-    }
+    free = {"y@2": y2, "grad@2": g2, "y@b": g2, "grad@b": u, "cross": u, "gamma@b": strict(3), "beta@b": strict(-1)}
     return make_layer(
         normaliser, y, g, h, gamma=strict(-2), beta=strict(1), eps=strict(0), free={**free, "rise": strict(2)}
     )
@@ -120,10 +110,7 @@ def test_no_word_meets_a_rounded_number(normaliser, m):
     layer = layer_of(normaliser, m)
     worlds = [(layer, WORDS, "")]
     if normaliser not in ("l1", "linf"):
-        worlds += [
-            (SecondBatch(layer, normaliser), SECOND, "@2"),
-            (SecondUnit(layer, normaliser), UNIT_B, "@b"),
-        ]
+        worlds += [(SecondBatch(layer, normaliser), SECOND, "@2"), (SecondUnit(layer, normaliser), UNIT_B, "@b")]
     for world, words, suffix in worlds:
         for name, word in words.items():
             if word.helper or name in ("m",):

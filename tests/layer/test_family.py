@@ -108,15 +108,9 @@ def test_numpy_and_torch_are_one_code(name):
         "one",
     ):
         np.testing.assert_allclose(
-            getattr(theirs, quantity).numpy(),
-            getattr(ours, quantity),
-            rtol=1e-12,
-            atol=1e-13,
-            err_msg=quantity,
+            getattr(theirs, quantity).numpy(), getattr(ours, quantity), rtol=1e-12, atol=1e-13, err_msg=quantity
         )
-    np.testing.assert_allclose(
-        theirs.input_hess(torch.tensor(v)).numpy(), ours.input_hess(v), rtol=1e-11, atol=1e-12
-    )
+    np.testing.assert_allclose(theirs.input_hess(torch.tensor(v)).numpy(), ours.input_hess(v), rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["batch", "unbiased", "l1", "l2", "linf", "rms"])
@@ -138,9 +132,7 @@ def test_shift_and_permutation_of_the_batch(name):
     np.testing.assert_allclose(shifted.input_hess(v), layer.input_hess(v), rtol=1e-10, atol=1e-11)
     order = np.random.default_rng(0).permutation(7)
     permuted = make_layer(name, y[:, order], g[:, order], H[:, order][:, :, order], gamma=gamma)
-    np.testing.assert_allclose(
-        permuted.input_hess(v[:, order]), layer.input_hess(v)[:, order], rtol=1e-10, atol=1e-11
-    )
+    np.testing.assert_allclose(permuted.input_hess(v[:, order]), layer.input_hess(v)[:, order], rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("m", [2, 3, 17])
@@ -151,10 +143,7 @@ def test_dense_matrices_are_symmetric_and_the_scale_direction_is_free(m):
     layer = BatchNormLayer(y, g, H, gamma=gamma)
     dense = layer.dense(layer.input_hess)
     size = np.abs(gamma / layer.sigma * g).max()
-    bend = (
-        np.abs((gamma / layer.sigma) ** 2).max() * np.abs(H).sum(-1).max()
-        + np.abs(g / layer.sigma**2 * gamma).max()
-    )
+    bend = np.abs((gamma / layer.sigma) ** 2).max() * np.abs(H).sum(-1).max() + np.abs(g / layer.sigma**2 * gamma).max()
     np.testing.assert_allclose(dense, dense.swapaxes(-1, -2), atol=1e-13 * m * bend)
     np.testing.assert_allclose(layer.jac(layer.one), 0, atol=1e-13 * size)
     np.testing.assert_allclose(layer.input_hess(layer.one), 0, atol=1e-13 * m * bend)
@@ -165,11 +154,7 @@ def test_dense_matrices_are_symmetric_and_the_scale_direction_is_free(m):
 def test_float32_stays_within_what_its_roundoff_allows(kind):
     y, g, H, _, gamma = draw((50, 64))
     truth = BatchNormLayer(y, g, H, gamma=gamma, eps=1e-5)
-    cast = (
-        (lambda x: x.astype(np.float32))
-        if kind == "numpy"
-        else (lambda x: torch.tensor(x, dtype=torch.float32))
-    )
+    cast = (lambda x: x.astype(np.float32)) if kind == "numpy" else (lambda x: torch.tensor(x, dtype=torch.float32))
     layer = BatchNormLayer(*map(cast, (y, g, H)), gamma=cast(gamma), eps=1e-5)
     grad = np.asarray(layer.input_grad)
     assert grad.dtype == np.float32

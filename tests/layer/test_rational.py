@@ -7,17 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bntheory.layer.rational import (
-    as_text,
-    centred,
-    dot,
-    least_squares,
-    matvec,
-    project,
-    transposed,
-    variance,
-    vector,
-)
+from bntheory.layer.rational import as_text, centred, dot, least_squares, matvec, project, transposed, variance, vector
 
 Y, V = vector([3, -1, Fraction(1, 2), 0]), vector([1, 2, -5, Fraction(7, 3)])
 ROWS = [

@@ -14,10 +14,7 @@ ASYMMETRIC = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 BAD = {
     "batch of one": (lambda: BatchNormLayer(np.array([[1.0]])), r"m = 1.*at least 2"),
     "single number": (lambda: BatchNormLayer(3.0), r"y is a single number"),
-    "constant batch": (
-        lambda: BatchNormLayer(np.full((2, 5), 0.1)),
-        r"constant over the batch in 2 layer.*eps > 0",
-    ),
+    "constant batch": (lambda: BatchNormLayer(np.full((2, 5), 0.1)), r"constant over the batch in 2 layer.*eps > 0"),
     "variance below the smallest float": (
         lambda: BatchNormLayer(np.array([0.0, 1e-200, 0.0])),
         r"constant over the batch",
@@ -30,10 +27,7 @@ BAD = {
     "integer tensor": (lambda: BatchNormLayer(torch.tensor([1, 2])), r"y has dtype torch.int64"),
     "negative eps": (lambda: BatchNormLayer(Y, eps=-1e-5), r"eps is -1e-05.*>= 0"),
     "nan gamma": (lambda: BatchNormLayer(Y, gamma=np.nan), r"gamma has 1 non-finite"),
-    "grad of another m": (
-        lambda: BatchNormLayer(Y, np.ones((2, 4))),
-        r"grad has shape \(2, 4\).*y has shape \(2, 3\)",
-    ),
+    "grad of another m": (lambda: BatchNormLayer(Y, np.ones((2, 4))), r"grad has shape \(2, 4\).*y has shape \(2, 3\)"),
     "grad of other layers": (lambda: BatchNormLayer(Y, np.ones((5, 3))), r"leading axes"),
     "gamma of another size": (lambda: BatchNormLayer(Y, gamma=np.ones(5)), r"gamma has shape \(5,\)"),
     "numpy and torch": (lambda: BatchNormLayer(Y, torch.tensor(Y)), r"both as numpy or both as torch"),
@@ -46,10 +40,7 @@ BAD = {
     "unknown normaliser": (lambda: make_layer("bacth", Y), r"'bacth'.*'batch'"),
     "domain eps": (lambda: LayerDomain(eps="small"), r"eps is 'small'.*'zero'"),
     "domain min_m": (lambda: LayerDomain(min_m=1), r"min_m is 1"),
-    "domain name twice": (
-        lambda: LayerDomain(scalars={"a": "any"}, vectors=("a",)),
-        r"'a' is declared twice",
-    ),
+    "domain name twice": (lambda: LayerDomain(scalars={"a": "any"}, vectors=("a",)), r"'a' is declared twice"),
 }
 
 
@@ -79,9 +70,7 @@ def test_two_examples_without_eps_have_no_gradient_at_all():
     y, g = rng.normal(size=(2, 1000, 2))
     layer = BatchNormLayer(y, g)
     size = np.linalg.norm(g, axis=-1, keepdims=True) / layer.sigma
-    assert (
-        np.abs(layer.input_grad) <= 2**-53 * 40 * (1 + np.abs(y).max(-1, keepdims=True) / layer.sigma) * size
-    ).all()
+    assert (np.abs(layer.input_grad) <= 2**-53 * 40 * (1 + np.abs(y).max(-1, keepdims=True) / layer.sigma) * size).all()
 
 
 def test_a_relation_has_no_truth_value():

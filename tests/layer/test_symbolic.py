@@ -29,9 +29,7 @@ def draw(normaliser, hessian, eps, m=7, seed=0):
     rng = np.random.default_rng(seed)
     y, g, v = rng.normal(size=(3, m)) + 0.3
     a = rng.normal(size=(m, m))
-    H = {"any": a + a.T, "psd": a @ a.T, "isotropic": 1.7 * np.eye(m), "identity": np.eye(m), "zero": 0 * a}[
-        hessian
-    ]
+    H = {"any": a + a.T, "psd": a @ a.T, "isotropic": 1.7 * np.eye(m), "identity": np.eye(m), "zero": 0 * a}[hessian]
     K = rng.normal(size=(m, m))
     K = K + K.T
     layer = make_layer(normaliser, y, g, H, gamma=-1.3, beta=0.4, eps=eps, free={"v": v, "K": K})
@@ -102,14 +100,10 @@ def test_derivatives_from_the_definition(normaliser, hessian, eps):
         (centre(symbolic, v), centre(layer, layer.vector("v"))),
     ]
     for index, (formal, array) in enumerate(pairs):
-        np.testing.assert_allclose(
-            values.vector(formal), array, rtol=1e-9, atol=1e-11, err_msg=f"vector {index}"
-        )
+        np.testing.assert_allclose(values.vector(formal), array, rtol=1e-9, atol=1e-11, err_msg=f"vector {index}")
     for name in ("gamma_grad", "beta_grad", "var", "mu", "sigma", "eps"):
         expected = float(np.ravel(getattr(layer, name))[0])
-        assert values.number(getattr(symbolic, name).value) == pytest.approx(expected, rel=1e-9, abs=1e-12), (
-            name
-        )
+        assert values.number(getattr(symbolic, name).value) == pytest.approx(expected, rel=1e-9, abs=1e-12), name
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.4])
@@ -201,9 +195,7 @@ def test_scalars_refuse_comparisons_and_strange_powers():
 def test_a_power_below_zero_divides(n):
     x = Expression(sp.Symbol("x", positive=True))
     for at in (Fraction(2), Fraction(5, 3)):
-        assert (x**n).value.subs(x.value, sp.Rational(at.numerator, at.denominator)) == sp.Rational(
-            str(at**n)
-        )
+        assert (x**n).value.subs(x.value, sp.Rational(at.numerator, at.denominator)) == sp.Rational(str(at**n))
 
 
 @pytest.mark.parametrize("factor", [-1, 2, 0])

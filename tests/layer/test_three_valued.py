@@ -67,9 +67,7 @@ def test_conjuncts_are_found_below_alternatives():
 def test_exactly_one_of_true_false_and_undefined(tree):
     is_true = true_where(tree, lambda a: a is True, all, any)
     is_false = false_where(tree, lambda a: a is False, all, any)
-    is_undefined = undefined_where(
-        tree, lambda a: a is True, lambda a: a is False, lambda a: a is None, all, any
-    )
+    is_undefined = undefined_where(tree, lambda a: a is True, lambda a: a is False, lambda a: a is None, all, any)
     assert is_true + is_false + is_undefined == 1
 
 

@@ -13,20 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bntheory import (
-    LayerDomain,
-    all_of,
-    batch_mean,
-    centre,
-    eq,
-    ge,
-    implies,
-    le,
-    lt,
-    negate,
-    sqrt,
-    standardise,
-)
+from bntheory import LayerDomain, all_of, batch_mean, centre, eq, ge, implies, le, lt, negate, sqrt, standardise
 from bntheory.claims.claim import Claim, Source
 from bntheory.claims.typed.transcript import _Record
 from bntheory.errors import ClaimError
@@ -66,11 +53,7 @@ def floats(convert: Any) -> BatchNormLayer:
     def to(x: Any) -> Any:
         return convert([[float(v) for v in row] if isinstance(row, tuple) else float(row) for row in x])
 
-    free = {
-        "a": 3.0,
-        "u": to(HERE.vectors["u"]),
-        "K": to(HERE.operators["K"]),
-    }
+    free = {"a": 3.0, "u": to(HERE.vectors["u"]), "K": to(HERE.operators["K"])}
     return BatchNormLayer(to(HERE.y), to(HERE.grad), gamma=2.0, eps=2.0, free=free)
 
 
@@ -219,16 +202,10 @@ TRUE: dict[str, Any] = {
     "the batch size": lambda x: eq(x.m / 2, 1.5),
     "the root of a constant": lambda x: eq(sqrt(x.m + 1), 2),
     "an irrational root": lambda x: eq(sqrt(x.m) * sqrt(x.m), 3),
-    "helpers": lambda x: [
-        eq(standardise(x, x.y), x.y_hat),
-        eq(centre(x, x.y), x.y - batch_mean(x, x.y) * x.one),
-    ],
+    "helpers": lambda x: [eq(standardise(x, x.y), x.y_hat), eq(centre(x, x.y), x.y - batch_mean(x, x.y) * x.one)],
     "minus": lambda x: [eq(0 - x.y, -(+x.y)), eq(1 - x.gamma, -(x.gamma - 1))],
     "in place": lambda x: eq(in_place(x.gamma), 2 * x.gamma + 1),
-    "in place on vectors": lambda x: [
-        eq(in_place(x.grad, x.one), 2 * x.grad + x.one),
-        eq(x.dot(x.one, x.grad), 2),
-    ],
+    "in place on vectors": lambda x: [eq(in_place(x.grad, x.one), 2 * x.grad + x.one), eq(x.dot(x.one, x.grad), 2)],
     "a generator": lambda x: (le(0, x.norm2(v)) for v in (x.y, x.grad)),
     "a case distinction": lambda x: implies(eq(x.m, 2), eq(x.input_grad, 0)),
     "not equal vectors": lambda x: negate(eq(x.y, x.grad)),
@@ -259,9 +236,7 @@ def test_what_has_a_meaning_means_it_in_every_world(name):
 def all_together(function: Any) -> Any:
     def together(layer: Any) -> Any:
         returned = function(layer)
-        parts = (
-            list(returned) if isinstance(returned, (list,)) or hasattr(returned, "__next__") else [returned]
-        )
+        parts = list(returned) if isinstance(returned, (list,)) or hasattr(returned, "__next__") else [returned]
         return all_of(*(part for part in parts if hasattr(part, "op")))
 
     return together

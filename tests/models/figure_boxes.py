@@ -60,9 +60,7 @@ def _overlap(a: Any, b: Any) -> bool:
 
 
 def _crosses(line: Any, box: Any) -> bool:
-    points = line.get_transform().transform(
-        np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
-    )
+    points = line.get_transform().transform(np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float))
     points = points[np.isfinite(points).all(axis=1)]
     if line.get_linestyle() not in ("None", "none", "", " ") and len(points) > 1:
         steps = np.linspace(0, 1, 50)[:, None, None]
@@ -75,9 +73,7 @@ def _crosses(line: Any, box: Any) -> bool:
 
 def _tick_faults(axis: Any, renderer: Any) -> list[str]:
     low, high = sorted(axis.get_view_interval())
-    labels = [
-        t.label1 for t in axis.get_major_ticks() if low <= t.get_loc() <= high and t.label1.get_text().strip()
-    ]
+    labels = [t.label1 for t in axis.get_major_ticks() if low <= t.get_loc() <= high and t.label1.get_text().strip()]
     words = [label.get_text() for label in labels]
     name = axis.get_label_text() or "an axis"
     found = [] if len(set(words)) == len(words) else [f"{name}: ticks alike, {words}"]

@@ -29,9 +29,7 @@ from bntheory.models.conditioning import (
 def random_data(seed: int, samples: int, columns: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((columns, columns)) * 10 ** rng.uniform(-1.5, 1.5, columns)
-    return rng.standard_normal((samples, columns)) @ mixing + 10 ** rng.uniform(-2, 2) * rng.standard_normal(
-        columns
-    )
+    return rng.standard_normal((samples, columns)) @ mixing + 10 ** rng.uniform(-2, 2) * rng.standard_normal(columns)
 
 
 @given(seed=st.integers(0, 10**6), samples=st.integers(8, 40), columns=st.integers(1, 6))

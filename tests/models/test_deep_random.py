@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bntheory.models.deep_random import (
-    DeepRandom,
-    channel_share,
-    mean_similarity,
-    orthogonality_gap,
-    stable_rank,
-)
+from bntheory.models.deep_random import DeepRandom, channel_share, mean_similarity, orthogonality_gap, stable_rank
 
 
 def by_autograd(network: DeepRandom, seed: int) -> tuple[list[torch.Tensor], list[float]]:
@@ -91,9 +85,7 @@ def test_measures_on_matrices_that_say_what_they_are() -> None:
     same = np.tile(rng.normal(size=(9, 1)), 4)
     assert mean_similarity(same) == pytest.approx(1)
     assert channel_share(same) == pytest.approx(1)
-    assert channel_share(same - same.mean(axis=1, keepdims=True) + np.array([1, -1, 1, -1])) == pytest.approx(
-        0
-    )
+    assert channel_share(same - same.mean(axis=1, keepdims=True) + np.array([1, -1, 1, -1])) == pytest.approx(0)
     # ||11'/4 - I/4||_F of four equal columns
     assert orthogonality_gap(same) == pytest.approx(np.sqrt(12) / 4)
 

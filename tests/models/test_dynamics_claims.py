@@ -110,25 +110,15 @@ def test_the_orbit_into_the_saddle_by_the_vectorised_trajectories():
     orbit = _cai2019_studies.SADDLE_ORBIT
     problem = LeastSquares(np.diag(_floats(orbit["S"])), _floats(orbit["b"]))
     start = {k: float(Fraction(orbit[k])) for k in ("a0", "eps", "eps_a")}
-    run = bngd(
-        problem, _floats(orbit["w0"]), start["eps"], 2, a0=start["a0"], lr_a=start["eps_a"], points=None
-    )
+    run = bngd(problem, _floats(orbit["w0"]), start["eps"], 2, a0=start["a0"], lr_a=start["eps_a"], points=None)
     assert start["a0"] * run["alignment"][0] > 0
     assert abs(run["a"][2]) < 1e-13
     assert abs(run["alignment"][2]) < 1e-13
     assert run["excess"][2] == pytest.approx(problem.signal, rel=1e-12)
     beside = bngd(
-        problem,
-        _floats(orbit["w0"]),
-        start["eps"] * (1 + 1e-6),
-        4000,
-        a0=start["a0"],
-        lr_a=start["eps_a"],
-        points=None,
+        problem, _floats(orbit["w0"]), start["eps"] * (1 + 1e-6), 4000, a0=start["a0"], lr_a=start["eps_a"], points=None
     )
-    assert (
-        beside["excess"][-1] < 1e-12 * problem.signal
-    )  # a neighbour converges: the saddle attracts no open set
+    assert beside["excess"][-1] < 1e-12 * problem.signal  # a neighbour converges: the saddle attracts no open set
 
 
 def test_a_wrong_orbit_is_noticed(monkeypatch):
@@ -162,6 +152,8 @@ def test_counting_nothing_is_an_error():
 def test_claims_load_without_the_heavy_libraries():
     names = [m.__name__ for m in MODULES]
     code = "; ".join(f"import {n}" for n in names)
-    code += "; import sys; print([m for m in ('torch', 'matplotlib', 'sympy', 'z3', 'flint', 'scipy') if m in sys.modules])"
+    code += (
+        "; import sys; print([m for m in ('torch', 'matplotlib', 'sympy', 'z3', 'flint', 'scipy') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -41,9 +41,7 @@ def test_a_trained_shift_bounds_the_bias():
 
 
 def test_differentiating_the_mean_keeps_the_bias_still():
-    run = ignored_mean_descent(
-        INPUTS, TARGETS, Fraction(1, 3), 10, statistics="differentiated", bias0=Fraction(2)
-    )
+    run = ignored_mean_descent(INPUTS, TARGETS, Fraction(1, 3), 10, statistics="differentiated", bias0=Fraction(2))
     assert set(run.bias) == {2}
 
 
@@ -86,9 +84,7 @@ def test_differentiated_network_is_torchs_batch_norm():
         z = torch.nn.functional.batch_norm(x @ w, None, None, gamma, beta, training=True, eps=1e-5)
         loss = ((torch.tanh(z) @ h + c - target) ** 2).mean() / 2
         losses.append(loss.item())
-        parameters = [
-            p - 0.1 * g for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True)
-        ]
+        parameters = [p - 0.1 * g for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True)]
     np.testing.assert_allclose(run.loss, losses, rtol=1e-10)
 
 
@@ -114,9 +110,7 @@ def test_ignored_statistics_are_those_of_evaluation_mode():
         gradients = torch.autograd.grad(loss, moving)
         parameters = [p - 0.1 * g for p, g in zip(moving, gradients, strict=True)]
     np.testing.assert_allclose(run.loss, losses, rtol=1e-10)
-    assert run.bias_norm[1] == pytest.approx(
-        parameters_norm_after_one_step(x, target, weight, head), rel=1e-10
-    )
+    assert run.bias_norm[1] == pytest.approx(parameters_norm_after_one_step(x, target, weight, head), rel=1e-10)
 
 
 def parameters_norm_after_one_step(x, target, weight, head):

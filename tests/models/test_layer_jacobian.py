@@ -34,9 +34,7 @@ def test_linear_layers_follow_the_quarter_circle_law_and_ignore_the_scale() -> N
     assert found.share_within(1.25) == pytest.approx(quarter_circle_share(1.25), abs=0.03)
     assert found.root_mean_square == pytest.approx(1.0, abs=0.02)
     assert found.singular_values.max() == pytest.approx(2.0, abs=0.1)
-    scaled = layer_jacobian(
-        activation("linear"), width=256, batch_size=4096, depth=0, seed=1, weight_scale=50.0
-    )
+    scaled = layer_jacobian(activation("linear"), width=256, batch_size=4096, depth=0, seed=1, weight_scale=50.0)
     np.testing.assert_allclose(scaled.singular_values, found.singular_values, rtol=1e-7, atol=1e-9)
     plain = layer_jacobian(activation("linear"), width=64, weight_scale=50.0, normalise=False, seed=1)
     assert plain.root_mean_square == pytest.approx(50.0, rel=0.05)

@@ -15,12 +15,7 @@ import pytest
 import torch
 
 from bntheory.models.least_squares import LeastSquares
-from bntheory.models.least_squares_dynamics import (
-    bngd,
-    gradient_descent,
-    kohler_descent,
-    trap_certificate,
-)
+from bntheory.models.least_squares_dynamics import bngd, gradient_descent, kohler_descent, trap_certificate
 
 
 @pytest.fixture
@@ -67,9 +62,7 @@ def test_trajectory_is_the_printed_iteration(eps):
         assert run["norm"][t] == pytest.approx(np.linalg.norm(w), rel=1e-9)
         assert run["alignment"][t] == pytest.approx(w @ b / s, rel=1e-9)
         assert run["effective_step"][t] == pytest.approx(lr * (a / s) * (w @ b / s**2), rel=1e-9)
-        if (
-            eps == 0
-        ):  # the printed update; for eps > 0 the paper has none, and J's own gradient is the reference
+        if eps == 0:  # the printed update; for eps > 0 the paper has none, and J's own gradient is the reference
             new_a, new_w = a + lr_a * (w @ b / s - a), w + lr * (a / s) * (b - (w @ b / s**2) * (S @ w))
         else:
             da, dw = problem.gradient(a, w)
@@ -182,8 +175,7 @@ def test_certificate_refuses_states_that_move_away():
     assert trap_certificate(problem, 1.0, w, 1e-3).holds.tolist() == [True, False]
     assert trap_certificate(problem, -1.0, w, 1e-3).holds.tolist() == [False, True]
     np.testing.assert_allclose(
-        trap_certificate(problem, -1.0, w[1], 1e-3).step_low,
-        trap_certificate(problem, 1.0, w[0], 1e-3).step_low,
+        trap_certificate(problem, -1.0, w[1], 1e-3).step_low, trap_certificate(problem, 1.0, w[0], 1e-3).step_low
     )
     with pytest.raises(ValueError, match="eps = 0"):
         trap_certificate(LeastSquares.random(3, 3.0, seed=8, eps=1e-3), 1.0, w, 1.0)
@@ -221,10 +213,7 @@ def test_adaptive_rate_is_gradient_descent_on_rho_and_has_effective_step_one_ove
         (lambda: bngd(LeastSquares.random(2, 2, seed=0), np.ones(3), 1.0, 1), "dimension 2"),
         (lambda: bngd(LeastSquares.random(2, 2, seed=0), np.ones(2), -1.0, 1), "lr must be positive"),
         (lambda: bngd(LeastSquares.random(2, 2, seed=0), np.ones(2), 1.0, 0), "steps"),
-        (
-            lambda: kohler_descent(LeastSquares(np.eye(2), np.array([1.0, 0.0])), np.array([0.0, 1.0]), 1),
-            "rho",
-        ),
+        (lambda: kohler_descent(LeastSquares(np.eye(2), np.array([1.0, 0.0])), np.array([0.0, 1.0]), 1), "rho"),
     ],
 )
 def test_bad_input_says_what_and_why(call, message):

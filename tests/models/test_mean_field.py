@@ -39,12 +39,7 @@ from bntheory.models.mean_field_monte_carlo import (
     monte_carlo_rate,
     residual_profile,
 )
-from bntheory.models.mean_field_quadrature import (
-    degree_weights,
-    fixed_point_scale,
-    rate_by_quadrature,
-    sphere_averages,
-)
+from bntheory.models.mean_field_quadrature import degree_weights, fixed_point_scale, rate_by_quadrature, sphere_averages
 from bntheory.models.mean_field_symbolic import (
     averaging_identity,
     gap_of_degrees,
@@ -168,9 +163,7 @@ def test_no_smooth_activation_beats_linear(coefficients: list[float], frequency:
         return sum(a * np.sin(frequency * (k + 1) * t + k) for k, a in enumerate(coefficients))
 
     def derivative(t: np.ndarray) -> np.ndarray:
-        return sum(
-            a * frequency * (k + 1) * np.cos(frequency * (k + 1) * t + k) for k, a in enumerate(coefficients)
-        )
+        return sum(a * frequency * (k + 1) * np.cos(frequency * (k + 1) * t + k) for k, a in enumerate(coefficients))
 
     found = rate_by_quadrature(Activation("waves", value, derivative), batch, degrees=120)
     assert found.rate >= float(linear_rate(batch)) - 1e-9
@@ -188,10 +181,7 @@ def test_bound_needs_a_weak_derivative() -> None:
 
 def test_equality_needs_linearity_only_on_the_interval_that_is_reached() -> None:
     clipped = Activation(
-        "clip at 2",
-        lambda t: np.clip(t, -2, 2),
-        lambda t: np.where(np.abs(t) < 2, 1.0, 0.0),
-        kinks=(-2.0, 2.0),
+        "clip at 2", lambda t: np.clip(t, -2, 2), lambda t: np.where(np.abs(t) < 2, 1.0, 0.0), kinks=(-2.0, 2.0)
     )
     assert rate_by_quadrature(clipped, 4).rate == pytest.approx(2.0, rel=1e-11)  # |t| <= sqrt(3)
     assert rate_by_quadrature(clipped, 8).rate > 1.2 + 1e-3  # |t| <= sqrt(7)
@@ -279,9 +269,7 @@ def test_limit_removes_the_first_order_in_the_width() -> None:
     for limit, slope in [(1.7, 3.0), (1.2, -8.0)]:  # a + b/width is mapped to a
         assert 2 * (limit + slope / 32) - (limit + slope / 16) == pytest.approx(limit)
     assert found.rate == 2 * found.fine.rate - found.coarse.rate
-    assert found.standard_error == pytest.approx(
-        math.hypot(2 * found.fine.standard_error, found.coarse.standard_error)
-    )
+    assert found.standard_error == pytest.approx(math.hypot(2 * found.fine.standard_error, found.coarse.standard_error))
 
 
 def test_radius_given_direction_has_the_stated_inverse_moment() -> None:
@@ -337,9 +325,7 @@ def relu_overflow(b: int, *, depth: int, width: int = 256) -> int | None:
     h, layers = h.astype(np.float32), []
     for _ in range(depth):
         u, radius = _direction(h)
-        layers.append(
-            (rng.standard_normal((width, width), np.float32) / np.float32(math.sqrt(width)), u, radius)
-        )
+        layers.append((rng.standard_normal((width, width), np.float32) / np.float32(math.sqrt(width)), u, radius))
         h = layers[-1][0] @ act.value(root * u).astype(np.float32)
     gradient = rng.standard_normal((width, b), np.float32)
     gradient -= gradient.mean(axis=1, keepdims=True)

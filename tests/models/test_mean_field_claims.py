@@ -48,10 +48,7 @@ def test_measurements_overrule_a_proof_of_something_else() -> None:
 
 def test_networks_refuse_a_wrong_rate() -> None:
     checks = against_networks(QUICK, "linear", lambda b: (b - 1) / (b - 3))
-    assert (
-        evidence_of_checks([replayed(relu_identity(), "every B"), *checks], seconds=0, seed=0).finding
-        == "fails"
-    )
+    assert evidence_of_checks([replayed(relu_identity(), "every B"), *checks], seconds=0, seed=0).finding == "fails"
 
 
 def test_a_remainder_is_a_refutation() -> None:

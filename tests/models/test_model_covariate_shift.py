@@ -40,10 +40,7 @@ def test_shift_is_the_hessian_block_to_first_order(kind: str, normalise: bool) -
         worst = 0.0
         for name, distance in zip(found.names[1:], found.distances[1:], strict=True):
             parts = model.unflatten(gradient)
-            earlier = {
-                k: v if model.stage_of(k) < model.stage_of(name) else np.zeros_like(v)
-                for k, v in parts.items()
-            }
+            earlier = {k: v if model.stage_of(k) < model.stage_of(name) else np.zeros_like(v) for k, v in parts.items()}
             predicted = rate * np.linalg.norm(model.unflatten(model.hvp(x, model.flatten(earlier)))[name])
             assert predicted > 0
             worst = max(worst, abs(distance - predicted))

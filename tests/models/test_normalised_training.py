@@ -126,9 +126,7 @@ def test_projected_descent_keeps_the_sharpness_and_follows_the_flow() -> None:
     for n in range(1, int(1.5 / dt) + 1):
         r *= 1 - dt
         sharp = (1 + tilt * np.cos(phi)) / r**2
-        if (
-            sharp > 2 / lr
-        ):  # one Newton step along grad S = (-2 S/r, -tilt sin(phi)/r^3), the second along the circle
+        if sharp > 2 / lr:  # one Newton step along grad S = (-2 S/r, -tilt sin(phi)/r^3), the second along the circle
             a, b = -2 * sharp / r, -tilt * np.sin(phi) / r**3
             length = (2 / lr - sharp) / (a * a + b * b)
             r, phi = r + length * a, phi + length * b / r

@@ -32,9 +32,7 @@ def build(kind: str, normalise: bool, eps: float = 1e-5, device: str = "cpu") ->
         x, y = tensor_train_data(30, 4, seed=1)
         return TensorTrain(x, y, rank=3, normalise=normalise, eps=eps, device=device)
     rows, columns, values = low_rank_data((6, 5), observed=0.8, seed=1)
-    return MatrixFactorisation(
-        rows, columns, values, shape=(6, 5), rank=2, normalise=normalise, eps=eps, device=device
-    )
+    return MatrixFactorisation(rows, columns, values, shape=(6, 5), rank=2, normalise=normalise, eps=eps, device=device)
 
 
 def numpy_norm(p: dict[str, np.ndarray], stage: int, h: np.ndarray, eps: float) -> np.ndarray:
@@ -160,10 +158,7 @@ def test_scale_invariance_of_normalised_weights_at_eps_zero(kind: str) -> None:
     assert model.value(model.flatten(grown)) == pytest.approx(model.value(x), rel=1e-12)
     # Euler: the gradient is orthogonal to weights that only a normalisation sees
     gradient = model.unflatten(model.grad(x))[name]
-    assert (
-        abs(float(np.sum(gradient * p[name])))
-        <= 1e-13 * np.linalg.norm(gradient) * np.linalg.norm(p[name]) * 10
-    )
+    assert abs(float(np.sum(gradient * p[name]))) <= 1e-13 * np.linalg.norm(gradient) * np.linalg.norm(p[name]) * 10
     assert np.linalg.norm(gradient) > 1e-3
     plain = build(kind, False)
     q = plain.unflatten(plain.initial(0))
@@ -237,29 +232,15 @@ ERRORS = {
     "tensor spread": (lambda: TensorTrain(INPUTS, TARGET[:, 0], spread=0.0), "spread=0"),
     "rank": (lambda: TensorTrain(INPUTS, TARGET[:, 0], rank=0), "rank=0"),
     "indices": (lambda: MatrixFactorisation([0, 5], [0, 1], [1.0, 2.0], shape=(3, 3)), "rows: indices"),
-    "float indices": (
-        lambda: MatrixFactorisation([0.0, 1.0], [0, 1], [1.0, 2.0], shape=(3, 3)),
-        "whole numbers",
-    ),
-    "twin": (
-        lambda: build("deep linear", False).frozen_twin(build("deep linear", False).initial(0)),
-        "no statistics",
-    ),
+    "float indices": (lambda: MatrixFactorisation([0.0, 1.0], [0, 1], [1.0, 2.0], shape=(3, 3)), "whole numbers"),
+    "twin": (lambda: build("deep linear", False).frozen_twin(build("deep linear", False).initial(0)), "no statistics"),
     "flatten": (lambda: build("deep linear", False).flatten({}), "W0"),
-    "rate": (
-        lambda: train(build("deep linear", False), np.zeros(36), learning_rate=0.0, steps=3),
-        "learning_rate=0",
-    ),
+    "rate": (lambda: train(build("deep linear", False), np.zeros(36), learning_rate=0.0, steps=3), "learning_rate=0"),
     "infinite start": (
-        lambda: train(
-            FunctionLandscape(1, lambda x: math.inf, lambda x: x), [1.0], learning_rate=1.0, steps=3
-        ),
+        lambda: train(FunctionLandscape(1, lambda x: math.inf, lambda x: x), [1.0], learning_rate=1.0, steps=3),
         "start where it is finite",
     ),
-    "constant unit": (
-        lambda: build("deep linear", True, eps=0.0).value(np.zeros(36 + 18)),
-        "constant over the batch",
-    ),
+    "constant unit": (lambda: build("deep linear", True, eps=0.0).value(np.zeros(36 + 18)), "constant over the batch"),
     "condition": (lambda: linear_data(condition=0.5), "condition=0.5"),
     "observed": (lambda: low_rank_data(observed=0.0), "observed=0"),
 }

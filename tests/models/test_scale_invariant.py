@@ -15,11 +15,7 @@ import torch
 
 from bntheory.evidence.decision import position
 from bntheory.evidence.slopes import fit_power_law
-from bntheory.models.exponential_lr import (
-    compare_runs,
-    exponential_schedule,
-    largest_decay,
-)
+from bntheory.models.exponential_lr import compare_runs, exponential_schedule, largest_decay
 from bntheory.models.scale_invariant import (
     CircleOfMinima,
     RayleighPower,
@@ -90,13 +86,9 @@ def test_sharpness_is_the_largest_second_derivative_along_great_circles(name):
     for i in range(d):
         for j in range(d):
             hessian[i, j] = sum(
-                si * sj * along(small * (si * eye[i] + sj * eye[j])).item()
-                for si in (1, -1)
-                for sj in (1, -1)
+                si * sj * along(small * (si * eye[i] + sj * eye[j])).item() for si in (1, -1) for sj in (1, -1)
             ) / (4 * small**2)
-    assert loss.spherical_sharpness(w[None])[0] == pytest.approx(
-        np.linalg.eigvalsh(hessian)[-1], rel=1e-6, abs=2e-6
-    )
+    assert loss.spherical_sharpness(w[None])[0] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-6, abs=2e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -110,9 +102,7 @@ def test_scale_invariance_and_its_two_consequences(name):
     size = np.linalg.norm(w, axis=1) * np.linalg.norm(loss.grad(w), axis=1)
     assert bool(np.all(np.abs(orthogonality_defect(loss, w)) < 1e-14 * size + 1e-15)) == invariant
     grown = np.sum((0.7 * loss.grad(w)) ** 2, axis=1)
-    assert (
-        bool(np.all(np.abs(pythagoras_defect(loss, w, 0.7)) < 1e-13 * (grown + np.sum(w**2, 1)))) == invariant
-    )
+    assert bool(np.all(np.abs(pythagoras_defect(loss, w, 0.7)) < 1e-13 * (grown + np.sum(w**2, 1)))) == invariant
 
 
 @pytest.mark.parametrize("measure", ["orthogonality", "pythagoras"])
@@ -147,9 +137,7 @@ def test_series_of_a_descent():
     loss, _ = LOSSES["circle"]
     run = descend(loss, np.array([1.0, 0.4, 0.8]), np.array([0.1, 5.0]), 40, points=None, sharpness=True)
     assert run["norm"].shape == (2, 41)
-    np.testing.assert_allclose(
-        run["norm"][:, -1] ** 2, run["norm"][:, 0] ** 2 + run["growth"][:, -1], rtol=1e-12
-    )
+    np.testing.assert_allclose(run["norm"][:, -1] ** 2, run["norm"][:, 0] ** 2 + run["growth"][:, -1], rtol=1e-12)
     np.testing.assert_allclose(run["least_sphere_grad"], np.minimum.accumulate(run["sphere_grad"], axis=1))
     assert np.all(np.diff(run["norm"]) >= -1e-15 * run["norm"][:, :-1])
 
@@ -214,17 +202,13 @@ def test_norm_recursion_reaches_its_fixed_point_and_van_laarhovens_up_to_the_sta
 @pytest.mark.parametrize(("momentum", "product"), [(0.0, 0.02), (0.5, 0.02), (0.9, 0.005)])
 def test_equilibrium_against_simulation(momentum, product):
     lr, decay, noise = 0.1, product / 0.1, 2.0
-    run = simulate_equilibrium(
-        dimension=40, lr=lr, decay=decay, momentum=momentum, noise=noise, seeds=12, seed=1
-    )
+    run = simulate_equilibrium(dimension=40, lr=lr, decay=decay, momentum=momentum, noise=noise, seeds=12, seed=1)
     error = run.norm4.std(ddof=1) / np.sqrt(12)
     expected = momentum_norm4(lr, decay, momentum, noise)
     # first order in lr decay, enlarged by the momentum's memory 1/(1 - momentum)
     assert abs(run.norm4.mean() - expected) < 4 * error + 2 * product / (1 - momentum) * expected
     cosine = run.inner / run.norm2
-    assert (
-        abs(cosine.mean() - exact_cosine(lr, decay, momentum)) < 4 * cosine.std(ddof=1) / np.sqrt(12) + 1e-12
-    )
+    assert abs(cosine.mean() - exact_cosine(lr, decay, momentum)) < 4 * cosine.std(ddof=1) / np.sqrt(12) + 1e-12
     root = np.sqrt(run.angle2.mean())
     assert root == pytest.approx(wan_angle(lr, decay, momentum), rel=0.02)
     assert run.angle.mean() / root == pytest.approx(1 - 1 / (4 * 39), abs=2e-3)
@@ -279,9 +263,7 @@ def test_identity_in_rationals():
 
 def test_roots_and_the_edge_of_their_region():
     schedule = exponential_schedule(0.1, 5e-4, 0.9)
-    assert sorted([schedule.fast, schedule.slow]) == pytest.approx(
-        sorted(np.roots([1, -(1.9 - 5e-5), 0.9])), rel=1e-12
-    )
+    assert sorted([schedule.fast, schedule.slow]) == pytest.approx(sorted(np.roots([1, -(1.9 - 5e-5), 0.9])), rel=1e-12)
     for momentum in (0.0, 0.5, 0.9):
         edge = largest_decay(momentum)
         inside, outside = (np.roots([1, -(1 + momentum - x), momentum]) for x in (edge * 0.999, edge * 1.001))
@@ -304,10 +286,7 @@ def test_growth_a_step_and_an_epoch():
 
 def test_edge_is_where_a_small_perturbation_is_neutral():
     """Without decay: below 2 the oscillation dies, above it grows. That 2 is the edge, on both losses."""
-    for loss, v, p in (
-        (RayleighPower((0.0, 3.0)), [1, 0], [0, 1]),
-        (CircleOfMinima(0.5), [0.6, 0.8, 0], [0, 0, 1]),
-    ):
+    for loss, v, p in ((RayleighPower((0.0, 3.0)), [1, 0], [0, 1]), (CircleOfMinima(0.5), [0.6, 0.8, 0], [0, 0, 1])):
         for ratio, grows in ((1.9, False), (2.1, True)):
             w = edge_start(loss, v, p, 1.0, 2e-8, ratio=ratio)
             run = descend(loss, w, 1.0, 50)
@@ -343,15 +322,11 @@ def test_decay_holds_the_ratio_near_two_for_the_intrinsic_times_of_the_theorem()
         (lambda: norm_recursion(0.0, 0.1, 0.1, 1.0, 3), "norm0"),
         (lambda: exponential_schedule(0.1, 1.0, 1.0), "momentum"),
         (
-            lambda: compare_runs(
-                CircleOfMinima(), np.ones(3), exponential_schedule(0.1, 1e-3, 0.5), 5000, alpha=0.5
-            ),
+            lambda: compare_runs(CircleOfMinima(), np.ones(3), exponential_schedule(0.1, 1e-3, 0.5), 5000, alpha=0.5),
             "overflow",
         ),
         (
-            lambda: compare_runs(
-                CircleOfMinima(), np.ones(3), exponential_schedule(0.1, 1e-3, 0.0), 5, alpha=0.0
-            ),
+            lambda: compare_runs(CircleOfMinima(), np.ones(3), exponential_schedule(0.1, 1e-3, 0.0), 5, alpha=0.0),
             "alpha",
         ),
         (lambda: edge_start(CircleOfMinima(), [1, 0, 0], [1, 0, 0], 1, 0.1), "parallel"),

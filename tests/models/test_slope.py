@@ -26,9 +26,7 @@ def test_smoothing_is_convolution_with_a_gaussian(tau):
 def test_derivatives_by_central_differences(tau):
     slope, h = Slope(smoothing=tau), 1e-5
     x = np.array([-0.7, -0.01, 0.02, 0.4, 1.3])
-    np.testing.assert_allclose(
-        slope.grad(x), (slope.value(x + h) - slope.value(x - h)) / (2 * h), rtol=1e-6, atol=1e-8
-    )
+    np.testing.assert_allclose(slope.grad(x), (slope.value(x + h) - slope.value(x - h)) / (2 * h), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(
         slope.curvature(x), (slope.grad(x + h) - slope.grad(x - h)) / (2 * h), rtol=1e-5, atol=1e-5
     )

@@ -46,18 +46,9 @@ def small(layer):
 def claims():
     found = Registry()
     found.add(
-        Claim(
-            "one2000.true",
-            "layer",
-            Source("one2000", "Theorem 1"),
-            "a = 0",
-            orthogonal,
-            LayerDomain(eps="zero"),
-        )
+        Claim("one2000.true", "layer", Source("one2000", "Theorem 1"), "a = 0", orthogonal, LayerDomain(eps="zero"))
     )
-    found.add(
-        Claim("one2000.false", "layer", Source("one2000", "Theorem 2", seen="recalled"), "b \\le 1", small)
-    )
+    found.add(Claim("one2000.false", "layer", Source("one2000", "Theorem 2", seen="recalled"), "b \\le 1", small))
     found.add(
         Claim(
             "two2001.right",
@@ -139,15 +130,7 @@ def test_what_is_no_layer_is_not_said_to_hold_for_every_layer(tmp_path):
 
 def test_an_effect_in_decades_is_shown_as_a_factor_too():
     row = {"place": "cpu", "note": "", "status": "supported", "summary": "", "records": 3, "confirmed": 0}
-    row |= {
-        "effect": -1.0,
-        "low": -2.0,
-        "high": 0.0,
-        "op": "at most",
-        "bound": 0.0,
-        "seeds": 5,
-        "needed": None,
-    }
+    row |= {"effect": -1.0, "low": -2.0, "high": 0.0, "op": "at most", "bound": 0.0, "seeds": 5, "needed": None}
     line = _scale_table(Record("supported", "", (), scales=(row | {"check": "log10 of a, b over c"},)))[-1]
     assert "| -1 [-2, 0]: ×0.1 [×0.01, ×1] |" in line
     assert "×" not in _scale_table(Record("supported", "", (), scales=(row | {"check": "a"},)))[-1]
@@ -159,9 +142,7 @@ def test_an_effect_in_decades_is_shown_as_a_factor_too():
 
 def test_what_is_recalled_is_not_called_printed() -> None:
     found = Registry()
-    found.add(
-        Claim("one2000.true", "layer", Source("one2000", "Theorem 1", seen="recalled"), "a = 0", orthogonal)
-    )
+    found.add(Claim("one2000.true", "layer", Source("one2000", "Theorem 1", seen="recalled"), "a = 0", orthogonal))
     page = render_page(found, found, Records())
     assert "As recalled (Theorem 1): statement not checked against the source." in page
     assert "printed" not in page
@@ -206,20 +187,14 @@ def test_a_verdict_that_was_typed_in_is_noticed(claims, folder):
         data["verdicts"]["one2000.false"]["status"] = "proved"
 
     rewrite(folder / "verdicts.json", typed)
-    assert any(
-        "one2000.false: the record or one of its files was changed" in p for p in stale(claims, folder)
-    )
+    assert any("one2000.false: the record or one of its files was changed" in p for p in stale(claims, folder))
     assert "recorded proved, judged refuted" in judged_again(claims, folder, "one2000.false")
 
 
 def test_a_verdict_that_was_typed_in_with_its_evidence_is_noticed(claims, folder):
     def typed(data):
         record = data["verdicts"]["one2000.false"]
-        record |= {
-            "status": "proved",
-            "evidence": [["algebra", "proved", "for every m >= 2"]],
-            "witness": False,
-        }
+        record |= {"status": "proved", "evidence": [["algebra", "proved", "for every m >= 2"]], "witness": False}
 
     rewrite(folder / "verdicts.json", typed)
     assert any(line.startswith("one2000.false") for line in stale(claims, folder))
@@ -305,9 +280,7 @@ def test_a_statement_in_words_is_a_sentence_that_breaks(statement, shown):
 def test_where_a_judge_gave_up_is_no_part_of_the_verdict(claims, folder, finding, noticed):
     """How far it came within its time differs between machines; what it proved does not."""
     said = ("m = 4: the solver could not decide; the limit was reached", "the limit was reached")
-    recorded, found = (
-        verdict_of(claims["one2000.true"], [Evidence("algebra", finding, text)]) for text in said
-    )
+    recorded, found = (verdict_of(claims["one2000.true"], [Evidence("algebra", finding, text)]) for text in said)
     again = disagreements(found, record_of(recorded, folder), folder, same_tools=True)
     assert sum("algebra says" in line for line in again) == noticed
 
@@ -319,10 +292,7 @@ def test_where_a_judge_gave_up_is_no_part_of_the_verdict(claims, folder, finding
         ("It is true: [`true`](#one2000true) (refuted).", True),
         ("It is false: [`true`](#one2000true).", True),
         ("It is true, and [`false`](#one2000false) is not.", True),
-        (
-            "False it is, as [`one2000.false`](#one2000false) (refuted) shows; nothing is said of `true` here.",
-            False,
-        ),
+        ("False it is, as [`one2000.false`](#one2000false) (refuted) shows; nothing is said of `true` here.", False),
         ("A general truth.\n\n- Another matter: [`false`](#one2000false) (refuted).", False),
     ],
 )
@@ -377,17 +347,7 @@ def test_an_experiments_verdict_follows_from_its_numbers(experiment, tmp_path):
         (lambda c: c[1].update(scope="another run", decisive=True), "recorded supported"),
         (lambda c: c[0].pop("name"), "not a list of checks"),
     ],
-    ids=[
-        "mean",
-        "interval",
-        "value",
-        "outcome",
-        "threshold",
-        "not decisive",
-        "none",
-        "another decides",
-        "broken",
-    ],
+    ids=["mean", "interval", "value", "outcome", "threshold", "not decisive", "none", "another decides", "broken"],
 )
 def test_an_edited_number_is_noticed(experiment, tmp_path, change, said):
     claim, record, path = experiment
@@ -405,9 +365,7 @@ def test_a_broken_record_is_a_clear_error(claims, folder):
 
 
 @pytest.mark.parametrize("stays", [False, True])
-def test_what_differs_is_judged_once_more_with_nothing_beside_it(
-    monkeypatch: pytest.MonkeyPatch, stays: bool
-) -> None:
+def test_what_differs_is_judged_once_more_with_nothing_beside_it(monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
     """A solver that ran out of time beside others may say something else than at rest."""
     from bntheory.claims.claim import registry
     from bntheory.commands import pages

@@ -16,11 +16,7 @@ from bntheory.experiments.measure import measure
 from bntheory.experiments.worker import follow
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import as_png
-from bntheory.report.training_figures import (
-    _typical,
-    percentiles_along_training,
-    sharpness_along_training,
-)
+from bntheory.report.training_figures import _typical, percentiles_along_training, sharpness_along_training
 
 
 def check_drawing(drawn: ModelFigure) -> None:

@@ -23,8 +23,7 @@ def test_a_true_claim_has_no_failing_layer_and_no_counterexample() -> None:
     assert decided.status.value == "proved"
     assert len(figure.axes) == 1
     assert re.search(
-        r"^Proved: norm2.*Of [1-9]\d{2,} random layers that meet its hypotheses 0 fail it\.$",
-        sentence(figure),
+        r"^Proved: norm2.*Of [1-9]\d{2,} random layers that meet its hypotheses 0 fail it\.$", sentence(figure)
     )
 
 
@@ -59,9 +58,7 @@ def test_the_checks_of_a_study_are_drawn() -> None:
 def test_a_claim_of_ones_own_is_checked_from_python() -> None:
     @claim("mine.half", statement="half", domain=LayerDomain(eps="zero"))
     def half(layer):  # type: ignore[no-untyped-def]
-        return le(
-            layer.norm2(layer.input_grad), layer.gamma**2 / layer.sigma**2 * layer.norm2(layer.grad) / 2
-        )
+        return le(layer.norm2(layer.input_grad), layer.gamma**2 / layer.sigma**2 * layer.norm2(layer.grad) / 2)
 
     verdict = bntheory.check(half, judges=("algebra",))
     assert str(verdict).startswith("refuted")

@@ -53,9 +53,7 @@ def test_against_a_dense_linear_programme() -> None:
 
     landscape = FunctionLandscape(2, f, lambda x: np.cos(waves @ x) @ waves)
     angle, length = np.meshgrid(np.linspace(0, 2 * np.pi, 121), np.linspace(0, 1, 40))
-    grid = np.stack([length * np.cos(angle), length * np.sin(angle)], axis=-1).reshape(
-        -1, 2
-    )  # the rim included
+    grid = np.stack([length * np.cos(angle), length * np.sin(angle)], axis=-1).reshape(-1, 2)  # the rim included
     values = np.array([f(u) for u in grid])
     affine = np.concatenate([np.ones((len(grid), 1)), grid], axis=1)
     one = np.ones((len(grid), 1))
@@ -81,9 +79,7 @@ def test_against_a_dense_linear_programme() -> None:
     ],
     ids=["kink", "quadratic", "curvature", "inflection", "flat minimum"],
 )
-def test_exponent_tells_a_kink_from_a_curvature(
-    landscape: FunctionLandscape, x: object, exponent: float
-) -> None:
+def test_exponent_tells_a_kink_from_a_curvature(landscape: FunctionLandscape, x: object, exponent: float) -> None:
     found = affine_defect_exponent(landscape, x, [0.002, 0.01, 0.05])
     assert found.value == pytest.approx(exponent, abs=0.02)
 

@@ -46,9 +46,7 @@ def test_verdicts(claim_id: str) -> None:
     checks = claim.check(Study(effort="quick"))
     found = evidence_of_checks(checks, seconds=0.0, seed=0)
     assert found.finding == EXPECTED[claim_id], found.summary
-    assert all(
-        c.outcome == "holds" for c in checks if not c.decisive
-    )  # the measurements beside the proofs agree
+    assert all(c.outcome == "holds" for c in checks if not c.decisive)  # the measurements beside the proofs agree
 
 
 def test_the_counterexample_by_other_means() -> None:

@@ -11,13 +11,7 @@ import pytest
 
 from bntheory.smoothness import BatchNormUnit, SeparableSpectrum, squared_loss_spectrum
 from bntheory.smoothness.unit.losses import LOSSES, SeparableLoss
-from bntheory.smoothness.unit.phase import (
-    norm_margin,
-    phase_diagram,
-    top_boundary,
-    top_margin,
-    two_lipschitz_margin,
-)
+from bntheory.smoothness.unit.phase import norm_margin, phase_diagram, top_boundary, top_margin, two_lipschitz_margin
 from bntheory.smoothness.unit.study import critical_gamma, single_unit_study
 
 CHOOSABLE = [name for name, loss in LOSSES.items() if loss.target_for is not None]
@@ -73,9 +67,7 @@ def test_residuals_that_a_loss_cannot_have_are_left_out() -> None:
     assert np.isfinite(bounded.top_ratio[0]).all()
     assert np.isnan(bounded.top_ratio[1]).all()
     assert bounded.layers == 4
-    assert np.isfinite(
-        phase_diagram("squared", m=6, sizes=[0.1, 5.0], alignments=[-0.5, 0.5]).top_ratio
-    ).all()
+    assert np.isfinite(phase_diagram("squared", m=6, sizes=[0.1, 5.0], alignments=[-0.5, 0.5]).top_ratio).all()
 
 
 def test_margins_agree_with_the_spectrum_of_one_layer() -> None:
@@ -87,9 +79,7 @@ def test_margins_agree_with_the_spectrum_of_one_layer() -> None:
         layer = BatchNormUnit(t, gamma=gamma).layer(y)
         g = layer.grad - layer.grad.mean()
         size = float(np.linalg.norm(g)) / (np.sqrt(7) * abs(gamma))
-        cosine = float(g @ (gamma * layer.y_hat)) / float(
-            np.linalg.norm(g) * np.linalg.norm(gamma * layer.y_hat)
-        )
+        cosine = float(g @ (gamma * layer.y_hat)) / float(np.linalg.norm(g) * np.linalg.norm(gamma * layer.y_hat))
         assert (top_margin(cosine, size) > 0) == (spectrum.top_margin > 0)
         assert (norm_margin(cosine, size) > 0) == (spectrum.norm_margin > 0)
         assert (two_lipschitz_margin(cosine, size) > 0) == (spectrum.two_lipschitz < spectrum.twin)
@@ -114,10 +104,7 @@ def test_sufficient_condition_read_off_gradients_for_logistic_layers() -> None:
 
 def test_critical_gamma_measured_on_closed_forms() -> None:
     found = critical_gamma(points=5)
-    for measured, curve in (
-        (found.measured_top, found.top),
-        (found.measured_norm, found.norm),
-    ):
+    for measured, curve in ((found.measured_top, found.top), (found.measured_norm, found.norm)):
         np.testing.assert_allclose(measured, np.interp(found.at, found.correlations, curve), rtol=2e-3)
     exact = 2 * (1 + np.abs(found.at))
     np.testing.assert_allclose(np.interp(found.at, found.correlations, found.two_lipschitz), exact, rtol=1e-6)
@@ -132,9 +119,7 @@ def test_study_and_figures(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from bntheory.report.style import save_figure
 
     seen = []
-    study = single_unit_study(
-        ("squared", "log-cosh"), resolution=9, draws=2, m=6, progress=lambda f, t: seen.append(f)
-    )
+    study = single_unit_study(("squared", "log-cosh"), resolution=9, draws=2, m=6, progress=lambda f, t: seen.append(f))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     assert len(study.phases) == 3

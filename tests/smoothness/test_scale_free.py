@@ -42,11 +42,7 @@ def landscapes() -> list[tuple[Landscape, np.ndarray, float]]:
     logistic = logistic_regression(inputs, np.where(rng.random(12) < 0.5, -1.0, 1.0)).landscape
     unit = BatchNormUnit(rng.normal(size=9), gamma=0.7, beta=0.1, eps=1e-3)
     weights = AffinePullback(unit, rng.normal(size=(9, 4)))
-    return [
-        (logistic, rng.normal(size=4), 0.0),
-        (weights, rng.normal(size=4), 0.0),
-        (BOWL, rng.normal(size=3), -0.5),
-    ]
+    return [(logistic, rng.normal(size=4), 0.0), (weights, rng.normal(size=4), 0.0), (BOWL, rng.normal(size=3), -0.5)]
 
 
 def numbers(landscape: Landscape, x: np.ndarray, infimum: float) -> np.ndarray:
@@ -70,13 +66,8 @@ def test_invariance(which: int, log_c: float, log_a: float, seed: int) -> None:
     # y = a R x, g(y) = c f(R'y/a)
     changed = Scaled(AffinePullback(landscape, rotation.T / a), c)
     at = a * rotation @ x
-    np.testing.assert_allclose(
-        numbers(changed, at, c * infimum), numbers(landscape, x, infimum), rtol=1e-6, atol=1e-9
-    )
-    raw, raw_changed = (
-        local_derivative_lipschitz(landscape, x).value,
-        local_derivative_lipschitz(changed, at).value,
-    )
+    np.testing.assert_allclose(numbers(changed, at, c * infimum), numbers(landscape, x, infimum), rtol=1e-6, atol=1e-9)
+    raw, raw_changed = (local_derivative_lipschitz(landscape, x).value, local_derivative_lipschitz(changed, at).value)
     assert raw_changed == pytest.approx(raw * c / a**2, rel=1e-8)
 
 
@@ -112,10 +103,7 @@ def test_a_straight_slope_is_trusted_completely() -> None:
 def test_trust_fraction_stops_at_the_first_failure() -> None:
     """A cliff on the way: beyond it the prediction is hopeless, and the fraction ends there."""
     ramp = FunctionLandscape(
-        1,
-        lambda x: float(1 + x[0] + (10.0 if x[0] < -0.25 else 0.0)),
-        lambda x: np.ones(1),
-        lambda x, v: np.zeros(1),
+        1, lambda x: float(1 + x[0] + (10.0 if x[0] < -0.25 else 0.0)), lambda x: np.ones(1), lambda x, v: np.zeros(1)
     )
     trust = trust_fraction(ramp, 0.0)
     assert trust.value == pytest.approx(0.25, abs=2 * trust.error + 1e-12)
@@ -152,9 +140,7 @@ def test_along_the_gradient_on_a_quadratic() -> None:
     assert found.effective_beta == pytest.approx(np.linalg.norm(EIGENVALUES * g) / np.linalg.norm(g))
     assert found.losses[0] == pytest.approx(0.5 * float((x - 0.05 * g) @ (EIGENVALUES * (x - 0.05 * g))))
     assert found.loss_range[0] <= found.loss_range[1]
-    doubled = along_gradient(
-        Scaled(BOWL, 2.0), x, 0.05
-    )  # a rescaled loss with half the rate walks the same points
+    doubled = along_gradient(Scaled(BOWL, 2.0), x, 0.05)  # a rescaled loss with half the rate walks the same points
     assert doubled.effective_beta == pytest.approx(2 * found.effective_beta)
 
 

@@ -61,10 +61,7 @@ def test_counts_and_comparison_with_the_twin(name: str) -> None:
         if abs(norm - spectrum.twin_norm) > tie:
             assert spectrum.norm_below_twin() == (norm < spectrum.twin_norm)
         np.testing.assert_allclose(
-            spectrum.twin_norm,
-            np.linalg.norm(dense_hessian(unit.frozen_at(y), y), 2),
-            rtol=1e-12,
-            atol=0,
+            spectrum.twin_norm, np.linalg.norm(dense_hessian(unit.frozen_at(y), y), 2), rtol=1e-12, atol=0
         )
     assert answers == ({False} if name == "linear" else {True, False})
 
@@ -114,12 +111,7 @@ def test_index_out_of_range_is_named() -> None:
     [
         (0.0, [4.0, 1.0, 0.0, 2.0, 3.0], 0.0, "squared"),
         (0.0, [1.0, 1.0, 1.0, 1.0, 1.0], 1e-5, "logistic"),
-        (
-            1.0,
-            [0.0, 0.0, 0.0, 0.0, 0.0],
-            0.0,
-            "squared",
-        ),  # constant targets: the Hessian is zero by cancellation
+        (1.0, [0.0, 0.0, 0.0, 0.0, 0.0], 0.0, "squared"),  # constant targets: the Hessian is zero by cancellation
         (3.0, [0.0, 0.0, 0.0, 0.0, 0.0], 1.0, "linear"),
         (1e8, [1.0, 1.0, 1.0, 1.0, 1.0], 0.0, "logistic"),
     ],

@@ -81,9 +81,7 @@ def test_losses_against_autograd(name: str, device: str) -> None:
     points, targets = z.cpu().numpy(), t.cpu().numpy()
     assert loss.total(points, targets) == pytest.approx(landscape.value(points))
     np.testing.assert_allclose(loss.first(points, targets), landscape.grad(points), atol=1e-12)
-    np.testing.assert_allclose(
-        np.diag(loss.second(points, targets)), dense_hessian(landscape, points), atol=1e-12
-    )
+    np.testing.assert_allclose(np.diag(loss.second(points, targets)), dense_hessian(landscape, points), atol=1e-12)
 
 
 def test_losses_do_not_overflow() -> None:
@@ -102,9 +100,7 @@ def test_eps_only_sets_the_unit_of_length(scale: float) -> None:
     one = BatchNormUnit(SIGNS, "logistic", gamma=1.5, eps=1.0)
     assert big.value(scale * Y) == pytest.approx(one.value(Y), rel=1e-12)
     np.testing.assert_allclose(big.grad(scale * Y), one.grad(Y) / scale, rtol=1e-10)
-    np.testing.assert_allclose(
-        dense_hessian(big, scale * Y), dense_hessian(one, Y) / eps, rtol=1e-9, atol=1e-12 / eps
-    )
+    np.testing.assert_allclose(dense_hessian(big, scale * Y), dense_hessian(one, Y) / eps, rtol=1e-9, atol=1e-12 / eps)
     w = np.array([0.3, 0.1, -0.2])
     np.testing.assert_allclose(
         dense_hessian(AffinePullback(big, X), scale * w), dense_hessian(AffinePullback(one, X), w) / eps, rtol=1e-9, atol=1e-10 / eps

@@ -72,9 +72,7 @@ def test_conditions_never_disagree_with_computed_spectra() -> None:
     for m in range(2, 12):
         rng = RNG(m)
         count = 1000
-        y = rng.normal(size=(count, m)) * 10 ** rng.uniform(-1, 1, size=(count, 1)) + rng.normal(
-            size=(count, 1)
-        )
+        y = rng.normal(size=(count, m)) * 10 ** rng.uniform(-1, 1, size=(count, 1)) + rng.normal(size=(count, 1))
         t = rng.normal(size=(count, m)) * 10 ** rng.uniform(-1, 1, size=(count, 1))
         gamma = rng.choice([-1, 1], size=(count, 1)) * 10 ** rng.uniform(-1.5, 1.5, size=(count, 1))
         eps = rng.choice([0.0, 0.0, 1e-3, 0.1, 1.0, 10.0], size=(count, 1))
@@ -84,10 +82,7 @@ def test_conditions_never_disagree_with_computed_spectra() -> None:
         for i, computed in enumerate(spectra):
             exact = squared_loss_spectrum(y[i], t[i], gamma=float(gamma[i, 0]), eps=float(eps[i, 0]))
             layers += 1
-            for value, margin in (
-                (computed[-1], exact.top_margin),
-                (np.max(np.abs(computed)), exact.norm_margin),
-            ):
+            for value, margin in ((computed[-1], exact.top_margin), (np.max(np.abs(computed)), exact.norm_margin)):
                 if abs(value - exact.twin) < 1e-9 * exact.twin:
                     ties += 1
                 else:
@@ -142,9 +137,7 @@ def test_two_lipschitz_against_ascent(m: int, seed: int) -> None:
     y, t, gamma = random_layer(seed, m, 0.0)
     spectrum = squared_loss_spectrum(y, t, gamma=gamma)
     unit = BatchNormUnit(t, gamma=gamma)
-    measured = two_lipschitz(
-        unit, y, reach=float(np.linalg.norm(y - y.mean())), samples=400, climbs=20, seed=seed
-    )
+    measured = two_lipschitz(unit, y, reach=float(np.linalg.norm(y - y.mean())), samples=400, climbs=20, seed=seed)
     assert measured.value <= spectrum.two_lipschitz * (1 + 1e-6)
     assert measured.value >= 0.9 * spectrum.two_lipschitz
     assert spectrum.norm < measured.value

@@ -59,9 +59,7 @@ def routes(units: int, m: int, device: str, seed: int):
     kept = BatchNormLayer(Y, G, lambda u: D * u, gamma=C, eps=eps)
     kept.input_hess(V)
     return {
-        "closed form, numpy": lambda: BatchNormLayer(y, g, lambda u: d * u, gamma=gamma, eps=eps).input_hess(
-            v
-        ),
+        "closed form, numpy": lambda: BatchNormLayer(y, g, lambda u: d * u, gamma=gamma, eps=eps).input_hess(v),
         "closed form, torch": lambda: BatchNormLayer(Y, G, lambda u: D * u, gamma=C, eps=eps).input_hess(V),
         "jvp(grad), fused": lambda: jvp_of_grad(fused),
         "jvp(grad), written": lambda: jvp_of_grad(written),
@@ -81,9 +79,7 @@ def measure(units: int, m: int, device: str, repetitions: int, seed: int) -> dic
     for name, x in products.items():
         error = np.linalg.norm(x - reference) / np.linalg.norm(reference)
         if not error < 1e-10:
-            raise SystemExit(
-                f"{name} differs from autograd by {error:.2e}; a benchmark of wrong numbers is none"
-            )
+            raise SystemExit(f"{name} differs from autograd by {error:.2e}; a benchmark of wrong numbers is none")
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
@@ -97,15 +93,11 @@ def measure(units: int, m: int, device: str, repetitions: int, seed: int) -> dic
 
 def main() -> None:
     """Parse, measure, print a table of ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=1024)
     parser.add_argument("--m", type=int, default=256)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="of torch; numpy's element-wise operations have one"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch; numpy's element-wise operations have one")
     parser.add_argument("--repetitions", type=int, default=21)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="also write the numbers to this file")

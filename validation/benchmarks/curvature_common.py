@@ -28,9 +28,7 @@ NORMS = ("batch", "none")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     found.add_argument("--device", default="cpu")
     found.add_argument("--size", default="tiny", choices=("tiny", "small", "full"), help="of the networks")
     found.add_argument("--dtype", default="float64", choices=("float32", "float64"))
@@ -112,15 +110,11 @@ def _cell(value: Any) -> str:
 
 
 def median(rows: list[dict[str, Any]], column: str, **where: Any) -> float:
-    chosen = [
-        row[column] for row in rows if all(row[k] == v for k, v in where.items()) and row[column] is not None
-    ]
+    chosen = [row[column] for row in rows if all(row[k] == v for k, v in where.items()) and row[column] is not None]
     return float(statistics.median(chosen))
 
 
-def write(
-    path: Path | None, args: argparse.Namespace, rows: list[dict[str, Any]], summary: dict[str, Any]
-) -> None:
+def write(path: Path | None, args: argparse.Namespace, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     if path is None:
         return
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}

@@ -22,18 +22,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from curvature_common import (
-    KINDS,
-    NORMS,
-    median,
-    parser,
-    power_iteration,
-    progress,
-    show,
-    timed,
-    trained,
-    write,
-)
+from curvature_common import KINDS, NORMS, median, parser, power_iteration, progress, show, timed, trained, write
 from scipy.sparse.linalg import eigsh
 
 from bntheory.bridge.curvature import Spectrum, SymmetricOperator, hessian, top_eigenvalues
@@ -67,9 +56,7 @@ def measure(op: SymmetricOperator, seed: int, device: str) -> list[dict[str, Any
         seconds, count = (first + second) / 2, op.products
         # ARPACK's tolerance is on the residual, whose square over the gap is the error of the eigenvalue
         arpack, arpack_seconds = timed(
-            lambda a=accuracy: eigsh(
-                linear, 1, which="LM", v0=start, tol=a**0.5 / 10, return_eigenvectors=False
-            ),
+            lambda a=accuracy: eigsh(linear, 1, which="LM", v0=start, tol=a**0.5 / 10, return_eigenvectors=False),
             device,
         )
         oracle, own = stop(by_truth, accuracy), stop(by_change, accuracy)
@@ -95,9 +82,7 @@ def measure(op: SymmetricOperator, seed: int, device: str) -> list[dict[str, Any
 
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
-    options.add_argument(
-        "--steps", type=int, default=40, help="SGD steps between the measurements of a network"
-    )
+    options.add_argument("--steps", type=int, default=40, help="SGD steps between the measurements of a network")
     options.add_argument("--checkpoints", type=int, default=3, help="measurements of a network")
     options.add_argument("--kinds", default=",".join(KINDS))
     options.set_defaults(size="small", batch=64)
@@ -107,30 +92,14 @@ def main() -> None:
         for norm in NORMS:
             for seed in range(args.seeds):
                 progress(kind, norm, "seed", seed)
-                stages = trained(
-                    kind, norm, args, seed=seed, lr=0.05, every=args.steps, checkpoints=args.checkpoints
-                )
+                stages = trained(kind, norm, args, seed=seed, lr=0.05, every=args.steps, checkpoints=args.checkpoints)
                 for stage, (model, batch) in enumerate(stages):
                     with hessian(model, functional.cross_entropy, batch) as op:
                         row = {"kind": kind, "norm": norm, "seed": seed, "steps": args.steps * (stage + 1)}
                         rows += [row | {"size": op.size} | found for found in measure(op, seed, args.device)]
-    columns = [
-        "kind",
-        "norm",
-        "size",
-        "steps",
-        "accuracy",
-        "lambda",
-        "products",
-        "error",
-        "power",
-        "time_ratio",
-    ]
+    columns = ["kind", "norm", "size", "steps", "accuracy", "lambda", "products", "error", "power", "time_ratio"]
     show(rows, [*columns, "power_own", "power_own_error", "arpack", "arpack_error", "arpack_time_ratio"])
-    summary: dict[str, Any] = {
-        "missed": sum(row["error"] > row["accuracy"] for row in rows),
-        "rows": len(rows),
-    }
+    summary: dict[str, Any] = {"missed": sum(row["error"] > row["accuracy"] for row in rows), "rows": len(rows)}
     for accuracy in ACCURACIES:
         chosen = [row for row in rows if row["accuracy"] == accuracy]
         for other in ("power", "power_own", "arpack"):

@@ -75,9 +75,7 @@ def _resident() -> int:
     return pages * 4096
 
 
-def power(
-    op: CurvatureOperator, k: int, seed: int, fine: Callable[[np.ndarray[Any, Any]], bool]
-) -> Found | None:
+def power(op: CurvatureOperator, k: int, seed: int, fine: Callable[[np.ndarray[Any, Any]], bool]) -> Found | None:
     """Deflated power iteration, each value until it is as accurate as asked for; shifted so that the top end is largest."""
     if k > 1:
         return None  # values of both signs: deflation by magnitude finds others than the k largest
@@ -104,10 +102,7 @@ def eigenthings(model: nn.Module, batch: tuple[Tensor, Tensor], k: int, seed: in
     from hessian_eigenthings import HessianOperator, lanczos
 
     op = HessianOperator(
-        model,
-        [batch],
-        lambda net, item: functional.cross_entropy(net(item[0]), item[1]),
-        microbatch_unsafe=True,
+        model, [batch], lambda net, item: functional.cross_entropy(net(item[0]), item[1]), microbatch_unsafe=True
     )
     found = lanczos(op, k=k, max_iter=steps, which="LA", seed=seed, reorthogonalize=True)
     return np.sort(np.asarray(found.eigenvalues.double()))[::-1], steps
@@ -122,9 +117,7 @@ def curvlinops(model: nn.Module, batch: tuple[Tensor, Tensor], k: int, seed: int
             module.track_running_stats, module.running_mean, module.running_var = False, None, None
             module.num_batches_tracked = None
     parameters = list(untracked.parameters())
-    op = HessianLinearOperator(
-        untracked, nn.CrossEntropyLoss(), parameters, [batch], check_deterministic=False
-    )
+    op = HessianLinearOperator(untracked, nn.CrossEntropyLoss(), parameters, [batch], check_deterministic=False)
     counted = op.to_scipy()
     calls = [0]
     plain = counted.matvec

@@ -40,9 +40,7 @@ def trace_errors(op: SymmetricOperator, exact: float, products: int, seeds: int)
         if products - known.products >= 4:
             found["deflated"].append(trace(op, products - known.products, deflate=known, seed=seed).value)
     return {
-        name: float(np.sqrt(np.mean((np.array(values) - exact) ** 2)) / abs(exact))
-        if values
-        else float("nan")
+        name: float(np.sqrt(np.mean((np.array(values) - exact) ** 2)) / abs(exact)) if values else float("nan")
         for name, values in found.items()
     }
 
@@ -66,9 +64,7 @@ def density_errors(op: SymmetricOperator, values: np.ndarray, products: int, see
     probes = 4
     for seed in range(seeds):
         steps = products // probes
-        found["plain"].append(
-            earth_mover(spectral_density(op, steps=steps, probes=probes, seed=seed), values)
-        )
+        found["plain"].append(earth_mover(spectral_density(op, steps=steps, probes=probes, seed=seed), values))
         known = top_eigenvalues(op, 5, "LM", tol=1e-4, seed=seed)
         steps = (products - known.products) // probes
         if steps >= 2:
@@ -83,11 +79,7 @@ def main() -> None:
     options.set_defaults(seeds=10)
     args = options.parse_args()
     rows: list[dict[str, Any]] = []
-    for kind, layer in (
-        ("mlp", ["hidden1", "output"]),
-        ("vgg", ["conv0", "conv1"]),
-        ("resnet", ["stem", "output"]),
-    ):
+    for kind, layer in (("mlp", ["hidden1", "output"]), ("vgg", ["conv0", "conv1"]), ("resnet", ["stem", "output"])):
         for norm in NORMS:
             progress(kind, norm)
             model, batch = next(trained(kind, norm, args, seed=0, lr=0.05, every=60, checkpoints=1))
@@ -100,24 +92,11 @@ def main() -> None:
                         ("trace", trace_errors(op, float(values.sum()), products, args.seeds)),
                         ("density", density_errors(op, values, products, args.seeds)),
                     ):
-                        ratios = {
-                            f"{k}_ratio": errors["plain"] / v for k, v in errors.items() if k != "plain"
-                        }
+                        ratios = {f"{k}_ratio": errors["plain"] / v for k, v in errors.items() if k != "plain"}
                         rows.append(base | {"what": what} | errors | ratios)
     show(
         rows,
-        [
-            "kind",
-            "norm",
-            "size",
-            "products",
-            "what",
-            "plain",
-            "hutch++",
-            "hutch++_ratio",
-            "deflated",
-            "deflated_ratio",
-        ],
+        ["kind", "norm", "size", "products", "what", "plain", "hutch++", "hutch++_ratio", "deflated", "deflated_ratio"],
     )
     summary = {}
     for what, columns in (("trace", ("hutch++_ratio", "deflated_ratio")), ("density", ("deflated_ratio",))):

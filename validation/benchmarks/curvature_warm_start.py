@@ -37,9 +37,7 @@ def follow(kind: str, norm: str, args: Any, *, lr: float, every: int, after: int
     seen: dict[float, list[tuple[float, ...]]] = {tol: [] for tol in TOLERANCES}
     cosines: list[float] = []
     reference: Spectrum | None = None
-    checkpoints = trained(
-        kind, norm, args, seed=0, lr=lr, every=every, checkpoints=args.checkpoints, after=after
-    )
+    checkpoints = trained(kind, norm, args, seed=0, lr=lr, every=every, checkpoints=args.checkpoints, after=after)
     for index, (model, batch) in enumerate(checkpoints):
         with hessian(model, functional.cross_entropy, batch) as op:
             truth = top_eigenvalues(op, 1, tol=1e-10, seed=index + 1000, max_products=2000)
@@ -91,9 +89,7 @@ def follow(kind: str, norm: str, args: Any, *, lr: float, every: int, after: int
 
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
-    options.add_argument(
-        "--checkpoints", type=int, default=21, help="the first one has nothing to start from"
-    )
+    options.add_argument("--checkpoints", type=int, default=21, help="the first one has nothing to start from")
     options.add_argument("--kinds", default=",".join(KINDS))
     options.set_defaults(batch=32)
     args = options.parse_args()

@@ -58,9 +58,7 @@ def in_turn(alone: Callable[[], object], folded: Callable[[], object], device: s
 def trainers(options: dict[str, Any], count: int, device: str) -> list[Trainer]:
     spec = NetworkSpec(norm="batch", input_shape=DATA.shape, classes=DATA.classes, **options)
     return [
-        Trainer(
-            build_network(spec, seed, device=device), functional.cross_entropy, SGDConfig(0.05, seed=seed)
-        )
+        Trainer(build_network(spec, seed, device=device), functional.cross_entropy, SGDConfig(0.05, seed=seed))
         for seed in range(count)
     ]
 
@@ -117,9 +115,7 @@ def row(name: str, count: int, device: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seeds", default="3,8,16,32")
     parser.add_argument("--out", type=Path)

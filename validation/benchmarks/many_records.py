@@ -77,9 +77,7 @@ def reported(folder: Path) -> tuple[float, float, float]:
 
 def main() -> None:
     """One row a run, the smallest first."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=100_000, help="of the largest run (default: 100 000)")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()

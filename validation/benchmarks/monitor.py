@@ -95,9 +95,7 @@ def compared(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--side", type=int, default=32, help="of the images, in pixels")
@@ -107,9 +105,7 @@ def main() -> None:
     args = parser.parse_args()
     args.steps = {name: args.steps or (500 if name == "resnet-18" else 1000) for name in NETWORKS}
     rows = [compared(name, args) for name in args.networks]
-    print(
-        f"a training with the monitor over one without (batch {args.batch}, {args.side} pixels, {args.device})"
-    )
+    print(f"a training with the monitor over one without (batch {args.batch}, {args.side} pixels, {args.device})")
     for row in rows:
         made = ", ".join(f"{name} {times} x" for name, times in row["times"].items())
         same = "bit for bit the same" if row["bit_for_bit"] else "NOT THE SAME"
@@ -118,9 +114,7 @@ def main() -> None:
             print(f"             missing: {reason}")
     if args.json:
         args.json.write_text(
-            json.dumps(
-                {"device": args.device, "batch": args.batch, "side": args.side, "rows": rows}, indent=2
-            )
+            json.dumps({"device": args.device, "batch": args.batch, "side": args.side, "rows": rows}, indent=2)
         )
 
 

@@ -105,18 +105,9 @@ def gaussian(domain: LayerDomain, rows: int, m: int, rng: np.random.Generator) -
         eps = np.exp(rng.standard_normal((rows, 1)))
     hess = None if domain.hessian == "zero" else matrix(domain.hessian)
     free: dict[str, Any] = {k: number(kind) for k, kind in domain.scalars.items()}
-    free |= {
-        k: np.eye(m)[rng.integers(m, size=rows)] if k.endswith("@case") else vector() for k in domain.vectors
-    }
+    free |= {k: np.eye(m)[rng.integers(m, size=rows)] if k.endswith("@case") else vector() for k in domain.vectors}
     free |= {k: matrix(kind) for k, kind in domain.operators.items()}
-    return {
-        "y": vector(),
-        "grad": vector(),
-        "hess": hess,
-        "gamma": number(domain.gamma),
-        "eps": eps,
-        "free": free,
-    }
+    return {"y": vector(), "grad": vector(), "hess": hess, "gamma": number(domain.gamma), "eps": eps, "free": free}
 
 
 def by_random(claim: Claim, layers: int, seed: int) -> tuple[bool, int]:
@@ -143,9 +134,7 @@ def plain(draw: st.DrawFn, domain: LayerDomain) -> dict[str, Any]:
         return np.array([draw(st.lists(floats, min_size=m, max_size=m))])
 
     def number(kind: str) -> np.ndarray:
-        chosen = {"positive": positive, "unit": st.floats(0, 1), "nonnegative": st.floats(0, 10)}.get(
-            kind, floats
-        )
+        chosen = {"positive": positive, "unit": st.floats(0, 1), "nonnegative": st.floats(0, 10)}.get(kind, floats)
         x = draw(chosen)
         return np.array([[1.0 if kind == "nonzero" and x == 0 else x]])
 
@@ -158,10 +147,7 @@ def plain(draw: st.DrawFn, domain: LayerDomain) -> dict[str, Any]:
         y[0, 0] += 1.0
     eps = np.zeros((1, 1)) if domain.eps == "zero" else np.array([[draw(positive)]])
     free: dict[str, Any] = {k: number(kind) for k, kind in domain.scalars.items()}
-    free |= {
-        k: np.eye(m)[[draw(st.integers(0, m - 1))]] if k.endswith("@case") else vector()
-        for k in domain.vectors
-    }
+    free |= {k: np.eye(m)[[draw(st.integers(0, m - 1))]] if k.endswith("@case") else vector() for k in domain.vectors}
     free |= {k: matrix(kind) for k, kind in domain.operators.items()}
     hess = None if domain.hessian == "zero" else matrix(domain.hessian)
     return {"y": y, "grad": vector(), "hess": hess, "gamma": number(domain.gamma), "eps": eps, "free": free}
@@ -221,9 +207,7 @@ def main() -> int:
                 evidence = judge(claim, "quick", seed)
                 spent = monotonic() - before
                 taken = max(taken, spent) if planted else taken
-                outcomes = {
-                    "search": (evidence.finding == "refuted", int(evidence.details["layers_tried"]), spent)
-                }
+                outcomes = {"search": (evidence.finding == "refuted", int(evidence.details["layers_tried"]), spent)}
                 before = monotonic()
                 found, layers = by_random(claim, allowed, seed)
                 outcomes["random"] = (found, layers, monotonic() - before)
@@ -240,12 +224,7 @@ def main() -> int:
                     tally.false_alarms += (not planted) and hit
                     if planted and not hit and seed == 0:
                         survivors[name].append(claim.id.removeprefix("planted."))
-            print(
-                f"\r{total}/{options.seeds * len(PAIRS[: options.limit])}",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"\r{total}/{options.seeds * len(PAIRS[: options.limit])}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print(
         f"| method | planted errors found, of {total} | pairs told apart | true claims called false | layers evaluated | seconds |"
@@ -260,9 +239,7 @@ def main() -> int:
             print(f"\n{name} missed (seed 0): {', '.join(missed)}")
     if options.json:
         figures = {name: vars(tally) | {"missed": survivors[name]} for name, tally in tallies.items()}
-        options.json.write_text(
-            json.dumps({"claims": total, "methods": figures}, indent=1) + "\n", encoding="utf-8"
-        )
+        options.json.write_text(json.dumps({"claims": total, "methods": figures}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -40,9 +40,7 @@ def _pairs() -> Iterator[Pair]:
         assume, other_assume = options.get("assume"), options.get("planted_assume", options.get("assume"))
         yield Pair(
             _claim(f"{name}.true", lambda x, w=write, c=true: w(x, c), domain, assume),
-            _claim(
-                name, lambda x, w=write, c=wrong: w(x, c), options.get("planted_domain", domain), other_assume
-            ),
+            _claim(name, lambda x, w=write, c=wrong: w(x, c), options.get("planted_domain", domain), other_assume),
         )
 
 
@@ -102,21 +100,8 @@ _TABLE: list[Any] = [
     ("y-hat-norm.constant", lambda x, c: eq(c * x.norm2(x.y_hat) * x.sigma**2, x.m * x.var), ANY, 1, 1.001),
     ("y-hat-norm.eps", lambda x, c: eq(x.norm2(x.y_hat), x.m), ZERO, 0, 0, {"planted_domain": ANY}),
     ("y-hat-norm.missing-m", lambda x, c: eq(x.norm2(x.y_hat) * x.sigma**2, x.m**c * x.var), ANY, 1, 0),
-    (
-        "y-dot-y-hat.eps",
-        lambda x, c: eq(x.dot(x.y, x.y_hat), x.m * x.sigma),
-        ZERO,
-        0,
-        0,
-        {"planted_domain": ANY},
-    ),
-    (
-        "y-dot-y-hat.power",
-        lambda x, c: eq(x.dot(x.y, x.y_hat), x.m * (x.sigma - x.eps / x.sigma**c)),
-        ANY,
-        1,
-        0,
-    ),
+    ("y-dot-y-hat.eps", lambda x, c: eq(x.dot(x.y, x.y_hat), x.m * x.sigma), ZERO, 0, 0, {"planted_domain": ANY}),
+    ("y-dot-y-hat.power", lambda x, c: eq(x.dot(x.y, x.y_hat), x.m * (x.sigma - x.eps / x.sigma**c)), ANY, 1, 0),
     ("variance.missing-mean", lambda x, c: eq(x.m * x.var, x.norm2(x.y) - c * x.m * x.mu**2), ANY, 1, 0),
     ("variance.constant", lambda x, c: eq(x.m * x.var, x.norm2(x.y) - c * x.m * x.mu**2), ANY, 1, 0.998),
     ("variance.bessel", lambda x, c: eq((x.m - c) * x.var, x.norm2(centre(x, x.y))), ANY, 0, 1),
@@ -137,9 +122,7 @@ _TABLE: list[Any] = [
     ),
     (
         "gradient.scale-part.sign",
-        lambda x, c: eq(
-            x.dot(x.y_hat, x.input_grad), c * x.gamma * x.eps / x.sigma**3 * x.dot(x.y_hat, x.grad)
-        ),
+        lambda x, c: eq(x.dot(x.y_hat, x.input_grad), c * x.gamma * x.eps / x.sigma**3 * x.dot(x.y_hat, x.grad)),
         ANY,
         1,
         -1,
@@ -168,8 +151,7 @@ _TABLE: list[Any] = [
         "gradient.inner.bessel",
         lambda x, c: eq(
             x.sigma * x.dot(x.grad, x.input_grad),
-            x.gamma
-            * (x.norm2(x.grad) - x.dot(x.one, x.grad) ** 2 / (x.m - c) - x.dot(x.y_hat, x.grad) ** 2 / x.m),
+            x.gamma * (x.norm2(x.grad) - x.dot(x.one, x.grad) ** 2 / (x.m - c) - x.dot(x.y_hat, x.grad) ** 2 / x.m),
         ),
         ANY,
         0,
@@ -241,27 +223,14 @@ _TABLE: list[Any] = [
         0,
         {"planted_domain": ANY},
     ),
-    (
-        "cauchy.y-hat.constant",
-        lambda x, c: le(x.dot(x.grad, x.y_hat) ** 2, c * x.m * x.norm2(x.grad)),
-        ZERO,
-        1,
-        0.995,
-    ),
-    (
-        "cauchy.one.constant",
-        lambda x, c: le(x.dot(x.one, x.grad) ** 2, c * x.m * x.norm2(x.grad)),
-        ANY,
-        1,
-        0.998,
-    ),
+    ("cauchy.y-hat.constant", lambda x, c: le(x.dot(x.grad, x.y_hat) ** 2, c * x.m * x.norm2(x.grad)), ZERO, 1, 0.995),
+    ("cauchy.one.constant", lambda x, c: le(x.dot(x.one, x.grad) ** 2, c * x.m * x.norm2(x.grad)), ANY, 1, 0.998),
     ("cauchy.one.bessel", lambda x, c: le(x.dot(x.one, x.grad) ** 2, (x.m - c) * x.norm2(x.grad)), ANY, 0, 1),
     (
         "cauchy.operator.not-psd",
         lambda x, c: le(
             x.dot(x.vector("u"), x.operator("K")(x.vector("v"))) ** 2,
-            x.dot(x.vector("u"), x.operator("K")(x.vector("u")))
-            * x.dot(x.vector("v"), x.operator("K")(x.vector("v"))),
+            x.dot(x.vector("u"), x.operator("K")(x.vector("u"))) * x.dot(x.vector("v"), x.operator("K")(x.vector("v"))),
         ),
         _operator("K", "psd"),
         0,
@@ -272,8 +241,7 @@ _TABLE: list[Any] = [
         "cauchy.operator.constant",
         lambda x, c: le(
             c * x.dot(x.vector("u"), x.operator("K")(x.vector("v"))) ** 2,
-            x.dot(x.vector("u"), x.operator("K")(x.vector("u")))
-            * x.dot(x.vector("v"), x.operator("K")(x.vector("v"))),
+            x.dot(x.vector("u"), x.operator("K")(x.vector("u"))) * x.dot(x.vector("v"), x.operator("K")(x.vector("v"))),
         ),
         _operator("K", "psd"),
         1,
@@ -376,14 +344,7 @@ _TABLE: list[Any] = [
         0,
         0.01,
     ),
-    (
-        "idempotence.eps",
-        lambda x, c: eq(standardise(x, x.y_hat), x.y_hat),
-        ZERO,
-        0,
-        0,
-        {"planted_domain": ANY},
-    ),
+    ("idempotence.eps", lambda x, c: eq(standardise(x, x.y_hat), x.y_hat), ZERO, 0, 0, {"planted_domain": ANY}),
     (
         "variance-scales.power",
         lambda x, c: eq(x.norm2(centre(x, x.scalar("a") * x.y)), x.scalar("a") ** c * x.m * x.var),
@@ -392,13 +353,7 @@ _TABLE: list[Any] = [
         1,
     ),
     ("hessian.scale-direction.sign", lambda x, c: eq(x.input_hess(x.y), c * x.input_grad), ZERO, -1, 1),
-    (
-        "hessian.scale-direction.constant",
-        lambda x, c: eq(x.input_hess(x.y), c * x.input_grad),
-        ZERO,
-        -1,
-        -1.01,
-    ),
+    ("hessian.scale-direction.constant", lambda x, c: eq(x.input_hess(x.y), c * x.input_grad), ZERO, -1, -1.01),
     (
         "hessian.scale-direction.eps",
         lambda x, c: eq(x.input_hess(x.y), -1 * x.input_grad),
@@ -410,8 +365,7 @@ _TABLE: list[Any] = [
     (
         "hessian.symmetric.constant",
         lambda x, c: eq(
-            x.dot(x.vector("u"), x.input_hess(x.vector("v"))),
-            c * x.dot(x.vector("v"), x.input_hess(x.vector("u"))),
+            x.dot(x.vector("u"), x.input_hess(x.vector("v"))), c * x.dot(x.vector("v"), x.input_hess(x.vector("u")))
         ),
         replace(ANY, **UV),
         1,
@@ -456,9 +410,7 @@ _TABLE: list[Any] = [
     ),
     (
         "hessian.concave.gamma-sign",
-        lambda x, c: implies(
-            ge(x.dot(x.y_hat, x.grad), 0), le(x.dot(x.input_grad, x.input_hess(x.input_grad)), 0)
-        ),
+        lambda x, c: implies(ge(x.dot(x.y_hat, x.grad), 0), le(x.dot(x.input_grad, x.input_hess(x.input_grad)), 0)),
         replace(NO_HESSIAN, gamma="positive"),
         0,
         0,
@@ -466,9 +418,7 @@ _TABLE: list[Any] = [
     ),
     (
         "mean-only.norm.power",
-        lambda x, c: eq(
-            x.norm2(x.input_grad), x.gamma**c * (x.norm2(x.grad) - x.dot(x.one, x.grad) ** 2 / x.m)
-        ),
+        lambda x, c: eq(x.norm2(x.input_grad), x.gamma**c * (x.norm2(x.grad) - x.dot(x.one, x.grad) ** 2 / x.m)),
         LayerDomain(normaliser="mean-only"),
         2,
         1,

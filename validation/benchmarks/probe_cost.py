@@ -50,9 +50,7 @@ def timed(owner: Any, name: str, spent: Counter[str]) -> None:
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--side", type=int, default=32, help="of the images, in pixels")
-    options.add_argument(
-        "--steps", type=int, default=4, help="of training before the probe; the last three are timed"
-    )
+    options.add_argument("--steps", type=int, default=4, help="of training before the probe; the last three are timed")
     options.set_defaults(size="full", batch=64)
     args = options.parse_args()
     torch.set_num_threads(1)

@@ -131,9 +131,7 @@ def measures(landscape: TorchLandscape, x: np.ndarray) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="sizes a hundred times smaller")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON only")
     options = parser.parse_args()

@@ -35,9 +35,7 @@ CALL = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bntheory.cli impor
 def spent(source: Path, arguments: list[str]) -> tuple[float, float]:
     """Processor and wall seconds of one run of the command."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", CALL, str(source), "decide", *arguments], capture_output=True, check=False
-    )
+    subprocess.run([sys.executable, "-c", CALL, str(source), "decide", *arguments], capture_output=True, check=False)
     wall, after = time.perf_counter() - start, os.times()
     used = after.children_user - before.children_user + after.children_system - before.children_system
     return used, wall

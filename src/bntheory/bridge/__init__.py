@@ -30,12 +30,7 @@ from bntheory.bridge.networks.state import state_fingerprint, state_guard
 from bntheory.bridge.networks.training import SGDConfig, StepRecord, Trainer, reproducible
 from bntheory.bridge.networks.twins import batch_norm_layers, frozen_twin, rescaled_loss
 from bntheory.bridge.objective import Objective
-from bntheory.bridge.probes.activation_moments import (
-    ActivationMoments,
-    MomentShift,
-    activation_moments,
-    moment_shift,
-)
+from bntheory.bridge.probes.activation_moments import ActivationMoments, MomentShift, activation_moments, moment_shift
 from bntheory.bridge.probes.along_gradient import AlongGradient, along_gradient
 from bntheory.bridge.probes.capture import Capture, capture
 from bntheory.bridge.probes.captured import CapturedLayer, Residual

@@ -67,11 +67,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         if torch.device in inner and isinstance(value, str):
             return _reads(value, torch.device)
-        lists = [
-            one
-            for one in inner
-            if isinstance(get_origin(one), type) and issubclass(get_origin(one), Iterable)
-        ]
+        lists = [one for one in inner if isinstance(get_origin(one), type) and issubclass(get_origin(one), Iterable)]
         # of several kinds of lists, which one is meant is said where they are used
         return any(_fits(value, get_origin(one) if one in lists[1:] else one) for one in inner)
     if origin is Literal:

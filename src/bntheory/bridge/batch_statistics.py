@@ -26,9 +26,7 @@ _PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 _INVERSES = ("Rsqrt", "Reciprocal", "Pow", "Div")
 
 
-def by_a_statistic(
-    func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int
-) -> tuple[bool, bool]:
+def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int) -> tuple[bool, bool]:
     """Whether activations are combined with, and whether they are divided by, what lacks the axis of the examples and was computed from
     all of them: from data and parameters, since of data alone it is a constant, and of parameters alone no statistic."""
     name = getattr(func, "__name__", "").replace("__i", "__").removesuffix("_") if args else ""
@@ -125,9 +123,7 @@ def _affine_channels(x: Tensor, z: Tensor) -> int | None:
         if x.numel() < 4 * x.shape[axis] or not bool((sigma > 0).all()):
             continue
         fitted = affine_fit((y - mean) / sigma, w, over)
-        if fitted is not None and fitted[2] <= rounding_of_fit(
-            x.dtype, x.numel() // x.shape[axis], y, sigma, over
-        ):
+        if fitted is not None and fitted[2] <= rounding_of_fit(x.dtype, x.numel() // x.shape[axis], y, sigma, over):
             return axis
     return None
 

@@ -47,11 +47,7 @@ def check_custom_functions(objective: Objective) -> None:
             value = work.value()
         slopes = first_backward(work, value, leaves)
         live = [(g, v) for g, v in zip(slopes, directions, strict=True) if g is not None and g.requires_grad]
-        found = (
-            second_backward([g for g, _ in live], leaves, [v for _, v in live])
-            if live
-            else [None] * len(leaves)
-        )
+        found = second_backward([g for g, _ in live], leaves, [v for _, v in live]) if live else [None] * len(leaves)
     product, slope, along = (_flat(t, leaves) for t in (found, slopes, directions))
     surrogate: list[bool] = []
     size = max(float(_flat(leaves, leaves).norm() / along.norm()), 1e-3)
@@ -123,6 +119,4 @@ def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held) 
 
 def _flat(values: object, like: list[Tensor]) -> Tensor:
     pairs = zip(values, like, strict=True)  # type: ignore[call-overload]
-    return torch.cat(
-        [(torch.zeros_like(p) if t is None else t.detach()).reshape(-1).double() for t, p in pairs]
-    )
+    return torch.cat([(torch.zeros_like(p) if t is None else t.detach()).reshape(-1).double() for t, p in pairs])

@@ -58,12 +58,7 @@ class Examined(Protocol):
     def network(self) -> nn.Module: ...
     def named_modules(self) -> dict[str, nn.Module]: ...
     def conditions(
-        self,
-        index: int = 0,
-        *,
-        frozen: bool = True,
-        reseed: int | None = None,
-        trace: TorchFunctionMode | None = None,
+        self, index: int = 0, *, frozen: bool = True, reseed: int | None = None, trace: TorchFunctionMode | None = None
     ) -> AbstractContextManager[None]: ...
     def value(self, index: int = 0) -> Tensor: ...
     def plain_batches(self) -> list[Any]: ...
@@ -220,9 +215,7 @@ def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
     own = {id(t): name for name, t in objective.leaves.items()}
     reached = own.keys() & leaves.keys()
     inputs = {id(t) for batch in objective.batches if batch is not None for t in tensors_in(batch)}
-    foreign = [
-        t for key, t in leaves.items() if key not in own and key not in inputs and isinstance(t, nn.Parameter)
-    ]
+    foreign = [t for key, t in leaves.items() if key not in own and key not in inputs and isinstance(t, nn.Parameter)]
     twins = [
         (name, t)
         for t in foreign

@@ -26,14 +26,7 @@ __all__ = ["EvaluationError", "compared", "explained", "first_backward", "plainl
 _NOT_EXPLAINED = (Signal, OutsideVocabulary, MemoryError, torch.OutOfMemoryError)
 _OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
-_PRECISION = (
-    "dtype",
-    "scalar type",
-    "expected Double",
-    "expected Float",
-    "Double and Float",
-    "Float and Double",
-)
+_PRECISION = ("dtype", "scalar type", "expected Double", "expected Float", "Double and Float", "Float and Double")
 
 
 class EvaluationError(UserError):
@@ -175,9 +168,7 @@ def second_backward(
 ) -> tuple[Any, ...]:
     """``torch.autograd.grad`` through a graph that is kept: None where an input is not used. Raises ValueError for whatever torch raises."""
     try:
-        return torch.autograd.grad(
-            list(outputs), list(inputs), list(directions), retain_graph=True, allow_unused=True
-        )
+        return torch.autograd.grad(list(outputs), list(inputs), list(directions), retain_graph=True, allow_unused=True)
     except (UserError, *_NOT_EXPLAINED):
         raise
     except Exception as error:
@@ -252,10 +243,7 @@ def _unconverted(objective: Examined) -> str:
     )
     places = [(f"the loss's {name}", cell.cell_contents) for name, cell in cells]
     for name, module in (*objective.named_modules().items(), ("loss", objective.loss)):
-        places += [
-            (f"{name}.{key}" if name else key, value)
-            for key, value in getattr(module, "__dict__", {}).items()
-        ]
+        places += [(f"{name}.{key}" if name else key, value) for key, value in getattr(module, "__dict__", {}).items()]
     for place, value in places:
         for tensor in tensors_in(value) if not place.endswith(("_parameters", "_buffers")) else ():
             if tensor.is_floating_point() and tensor.dtype != objective.dtype:

@@ -57,9 +57,7 @@ def require_freezable(seen: Sequence[Normalisation], over_the_batch: Mapping[str
     if not over_the_batch:
         left = [f"{n.name}: {n.reason}" for n in seen if n.reason]
         why = f" ({'; '.join(left[:3])})" if left else ""
-        raise UserError(
-            f"model: has no layer that normalises over the batch, so there is nothing to freeze{why}"
-        )
+        raise UserError(f"model: has no layer that normalises over the batch, so there is nothing to freeze{why}")
 
 
 def _statistics(x: Tensor, axis: int, eps: float) -> tuple[Tensor, Tensor]:
@@ -286,9 +284,7 @@ _CLASSES: dict[tuple[Any, Any], Any] = {}
 
 
 def _frozen_class(kind: type[FrozenStatistics], cls: type[nn.Module]) -> Any:
-    return _CLASSES.setdefault(
-        (kind, cls), type(f"Frozen{cls.__name__}", (kind, cls), {"__module__": cls.__module__})
-    )
+    return _CLASSES.setdefault((kind, cls), type(f"Frozen{cls.__name__}", (kind, cls), {"__module__": cls.__module__}))
 
 
 def freeze_in_place(

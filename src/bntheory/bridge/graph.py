@@ -55,15 +55,10 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
 
 def live_batch_norms(value: Tensor) -> int:
     """How many fused normalisations by statistics of their input a graph holds (torch's instance normalisation is one of them)."""
-    return sum(
-        "BatchNorm" in node.name() and bool(getattr(node, "_saved_training", False))
-        for node in nodes_of(value)
-    )
+    return sum("BatchNorm" in node.name() and bool(getattr(node, "_saved_training", False)) for node in nodes_of(value))
 
 
 def custom_functions(value: Tensor) -> tuple[str, ...]:
     """The names of the subclasses of ``torch.autograd.Function`` in a graph that are not torch's."""
     kinds = [getattr(node, "_forward_cls", None) for node in nodes_of(value)]
-    return tuple(
-        dict.fromkeys(k.__name__ for k in kinds if k is not None and not k.__module__.startswith("torch."))
-    )
+    return tuple(dict.fromkeys(k.__name__ for k in kinds if k is not None and not k.__module__.startswith("torch.")))

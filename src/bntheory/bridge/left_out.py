@@ -5,9 +5,7 @@ from __future__ import annotations
 __all__ = ["NO_GRADIENT", "UNREACHABLE"]
 
 NO_GRAD = "runs under torch.no_grad(): no derivative passes through it"
-CONSTANTS = (
-    "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
-)
+CONSTANTS = "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
 UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed forms (batch, layer, group, instance, RMS) on this batch"
 
 #: How the reason begins for a layer whose statistics are detached.
@@ -27,11 +25,15 @@ MIXED = "is no affine map of its channels (whitening, a scale of every example's
 SCRIPTED = "is scripted, and a compiled graph does not show its layers; measure the model that was scripted"
 UNSEEN = "is called past torch's functional interface (torch.native_batch_norm, torch.ops, a compiled graph); call torch.nn.functional.batch_norm"
 HOOKED = "computes it in a hook on its forward, where nothing can be frozen; compute it in the forward itself"
-TRANSPOSED = "does so as a {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
+TRANSPOSED = (
+    "does so as a {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
+)
 NOT_OVER_THE_BATCH = " (none of it is over the batch)"
 
 #: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.
-INSIDE_TRANSFORM = "runs inside of torch.vmap or torch.func, where it cannot be cut out of the graph; call it outside of the transform"
+INSIDE_TRANSFORM = (
+    "runs inside of torch.vmap or torch.func, where it cannot be cut out of the graph; call it outside of the transform"
+)
 BY_HAND_INSIDE_TRANSFORM = INSIDE_TRANSFORM + " (it is written by hand)"
 
 #: The reasons for what normalises over the batch and cannot be frozen.

@@ -34,9 +34,7 @@ class MeasuredTensors:
         self._dtype = dtype
         for name, p in (*self.network.named_parameters(), *self.network.named_buffers()):
             if torch.nn.parameter.is_lazy(p):
-                raise UserError(
-                    f"{name} is lazy and has no values yet; run one batch through the model first"
-                )
+                raise UserError(f"{name} is lazy and has no values yet; run one batch through the model first")
         tensors = [*self.network.parameters(), *self.network.buffers()]
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules())
         other = dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors)
@@ -56,9 +54,7 @@ class MeasuredTensors:
         named = list(self.network.named_parameters(remove_duplicate=False))
         for name, p in named:
             if p.is_complex():
-                raise UserError(
-                    f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters"
-                )
+                raise UserError(f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters")
         self.stand_ins: dict[int, Tensor] = {}
         if private or other:
             for _, p in named:
@@ -87,9 +83,7 @@ class MeasuredTensors:
             if leaf.requires_grad:
                 seen.setdefault(id(leaf), name)
         if not seen:
-            raise UserError(
-                "model: no parameter requires a gradient, so there is nothing to differentiate by"
-            )
+            raise UserError("model: no parameter requires a gradient, so there is nothing to differentiate by")
         return {name: self.leaves[name] for name in seen.values()}
 
     def install(self) -> None:

@@ -35,9 +35,7 @@ def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> No
     if not active or fixed or dropout == "drawn":
         return
     if dropout == "refuse":
-        shown = ", ".join(name or type(m).__name__ for name, m in active[:5]) + (
-            ", ..." if len(active) > 5 else ""
-        )
+        shown = ", ".join(name or type(m).__name__ for name, m in active[:5]) + (", ..." if len(active) > 5 else "")
         raise UserError(
             f"dropout is active in mode {mode!r} ({shown}): the loss is another function at every evaluation and has no Hessian. "
             "Pass dropout='off' to switch it off for the measurement, seed=... to hold its random numbers fixed, or set its p to 0"

@@ -20,22 +20,12 @@ from bntheory.bridge import left_out
 from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
 from bntheory.bridge.functional_calls import FUNCTIONS
 from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
-from bntheory.bridge.networks.normalisation import (
-    LpBatchNorm,
-    PrimitiveGroupNorm,
-    PrimitiveLayerNorm,
-)
+from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
 from bntheory.bridge.units import UnitView, is_scale, is_statistic, matched_view, unit_view
 from bntheory.errors import UserError
 
-__all__ = [
-    "LOSS",
-    "Normalisation",
-    "NormalisationTrace",
-    "first_tensor",
-    "is_normalisation",
-]
+__all__ = ["LOSS", "Normalisation", "NormalisationTrace", "first_tensor", "is_normalisation"]
 
 KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
 #: The name of what is called outside of the model.
@@ -220,9 +210,7 @@ class NormalisationTrace(TorchFunctionMode):
         elif view is None:
             detached = detached_statistics(module)
             reason = (
-                left_out.DETACHED.format(detached)
-                if detached
-                else left_out.UNMATCHED.format(type(module).__name__)
+                left_out.DETACHED.format(detached) if detached else left_out.UNMATCHED.format(type(module).__name__)
             )
             self._leave_out(label, frame.name, reason)
         else:
@@ -248,9 +236,7 @@ class NormalisationTrace(TorchFunctionMode):
             or not (frame.scales or frame.combines)
         ):
             return
-        batch = any(
-            n.module in self._own_scale or (n.view is not None and n.view.kind == "batch") for n in inside
-        )
+        batch = any(n.module in self._own_scale or (n.view is not None and n.view.kind == "batch") for n in inside)
         self._looking = True
         normalises, axis = (False, None) if batch else own_normalisation(frame.x, z, spread=frame.statistics)
         self._looking = False
@@ -271,9 +257,7 @@ class NormalisationTrace(TorchFunctionMode):
         if view is None or not self._tap:
             return None
         weight, bias = (
-            p
-            if isinstance(p, Tensor) and p.shape == v.shape and torch.allclose(p.to(v), v, rtol=1e-5)
-            else None
+            p if isinstance(p, Tensor) and p.shape == v.shape and torch.allclose(p.to(v), v, rtol=1e-5) else None
             for p, v in (
                 (getattr(frame.module, "weight", None), view.gamma),
                 (getattr(frame.module, "bias", None), view.beta),
@@ -331,9 +315,7 @@ class NormalisationTrace(TorchFunctionMode):
             return func(*args, **kwargs)
         if not self._tap:
             z = func(*args, **kwargs)
-            self.found.append(
-                Normalisation(label, frame.name, view, y=call.x, weight=call.weight, bias=call.bias)
-            )
+            self.found.append(Normalisation(label, frame.name, view, y=call.x, weight=call.weight, bias=call.bias))
             return z
         y = _node(call.x)
         args, kwargs = ((y, *args[1:]), kwargs) if args else (args, {**kwargs, "input": y})

@@ -123,9 +123,7 @@ class Objective:
         self._examples = examples
         self._constants: dict[int, dict[str, list[Constants | None]]] = {}
         self._caller = _LossCall()
-        self.overwrites_inputs = self.differentiates = self.needs_graph = (
-            False  # until an examination finds otherwise
-        )
+        self.overwrites_inputs = self.differentiates = self.needs_graph = False  # until an examination finds otherwise
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
         self._inner, self.prefix, self.leaves = self.tensors.network, self.tensors.prefix, self.tensors.leaves
@@ -140,12 +138,8 @@ class Objective:
         if not isinstance(model, cls):
             return cls(model, loss, batch, **given)
         if loss is not None or batch is not None:
-            raise UserError(
-                "an Objective already holds its loss and its batch; give it alone, or give all three"
-            )
-        return (
-            model.changed(**given) if any(model._options.get(key) != v for key, v in given.items()) else model
-        )
+            raise UserError("an Objective already holds its loss and its batch; give it alone, or give all three")
+        return model.changed(**given) if any(model._options.get(key) != v for key, v in given.items()) else model
 
     def changed(self, **options: Any) -> Objective:
         """The same model, loss and data, evaluated with other options, at the parameters that the model has now."""
@@ -187,9 +181,7 @@ class Objective:
         def change(tensor: Tensor) -> Tensor:
             with torch.inference_mode(False):
                 tensor = tensor.clone() if tensor.is_inference() else tensor
-                return (
-                    tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
-                )
+                return tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
 
         return None if batch is None else convert(batch, change)
 
@@ -215,12 +207,7 @@ class Objective:
 
     @contextmanager
     def conditions(
-        self,
-        index: int = 0,
-        *,
-        frozen: bool = True,
-        reseed: int | None = None,
-        trace: TorchFunctionMode | None = None,
+        self, index: int = 0, *, frozen: bool = True, reseed: int | None = None, trace: TorchFunctionMode | None = None
     ) -> Iterator[None]:
         """Context in which the model is what is measured on batch ``index``; afterwards everything is as it was.
 

@@ -19,16 +19,7 @@ from torch import Tensor, nn
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "Kind",
-    "UnitView",
-    "affine_fit",
-    "is_scale",
-    "is_statistic",
-    "matched_view",
-    "rounding_of_fit",
-    "unit_view",
-]
+__all__ = ["Kind", "UnitView", "affine_fit", "is_scale", "is_statistic", "matched_view", "rounding_of_fit", "unit_view"]
 
 Kind = Literal["batch", "layer", "group", "instance", "rms"]
 
@@ -111,13 +102,7 @@ def _view(
 
 
 def unit_view(
-    kind: Kind,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    layout: Any,
-    name: str,
+    kind: Kind, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, layout: Any, name: str
 ) -> UnitView:
     """The units of a call of one of torch's functional normalisations with input x.
 

@@ -21,18 +21,7 @@ from bntheory.evidence.study import Effort, Study
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Statement
 
-__all__ = [
-    "Claim",
-    "Effort",
-    "Kind",
-    "Registry",
-    "Source",
-    "Study",
-    "claim",
-    "collecting",
-    "readings",
-    "registry",
-]
+__all__ = ["Claim", "Effort", "Kind", "Registry", "Source", "Study", "claim", "collecting", "readings", "registry"]
 
 Kind = Literal["layer", "landscape", "dynamics", "network", "experiment"]
 Seen = Literal["seen", "second hand", "recalled", "own"]
@@ -108,13 +97,9 @@ class Claim:
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{said}: {name} is {_shown(getattr(self, name))}; it is a text")
         if not isinstance(self.source, Source):
-            raise ValueError(
-                f"{said}: source is {_shown(self.source)}; write Source('author2018', 'Theorem 4.1')"
-            )
+            raise ValueError(f"{said}: source is {_shown(self.source)}; write Source('author2018', 'Theorem 4.1')")
         if self.domain is not None and not isinstance(self.domain, LayerDomain):
-            raise ValueError(
-                f"{said}: domain is {_shown(self.domain)}; write LayerDomain(eps='zero', min_m=3)"
-            )
+            raise ValueError(f"{said}: domain is {_shown(self.domain)}; write LayerDomain(eps='zero', min_m=3)")
         if self.assume is not None and not callable(self.assume):
             raise ValueError(
                 f"{said}: assume is {_shown(self.assume)}; it is a function of the layer that returns relations: "
@@ -249,9 +234,7 @@ def claim(
     if callable(id):
         raise TypeError("@claim is called with an id: @claim('mine.my-claim', statement='...')")
     if statement is None:
-        raise TypeError(
-            f"claim {id!r:.60} has no statement; give what is claimed in words or LaTeX: statement='...'"
-        )
+        raise TypeError(f"claim {id!r:.60} has no statement; give what is claimed in words or LaTeX: statement='...'")
 
     def register(function: Callable[[Any], Statement | Iterable[Statement] | Check | Iterable[Check]]) -> Any:
         target = _collecting[-1] if _collecting else _PRINTED

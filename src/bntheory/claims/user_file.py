@@ -67,10 +67,7 @@ def load_claims(path: str | Path, seconds: float | None = None) -> UserClaims:
         for statement in _statements(source, path, problems):
             code = compile(ast.Module([statement], []), str(path), "exec")
             try:
-                with (
-                    redirect_stdout(sys.stderr),
-                    _stopped_after(seconds),
-                ):  # what it prints is no part of an answer
+                with redirect_stdout(sys.stderr), _stopped_after(seconds):  # what it prints is no part of an answer
                     exec(code, module.__dict__)
             except (Exception, SystemExit) as error:
                 problems.append(Problem(_line_of(error, path, statement), f"{type(error).__name__}: {error}"))
@@ -140,11 +137,7 @@ def _lies_in(places: list[Path], name: str, module: ModuleType) -> bool:
 @contextmanager
 def _stopped_after(seconds: float | None) -> Iterator[None]:
     """Raise TimeoutError in what runs for longer."""
-    if (
-        not seconds
-        or not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    if not seconds or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
@@ -214,7 +207,5 @@ def _blocks(source: str) -> Iterator[tuple[int, str]]:
 
 def _line_of(error: BaseException, path: Path, statement: ast.stmt) -> int:
     """The last line of the user's own file that the error went through."""
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-    ]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return lines[-1] if lines and lines[-1] else statement.lineno

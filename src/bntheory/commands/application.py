@@ -68,9 +68,7 @@ def application(*names: str) -> typer.Typer:
             untouched = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
             made.command(name, short_help=does, context_settings=untouched)(_decide)
         else:
-            made.command(name, cls=CheckedCommand, help=_unwrapped(command.__doc__), short_help=does)(
-                quietly(command)
-            )
+            made.command(name, cls=CheckedCommand, help=_unwrapped(command.__doc__), short_help=does)(quietly(command))
     return made
 
 

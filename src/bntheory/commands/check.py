@@ -39,8 +39,7 @@ _EFFORTS = ("quick", "normal", "thorough")
 @clear_errors
 def check(
     targets: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ID|FILE.py]...", help="Ids, or Python files of your own claims."),
+        list[str] | None, typer.Argument(metavar="[ID|FILE.py]...", help="Ids, or Python files of your own claims.")
     ] = None,
     paper: Paper = "",
     kind: Kind = "",
@@ -68,8 +67,7 @@ def check(
         ),
     ] = None,
     again: Annotated[
-        bool,
-        typer.Option("--again", help="Make all records of experiments anew; the recorded ones are not read."),
+        bool, typer.Option("--again", help="Make all records of experiments anew; the recorded ones are not read.")
     ] = False,
     train: Annotated[
         bool,
@@ -79,9 +77,7 @@ def check(
         ),
     ] = True,
     jobs: Jobs = 0,
-    expect: Annotated[
-        str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")
-    ] = "",
+    expect: Annotated[str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")] = "",
     time_limit: Annotated[
         float | None,
         typer.Option(
@@ -92,8 +88,7 @@ def check(
         ),
     ] = None,
     witnesses: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the witness of every refutation; `bntheory replay` reads them."),
+        Path | None, typer.Option(help="Folder for the witness of every refutation; `bntheory replay` reads them.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -150,9 +145,7 @@ def check(
     size = cast(Effort, effort_of(cast(Scale, scale)) if scale else effort)
     tasks = [replace(t, effort=size) if t.claim.kind == "experiment" else t for t in tasks]
     asked = [
-        t
-        for t in tasks
-        if t.claim.kind == "experiment" and "study" in judges and not (train and (t.path or limit))
+        t for t in tasks if t.claim.kind == "experiment" and "study" in judges and not (train and (t.path or limit))
     ]
     others = [t for t in tasks if t not in asked]
     try:
@@ -172,15 +165,12 @@ def check(
                         take(task, verdict)
             by_id = {t.claim.id: t for t in asked}
             # after the forked judges: a process that has trained, or has begun with CUDA, is not to be forked
-            for verdict in judged_experiments(
-                [t.claim for t in asked], study, workers=jobs or None, train=train
-            ):
+            for verdict in judged_experiments([t.claim for t in asked], study, workers=jobs or None, train=train):
                 take(by_id[verdict.claim.id], verdict)
     except KeyboardInterrupt:
         interrupted = True
         typer.echo(
-            f"interrupted after {len(found)} of {counted(len(tasks), 'claim')}; what was judged stands",
-            err=True,
+            f"interrupted after {len(found)} of {counted(len(tasks), 'claim')}; what was judged stands", err=True
         )
     order = {id(task): i for i, task in enumerate(tasks)}
     found.sort(key=lambda pair: order[id(pair[0])])
@@ -229,9 +219,7 @@ def _tasks(
                 where[c.id] = target
                 tasks.append(task(c, target))
             if not loaded.claims and not loaded.problems:
-                raise UserError(
-                    f"{target}: no claims in it; decorate a function with @claim (see the README)"
-                )
+                raise UserError(f"{target}: no claims in it; decorate a function with @claim (see the README)")
         else:
             tasks.append(task(registry()[target]))
     if paper or kind or everything:
@@ -266,9 +254,7 @@ def _print_verdict(verdict: Any) -> None:
             if e.details.get("records"):
                 console.print(f"    records  {records_text(e.details)}", markup=False, style="dim")
             summary = e.summary if e.finding == "error" else _short(e.summary)
-            console.print(
-                wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27), markup=False, style="dim"
-            )
+            console.print(wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27), markup=False, style="dim")
 
 
 def _short(text: str, limit: int = 260) -> str:
@@ -279,9 +265,7 @@ def _print_summary(verdicts: list[Any]) -> None:
     counts: dict[str, int] = {}
     for v in verdicts:
         counts[v.status.value] = counts.get(v.status.value, 0) + 1
-    typer.echo(
-        f"\n{counted(len(verdicts), 'claim')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
-    )
+    typer.echo(f"\n{counted(len(verdicts), 'claim')}: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
 
 
 def _save_witness(verdict: Any, folder: Path) -> None:

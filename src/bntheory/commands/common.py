@@ -75,9 +75,7 @@ def clear_errors(command: Command) -> Command:
         except OSError as error:
             raise _ended(BAD_USE, f"error: {_said(error)}") from None
         except MemoryError:
-            raise _ended(
-                BAD_USE, "error: there is not enough memory for this; ask for less at a time"
-            ) from None
+            raise _ended(BAD_USE, "error: there is not enough memory for this; ask for less at a time") from None
         except KeyboardInterrupt:
             raise _ended(INTERRUPTED, "interrupted") from None
         except Exception as error:
@@ -113,9 +111,7 @@ def wrapped(text: str, indent: int = 0) -> str:
     width = max(40, shutil.get_terminal_size((80, 24)).columns)
     lines = text.splitlines() or [""]
     return "\n".join(
-        textwrap.fill(
-            line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-        )
+        textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
         for line in lines
     )
 
@@ -147,9 +143,7 @@ def empty_word(words: Sequence[str]) -> str:
 def file_to_write(option: str, path: Path | None) -> None:
     """UserError for what cannot be written as a file, before the work is done whose result would go there."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise UserError(
-            f"{option} {path}: is a folder, or lies in none; name a file in a folder that is there"
-        )
+        raise UserError(f"{option} {path}: is a folder, or lies in none; name a file in a folder that is there")
 
 
 def folder_to_write(option: str, path: Path | None) -> None:

@@ -45,12 +45,10 @@ def compare_command(
         typer.Option(
             help="How large a run: smoke (under 40 s), quick (about 2 minutes on 2 cores; the default), cpu (about an hour), "
             "cpu-cifar10 (a quarter of VGG-11's width, three hours on one core), "
-            "gpu (full-size VGG and ResNet on CIFAR-10, in as many sittings as it takes), or the path of your own .toml file.",
+            "gpu (full-size VGG and ResNet on CIFAR-10, in as many sittings as it takes), or the path of your own .toml file."
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute: cpu (default), cuda or cuda:1.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or cuda:1.")] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -59,15 +57,10 @@ def compare_command(
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder with the data: CIFAR-10's binary version, or four IDX files. Nothing is downloaded."
-        ),
+        typer.Option(help="Folder with the data: CIFAR-10's binary version, or four IDX files. Nothing is downloaded."),
     ] = None,
     data_note: Annotated[
-        str,
-        typer.Option(
-            help="Where your data come from, shown with every result; say here if they are recompressed."
-        ),
+        str, typer.Option(help="Where your data come from, shown with every result; say here if they are recompressed.")
     ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/PRESET (numbered if taken) where left out.")
@@ -84,9 +77,7 @@ def compare_command(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes; one a core where left out, 0 for this one alone. No number depends on it.",
-            min=0,
-            max=1024,
+            help="Processes; one a core where left out, 0 for this one alone. No number depends on it.", min=0, max=1024
         ),
     ] = None,
     fold: Annotated[
@@ -104,9 +95,7 @@ def compare_command(
             "GPU=1. They read the data for themselves, --data-dir being a folder there as well; records come back to this folder."
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")] = False,
     claims: Annotated[
         str,
         typer.Option(
@@ -167,9 +156,7 @@ def compare_command(
         )
         return
     if block:
-        raise UserError(
-            "--block: belongs to --claims; the seeds of a preset's own questions are given with --seeds"
-        )
+        raise UserError("--block: belongs to --claims; the seeds of a preset's own questions are given with --seeds")
     try:
         chosen_seeds = _read_seeds(seeds)
         from bntheory.report.compare import compare

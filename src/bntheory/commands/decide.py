@@ -68,10 +68,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        "bntheory decide",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "bntheory decide", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("expression", help='a relation in the vocabulary, e.g. "dot(y, input_grad) == 0"')
     for name, (default, text) in _OPTIONS.items():
@@ -85,13 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         "--witness", type=Path, metavar="FILE", help="write the counterexample here, for `bntheory replay`"
     )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else; its fields stay")
-    parser.add_argument(
-        "--latex", action="store_true", help="print a paragraph for a review; it compiles with amsmath"
-    )
+    parser.add_argument("--latex", action="store_true", help="print a paragraph for a review; it compiles with amsmath")
     parser.add_argument("--bibtex", action="store_true", help="print a BibTeX entry for the verdict")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="also draw the verdict (.png, .pdf or .svg)"
-    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the verdict (.png, .pdf or .svg)")
     parser.add_argument("--quiet", action="store_true", help="show no progress; results are printed as ever")
     return parser
 

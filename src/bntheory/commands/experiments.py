@@ -54,9 +54,7 @@ def record_place(store: Path | None, *, again: bool) -> Iterator[tuple[Path, Pat
     archive = None if again else archive_of_checkout()
     if store is not None:
         if again and Store(store).state():
-            raise UserError(
-                f"--again, --store: {store} holds records; name a new folder, in which all are made anew"
-            )
+            raise UserError(f"--again, --store: {store} holds records; name a new folder, in which all are made anew")
         yield store, archive
         return
     with tempfile.TemporaryDirectory(prefix="bntheory-records-") as folder:
@@ -221,9 +219,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
 
     studies = [study_at(place.strip(), store=store) for place in scale.split(",")]
     if len({study.device for study in studies}) > 1:
-        raise UserError(
-            f"--scale {scale!r}: these were made on several devices; confirm those of one at a time"
-        )
+        raise UserError(f"--scale {scale!r}: these were made on several devices; confirm those of one at a time")
     chosen = chosen_claims(registry(), words or "all")
     seen: set[str] = set()
     while True:  # a claim whose next runs depend on these asks for more
@@ -260,11 +256,7 @@ def plan_claims(words: str, scale: str, device: str) -> Plan:
     with tempfile.TemporaryDirectory() as nothing, show_progress() as progress:
         study = study_at(place_name(scale, device), store=Path(nothing))
         left = _left(rests_on(claim, study)[1] for claim in chosen_claims(registry(), words))
-        images = {
-            name: data.to(device)
-            for name, (_, data) in workplace(study, left).data.items()
-            if data is not None
-        }
+        images = {name: data.to(device) for name, (_, data) in workplace(study, left).data.items() if data is not None}
         costs, memory = timed_sample([n for n in left if n.data in images], images, device, progress)
     return plan(left, costs, memory)
 
@@ -279,9 +271,7 @@ def _line(verdict: Verdict) -> str:
         return f"{text}  {row['summary']:.160}"
     interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
     seeds = f", {counted(row['seeds'], 'seed')}" if row["seeds"] else ""
-    return (
-        f"{text}  {row['check']}: {row['effect']:.3g}{interval}, asked {row['op']} {row['bound']:.3g}{seeds}"
-    )
+    return f"{text}  {row['check']}: {row['effect']:.3g}{interval}, asked {row['op']} {row['bound']:.3g}{seeds}"
 
 
 def _left(parts: Iterable[Sequence[Lacking]]) -> list[Needed]:

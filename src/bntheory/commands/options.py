@@ -21,9 +21,7 @@ Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0,
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else; its fields stay.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; results are printed as ever.")]
-Latex = Annotated[
-    bool, typer.Option("--latex", help="Print a paragraph for a review; it compiles with amsmath.")
-]
+Latex = Annotated[bool, typer.Option("--latex", help="Print a paragraph for a review; it compiles with amsmath.")]
 
 
 def quietly(command: Any) -> Any:
@@ -50,7 +48,5 @@ class CheckedCommand(TyperCommand):
         rest = super().parse_args(ctx, args)
         for name, value in ctx.params.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise typer.BadParameter(
-                    f"--{name.replace('_', '-')} is {value}; give a finite number", ctx=ctx
-                )
+                raise typer.BadParameter(f"--{name.replace('_', '-')} is {value}; give a finite number", ctx=ctx)
         return rest

@@ -117,9 +117,7 @@ def _check(chosen: Sequence[Claim], records: Records, folder: Path, *, again: bo
             record = records.verdicts[judged.claim.id]
             said = list(judged.lacks)
             if judged.verdict is not None:
-                said += disagreements(
-                    judged.verdict, record, folder, same_tools=same_tools, scales=judged.scales
-                )
+                said += disagreements(judged.verdict, record, folder, same_tools=same_tools, scales=judged.scales)
             if said:
                 found[judged.claim.id] = [f"{judged.claim.id}: {why}" for why in said]
         asked = [c for c in asked if c.id in found]
@@ -130,14 +128,7 @@ def _check(chosen: Sequence[Claim], records: Records, folder: Path, *, again: bo
 
 
 def _write(
-    claims: Any,
-    chosen: Sequence[Claim],
-    records: Records,
-    folder: Path,
-    *,
-    effort: str,
-    again: bool,
-    jobs: int,
+    claims: Any, chosen: Sequence[Claim], records: Records, folder: Path, *, effort: str, again: bool, jobs: int
 ) -> list[str]:
     """Judge, record, write. What was recorded and is not judged now must follow from its numbers, or nothing is written."""
     from bntheory.judges.verdict import Status
@@ -158,16 +149,11 @@ def _write(
     for c in claims:
         record = records.verdicts.get(c.id)
         if record is not None and c not in judged:
-            whole = c.kind == "experiment" and not outdated(
-                c, record
-            )  # what is stale is said to be so anyway
+            whole = c.kind == "experiment" and not outdated(c, record)  # what is stale is said to be so anyway
             follows = follows_from_checks(c, record, folder) if whole else ()
             refused += [f"{c.id}: {p}" for p in (unsealed(c, record, folder), *follows) if p]
     if refused:
-        return [
-            *refused,
-            "nothing was written: judge these anew, bntheory papers --write --again --paper KEY",
-        ]
+        return [*refused, "nothing was written: judge these anew, bntheory papers --write --again --paper KEY"]
     folder.mkdir(parents=True, exist_ok=True)
     for one in _judged(judged, effort, jobs, again):
         c, verdict = one.claim, one.verdict
@@ -217,9 +203,7 @@ def _judged(chosen: Sequence[Claim], effort: Any, jobs: int, again: bool) -> Ite
     others = [c for c in chosen if c.kind != "experiment"]
     experiments = [c for c in chosen if c.kind == "experiment"]
     with status_bar(len(others)) as advance:
-        found = judge_many(
-            [Task(c) for c in others], Study(effort), judges=JUDGES, jobs=jobs or os.cpu_count() or 1
-        )
+        found = judge_many([Task(c) for c in others], Study(effort), judges=JUDGES, jobs=jobs or os.cpu_count() or 1)
         with closing(found):
             for done, (_, verdict) in enumerate(found, 1):
                 advance(done, verdict.claim.id)

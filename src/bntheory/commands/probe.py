@@ -35,9 +35,7 @@ def probe(
         float, typer.Option(help="The least value the loss could have, for the scale-free measures.")
     ] = 0.0,
     seed: Seed = 0,
-    curvature: Annotated[
-        bool, typer.Option(help="Measure curvature; --no-curvature leaves only the layers.")
-    ] = True,
+    curvature: Annotated[bool, typer.Option(help="Measure curvature; --no-curvature leaves only the layers.")] = True,
     dtype: Annotated[
         str, typer.Option(help="Precision of the measurement: float64, or float32 for large networks.")
     ] = "float64",
@@ -50,8 +48,7 @@ def probe(
         ),
     ] = 0,
     layers: Annotated[
-        list[str] | None,
-        typer.Option("--layers", help="Only these layers, by name; may be given several times."),
+        list[str] | None, typer.Option("--layers", help="Only these layers, by name; may be given several times.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also write a figure (.png, .svg or .pdf).")] = None,
     as_json: Json = False,
@@ -122,9 +119,7 @@ def _load(factory: str) -> tuple[Any, Any, Any]:
     function = getattr(module, function_name, None)
     if not callable(function):
         names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UserError(
-            f"{module_name} has no function {function_name!r}; it has {', '.join(names[:12]) or 'none'}"
-        )
+        raise UserError(f"{module_name} has no function {function_name!r}; it has {', '.join(names[:12]) or 'none'}")
     try:
         returned = function()
     except Exception as error:

@@ -76,9 +76,7 @@ def _lines(every: float = 30.0) -> Progress:
         if now - last < every:
             return
         last = now
-        print(
-            f"{100 * fraction:3.0f} %{left and f', about {left} left'}: {text}", file=sys.stderr, flush=True
-        )
+        print(f"{100 * fraction:3.0f} %{left and f', about {left} left'}: {text}", file=sys.stderr, flush=True)
 
     return say
 

@@ -17,14 +17,10 @@ __all__ = ["replay"]
 
 @clear_errors
 def replay(
-    path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A witness, as `check --witnesses` writes it.")
-    ],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A witness, as `check --witnesses` writes it.")],
     claims_file: Annotated[
         Path | None,
-        typer.Option(
-            "--claims", help="A Python file of claims to run and take the claim from; nothing else is run."
-        ),
+        typer.Option("--claims", help="A Python file of claims to run and take the claim from; nothing else is run."),
     ] = None,
     as_json: Json = False,
     as_latex: Latex = False,
@@ -46,11 +42,7 @@ def replay(
     if as_latex and not as_json:
         from bntheory.judges.latex import latex_witness
 
-        typer.echo(
-            latex_witness(
-                {**json.loads(path.read_text(encoding="utf-8")), "certificate": found["certificate"]}
-            )
-        )
+        typer.echo(latex_witness({**json.loads(path.read_text(encoding="utf-8")), "certificate": found["certificate"]}))
     else:
         typer.echo(json_text(found) if as_json else wrapped(result.summary, 4))
     if not result.refuted:

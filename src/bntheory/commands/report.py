@@ -19,12 +19,10 @@ __all__ = ["report"]
 @clear_errors
 def report(
     folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDER [FOLDER]", help="One run, or two to set beside each other."),
+        list[Path], typer.Argument(metavar="FOLDER [FOLDER]", help="One run, or two to set beside each other.")
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(help="Of two runs: the page to write; report-A-beside-B.html here where left out."),
+        Path | None, typer.Option(help="Of two runs: the page to write; report-A-beside-B.html here where left out.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -41,9 +39,5 @@ def report(
         raise UserError("report: --out is for two runs; the report of one stands in its folder")
     file_to_write("--out", out)
     with show_progress() as progress:
-        page = (
-            rebuilt(folders[0], progress).report
-            if len(folders) == 1
-            else side_by_side(folders, out, progress)
-        )
+        page = rebuilt(folders[0], progress).report if len(folders) == 1 else side_by_side(folders, out, progress)
     typer.echo(json_text({"report": str(page)}) if as_json else f"report: {page}")

@@ -58,30 +58,22 @@ def runs(
     one_of("scale", scale, tuple(SCALES.values()))
     if words[0] == "confirm":
         if len(words) != 2:
-            raise UserError(
-                "confirm: give one folder, as in `bntheory runs confirm A --claims all --scale cpu`"
-            )
+            raise UserError("confirm: give one folder, as in `bntheory runs confirm A --claims all --scale cpu`")
         _must_be_store(Path(words[1]))
         confirm_records(Path(words[1]), claims, scale)
         return
     if words[0] == "pack":
         if len(words) != 3:
-            raise UserError(
-                "pack: give two folders, as in `bntheory runs pack A B`; B becomes the recorded store of A"
-            )
+            raise UserError("pack: give two folders, as in `bntheory runs pack A B`; B becomes the recorded store of A")
         _pack(Path(words[1]), Path(words[2]))
         return
     if words[0] == "merge":
         if len(words) != 3:
-            raise UserError(
-                "merge: give two folders, as in `bntheory runs merge A B`; what only B holds is added to A"
-            )
+            raise UserError("merge: give two folders, as in `bntheory runs merge A B`; what only B holds is added to A")
         _merge(Path(words[1]), Path(words[2]), as_json=as_json)
         return
     if len(words) != 1:
-        raise UserError(
-            f"runs: {' '.join(words)!r} is not one folder; two are made one with `bntheory runs merge A B`"
-        )
+        raise UserError(f"runs: {' '.join(words)!r} is not one folder; two are made one with `bntheory runs merge A B`")
     _show(Path(words[0]), claims, scale, as_json=as_json)
 
 
@@ -233,12 +225,8 @@ def _pack(a: Path, b: Path) -> None:
         raise UserError(f"pack: {a} and {b} are the same folder")
     found = pack(list(registry().select(kind="experiment")), a, b)
     size = sum(p.stat().st_size for p in b.glob("*.gz"))
-    counts = ", ".join(
-        f"{counted(len(ids), 'claim')} at scale {place}" for place, ids in found.claims.items()
-    )
-    typer.echo(
-        f"packed in {b}: {counted(found.records, 'record')} of {counts or 'no claim'} ({size / 2**20:.1f} MiB)"
-    )
+    counts = ", ".join(f"{counted(len(ids), 'claim')} at scale {place}" for place, ids in found.claims.items())
+    typer.echo(f"packed in {b}: {counted(found.records, 'record')} of {counts or 'no claim'} ({size / 2**20:.1f} MiB)")
     for (place, key), why in found.left_out.items():
         typer.echo(f"left out at scale {place}: {key}: {why}", err=True)
 
@@ -271,9 +259,7 @@ def plan_command(
     The longest task is the least time, as a task is not cut; torchrun trains one on several devices together (bntheory compare --help).
     """
     if claims:
-        _print_plan(
-            f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json
-        )
+        _print_plan(f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json)
         return
     from bntheory.bridge.networks.data import load_dataset
     from bntheory.experiments.devices import check_device
@@ -301,6 +287,4 @@ def _print_plan(what: str, device: str, planned: Plan, *, as_json: bool) -> None
         return
     typer.echo(f"{what}: {counted(found['tasks'], 'task')}, {counted(found['records'], 'record')}")
     typer.echo(_spoken(found))
-    typer.echo(
-        "timed on this device with nothing beside it; processes that share its memory take somewhat longer"
-    )
+    typer.echo("timed on this device with nothing beside it; processes that share its memory take somewhat longer")

@@ -52,9 +52,7 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
             key = c.key
             typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
         typer.echo(f"  {c.kind:<10} {c.id}")
-    typer.echo(
-        f"\n{counted(len(chosen), 'claim')}. `bntheory show ID` prints one, `bntheory check ID` judges it."
-    )
+    typer.echo(f"\n{counted(len(chosen), 'claim')}. `bntheory show ID` prints one, `bntheory check ID` judges it.")
 
 
 def _claim_json(c: Claim) -> dict[str, Any]:
@@ -73,9 +71,7 @@ def _claim_json(c: Claim) -> dict[str, Any]:
 def show(
     claim_id: Annotated[str, typer.Argument(metavar="ID", help="The claim's permanent id.")],
     as_latex: Latex = False,
-    as_bibtex: Annotated[
-        bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")
-    ] = False,
+    as_bibtex: Annotated[bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print one claim: as printed, how it was read, where it is asserted, and the function that states it.

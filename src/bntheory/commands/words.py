@@ -61,8 +61,7 @@ def words(as_json: Json = False) -> None:
         typer.echo(json_text({**found, "nearest": NEAREST}))
         return
     plain = {
-        kind: {n: w for n, w in WORDS.items() if w.takes is None and w.kind == kind}
-        for kind in ("scalar", "vector")
+        kind: {n: w for n, w in WORDS.items() if w.takes is None and w.kind == kind} for kind in ("scalar", "vector")
     }
     _table("Scalars", plain["scalar"])
     _table("Vectors", plain["vector"])
@@ -71,8 +70,7 @@ def words(as_json: Json = False) -> None:
     _table("Another unit b of the layer", UNIT_B)
     typer.echo("\nSigns\n" + textwrap.indent(_SIGNS.strip("\n"), "  "))
     typer.echo(
-        "\nFree quantities, for which a claim must hold whatever they are\n"
-        + textwrap.indent(_FREE.strip("\n"), "  ")
+        "\nFree quantities, for which a claim must hold whatever they are\n" + textwrap.indent(_FREE.strip("\n"), "  ")
     )
     outside: dict[str, list[str]] = {}
     for name, hint in NEAREST.items():

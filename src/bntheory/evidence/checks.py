@@ -60,9 +60,7 @@ class Check:
 
     def __post_init__(self) -> None:
         if not self.uncertainty >= 0:
-            raise ValueError(
-                f"check {self.name!r}: the uncertainty is {self.uncertainty!r}; it is a bound, so >= 0"
-            )
+            raise ValueError(f"check {self.name!r}: the uncertainty is {self.uncertainty!r}; it is a bound, so >= 0")
         if self.exactness in ("proof", "exact") and self.uncertainty > 0:
             raise ValueError(f"check {self.name!r}: an {self.exactness} comparison has no uncertainty")
         if self.exactness == "statistical" and self.confidence is None:

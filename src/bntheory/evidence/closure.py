@@ -184,9 +184,7 @@ class Package:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "files" and node.args:
                 home = literal(node.args[0])
                 if home is None or not self._is_own(home):
-                    raise LookupError(
-                        f"{ast.unparse(node)}: spell the package out, so that its data can be found"
-                    )
+                    raise LookupError(f"{ast.unparse(node)}: spell the package out, so that its data can be found")
                 folder = self.root.joinpath(*home.split(".")[1:], *parts)
                 for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
                     if path.is_file() and path.suffix not in (".py", ".pyc"):

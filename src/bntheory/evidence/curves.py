@@ -57,8 +57,7 @@ def mean_log_ratio_at_equal_loss(
 ) -> float | None:
     """The mean over a run's points of log10(value/the other run's at the same loss); None where no point has both."""
     found = [
-        log_ratio(value, at_loss(other_losses, other_values, loss))
-        for loss, value in zip(losses, values, strict=True)
+        log_ratio(value, at_loss(other_losses, other_values, loss)) for loss, value in zip(losses, values, strict=True)
     ]
     known = [x for x in found if x is not None]
     return sum(known) / len(known) if known else None

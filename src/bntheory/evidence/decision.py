@@ -37,9 +37,7 @@ def position(
     """
     if margin is not None:
         if not margin > 0:
-            raise ValueError(
-                f"margin: {margin!r} is not above 0; no interval of positive length fits into a point"
-            )
+            raise ValueError(f"margin: {margin!r} is not above 0; no interval of positive length fits into a point")
         if threshold - margin < low and high < threshold + margin:
             return "equivalent"
     if low > threshold:

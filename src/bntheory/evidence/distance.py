@@ -100,8 +100,7 @@ def differs(
         "le",
         middle,
         "statistical",
-        f"{kept.shape[2]} seeds, {scope}"
-        + (f"; {counted(missing, 'seed')} gave no number" if missing else ""),
+        f"{kept.shape[2]} seeds, {scope}" + (f"; {counted(missing, 'seed')} gave no number" if missing else ""),
         uncertainty=half,
         confidence=confidence,
         why="Student's intervals of the means over seeds, corrected for the number of measures and of parametrisations",

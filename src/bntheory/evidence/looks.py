@@ -33,13 +33,9 @@ class Looks:
 
     def __post_init__(self) -> None:
         if not self.sizes or self.sizes[0] < LEAST_SEEDS or any(a >= b for a, b in pairwise(self.sizes)):
-            raise ValueError(
-                f"looks: {list(self.sizes)}; give increasing numbers of seeds from {LEAST_SEEDS} up"
-            )
+            raise ValueError(f"looks: {list(self.sizes)}; give increasing numbers of seeds from {LEAST_SEEDS} up")
         if not 0 < self.alpha < 1 or self.checks < 1:
-            raise ValueError(
-                f"looks: alpha {self.alpha} is not between 0 and 1, or {self.checks} checks are none"
-            )
+            raise ValueError(f"looks: alpha {self.alpha} is not between 0 and 1, or {self.checks} checks are none")
 
     @classmethod
     def doubling(cls, first: int, most: int, *, alpha: float = 0.05, checks: int = 1) -> Looks:

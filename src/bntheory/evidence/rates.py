@@ -52,24 +52,10 @@ def slope_checks(
     low, high = claimed - margin, claimed + margin
     return (
         slope_bound(
-            f"{name}: exponent at least {low:g}",
-            fit,
-            "above",
-            low,
-            scope,
-            why=why,
-            witness=witness,
-            decisive=decisive,
+            f"{name}: exponent at least {low:g}", fit, "above", low, scope, why=why, witness=witness, decisive=decisive
         ),
         slope_bound(
-            f"{name}: exponent at most {high:g}",
-            fit,
-            "below",
-            high,
-            scope,
-            why=why,
-            witness=witness,
-            decisive=decisive,
+            f"{name}: exponent at most {high:g}", fit, "below", high, scope, why=why, witness=witness, decisive=decisive
         ),
     )
 

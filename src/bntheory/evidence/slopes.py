@@ -142,9 +142,7 @@ def extrapolate(h: ArrayLike, values: ArrayLike, *, order: float | None = None) 
     """
     H, V = np.asarray(h, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if H.ndim != 1 or H.shape != V.shape or len(H) < 3:
-        raise ValueError(
-            f"h and values must be 1-d, equally long, at least 3: got shapes {H.shape} and {V.shape}"
-        )
+        raise ValueError(f"h and values must be 1-d, equally long, at least 3: got shapes {H.shape} and {V.shape}")
     ratios = H[:-1] / H[1:]
     if np.any(H <= 0) or np.any(ratios <= 1) or not np.allclose(ratios, ratios[0], rtol=1e-9):
         raise ValueError(f"h must be positive and fall by one constant factor, got {H.tolist()}")
@@ -172,13 +170,9 @@ def extrapolate(h: ArrayLike, values: ArrayLike, *, order: float | None = None) 
 def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     X, Y = np.asarray(x, dtype=np.float64), np.atleast_2d(np.asarray(y, dtype=np.float64))
     if X.ndim != 1 or Y.ndim != 2 or Y.shape[1] != len(X) or len(X) < 3:
-        raise ValueError(
-            f"x must have shape (n,), n >= 3, and y (n,) or (k, n); got x {X.shape}, y {np.shape(y)}"
-        )
+        raise ValueError(f"x must have shape (n,), n >= 3, and y (n,) or (k, n); got x {X.shape}, y {np.shape(y)}")
     if Y.shape[0] == 2:
-        raise ValueError(
-            "two replicates carry no interval: give one curve of shape (n,), or at least 3 replicates"
-        )
+        raise ValueError("two replicates carry no interval: give one curve of shape (n,), or at least 3 replicates")
     if not (np.isfinite(X).all() and np.isfinite(Y).all()):
         raise ValueError("x and y must be finite: leave out points that overflowed, and say over which range")
     if np.ptp(X) == 0:
@@ -215,9 +209,7 @@ def _replicate_bootstrap(
     x: Array, y: Array, slope: float, confidence: float, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     centred = x - x.mean()
-    slopes = (
-        y @ centred / (centred @ centred)
-    )  # least squares is linear in y: slope of the mean = mean of slopes
+    slopes = y @ centred / (centred @ centred)  # least squares is linear in y: slope of the mean = mean of slopes
     k = len(slopes)
     own = float(slopes.std(ddof=1) / np.sqrt(k))
     drawn = rng.choice(slopes, size=(resamples, k))
@@ -228,9 +220,7 @@ def _replicate_bootstrap(
     return min(low, slope - reach), max(high, slope + reach)
 
 
-def _studentised(
-    slope: float, own: float, shift: Array, errors: Array, confidence: float
-) -> tuple[float, float]:
+def _studentised(slope: float, own: float, shift: Array, errors: Array, confidence: float) -> tuple[float, float]:
     """Bootstrap-t interval; a resample without any scatter has no t and is left out."""
     usable = errors > 1e-9 * max(own, np.finfo(float).tiny)
     if own == 0.0 or not usable.any():

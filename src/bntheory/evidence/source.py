@@ -59,21 +59,13 @@ def _file(statement: ast.stmt, module: Module, package: str) -> None:
             module.acts.append(ast.Expr(ast.Name(statement.name, ast.Load())))
     elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        names = [
-            n.id
-            for t in targets
-            for n in ast.walk(t)
-            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-        ]
+        names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
         for target in names:
             if target != "__all__":
                 module.definitions.setdefault(target, []).append(statement)
         if not names:
             module.acts.append(statement)
-    elif isinstance(statement, ast.If) and ast.unparse(statement.test) in (
-        "TYPE_CHECKING",
-        "__name__ == '__main__'",
-    ):
+    elif isinstance(statement, ast.If) and ast.unparse(statement.test) in ("TYPE_CHECKING", "__name__ == '__main__'"):
         pass
     elif not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
         module.acts.append(statement)
@@ -90,9 +82,7 @@ def _registers(decorator: ast.expr, module: Module) -> bool:
         decorator = decorator.func if isinstance(decorator, ast.Call) else decorator.value
     name = getattr(decorator, "id", "")
     own = module.name.split(".")[0]
-    return name != "claim" and (
-        name in module.definitions or module.imports.get(name, ("",))[0].split(".")[0] == own
-    )
+    return name != "claim" and (name in module.definitions or module.imports.get(name, ("",))[0].split(".")[0] == own)
 
 
 def imported(nodes: Iterable[ast.AST], package: str) -> dict[str, Place]:

@@ -6,8 +6,4 @@ What does not: figures and pages (:mod:`bntheory.report`). Importing this packag
 
 from bntheory.experiments.preset import Preset, load_preset, preset_names
 
-__all__ = [
-    "Preset",
-    "load_preset",
-    "preset_names",
-]
+__all__ = ["Preset", "load_preset", "preset_names"]

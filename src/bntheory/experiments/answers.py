@@ -23,18 +23,8 @@ METHOD = (
 
 #: Printed inequalities that are counted on every unit and decide no exit code: id, text, and how to find the counts in a record.
 STATEMENTS: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "santurkar2018.theorem-4.1.neurips",
-        r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/√m)",
-        "layers",
-        "neurips",
-    ),
-    (
-        "santurkar2018.theorem-4.1.eps",
-        r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/m)",
-        "layers",
-        "arxiv",
-    ),
+    ("santurkar2018.theorem-4.1.neurips", r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/√m)", "layers", "neurips"),
+    ("santurkar2018.theorem-4.1.eps", r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/m)", "layers", "arxiv"),
     (
         "santurkar2018.theorem-4.2.first.eps",
         r"v'K v ≤ (γ²/σ²) v'H v − (γ/(mσ²)) ⟨g,ŷ⟩ ‖v‖², v = dL̂/dy",
@@ -92,14 +82,7 @@ def run_verdicts(preset: Preset, records: Sequence[Json]) -> dict[str, Any]:
 
 def _identity(name: str, found: Sequence[tuple[Json, Identity]]) -> dict[str, Any]:
     if not found:
-        return {
-            "formula": IDENTITIES[name],
-            "passed": False,
-            "checks": 0,
-            "units": 0,
-            "failing": 0,
-            "worst": None,
-        }
+        return {"formula": IDENTITIES[name], "passed": False, "checks": 0, "units": 0, "failing": 0, "worst": None}
     record, worst = max(found, key=lambda pair: pair[1].margin)
     return {
         "formula": IDENTITIES[name],

@@ -48,9 +48,7 @@ class Cluster(Crew):
 
     size = sys.maxsize  # Dask knows who is free, and an adaptive cluster grows with what waits
 
-    def __init__(
-        self, address: str, device: str, data_dir: str | Path | None, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, address: str, device: str, data_dir: str | Path | None, say: Callable[[str], None]) -> None:
         self.address, self.device, self.say = address, device, say
         self.data_dir = None if data_dir is None else str(Path(data_dir).expanduser())
         self.inbox: queue.SimpleQueue[tuple[str, str, Any]] = queue.SimpleQueue()
@@ -89,9 +87,7 @@ class Cluster(Crew):
     def _look_around(self) -> None:
         """Whether the workers that are there can do what is asked; those that come later find out with their first task."""
         told = False
-        while not (
-            found := self.client.run(_there("look_around"), _packed(here(), self.device), on_error="return")
-        ):
+        while not (found := self.client.run(_there("look_around"), _packed(here(), self.device), on_error="return")):
             if not told:
                 self.say(f"no worker of {self.address} is there yet; waiting for one")
                 told = True
@@ -207,9 +203,7 @@ def _unpacked(worker: str, answer: Any) -> Any:
 
 
 def _not_installed(worker: str, error: ImportError) -> str:
-    return (
-        f"{worker}: cannot load bntheory ({error}); install there what is installed here, and start it again"
-    )
+    return f"{worker}: cannot load bntheory ({error}); install there what is installed here, and start it again"
 
 
 # -- what is done where a worker is ------------------------------------------------------------------------------------

@@ -86,9 +86,7 @@ def confirm(
     return Confirmed(len(taken), len(made), tuple(sorted(set(differing))))
 
 
-def _kinds(
-    left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]
-) -> dict[Kind, list[tuple[Needed, Record]]]:
+def _kinds(left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[Kind, list[tuple[Needed, Record]]]:
     """What is stale, by kind: each with the last record of these libraries, one that was itself made if there is one."""
     found: dict[Kind, list[tuple[Needed, Record]]] = {}
     for n in {n.address: n for n in left}.values():

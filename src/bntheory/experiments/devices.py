@@ -22,9 +22,7 @@ def check_device(name: str) -> str:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device: {name!r} was asked for, but torch sees no CUDA device; use --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device: {name!r} does not exist; there are {torch.cuda.device_count()} CUDA devices"
-        )
+        raise UserError(f"device: {name!r} does not exist; there are {torch.cuda.device_count()} CUDA devices")
     return name
 
 

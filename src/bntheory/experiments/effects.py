@@ -55,9 +55,7 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
     """
 
     def read(network: NetworkRuns) -> Numbers:
-        rates = common_rates(
-            network.runs, [network.at_rates("batchnorm")], _training_loss, network.guessing_loss
-        )
+        rates = common_rates(network.runs, [network.at_rates("batchnorm")], _training_loss, network.guessing_loss)
         arms = [network.at_rates("batchnorm")[rate] for rate in rates.used]
         arms = [arm for arm in arms if any(quantity(p, name, twin) is not None for p in network.points(arm))]
         found: dict[str, list[float | None]] = {}
@@ -112,13 +110,9 @@ def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
         rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
         values: list[float | None] = []
         for run in network.runs:
-            ends = [
-                [end_of(run[of[rate]], lambda p: quantity(p, name)) for of in arms] for rate in rates.used
-            ]
+            ends = [[end_of(run[of[rate]], lambda p: quantity(p, name)) for of in arms] for rate in rates.used]
             values.append(
-                _mean(
-                    log_ratio(a, b) if ratio else None if a is None or b is None else a - b for a, b in ends
-                )
+                _mean(log_ratio(a, b) if ratio else None if a is None or b is None else a - b for a, b in ends)
             )
         names = tuple(of[rate] for of in arms for rate in rates.used)
         place = "the end"
@@ -171,9 +165,7 @@ def shift_by_halves(name: str) -> Read:
 
     def read(network: NetworkRuns) -> Numbers:
         kinds = "batchnorm", "standard"
-        rates = common_rates(
-            network.runs, [{network.rate: k} for k in kinds], _training_loss, network.guessing_loss
-        )
+        rates = common_rates(network.runs, [{network.rate: k} for k in kinds], _training_loss, network.guessing_loss)
         steps = [step for step in network.steps if step > 0] if rates.used else []
         half = (len(steps) + 1) // 2
         found = {

@@ -231,9 +231,7 @@ class _Pool:
         self.tries[key] = self.tries.get(key, 0) + 1
         if self.tries[key] >= TRIES:
             told = f"its process died {TRIES} times ({why}); out of memory? Try fewer --workers"
-            self.parent.fail(
-                assignment, UserError(f"{name}: {told}; --resume goes on with what was finished")
-            )
+            self.parent.fail(assignment, UserError(f"{name}: {told}; --resume goes on with what was finished"))
             return []
         self.parent.say(f"the process that did {name} died ({why}); another one goes on with it")
         asked = assignment.asked

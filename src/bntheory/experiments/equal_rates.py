@@ -115,9 +115,7 @@ def common_rates(
     return Rates(tuple(used), left_out)
 
 
-def _why_not(
-    seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: Reader, guessing: float | None
-) -> str:
+def _why_not(seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: Reader, guessing: float | None) -> str:
     """As :func:`why_not_comparable`, of arms by their names without the rate, which is said before."""
     short = {name: name.removesuffix(f" {rate:g}").removesuffix(" at") for name in names}
     ends = {f"arm {short[name]}": end_of(seed[name], loss) for name in names}
@@ -234,13 +232,7 @@ def beside(
 
 
 def from_the_edge(
-    study: Study,
-    what: str,
-    runs: Sequence[Mapping[str, Run]],
-    arms: Arms,
-    rates: Rates,
-    top: Reader,
-    scope: str,
+    study: Study, what: str, runs: Sequence[Mapping[str, Run]], arms: Arms, rates: Rates, top: Reader, scope: str
 ) -> Check:
     """log10 of eta lambda_max/2 at the end, the mean over the rates: below 0 descent is stable, at 0 it is at the edge of stability."""
     numbers: list[float | None] = []

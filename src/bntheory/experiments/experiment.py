@@ -78,14 +78,10 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, known in (("loss", ("cross-entropy", "squared-error")), ("dtype", ("float32", "float64"))):
             if getattr(self, name) not in known:
-                raise UserError(
-                    f"protocol: {name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}"
-                )
+                raise UserError(f"protocol: {name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
         for name in ("images", "side"):
             if getattr(self, name) < 0:
-                raise UserError(
-                    f"protocol: {name} is {getattr(self, name)}; use 0 for all, or a number above 0"
-                )
+                raise UserError(f"protocol: {name} is {getattr(self, name)}; use 0 for all, or a number above 0")
 
     def deciding(self) -> Json:
         """All of it that decides what is trained; what is as it was before there was a choice is left out."""
@@ -195,12 +191,7 @@ class Conditions:
         }
 
     def _training(self, arm: Arm, protocol: Protocol) -> Json:
-        return {
-            "arm": arm.deciding(),
-            **protocol.deciding(),
-            "data": dict(self.data),
-            "device": self.device,
-        }
+        return {"arm": arm.deciding(), **protocol.deciding(), "data": dict(self.data), "device": self.device}
 
 
 @dataclass(frozen=True)

@@ -115,14 +115,7 @@ def _missing(content: Any) -> str:
     """What of a manifest is not there or not what it has to be, in words; "" where all is."""
     if not isinstance(content, dict):
         return "no table"
-    kinds = {
-        "preset_content": dict,
-        "seeds": list,
-        "device": str,
-        "data": dict,
-        "versions": dict,
-        "code": dict,
-    }
+    kinds = {"preset_content": dict, "seeds": list, "device": str, "data": dict, "versions": dict, "code": dict}
     for name, kind in kinds.items():
         if not isinstance(content.get(name), kind):
             return f"{name} is {content.get(name)!r:.40}"
@@ -139,14 +132,7 @@ def _missing(content: Any) -> str:
 def _remove_run(path: Path) -> None:
     """Remove what a run writes, and nothing else; the manifest goes first, so that half a removal leaves no run behind."""
     (path / MANIFEST).unlink()
-    for pattern in (
-        RECORDS,
-        TIMINGS,
-        "verdicts.json",
-        "report.html",
-        "figures/*.png",
-        f"{CHECKPOINTS}/*.safetensors",
-    ):
+    for pattern in (RECORDS, TIMINGS, "verdicts.json", "report.html", "figures/*.png", f"{CHECKPOINTS}/*.safetensors"):
         for file in path.glob(pattern):
             file.unlink()
 

@@ -34,9 +34,7 @@ def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 #: A protocol's losses by name.
-LOSSES: Mapping[str, Loss] = MappingProxyType(
-    {"cross-entropy": F.cross_entropy, "squared-error": squared_error}
-)
+LOSSES: Mapping[str, Loss] = MappingProxyType({"cross-entropy": F.cross_entropy, "squared-error": squared_error})
 
 
 def images_of(data: ImageData, protocol: Protocol, seed: int) -> ImageData:

@@ -52,11 +52,7 @@ def conditions_of(manifest: Mapping[str, Any]) -> Conditions:
 
 #: Where training is, besides the measures: how a network is built, trained and looked at, on which images and in how many threads.
 _TRAINING = {
-    "bntheory.experiments.worker": (
-        "_taken_up",
-        "_trained",
-        "single_threaded",
-    ),
+    "bntheory.experiments.worker": ("_taken_up", "_trained", "single_threaded"),
     "bntheory.experiments.images": ("images_of",),
     "bntheory.experiments.measures.situation": ("Situation",),
     "bntheory.bridge.networks.data": ("load_dataset",),
@@ -64,10 +60,7 @@ _TRAINING = {
     "bntheory.bridge.networks.training": ("reproducible",),
     "bntheory.bridge.networks.data_parallel": ("SharedTrainer",),  # a question is one, on however many ranks
 }
-_FOLDED = {
-    "bntheory.experiments.together": ("step_together",),
-    "bntheory.bridge.networks.folded": ("FoldedTrainer",),
-}
+_FOLDED = {"bntheory.experiments.together": ("step_together",), "bntheory.bridge.networks.folded": ("FoldedTrainer",)}
 
 
 @cache

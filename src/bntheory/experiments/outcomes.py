@@ -88,12 +88,7 @@ class Crossing:
 
     def as_json(self) -> dict[str, str]:
         """JSON-ready."""
-        return {
-            "comparison": self.comparison,
-            "network": self.network,
-            "first": self.first,
-            "then": self.then,
-        }
+        return {"comparison": self.comparison, "network": self.network, "first": self.first, "then": self.then}
 
 
 def compare_all(networks: Mapping[str, NetworkRuns]) -> tuple[list[Effect], list[Crossing]]:
@@ -111,9 +106,7 @@ def compare_all(networks: Mapping[str, NetworkRuns]) -> tuple[list[Effect], list
     return effects, crossings
 
 
-def effects_of(
-    comparison: Comparison, network: str, seeds: Sequence[int], numbers: Numbers
-) -> Iterator[Effect]:
+def effects_of(comparison: Comparison, network: str, seeds: Sequence[int], numbers: Numbers) -> Iterator[Effect]:
     """One effect a place; where nothing may be compared, one for the comparison, which says why."""
     if numbers.why or not numbers.places:
         why = numbers.why or "not measured"

@@ -15,9 +15,7 @@ from bntheory.experiments.store import RECORDS, TIMINGS, write_atomic
 __all__ = ["write_packed"]
 
 
-def write_packed(
-    folder: Path, parts: Mapping[str, Iterable[Record]], costs: Mapping[str, Cost]
-) -> list[Path]:
+def write_packed(folder: Path, parts: Mapping[str, Iterable[Record]], costs: Mapping[str, Cost]) -> list[Path]:
     """Write the records by the name of their part, and what they have cost by recipe, in place of what is packed there.
 
     Returns the files. Raises OSError where one cannot be written.

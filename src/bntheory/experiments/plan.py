@@ -57,10 +57,7 @@ class Plan:
 
 
 def timed_sample(
-    asked: Sequence[Needed],
-    data: Mapping[str, ImageData],
-    device: str,
-    progress: Progress = silent,
+    asked: Sequence[Needed], data: Mapping[str, ImageData], device: str, progress: Progress = silent
 ) -> tuple[dict[str, Cost], int | None]:
     """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a worker has it.
 

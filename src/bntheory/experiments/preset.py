@@ -118,9 +118,7 @@ class MeasureSpec:
     test_size: int = 1000
 
     def __post_init__(self) -> None:
-        _within(
-            "measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6)
-        )
+        _within("measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6))
         _within("measure", self, test_size=(1, 10**9), theory_seeds=(0, 10**6))
         if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0:
             raise UserError(f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up")
@@ -203,9 +201,7 @@ class Preset:
     def _measures(self, arms: Sequence[Arm]) -> Iterator[Measure]:
         m, ends = self.measure, dataclasses.asdict(self.curvature)
         twins, later = m.twins_at or m.at, tuple(step for step in m.at if step > 0)
-        trained = tuple(
-            step for step in twins if step > 0
-        )  # before the first step all rates have one network
+        trained = tuple(step for step in twins if step > 0)  # before the first step all rates have one network
         names = tuple(dict.fromkeys(arm.name for arm in arms))
         others = tuple(name for name in names if name.startswith("batchnorm@"))
         own, beside = {**ends, "of": ["own"]}, {**ends, "fraction": FRACTION, "twin": True, "factors": []}
@@ -292,9 +288,7 @@ def _build(cls: type[Any], table: Any, where: str) -> Any:
     missing = [
         f.name
         for f in fields.values()
-        if f.name not in table
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
+        if f.name not in table and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise UserError(f"{where}: {missing[0]!r} is missing")

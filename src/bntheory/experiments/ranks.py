@@ -238,9 +238,7 @@ class Ranks:
                             self._take_part(message)
                     else:
                         self.device, expected = message
-                        distributed.all_gather_object(
-                            [None] * self.size, self._unfit(expected), group=self._control
-                        )
+                        distributed.all_gather_object([None] * self.size, self._unfit(expected), group=self._control)
         except Exception as error:
             raise RankLost(f"torchrun: rank {self.rank} ends ({_first_line(error)})") from error
         distributed.destroy_process_group()

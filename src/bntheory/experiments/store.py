@@ -133,10 +133,7 @@ class Store:
         try:
             for name in (RECORDS, TIMINGS):
                 _cut_torn_line(self.path / name)
-            for leftover in (
-                *self.path.rglob(".tmp*"),
-                *self.path.rglob(".*.part"),
-            ):  # safetensors' among them
+            for leftover in (*self.path.rglob(".tmp*"), *self.path.rglob(".*.part")):  # safetensors' among them
                 leftover.unlink()
         except OSError as error:
             raise _unwritable(self.path, error) from error
@@ -295,9 +292,7 @@ def _numbered(path: Path) -> Iterator[tuple[str, int, bytes]]:
                 for number, line in enumerate(file, start=1):
                     yield part.name, number, line.rstrip(b"\r\n")
         except (OSError, EOFError, zlib.error) as error:
-            raise UserError(
-                f"{part}: cannot be read ({getattr(error, 'strerror', None) or error})"
-            ) from error
+            raise UserError(f"{part}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _parts(path: Path) -> list[Path]:

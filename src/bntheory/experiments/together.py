@@ -45,9 +45,7 @@ def groups(runs: Sequence[Sequence[Needed]], device: str, workers: int) -> list[
         arm, steps = asked[0].task.arm, sorted({n.step for n in asked})
         if all(n.folded for n in asked) and arm.kind in kinds and steps[-1] >= _STEPS:
             shape = [arm.kind, dict(arm.options), arm.prepared, asked[0].protocol.deciding()]
-            alike.setdefault(
-                canonical([*shape, asked[0].protocol.measured, asked[0].data, steps]), []
-            ).append(number)
+            alike.setdefault(canonical([*shape, asked[0].protocol.measured, asked[0].data, steps]), []).append(number)
     found = []
     for numbers in alike.values():
         parts = max(workers, ceil(len(numbers) / _MOST))
@@ -80,16 +78,13 @@ def trained_together(
 
     def batches(step: int) -> list[Any]:
         return [
-            training_batch(own, protocol, run.task.seed, step, device)
-            for run, own in zip(runs, images, strict=True)
+            training_batch(own, protocol, run.task.seed, step, device) for run, own in zip(runs, images, strict=True)
         ]
 
     loss = LOSSES[protocol.loss]
     if not timed_sample(trainers, batches(0), loss, factors).worth_it:
         return None
-    return _followed(
-        FoldedTrainer(trainers, loss, factors), factors, runs, images, steps, batches, device, said
-    )
+    return _followed(FoldedTrainer(trainers, loss, factors), factors, runs, images, steps, batches, device, said)
 
 
 def _followed(

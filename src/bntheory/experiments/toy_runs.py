@@ -36,6 +36,5 @@ def toy_runs(
             points.setdefault((point["arm"], point["seed"]), {})[point["step"]] = point
     protocol = Shared(shared.at[-1], shared.at, batch_size=0, measured=0, data="")
     return [
-        {arm.name: Run(arm, protocol, seed, points.get((arm.name, seed), {}), 0.0) for arm in arms}
-        for seed in numbers
+        {arm.name: Run(arm, protocol, seed, points.get((arm.name, seed), {}), 0.0) for arm in arms} for seed in numbers
     ]

@@ -36,9 +36,7 @@ MEASURE = Measure("linearity", {"tolerance": 1e-3, "fraction": 0.1})
 SHIFT = Measure("step-shift")
 
 
-def tensor_train(
-    seed: int, *, samples: int, features: int, rank: int, normalise: bool
-) -> NormalisedRegressor:
+def tensor_train(seed: int, *, samples: int, features: int, rank: int, normalise: bool) -> NormalisedRegressor:
     """A tensor train of this bond dimension; the target is a random one of bond dimension 2."""
     inputs, target = tensor_train_data(samples, features, seed=seed)
     return TensorTrain(inputs, target, rank=rank, normalise=normalise)
@@ -64,13 +62,7 @@ KINDS: Mapping[str, Callable[..., NormalisedRegressor]] = {
 def looked_at(task: Task, steps: Sequence[int]) -> Iterator[Json | None]:
     """The values of the measure after each of the steps, in their order; None, and nothing after it, where the run had diverged."""
     model = KINDS[task.arm.kind](task.seed, **task.arm.options)
-    run = train(
-        model,
-        model.initial(task.seed),
-        learning_rate=task.arm.learning_rate,
-        steps=steps[-1],
-        points=None,
-    )
+    run = train(model, model.initial(task.seed), learning_rate=task.arm.learning_rate, steps=steps[-1], points=None)
     place = {int(step): i for i, step in enumerate(run.steps)}
     for step in steps:
         if step not in place:
@@ -85,9 +77,7 @@ def looked_at(task: Task, steps: Sequence[int]) -> Iterator[Json | None]:
 
 def _point(landscape: Landscape, x: np.ndarray[Any, Any], seed: int) -> Json:
     try:
-        top = extreme_eigenpairs(
-            landscape, x, which="top", tolerance=MEASURE.options["tolerance"], seed=seed
-        )[0]
+        top = extreme_eigenpairs(landscape, x, which="top", tolerance=MEASURE.options["tolerance"], seed=seed)[0]
         error = linearity_error(landscape, x, fraction=MEASURE.options["fraction"]).value
     except (ValueError, RuntimeError) as why:  # no gradient or no loss left; no convergence
         return {"loss": landscape.value(x), "refused": str(why)}

@@ -145,12 +145,7 @@ def _without_steps(emit: Emit) -> Emit:
 
 
 def _recorded(
-    at: Situation,
-    asked: Sequence[Needed],
-    conditions: Conditions,
-    trained: float,
-    emit: Emit,
-    made: Mapping[str, str],
+    at: Situation, asked: Sequence[Needed], conditions: Conditions, trained: float, emit: Emit, made: Mapping[str, str]
 ) -> bool:
     """Measure, and hand over the records; whether the run has diverged. trained: seconds. made: how, where it was not by this process alone.
 
@@ -202,9 +197,7 @@ def _writable(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def follow(
-    task: Task, steps: Sequence[int], data: ImageData, device: str, protocol: Protocol
-) -> Iterator[Situation]:
+def follow(task: Task, steps: Sequence[int], data: ImageData, device: str, protocol: Protocol) -> Iterator[Situation]:
     """The task after each of the steps, in their order, without a store: for what no record holds. Thread counts are the caller's."""
     images = images_of(data, protocol, task.seed)
     trainer, factor = make_trainer(task, images, device, protocol)
@@ -213,14 +206,7 @@ def follow(
 
 
 def _taken_up(
-    task: Task,
-    images: ImageData,
-    path: Path | None,
-    own: str,
-    first: int,
-    device: str,
-    protocol: Protocol,
-    emit: Emit,
+    task: Task, images: ImageData, path: Path | None, own: str, first: int, device: str, protocol: Protocol, emit: Emit
 ) -> tuple[Trainer, float, str]:
     """The task's trainer where its checkpoint left it, trained on these ranks; at its start where there is none that can be believed."""
     trainer, factor = make_trainer(task, images, device, protocol)

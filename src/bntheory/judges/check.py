@@ -135,25 +135,18 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
     try:
         return call()
     except OutsideVocabulary as error:
-        return Evidence(
-            judge, "unknown", f"outside this judge's vocabulary: {error}", {}, time.perf_counter() - start
-        )
+        return Evidence(judge, "unknown", f"outside this judge's vocabulary: {error}", {}, time.perf_counter() - start)
     except RoutesDisagree as error:  # a judge that contradicts itself: never to be outvoted by another judge
         return Evidence(
             judge, "error", f"internal error: {error}", {"internal_error": True}, time.perf_counter() - start
         )
     except ClaimError as error:  # says by itself which line it is
         return Evidence(judge, "error", str(error), {}, time.perf_counter() - start)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a claim that calls sys.exit ends itself, not the judging of the others
+    except (Exception, SystemExit) as error:  # a claim that calls sys.exit ends itself, not the judging of the others
         place = traceback.extract_tb(error.__traceback__)[-1]
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if "claims" in frame.filename]
         place = own[-1] if own else place
-        summary = (
-            f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename.rsplit('/', 1)[-1]})"
-        )
+        summary = f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename.rsplit('/', 1)[-1]})"
         return Evidence(judge, "error", summary, {}, time.perf_counter() - start)
 
 
@@ -205,9 +198,7 @@ def _candidates(claim: Claim, reference: Reference) -> Evidence:
         if certificate.refuted:
             witness = Witness(reference, claim.domain, instance, certificate.as_json())
             summary = f"fails at a layer that was suggested, m = {instance.m}: {instance.describe()}"
-            return Evidence(
-                "search", "refuted", summary, {"witness": witness.as_json()}, time.perf_counter() - start
-            )
+            return Evidence("search", "refuted", summary, {"witness": witness.as_json()}, time.perf_counter() - start)
     return Evidence(
         "search", "not-applicable", "no suggested layer is a counterexample", {}, time.perf_counter() - start
     )

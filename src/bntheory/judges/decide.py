@@ -45,9 +45,7 @@ class Decided:
 
     def latex(self) -> str:
         """A paragraph for a review: statement, verdict, proof or counterexample with its arithmetic; it compiles with amsmath."""
-        return latex_paragraph(
-            self.verdict, expression=self.expression, assume=self.assume, command=self.command()
-        )
+        return latex_paragraph(self.verdict, expression=self.expression, assume=self.assume, command=self.command())
 
     def command(self) -> str:
         """The command that decides this claim again."""
@@ -63,13 +61,9 @@ class Decided:
             for name in named
             if name not in implied and getattr(domain, name) != getattr(plain, name)
         ]
-        words += [
-            f"--scalar {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.scalars.items()
-        ]
+        words += [f"--scalar {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.scalars.items()]
         words += [f"--vector {name}" for name in domain.vectors]
-        words += [
-            f"--operator {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.operators.items()
-        ]
+        words += [f"--operator {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.operators.items()]
         words += [f'--assume "{hypothesis}"' for hypothesis in self.assume]
         return " ".join([f'bntheory decide "{self.expression}"', *words])
 
@@ -191,12 +185,7 @@ def decide(
 
     progress(f"algebra, at most {seconds:.0f} s")
     try:
-        evidence = judge(
-            claim,
-            milliseconds=milliseconds,
-            seconds=seconds,
-            reference=reference,
-        )
+        evidence = judge(claim, milliseconds=milliseconds, seconds=seconds, reference=reference)
     except RoutesDisagree as error:  # the two routes contradict each other
         evidence = Evidence("algebra", "error", f"internal error: {error}", {"internal_error": True})
     found = [evidence]
@@ -204,9 +193,7 @@ def decide(
         from bntheory.judges.search import Budget
         from bntheory.judges.search import judge as attack
 
-        progress(
-            f"algebra left it open; search attacks, for about {Budget.of('normal').seconds:.0f} s at most"
-        )
+        progress(f"algebra left it open; search attacks, for about {Budget.of('normal').seconds:.0f} s at most")
 
         found.append(attack(claim, "normal", seed, reference=reference))
         if found[-1].finding == "refuted":
@@ -221,9 +208,7 @@ def _declared(what: str, entries: Sequence[str], allowed: Sequence[str]) -> dict
         name, _, kind = entry.partition(":")
         kind = kind or "any"
         if kind not in allowed:
-            raise UserError(
-                f"--{what} {entry!r:.60}: the range {kind!r:.40} is not one of {', '.join(allowed)}"
-            )
+            raise UserError(f"--{what} {entry!r:.60}: the range {kind!r:.40} is not one of {', '.join(allowed)}")
         if name in declared:
             raise UserError(f"--{what} {name!r:.60} is declared twice")
         declared[_free_name(what, name)] = kind

@@ -94,11 +94,7 @@ def recorded_verdicts(claim: Claim, archive: Path) -> dict[str, tuple[Verdict, t
     return {place: judge_recorded(claim, study_at(place, archive=archive)) for place in places}
 
 
-def judge_experiments(
-    claims: Sequence[Claim],
-    study: Study,
-    **how: Unpack[Making],
-) -> Iterator[Verdict]:
+def judge_experiments(claims: Sequence[Claim], study: Study, **how: Unpack[Making]) -> Iterator[Verdict]:
     """Judge claims of kind experiment, each as soon as its records are there; what is lacking is made in the study's store.
 
     how: as of :func:`bntheory.experiments.campaign.settle`.
@@ -141,9 +137,7 @@ def study_at(place: str, *, store: Path | None = None, archive: Path | None = No
             f"{place!r} is no scale of claims; there are {', '.join(SCALES.values())}, with @cuda behind it what was made on a GPU, "
             "with +1 the first other block of seeds"
         )
-    return Study(
-        effort_of(cast(Scale, scale)), int(block or 0), device or "cpu", store=store, archive=archive
-    )
+    return Study(effort_of(cast(Scale, scale)), int(block or 0), device or "cpu", store=store, archive=archive)
 
 
 def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacking, ...]]:
@@ -177,9 +171,7 @@ def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
 
     known = asked_at(source)
     if not known:
-        raise UserError(
-            f"pack: {source} has no {CLAIMS}; bntheory compare --claims and check --store write it"
-        )
+        raise UserError(f"pack: {source} has no {CLAIMS}; bntheory compare --claims and check --store write it")
     parts: dict[str, dict[str, Record]] = {}
     seen: set[str] = set()
     packed: dict[str, dict[str, str]] = {}

@@ -48,9 +48,7 @@ class Told(Protocol):
 _SIGN = {"le": r"\le", "lt": "<", "eq": "="}
 
 
-def latex_paragraph(
-    verdict: Told, *, expression: str = "", assume: Sequence[str] = (), command: str = ""
-) -> str:
+def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str] = (), command: str = "") -> str:
     """The paragraph of a verdict; of a typed claim with its ``expression`` and what it assumes, of a registered one as it is printed.
 
     command: what a reader may run to see it again.
@@ -67,13 +65,7 @@ def latex_paragraph(
     again = command or f"bntheory check {claim.id}"
     domain = f" for all layers with {_signs(claim.domain.describe())}" if claim.domain is not None else ""
     given = f", where {listed(assumed)}" if assumed else ""
-    lines = [
-        rf"\paragraph{{Claim{name}.}}",
-        f"It is asserted{domain}{given} that",
-        r"\[",
-        f"  {statement}",
-        r"\]",
-    ]
+    lines = [rf"\paragraph{{Claim{name}.}}", f"It is asserted{domain}{given} that", r"\[", f"  {statement}", r"\]"]
     if letters:
         lines.append(f"Here {listed(letters)}.")
     if claim.reading:
@@ -109,12 +101,7 @@ def _proof(evidence: Reason) -> list[str]:
     for form in evidence.details.get("calculus", {}).get("relations", ()):
         difference = form.get("difference_latex")
         if difference and difference != "0":
-            lines += [
-                "The difference of the two sides, right minus left, is",
-                r"\[",
-                f"  {difference}.",
-                r"\]",
-            ]
+            lines += ["The difference of the two sides, right minus left, is", r"\[", f"  {difference}.", r"\]"]
     return lines
 
 
@@ -125,9 +112,7 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
     for relation in witness.get("certificate", {}).get("relations", ()):
         if relation.get("holds") is False:
             left, right = (_words(middle(relation[side])) for side in ("left", "right"))
-            lines.append(
-                f"There the claim would need ${left} {_SIGN[relation['op']]} {right}$, which is false."
-            )
+            lines.append(f"There the claim would need ${left} {_SIGN[relation['op']]} {right}$, which is false.")
     return lines
 
 
@@ -197,17 +182,12 @@ def _signs(domain: str) -> str:
     parts, end = [], 0
     for found in _RANGE.finditer(domain):
         name = _LETTER.get(found[1], found[1].replace("||", r"\|"))
-        parts += [
-            _words(domain[end : found.start()]),
-            f"${name} {_SIGNS.get(found[2], found[2])} {found[3]}$",
-        ]
+        parts += [_words(domain[end : found.start()]), f"${name} {_SIGNS.get(found[2], found[2])} {found[3]}$"]
         end = found.end()
     return "".join([*parts, _words(domain[end:])])
 
 
-def bibtex(
-    claim: Claim, *, verdict: Told | None = None, expression: str = "", assume: Sequence[str] = ()
-) -> str:
+def bibtex(claim: Claim, *, verdict: Told | None = None, expression: str = "", assume: Sequence[str] = ()) -> str:
     """An entry that cites this project's verdict on a claim; the claim's own source is in ``papers/references.bib`` under its key.
 
     A typed claim is cited by its ``expression``, what it assumes and where it is asserted; the key is a digest of the three, so the same

@@ -90,9 +90,6 @@ def decided(tree: Any) -> tuple[Tensor, Tensor]:
 def certain(tree: Any) -> Tensor:
     """Whether a hypothesis is true for certain; an equality, whether it holds to within its uncertainty."""
     certain: Tensor = true_where(
-        tree,
-        lambda a: a.defined & (a.margin >= (-a.uncertainty if a.equality else a.uncertainty)),
-        _all,
-        _any,
+        tree, lambda a: a.defined & (a.margin >= (-a.uncertainty if a.equality else a.uncertainty)), _all, _any
     )
     return certain

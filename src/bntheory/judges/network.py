@@ -89,9 +89,7 @@ class MeasuredLayer:
 
     def _product(self, measure: Callable[[Tensor, list[int]], Tensor], v: Tensor) -> Tensor:
         if self._base is None:
-            self._products.append(
-                _remembered(self._layer, measure, v + torch.zeros_like(self.y), self._units)
-            )
+            self._products.append(_remembered(self._layer, measure, v + torch.zeros_like(self.y), self._units))
             return self._products[-1]
         self._calls += 1
         return self._measured(self._base._products[self._calls - 1])
@@ -122,9 +120,7 @@ class MeasuredLayer:
     def trace(self, operator: Callable[[Tensor], Tensor]) -> Tensor:
         """The trace, by one product an example; OutsideVocabulary beyond a small batch."""
         if self.m > _MOST_PRODUCTS:
-            raise OutsideVocabulary(
-                f"a trace takes m = {self.m} products; up to {_MOST_PRODUCTS} are measured"
-            )
+            raise OutsideVocabulary(f"a trace takes m = {self.m} products; up to {_MOST_PRODUCTS} are measured")
         examples = torch.eye(self.m, dtype=self.y.dtype, device=self.y.device)
         parts = [operator(e.expand_as(self.y))[:, j : j + 1] for j, e in enumerate(examples)]
         return torch.stack(parts).sum(0)
@@ -189,9 +185,7 @@ def _remembered(
     return cache[key]
 
 
-_CACHES: WeakKeyDictionary[CapturedLayer, dict[tuple[str, tuple[int, ...], bytes], Tensor]] = (
-    WeakKeyDictionary()
-)
+_CACHES: WeakKeyDictionary[CapturedLayer, dict[tuple[str, tuple[int, ...], bytes], Tensor]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -210,9 +204,7 @@ class Measured:
     applies: Tensor
 
 
-def margins(
-    claim: Claim, network: str, layer: CapturedLayer, units: Iterable[int], seed: int = 0
-) -> Measured:
+def margins(claim: Claim, network: str, layer: CapturedLayer, units: Iterable[int], seed: int = 0) -> Measured:
     """Evaluate a layer claim on some units of a captured layer."""
     chosen = [int(u) for u in units]
     domain = claim.domain or LayerDomain()
@@ -221,10 +213,7 @@ def margins(
         nothing = torch.zeros_like(applies, dtype=torch.float64)
         return Measured(network, layer.name, tuple(chosen), nothing, nothing, applies)
     base = MeasuredLayer(layer, chosen, domain, seed, None, 0)
-    copies = [
-        base,
-        *(MeasuredLayer(layer, chosen, domain, seed, base, shake) for shake in range(1, _SHAKES + 1)),
-    ]
+    copies = [base, *(MeasuredLayer(layer, chosen, domain, seed, base, shake) for shake in range(1, _SHAKES + 1))]
 
     def evaluate(function: Callable[[Any], Any]) -> Any:
         statements = [state(function, copy, domain) for copy in copies]
@@ -255,9 +244,7 @@ def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> T
     return inside & (gamma != 0) if domain.gamma == "nonzero" else inside
 
 
-def judge(
-    claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: int = 2, seed: int = 0
-) -> Evidence:
+def judge(claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: int = 2, seed: int = 0) -> Evidence:
     """Judge a layer claim on measured layers: ``suite`` yields (network's name, captured layer)."""
     start = time.perf_counter()
     if claim.kind != "layer":
@@ -265,9 +252,7 @@ def judge(
     results: list[Measured] = []
     beyond = ""
     for network, layer in suite:
-        chosen = (
-            torch.randperm(layer.units, generator=torch.Generator().manual_seed(seed))[:units].sort().values
-        )
+        chosen = torch.randperm(layer.units, generator=torch.Generator().manual_seed(seed))[:units].sort().values
         try:
             results.append(margins(claim, network, layer, chosen.tolist(), seed))
         except OutsideVocabulary as error:
@@ -298,7 +283,9 @@ def judge(
     worst = min(rows, key=lambda row: row[0] + row[1])
     details |= {"failing": len(failing), "worst_margin": worst[0], "uncertainty": worst[1]}
     details |= {"worst_at": {"network": worst[2], "layer": worst[3], "unit": worst[4]}}
-    where = f"worst relative margin {worst[0]:.3g} (+- {worst[1]:.1g}) at {worst[2]}, layer {worst[3]}, channel {worst[4]}"
+    where = (
+        f"worst relative margin {worst[0]:.3g} (+- {worst[1]:.1g}) at {worst[2]}, layer {worst[3]}, channel {worst[4]}"
+    )
     if failing:
         return Evidence(
             "network",
@@ -308,6 +295,4 @@ def judge(
             seconds,
             seed,
         )
-    return Evidence(
-        "network", "holds", f"holds on {counted(len(rows), 'unit')}; {where}", details, seconds, seed
-    )
+    return Evidence("network", "holds", f"holds on {counted(len(rows), 'unit')}; {where}", details, seconds, seed)

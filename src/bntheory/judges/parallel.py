@@ -43,18 +43,11 @@ class Task:
     @property
     def reference(self) -> Reference:
         """How a witness names the claim."""
-        return (
-            Reference("file", self.claim.id, self.path) if self.path else Reference("registry", self.claim.id)
-        )
+        return Reference("file", self.claim.id, self.path) if self.path else Reference("registry", self.claim.id)
 
 
 def judge_many(
-    tasks: Sequence[Task],
-    study: Study,
-    *,
-    judges: Sequence[JudgeName],
-    jobs: int = 1,
-    time_limit: float | None = None,
+    tasks: Sequence[Task], study: Study, *, judges: Sequence[JudgeName], jobs: int = 1, time_limit: float | None = None
 ) -> Generator[tuple[Task, Verdict], None, None]:
     """Verdicts in the order in which they are reached, of up to ``jobs`` processes.
 
@@ -114,9 +107,7 @@ class _Worker:
         context: Any = multiprocessing.get_context("fork" if _FORKS else "spawn")
         self.connection, theirs = context.Pipe()
         known = list(self.tasks) if _FORKS else [(task.reference, task.effort) for task in self.tasks]
-        self.process = context.Process(
-            target=_serve, args=(theirs, known, self.options, os.getpid()), daemon=True
-        )
+        self.process = context.Process(target=_serve, args=(theirs, known, self.options, os.getpid()), daemon=True)
         with warnings.catch_warnings():
             # a fork beside threads is warned of; the worker uses one thread of its own and none of those
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -164,10 +155,7 @@ class _Worker:
 
 
 def _serve(
-    connection: Connection,
-    known: Sequence[Task | tuple[Reference, Effort | None]],
-    options: Options,
-    parent: int,
+    connection: Connection, known: Sequence[Task | tuple[Reference, Effort | None]], options: Options, parent: int
 ) -> None:
     """The life of a worker: an index comes, evidence goes. It shares the cores with the others, and Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

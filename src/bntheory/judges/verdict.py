@@ -16,16 +16,7 @@ from typing import Any, Literal
 from bntheory.claims.claim import Claim, Kind
 from bntheory.evidence.checks import Check
 
-__all__ = [
-    "Evidence",
-    "Finding",
-    "JudgeName",
-    "Status",
-    "Verdict",
-    "deciding",
-    "evidence_of_checks",
-    "verdict_of",
-]
+__all__ = ["Evidence", "Finding", "JudgeName", "Status", "Verdict", "deciding", "evidence_of_checks", "verdict_of"]
 
 JudgeName = Literal["algebra", "search", "network", "study"]
 Finding = Literal[
@@ -136,9 +127,7 @@ class Verdict:
     @property
     def wherever(self) -> tuple[str, ...]:
         """What a proof needs in order that the claim has a value: it holds wherever all of these do."""
-        needed = (
-            w["text"] for e in self.evidence if e.finding == "proved" for w in e.details.get("wherever", ())
-        )
+        needed = (w["text"] for e in self.evidence if e.finding == "proved" for w in e.details.get("wherever", ()))
         return tuple(needed) if self.status is Status.PROVED else ()
 
     def latex(self) -> str:
@@ -161,9 +150,7 @@ class Verdict:
         """Plain text for the terminal: the status, and a line for each judge that had an answer."""
         lines = [f"{self.status.value:<18}{self.claim.id}"]
         lines += [
-            f"    {e.judge:<8} {e.finding:<13} {e.summary}"
-            for e in self.evidence
-            if e.finding != "not-applicable"
+            f"    {e.judge:<8} {e.finding:<13} {e.summary}" for e in self.evidence if e.finding != "not-applicable"
         ]
         return "\n".join(lines)
 
@@ -255,8 +242,7 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
         return evidence("refuted", f"fails exactly: {_say(exact_failing[0])}")
     if failing:
         return evidence(
-            "fails",
-            f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}{_closest(closest, failing)}",
+            "fails", f"{len(failing)} of {_count(decisive)} {_verb('fail', failing)}{_closest(closest, failing)}"
         )
     incomparable = [c for c in decisive if c.outcome == "not comparable"]
     if len(incomparable) == len(decisive):
@@ -309,13 +295,7 @@ _STRENGTH = ("fails", "undecided", "not comparable", "equivalent", "holds")
 def _room(c: Check) -> tuple[bool, float]:
     """The less, the closer a check is to the other answer: in half-widths of its interval where it has one."""
     in_widths = c.op != "eq" and 0 < c.uncertainty < math.inf
-    room = (
-        abs(c.gap) / c.uncertainty
-        if in_widths
-        else abs(c.gap)
-        if c.op != "eq"
-        else c.uncertainty - abs(c.gap)
-    )
+    room = abs(c.gap) / c.uncertainty if in_widths else abs(c.gap) if c.op != "eq" else c.uncertainty - abs(c.gap)
     return not in_widths, math.inf if math.isnan(room) else room
 
 

@@ -61,10 +61,7 @@ __all__ = [
     "standardise",
 ]
 
-_OF_ARRAYS = {
-    "BatchNormLayer": "closed_form",
-    "make_layer": "family",
-}  # with numpy, which a typed claim can do without
+_OF_ARRAYS = {"BatchNormLayer": "closed_form", "make_layer": "family"}  # with numpy, which a typed claim can do without
 
 
 def __getattr__(name: str) -> Any:

@@ -12,9 +12,7 @@ __all__ = ["as_vector", "first_entry", "refuse_non_finite", "same_kind"]
 def as_vector(x: Array, name: str, reference: Array | None) -> Array:
     """x, if its last axis can be a batch like that of ``reference`` (None for y itself); ValueError otherwise."""
     if x.ndim == 0:
-        raise ValueError(
-            f"{name} is a single number; it needs shape (..., m) with the batch on the last axis"
-        )
+        raise ValueError(f"{name} is a single number; it needs shape (..., m) with the batch on the last axis")
     if reference is None and x.shape[-1] < 2:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}: m = {x.shape[-1]}. A batch of one equals its own mean, so nothing "
@@ -56,9 +54,7 @@ def same_kind(x: Array, y: Array, name: str) -> None:
     if is_torch(x) and x.device != y.device:
         raise ValueError(f"{name} is on {x.device} but y is on {y.device}: move one of them")
     if x.dtype != y.dtype:
-        raise ValueError(
-            f"{name} has dtype {x.dtype} but y has dtype {y.dtype}: choose one precision for both"
-        )
+        raise ValueError(f"{name} has dtype {x.dtype} but y has dtype {y.dtype}: choose one precision for both")
 
 
 def refuse_non_finite(x: Array, name: str) -> None:
@@ -67,9 +63,7 @@ def refuse_non_finite(x: Array, name: str) -> None:
         return
     module = namespace(x)
     with np.errstate(all="ignore"):
-        if bool(
-            module.isfinite(x.sum())
-        ):  # one pass without a temporary; an overflowing sum only sends us on
+        if bool(module.isfinite(x.sum())):  # one pass without a temporary; an overflowing sum only sends us on
             return
     bad = ~module.isfinite(x)
     if bool(bad.any()):

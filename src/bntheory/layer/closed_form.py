@@ -22,16 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.arrays import (
-    Array,
-    as_float_array,
-    combine,
-    is_object,
-    is_torch,
-    namespace,
-    outer_dot,
-    unit_roundoff,
-)
+from bntheory.arrays import Array, as_float_array, combine, is_object, is_torch, namespace, outer_dot, unit_roundoff
 from bntheory.layer.checks import as_vector, first_entry, refuse_non_finite, same_kind
 from bntheory.layer.vocabulary import sqrt
 
@@ -76,11 +67,7 @@ class BatchNormLayer:
             raise ValueError(
                 f"eps is {first_entry(self.eps[self.eps < 0])}; it is added to a variance, so it must be >= 0"
             )
-        self.grad = (
-            self.zeros()
-            if grad is None
-            else as_vector(as_float_array(grad, "grad"), "grad", reference=self.y)
-        )
+        self.grad = self.zeros() if grad is None else as_vector(as_float_array(grad, "grad"), "grad", reference=self.y)
         self.hess_given = hess
         self._hess = None if hess is None else self._operator(hess, "hess")
         self._refuse_constant_batch()
@@ -133,18 +120,14 @@ class BatchNormLayer:
         matrix = as_float_array(value, name)
         m = self.y.shape[-1]
         if matrix.ndim < 2 or tuple(matrix.shape[-2:]) != (m, m):
-            raise ValueError(
-                f"{name} has shape {tuple(matrix.shape)}; a dense Hessian has shape (..., {m}, {m})"
-            )
+            raise ValueError(f"{name} has shape {tuple(matrix.shape)}; a dense Hessian has shape (..., {m}, {m})")
         same_kind(matrix, self.y, name)
         refuse_non_finite(matrix, name)
         if not is_object(matrix):
             gap = abs(matrix - matrix.swapaxes(-1, -2)).max()
             size = abs(matrix).max()
             if gap > 1e-6 * size:
-                raise ValueError(
-                    f"{name} is not symmetric: an entry and its mirror image differ by {float(gap):.3g}"
-                )
+                raise ValueError(f"{name} is not symmetric: an entry and its mirror image differ by {float(gap):.3g}")
         return lambda v: (matrix @ v[..., None])[..., 0]
 
     def _refuse_constant_batch(self) -> None:
@@ -248,9 +231,7 @@ class BatchNormLayer:
         """What the projection subtracts in every coordinate, (..., 1): the mean."""
         return self._mean(v)
 
-    def _projected(
-        self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
-    ) -> Array:
+    def _projected(self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None) -> Array:
         """scale P v, (..., m); ``dot`` is <y_hat, v> and ``mean`` v's part along 1, where they are known already."""
         along = (self.dot(self.y_hat, v) if dot is None else dot) / self._degrees
         mean = self._along_one(v) if mean is None else mean

@@ -72,8 +72,7 @@ def _one_of(what: str, value: str, allowed: Any, more: Iterable[str] = ()) -> No
         close = get_close_matches(str(value).lower().replace("_", "-"), names, n=1, cutoff=0.8)
         hint = (
             near
-            or (f"did you mean {close[0]!r}? " if close else "")
-            + f"it can be one of {', '.join(map(repr, names))}"
+            or (f"did you mean {close[0]!r}? " if close else "") + f"it can be one of {', '.join(map(repr, names))}"
         )
         raise ValueError(f"LayerDomain: {what} is {value!r}; {hint}")
 
@@ -138,9 +137,7 @@ class LayerDomain:
         names = [*self.scalars, *self.vectors, *self.operators]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(
-                f"LayerDomain: the free name {twice[0]!r} is declared twice; give each its own name"
-            )
+            raise ValueError(f"LayerDomain: the free name {twice[0]!r} is declared twice; give each its own name")
         object.__setattr__(self, "scalars", MappingProxyType(dict(self.scalars)))
         object.__setattr__(self, "operators", MappingProxyType(dict(self.operators)))
         object.__setattr__(self, "vectors", tuple(self.vectors))
@@ -172,11 +169,7 @@ class LayerDomain:
             )
         if self.scalars.get(self.smoothness) in ("positive", "nonnegative", "unit"):
             return
-        if (
-            self.smoothness in self.scalars
-            or not _NUMBER.fullmatch(self.smoothness)
-            or Fraction(self.smoothness) <= 0
-        ):
+        if self.smoothness in self.scalars or not _NUMBER.fullmatch(self.smoothness) or Fraction(self.smoothness) <= 0:
             raise ValueError(
                 f"LayerDomain: smoothness is {self.smoothness!r}; it is the name of a free scalar that is declared positive or "
                 "nonnegative, or a positive number such as '1/4'"
@@ -207,15 +200,11 @@ class LayerDomain:
             raise ValueError(f"LayerDomain: vectors is {self.vectors!r:.60}; it lists names: vectors=('u',)")
         for name in (*self.scalars, *self.vectors, *self.operators):
             if not isinstance(name, str):
-                raise ValueError(
-                    f"LayerDomain: a free name is {name!r:.60}, a {type(name).__name__}; it is a text"
-                )
+                raise ValueError(f"LayerDomain: a free name is {name!r:.60}, a {type(name).__name__}; it is a text")
 
     def undeclared(self, what: Literal["scalar", "vector", "operator"], name: str) -> str:
         """Why a claim cannot use the free quantity of this name; empty where it is declared."""
-        known: Collection[str] = {"scalar": self.scalars, "vector": self.vectors, "operator": self.operators}[
-            what
-        ]
+        known: Collection[str] = {"scalar": self.scalars, "vector": self.vectors, "operator": self.operators}[what]
         if name in known:
             return ""
         return (
@@ -225,16 +214,10 @@ class LayerDomain:
 
     def describe(self) -> str:
         """The domain in words, for tables and pages."""
-        words = {
-            "zero": "eps = 0",
-            "positive": "eps > 0",
-            "any": "eps >= 0",
-        }[self.eps]
+        words = {"zero": "eps = 0", "positive": "eps > 0", "any": "eps >= 0"}[self.eps]
         parts = [words]
         if self.gamma != "any":
-            parts.append(
-                {"positive": "gamma > 0", "nonzero": "gamma != 0"}.get(self.gamma, f"gamma {self.gamma}")
-            )
+            parts.append({"positive": "gamma > 0", "nonzero": "gamma != 0"}.get(self.gamma, f"gamma {self.gamma}"))
         if self.hessian != "any":
             parts.append(
                 {

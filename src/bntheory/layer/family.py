@@ -69,9 +69,7 @@ class FrozenLayer(BatchNormLayer):
 
     _not_passed = 0
 
-    def _projected(
-        self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
-    ) -> Array:
+    def _projected(self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None) -> Array:
         """scale v: nothing depends on the batch."""
         return scale * v
 
@@ -96,9 +94,7 @@ class MeanOnlyLayer(FrozenLayer):
         """One, (..., 1)."""
         return self.var * 0 + 1
 
-    def _projected(
-        self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None
-    ) -> Array:
+    def _projected(self, v: Array, scale: Array, dot: Array | None = None, mean: Array | None = None) -> Array:
         """scale C v, (..., m)."""
         return scale * (v - self._mean(v))
 
@@ -145,17 +141,13 @@ class LpLayer(BatchNormLayer):
         """The name for :func:`make_layer`."""
         return f"l{'inf' if self.p == np.inf else int(self.p)}"
 
-    def __init__(
-        self, y: Array, grad: Array | None = None, hess: Any = None, *, p: float, **rest: Any
-    ) -> None:
+    def __init__(self, y: Array, grad: Array | None = None, hess: Any = None, *, p: float, **rest: Any) -> None:
         if p not in (1, 2, np.inf):
             raise ValueError(f"p is {p!r}; the average l_p norms of the literature have p = 1, 2 or inf")
         self.p = p
         super().__init__(y, grad, hess, **rest)
         if p == np.inf and bool((self.eps != 0).any()):
-            raise ValueError(
-                "normalisation by the largest entry has no standard form with eps > 0; give eps = 0"
-            )
+            raise ValueError("normalisation by the largest entry has no standard form with eps > 0; give eps = 0")
 
     @cached_property
     def sigma(self) -> Array:
@@ -260,7 +252,5 @@ def make_layer(
         "frozen": FrozenLayer,
     }
     if normaliser not in plain:
-        raise ValueError(
-            f"normaliser is {normaliser!r}; it can be one of {', '.join(map(repr, get_args(Normaliser)))}"
-        )
+        raise ValueError(f"normaliser is {normaliser!r}; it can be one of {', '.join(map(repr, get_args(Normaliser)))}")
     return plain[normaliser](y, grad, hess, **rest)

@@ -68,9 +68,7 @@ class Part:
     def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         part = next(x for x in arguments if isinstance(x, Part))
         name = getattr(function, "__name__", "")
-        raise part._view._refusal(
-            TypeError, f"torch.{name}: {REFUSED['__array__'].replace('numpy', 'torch')}"
-        )
+        raise part._view._refusal(TypeError, f"torch.{name}: {REFUSED['__array__'].replace('numpy', 'torch')}")
 
 
 def _refusing(name: str, message: str) -> Callable[..., Any]:
@@ -99,8 +97,7 @@ class Function(Part):
         view, takes = self._view, self._word.takes or ()
         if len(arguments) != len(takes):
             raise view._refusal(
-                TypeError,
-                f"{self._name} takes {len(takes)} argument{'s' * (len(takes) != 1)}, not {len(arguments)}",
+                TypeError, f"{self._name} takes {len(takes)} argument{'s' * (len(takes) != 1)}, not {len(arguments)}"
             )
         raws = []
         for x, kind in zip(arguments, takes, strict=True):
@@ -121,18 +118,15 @@ class Function(Part):
         if isinstance(x, Function) and x._word.is_operator and x._view is self._view:
             return x._own()
         raise self._view._refusal(
-            TypeError,
-            f"{self._name} takes layer.hess, layer.jac, layer.input_hess or a free operator, not {x!r:.60}",
+            TypeError, f"{self._name} takes layer.hess, layer.jac, layer.input_hess or a free operator, not {x!r:.60}"
         )
 
     def _no_sum(self, *_: Any) -> NoReturn:
-        raise self._view._refusal(
-            TypeError, f"{self._name} is a function of a vector: apply it, layer.{self._name}(v)"
-        )
+        raise self._view._refusal(TypeError, f"{self._name} is a function of a vector: apply it, layer.{self._name}(v)")
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = (
-        __neg__
-    ) = _no_sum
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __neg__ = (
+        _no_sum
+    )
 
 
 class ScalarValue(Part):
@@ -154,9 +148,7 @@ class ScalarValue(Part):
             )
         return self._view._constant(x, f"an operand of {sign}")
 
-    def _with(
-        self, x: Any, sign: str, operation: Callable[[Any, Any], Any], turned: bool = False
-    ) -> ScalarValue:
+    def _with(self, x: Any, sign: str, operation: Callable[[Any, Any], Any], turned: bool = False) -> ScalarValue:
         view = self._view
         a, b = self._raw, self._raw_of(x, sign)
         if turned:
@@ -192,9 +184,7 @@ class ScalarValue(Part):
 
     def __truediv__(self, x: Any) -> Any:
         if isinstance(x, VectorValue):
-            raise self._view._refusal(
-                TypeError, "nothing can be divided by a vector; layer.norm2(v) is a scalar"
-            )
+            raise self._view._refusal(TypeError, "nothing can be divided by a vector; layer.norm2(v) is a scalar")
         return self._with(x, "/", operator.truediv)
 
     def __rtruediv__(self, x: Any) -> Any:

@@ -9,18 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = [
-    "Q",
-    "as_text",
-    "centred",
-    "dot",
-    "least_squares",
-    "matvec",
-    "project",
-    "transposed",
-    "variance",
-    "vector",
-]
+__all__ = ["Q", "as_text", "centred", "dot", "least_squares", "matvec", "project", "transposed", "variance", "vector"]
 
 Q = Fraction
 Vector = list[Fraction]

@@ -17,9 +17,7 @@ _NO_ENTRIES = (
     "asks for single entries: a vector has as many as the batch, whatever its size. dot(e, v) with a free vector e@case is an "
     "entry, layer.dot(layer.one, v) the sum"
 )
-_ABS = (
-    "|x| <= b is all_of(le(x, b), le(-x, b)), |x| >= b is any_of(ge(x, b), ge(-x, b)), and sqrt(x**2) is |x|"
-)
+_ABS = "|x| <= b is all_of(le(x, b), le(-x, b)), |x| >= b is any_of(ge(x, b), ge(-x, b)), and sqrt(x**2) is |x|"
 _NO_WHOLE = "is no operation of real numbers in the vocabulary, which has + - * / ** and sqrt"
 
 REFUSED = {
@@ -41,8 +39,7 @@ REFUSED = {
         for f, s in (("floordiv", "//"), ("mod", "%"), ("divmod", "divmod()"))
     },
     **dict.fromkeys(
-        ("__matmul__", "__rmatmul__"),
-        "@ is written layer.dot(u, v) for vectors, layer.hess(v) for the Hessian",
+        ("__matmul__", "__rmatmul__"), "@ is written layer.dot(u, v) for vectors, layer.hess(v) for the Hessian"
     ),
     **{
         f"__{r}{f}__": "a bit operation is no word of the vocabulary: write all_of(...), any_of(...), negate(...)"

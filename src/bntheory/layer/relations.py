@@ -42,9 +42,7 @@ class Uncompared:
     __slots__ = ()
 
     def _no_comparison(self, *_: Any) -> bool:
-        raise TypeError(
-            "a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)"
-        )
+        raise TypeError("a symbolic scalar cannot be compared: state relations with le(a, b), lt(a, b), eq(a, b)")
 
     __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _no_comparison
 
@@ -191,9 +189,7 @@ def as_statement(returned: Statement | Iterable[Statement]) -> Statement:
     """What a claim function returned: a statement, or several to be read as their conjunction."""
     if isinstance(returned, (Relation, AllOf, AnyOf)):
         return returned
-    if isinstance(returned, Iterable) and not (
-        isinstance(returned, (str, bytes, dict)) or _kind_of(returned)
-    ):
+    if isinstance(returned, Iterable) and not (isinstance(returned, (str, bytes, dict)) or _kind_of(returned)):
         parts = tuple(returned)
         wrong = [_said(part) for part in parts if not isinstance(part, (Relation, AllOf, AnyOf))]
         if parts and not wrong:

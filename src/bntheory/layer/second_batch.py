@@ -162,16 +162,9 @@ def _one_loss_with_values(
         above, below = rise - before, after - rise  # what the loss gains on its tangents at the two ends
         ties: list[Statement] = [le(2 * gap, bound * length2) for gap in (above, below)]
         if convex:
-            return [
-                *ties,
-                *(le(turned2, 2 * bound * gap) for gap in (above, below)),
-                le(turned2, bound * dot(dg, dz)),
-            ]
+            return [*ties, *(le(turned2, 2 * bound * gap) for gap in (above, below)), le(turned2, bound * dot(dg, dz))]
         ties += [le(-2 * gap, bound * length2) for gap in (above, below)]
-        return [
-            *ties,
-            *(le(sign * 2 * bound * (above - below), bound**2 * length2 - turned2) for sign in (1, -1)),
-        ]
+        return [*ties, *(le(sign * 2 * bound * (above - below), bound**2 * length2 - turned2) for sign in (1, -1))]
     alike = all_of(eq(dg, 0 * dz), eq(rise, before))
     apart = all_of(lt(before, rise), lt(rise, after)) if convex else lt(0, layer.norm2(dz))
     return [any_of(apart, alike)]
@@ -196,7 +189,9 @@ def refusal(names: Collection[str], domain: LayerDomain) -> str:
             "--smoothness b and --hessian psd (a convex loss)"
         )
     if scalars and domain.scalars.get(domain.smoothness, "positive") != "positive":
-        return f"rise of a loss whose smoothness may be zero; declare {domain.smoothness}:positive, or give --loss linear"
+        return (
+            f"rise of a loss whose smoothness may be zero; declare {domain.smoothness}:positive, or give --loss linear"
+        )
     bounded = domain.smoothness or (domain.hessian == "psd" and not domain.loss)
     if bounded and any(name in names for name in ("hess", "input_hess")):
         return "a Hessian at one batch beside the gradient at another, for a smooth or convex loss; state the two apart, or give --loss squared"

@@ -53,9 +53,7 @@ class SecondUnit(SecondBatch):
         return self.layer.jac(self.cross(v))
 
 
-def free_of_unit_b(
-    names: Collection[str], domain: LayerDomain
-) -> tuple[dict[str, ScalarRange], tuple[str, ...]]:
+def free_of_unit_b(names: Collection[str], domain: LayerDomain) -> tuple[dict[str, ScalarRange], tuple[str, ...]]:
     """The free scalars and vectors that a claim needs which uses these words."""
     used = [name for name in names if name in UNIT_B and name != "cross"]
     vectors: tuple[str, ...] = ("y@b",) if used else ()
@@ -66,9 +64,7 @@ def free_of_unit_b(
     return ({"gamma@b": domain.gamma, "beta@b": "any"} if used else {}), vectors
 
 
-def cross_block(
-    layer: Layer, domain: LayerDomain, q: Vector, direction: Vector | None = None
-) -> list[Statement]:
+def cross_block(layer: Layer, domain: LayerDomain, q: Vector, direction: Vector | None = None) -> list[Statement]:
     """What ties w = H_ab q to q: it is linear, and of a norm of at most the loss's smoothness b; for a convex loss, 0 <= H <= b I, at most
     b/2, since H - b/2 I has that norm and the same block.
 

@@ -56,9 +56,7 @@ def _place(error: BaseException, function: Any) -> str:
     code = _code(function)
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if code is not None and f.filename == code.co_filename]
-    foreign = [
-        f for f in frames if not Path(f.filename).is_relative_to(_PACKAGE) and "/lib/" not in f.filename
-    ]
+    foreign = [f for f in frames if not Path(f.filename).is_relative_to(_PACKAGE) and "/lib/" not in f.filename]
     for found in (own, foreign):
         if found:
             return f" ({_shown(found[-1].filename)}:{found[-1].lineno})"
@@ -92,9 +90,7 @@ def _own_numbers(view: View, statement: Statement) -> Statement:
             )
         other = s.right if vectors[0] else s.left
         if not all(vectors) and view._constant(other, "a side of eq(u, v)") != 0:
-            raise TypeError(
-                "a vector is compared with a scalar; norm2(v) or dot(u, v) make a scalar of a vector"
-            )
+            raise TypeError("a vector is compared with a scalar; norm2(v) or dot(u, v) make a scalar of a vector")
     denies = s.denies
     if denies is not None:
         denies = _own_numbers(view, denies)  # type: ignore[assignment]
@@ -148,9 +144,7 @@ class View:
         return Function(self, name, Word("vector", "", ("vector",)), self._do(self._world.operator, name))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise self._refusal(
-            AttributeError, f"layer.{name} cannot be set: a claim states relations and changes nothing"
-        )
+        raise self._refusal(AttributeError, f"layer.{name} cannot be set: a claim states relations and changes nothing")
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

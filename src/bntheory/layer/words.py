@@ -60,12 +60,8 @@ WORDS: dict[str, Word] = {
     "dot": Word("scalar", "the inner product over the batch", ("vector", "vector")),
     "norm2": Word("scalar", "the square of the Euclidean norm", _ONE),
     "trace": Word("scalar", "the trace of hess, jac, input_hess or a free operator", ("operator",)),
-    "max_eig": Word(
-        "scalar", "max_eig(A) <= b: dot(u, A(u)) <= b*norm2(u) for every u", ("operator",), helper=True
-    ),
-    "min_eig": Word(
-        "scalar", "min_eig(A) >= b: dot(u, A(u)) >= b*norm2(u) for every u", ("operator",), helper=True
-    ),
+    "max_eig": Word("scalar", "max_eig(A) <= b: dot(u, A(u)) <= b*norm2(u) for every u", ("operator",), helper=True),
+    "min_eig": Word("scalar", "min_eig(A) >= b: dot(u, A(u)) >= b*norm2(u) for every u", ("operator",), helper=True),
     "sqrt": Word("scalar", "the square root that is not negative", ("scalar",), helper=True),
     "batch_mean": Word("scalar", "dot(one, v)/m", _ONE, helper=True),
     "centre": Word("vector", "v minus its mean", _ONE, helper=True),

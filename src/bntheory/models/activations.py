@@ -93,10 +93,7 @@ _LIST = (
         kinks=(0.0,),
     ),
     Activation(
-        "hardtanh",
-        lambda t: np.clip(t, -1.0, 1.0),
-        lambda t: np.where(np.abs(t) < 1.0, 1.0, 0.0),
-        kinks=(-1.0, 1.0),
+        "hardtanh", lambda t: np.clip(t, -1.0, 1.0), lambda t: np.where(np.abs(t) < 1.0, 1.0, 0.0), kinks=(-1.0, 1.0)
     ),
     Activation("sin", np.sin, np.cos),
     Activation("square", np.square, lambda t: 2.0 * t),

@@ -56,9 +56,7 @@ def adamw_rotation(
     if dimension < 2 or seeds < 3:
         raise ValueError(f"need dimension >= 2 and seeds >= 3, got {dimension} and {seeds}")
     if not (lr > 0 and decay > 0 and lr * decay < 1 and 0 <= b1 < 1 and 0 < b2 < 1):
-        raise ValueError(
-            f"need lr, decay > 0, lr decay < 1, 0 <= b1 < 1, 0 < b2 < 1; got {lr}, {decay}, {b1}, {b2}"
-        )
+        raise ValueError(f"need lr, decay > 0, lr decay < 1, 0 <= b1 < 1, 0 < b2 < 1; got {lr}, {decay}, {b1}, {b2}")
     rng = np.random.default_rng(seed)
     relaxation = 1 / (2 * lr * decay)
     warm, total = int(6 * relaxation + 10 / (1 - b2)), int(relaxations * relaxation)

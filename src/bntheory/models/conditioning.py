@@ -85,9 +85,7 @@ def conditioning(data: ArrayLike) -> Conditioning:
     rounding = 4 * np.finfo(np.float64).eps * np.max(np.abs(x), axis=0)
     if np.any(deviation <= rounding):
         column = int(np.argmax(deviation <= rounding))
-        raise UserError(
-            f"data: column {column} is constant, so it cannot be scaled to unit variance; leave it out"
-        )
+        raise UserError(f"data: column {column} is constant, so it cannot be scaled to unit variance; leave it out")
     one = np.ones((x.shape[0], 1))
     raw, moved, unit = (
         condition_number(np.concatenate([one, part], axis=1)) for part in (x, centred, centred / deviation)
@@ -209,9 +207,7 @@ def best_diagonal_scaling(matrix: ArrayLike, *, starts: int = 4, seed: int = 0) 
 
     a = np.asarray(matrix, dtype=np.float64)
     if not math.isfinite(condition_number(a)):
-        raise UserError(
-            "matrix: its columns are dependent, so every diagonal scaling has an infinite condition number"
-        )
+        raise UserError("matrix: its columns are dependent, so every diagonal scaling has an infinite condition number")
     unit = 1.0 / np.linalg.norm(a, axis=0)
     # kappa(A D) depends on the triangular factor only; the first entry of D is fixed, scale being free
     factor = np.linalg.qr(a * unit, mode="r")

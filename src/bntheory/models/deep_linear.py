@@ -75,8 +75,7 @@ class DeepLinear(NormalisedRegressor):
     def initial_weights(self, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Gaussian weights of variance ``2/(in + out)``."""
         return {
-            name: rng.standard_normal(shape) * np.sqrt(2.0 / sum(shape))
-            for name, shape in self.weight_shapes().items()
+            name: rng.standard_normal(shape) * np.sqrt(2.0 / sum(shape)) for name, shape in self.weight_shapes().items()
         }
 
 

@@ -30,14 +30,7 @@ Array = NDArray[np.float64]
 Activation = Literal["linear", "relu"]
 Weights = Literal["gaussian", "orthogonal"]
 
-__all__ = [
-    "DeepRandom",
-    "Pass",
-    "channel_share",
-    "mean_similarity",
-    "orthogonality_gap",
-    "stable_rank",
-]
+__all__ = ["DeepRandom", "Pass", "channel_share", "mean_similarity", "orthogonality_gap", "stable_rank"]
 
 
 @dataclass(frozen=True)
@@ -78,11 +71,7 @@ class DeepRandom:
         Raises ``ValueError`` for inputs of another shape.
         """
         rng = np.random.default_rng(seed)
-        H = (
-            rng.normal(size=(self.width, self.batch))
-            if inputs is None
-            else np.asarray(inputs, dtype=np.float64)
-        )
+        H = rng.normal(size=(self.width, self.batch)) if inputs is None else np.asarray(inputs, dtype=np.float64)
         if H.shape != (self.width, self.batch):
             raise ValueError(f"inputs must have shape {(self.width, self.batch)}, got {H.shape}")
         norm = _normaliser(self.norm, self.width)

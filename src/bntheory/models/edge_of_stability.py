@@ -58,11 +58,7 @@ def sharpening_run(
     x, y, z = descent[0] = start
     projected[0] = free[0] = start[1:]
     for t in range(steps):
-        x, y, z = (
-            x - lr * y * x,
-            y - lr * (x * x / 2 + pull * (y - goal) - pull * (z - y)),
-            z - lr * pull * (z - y),
-        )
+        x, y, z = (x - lr * y * x, y - lr * (x * x / 2 + pull * (y - goal) - pull * (z - y)), z - lr * pull * (z - y))
         descent[t + 1] = x, y, z
         for series, cap in ((projected, edge), (free, np.inf)):
             v, u = series[t]
@@ -71,9 +67,7 @@ def sharpening_run(
     near = np.linalg.norm(_averaged(descent[:, 1:], window) - _averaged(projected, window), axis=1)
     far = np.linalg.norm(_averaged(free, window) - _averaged(projected, window), axis=1)
     half = len(near) // 2
-    return SharpeningRun(
-        descent, projected, free, window, float(near[half] / far[half]), float(near[-1] / far[-1])
-    )
+    return SharpeningRun(descent, projected, free, window, float(near[half] / far[half]), float(near[-1] / far[-1]))
 
 
 def _averaged(series: Array, window: int) -> Array:
@@ -101,9 +95,7 @@ def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Ar
         return value
 
     late = np.maximum(np.asarray(times, dtype=np.float64) - free, 0.0)
-    solved = solve_ivp(
-        slide, (0.0, max(float(late[-1]), 1e-12)), [phi0], t_eval=np.unique(late), rtol=1e-9, atol=1e-12
-    )
+    solved = solve_ivp(slide, (0.0, max(float(late[-1]), 1e-12)), [phi0], t_eval=np.unique(late), rtol=1e-9, atol=1e-12)
     angles: Array = np.interp(late, solved.t, solved.y[0])
     return angles
 

@@ -79,9 +79,7 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
     return ExponentialSchedule(lr, decay, momentum, float(slow), float(momentum / slow))
 
 
-def matching_buffer(
-    w0: Array, lr: float, alpha: float, momentum: float, buffer0: Array | None = None
-) -> Array:
+def matching_buffer(w0: Array, lr: float, alpha: float, momentum: float, buffer0: Array | None = None) -> Array:
     """The buffer before the first step of the run without decay that matches ``buffer0`` (zero) of the one
     with decay.
 
@@ -134,9 +132,7 @@ def compare_runs(
     if root <= 0:
         raise ValueError(f"alpha must be positive, got {root}: momentum 0 has one root only")
     if 2 * (steps + 1) * abs(np.log(root)) > 650:
-        raise ValueError(
-            f"alpha^-2t overflows float64 within {steps} steps for alpha = {root:.4g}; take fewer"
-        )
+        raise ValueError(f"alpha^-2t overflows float64 within {steps} steps for alpha = {root:.4g}; take fewer")
     if buffer not in ("matching", "zero"):
         raise ValueError(f"buffer must be 'matching' or 'zero', got {buffer!r}")
     mu, lr = schedule.momentum, schedule.lr

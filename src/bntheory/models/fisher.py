@@ -148,9 +148,7 @@ class RandomNetwork:
     def dual(self) -> Floats:
         """``(1/N) J J'``, shape (N C, N C), sample-major; only without batch normalisation inside."""
         if self.hidden == "batch-norm":
-            raise UserError(
-                "hidden='batch-norm' couples the samples, so J J' does not factorise; use the products"
-            )
+            raise UserError("hidden='batch-norm' couples the samples, so J J' does not factorise; use the products")
         n, c = self.samples, self.outputs
         delta = np.tile(np.eye(c), (n, 1))
         total = np.zeros((n * c, n * c))
@@ -181,9 +179,7 @@ class TopEigenvalue:
     products: int  # products with the dual (0: it was formed)
 
 
-def top_eigenvalue(
-    network: RandomNetwork, output: Output = "none", *, tolerance: float = 1e-6
-) -> TopEigenvalue:
+def top_eigenvalue(network: RandomNetwork, output: Output = "none", *, tolerance: float = 1e-6) -> TopEigenvalue:
     """Largest eigenvalue of the Fisher matrix of ``network`` with its output normalised as ``output`` says.
 
     ``"mean"`` subtracts each output's mean over the samples, ``"batch-norm"`` divides by its deviation too,
@@ -283,9 +279,7 @@ def _standardise(h: Floats, axis: int) -> tuple[Floats, Floats]:
     centred = h - h.mean(axis=axis, keepdims=True)
     scale = np.sqrt(np.mean(centred**2, axis=axis, keepdims=True))
     if np.any(scale == 0):
-        raise UserError(
-            "a normalised unit or sample is constant, so its normalisation with eps = 0 does not exist"
-        )
+        raise UserError("a normalised unit or sample is constant, so its normalisation with eps = 0 does not exist")
     return centred / scale, scale
 
 

@@ -87,8 +87,7 @@ def layer_jacobian(
     deviation = _batch_norm(act.value(x) @ w.T)[1] if normalise else np.ones(width)
     scaled = w / deviation[:, None]
     values = [
-        np.linalg.svd(scaled * act.derivative(x[row]), compute_uv=False)
-        for row in range(min(samples, batch_size))
+        np.linalg.svd(scaled * act.derivative(x[row]), compute_uv=False) for row in range(min(samples, batch_size))
     ]
     return LayerJacobian(np.array(values), width, batch_size, depth, normalise, weight_scale, act.name, seed)
 

@@ -48,13 +48,9 @@ class LeastSquares:
         if not (np.isfinite(S).all() and np.isfinite(b).all()):
             raise ValueError("covariance and correlation must be finite")
         if not np.allclose(S, S.T, rtol=1e-12, atol=1e-14 * np.abs(S).max()):
-            raise ValueError(
-                f"covariance must be symmetric; |S - S'| is {np.abs(S - S.T).max():.3g} at its largest"
-            )
+            raise ValueError(f"covariance must be symmetric; |S - S'| is {np.abs(S - S.T).max():.3g} at its largest")
         if not np.any(b):
-            raise ValueError(
-                "correlation is zero: labels that do not depend on the inputs leave no direction to learn"
-            )
+            raise ValueError("correlation is zero: labels that do not depend on the inputs leave no direction to learn")
         if not (np.isfinite(self.eps) and self.eps >= 0):
             raise ValueError(f"eps is added to a variance, so it must be finite and >= 0, got {self.eps}")
         S.setflags(write=False)
@@ -135,9 +131,7 @@ class LeastSquares:
         u."""
         direction = self.eigenvectors.T @ self.solution * np.sqrt(self.eigenvalues)
         direction = direction / float(np.linalg.norm(direction))
-        complement = np.linalg.svd(direction[None, :])[2][
-            1:
-        ]  # rows: orthonormal, orthogonal to the direction
+        complement = np.linalg.svd(direction[None, :])[2][1:]  # rows: orthonormal, orthogonal to the direction
         compressed = complement * self.eigenvalues @ complement.T
         values: Array = np.linalg.eigvalsh((compressed + compressed.T) / 2)
         return values

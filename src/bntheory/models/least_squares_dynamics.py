@@ -71,9 +71,7 @@ def bngd(
     start = _start(problem, w0, rates, rates_a, *(() if a0 is None else (np.asarray(a0, dtype=float),)))
     runs = start.shape[:-1]
     flat = start.reshape(-1, problem.dimension)
-    first = (
-        (start @ problem.correlation / problem.scale(start)) if a0 is None else np.asarray(a0, dtype=float)
-    )
+    first = (start @ problem.correlation / problem.scale(start)) if a0 is None else np.asarray(a0, dtype=float)
     pieces = []
     columns = [np.broadcast_to(v, runs).reshape(-1) for v in (first, rates, rates_a)]
     blocks = range(0, len(flat), _BLOCK)
@@ -86,9 +84,7 @@ def bngd(
     return _joined(pieces, runs, steps)
 
 
-def kohler_descent(
-    problem: LeastSquares, w0: ArrayLike, steps: int, *, points: int | None = None
-) -> Trajectories:
+def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int, *, points: int | None = None) -> Trajectories:
     """Gradient descent on rho(w) = -(w'b)^2/(w'Sw) with the adaptive step w'Sw/(2 L |rho|), L =
     lambda_max(S).
 
@@ -216,8 +212,7 @@ def _joined(pieces: list[Trajectories], runs: tuple[int, ...], steps: int) -> Tr
     first = pieces[0]
     series = {k: np.concatenate([p.series[k] for p in pieces]).reshape(*runs, -1) for k in first.series}
     final = {
-        k: np.concatenate([p.final[k] for p in pieces]).reshape(runs + first.final[k].shape[1:])
-        for k in first.final
+        k: np.concatenate([p.final[k] for p in pieces]).reshape(runs + first.final[k].shape[1:]) for k in first.final
     }
     return Trajectories(first.steps, series, final, steps)
 

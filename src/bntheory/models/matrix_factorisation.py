@@ -47,18 +47,13 @@ class MatrixFactorisation(NormalisedRegressor):
         device: str = "cpu",
     ) -> None:
         goal = np.asarray(target, dtype=np.float64)
-        for name, index, size in [
-            ("rows", np.asarray(rows), shape[0]),
-            ("columns", np.asarray(columns), shape[1]),
-        ]:
+        for name, index, size in [("rows", np.asarray(rows), shape[0]), ("columns", np.asarray(columns), shape[1])]:
             if index.shape != goal.shape or goal.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
                 raise UserError(
                     f"{name} of shape {index.shape}: needs whole numbers, one for each of {goal.shape} values"
                 )
             if index.size and not (index.min() >= 0 and index.max() < size):
-                raise UserError(
-                    f"{name}: indices must lie in 0..{size - 1}, found {index.min()}..{index.max()}"
-                )
+                raise UserError(f"{name}: indices must lie in 0..{size - 1}, found {index.min()}..{index.max()}")
         if rank < 1 or not scale > 0:
             raise UserError(f"rank={rank}, scale={scale}: need rank >= 1 and scale > 0")
         self.rows: Integers = np.asarray(rows, dtype=np.int64)
@@ -92,12 +87,7 @@ class MatrixFactorisation(NormalisedRegressor):
 
 
 def low_rank_data(
-    shape: tuple[int, int] = (20, 15),
-    *,
-    rank: int = 2,
-    observed: float = 0.6,
-    noise: float = 0.0,
-    seed: int = 0,
+    shape: tuple[int, int] = (20, 15), *, rank: int = 2, observed: float = 0.6, noise: float = 0.0, seed: int = 0
 ) -> tuple[Integers, Integers, Floats]:
     """Rows, columns and values of the observed entries of a random matrix of that rank, variance about 1."""
     if min(shape) < 2 or not 1 <= rank <= min(shape) or not 0 < observed <= 1 or not noise >= 0:

@@ -186,9 +186,7 @@ def residual_growth(rate: float, offset: float, depth: ArrayLike) -> ResidualGro
     if not (math.isfinite(rate) and rate > 0):
         raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")
     if not (math.isfinite(offset) and offset > 0):
-        raise UserError(
-            f"offset={offset}: s_0/(tau^2 s_phi) must be positive; a stream of variance 0 has no BN"
-        )
+        raise UserError(f"offset={offset}: s_0/(tau^2 s_phi) must be positive; a stream of variance 0 has no BN")
     if np.any(layers < 0) or not np.all(np.isfinite(layers)):
         raise UserError("depth must be finite and not negative")
     grown = gammaln(offset + layers + rate) - gammaln(offset + layers)

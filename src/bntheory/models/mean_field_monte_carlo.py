@@ -91,9 +91,7 @@ def monte_carlo_rate(
         down = _through_batch_norm(u1, act.derivative(math.sqrt(b) * u1) * (w2.T @ g2))
         squares, above = np.sum(down**2, axis=1), float(np.sum(g2**2))
         if above == 0:
-            raise UserError(
-                f"activation={act.name!r}: its derivative lets no gradient through, so there is no ratio"
-            )
+            raise UserError(f"activation={act.name!r}: its derivative lets no gradient through, so there is no ratio")
         plain[index] = b * float(np.sum(squares / radius1[:, 0] ** 2)) / above
         # S is spread * G here, so u' S^+ u = 1/spread for every unit
         conditional[index] = b * float(np.sum(squares)) / (spread * (n - 2)) / above
@@ -145,9 +143,7 @@ class DepthProfile:
     """``||dL/dh||^2`` layer by layer, from the bottom (index 0) to the top, and what became of the batch."""
 
     log_gradient: Floats  # (networks, depth): natural logarithm, relative to the top layer
-    participation: (
-        Floats  # (networks, depth): tr(S)^2/((B - 1) tr(S^2)) of the centred batch covariance, 1 at G
-    )
+    participation: Floats  # (networks, depth): tr(S)^2/((B - 1) tr(S^2)) of the centred batch covariance, 1 at G
     width: int
     batch_size: int
     activation: str
@@ -176,9 +172,7 @@ def depth_profile(
             u, radius = directions[level], radii[level]
             if level < depth - 1:
                 gradient = weights[level].T @ gradient
-            gradient = _through_batch_norm(u, act.derivative(math.sqrt(b) * u) * gradient) * (
-                math.sqrt(b) / radius
-            )
+            gradient = _through_batch_norm(u, act.derivative(math.sqrt(b) * u) * gradient) * (math.sqrt(b) / radius)
             size = float(np.linalg.norm(gradient))
             gradient, log_scale = gradient / size, log_scale + 2 * math.log(size)
             logs[index, level] = log_scale
@@ -202,9 +196,7 @@ def residual_profile(
     """
     b, variance, covariance = _prepare(act, batch_size, depth, width, networks)
     if not (math.isfinite(offset) and offset > 0):
-        raise UserError(
-            f"offset={offset}: must be positive; a stream of variance 0 has no batch normalisation"
-        )
+        raise UserError(f"offset={offset}: must be positive; a stream of variance 0 has no batch normalisation")
     logs, shares = np.empty((networks, depth + 1)), np.empty((networks, depth + 1))
     for index in range(networks):
         rng = np.random.default_rng([seed, index])
@@ -229,9 +221,7 @@ def residual_profile(
     return DepthProfile(logs - logs[:, -1:], shares, width, b, act.name, seed)
 
 
-def _prepare(
-    act: Activation, batch_size: int, depth: int, width: int, networks: int
-) -> tuple[int, float, float]:
+def _prepare(act: Activation, batch_size: int, depth: int, width: int, networks: int) -> tuple[int, float, float]:
     b = int(check_batch_size(batch_size))
     for name, count in (("depth", depth), ("width", width)):
         _check_count(name, count, 2)

@@ -64,9 +64,7 @@ class QuadratureRate:
         return abs(self.rate - self.series_rate)
 
 
-def rate_by_quadrature(
-    act: Activation, batch_size: int, *, nodes: int = 48, degrees: int = 300
-) -> QuadratureRate:
+def rate_by_quadrature(act: Activation, batch_size: int, *, nodes: int = 48, degrees: int = 300) -> QuadratureRate:
     """Gradient rate of an activation at batch size ``batch_size > 3`` (see the module's docstring).
 
     ``nodes`` is the number of Gauss-Legendre nodes of each piece, ``degrees`` the length of the series. Raises
@@ -126,9 +124,7 @@ def sphere_averages(act: Activation, batch_size: int, *, nodes: int = 48) -> Sph
     cuts = [fixed]
     for k in act.breaks:
         opening = np.arccos(np.clip(k / (root * radius), -1.0, 1.0))
-        cuts += [
-            np.mod(sign * opening + shift, 2 * math.pi)[:, None] for sign in (1, -1) for shift in (0.0, tilt)
-        ]
+        cuts += [np.mod(sign * opening + shift, 2 * math.pi)[:, None] for sign in (1, -1) for shift in (0.0, tilt)]
     cut = np.sort(np.concatenate(cuts, axis=1), axis=1)
     angle = cut[:, :-1, None] + np.diff(cut, axis=1)[:, :, None] * x
     measure = weight[:, None, None] * np.diff(cut, axis=1)[:, :, None] * w / (2 * math.pi)
@@ -188,9 +184,7 @@ def _series_energies(act: Activation, n: int, degrees: int) -> tuple[Floats, Flo
     if degrees >= 1:
         off[1] = -1.0 / n
     for level in range(1, degrees):
-        off[level + 1] = ((2 * level + n - 2) * (-1.0 / n) * off[level] - level * off[level - 1]) / (
-            level + n - 2
-        )
+        off[level + 1] = ((2 * level + n - 2) * (-1.0 / n) * off[level] - level * off[level - 1]) / (level + n - 2)
     return coefficients**2, off
 
 

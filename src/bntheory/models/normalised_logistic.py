@@ -40,13 +40,7 @@ def logistic_gradient(signed: Array, S: Array, w: Array, gamma: Array) -> tuple[
 
 
 def descend_logistic(
-    signed: ArrayLike,
-    w0: ArrayLike,
-    *,
-    gamma0: float = 1.0,
-    lr: float = 1.0,
-    steps: int = 10_000,
-    points: int = 60,
+    signed: ArrayLike, w0: ArrayLike, *, gamma0: float = 1.0, lr: float = 1.0, steps: int = 10_000, points: int = 60
 ) -> Trajectories:
     """Descent at rate ``lr`` from w0 (..., d) and gamma0 on ``signed`` (..., n, d).
 
@@ -64,11 +58,7 @@ def descend_logistic(
         down_w, down_gamma, u = logistic_gradient(A, S, w, gamma)
         if recorder.wants(t):
             recorder.store(
-                t,
-                loss=logistic_loss(A, w, gamma),
-                gamma=gamma,
-                spread=u.var(axis=-1),
-                least_margin=u.min(axis=-1),
+                t, loss=logistic_loss(A, w, gamma), gamma=gamma, spread=u.var(axis=-1), least_margin=u.min(axis=-1)
             )
         if t < steps:
             w, gamma = w - lr * down_w, gamma - lr * down_gamma

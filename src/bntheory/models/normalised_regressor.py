@@ -179,9 +179,7 @@ class NormalisedRegressor(ABC):
             if self._frozen is not None:
                 import torch
 
-                mean, deviation = (
-                    torch.as_tensor(a, device=h.device, dtype=h.dtype) for a in self._frozen[stage]
-                )
+                mean, deviation = (torch.as_tensor(a, device=h.device, dtype=h.dtype) for a in self._frozen[stage])
             else:
                 mean = h.mean(dim=0)
                 deviation = (((h - mean) ** 2).mean(dim=0) + self.eps).sqrt()
@@ -197,7 +195,5 @@ class NormalisedRegressor(ABC):
 
         prediction = self.forward(named, batch_norm if self.normalise else lambda h: h)
         if self.normalise and stage != len(self.stage_units()):
-            raise AssertionError(
-                f"forward normalised {stage} stages, stage_units says {len(self.stage_units())}"
-            )
+            raise AssertionError(f"forward normalised {stage} stages, stage_units says {len(self.stage_units())}")
         return prediction

@@ -204,14 +204,11 @@ def descend(
     rates = positive(lr, "lr")
     if not 0 <= momentum < 1 or weight_decay < 0 or not lr_growth > 0:
         raise ValueError(
-            f"need 0 <= momentum < 1, weight_decay >= 0, lr_growth > 0; got {momentum}, "
-            f"{weight_decay}, {lr_growth}"
+            f"need 0 <= momentum < 1, weight_decay >= 0, lr_growth > 0; got {momentum}, {weight_decay}, {lr_growth}"
         )
     start = np.asarray(w0, dtype=np.float64)
     if start.shape[-1:] != (loss.dimension,) or np.any(np.linalg.norm(start, axis=-1) == 0):
-        raise ValueError(
-            f"w0 must end in dimension {loss.dimension} and not be zero, got shape {start.shape}"
-        )
+        raise ValueError(f"w0 must end in dimension {loss.dimension} and not be zero, got shape {start.shape}")
     runs = np.broadcast_shapes(start.shape[:-1], rates.shape)
     w = np.array(np.broadcast_to(start, (*runs, loss.dimension)))
     buffer = np.zeros_like(w) if buffer0 is None else np.array(np.broadcast_to(buffer0, w.shape), dtype=float)
@@ -265,9 +262,7 @@ def any_rate_bound(loss: RayleighPower, w0: ArrayLike, lr: ArrayLike) -> AnyRate
     """Evaluate :class:`AnyRateBound` for w0 (..., d), lr (...). Raises ``ValueError`` if the loss has eps
     > 0."""
     if loss.eps != 0:
-        raise ValueError(
-            f"the bound is proved for eps = 0, where the norm cannot fall; the loss has eps = {loss.eps}"
-        )
+        raise ValueError(f"the bound is proved for eps = 0, where the norm cannot fall; the loss has eps = {loss.eps}")
     rates = positive(lr, "lr")
     n0 = np.sum(np.asarray(w0, dtype=float) ** 2, axis=-1)
     K, G = loss.curvature_bound, loss.gradient_bound

@@ -68,10 +68,7 @@ class Slope:
 
     def minimiser(self) -> float:
         """The lowest point, by bisection of the slope to the right of the cliff."""
-        low, high = (
-            self.width + 6 * self.smoothing,
-            self.floor + 6 * self.smoothing + 2 * self.plateau / self.bowl,
-        )
+        low, high = (self.width + 6 * self.smoothing, self.floor + 6 * self.smoothing + 2 * self.plateau / self.bowl)
         low = min(low, self.floor)
         while self.grad(low) > 0:  # the smoothed bowl may reach over the cliff
             low -= max(self.smoothing, self.width)
@@ -101,9 +98,7 @@ class Slope:
 class Fate(Enum):
     """What became of a run; the value is the definition."""
 
-    SETTLED = (
-        "within the budget the loss fell to within `tolerance` of the drop, and never rose above `ceiling`"
-    )
+    SETTLED = "within the budget the loss fell to within `tolerance` of the drop, and never rose above `ceiling`"
     STALLED = "the budget ended before the loss had fallen that far"
     EXPLODED = "the loss rose above `ceiling` times its starting height over the minimum"
 

@@ -66,37 +66,25 @@ def edge_start(
     p = np.asarray(direction, dtype=np.float64)
     p = p - (p @ v) * v
     if not np.linalg.norm(p) > 1e-12:
-        raise ValueError(
-            "direction must not be parallel to the minimiser: displacing along it changes nothing"
-        )
+        raise ValueError("direction must not be parallel to the minimiser: displacing along it changes nothing")
     p = p / np.linalg.norm(p)
     sharpness = float(loss.spherical_sharpness(v[None])[0])
     if not sharpness > 0:
-        raise ValueError(
-            f"minimiser has sharpness {sharpness}: there is no edge where curvature is not positive"
-        )
+        raise ValueError(f"minimiser has sharpness {sharpness}: there is no edge where curvature is not positive")
     angle = amplitude * np.sqrt(lr * decay / 2)
     start: Array = np.sqrt(lr * sharpness / ratio) * (np.cos(angle) * v + np.sin(angle) * p)
     return start
 
 
 def edge_run(
-    loss: ScaleInvariantLoss,
-    w0: Array,
-    lr: float,
-    decay: float,
-    *,
-    intrinsic_time: float = 10.0,
-    windows: int = 10,
+    loss: ScaleInvariantLoss, w0: Array, lr: float, decay: float, *, intrinsic_time: float = 10.0, windows: int = 10
 ) -> EdgeRun:
     """Descend from ``w0`` (d,) for ``intrinsic_time``/(lr decay) steps and look at every one of them."""
     if windows < 1 or not intrinsic_time > 0:
         raise ValueError(f"need windows >= 1 and intrinsic_time > 0, got {windows} and {intrinsic_time}")
     steps = int(np.ceil(intrinsic_time / (lr * decay)))
     if steps < 2 * windows:
-        raise ValueError(
-            f"{steps} steps do not fill {windows} windows: lower lr * decay or the number of windows"
-        )
+        raise ValueError(f"{steps} steps do not fill {windows} windows: lower lr * decay or the number of windows")
     run = descend(loss, w0, lr, steps, weight_decay=decay, points=None, sharpness=True)
     ratio = lr * run["sharpness"] / run["norm"] ** 2
     edges = np.linspace(0, steps, windows + 1).astype(int)

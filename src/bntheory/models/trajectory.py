@@ -39,9 +39,7 @@ class Trajectories:
             return self.series[name]
         if name in self.final:
             return self.final[name]
-        raise KeyError(
-            f"no series {name!r}; recorded: {sorted(self.series)}, final state: {sorted(self.final)}"
-        )
+        raise KeyError(f"no series {name!r}; recorded: {sorted(self.series)}, final state: {sorted(self.final)}")
 
     def last(self, name: str) -> Array:
         """The value of a series at the last recorded step, shape (*runs,)."""

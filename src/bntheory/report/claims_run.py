@@ -51,14 +51,10 @@ def chosen_claims(claims: Registry, words: str) -> list[Claim]:
         some = [c for c in every if word in (c.id, c.key)]
         if not some:
             keys = ", ".join(sorted({c.key for c in every}))
-            raise UserError(
-                f"claims: {word!r} is no id and no source of an experiment claim; the sources are {keys}"
-            )
+            raise UserError(f"claims: {word!r} is no id and no source of an experiment claim; the sources are {keys}")
         found |= {c.id: c for c in some}
     if not found:
-        raise UserError(
-            "claims: none are named; give all, a source as santurkar2018, or ids with commas between"
-        )
+        raise UserError("claims: none are named; give all, a source as santurkar2018, or ids with commas between")
     return list(found.values())
 
 
@@ -70,9 +66,7 @@ def claims_folder(out: Path | None, scale: str, *, resume: bool, overwrite: bool
     if out is None:
         if not resume:
             return free_folder(root, name)
-        old = [p.parent for p in root.glob(f"{name}*/{CLAIMS}")] or [
-            p.parent for p in root.glob(f"{name}*/{RECORDS}")
-        ]
+        old = [p.parent for p in root.glob(f"{name}*/{CLAIMS}")] or [p.parent for p in root.glob(f"{name}*/{RECORDS}")]
         if not old:
             raise UserError(
                 f"resume: there is no run of claims at scale {scale} under {root}; leave out --resume to start one"

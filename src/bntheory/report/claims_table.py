@@ -49,9 +49,7 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
         "checks": sum(c.decisive for c in checks),
     }
     if check is None:
-        return row | dict.fromkeys(
-            ("check", "effect", "low", "high", "bound", "op", "seeds", "confidence", "needed")
-        )
+        return row | dict.fromkeys(("check", "effect", "low", "high", "bound", "op", "seeds", "confidence", "needed"))
     effect, bound = effect_of(check)
     asked = {"le": "at most", "lt": "below", "eq": "equal to"}[check.op]
     if effect == bound and check.op != "eq":

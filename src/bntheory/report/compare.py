@@ -87,8 +87,7 @@ def compare(
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
     old = read_manifest(path, resume=True) if resume else None
     chosen = _preset(preset, old).with_options(
-        data=data or (old["data"]["name"] if old else None),
-        seeds=old["seeds"] if seeds is None and old else seeds,
+        data=data or (old["data"]["name"] if old else None), seeds=old["seeds"] if seeds is None and old else seeds
     )
     device = device or (old["device"] if old else "cpu")
     if scheduler is None:
@@ -172,9 +171,7 @@ def finish(folder: RunFolder, preset: Preset, progress: Progress = silent) -> Co
 
     progress(0.0, "reading the records and deciding")
     points, verdicts = _read(folder, preset)
-    report = write_report(
-        folder, preset, points, verdicts, lambda done, text: progress(0.2 + 0.8 * done, text)
-    )
+    report = write_report(folder, preset, points, verdicts, lambda done, text: progress(0.2 + 0.8 * done, text))
     folder.write_json("verdicts.json", verdicts)
     failed = tuple(failures(points))
     return CompareResult(folder.path, report, int(verdicts["exit_code"]), failed, verdicts)

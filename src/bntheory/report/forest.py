@@ -24,12 +24,7 @@ _MARKS: tuple[tuple[float, tuple[float, ...]], ...] = (
     (2.2, (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)),
     (math.inf, (0.01, 0.1, 1, 10, 100)),
 )
-_COLOURS = {
-    "supported": "#0072B2",
-    "contradicted": "#b03a00",
-    "equivalent": "#006b4f",
-    "inconclusive": "#5b6470",
-}
+_COLOURS = {"supported": "#0072B2", "contradicted": "#b03a00", "equivalent": "#006b4f", "inconclusive": "#5b6470"}
 
 
 @dataclass(frozen=True)
@@ -100,9 +95,7 @@ def bar(effect: Json, axis: Axis) -> str:
         )
         for beyond, x, sign in ((low < axis.low, left, 1), (high > axis.high, right, -1)):
             if beyond:
-                parts.append(
-                    f'<path d="M{x:.1f} {middle} l{5 * sign} -4 v8 z" fill="{colour}"/>'
-                )  # it goes on
+                parts.append(f'<path d="M{x:.1f} {middle} l{5 * sign} -4 v8 z" fill="{colour}"/>')  # it goes on
         parts.append(_mark(effect["outcome"], axis.x(e["mean"]), middle, colour))
     return _svg("".join(parts))
 

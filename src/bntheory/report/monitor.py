@@ -21,10 +21,7 @@ _CURVATURE = (
     ("lambda_max mean-alive", "twin, only the variance frozen", COLOURS["rescaled"], "-.", "^"),
     ("lambda_max variance-alive", "twin, only the mean frozen", "#CC79A7", ":", "v"),
 )
-_SHARES = (
-    ("share_mean * m", "along 1", "#E69F00", "-", "o"),
-    ("share_y_hat * m", "along y_hat", "#7B4B94", "--", "s"),
-)
+_SHARES = (("share_mean * m", "along 1", "#E69F00", "-", "o"), ("share_y_hat * m", "along y_hat", "#7B4B94", "--", "s"))
 _SENTENCE = (
     "the network beside twins whose batch statistics are constants, with the same outputs; below 2/eta steps of gradient descent are stable. "
     "Shares are of the squared norm of the gradient at a layer's output, bands from the least layer to the largest; times m, the number of "
@@ -76,9 +73,7 @@ def monitor_figure(network: Rows, layers: Rows, name: str) -> Any:
     return figure
 
 
-def _curves(
-    axes: Any, rows: Rows, curves: Sequence[tuple[str, str, str, str, str]], *, errors: bool = False
-) -> None:
+def _curves(axes: Any, rows: Rows, curves: Sequence[tuple[str, str, str, str, str]], *, errors: bool = False) -> None:
     for column, label, colour, line, marker in curves:
         known = [row for row in rows if row.get(column) is not None and row[column] > 0]
         if not known:

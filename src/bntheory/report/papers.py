@@ -59,9 +59,7 @@ def problems_on_disk(claims: Registry, records: Records, folder: Path, source: s
                 f"{path}: {'missing' if now is None else 'differs from what the recorded verdicts generate'}"
             )
         elif records.prose.get(_name(path, folder)) != digest(by_hand(text)):
-            problems.append(
-                f"{path}: the part written by hand has changed since it was read beside the verdicts"
-            )
+            problems.append(f"{path}: the part written by hand has changed since it was read beside the verdicts")
     return problems + wrong_words(claims, records, folder, source)
 
 
@@ -121,16 +119,11 @@ def render_page(chosen: Iterable[Claim], claims: Registry, records: Records) -> 
 def _claim_block(c: Claim, claims: Registry, record: Record | None) -> str:
     status = record.status if record else Status.UNKNOWN.value
     place = ", ".join(part for part in (c.source.place, c.source.version) if part)
-    where = (
-        " wherever " + " and ".join(f"`{w}`" for w in record.wherever) if record and record.wherever else ""
-    )
+    where = " wherever " + " and ".join(f"`{w}`" for w in record.wherever) if record and record.wherever else ""
     kind = f"{c.kind}, at scale {record.scale}" if record and record.scale else c.kind
     lines = [f"### {c.id}", "", f"**{status}**{where} ({kind}). {Status(status).explanation_for(c.kind)}", ""]
     note = _SEEN[c.source.seen]
-    lines += [
-        f"{_heading(c.source)}{f' ({place})' if place else ''}: {note}".rstrip(),
-        "",
-    ]
+    lines += [f"{_heading(c.source)}{f' ({place})' if place else ''}: {note}".rstrip(), ""]
     lines += [_stated(c.statement), ""]
     if c.reading:
         lines += [f"Read as: {_shown(c.reading)}.", ""]
@@ -197,10 +190,7 @@ def _words_and_formulas(statement: str) -> list[tuple[bool, str]]:
 
 def _scale_table(record: Record) -> list[str]:
     """One row a scale at which an experiment is recorded, with the check that decides there."""
-    lines = [
-        "| scale | verdict | what decides | effect | asked | seeds | records |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| scale | verdict | what decides | effect | asked | seeds | records |", "|---|---|---|---|---|---|---|"]
     for row in record.scales:
         note = f" ({row['note']})" if row["note"] else ""
         effect = asked = "–"

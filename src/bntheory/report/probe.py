@@ -44,9 +44,7 @@ def _layers(result: Probe, width: int) -> list[str]:
     name_width = max(10, min(max([len(x.name) for x in result.layers] + [5]), width - sum(widths) - 3))
     lines = ["What each layer does to the gradient that passes through it"]
     if result.layers:
-        lines.append(
-            "layer".ljust(name_width) + "".join(h.rjust(w) for h, w in zip(heads, widths, strict=True))
-        )
+        lines.append("layer".ljust(name_width) + "".join(h.rjust(w) for h, w in zip(heads, widths, strict=True)))
     names = shortened([x.name for x in result.layers], name_width)
     for name, x in zip(names, result.layers, strict=True):
         cells = (
@@ -57,9 +55,7 @@ def _layers(result: Probe, width: int) -> list[str]:
             *map(_share, (x.share_mean, x.share_y_hat, x.left)),
         )
         mark = "" if x.residual <= x.tolerance else " !"
-        lines.append(
-            name.ljust(name_width) + "".join(c.rjust(w) for c, w in zip(cells, widths, strict=True)) + mark
-        )
+        lines.append(name.ljust(name_width) + "".join(c.rjust(w) for c, w in zip(cells, widths, strict=True)) + mark)
     if result.layers:
         lines += _wrapped(
             "Of the squared norm of the gradient at the output times |gamma|/sigma: what the layer takes off along 1 and along y_hat, and "
@@ -95,9 +91,7 @@ def _network(result: Probe, width: int) -> list[str]:
     lines.append(" " * 36 + "".join(title.rjust(14) for title, _ in sides))
     for title, name in MEASURES:
         lines.append(title.ljust(36) + "".join(_number(getattr(side, name)).rjust(14) for _, side in sides))
-    lines += _wrapped(
-        "* scale-free: unchanged where the loss or the unit of length is multiplied by a constant", width
-    )
+    lines += _wrapped("* scale-free: unchanged where the loss or the unit of length is multiplied by a constant", width)
     lines += _wrapped(_verdict(result.network, result.twin), width)
     for title, side in sides:
         if side.note:
@@ -206,8 +200,5 @@ def probe_figure(result: Probe) -> Any:
     right.set_xlabel("network / twin")
     if not shown:
         right.text(0.5, 0.5, "nothing to compare", transform=right.transAxes, ha="center")
-    complete(
-        figure,
-        _verdict(result.network, result.twin) or "What each layer takes off the gradient beyond scaling.",
-    )
+    complete(figure, _verdict(result.network, result.twin) or "What each layer takes off the gradient beyond scaling.")
     return figure

@@ -15,14 +15,10 @@ __all__ = ["ClaimLink", "claim_links", "contradictions"]
 
 _LINK = re.compile(r"\[`([a-z0-9.-]+)`\]\(([^)\s]*)#([^)\s]+)\)(?:\s+\(([a-z-]+)\))?")
 _TOKEN = re.compile(
-    rf"(?P<link>{_LINK.pattern})|```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|\b(?P<word>[Tt]rue|[Ff]alse)\b",
-    re.S,
+    rf"(?P<link>{_LINK.pattern})|```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|\b(?P<word>[Tt]rue|[Ff]alse)\b", re.S
 )
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*[-*] )")
-_SIDES = {
-    "true": {"proved", "supported", "survives", "holds-on-networks"},
-    "false": {"refuted", "contradicted"},
-}
+_SIDES = {"true": {"proved", "supported", "survives", "holds-on-networks"}, "false": {"refuted", "contradicted"}}
 
 
 @dataclass(frozen=True)

@@ -104,20 +104,12 @@ def fingerprint(claim: Claim, source: Package | None = None) -> str:
     computed from the recorded checks whenever it is asked for, and changing it needs no network trained again. source: the package to
     read; this one where left out.
     """
-    said = [
-        claim.id,
-        claim.kind,
-        claim.statement,
-        claim.reading,
-        claim.domain.describe() if claim.domain else "",
-    ]
+    said = [claim.id, claim.kind, claim.statement, claim.reading, claim.domain.describe() if claim.domain else ""]
     said.append(json.dumps([dict(c) for c in claim.candidates], sort_keys=True))
     functions: list[Callable[..., Any]] = [f for f in (claim.check, claim.assume) if f is not None]
     own = source or package()
     said += [inspect.getsource(f) for f in functions if not own.holds(f.__module__)]
-    judging = {"layer": (judge_claim,), "experiment": (Study,)}.get(
-        claim.kind, (Study, evidence_of_checks, verdict_of)
-    )
+    judging = {"layer": (judge_claim,), "experiment": (Study,)}.get(claim.kind, (Study, evidence_of_checks, verdict_of))
     roots = [place_of(f) for f in (*functions, *judging) if own.holds(f.__module__)]
     return digest(*said, own.fingerprint(root for root in roots if own.has(root)))
 
@@ -136,16 +128,12 @@ def record_of(verdict: Verdict, folder: Path, scales: Sequence[Mapping[str, Any]
         "proof": proof_text(verdict),
         "checks": json_text(checks, indent=1) + "\n" if checks else None,
     }
-    said = tuple(
-        (str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable"
-    )
+    said = tuple((str(e.judge), str(e.finding), e.summary) for e in verdict.evidence if e.finding != "not-applicable")
     flags: dict[str, Any] = {what: bool(text) for what, text in contents.items()}
     scale = next((e.details["scale"] for e in verdict.evidence if measured and "scale" in e.details), "")
     rows = tuple(dict(row) for row in scales)
     status = verdict.status.value
-    record = Record(
-        status, fingerprint(claim), said, wherever=verdict.wherever, scale=scale, scales=rows, **flags
-    )
+    record = Record(status, fingerprint(claim), said, wherever=verdict.wherever, scale=scale, scales=rows, **flags)
     every = replace(record, witness=True, proof=True, checks=True).files(claim, folder)
     for what, path in every.items():
         text = contents[what]

@@ -29,11 +29,7 @@ Json = Mapping[str, Any]
 
 
 def write_report(
-    folder: RunFolder,
-    preset: Preset,
-    records: Sequence[Json],
-    verdicts: Json,
-    progress: Progress = silent,
+    folder: RunFolder, preset: Preset, records: Sequence[Json], verdicts: Json, progress: Progress = silent
 ) -> Path:
     """Draw the figures into ``figures/`` and write ``report.html``; returns its path."""
     progress(0.0, "drawing the figures")
@@ -82,9 +78,7 @@ def write_comparison(runs: Sequence[tuple[str, Json, Json]], path: Path) -> Path
     names = [{o["name"] for o in deciding(verdicts)} for _, _, verdicts in runs]
     common = set.intersection(*names)
     if not common:
-        raise UserError(
-            "report: these runs have no comparison in common, so there is nothing to set beside each other"
-        )
+        raise UserError("report: these runs have no comparison in common, so there is nothing to set beside each other")
     found = []
     for key, question in QUESTIONS.items():
         groups = []

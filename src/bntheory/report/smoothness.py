@@ -34,9 +34,9 @@ def single_unit_figure(study: SingleUnitStudy) -> ModelFigure:
 
     count = len(study.phases) + 1
     columns = min(3, count)
-    titles = [
-        f"{p.loss} loss" + ("" if p.q == 1 else f", eps = {1 / p.q - 1:.3g} var") for p in study.phases
-    ] + ["squared loss: how large γ must be"]
+    titles = [f"{p.loss} loss" + ("" if p.q == 1 else f", eps = {1 / p.q - 1:.3g} var") for p in study.phases] + [
+        "squared loss: how large γ must be"
+    ]
     figure, axes = new_grid(-(-count // columns), columns, titles, width=4.6, height=4.7)
     shade = TwoSlopeNorm(vmin=-0.6, vcenter=0.0, vmax=0.6)
     mesh = None
@@ -77,9 +77,7 @@ def _draw_phase(axis: Any, phase: PhaseDiagram, shade: Any) -> Any:
     axis.set_facecolor("#d1d5db")
     c, s = np.meshgrid(np.linspace(-1, 1, 400), np.geomspace(phase.sizes[0], phase.sizes[-1], 400))
     outlined = [withStroke(linewidth=3.4, foreground=_INK)]
-    drawn: list[tuple[Any, ...]] = [
-        (top_margin(c, s, phase.q), _INK, "-", None, "largest eigenvalue lower →")
-    ]
+    drawn: list[tuple[Any, ...]] = [(top_margin(c, s, phase.q), _INK, "-", None, "largest eigenvalue lower →")]
     if phase.loss == "squared":
         drawn.append((norm_margin(c, s, phase.q), _NORM, "--", None, "spectral norm lower ↘"))
         if phase.q == 1:
@@ -88,9 +86,7 @@ def _draw_phase(axis: Any, phase: PhaseDiagram, shade: Any) -> Any:
     for margin, colour, line, effects, label in drawn:
         contour = axis.contour(c, s, margin, levels=[0], colors=colour, linewidths=1.8, linestyles=line)
         contour.set_path_effects(effects)
-        handles.append(
-            Line2D([], [], color=colour, linestyle=line, path_effects=effects, label=f"proved: {label}")
-        )
+        handles.append(Line2D([], [], color=colour, linestyle=line, path_effects=effects, label=f"proved: {label}"))
     unreachable = np.isnan(phase.top_ratio)
     if unreachable.mean() > 0.1:
         handles.append(Patch(color="#d1d5db", label="no residual is this large here"))
@@ -111,23 +107,14 @@ def _draw_phase(axis: Any, phase: PhaseDiagram, shade: Any) -> Any:
 def _draw_critical(axis: Any, critical: CriticalGamma) -> None:
     phi = critical.correlations
     rows = (
-        (
-            "2-Lipschitz constant, all u",
-            critical.two_lipschitz,
-            critical.measured_two_lipschitz,
-            "#0f766e",
-            ":",
-            "v",
-        ),
+        ("2-Lipschitz constant, all u", critical.two_lipschitz, critical.measured_two_lipschitz, "#0f766e", ":", "v"),
         ("spectral norm", critical.norm, critical.measured_norm, _NORM, "--", "s"),
         ("largest eigenvalue", critical.top, critical.measured_top, _INK, "-", "o"),
     )
     for label, values, measured, colour, style, marker in rows:
         axis.plot(phi, values, color=colour, linestyle=style, label=label)
         axis.plot(critical.at, measured, marker, color=colour, markersize=4, markerfacecolor="white")
-    axis.axhline(
-        critical.worst, color="#6b7280", linewidth=1, linestyle="-.", label="largest eigenvalue, worst batch"
-    )
+    axis.axhline(critical.worst, color="#6b7280", linewidth=1, linestyle="-.", label="largest eigenvalue, worst batch")
     axis.plot(phi, critical.stationary, color="#D55E00", linewidth=2.4, label="where γ is stationary")
     axis.set_ylim(0, 4.3)
     axis.set_xlabel("correlation of y with the targets")

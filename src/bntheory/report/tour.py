@@ -61,9 +61,7 @@ def _theorem() -> Stop:
     for relation in witness.get("certificate", {}).get("relations", ()):
         if relation["holds"] is False:
             left, right = (middle(relation[side]) for side in ("left", "right"))
-            paragraphs.append(
-                f"There it would say {left} <= {right}. No rounding is involved, and no network."
-            )
+            paragraphs.append(f"There it would say {left} <= {right}. No rounding is involved, and no network.")
     found = {"id": PRINTED, "status": verdict.status.value, "witness": witness or None}
     return Stop("A printed theorem", tuple(paragraphs), found, (f"bntheory show {PRINTED}",))
 

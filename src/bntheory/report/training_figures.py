@@ -27,26 +27,16 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
     rates = (0.1, 0.2)
     at = {*range(1, min(steps, 30), 3), *range(0, steps + 1, max(1, steps // 60) | 1), steps} - {0}
     protocol = replace(
-        protocol_of(Study()),
-        steps=steps,
-        record=tuple(sorted(at)),
-        images=images,
-        batch_size=images,
-        measured=images,
+        protocol_of(Study()), steps=steps, record=tuple(sorted(at)), images=images, batch_size=images, measured=images
     )
     arms = [mlp("batch", rate) for rate in rates]
-    (runs,) = each_seed(
-        Study(), arms, protocol, 1, "sharpness", lambda arm: measures_of(protocol), first=seed
-    )
+    (runs,) = each_seed(Study(), arms, protocol, 1, "sharpness", lambda arm: measures_of(protocol), first=seed)
     figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
     words, highest = [], 0.0
     for axes, rate, arm in zip(panels, rates, arms, strict=True):
         relative = {step: float(np.exp(x)) for step, x in logs_to_the_edge(runs[arm.name]).items()}
         axes.plot(
-            list(relative),
-            list(relative.values()),
-            color=COLOURS["batchnorm"],
-            label="largest Hessian eigenvalue",
+            list(relative), list(relative.values()), color=COLOURS["batchnorm"], label="largest Hessian eigenvalue"
         )
         axes.axhline(1.0, color=COLOURS["standard"], linestyle="--", label="2/eta")
         axes.set_xlabel("step")
@@ -68,18 +58,11 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
 
     Typical: the unit whose percentiles wander by the median over the layer's units.
     """
-    from bntheory.claims.sources.ioffe2015.training import (
-        measures_of,
-        network,
-        percentiles_along,
-        protocol_of,
-    )
+    from bntheory.claims.sources.ioffe2015.training import measures_of, network, percentiles_along, protocol_of
 
     protocol = protocol_of(steps, times)
     networks = [network(norm) for norm in ("none", "batch")]
-    (runs,) = each_seed(
-        Study(), networks, protocol, 1, "percentiles", lambda arm: measures_of(protocol), first=seed
-    )
+    (runs,) = each_seed(Study(), networks, protocol, 1, "percentiles", lambda arm: measures_of(protocol), first=seed)
     arms = (("none", "standard", "without batch norm"), ("batch", "batchnorm", "with batch norm"))
     figure, panels = new_grid(1, 2, [label for _, _, label in arms], sharey=True)
     words = []

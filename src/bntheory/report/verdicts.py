@@ -41,9 +41,7 @@ def _layers(verdict: Verdict, name: str) -> ModelFigure:
     if not drawn:
         titles = titles[1:]
     if not titles:
-        raise UserError(
-            f"{verdict.claim.id}: no layer of this claim can be drawn at random, and none refutes it"
-        )
+        raise UserError(f"{verdict.claim.id}: no layer of this claim can be drawn at random, and none refutes it")
     figure, axes = new_grid(1, len(titles), titles, width=5.2, height=4.2)
     words = []
     if drawn:
@@ -91,19 +89,13 @@ def _draw_random(axes: Any, drawn: dict[int, Any], witness: Any) -> int:
             (values >= 0) & (values <= VISIBLE), -1e-9, values
         )  # equality does not fail: left of the shaded half
         shares = np.full(len(values), 1 / len(values))
-        axes.hist(
-            values, bins, weights=shares, histtype="step", color=colour, linestyle=line, label=f"batch of {m}"
-        )
+        axes.hist(values, bins, weights=shares, histtype="step", color=colour, linestyle=line, label=f"batch of {m}")
     axes.axvspan(0, 1, color=COLOURS["twin"], alpha=0.1, linewidth=0, label="the claim fails")
     margins = [
-        r["margin"]
-        for r in (witness or {}).get("certificate", {}).get("relations", ())
-        if r.get("holds") is False
+        r["margin"] for r in (witness or {}).get("certificate", {}).get("relations", ()) if r.get("holds") is False
     ]
     if margins and margins[0] is not None:
-        axes.axvline(
-            -margins[0], color=COLOURS["twin"], linewidth=2, linestyle="-.", label="the counterexample"
-        )
+        axes.axvline(-margins[0], color=COLOURS["twin"], linewidth=2, linestyle="-.", label="the counterexample")
     axes.set(xlim=(-1, 1), xlabel="(left − right) / (|left| + |right|)", ylabel="share of the layers")
     legend_below(axes, columns=2)
     return int(sum((v > VISIBLE).sum() for v in drawn.values()))

@@ -109,9 +109,7 @@ def affine_defect(
     )
 
 
-def best_affine_fit(
-    points: NDArray[np.float64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
+def best_affine_fit(points: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """The affine function with the least largest deviation at the points: (coefficients (1 + n), that deviation)."""
     from scipy.optimize import linprog
 
@@ -123,9 +121,7 @@ def best_affine_fit(
     level = -np.ones((len(points), 1))
     solved = linprog(
         np.concatenate([np.zeros(affine.shape[1]), [1.0]]),
-        A_ub=np.concatenate(
-            [np.concatenate([affine, level], axis=1), np.concatenate([-affine, level], axis=1)]
-        ),
+        A_ub=np.concatenate([np.concatenate([affine, level], axis=1), np.concatenate([-affine, level], axis=1)]),
         b_ub=np.concatenate([scaled, -scaled]),
         bounds=[(None, None)] * affine.shape[1] + [(0, None)],
         method="highs",
@@ -137,9 +133,7 @@ def best_affine_fit(
     return coefficients, float(solved.x[-1]) * size
 
 
-def affine_defect_exponent(
-    landscape: Landscape, x: ArrayLike, radii: Sequence[float], *, seed: int = 0
-) -> Measure:
+def affine_defect_exponent(landscape: Landscape, x: ArrayLike, radii: Sequence[float], *, seed: int = 0) -> Measure:
     """The slope of log(2 E/r^2) against log r: -1 at a kink, 0 where f has curvature, +1 at an inflection.
 
     radii: at least three, positive. The error is the largest deviation of the slope between neighbouring radii from the mean

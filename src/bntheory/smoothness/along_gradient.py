@@ -49,11 +49,7 @@ class AlongGradient:
 
 
 def along_gradient(
-    landscape: Landscape,
-    x: ArrayLike,
-    learning_rate: float,
-    *,
-    multiples: Sequence[float] | None = None,
+    landscape: Landscape, x: ArrayLike, learning_rate: float, *, multiples: Sequence[float] | None = None
 ) -> AlongGradient:
     """Walk from x along the negative gradient. multiples of the learning rate: eight from 1/2 to 4 unless given.
 

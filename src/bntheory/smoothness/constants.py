@@ -39,13 +39,7 @@ def same_dimension(landscape: Landscape, region: Region) -> None:
 
 
 def lipschitz_constant(
-    landscape: Landscape,
-    region: Region,
-    *,
-    samples: int = 64,
-    climbs: int = 4,
-    max_steps: int = 60,
-    seed: int = 0,
+    landscape: Landscape, region: Region, *, samples: int = 64, climbs: int = 4, max_steps: int = 60, seed: int = 0
 ) -> Measure:
     """sup of ||grad f|| over the region: Lip(f) there, where the region is convex. The gradient of ||grad f|| is H grad f/||grad f||."""
     same_dimension(landscape, region)
@@ -61,13 +55,7 @@ def lipschitz_constant(
         return counted.hvp(x, g / length) if length > 0 else np.zeros_like(x)
 
     best = maximise(
-        size,
-        slope,
-        region.project,
-        region.sample(rng, samples),
-        scale=region.scale,
-        climbs=climbs,
-        max_steps=max_steps,
+        size, slope, region.project, region.sample(rng, samples), scale=region.scale, climbs=climbs, max_steps=max_steps
     )
     return best.measure("Lipschitz constant", counted.cost, seed, {"x": best.point})
 
@@ -188,9 +176,7 @@ def derivative_lipschitz_constant(
     def slope(x: Vector) -> Vector:
         value, v = curvature(x)
         h = np.finfo(float).eps ** (1 / 3) * region.scale
-        return np.asarray(
-            math.copysign(1.0, value) * (counted.hvp(x + h * v, v) - counted.hvp(x - h * v, v)) / (2 * h)
-        )
+        return np.asarray(math.copysign(1.0, value) * (counted.hvp(x + h * v, v) - counted.hvp(x - h * v, v)) / (2 * h))
 
     best = maximise(
         lambda x: abs(curvature(x)[0]),
@@ -202,10 +188,7 @@ def derivative_lipschitz_constant(
         max_steps=max_steps,
     )
     return best.measure(
-        "derivative-Lipschitz constant",
-        counted.cost,
-        seed,
-        {"x": best.point, "direction": curvature(best.point)[1]},
+        "derivative-Lipschitz constant", counted.cost, seed, {"x": best.point, "direction": curvature(best.point)[1]}
     )
 
 

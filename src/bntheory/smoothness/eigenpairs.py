@@ -98,9 +98,7 @@ def lanczos(
     first = np.random.default_rng(seed).standard_normal(size)
     image = product(first)
     if not np.isfinite(image).all():
-        raise ValueError(
-            "the landscape returned a non-finite Hessian product; move the point to where it is smooth"
-        )
+        raise ValueError("the landscape returned a non-finite Hessian product; move the point to where it is smooth")
     if (
         float(np.linalg.norm(image)) == 0.0
     ):  # Lanczos cannot start in the kernel; a random vector is there only if H = 0
@@ -115,8 +113,6 @@ def lanczos(
     return np.asarray(values), np.asarray(vectors)
 
 
-def hessian_norm_pair(
-    landscape: Landscape, x: ArrayLike, *, seed: int = 0, tolerance: float = 1e-6
-) -> Eigenpair:
+def hessian_norm_pair(landscape: Landscape, x: ArrayLike, *, seed: int = 0, tolerance: float = 1e-6) -> Eigenpair:
     """The eigenpair of largest |value|: |value| is the local spectral norm of the Hessian."""
     return extreme_eigenpairs(landscape, x, which="norm", seed=seed, tolerance=tolerance)[0]

@@ -93,10 +93,7 @@ def sine(amplitude: float = 1.0, frequency: float = 1.0) -> KnownFunction:
     """A sin(kx): |f'| <= |A k|, |f''| <= |A| k^2, both attained."""
     a, k = float(amplitude), float(frequency)
     landscape = _scalar(
-        "sine",
-        lambda x: a * math.sin(k * x),
-        lambda x: a * k * math.cos(k * x),
-        lambda x: -a * k * k * math.sin(k * x),
+        "sine", lambda x: a * math.sin(k * x), lambda x: a * k * math.cos(k * x), lambda x: -a * k * k * math.sin(k * x)
     )
     return KnownFunction("sine", landscape, abs(a * k), abs(a) * k * k, -abs(a) if k else 0.0)
 

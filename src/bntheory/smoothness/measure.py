@@ -30,14 +30,10 @@ class Cost:
     products: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.values + other.values, self.gradients + other.gradients, self.products + other.products
-        )
+        return Cost(self.values + other.values, self.gradients + other.gradients, self.products + other.products)
 
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(
-            self.values - other.values, self.gradients - other.gradients, self.products - other.products
-        )
+        return Cost(self.values - other.values, self.gradients - other.gradients, self.products - other.products)
 
     @property
     def total(self) -> int:
@@ -71,9 +67,7 @@ class Measure:
                 "restrict the region to where it is defined"
             )
         if not self.error >= 0:
-            raise ValueError(
-                f"{self.name}: the error is {self.error!r}; it bounds a deviation, so it is >= 0"
-            )
+            raise ValueError(f"{self.name}: the error is {self.error!r}; it bounds a deviation, so it is >= 0")
         object.__setattr__(self, "value", float(self.value))
         object.__setattr__(self, "error", float(self.error))
         object.__setattr__(self, "witness", MappingProxyType(dict(self.witness)))
@@ -87,7 +81,5 @@ class Measure:
         return float(self.value)
 
     def __str__(self) -> str:
-        spread = (
-            f" +- {self.error:.2g}" if self.kind is NumberKind.ESTIMATE and math.isfinite(self.value) else ""
-        )
+        spread = f" +- {self.error:.2g}" if self.kind is NumberKind.ESTIMATE and math.isfinite(self.value) else ""
         return f"{self.name}: {self.value:.6g}{spread} ({self.kind.name.lower().replace('_', ' ')})"

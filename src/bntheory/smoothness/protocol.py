@@ -46,9 +46,7 @@ def as_point(x: ArrayLike, dimension: int, name: str = "x") -> Vector:
             f"({dimension},)"
         )
     if not np.isfinite(point).all():
-        raise ValueError(
-            f"{name} has {int((~np.isfinite(point)).sum())} non-finite entries; give a finite point"
-        )
+        raise ValueError(f"{name} has {int((~np.isfinite(point)).sum())} non-finite entries; give a finite point")
     return point
 
 

@@ -57,9 +57,7 @@ class Ball:
     def __post_init__(self) -> None:
         object.__setattr__(self, "centre", _centre(self.centre))
         if not (self.radius > 0 and np.isfinite(self.radius)):
-            raise ValueError(
-                f"radius is {self.radius}; a ball has a positive finite radius (Everywhere has none)"
-            )
+            raise ValueError(f"radius is {self.radius}; a ball has a positive finite radius (Everywhere has none)")
 
     @property
     def dimension(self) -> int:
@@ -125,9 +123,7 @@ class Box:
     def __post_init__(self) -> None:
         lower, upper = np.broadcast_arrays(_centre(self.lower), _centre(self.upper))
         if bool((lower >= upper).any()):
-            raise ValueError(
-                f"a box needs lower < upper in every coordinate; got {self.lower} and {self.upper}"
-            )
+            raise ValueError(f"a box needs lower < upper in every coordinate; got {self.lower} and {self.upper}")
         object.__setattr__(self, "lower", np.array(lower))
         object.__setattr__(self, "upper", np.array(upper))
 
@@ -162,9 +158,7 @@ class Everywhere:
     def __post_init__(self) -> None:
         object.__setattr__(self, "centre", _centre(self.centre))
         if not (self.reach > 0 and self.decades >= 0):
-            raise ValueError(
-                f"reach is {self.reach} and decades is {self.decades}; both say how far starts lie"
-            )
+            raise ValueError(f"reach is {self.reach} and decades is {self.decades}; both say how far starts lie")
 
     @property
     def dimension(self) -> int:

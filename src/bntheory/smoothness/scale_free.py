@@ -65,9 +65,7 @@ def _slope(landscape: Landscape, x: ArrayLike, infimum: float) -> _Slope:
             "gain, so it must be positive: give the right infimum, or another point"
         )
     if squared == 0:
-        raise ValueError(
-            "the gradient is zero at x: no gradient step and no slope to compare with; give another point"
-        )
+        raise ValueError("the gradient is zero at x: no gradient step and no slope to compare with; give another point")
     return _Slope(counted, point, value, grad, excess, squared)
 
 
@@ -93,9 +91,7 @@ def relative_curvature(landscape: Landscape, x: ArrayLike, *, infimum: float = 0
     )
 
 
-def linearity_error(
-    landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1, infimum: float = 0.0
-) -> Measure:
+def linearity_error(landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1, infimum: float = 0.0) -> Measure:
     """|f(x') - predicted|/(predicted decrease) after the step that linearly removes ``fraction`` of f - f*."""
     at = _slope(landscape, x, infimum)
     error = at.error(_fraction(fraction))
@@ -160,9 +156,7 @@ def trust_fraction(
     )
 
 
-def gradient_cosine(
-    landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1, infimum: float = 0.0
-) -> Measure:
+def gradient_cosine(landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1, infimum: float = 0.0) -> Measure:
     """The cosine of the gradients before and after the step that linearly removes ``fraction`` of f - f*."""
     at = _slope(landscape, x, infimum)
     after = at.landscape.grad(at.after(_fraction(fraction)))

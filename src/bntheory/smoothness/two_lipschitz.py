@@ -28,9 +28,7 @@ from bntheory.smoothness.regions import Region, unit_directions
 
 __all__ = ["second_difference_growth", "two_lipschitz", "two_lipschitz_constant"]
 
-_CLOSEST = (
-    1e-4  # |u| relative to the scale; closer in, the norm of the Hessian says the same without cancellation
-)
+_CLOSEST = 1e-4  # |u| relative to the scale; closer in, the norm of the Hessian says the same without cancellation
 
 
 def _clear(remainder: float, *terms: float) -> float:
@@ -115,9 +113,7 @@ def two_lipschitz(
         length = float(np.linalg.norm(u))
         if length == 0:
             return np.asarray(closest * directions[0])
-        return (
-            u if closest <= length <= radius else np.asarray(u * (min(max(length, closest), radius) / length))
-        )
+        return u if closest <= length <= radius else np.asarray(u * (min(max(length, closest), radius) / length))
 
     def phi(u: Vector) -> float:
         there, tangent = counted.value(point + u), float(g @ u)
@@ -132,9 +128,7 @@ def two_lipschitz(
     lengths = np.exp(rng.uniform(math.log(closest), math.log(top), size=samples))
     candidates = lengths[:, None] * unit_directions(rng, samples, counted.dimension)
     steered = [g, -g, pair.vector, -pair.vector]  # the directions that a step, or a curvature, would take
-    extra = [
-        t * s * scale / np.linalg.norm(s) for s in steered if np.linalg.norm(s) > 0 for t in (0.1, 0.5, 1.0)
-    ]
+    extra = [t * s * scale / np.linalg.norm(s) for s in steered if np.linalg.norm(s) > 0 for t in (0.1, 0.5, 1.0)]
     best = maximise(
         phi,
         slope,

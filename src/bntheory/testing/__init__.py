@@ -32,13 +32,4 @@ A claim can be typed as well, and be decided at one layer of one's own:
 from bntheory.testing.assertion import assert_claim, instance_of
 from bntheory.testing.strategies import batches, gradients, hessians, layers, operators, scalars
 
-__all__ = [
-    "assert_claim",
-    "batches",
-    "gradients",
-    "hessians",
-    "instance_of",
-    "layers",
-    "operators",
-    "scalars",
-]
+__all__ = ["assert_claim", "batches", "gradients", "hessians", "instance_of", "layers", "operators", "scalars"]

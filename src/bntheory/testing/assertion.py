@@ -135,9 +135,7 @@ def _as_claim(
 ) -> Claim:
     if isinstance(claim, Claim) or (isinstance(claim, str) and not any(sign in claim for sign in "<>=")):
         if domain is not None or assume is not None:
-            raise ValueError(
-                "domain and assume belong to the claim; give them with a function or an expression"
-            )
+            raise ValueError("domain and assume belong to the claim; give them with a function or an expression")
         return registry()[claim] if isinstance(claim, str) else claim
     from bntheory.claims.typed.expression import claim_of_expression
 
@@ -151,9 +149,7 @@ def _as_claim(
     typed = [claim_of_expression(text, (), domain).check for text in texts]
     name = getattr(claim, "__name__", "claim")
     assumed = assume if callable(assume) else _all(typed)
-    return Claim(
-        f"asserted.{_slug(name)}", "layer", Source("asserted", "", seen="own"), name, claim, domain, assumed
-    )
+    return Claim(f"asserted.{_slug(name)}", "layer", Source("asserted", "", seen="own"), name, claim, domain, assumed)
 
 
 def _all(functions: Sequence[Callable[[Any], Any] | None]) -> Callable[[Any], Any] | None:

@@ -17,14 +17,7 @@ from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.domain import LayerDomain, ScalarRange
 from bntheory.layer.family import make_layer
 
-__all__ = [
-    "batches",
-    "gradients",
-    "hessians",
-    "layers",
-    "operators",
-    "scalars",
-]
+__all__ = ["batches", "gradients", "hessians", "layers", "operators", "scalars"]
 
 
 _LONG = 12  # beyond it vectors repeat a pattern: they shrink and are shown by it
@@ -65,9 +58,7 @@ def batches(m: int, *, degenerate: bool = False, constant: bool = False) -> st.S
             _entries(st.sampled_from([-1.0, 1.0]), m).filter(lambda v: len(set(v)) > 1),
             st.floats(-3, 3).map(lambda c: [c + 1e-6 * u for u in unit]).filter(lambda v: len(set(v)) > 1),
             st.floats(1.0, 1e6).map(lambda c: [c * u for u in unit]),
-            st.tuples(plain, st.sampled_from([-150, -20, 20, 150])).map(
-                lambda p: [v * 10.0 ** p[1] for v in p[0]]
-            ),
+            st.tuples(plain, st.sampled_from([-150, -20, 20, 150])).map(lambda p: [v * 10.0 ** p[1] for v in p[0]]),
         ]
     if constant:
         kinds.append(_floats(10.0).map(lambda c: [c] * m))
@@ -172,11 +163,7 @@ def scalars(kind: ScalarRange = "any", *, degenerate: bool = False) -> st.Search
 
 @st.composite
 def layers(
-    draw: st.DrawFn,
-    domain: LayerDomain | None = None,
-    *,
-    max_m: int = 6,
-    degenerate: bool = False,
+    draw: st.DrawFn, domain: LayerDomain | None = None, *, max_m: int = 6, degenerate: bool = False
 ) -> BatchNormLayer:
     """Single layers (shapes (m,) and (m, m), float64) of a claim's domain, free quantities included.
 

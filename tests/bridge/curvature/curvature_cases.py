@@ -53,9 +53,7 @@ class Functional(nn.Module):
 
 
 def _mlp(norm: Callable[[], nn.Module]) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(5, 6), norm(), nn.Tanh(), nn.Linear(6, 6), norm(), nn.Softplus(), nn.Linear(6, 3)
-    )
+    return nn.Sequential(nn.Linear(5, 6), norm(), nn.Tanh(), nn.Linear(6, 6), norm(), nn.Softplus(), nn.Linear(6, 3))
 
 
 def _conv(norm: Callable[[], nn.Module]) -> nn.Module:
@@ -107,12 +105,7 @@ CASES = [
     Case(
         "residual",
         lambda: nn.Sequential(
-            nn.Conv2d(2, 4, 3),
-            nn.BatchNorm2d(4),
-            Residual(4),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4, 3),
+            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), Residual(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
         ),
         (2, 5, 5),
     ),

@@ -17,9 +17,7 @@ from torch.nn import functional
 class HandBatchNorm(nn.Module):
     """Batch norm from elementary operations; its statistics may be set to constants."""
 
-    def __init__(
-        self, weight: Tensor | None, bias: Tensor | None, eps: float, running: tuple[Tensor, Tensor] | None
-    ):
+    def __init__(self, weight: Tensor | None, bias: Tensor | None, eps: float, running: tuple[Tensor, Tensor] | None):
         super().__init__()
         self.weight, self.bias, self.eps, self.running = weight, bias, eps, running
         self.constants: tuple[Tensor, Tensor] | None = None
@@ -99,10 +97,7 @@ def double_backward(loss: Tensor, parameters: list[Tensor]) -> np.ndarray:
     gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters, create_graph=True)])
     rows = [
         torch.cat(
-            [
-                g.reshape(-1)
-                for g in torch.autograd.grad(entry, parameters, retain_graph=True, materialize_grads=True)
-            ]
+            [g.reshape(-1) for g in torch.autograd.grad(entry, parameters, retain_graph=True, materialize_grads=True)]
         )
         for entry in gradient
     ]

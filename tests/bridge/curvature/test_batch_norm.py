@@ -93,9 +93,7 @@ def test_the_gradient_of_every_product_of_a_layer(shape: tuple[int, ...], everyw
             assert float((ours - theirs).abs().max()) < 1e-13 * max(1.0, float(theirs.abs().max()))
 
 
-def test_a_formula_that_disagrees_on_the_data_is_not_used(
-    everywhere: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_formula_that_disagrees_on_the_data_is_not_used(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     net, batch = network(0)
     with hessian(net, functional.cross_entropy, batch, normalisation="primitive") as op:
         right = op.dense()

@@ -36,19 +36,14 @@ def test_eigenvalues(tmp_path: Path) -> None:
     found = run("curvature_eigenvalues.py", tmp_path, "--seeds", "1", "--steps", "5", "--checkpoints", "2")
     rows = found["rows"]
     assert [(r["norm"], r["steps"], r["accuracy"]) for r in rows] == [
-        (norm, steps, accuracy)
-        for norm in ("batch", "none")
-        for steps in (5, 10)
-        for accuracy in (1e-3, 1e-6)
+        (norm, steps, accuracy) for norm in ("batch", "none") for steps in (5, 10) for accuracy in (1e-3, 1e-6)
     ]
     for row in rows:
         assert row["error"] <= row["accuracy"]
         assert row["arpack_error"] <= row["accuracy"]
         assert 0 < row["time_ratio"] < np.inf
     coarse, fine = rows[0::2], rows[1::2]
-    assert all(
-        a["power"] <= b["power"] and a["products"] <= b["products"] for a, b in zip(coarse, fine, strict=True)
-    )
+    assert all(a["power"] <= b["power"] and a["products"] <= b["products"] for a, b in zip(coarse, fine, strict=True))
 
 
 def test_warm_start(tmp_path: Path) -> None:

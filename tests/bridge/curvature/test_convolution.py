@@ -22,9 +22,7 @@ def by_patches(x: Tensor, w: Tensor, b: Tensor | None, stride: int, padding: int
 
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (1, 1, 1), (2, 1, 1), (3, 2, 2)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_gradient_of_every_product_of_a_layer(
-    stride: int, padding: int, dilation: int, bias: bool
-) -> None:
+def test_the_gradient_of_every_product_of_a_layer(stride: int, padding: int, dilation: int, bias: bool) -> None:
     """Also where only one of the gradients depends on what a direction is of."""
     torch.manual_seed(0)
     x = torch.randn(3, 2, 7, 7, dtype=torch.float64, requires_grad=True)
@@ -104,12 +102,7 @@ def test_no_parameter_of_the_layer_measured_and_inputs_that_need_no_gradient() -
         matrices = []
         for every in (True, False):
             with hessian(
-                net,
-                functional.cross_entropy,
-                batch,
-                dtype=torch.float64,
-                parameters=chosen,
-                closed_forms=every,
+                net, functional.cross_entropy, batch, dtype=torch.float64, parameters=chosen, closed_forms=every
             ) as op:
                 matrices.append(op.dense())
         assert abs(matrices[0] - matrices[1]).max() < 1e-12 * abs(matrices[1]).max()

@@ -59,9 +59,7 @@ def test_every_end_lies_within_its_error(name: str, sign: int, dtype: torch.dtyp
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("tol", [1e-3, 1e-6])
-def test_the_small_end_is_found_in_every_seed_and_to_the_tolerance_that_float32_allows(
-    sign: int, tol: float
-) -> None:
+def test_the_small_end_is_found_in_every_seed_and_to_the_tolerance_that_float32_allows(sign: int, tol: float) -> None:
     op, d = diagonal(sign * SPECTRA["small-lower-end"], torch.float32)
     for seed in range(50):
         found = top_eigenvalues(op, 1, "SA" if sign > 0 else "LA", tol=tol, seed=seed)
@@ -144,9 +142,7 @@ def test_close_pairs_are_told_apart_where_the_tolerance_asks_for_it(gap: float) 
         pair = top_eigenvalues(op, 2, tol=1e-12, seed=seed)
         assert np.all(np.abs(pair.values - ends(d, 2, "LA")) <= pair.errors)
         assert pair.clusters == ()
-    single, d = diagonal(
-        np.r_[10.0, 10.0 * (1 - 1e-7), BULK], torch.float32
-    )  # one number in float32, or nearly
+    single, d = diagonal(np.r_[10.0, 10.0 * (1 - 1e-7), BULK], torch.float32)  # one number in float32, or nearly
     found = top_eigenvalues(single, 2, tol=1e-6)
     assert abs(found.top - 10.0) <= found.errors[0] + found.residuals[0]
 

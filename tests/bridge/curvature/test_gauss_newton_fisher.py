@@ -24,9 +24,7 @@ MODES = ("train", "eval", "frozen")
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["batch-norm-1d", "batch-norm-2d-grouped-strided", "group-norm"])
-def test_gauss_newton_is_the_jacobian_squared_around_the_loss_hessian(
-    name: str, mode: str, device: str
-) -> None:
+def test_gauss_newton_is_the_jacobian_squared_around_the_loss_hessian(name: str, mode: str, device: str) -> None:
     """J from the hand-written twin one output at a time; the loss Hessian diag(p) - pp' from its formula."""
     net, (x, y) = BY_NAME[name].make(device)
     if mode == "frozen" and name == "group-norm":
@@ -52,9 +50,7 @@ def test_gauss_newton_is_the_jacobian_squared_around_the_loss_hessian(
         assert relative(ggn.dense(), expected) < 1e-10
         assert relative(exact.dense(), expected) < 1e-10
         assert relative(ggn.gradient.cpu().numpy(), full.gradient.cpu().numpy()) < 1e-12
-        assert relative(full.dense(), expected) > 1e-3, (
-            "the Hessian is another matrix, or this test shows nothing"
-        )
+        assert relative(full.dense(), expected) > 1e-3, "the Hessian is another matrix, or this test shows nothing"
 
 
 def test_fisher_is_the_expected_outer_product_of_scores_over_all_labellings(device: str) -> None:
@@ -66,9 +62,7 @@ def test_fisher_is_the_expected_outer_product_of_scores_over_all_labellings(devi
     for labels in itertools.product(range(3), repeat=3):
         y = torch.tensor(labels, device=device)
         log_likelihood = -functional.cross_entropy(net(x), y, reduction="sum")
-        score = (
-            torch.cat([g.reshape(-1) for g in torch.autograd.grad(log_likelihood, parameters)]).cpu().numpy()
-        )
+        score = torch.cat([g.reshape(-1) for g in torch.autograd.grad(log_likelihood, parameters)]).cpu().numpy()
         expected = expected + float(log_likelihood.detach().exp()) * np.outer(score, score)
     with fisher(net, (x, y)) as op:
         assert relative(op.dense(), expected / 3) < 1e-10
@@ -103,8 +97,7 @@ def test_empirical_fisher_is_the_mean_outer_product_of_example_gradients(device:
     twin, parameters = by_hand(net, x, "train")
     losses = functional.cross_entropy(twin(x), y, reduction="none")
     rows = [
-        torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
-        for loss in losses
+        torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters, retain_graph=True)]) for loss in losses
     ]
     g = torch.stack(rows).cpu().numpy()
 

@@ -106,11 +106,7 @@ def test_an_interrupted_spectrum_leaves_no_trace(device: str) -> None:
         if products == 3:
             raise KeyboardInterrupt
 
-    with (
-        unchanged(net),
-        hessian(net, functional.cross_entropy, batch) as op,
-        pytest.raises(KeyboardInterrupt),
-    ):
+    with unchanged(net), hessian(net, functional.cross_entropy, batch) as op, pytest.raises(KeyboardInterrupt):
         top_eigenvalues(op, 1, callback=interrupt)
 
 

@@ -90,9 +90,7 @@ def test_from_nothing_it_is_lanczos_iteration() -> None:
     ritz = model.ritz()
     np.testing.assert_allclose(ritz.values, np.linalg.eigvalsh(v.T @ a @ v), atol=1e-12)
     pairs = model.vectors(ritz.coordinates).numpy()
-    np.testing.assert_allclose(
-        ritz.residuals, np.linalg.norm(a @ pairs - pairs * ritz.values, axis=0), atol=1e-11
-    )
+    np.testing.assert_allclose(ritz.residuals, np.linalg.norm(a @ pairs - pairs * ritz.values, axis=0), atol=1e-11)
 
 
 def test_a_restart_forgets_no_product_that_it_keeps() -> None:
@@ -160,10 +158,7 @@ def test_an_unrelated_operator_is_measured_cold_after_one_product() -> None:
     for seed in range(10):
         first, second = (
             FunctionOperator.of_matrix((q * d) @ q.T)
-            for q in (
-                np.linalg.qr(np.random.default_rng(s).standard_normal((100, 100)))[0]
-                for s in (seed, seed + 100)
-            )
+            for q in (np.linalg.qr(np.random.default_rng(s).standard_normal((100, 100)))[0] for s in (seed, seed + 100))
         )
         before = top_eigenvalues(first, 1, tol=1e-3)
         found = top_eigenvalues(second, 1, tol=1e-3, start=before)

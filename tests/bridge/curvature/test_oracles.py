@@ -67,9 +67,7 @@ def test_curvlinops_is_right_in_evaluation_mode_and_as_wrong_as_torch_func_in_tr
             v = op.random_vector(torch.Generator().manual_seed(0))
             errors[mode] = off(theirs @ v, op.matvec(v).cpu().numpy())
     assert errors["eval"] < 1e-10
-    route = next(
-        r for r in measure_routes(device).routes if (r.name, r.layer) == ("jvp(jacrev)", "BatchNorm")
-    )
+    route = next(r for r in measure_routes(device).routes if (r.name, r.layer) == ("jvp(jacrev)", "BatchNorm"))
     assert (errors["train"] < 1e-8) == route.agrees, f"off by {errors['train']:.2g} in training mode"
 
 
@@ -96,8 +94,7 @@ def test_backpack_agrees(device: str) -> None:
     net, (x, y), expected, v = problem(device)
     parameters = list(net.parameters())
     pieces = [
-        piece.view(p.shape)
-        for piece, p in zip(v.split([p.numel() for p in parameters]), parameters, strict=True)
+        piece.view(p.shape) for piece, p in zip(v.split([p.numel() for p in parameters]), parameters, strict=True)
     ]
     found = hvp.hessian_vector_product(functional.cross_entropy(net(x), y), parameters, pieces)
     assert off(torch.cat([f.reshape(-1) for f in found]), expected) < 1e-10

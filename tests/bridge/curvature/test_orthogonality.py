@@ -85,9 +85,7 @@ def test_the_basis_stays_orthogonal_and_would_not_without_the_estimate(
     assert found[False] > 1e-3 or name == "slow"  # where nothing converges in 60 steps nothing is lost either
 
 
-def test_a_top_eigenvalue_to_1e_6_hardly_needs_passes_over_the_whole_basis(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_top_eigenvalue_to_1e_6_hardly_needs_passes_over_the_whole_basis(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
     plain = LowRankModel._orthogonalise
 

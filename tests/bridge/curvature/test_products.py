@@ -19,17 +19,12 @@ from hand_written import by_hand, double_backward, relative
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bntheory.bridge.curvature import (
-    Activation,
-    hessian,
-)
+from bntheory.bridge.curvature import Activation, hessian
 
 MODES = ("train", "eval", "frozen")
 
 
-def directional(
-    function: Callable[[], Tensor], parameters: list[Tensor], direction: Tensor, h: float
-) -> Tensor:
+def directional(function: Callable[[], Tensor], parameters: list[Tensor], direction: Tensor, h: float) -> Tensor:
     """Central difference of fourth order of ``function`` along ``direction``; the parameters are put back."""
     before = [p.detach().clone() for p in parameters]
     sizes = [p.numel() for p in parameters]
@@ -47,9 +42,7 @@ def directional(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_hessian_equals_the_one_through_hand_written_normalisation(
-    case: Case, mode: str, device: str
-) -> None:
+def test_hessian_equals_the_one_through_hand_written_normalisation(case: Case, mode: str, device: str) -> None:
     net, (x, y) = case.make(device)
     if mode == "frozen" and case.name in ("layer-norm", "group-norm"):
         with pytest.raises(ValueError, match="nothing to freeze"):
@@ -82,9 +75,7 @@ def test_hand_written_hessian_and_the_operator_agree_with_finite_differences(
     probe = copy.deepcopy(net).train(mode == "train")
     parameters = list(probe.parameters())
     generator = torch.Generator().manual_seed(1)
-    direction = torch.randn(sum(p.numel() for p in parameters), generator=generator, dtype=torch.float64).to(
-        device
-    )
+    direction = torch.randn(sum(p.numel() for p in parameters), generator=generator, dtype=torch.float64).to(device)
     direction /= direction.norm()
 
     def loss() -> Tensor:
@@ -136,9 +127,7 @@ def test_an_activation_survives_in_place_operations_behind_it(device: str) -> No
     _, batch = BY_NAME["batch-norm-1d"].make(device)
     matrices = []
     for inplace in (False, True):
-        with hessian(
-            build(inplace), functional.cross_entropy, batch, parameters=Activation("1", "output")
-        ) as op:
+        with hessian(build(inplace), functional.cross_entropy, batch, parameters=Activation("1", "output")) as op:
             matrices.append(op.dense())
     assert relative(matrices[1], matrices[0]) < 1e-14
 
@@ -198,15 +187,10 @@ def test_float32_agrees_to_its_precision_and_dtype_measures_in_double(device: st
     with hessian(single, functional.cross_entropy, (x.float(), y)) as op:
         assert op.dtype == torch.float32
         assert 0 < relative(op.dense(), expected) < 1e-4
-    with hessian(
-        single, functional.cross_entropy, (x.float(), y), dtype=torch.float64, parameters=["0.weight"]
-    ) as op:
+    with hessian(single, functional.cross_entropy, (x.float(), y), dtype=torch.float64, parameters=["0.weight"]) as op:
         assert op.dtype == torch.float64
         with hessian(
-            copy.deepcopy(single).double(),
-            functional.cross_entropy,
-            (x.float().double(), y),
-            parameters="0.weight",
+            copy.deepcopy(single).double(), functional.cross_entropy, (x.float().double(), y), parameters="0.weight"
         ) as b:
             assert relative(op.dense(), b.dense()) < 1e-14
     assert all(p.dtype == torch.float32 for p in single.parameters())

@@ -36,15 +36,11 @@ def test_frozen_mode_is_the_hessian_of_the_frozen_twin(name: str, device: str) -
         assert np.abs(a - c).max() > 1e-3 * np.abs(c).max()
 
 
-@pytest.mark.parametrize(
-    "norm", ["batch", "batch-primitive", "layer", "group", "l1", "l2", "linf", "mean-only"]
-)
+@pytest.mark.parametrize("norm", ["batch", "batch-primitive", "layer", "group", "l1", "l2", "linf", "mean-only"])
 @pytest.mark.parametrize("mode", ["train", "frozen"])
 def test_every_normaliser_of_the_family(norm: str, mode: str, device: str) -> None:
     """Oracle: central differences of the gradient of the frozen twin or of the network itself."""
-    spec = NetworkSpec(
-        "vgg", size="tiny", norm=norm, activation="tanh", input_shape=(1, 8, 8), pool="average"
-    )
+    spec = NetworkSpec("vgg", size="tiny", norm=norm, activation="tanh", input_shape=(1, 8, 8), pool="average")
     net = build_network(spec, 0, device=device, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6, 1, 8, 8, generator=generator, dtype=torch.float64).to(device)
@@ -55,9 +51,7 @@ def test_every_normaliser_of_the_family(norm: str, mode: str, device: str) -> No
         return
     other = frozen_twin(net, x) if mode == "frozen" else net
     parameters = list(other.parameters())
-    direction = torch.randn(sum(p.numel() for p in parameters), generator=generator, dtype=torch.float64).to(
-        device
-    )
+    direction = torch.randn(sum(p.numel() for p in parameters), generator=generator, dtype=torch.float64).to(device)
     direction /= direction.norm()
 
     def gradient(t: float) -> torch.Tensor:

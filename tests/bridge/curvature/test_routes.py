@@ -29,9 +29,7 @@ def test_the_reference_agrees_with_finite_differences(table: RouteTable) -> None
 def test_the_routes_in_use_are_right(table: RouteTable, name: str, layer: str) -> None:
     (route,) = [r for r in table.routes if r.name == name and r.layer == layer]
     assert not route.failure
-    assert route.error < 1e-10, (
-        f"{name} through {layer} is off by {route.error:.2g} on torch {table.torch_version}"
-    )
+    assert route.error < 1e-10, f"{name} through {layer} is off by {route.error:.2g} on torch {table.torch_version}"
     assert route.asymmetry < 1e-10
 
 
@@ -40,9 +38,7 @@ def test_nothing_changed_since_the_record(table: RouteTable) -> None:
     if changes is None:
         wrong = ", ".join(f"{r.name}/{r.layer} ({r.error:.2g})" for r in table.wrong()) or "none"
         pytest.skip(f"no record for torch {table.torch_version}; wrong there: {wrong}")
-    assert not changes, (
-        f"torch {table.torch_version}: " + "; ".join(changes) + ". Update RECORDED_WRONG and the docs"
-    )
+    assert not changes, f"torch {table.torch_version}: " + "; ".join(changes) + ". Update RECORDED_WRONG and the docs"
 
 
 def test_a_wrong_route_is_wrong_by_far_more_than_rounding(table: RouteTable) -> None:
@@ -60,8 +56,7 @@ def test_changes_speak_up_in_both_directions(table: RouteTable) -> None:
     assert len(better) == len(RECORDED_WRONG["2.13"])
     assert all("was wrong and is now right" in change for change in better)
     broken = tuple(
-        dataclasses.replace(r, error=0.3) if (r.name, r.layer) == ("double backward", "GroupNorm") else r
-        for r in right
+        dataclasses.replace(r, error=0.3) if (r.name, r.layer) == ("double backward", "GroupNorm") else r for r in right
     )
     worse = dataclasses.replace(recorded, routes=broken).changes()
     assert worse is not None

@@ -14,13 +14,7 @@ from scipy.sparse.linalg import eigsh
 from torch import nn
 from torch.nn import functional
 
-from bntheory.bridge.curvature import (
-    FunctionOperator,
-    gradient_share,
-    hessian,
-    spectral_density,
-    top_eigenvalues,
-)
+from bntheory.bridge.curvature import FunctionOperator, gradient_share, hessian, spectral_density, top_eigenvalues
 
 
 def symmetric(values: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -232,9 +226,7 @@ def test_gradient_share_is_one_in_the_whole_space_and_adds_up(device: str) -> No
         assert found.share == pytest.approx(expected[:3].sum(), rel=1e-5)
         assert found.gradient_norm == pytest.approx(float(np.linalg.norm(g)), rel=1e-12)
     with pytest.raises(ValueError, match="gradient is zero"):
-        gradient_share(
-            op, top_eigenvalues(FunctionOperator.of_matrix(np.eye(op.size)), 1), torch.zeros(op.size)
-        )
+        gradient_share(op, top_eigenvalues(FunctionOperator.of_matrix(np.eye(op.size)), 1), torch.zeros(op.size))
 
 
 @pytest.mark.parametrize(

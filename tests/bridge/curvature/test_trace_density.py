@@ -13,14 +13,7 @@ from curvature_cases import BY_NAME
 from torch import nn
 from torch.nn import functional
 
-from bntheory.bridge.curvature import (
-    FunctionOperator,
-    hessian,
-    norm_scaled,
-    spectral_density,
-    top_eigenvalues,
-    trace,
-)
+from bntheory.bridge.curvature import FunctionOperator, hessian, norm_scaled, spectral_density, top_eigenvalues, trace
 
 VALUES = np.concatenate([[40.0, 25.0, 15.0], np.linspace(-1, 2, 97)])
 
@@ -90,9 +83,7 @@ def test_density_has_the_moments_and_counts_of_the_spectrum(deflated: bool) -> N
     expected = (points[:, None] >= VALUES).mean(axis=1)
     assert np.all(np.abs(counts - expected) <= 4 * errors + 0.03)
     if deflated:
-        assert counts[3] == pytest.approx(0.98, abs=1e-9), (
-            "two of a hundred eigenvalues lie above 20, exactly"
-        )
+        assert counts[3] == pytest.approx(0.98, abs=1e-9), "two of a hundred eigenvalues lie above 20, exactly"
     grid = np.linspace(-5, 45, 2000)
     density, errors = found.on(grid, width=0.3)
     assert np.trapezoid(density, grid) == pytest.approx(1.0, abs=1e-3)
@@ -179,9 +170,7 @@ def test_norm_scaling_by_its_definition(device: str) -> None:
         for per, pieces in scales.items():
             d = np.concatenate([*pieces, np.ones(net[7].bias.numel())])
             found = norm_scaled(op, ["0.weight", "3.weight"], per=per)
-            np.testing.assert_allclose(
-                found.dense(), d[:, None] * dense * d, atol=1e-12 * np.abs(dense).max()
-            )
+            np.testing.assert_allclose(found.dense(), d[:, None] * dense * d, atol=1e-12 * np.abs(dense).max())
             tangent = norm_scaled(op, ["0.weight", "3.weight"], per=per, tangent=True)
             radial = torch.where(torch.as_tensor(d) != 1, op.point.cpu(), torch.zeros(op.size)).to(device)
             if per == "all":

@@ -69,10 +69,7 @@ class Loop:
         gradients = [b"" if p.grad is None else p.grad.numpy().tobytes() for p in self.module.parameters()]
         kept = pickle.dumps(
             [
-                (
-                    key,
-                    {k: v.numpy().tobytes() if isinstance(v, torch.Tensor) else v for k, v in entry.items()},
-                )
+                (key, {k: v.numpy().tobytes() if isinstance(v, torch.Tensor) else v for k, v in entry.items()})
                 for key, entry in self.optimizer.state_dict()["state"].items()
             ]
         )
@@ -223,9 +220,7 @@ def test_measuring_between_backward_and_step_or_while_a_graph_is_open() -> None:
     plain(alone, nothing, nothing)
     expected = alone.state()
     watched = Loop(sgd, False)
-    monitor = Monitor(
-        watched.module, F.cross_entropy, HELD, optimizer=0.1, share=None, measures=EVERYTHING, every=1
-    )
+    monitor = Monitor(watched.module, F.cross_entropy, HELD, optimizer=0.1, share=None, measures=EVERYTHING, every=1)
     plain(watched, monitor.step, nothing)
     assert watched.state() == expected
     assert not monitor.missing
@@ -253,9 +248,7 @@ def test_following_an_optimiser_hangs_nothing_on_the_model_and_leaves() -> None:
 
 
 @pytest.mark.parametrize("at", ["capture", "solve"])
-def test_an_interrupt_while_measuring_leaves_everything_as_it_was(
-    at: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_while_measuring_leaves_everything_as_it_was(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from bntheory.bridge.curvature import operator as curvature
     from bntheory.bridge.monitor import measures
 

@@ -70,24 +70,16 @@ def test_lightning(module, network):
             trainer.global_step += 1
         callback.on_train_batch_end(trainer, net, None, (x, labels), index)
     callback.on_train_end(trainer, net)
-    assert [(row["step"], row["learning_rate"]) for row in callback.monitor.rows()] == [
-        (1, 0.1),
-        (2, 0.1),
-        (3, 0.1),
-    ]
+    assert [(row["step"], row["learning_rate"]) for row in callback.monitor.rows()] == [(1, 0.1), (2, 0.1), (3, 0.1)]
     callback.monitor.step()
     assert len(callback.monitor.records) == 3, "it is closed"
 
 
-@pytest.mark.parametrize(
-    "module", [(HUGGINGFACE, {"transformers": {"TrainerCallback": Base}})], indirect=True
-)
+@pytest.mark.parametrize("module", [(HUGGINGFACE, {"transformers": {"TrainerCallback": Base}})], indirect=True)
 def test_huggingface(module):
     net, (x, labels) = Network(), data()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    callback = module.MonitorCallback(
-        {"x": x, "labels": labels}, every=2, share=None, measures=["loss", "sharpness"]
-    )
+    callback = module.MonitorCallback({"x": x, "labels": labels}, every=2, share=None, measures=["loss", "sharpness"])
     state, control = SimpleNamespace(global_step=0), object()
     callback.on_train_begin(None, state, control, model=net, optimizer=optimizer, processing_class=None)
     for _ in range(4):
@@ -137,9 +129,7 @@ def test_lightning_itself(tmp_path):
             max_steps=4, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, callbacks=callbacks, default_root_dir=tmp_path,
         )  # fmt: skip
-        trainer.fit(
-            module, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), batch_size=8)
-        )
+        trainer.fit(module, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), batch_size=8))
         return [p.detach().clone() for p in module.state_dict().values()]
 
     callback = MonitorCallback(F.cross_entropy, data(), every=2, share=None)

@@ -91,9 +91,7 @@ def test_what_was_measured_before_an_interrupt_is_on_the_disk(tmp_path):
     def interrupted(objective):
         raise KeyboardInterrupt
 
-    monitor = Monitor(
-        net, F.cross_entropy, data(), every=1, share=None, measures=["loss", interrupted], out=path
-    )
+    monitor = Monitor(net, F.cross_entropy, data(), every=1, share=None, measures=["loss", interrupted], out=path)
     with pytest.raises(KeyboardInterrupt):
         train(monitor, net)
     (line,) = path.read_text(encoding="utf-8").splitlines()
@@ -160,17 +158,13 @@ def test_a_figure_of_nothing_says_so():
 
 def test_scalars_for_tensorboard():
     seen: dict[str, list[tuple[int, float]]] = {}
-    writer = SimpleNamespace(
-        add_scalar=lambda tag, value, step: seen.setdefault(tag, []).append((step, value))
-    )
+    writer = SimpleNamespace(add_scalar=lambda tag, value, step: seen.setdefault(tag, []).append((step, value)))
     monitor = followed(tensorboard=writer)
     rows = monitor.rows()
     assert all(re.fullmatch(r"[\w/.-]+", tag) for tag in seen), "TensorBoard renames others"
     assert {"bntheory/lambda_max_twin", "bntheory/eta_lambda_max", "bntheory/left_median"} <= seen.keys()
     assert seen["bntheory/lambda_max"] == [(row["step"], row["lambda_max"]) for row in rows]
-    assert seen["bntheory/share_mean_m/1"] == [
-        (row["step"], row["share_mean * m"]) for row in monitor.rows("layers")
-    ]
+    assert seen["bntheory/share_mean_m/1"] == [(row["step"], row["share_mean * m"]) for row in monitor.rows("layers")]
 
 
 def test_the_summary():
@@ -231,9 +225,7 @@ def test_a_network_that_diverges_is_told_and_trained_on():
 
 
 def test_without_a_learning_rate_what_needs_it_is_missing():
-    monitor = Monitor(
-        network(), F.cross_entropy, data(), share=None, measures=["loss", "along-gradient", "sharpness"]
-    )
+    monitor = Monitor(network(), F.cross_entropy, data(), share=None, measures=["loss", "along-gradient", "sharpness"])
     monitor.measure()
     assert [(m.measure, m.what) for m in monitor.missing] == [("along-gradient", "along-gradient")]
     assert "learning rate" in monitor.missing[0].reason

@@ -7,9 +7,7 @@ import pytest
 from bntheory.bridge.monitor.schedule import Schedule
 
 
-def follow(
-    prices: dict[str, float], *, steps: int, every: int = 10, share: float | None = 0.2, second: float = 1.0
-):
+def follow(prices: dict[str, float], *, steps: int, every: int = 10, share: float | None = 0.2, second: float = 1.0):
     """The steps at which each measure is made, and the schedule; a measure's guess is twice its price."""
     schedule = Schedule(every, share, {name: 2 * price / second for name, price in prices.items()})
     made: dict[str, list[int]] = {name: [] for name in prices}

@@ -32,9 +32,7 @@ def data(count: int = 12, seed: int = 1) -> tuple[Tensor, Tensor]:
     return torch.randn(count, 4, generator=generator, dtype=torch.float64), torch.arange(count) % 3
 
 
-def by_hand(
-    flat: Tensor, x: Tensor, labels: Tensor, frozen: str = "", keep: dict[str, Tensor] | None = None
-) -> Tensor:
+def by_hand(flat: Tensor, x: Tensor, labels: Tensor, frozen: str = "", keep: dict[str, Tensor] | None = None) -> Tensor:
     """The loss as a function of the flat parameters. frozen: "mean", "variance" or both words; keep: the layer's y and z."""
     w1, b1, gamma, beta, w2, b2 = (
         part.reshape(shape)
@@ -125,9 +123,7 @@ def test_curvature_of_the_network_and_of_its_twins(followed, measure, name, froz
         right = top_eigenvalue(net, frozen)
         assert one["converged"]
         assert one["top"] == pytest.approx(right, rel=1e-7)
-        assert (
-            abs(one["top"] - right) <= 2 * one["top_error"]
-        )  # an estimate, of what further products would add
+        assert abs(one["top"] - right) <= 2 * one["top_error"]  # an estimate, of what further products would add
 
 
 def test_the_split_of_the_layer(followed):
@@ -156,10 +152,7 @@ def test_along_the_gradient_and_the_covariate_shift(followed):
         p = flat_parameters(net)
         (g,) = torch.autograd.grad(by_hand(p, *data()), p)
         for multiple, loss, change in zip(
-            values["along"]["multiples"],
-            values["along"]["losses"],
-            values["along"]["gradient_changes"],
-            strict=True,
+            values["along"]["multiples"], values["along"]["losses"], values["along"]["gradient_changes"], strict=True
         ):
             q = (p - 0.5 * multiple * g).detach().requires_grad_()
             there = by_hand(q, *data())
@@ -179,9 +172,7 @@ def test_rows_have_eta_times_lambda_and_share_times_m(followed):
     monitor, points = followed
     for row, net in zip(monitor.rows(), points, strict=True):
         assert row["eta lambda_max"] == pytest.approx(0.5 * top_eigenvalue(net, ""), rel=1e-7)
-        assert row["eta lambda_max twin"] == pytest.approx(
-            0.5 * top_eigenvalue(net, "mean variance"), rel=1e-7
-        )
+        assert row["eta lambda_max twin"] == pytest.approx(0.5 * top_eigenvalue(net, "mean variance"), rel=1e-7)
     for row in monitor.rows("layers"):
         assert row["share_mean * m"] == pytest.approx(12 * row["share_mean"])
 
@@ -195,9 +186,7 @@ def test_of_a_random_gradient_each_share_times_m_is_one_on_average():
         net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8)).double()
         x = torch.randn(32, 6, generator=generator, dtype=torch.float64)
         v = torch.randn(32, 8, generator=generator, dtype=torch.float64)
-        monitor = Monitor(
-            net, lambda z, v: (z * v).sum(), (x, v), share=None, measures=["split"], strict=True
-        )
+        monitor = Monitor(net, lambda z, v: (z * v).sum(), (x, v), share=None, measures=["split"], strict=True)
         monitor.measure()
         shares += [(row["share_mean * m"], row["share_y_hat * m"]) for row in monitor.rows("layers")]
     mean, y_hat = np.mean(shares, axis=0)
@@ -208,9 +197,7 @@ def test_of_a_random_gradient_each_share_times_m_is_one_on_average():
 
 def test_a_batch_of_the_loop_and_several_held_ones():
     net, (x, labels) = network(), data()
-    whole = Monitor(
-        net, F.cross_entropy, [(x[:6], labels[:6]), (x[6:], labels[6:])], share=None, measures=["loss"]
-    )
+    whole = Monitor(net, F.cross_entropy, [(x[:6], labels[:6]), (x[6:], labels[6:])], share=None, measures=["loss"])
     own = Monitor(net, F.cross_entropy, share=None, measures=["loss"], every=1)
     whole.measure()
     own.step((x[:6], labels[:6]))

@@ -22,14 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bntheory.bridge.networks import data as data_module
-from bntheory.bridge.networks.data import (
-    FASHION_PLACES,
-    batch_at,
-    batch_indices,
-    batches,
-    load_dataset,
-    synthetic_data,
-)
+from bntheory.bridge.networks.data import FASHION_PLACES, batch_at, batch_indices, batches, load_dataset, synthetic_data
 from bntheory.bridge.networks.data_files import CIFAR10_FILES, IDX_FILES, parse_idx, read_cifar10_file
 
 PINNED = [3, 2, 1, 8, 6]
@@ -104,9 +97,7 @@ def test_subset_is_part_of_the_original() -> None:
         whole, part = (
             {
                 (image.numpy().tobytes(), int(label))
-                for image, label in zip(
-                    getattr(d, f"{split}_images"), getattr(d, f"{split}_labels"), strict=True
-                )
+                for image, label in zip(getattr(d, f"{split}_images"), getattr(d, f"{split}_labels"), strict=True)
             }
             for d in (full, subset)
         )
@@ -175,16 +166,8 @@ IDX_DAMAGE = {
     "truncated": ("train-images-idx3-ubyte", _cut, "truncated"),
     "trailing bytes": ("t10k-images-idx3-ubyte", lambda p: p.write_bytes(p.read_bytes() + b"x"), "follow"),
     "empty": ("t10k-labels-idx1-ubyte", lambda p: p.write_bytes(b""), "too few"),
-    "header cut": (
-        "t10k-images-idx3-ubyte",
-        lambda p: p.write_bytes(p.read_bytes()[:10]),
-        "inside its header",
-    ),
-    "wrong magic": (
-        "train-images-idx3-ubyte",
-        lambda p: p.write_bytes(b"\x00\x00\x0d\x03" + bytes(99)),
-        "00 00 0d 03",
-    ),
+    "header cut": ("t10k-images-idx3-ubyte", lambda p: p.write_bytes(p.read_bytes()[:10]), "inside its header"),
+    "wrong magic": ("train-images-idx3-ubyte", lambda p: p.write_bytes(b"\x00\x00\x0d\x03" + bytes(99)), "00 00 0d 03"),
     "gzip without suffix": (
         "train-images-idx3-ubyte",
         lambda p: p.write_bytes(gzip.compress(p.read_bytes())),
@@ -217,9 +200,7 @@ def test_damaged_idx_folder(tmp_path: Path, damage: str) -> None:
         load_dataset("idx", tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", [lambda b: b[:-9], lambda b: b[:30] + b"\xff" * 8 + b[38:], lambda b: b"no gzip"]
-)
+@pytest.mark.parametrize("content", [lambda b: b[:-9], lambda b: b[:30] + b"\xff" * 8 + b[38:], lambda b: b"no gzip"])
 def test_damaged_gzip(tmp_path: Path, content: object) -> None:
     write_idx(tmp_path, packed=True)
     path = tmp_path / "train-images-idx3-ubyte.gz"
@@ -301,9 +282,7 @@ def test_pickles_are_refused_with_advice(tmp_path: Path) -> None:
     inner = tmp_path / "cifar-10-batches-py"
     inner.mkdir()
     # a pickle that would create a file if anyone loaded it
-    (inner / "data_batch_1").write_bytes(
-        b"cbuiltins\nopen\n(V" + str(tmp_path / "ran").encode() + b"\nVw\ntR."
-    )
+    (inner / "data_batch_1").write_bytes(b"cbuiltins\nopen\n(V" + str(tmp_path / "ran").encode() + b"\nVw\ntR.")
     for folder in (tmp_path, inner):
         with pytest.raises(ValueError, match=r"binary version.*cifar-10-binary\.tar\.gz"):
             load_dataset("cifar10", folder)
@@ -352,9 +331,7 @@ def test_loading_changes_no_file(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- batches
 
 
-@given(
-    size=st.integers(1, 200), batch=st.integers(1, 200), seed=st.integers(0, 2**40), epoch=st.integers(0, 5)
-)
+@given(size=st.integers(1, 200), batch=st.integers(1, 200), seed=st.integers(0, 2**40), epoch=st.integers(0, 5))
 def test_an_epoch_takes_every_example_at_most_once(size: int, batch: int, seed: int, epoch: int) -> None:
     if batch > size:
         with pytest.raises(ValueError, match="batch_size"):

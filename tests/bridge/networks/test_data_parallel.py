@@ -23,19 +23,13 @@ TOLERANCE = 1e-11
 FLAT = {"layout": (5, 4), "input_shape": (7,)}
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     **{
-        f"mlp, {norm}": ("mlp", {**FLAT, "norm": norm, "activation": "tanh"}, 9)
-        for norm in NORMS
-        if norm != "instance"
+        f"mlp, {norm}": ("mlp", {**FLAT, "norm": norm, "activation": "tanh"}, 9) for norm in NORMS if norm != "instance"
     },
     **{f"vgg, {norm}": ("vgg", {"norm": norm}, 7) for norm in NORMS},
     **{f"resnet, {norm}": ("resnet", {"norm": norm}, 8) for norm in ("batch", "linf", "none", "noisy-batch")},
     "one example a rank": ("mlp", {**FLAT, "norm": "batch"}, 2),
     "noise of each activation": ("vgg", {"norm": "noisy-batch", "noise_unit": "activation"}, 5),
-    "average pooling, cumulative statistics": (
-        "vgg",
-        {"norm": "batch", "pool": "average", "momentum": 1.0},
-        6,
-    ),
+    "average pooling, cumulative statistics": ("vgg", {"norm": "batch", "pool": "average", "momentum": 1.0}, 6),
     "recurrent": ("rnn", {"norm": "batch"}, 5),
     "transformer": ("transformer", {"norm": "batch"}, 5),
     "noisy transformer": ("transformer", {"norm": "noisy-none"}, 5),

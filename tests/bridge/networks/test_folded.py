@@ -13,13 +13,7 @@ from torch.nn import functional
 
 from bntheory.bridge import NetworkSpec, SGDConfig, Trainer, batch_at, build_network, synthetic_data
 from bntheory.bridge.networks.evaluation import Loss
-from bntheory.bridge.networks.folded import (
-    FoldedNetwork,
-    FoldedTrainer,
-    Sample,
-    timed_sample,
-    why_not_foldable,
-)
+from bntheory.bridge.networks.folded import FoldedNetwork, FoldedTrainer, Sample, timed_sample, why_not_foldable
 from bntheory.bridge.networks.twins import rescaled_loss
 from bntheory.errors import UserError
 
@@ -49,9 +43,7 @@ def squared(outputs: Tensor, labels: Tensor) -> Tensor:
     return 0.5 * (outputs - functional.one_hot(labels, outputs.shape[1])).square().sum(1).mean()
 
 
-def trainers(
-    options: dict[str, Any], dtype: torch.dtype, loss: Loss = functional.cross_entropy
-) -> list[Trainer]:
+def trainers(options: dict[str, Any], dtype: torch.dtype, loss: Loss = functional.cross_entropy) -> list[Trainer]:
     spec = NetworkSpec(**{"norm": "batch", **options, "input_shape": DATA.shape, "classes": DATA.classes})
     return [
         Trainer(build_network(spec, seed, dtype=dtype), rescaled_loss(loss, factor), config)
@@ -60,14 +52,10 @@ def trainers(
 
 
 def batches(step: int, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    return [
-        batch_at(DATA, step, batch_size=24, seed=seed, dtype=dtype, device="cpu") for seed in range(COUNT)
-    ]
+    return [batch_at(DATA, step, batch_size=24, seed=seed, dtype=dtype, device="cpu") for seed in range(COUNT)]
 
 
-def alone(
-    options: dict[str, Any], dtype: torch.dtype, loss: Loss = functional.cross_entropy
-) -> list[Trainer]:
+def alone(options: dict[str, Any], dtype: torch.dtype, loss: Loss = functional.cross_entropy) -> list[Trainer]:
     made = trainers(options, dtype, loss)
     for step in range(STEPS):
         for trainer, batch in zip(made, batches(step, torch.float32), strict=True):
@@ -75,9 +63,7 @@ def alone(
     return made
 
 
-def folded(
-    options: dict[str, Any], dtype: torch.dtype, loss: Loss = functional.cross_entropy
-) -> list[Trainer]:
+def folded(options: dict[str, Any], dtype: torch.dtype, loss: Loss = functional.cross_entropy) -> list[Trainer]:
     made = trainers(options, dtype, loss)
     one = FoldedTrainer(made, loss, FACTORS)
     for step in range(STEPS):
@@ -180,16 +166,11 @@ def test_outputs_and_second_derivatives_are_those_of_each() -> None:
     def product(model: nn.Module, value: Tensor, directions: Sequence[Tensor]) -> list[Tensor]:
         parameters = list(model.parameters())
         gradients = torch.autograd.grad(value, parameters, create_graph=True)
-        inner = torch.stack(
-            [(g * d.view_as(g)).sum() for g, d in zip(gradients, directions, strict=True)]
-        ).sum()
+        inner = torch.stack([(g * d.view_as(g)).sum() for g, d in zip(gradients, directions, strict=True)]).sum()
         return list(torch.autograd.grad(inner, parameters))
 
     generator = torch.Generator().manual_seed(0)
-    drawn = [
-        torch.randn(COUNT, p.numel(), generator=generator, dtype=torch.float64)
-        for p in models[0].parameters()
-    ]
+    drawn = [torch.randn(COUNT, p.numel(), generator=generator, dtype=torch.float64) for p in models[0].parameters()]
     whole = COUNT * functional.cross_entropy(one(inputs).flatten(0, 1), torch.cat([y for _, y in some]))
     found = product(one, whole, drawn)
     for number, (model, (x, y)) in enumerate(zip(models, some, strict=True)):

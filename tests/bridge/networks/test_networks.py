@@ -30,12 +30,8 @@ CASES = [(kind, norm) for kind in KINDS for norm in NORMS if allowed(kind, norm)
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=["28", "32"])
-def test_every_network_runs_and_learns(
-    kind: str, norm: str, shape: tuple[int, int, int], device: str
-) -> None:
-    model = build_network(
-        NetworkSpec(kind, size="tiny", norm=norm, input_shape=shape, classes=7), 0, device=device
-    )
+def test_every_network_runs_and_learns(kind: str, norm: str, shape: tuple[int, int, int], device: str) -> None:
+    model = build_network(NetworkSpec(kind, size="tiny", norm=norm, input_shape=shape, classes=7), 0, device=device)
     x = torch.randn(6, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     y = model(x)
     assert y.shape == (6, 7)
@@ -59,10 +55,7 @@ RESNET18 = 11_173_962  # as counted for the common CIFAR-10 version with project
     ("spec", "count"),
     [
         (NetworkSpec("vgg", size="full", input_shape=(3, 32, 32)), VGG11),
-        (
-            NetworkSpec("vgg", size="full", input_shape=(3, 32, 32), norm="none"),
-            VGG11 - (64 + 128 + 2 * 256 + 4 * 512),
-        ),
+        (NetworkSpec("vgg", size="full", input_shape=(3, 32, 32), norm="none"), VGG11 - (64 + 128 + 2 * 256 + 4 * 512)),
         (NetworkSpec("vgg", layout=VGG16, input_shape=(3, 32, 32), bias=True), 14_728_266),
         (NetworkSpec("resnet", size="full", input_shape=(3, 32, 32)), RESNET18),
         (NetworkSpec("deep-linear", size="full", input_shape=(10,), norm="none", bias=False), 2510),
@@ -101,10 +94,7 @@ def test_building_draws_nothing_from_the_global_generator(device: str) -> None:
 
 def test_layers_of_equal_shape_start_differently() -> None:
     model = build_network(NetworkSpec("mlp", layout=(16, 16, 16)), 0)
-    a, b = (
-        model.get_parameter("hidden1.weight_layer.weight"),
-        model.get_parameter("hidden2.weight_layer.weight"),
-    )
+    a, b = (model.get_parameter("hidden1.weight_layer.weight"), model.get_parameter("hidden2.weight_layer.weight"))
     assert a.shape == b.shape
     assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]).detach())[0, 1])) < 0.3
 
@@ -137,9 +127,7 @@ def test_initial_distribution(init: str, layer: str) -> None:
     std = FORMULAS[init](fan_in, 200 if init == "orthogonal" and layer == "linear" else fan_out)
     if init == "orthogonal":
         rows = w.reshape(w.shape[0], -1)
-        torch.testing.assert_close(
-            rows @ rows.T, torch.eye(len(rows), dtype=torch.float64), rtol=0, atol=1e-6
-        )
+        torch.testing.assert_close(rows @ rows.T, torch.eye(len(rows), dtype=torch.float64), rtol=0, atol=1e-6)
         return
     n = w.numel()
     assert float(w.mean()) == pytest.approx(0, abs=6 * std / math.sqrt(n))
@@ -235,9 +223,7 @@ def test_bad_specs(arguments: dict[str, object], message: str) -> None:
         NetworkSpec(**arguments)
 
 
-@pytest.mark.parametrize(
-    "norm", ["batch", "batch-primitive", "layer", "group", "l1", "l2", "linf", "noisy-batch"]
-)
+@pytest.mark.parametrize("norm", ["batch", "batch-primitive", "layer", "group", "l1", "l2", "linf", "noisy-batch"])
 @pytest.mark.parametrize("kind", ["mlp", "vgg"])
 def test_eps_and_momentum_arrive(kind: str, norm: str) -> None:
     model = build_network(NetworkSpec(kind, size="tiny", norm=norm, eps=0.25, momentum=0.5), 0)

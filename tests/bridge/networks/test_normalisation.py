@@ -47,9 +47,7 @@ def randomise(module: nn.Module, seed: int = 1) -> None:
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_equals_the_fused_layer(
-    kind: str, momentum: float | None, affine: bool, device: str
-) -> None:
+def test_batch_norm_equals_the_fused_layer(kind: str, momentum: float | None, affine: bool, device: str) -> None:
     fused = FUSED[kind](3, eps=1e-3, momentum=momentum, affine=affine).double().to(device)
     randomise(fused)
     own = PrimitiveBatchNorm(3, 1e-3, momentum, affine, device=device, dtype=torch.float64)
@@ -125,9 +123,7 @@ def test_lp_scale_against_numpy(kind: str, norm: str, eps: float, device: str) -
     y_hat = centred / scale[:, None]
     if eps == 0 and 0 < p < math.inf:
         assert np.sum(np.abs(y_hat) ** p, axis=1) == pytest.approx([y.shape[1]] * 3, rel=1e-12)
-    expected = (
-        y_hat * layer.weight.detach().cpu().numpy()[:, None] + layer.bias.detach().cpu().numpy()[:, None]
-    )
+    expected = y_hat * layer.weight.detach().cpu().numpy()[:, None] + layer.bias.detach().cpu().numpy()[:, None]
     result = np.moveaxis(layer(x).detach().cpu().numpy(), 1, 0).reshape(3, -1)
     np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-13)
 
@@ -268,12 +264,7 @@ def test_to_primitive_is_the_same_function(zoo: nn.Module, mode: str, device: st
     zoo.train(mode == "train")
     before = copy.deepcopy(zoo.state_dict())
     twin = to_primitive(zoo)
-    fused = (
-        nn.modules.batchnorm._BatchNorm,
-        nn.LayerNorm,
-        nn.GroupNorm,
-        nn.modules.instancenorm._InstanceNorm,
-    )
+    fused = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
     assert not [m for m in twin.modules() if isinstance(m, fused)]
     assert twin.shared[0] is twin.batch
     assert [n for n, _ in twin.named_parameters()] == [n for n, _ in zoo.named_parameters()]
@@ -337,9 +328,7 @@ def test_noise_has_the_distribution_of_figure_2(device: str) -> None:
     assert float((factor - s).std()) == pytest.approx(0.1, rel=0.01)
     assert float(((factor - s) / 0.1).pow(4).mean()) == pytest.approx(3, rel=0.03)  # Gaussian
     for values, low, high in ((mu, -0.5, 0.5), (s, 1.0, 1.25)):
-        assert float(values.mean()) == pytest.approx(
-            (low + high) / 2, abs=6 * (high - low) / math.sqrt(12 * units)
-        )
+        assert float(values.mean()) == pytest.approx((low + high) / 2, abs=6 * (high - low) / math.sqrt(12 * units))
         assert float(values.std()) == pytest.approx((high - low) / math.sqrt(12), rel=0.08)
         assert float(values.min()) > low - 0.04
         assert float(values.max()) < high + 0.04

@@ -40,9 +40,7 @@ def network(kind: str, norm: str, dtype: torch.dtype = torch.float64, **more: ob
     return model
 
 
-def batch(
-    n: int = 12, seed: int = 0, dtype: torch.dtype = torch.float64
-) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(n: int = 12, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 1, 8, 8, generator=g, dtype=torch.float64) * 2 + 0.5
     return x.to(dtype), torch.arange(n) % 10
@@ -148,9 +146,7 @@ def test_gradients_of_the_other_parts_are_the_derivatives(kind: str, norm: str) 
                 p.add_(v, alpha=sign * 1e-5)
                 values.append(float(F.cross_entropy(model(x), y)))
                 p.sub_(v, alpha=sign * 1e-5)
-        assert (values[0] - values[1]) / 2e-5 == pytest.approx(
-            float((own[name] * v).sum()), rel=1e-5, abs=1e-8
-        )
+        assert (values[0] - values[1]) / 2e-5 == pytest.approx(float((own[name] * v).sum()), rel=1e-5, abs=1e-8)
 
 
 def test_a_weight_vector_keeps_its_unit_under_rescaling() -> None:

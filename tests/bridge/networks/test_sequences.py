@@ -90,10 +90,7 @@ def transformer_by_hand(w: Arrays, x: Tensor, spec: NetworkSpec) -> Tensor:
         return standardised(u, axes, spec.eps) * w[f"{name}.norm.weight"] + w[f"{name}.norm.bias"]
 
     angles = np.array(
-        [
-            [t / 10000 ** ((j - j % 2) / width) + (j % 2) * np.pi / 2 for j in range(width)]
-            for t in range(tokens)
-        ]
+        [[t / 10000 ** ((j - j % 2) / width) + (j % 2) * np.pi / 2 for j in range(width)] for t in range(tokens)]
     )
     u = torch.stack([x[:, :, t * spec.rows : (t + 1) * spec.rows].flatten(1) for t in range(tokens)], dim=1)
     u = linear("embed", u) + torch.from_numpy(np.sin(angles)).to(x)
@@ -149,18 +146,14 @@ def test_each_time_step_is_frozen_with_its_own_statistics(device: str) -> None:
     model, (x, labels) = network(spec, device), batch(device, spec)
     layers = batch_norm_layers(model)
     assert list(layers) == [f"layers.recurrent0.norm.steps.{t}" for t in range(7)]
-    found = {
-        name: calls[0] for name, calls in Objective(model, F.cross_entropy, (x, labels)).constants().items()
-    }
+    found = {name: calls[0] for name, calls in Objective(model, F.cross_entropy, (x, labels)).constants().items()}
     w = dict(model.named_parameters())
     weight = w["layers.recurrent0.weight_layer.weight"]
     h = torch.zeros(len(x), 32).to(x)
     for t, name in enumerate(layers):
         y = torch.cat([x[:, :, 4 * t : 4 * t + 4].flatten(1), h], dim=1) @ weight.T
         torch.testing.assert_close(found[name].mean, y.mean(0), rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(
-            found[name].scale, (y.var(0, correction=0) + 1e-5).sqrt(), rtol=1e-10, atol=0
-        )
+        torch.testing.assert_close(found[name].scale, (y.var(0, correction=0) + 1e-5).sqrt(), rtol=1e-10, atol=0)
         y_hat = standardised(y, (0,), 1e-5)
         h = torch.tanh(y_hat * w["layers.recurrent0.norm.weight"] + w["layers.recurrent0.norm.bias"])
     scales = torch.stack([s.scale for s in found.values()])
@@ -172,9 +165,7 @@ def test_running_statistics_are_kept_apart(device: str) -> None:
     model, (x, labels) = network(spec, device), batch(device, spec)
     for step in model.layers.recurrent0.norm.steps:
         step.momentum = 1.0
-    found = {
-        name: calls[0] for name, calls in Objective(model, F.cross_entropy, (x, labels)).constants().items()
-    }
+    found = {name: calls[0] for name, calls in Objective(model, F.cross_entropy, (x, labels)).constants().items()}
     model(x)
     for name, step in batch_norm_layers(model).items():
         torch.testing.assert_close(step.running_mean, found[name].mean, rtol=1e-10, atol=1e-12)

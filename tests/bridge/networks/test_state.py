@@ -41,9 +41,9 @@ class Counter(nn.Module):
 @pytest.fixture
 def model(device: str) -> nn.Module:
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), Counter(), nn.Linear(6, 3)
-    ).to(device)
+    net = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), Counter(), nn.Linear(6, 3)).to(
+        device
+    )
     net[0].bias.requires_grad_(False)
     net[0].weight.grad = torch.full_like(net[0].weight, -0.0)
     net[5].weight.data[0, 0] = float("nan")
@@ -271,9 +271,7 @@ def test_lazy_modules_are_refused(device: str) -> None:
 
 
 def _one_ulp(model: nn.Module) -> None:
-    model[0].weight.data[0, 0] = torch.nextafter(
-        model[0].weight.data[0, 0], torch.tensor(9.0).to(model[0].weight)
-    )
+    model[0].weight.data[0, 0] = torch.nextafter(model[0].weight.data[0, 0], torch.tensor(9.0).to(model[0].weight))
 
 
 CHANGES = {
@@ -299,9 +297,7 @@ CHANGES = {
     inner=st.lists(st.sampled_from(sorted(CHANGES)), max_size=6),
     fails=st.booleans(),
 )
-def test_any_sequence_of_changes_comes_back(
-    model: nn.Module, outer: list[str], inner: list[str], fails: bool
-) -> None:
+def test_any_sequence_of_changes_comes_back(model: nn.Module, outer: list[str], inner: list[str], fails: bool) -> None:
     """Changes before the guard are the state to come back to; those inside leave nothing, in whatever order."""
 
     def apply(names: list[str]) -> None:

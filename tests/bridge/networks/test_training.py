@@ -46,9 +46,7 @@ def batch(step: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def bits(trainer: Trainer) -> dict[str, bytes]:
     state = {**trainer.model.state_dict(), **{f"v/{n}": v for n, v in trainer.velocity.items()}}
-    return {n: t.detach().cpu().numpy().tobytes() for n, t in state.items()} | {
-        "step": str(trainer.step).encode()
-    }
+    return {n: t.detach().cpu().numpy().tobytes() for n, t in state.items()} | {"step": str(trainer.step).encode()}
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -56,9 +54,7 @@ def bits(trainer: Trainer) -> dict[str, bytes]:
 def test_steps_are_those_of_torch(momentum: float, decay: float, device: str) -> None:
     trainer = Trainer(network(device), F.cross_entropy, SGDConfig(0.05, momentum, decay))
     reference = copy.deepcopy(trainer.model)
-    optimiser = torch.optim.SGD(
-        reference.parameters(), lr=0.05, momentum=momentum, weight_decay=decay, foreach=False
-    )
+    optimiser = torch.optim.SGD(reference.parameters(), lr=0.05, momentum=momentum, weight_decay=decay, foreach=False)
     for step in range(6):
         x, y = batch(step, device)
         loss = F.cross_entropy(reference(x), y)
@@ -120,11 +116,7 @@ def test_measurements_in_between_change_nothing(device: str) -> None:
             torch.rand(5)
             with measured.randomness():
                 along_gradient(
-                    measured.model,
-                    F.cross_entropy,
-                    batch(measured.step, device),
-                    [0.05, 0.1],
-                    dropout="drawn",
+                    measured.model, F.cross_entropy, batch(measured.step, device), [0.05, 0.1], dropout="drawn"
                 )
 
         measured.run(lambda t: batch(t, device), 6, after=measure)
@@ -252,9 +244,7 @@ LOAD_FAILURES = {
     "garbage": (lambda p: p.write_bytes(b"\x80\x04garbage"), CONFIG, "batch", "cannot be read"),
     "other safetensors": (lambda p: save_file({"a": torch.ones(1)}, p), CONFIG, "batch", "no checkpoint"),
     "other metadata": (
-        lambda p: save_file(
-            {"a": torch.ones(1)}, p, metadata={"bntheory": '{"format": "bntheory-checkpoint-1"}'}
-        ),
+        lambda p: save_file({"a": torch.ones(1)}, p, metadata={"bntheory": '{"format": "bntheory-checkpoint-1"}'}),
         CONFIG,
         "batch",
         "no checkpoint",

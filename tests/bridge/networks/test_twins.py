@@ -155,10 +155,7 @@ def test_twin_is_affine_in_the_input_of_each_layer(device: str) -> None:
     zero = torch.zeros_like(x)
     u, v = torch.randn_like(x), torch.randn_like(x)
     torch.testing.assert_close(
-        twin(u + 3 * v) - twin(zero),
-        (twin(u) - twin(zero)) + 3 * (twin(v) - twin(zero)),
-        rtol=1e-12,
-        atol=1e-12,
+        twin(u + 3 * v) - twin(zero), (twin(u) - twin(zero)) + 3 * (twin(v) - twin(zero)), rtol=1e-12, atol=1e-12
     )
 
 
@@ -199,9 +196,7 @@ def test_twin_gradient_against_finite_differences(device: str) -> None:
                 p.add_(u, alpha=sign * h)
                 ends.append(float(F.cross_entropy(twin(x), y)))
                 p.sub_(u, alpha=sign * h)
-        assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(
-            float((found[name] * u).sum()), rel=1e-6, abs=1e-7
-        )
+        assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(float((found[name] * u).sum()), rel=1e-6, abs=1e-7)
 
 
 LAYERS = {
@@ -273,9 +268,7 @@ def test_the_model_is_left_alone(mode: str, action: str, device: str) -> None:
     }
     actions[action]()
     assert state_fingerprint(model) == before
-    with pytest.raises(
-        ValueError, match=r"raised in layer '.*Conv2d.*plain forward and backward pass raises as well"
-    ):
+    with pytest.raises(ValueError, match=r"raised in layer '.*Conv2d.*plain forward and backward pass raises as well"):
         frozen_twin(model, x[:, :, :3, :3].repeat(1, 2, 1, 1))  # two channels: the first convolution refuses
     assert state_fingerprint(model) == before
 
@@ -331,11 +324,7 @@ class Renorm(nn.BatchNorm1d):
 class ByHand(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scale, self.shift, self.eps = (
-            nn.Parameter(torch.rand(width) + 1),
-            nn.Parameter(torch.rand(width)),
-            1e-3,
-        )
+        self.scale, self.shift, self.eps = (nn.Parameter(torch.rand(width) + 1), nn.Parameter(torch.rand(width)), 1e-3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         centred = x - x.mean(0)
@@ -431,11 +420,7 @@ def test_an_unused_layer_takes_nothing_with_it(device: str) -> None:
     torch.manual_seed(0)
     model, x = Twice().to(device).double(), torch.randn(5, 4, dtype=torch.float64, device=device)
     torch.testing.assert_close(frozen_twin(model, x)(x), model(x), rtol=1e-12, atol=1e-12)
-    left = {
-        n.name: n.reason
-        for n in Objective(model, lambda o: o.square().sum(), (x,)).normalisations
-        if n.reason
-    }
+    left = {n.name: n.reason for n in Objective(model, lambda o: o.square().sum(), (x,)).normalisations if n.reason}
     assert left == {"unused": "the forward pass does not reach it"}
 
 
@@ -473,9 +458,7 @@ def test_rescaled_loss(device: str) -> None:
 @pytest.mark.parametrize("kind", REPARAMETRISED)
 @pytest.mark.parametrize("norm", ["batch", "l1", "linf"])
 @pytest.mark.parametrize("factor", [4.0, 0.3])
-def test_reparametrised_network_is_the_same_function(
-    kind: str, norm: str, factor: float, device: str
-) -> None:
+def test_reparametrised_network_is_the_same_function(kind: str, norm: str, factor: float, device: str) -> None:
     model = network(kind, device, norm, bias=True)
     x, y = batch(device)
     model(x)  # moves the running statistics away from their start

@@ -64,9 +64,7 @@ def test_quadratic_in_closed_form(device: str) -> None:
     assert found.distances == pytest.approx([s * np.linalg.norm(g) for s in STEPS], rel=1e-12)
     assert found.effective_beta == pytest.approx(change / np.linalg.norm(g), rel=1e-12)
     h = [g - s * matrix @ g for s in STEPS]
-    assert found.cosines == pytest.approx(
-        [g @ v / np.linalg.norm(g) / np.linalg.norm(v) for v in h], rel=1e-12
-    )
+    assert found.cosines == pytest.approx([g @ v / np.linalg.norm(g) / np.linalg.norm(v) for v in h], rel=1e-12)
     curvature = g @ matrix @ g / (g @ g)
     assert found.linear_errors == pytest.approx([s * curvature / 2 for s in STEPS], rel=1e-9)
 
@@ -113,15 +111,11 @@ def test_order_of_steps_does_not_matter(device: str) -> None:
 
 
 def test_dropout_is_the_same_at_every_point(device: str) -> None:
-    model = (
-        nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.Dropout(0.5), nn.Linear(40, 10)).double().to(device)
-    )
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.Dropout(0.5), nn.Linear(40, 10)).double().to(device)
     with pytest.raises(ValueError, match="dropout is active"):
         along_gradient(model, F.cross_entropy, batch(device), [1e-9])
     found = along_gradient(model, F.cross_entropy, batch(device), [1e-9, 2e-9, 3e-9], seed=3)
-    assert found.losses == pytest.approx(
-        [found.loss] * 3, abs=1e-6
-    )  # another mask would change it by far more
+    assert found.losses == pytest.approx([found.loss] * 3, abs=1e-6)  # another mask would change it by far more
 
 
 @pytest.mark.parametrize("factor", [0.25, 10.0])
@@ -129,9 +123,7 @@ def test_scaling_laws(factor: float, device: str) -> None:
     """L -> cL with s -> s/c: the points are the same, so losses and beta grow by c and relative errors stay."""
     model, data = network("mlp", device, "none"), batch(device)
     plain = along_gradient(model, F.cross_entropy, data, STEPS)
-    scaled = along_gradient(
-        model, lambda o, y: factor * F.cross_entropy(o, y), data, [s / factor for s in STEPS]
-    )
+    scaled = along_gradient(model, lambda o, y: factor * F.cross_entropy(o, y), data, [s / factor for s in STEPS])
     assert scaled.losses == pytest.approx([factor * v for v in plain.losses], rel=1e-9)
     assert scaled.effective_beta == pytest.approx(factor * plain.effective_beta, rel=1e-9)
     assert scaled.linear_errors == pytest.approx(plain.linear_errors, rel=1e-7)

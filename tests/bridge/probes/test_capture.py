@@ -188,23 +188,11 @@ def test_a_copy_in_float64_is_measured_on_request(device):
 MLP = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
 X, T = torch.randn(6, 3), torch.zeros(6, dtype=torch.long)
 BAD = {
-    "no normalisation layer": (
-        lambda: capture(nn.Linear(3, 2), F.cross_entropy, (X, T)),
-        "no normalisation layer",
-    ),
-    "unknown layer": (
-        lambda: capture(MLP, F.cross_entropy, (X, T), layers=["bn7"]),
-        "'bn7'.*the model has 1",
-    ),
-    "batch of one": (
-        lambda: capture(MLP, F.cross_entropy, (X[:1], T[:1])),
-        "more than 1 value per channel|m = 1",
-    ),
+    "no normalisation layer": (lambda: capture(nn.Linear(3, 2), F.cross_entropy, (X, T)), "no normalisation layer"),
+    "unknown layer": (lambda: capture(MLP, F.cross_entropy, (X, T), layers=["bn7"]), "'bn7'.*the model has 1"),
+    "batch of one": (lambda: capture(MLP, F.cross_entropy, (X[:1], T[:1])), "more than 1 value per channel|m = 1"),
     "nan input": (lambda: capture(MLP, F.cross_entropy, (X * float("nan"), T)), "'1' receives non-finite"),
-    "vector loss": (
-        lambda: capture(MLP, lambda o, t: o.sum(-1), (X, T)),
-        r"loss returned a tensor of shape \(6,\)",
-    ),
+    "vector loss": (lambda: capture(MLP, lambda o, t: o.sum(-1), (X, T)), r"loss returned a tensor of shape \(6,\)"),
     "nan loss": (lambda: capture(MLP, lambda o, t: o.sum() * float("nan"), (X, T)), "loss is nan"),
     "loss without graph": (lambda: capture(MLP, lambda o, t: o.detach().sum(), (X, T)), "does not depend"),
     "unit out of range": (
@@ -217,9 +205,7 @@ BAD = {
     ),
     "constant batch without eps": (
         lambda: capture(
-            nn.Sequential(PrimitiveBatchNorm(3, eps=0.0), nn.Linear(3, 2)),
-            F.cross_entropy,
-            (torch.ones(6, 3), T),
+            nn.Sequential(PrimitiveBatchNorm(3, eps=0.0), nn.Linear(3, 2)), F.cross_entropy, (torch.ones(6, 3), T)
         ),
         "constant|zero",
     ),

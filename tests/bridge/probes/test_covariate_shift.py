@@ -90,11 +90,7 @@ def test_against_the_definition_on_copies(kind: str, norm: str, weights_only: bo
             for n in moved:
                 other.get_parameter(n).sub_(lr * at[n])
         there = gradients(other)
-        of = [
-            n
-            for n in groups[shift.layer]
-            if not weights_only or n.endswith("layer.weight") or n == "output.weight"
-        ]
+        of = [n for n in groups[shift.layer] if not weights_only or n.endswith("layer.weight") or n == "output.weight"]
         g = np.concatenate([at[n].cpu().numpy().ravel() for n in of])
         h = np.concatenate([there[n].cpu().numpy().ravel() for n in of])
         assert shift.l2 == pytest.approx(np.linalg.norm(g - h), rel=1e-9, abs=1e-14)
@@ -124,10 +120,7 @@ def test_layers_of_other_architectures(device: str) -> None:
 def test_linear_in_the_learning_rate(device: str) -> None:
     """The shift over the rate has a limit: it changes by O(rate) when the rate is halved."""
     model, data = network("vgg", device), batch(device)
-    last = [
-        covariate_shift(model, F.cross_entropy, data, learning_rate=lr)[-1].l2 / lr
-        for lr in (1e-3, 5e-4, 2.5e-4)
-    ]
+    last = [covariate_shift(model, F.cross_entropy, data, learning_rate=lr)[-1].l2 / lr for lr in (1e-3, 5e-4, 2.5e-4)]
     assert abs(last[1] - last[2]) == pytest.approx(abs(last[0] - last[1]) / 2, rel=0.05)
 
 
@@ -153,9 +146,7 @@ def test_momentum_goes_in_by_the_next_parameters(device: str) -> None:
     gradients = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
     by_rate = covariate_shift(model, F.cross_entropy, data, learning_rate=0.1)
-    by_parameters = covariate_shift(
-        model, F.cross_entropy, data, next_parameters=trainer.next_parameters(gradients)
-    )
+    by_parameters = covariate_shift(model, F.cross_entropy, data, next_parameters=trainer.next_parameters(gradients))
     assert [s.l2 for s in by_parameters] == pytest.approx([s.l2 for s in by_rate], rel=1e-9, abs=1e-15)
 
 
@@ -228,12 +219,8 @@ def test_moments_against_numpy(device: str) -> None:
         np.testing.assert_allclose(moments.mean, y.mean(1), rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(moments.std, y.std(1), rtol=1e-12)
         centred = y - y.mean(1, keepdims=True)
-        np.testing.assert_allclose(
-            moments.skewness, (centred**3).mean(1) / y.std(1) ** 3, rtol=1e-9, atol=1e-12
-        )
-        np.testing.assert_allclose(
-            moments.percentiles, np.percentile(y, [15, 50, 85], axis=1), rtol=1e-12, atol=1e-13
-        )
+        np.testing.assert_allclose(moments.skewness, (centred**3).mean(1) / y.std(1) ** 3, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(moments.percentiles, np.percentile(y, [15, 50, 85], axis=1), rtol=1e-12, atol=1e-13)
         assert moments.m == y.shape[1]
 
 

@@ -49,11 +49,7 @@ print(json.dumps([stated, peak() - before]))
 def test_what_is_stated_is_kept(case):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, json.dumps(case)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
+        [sys.executable, "-c", MEASURED, json.dumps(case)], capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
     stated, taken = json.loads(done.stdout)

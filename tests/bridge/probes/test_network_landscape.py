@@ -35,14 +35,7 @@ def deterministic() -> Iterator[None]:
 
 def network(kind: str, device: str, norm: str = "batch") -> nn.Module:
     spec = NetworkSpec(
-        kind,
-        size="tiny",
-        norm=norm,
-        activation="tanh",
-        pool="average",
-        input_shape=(1, 6, 6),
-        classes=3,
-        rows=2,
+        kind, size="tiny", norm=norm, activation="tanh", pool="average", input_shape=(1, 6, 6), classes=3, rows=2
     )
     return build_network(spec, 3, device=device, dtype=torch.float64)
 

@@ -8,9 +8,7 @@ from bntheory.layer.vocabulary import centre, sqrt, standardise
 
 
 def claim_of(check, domain=None, assume=None):
-    return Claim(
-        "test.claim", "layer", Source("test", "", seen="own"), "", check, domain or LayerDomain(), assume
-    )
+    return Claim("test.claim", "layer", Source("test", "", seen="own"), "", check, domain or LayerDomain(), assume)
 
 
 ZERO, POSITIVE, ANY = (LayerDomain(eps=e) for e in ("zero", "positive", "any"))
@@ -29,9 +27,7 @@ def theorem_41(last):
 def theorem_42_first(x):
     v = x.input_grad
     curved = x.gamma**2 / x.sigma**2 * x.dot(v, x.hess(v))
-    return le(
-        x.dot(v, x.input_hess(v)), curved - x.gamma / (x.m * x.sigma**2) * x.dot(x.grad, x.y_hat) * x.norm2(v)
-    )
+    return le(x.dot(v, x.input_hess(v)), curved - x.gamma / (x.m * x.sigma**2) * x.dot(x.grad, x.y_hat) * x.norm2(v))
 
 
 def theorem_42_second(x):

@@ -49,9 +49,7 @@ def expressions(draw):
     point = points(draw)
 
     def build(depth):
-        kind = draw(
-            st.sampled_from(["symbol", "number"] if depth == 0 else ["+", "-", "*", "/", "**", "symbol"])
-        )
+        kind = draw(st.sampled_from(["symbol", "number"] if depth == 0 else ["+", "-", "*", "/", "**", "symbol"]))
         if kind == "symbol":
             i = draw(st.integers(0, 3))
             return symbols[i], point[i]
@@ -166,9 +164,7 @@ def test_growth_is_refused_not_endured():
         _ = x**60
 
 
-@pytest.mark.parametrize(
-    "compare", [lambda x: x < 1, lambda x: x >= 1, lambda x: bool(x)], ids=["lt", "ge", "bool"]
-)
+@pytest.mark.parametrize("compare", [lambda x: x < 1, lambda x: x >= 1, lambda x: bool(x)], ids=["lt", "ge", "bool"])
 def test_comparisons_point_to_the_relations(compare):
     with pytest.raises(TypeError, match="le\\(a, b\\)"):
         compare(Field().symbol("x"))

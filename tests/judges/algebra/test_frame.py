@@ -89,9 +89,7 @@ def compare(found, expected):
 
 
 def domain(normaliser, eps, hessian="any", **more):
-    return LayerDomain(
-        normaliser=normaliser, eps=eps, hessian=hessian, vectors=("v",), operators={"K": "any"}, **more
-    )
+    return LayerDomain(normaliser=normaliser, eps=eps, hessian=hessian, vectors=("v",), operators={"K": "any"}, **more)
 
 
 def assignment(frame, seed):
@@ -159,9 +157,7 @@ def test_a_trace_counts_the_directions_outside_the_basis(hessian):
             values[i] = Fraction(int(name[2] == name[3]))
     instance = lift(frame, values)
     assert outside_domain(frame.domain, instance) is None
-    compare(
-        [Number(frame.field, values)(s) for s in scalars], quantities(make_layer("batch", **arrays(instance)))
-    )
+    compare([Number(frame.field, values)(s) for s in scalars], quantities(make_layer("batch", **arrays(instance))))
 
 
 @pytest.mark.parametrize("m", [2, 3, 4])
@@ -228,9 +224,9 @@ def gram_schmidt(vectors, m):
     return basis
 
 
-DESCRIBED = [
-    (n, e) for n in ("batch", "unbiased", "rms", "frozen", "mean-only", "l1") for e in (0.0, 0.3)
-] + [("linf", 0.0)]
+DESCRIBED = [(n, e) for n in ("batch", "unbiased", "rms", "frozen", "mean-only", "l1") for e in (0.0, 0.3)] + [
+    ("linf", 0.0)
+]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -241,9 +237,7 @@ def test_every_layer_is_described(normaliser, eps, seed):
     y, g, v = rng.normal(size=(3, m))
     H, K = (a + a.T for a in rng.normal(size=(2, m, m)))
     layer = make_layer(normaliser, y, g, H, gamma=1.3, beta=0.2, eps=eps, free={"v": v, "K": K})
-    names = (
-        ("layer.dual", "layer.grad", "free v") if normaliser in ("l1", "linf") else ("layer.grad", "free v")
-    )
+    names = ("layer.dual", "layer.grad", "free v") if normaliser in ("l1", "linf") else ("layer.grad", "free v")
     frame = Frame(domain(normaliser, "positive" if eps else "zero"), with_outside=True, vectors=names)
     deep = normaliser == "batch"
     scalars = quantities(frame, deep)
@@ -268,9 +262,7 @@ def test_every_layer_is_described(normaliser, eps, seed):
     names_of |= {"k": m / (m - 1), "tr H": np.trace(H), "tr K": np.trace(K)}
     names_of |= {"p": basis[0] @ y_hat / m, "q": basis[1] @ y_hat / m, "s": basis[1] @ y / m}
     roots = frame.field.roots
-    number = Number(
-        frame.field, [0.0 if i in roots else names_of[n] for i, n in enumerate(frame.field.names)]
-    )
+    number = Number(frame.field, [0.0 if i in roots else names_of[n] for i, n in enumerate(frame.field.names)])
     for constraint in frame.constraints:
         assert holds(number, constraint, 1e-9 * m**2), "a real layer breaks a constraint of the frame"
     for i, sign in enumerate(frame.field.signs):
@@ -287,8 +279,7 @@ def test_rational_bases(m):
     assert (basis[0] == 1).all()
     ratio = Fraction(int(gram[1, 1]), m)
     square = (
-        math.isqrt(ratio.numerator) ** 2 == ratio.numerator
-        and math.isqrt(ratio.denominator) ** 2 == ratio.denominator
+        math.isqrt(ratio.numerator) ** 2 == ratio.numerator and math.isqrt(ratio.denominator) ** 2 == ratio.denominator
     )
     assert square == (m != 3), "only m = 3 has no rational batch with rational sigma"
 

@@ -64,9 +64,7 @@ BOUNDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "status"), [("a contraction", "proved"), ("a constant too small", "refuted")]
-)
+@pytest.mark.parametrize(("name", "status"), [("a contraction", "proved"), ("a constant too small", "refuted")])
 def test_the_layer_contracts_in_root_form(name, status):
     text, options = BOUNDS[name]
     assert decide(text, vectors=["u"], **options).verdict.status.value == status
@@ -128,9 +126,7 @@ def test_without_roots_it_says_the_same(c, roots, op):
     field = Field()
     x, y = field.symbol("x", "nonnegative"), field.symbol("y", "nonnegative")
     r, s = x.sqrt(), y.sqrt()
-    value = (
-        c[0] + c[1] * roots[0] + c[2] * roots[1] + c[3] * roots[0] * roots[1] + c[4] * roots[0] ** 2 + c[5]
-    )
+    value = c[0] + c[1] * roots[0] + c[2] * roots[1] + c[3] * roots[0] * roots[1] + c[4] * roots[0] ** 2 + c[5]
     scalar: Scalar = r * c[1] + s * c[2] + r * s * c[3] + x * c[4] + (c[0] + c[5])
     plain = without_roots(field, (op, scalar.num))
     expected = {"gt": value > 0, "ge": value >= 0, "eq": value == 0, "ne": value != 0}[op]
@@ -162,13 +158,7 @@ def test_roots_are_squared_away_only_while_that_stays_short(depth):
 def test_a_sum_is_above_zero_if_a_part_is_and_none_is_below():
     p, n = sp.Symbol("p", positive=True), sp.Symbol("n", nonnegative=True)
     x = sp.Symbol("x", real=True)
-    for value, sign in {
-        p + n**2: True,
-        n + n**3: False,
-        x**2 + n: False,
-        x**2 + p + 1: True,
-        p - n: False,
-    }.items():
+    for value, sign in {p + n**2: True, n + n**3: False, x**2 + n: False, x**2 + p + 1: True, p - n: False}.items():
         assert (_manifest_sign(value) == 2) is sign, value
         assert (_manifest_sign(sp.Add(*(-t for t in sp.Add.make_args(value)), evaluate=False)) == -2) is sign
 

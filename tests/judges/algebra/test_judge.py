@@ -13,17 +13,7 @@ import json
 import numpy as np
 import pytest
 import z3
-from algebra_statements import (
-    ANY,
-    MORE,
-    POSITIVE,
-    READINGS,
-    ZERO,
-    claim_of,
-    isotropic,
-    theorem_41,
-    theorem_42_second,
-)
+from algebra_statements import ANY, MORE, POSITIVE, READINGS, ZERO, claim_of, isotropic, theorem_41, theorem_42_second
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,9 +125,7 @@ def test_a_family_whose_truth_is_known(c, op):
         return relation(a * x.norm2(x.input_grad), scale * right)
 
     weights = (b - p, b - d, b - a)
-    truth = {"le": min(weights) >= 0, "eq": not any(weights), "lt": False}[
-        op
-    ]  # g = 0 breaks every strict one
+    truth = {"le": min(weights) >= 0, "eq": not any(weights), "lt": False}[op]  # g = 0 breaks every strict one
     claim = claim_of(check, LayerDomain(eps="zero", gamma="nonzero"))
     evidence = judge(claim)
     assert evidence.finding == ("proved" if truth else "refuted")
@@ -162,9 +150,7 @@ def test_assumptions_that_cannot_be_met_are_vacuous(assume):
 
 def test_the_smallest_batch_is_found():
     """|P g|^2 <= 0 holds at m = 2, so m = 3 is the least counterexample."""
-    evidence = judge(
-        claim_of(lambda x: le(x.norm2(x.input_grad), 0), LayerDomain(eps="zero", gamma="positive"))
-    )
+    evidence = judge(claim_of(lambda x: le(x.norm2(x.input_grad), 0), LayerDomain(eps="zero", gamma="positive")))
     assert evidence.details["witness"]["layer"]["m"] == 3
 
 
@@ -265,14 +251,8 @@ def test_a_counterexample_that_cannot_be_written_down_still_forbids_a_proof():
 @pytest.mark.parametrize(
     ("statement", "fails_where"),
     [
-        (
-            lambda x: any_of(lt(x.var, x.eps), lt(x.eps, x.beta), lt(x.beta, x.var)),
-            lambda i: (i.eps, i.beta),
-        ),
-        (
-            lambda x: any_of(lt(x.var, x.eps), gt(x.var, x.eps), le(x.norm2(x.grad), 1)),
-            lambda i: (i.eps, i.eps),
-        ),
+        (lambda x: any_of(lt(x.var, x.eps), lt(x.eps, x.beta), lt(x.beta, x.var)), lambda i: (i.eps, i.beta)),
+        (lambda x: any_of(lt(x.var, x.eps), gt(x.var, x.eps), le(x.norm2(x.grad), 1)), lambda i: (i.eps, i.eps)),
         (lambda x: any_of(lt(x.var, 2), gt(x.var, 2), gt(x.eps, 1), lt(x.eps, 1)), lambda i: (2, 2)),
     ],
     ids=["cyclic", "var is eps", "var is 2, eps is 1"],

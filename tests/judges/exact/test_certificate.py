@@ -26,9 +26,7 @@ from bntheory.judges.exact.replay import replay
 from bntheory.judges.exact.witness import Instance, Reference, Witness, load_witness
 
 F = Fraction
-HERE = Instance(
-    y=(F(0), F(0), F(3)), grad=(F(1), F(-1), F(2)), gamma=F(2), eps=F(2)
-)  # var = 2, sigma = 2, mu = 1
+HERE = Instance(y=(F(0), F(0), F(3)), grad=(F(1), F(-1), F(2)), gamma=F(2), eps=F(2))  # var = 2, sigma = 2, mu = 1
 
 
 def _claim(check: Any, assume: Any = None, **domain: Any) -> Claim:
@@ -45,21 +43,13 @@ CASES: dict[str, tuple[Any, Any, bool]] = {
     "strict-fails-by-equality": (lambda x: lt(x.norm2(x.y_hat), F(3, 2)), None, True),
     "hypothesis-fails": (lambda x: lt(1, 0), lambda x: [gt(x.dot(x.one, x.grad), 2)], False),
     "hypothesis-met-with-equality": (lambda x: lt(1, 0), lambda x: [eq(x.dot(x.one, x.grad), 2)], True),
-    "strict-hypothesis-met-with-equality-only": (
-        lambda x: lt(1, 0),
-        lambda x: [gt(x.dot(x.one, x.grad), 2)],
-        False,
-    ),
+    "strict-hypothesis-met-with-equality-only": (lambda x: lt(1, 0), lambda x: [gt(x.dot(x.one, x.grad), 2)], False),
     "implication-from-an-equality": (lambda x: implies(eq(x.sigma, 2), lt(x.gamma, 2)), None, True),
     "implication-from-a-false-equality": (lambda x: implies(eq(x.sigma, 3), lt(x.gamma, 2)), None, False),
     "disjunction": (lambda x: any_of(lt(x.gamma, 2), lt(x.sigma, 2), le(x.m, 3)), None, False),
     "irrational-equality": (lambda x: eq(sqrt(x.norm2(x.grad)) * sqrt(x.norm2(x.grad)), 6), None, False),
     "nested-root-decided-by-balls": (lambda x: le(sqrt(1 + sqrt(x.norm2(x.grad))), 1.8), None, True),
-    "nested-root-equality-is-undecided": (
-        lambda x: eq(sqrt(3 + 2 * sqrt(x.var)), 1 + sqrt(x.var)),
-        None,
-        False,
-    ),
+    "nested-root-equality-is-undecided": (lambda x: eq(sqrt(3 + 2 * sqrt(x.var)), 1 + sqrt(x.var)), None, False),
     "undecided-hypothesis": (
         lambda x: lt(1, 0),
         lambda x: [eq(sqrt(3 + 2 * sqrt(x.var)), 1 + sqrt(x.var)), le(0, x.sigma)],
@@ -87,9 +77,7 @@ def test_undecided_is_said_and_refutes_nothing() -> None:
     assert certificate.relations[0].holds is None
 
 
-@pytest.mark.parametrize(
-    "gap", [F(1, 10**20), F(1, 10**200), F(1, 10**900)], ids=["1e-20", "1e-200", "1e-900"]
-)
+@pytest.mark.parametrize("gap", [F(1, 10**20), F(1, 10**200), F(1, 10**900)], ids=["1e-20", "1e-200", "1e-900"])
 def test_precision_grows_until_the_sign_is_strict(gap: F) -> None:
     root = _claim(lambda x: le(sqrt(1 + sqrt(x.gamma)), sqrt(1 + sqrt(x.scalar("a")))), scalars={"a": "any"})
     above = replace(HERE, gamma=2 + gap, scalars={"a": F(2)})
@@ -121,11 +109,7 @@ DOMAIN_CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "gamma-negative": ({"gamma": "positive"}, {"gamma": F(-2)}, "gamma"),
     "gamma-zero": ({"gamma": "nonzero"}, {"gamma": F(0)}, "gamma"),
     "batch-too-small": ({"min_m": 4}, {}, "m = 3"),
-    "hessian-not-zero": (
-        {"hessian": "zero"},
-        {"hess": ((F(1), F(0), F(0)),) + ((F(0),) * 3,) * 2},
-        "not zero",
-    ),
+    "hessian-not-zero": ({"hessian": "zero"}, {"hess": ((F(1), F(0), F(0)),) + ((F(0),) * 3,) * 2}, "not zero"),
     "hessian-not-psd-by-a-hair": (
         {"hessian": "psd"},
         {"hess": ((F(1), F(1), F(0)), (F(1), 1 - F(1, 10**40), F(0)), (F(0),) * 3)},
@@ -143,11 +127,7 @@ DOMAIN_CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     ),
     "hessian-missing-identity": ({"hessian": "identity"}, {}, "identity"),
     "l1-entry-at-the-mean": ({"normaliser": "l1"}, {"y": (F(-1), F(0), F(1))}, "mean"),
-    "linf-two-largest": (
-        {"normaliser": "linf", "eps": "zero"},
-        {"y": (F(-1), F(0), F(1)), "eps": F(0)},
-        "largest",
-    ),
+    "linf-two-largest": ({"normaliser": "linf", "eps": "zero"}, {"y": (F(-1), F(0), F(1)), "eps": F(0)}, "largest"),
     "rms-zero": ({"normaliser": "rms"}, {"y": (F(0),) * 3, "eps": F(0)}, "y = 0"),
     "scalar-range": ({"scalars": {"a": "unit"}}, {"scalars": {"a": F(11, 10)}}, "a = 11/10"),
     "scalar-zero-not-positive": ({"scalars": {"a": "positive"}}, {"scalars": {"a": F(0)}}, "a = 0"),
@@ -213,10 +193,7 @@ def test_a_witness_survives_the_file(tmp_path: Path) -> None:
         Reference("expression", expression="le", assume=("a > 0",)),
         LayerDomain(scalars={"a": "unit"}, vectors=("u",), operators={"K": "psd"}),
         replace(
-            HERE,
-            scalars={"a": F(1, 3)},
-            vectors={"u": (F(0), F(1), F(-7, 11))},
-            operators={"K": ((F(1),) * 3,) * 3},
+            HERE, scalars={"a": F(1, 3)}, vectors={"u": (F(0), F(1), F(-7, 11))}, operators={"K": ((F(1),) * 3,) * 3}
         ),
     )
     assert load_witness(full.save(tmp_path / "deep" / "w.json")) == full
@@ -225,9 +202,7 @@ def test_a_witness_survives_the_file(tmp_path: Path) -> None:
 def test_a_replay_in_a_fresh_process_refutes_again(tmp_path: Path) -> None:
     path = _neurips().save(tmp_path / "w.json")
     code = f"from bntheory.judges.exact.replay import replay; r = replay({str(path)!r}); print(r.refuted, r.certificate.why)"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("True"), done.stderr
 
 
@@ -358,8 +333,6 @@ def test_the_batch_size_is_exact(m):
         (lambda x: eq(6, x.sigma), (6 - 2) / 8),
     ],
 )
-def test_a_margin_has_the_side_of_an_inequality_and_the_size_of_an_equality(
-    check: Any, margin: float
-) -> None:
+def test_a_margin_has_the_side_of_an_inequality_and_the_size_of_an_equality(check: Any, margin: float) -> None:
     (relation,) = certify(_claim(check), HERE).relations
     assert relation.margin == pytest.approx(-margin)

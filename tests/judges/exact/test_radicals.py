@@ -32,10 +32,7 @@ def _both(c: Fraction, q: Fraction) -> tuple[Radical, sympy.Expr]:
 def test_sums_and_products_agree_with_sympy(a: list, b: list) -> None:
     ours = [sum((_both(*t)[0] for t in part), Radical(0)) for part in (a, b)]
     theirs = [sum((_both(*t)[1] for t in part), sympy.Integer(0)) for part in (a, b)]
-    for mine, other in (
-        (ours[0] * ours[1], theirs[0] * theirs[1]),
-        (ours[0] - ours[1], theirs[0] - theirs[1]),
-    ):
+    for mine, other in ((ours[0] * ours[1], theirs[0] * theirs[1]), (ours[0] - ours[1], theirs[0] - theirs[1])):
         expanded = sympy.expand(other)
         assert (not mine) == (expanded == 0)
         value = float(sympy.N(expanded, 30))

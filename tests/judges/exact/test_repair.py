@@ -19,9 +19,7 @@ from bntheory.layer.domain import LayerDomain
 Y, G, U = ((Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2)), (Fraction(1), Fraction(2), Fraction(-1), Fraction(1, 3)),
            (Fraction(1, 2), Fraction(0), Fraction(1), Fraction(-1)))  # fmt: skip
 EYE = tuple(tuple(Fraction(i == j) for j in range(4)) for i in range(4))
-NEAR = Instance(
-    Y, G, EYE, Fraction(3, 4), Fraction(1, 3), Fraction(1, 5), {"a": Fraction(2)}, {"u": U}, {"K": EYE}
-)
+NEAR = Instance(Y, G, EYE, Fraction(3, 4), Fraction(1, 3), Fraction(1, 5), {"a": Fraction(2)}, {"u": U}, {"K": EYE})
 DOMAIN = LayerDomain(scalars={"a": "any"}, vectors=("u",), operators={"K": "any"})
 
 
@@ -94,6 +92,4 @@ def test_sigma_is_made_rational(eps, y):
 
 
 def test_without_equalities_there_is_nothing_to_repair():
-    assert not has_equality_hypotheses(
-        claim_of_expression("gamma < 0", ("gamma <= 2",), DOMAIN), DOMAIN, NEAR
-    )
+    assert not has_equality_hypotheses(claim_of_expression("gamma < 0", ("gamma <= 2",), DOMAIN), DOMAIN, NEAR)

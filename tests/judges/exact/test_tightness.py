@@ -36,9 +36,7 @@ def test_a_bound_with_a_spare_factor_of_two_is_half_tight() -> None:
 
 def test_the_best_constant_of_cauchy_and_schwarz_is_one() -> None:
     def family(c: Fraction) -> Claim:
-        return _claim(
-            lambda x: le(c.denominator * x.dot(x.one, x.grad) ** 2, c.numerator * x.m * x.norm2(x.grad))
-        )
+        return _claim(lambda x: le(c.denominator * x.dot(x.one, x.grad) ** 2, c.numerator * x.m * x.norm2(x.grad)))
 
     found = best_constant(family, low=Fraction(0), high=Fraction(3), steps=7)
     assert found.below < 1 <= found.above

@@ -40,14 +40,10 @@ def attack(s: Statement, seed: int, layers: int = 300, rounds: int = 4) -> Found
         for _ in range(rounds):
             with np.errstate(all="ignore"):
                 holds, says = _evaluate(s, data, floats())
-            likely = (
-                holds.true & says.surely_false
-            )  # where a hypothesis pins an equality, floats leave it open
+            likely = holds.true & says.surely_false  # where a hypothesis pins an equality, floats leave it open
             wheres = [likely, says.false & ~likely]
             wheres += [
-                where
-                for name, where in (("holds", says.true), ("undefined", says.undefined))
-                if name not in found
+                where for name, where in (("holds", says.true), ("undefined", says.undefined)) if name not in found
             ]
             chosen = [rng.permutation(np.flatnonzero(holds.true & where))[:_MOST_CHECKED] for where in wheres]
             for i in np.concatenate(chosen):
@@ -77,9 +73,7 @@ def verdict_at_witness(s: Statement, block: dict[str, Any]) -> str:
         free = ({k: array(v) for k, v in block[what].items()} for what in ("scalars", "vectors", "operators"))
         given = (block[k] for k in ("y", "grad"))
         numbers = (block[k] for k in ("gamma", "beta", "eps"))
-        return Numbers(
-            *map(array, given), array(block["hess"] or [["0"] * m] * m), *map(array, numbers), *free
-        )
+        return Numbers(*map(array, given), array(block["hess"] or [["0"] * m] * m), *map(array, numbers), *free)
 
     return _in_digits(replace(s, pins=()), data)
 
@@ -93,11 +87,7 @@ def _in_digits(s: Statement, data: Callable[[World], Numbers]) -> str:
         if not holds.surely_true[0]:
             answers.add("outside")
         else:
-            sure = {
-                "refuted": says.surely_false,
-                "holds": says.surely_true,
-                "undefined": says.surely_undefined,
-            }
+            sure = {"refuted": says.surely_false, "holds": says.surely_true, "undefined": says.surely_undefined}
             answers.add(next((word for word, where in sure.items() if where[0]), "unclear"))
     return answers.pop() if len(answers) == 1 else "unclear"
 
@@ -134,8 +124,7 @@ def domain_fault(s: Statement, block: dict[str, Any]) -> str | None:
     if not {"any": eps >= 0, "zero": eps == 0, "positive": eps > 0}[s.eps]:
         return f"eps = {eps}"
     if eps == 0 and (
-        (s.normaliser == "rms" and not any(y))
-        or (s.normaliser in ("batch", "l2", "frozen") and len(set(y)) == 1)
+        (s.normaliser == "rms" and not any(y)) or (s.normaliser in ("batch", "l2", "frozen") and len(set(y)) == 1)
     ):
         return "the scale is zero"
     for what, declared in (("scalars", s.scalars), ("vectors", s.vectors), ("operators", s.operators)):

@@ -124,9 +124,7 @@ SHAPES: dict[str, Shape] = {
     "gradient bound": Shape(
         "norm2(input_grad) [<=|<=|==|<] gamma**2/sigma**2*(norm2(grad) - [|0.5*|1.01*|2*]beta_grad**2/m - [||0.9*|0*]gamma_grad**2/m)"
     ),
-    "gradient shrinks": Shape(
-        "sigma**2*norm2(input_grad) <= {c}*gamma**2*norm2([grad|centre(grad)|input_grad])"
-    ),
+    "gradient shrinks": Shape("sigma**2*norm2(input_grad) <= {c}*gamma**2*norm2([grad|centre(grad)|input_grad])"),
     "linear identity": Shape(
         """dot(y, input_grad) == [||{c}*]gamma*eps/sigma**3*dot(grad, y - mu*one)
         dot([y_hat|one], input_grad) == [0|0|eps]
@@ -566,9 +564,7 @@ def statement(seed: int) -> tuple[str, Statement]:
     name = list(SHAPES)[seed % len(SHAPES)]
     shape = SHAPES[name]
     draws = _Draws(np.random.default_rng(seed), shape)
-    text = draws.filled(
-        draws.one_of(shape.templates.replace("|", "\0").replace("\n", "|")).replace("\0", "|").strip()
-    )
+    text = draws.filled(draws.one_of(shape.templates.replace("|", "\0").replace("\n", "|")).replace("\0", "|").strip())
     picked = draws.rng.permutation(len(shape.given))[: shape.always]
     given = [tuple(draws.filled(part) for part in shape.given[i]) for i in picked]
     draws.filled(shape.extra)

@@ -143,9 +143,7 @@ def _small(rng: Any, n: int, m: int) -> Any:
 
 def _vector(rng: Any, n: int, m: int, basis: list[Any]) -> Any:
     v = _small(rng, n, m)
-    combined = sum(
-        (rng.choice(_ENTRIES, (n, 1)) * (rng.random((n, 1)) < 0.4) * b for b in basis), np.zeros((n, m))
-    )
+    combined = sum((rng.choice(_ENTRIES, (n, 1)) * (rng.random((n, 1)) < 0.4) * b for b in basis), np.zeros((n, m)))
     kind = rng.random((n, 1))
     v = np.where(kind < 0.35, combined, np.where(kind < 0.42, combined + v / 64, v))
     return v * rng.choice([1, 1, 1, 1, 2.0**-12, 2.0**10], (n, 1))
@@ -160,9 +158,7 @@ def _matrix(rng: Any, n: int, m: int, kind: str, basis: list[Any]) -> Any:
     if kind == "diagonal":
         return zero + eye * _vector(rng, n, m, [])[:, None, :]
     # In single precision, and without sizes of their own, so that products and their sums are exact: nearly semidefinite is not enough.
-    v, w = (
-        np.float32(x).astype(float) for x in (basis[int(rng.integers(len(basis)))], _vector(rng, n, m, basis))
-    )
+    v, w = (np.float32(x).astype(float) for x in (basis[int(rng.integers(len(basis)))], _vector(rng, n, m, basis)))
     a = np.stack([_small(rng, n, m) for _ in range(m)], 1) * rng.choice([1, 1, 2.0**-12, 2.0**10], (n, 1, 1))
     outer, other = v[:, :, None] * v[:, None, :], w[:, :, None] * w[:, None, :]
     if kind == "psd":

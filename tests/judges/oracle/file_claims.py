@@ -37,11 +37,7 @@ STRANGE = (
     "lambda",
 )
 _RELATIONS = {ast.LtE: le, ast.Lt: lt, ast.GtE: ge, ast.Gt: gt, ast.Eq: eq}
-_HELPERS: dict[str, Callable[..., Any]] = {
-    "batch_mean": batch_mean,
-    "centre": centre,
-    "standardise": standardise,
-}
+_HELPERS: dict[str, Callable[..., Any]] = {"batch_mean": batch_mean, "centre": centre, "standardise": standardise}
 
 
 def renamed(s: Statement, rng: Any) -> dict[str, str]:
@@ -71,9 +67,7 @@ def claim_in_python(s: Statement, names: dict[str, str]) -> Claim:
     def assume(layer: Any) -> Any:
         return [_Spoken(h, s, names, layer).statement(h.tree) for h in hypotheses]
 
-    return Claim(
-        "test.in-python", "layer", Source("test", ""), s.text, check, domain, assume if hypotheses else None
-    )
+    return Claim("test.in-python", "layer", Source("test", ""), s.text, check, domain, assume if hypotheses else None)
 
 
 class _Spoken:
@@ -116,17 +110,13 @@ class _Spoken:
         return self.layer.vector(self.names[name]) if name in self.s.vectors else getattr(self.layer, name)
 
     def _operator(self, name: str) -> Any:
-        return (
-            self.layer.operator(self.names[name]) if name in self.s.operators else getattr(self.layer, name)
-        )
+        return self.layer.operator(self.names[name]) if name in self.s.operators else getattr(self.layer, name)
 
     def _binary(self, node: ast.BinOp) -> Any:
         if isinstance(node.op, ast.Pow):
             return self.value(node.left) ** self.claim.exponent(node.right)
         a, b = self.value(node.left), self.value(node.right)
-        if isinstance(a, (int, float)) and isinstance(
-            b, (int, float)
-        ):  # else Python rounds before a layer is met
+        if isinstance(a, (int, float)) and isinstance(b, (int, float)):  # else Python rounds before a layer is met
             a, b = Fraction(str(a)), Fraction(str(b))
         if isinstance(node.op, ast.Div):
             return a / b

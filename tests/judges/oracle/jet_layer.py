@@ -73,11 +73,7 @@ class _Jet:
     def through(self, value: Any, first: Any, second: Any) -> _Jet:
         """f of this, from f, f' and f'' at the value."""
         square = self.d[:, :, None] * self.d[:, None, :]
-        return _Jet(
-            value,
-            first[:, None] * self.d,
-            first[:, None, None] * self.h + second[:, None, None] * square,
-        )
+        return _Jet(value, first[:, None] * self.d, first[:, None, None] * self.h + second[:, None, None] * square)
 
 
 class JetLayer:
@@ -119,12 +115,7 @@ class JetLayer:
         inverse = sigma.through(1 / safe, -1 / safe**2, 2 / safe**3)
         y_hat = [c * inverse for c in centred]
         outputs = [e.times(data.gamma) for e in y_hat]
-        self._mean, self._var, self._sigma, self._y_hat = (
-            mean.v,
-            var.v,
-            sigma.v,
-            np.stack([e.v for e in y_hat], 1),
-        )
+        self._mean, self._var, self._sigma, self._y_hat = (mean.v, var.v, sigma.v, np.stack([e.v for e in y_hat], 1))
         jacobian = np.stack([e.d for e in outputs], 1)  # (n, outputs, inputs)
         bend = sum(
             (e.h * data.g[:, i, None, None] for i, e in enumerate(outputs[1:], 1)),
@@ -177,14 +168,7 @@ class JetLayer:
             return Bounded(world, d.scalars[name])
         if name in d.vectors:
             return Bounded(world, d.vectors[name])
-        given = {
-            "gamma": d.gamma,
-            "beta": d.beta,
-            "eps": d.eps,
-            "y": d.y,
-            "grad": d.g,
-            "one": d.y * 0 + world.of(1),
-        }
+        given = {"gamma": d.gamma, "beta": d.beta, "eps": d.eps, "y": d.y, "grad": d.g, "one": d.y * 0 + world.of(1)}
         if name in given:
             return Bounded(world, given[name])
         if name == "m":
@@ -224,10 +208,7 @@ class JetLayer:
         matrix, error = self.matrix(name)
         diagonal = np.stack([matrix[:, i, i] for i in range(self.data.m)], 1)
         unit = Bounded(
-            self.world,
-            diagonal,
-            np.broadcast_to(error[:, None], diagonal.shape),
-            unsure=self.flat & (error > 0),
+            self.world, diagonal, np.broadcast_to(error[:, None], diagonal.shape), unsure=self.flat & (error > 0)
         )
         return unit.dot(self.named("one"))
 
@@ -247,9 +228,7 @@ class JetLayer:
     def jac_norm(self) -> Bounded:
         """The largest singular value of dz/dy."""
         if self.world.exact_zero:
-            x = np.array(
-                [_largest_singular_value(mpmath.matrix(a.tolist())) for a in self._jacobian], dtype=object
-            )
+            x = np.array([_largest_singular_value(mpmath.matrix(a.tolist())) for a in self._jacobian], dtype=object)
         else:
             x = np.linalg.norm(np.nan_to_num(self._jacobian), 2, (1, 2))
         return self._bounded(x, self._e["jac"] * self.data.m)

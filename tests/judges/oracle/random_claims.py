@@ -33,9 +33,7 @@ class Outcome:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        return (
-            f"{self.seed} ({self.shape}) {self.status}: {self.command}  {self.wrong or 'false' * self.falls}"
-        )
+        return f"{self.seed} ({self.shape}) {self.status}: {self.command}  {self.wrong or 'false' * self.falls}"
 
 
 def options(s: Statement) -> dict[str, Any]:
@@ -101,7 +99,9 @@ def outcome(seed: int, layers: int = 300, rounds: int = 4) -> Outcome:
             where = tuple(decided.as_json()["wherever"])
             inside = attack(replace(s, assume=s.assume + where), seed, layers, rounds) if where else attacked
             if inside.undefined is not None:
-                wrong = f"proved wherever {' and '.join(where) or 'nothing is said'}, but undefined at {inside.undefined}"
+                wrong = (
+                    f"proved wherever {' and '.join(where) or 'nothing is said'}, but undefined at {inside.undefined}"
+                )
         elif status == "vacuous" and (falls or attacked.example is not None):
             wrong = f"vacuous, but a layer meets the hypotheses and gives the claim a truth value: {attacked.violation or attacked.example}"
     return Outcome(seed, shape, command(s), status, wrong, falls, seconds)

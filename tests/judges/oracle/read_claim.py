@@ -19,9 +19,7 @@ from jet_layer import JetLayer
 
 __all__ = ["Claimed", "Statement", "Truth"]
 
-_TOKEN = re.compile(
-    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*(?:@case)?)|(?P<other>\s+|.)"
-)
+_TOKEN = re.compile(r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*(?:@case)?)|(?P<other>\s+|.)")
 _KEPT = {"and", "or", "not"}
 
 
@@ -117,11 +115,7 @@ class Claimed:
     def _value(self, node: ast.expr, layer: JetLayer) -> Bounded:
         if isinstance(node, ast.Name):
             kind, _, index = node.id.partition("_")
-            return (
-                layer.constant(self.numbers[int(index)])
-                if kind == "number"
-                else layer.named(self.names[int(index)])
-            )
+            return layer.constant(self.numbers[int(index)]) if kind == "number" else layer.named(self.names[int(index)])
         if isinstance(node, ast.UnaryOp):
             value = self._value(node.operand, layer)
             return -value if isinstance(node.op, ast.USub) else value
@@ -150,9 +144,7 @@ class Claimed:
 
     def exponent(self, node: ast.expr) -> int:
         if isinstance(node, ast.UnaryOp):
-            return (
-                -self.exponent(node.operand) if isinstance(node.op, ast.USub) else self.exponent(node.operand)
-            )
+            return -self.exponent(node.operand) if isinstance(node.op, ast.USub) else self.exponent(node.operand)
         assert isinstance(node, ast.Name)
         return int(self.numbers[int(node.id.partition("_")[2])])
 
@@ -189,22 +181,8 @@ def _compare(op: ast.cmpop, a: Bounded, b: Bounded) -> Truth:
     else:
         less, more, equal, open_ = signs == -1, signs == 1, signs == 0, signs == 2
     name = type(op).__name__
-    yes = {
-        "Lt": less,
-        "LtE": less | equal,
-        "Gt": more,
-        "GtE": more | equal,
-        "Eq": equal,
-        "NotEq": less | more,
-    }[name]
-    no = {
-        "Lt": more | equal,
-        "LtE": more,
-        "Gt": less | equal,
-        "GtE": less,
-        "Eq": less | more,
-        "NotEq": equal,
-    }[name]
+    yes = {"Lt": less, "LtE": less | equal, "Gt": more, "GtE": more | equal, "Eq": equal, "NotEq": less | more}[name]
+    no = {"Lt": more | equal, "LtE": more, "Gt": less | equal, "GtE": less, "Eq": less | more, "NotEq": equal}[name]
     yes, no = yes | open_, no | open_
     maybe = gap.unsure
     return Truth((yes | maybe) & ~gap.bad, (no | maybe) & ~gap.bad, gap.bad | maybe)

@@ -20,9 +20,7 @@ H = [[1.0, 2.0, -0.5], [2.0, -3.0, 0.25], [-0.5, 0.25, 4.0]]
 
 def layer_of(world, normaliser="batch", gamma=-1.5, eps=0.75, y=Y):
     arrays = (np.array(x)[None] for x in (y, G, H, gamma, 0.5, eps))
-    return JetLayer(
-        world, Numbers(*arrays, vectors={"u": np.array([[1.0, 0.0, 2.0]])}).mapped(world.of), normaliser
-    )
+    return JetLayer(world, Numbers(*arrays, vectors={"u": np.array([[1.0, 0.0, 2.0]])}).mapped(world.of), normaliser)
 
 
 def loss(y, normaliser, y0):

@@ -41,10 +41,7 @@ def test_a_function_of_a_file_is_judged_as_the_typed_claim():
         decided += both <= {"proved", "refuted", "vacuous"}
         if verdict.status.value == "refuted":
             block, old = witness_layer(verdict), {new: name for name, new in names.items()}
-            free = {
-                what: {old[k]: v for k, v in block[what].items()}
-                for what in ("scalars", "vectors", "operators")
-            }
+            free = {what: {old[k]: v for k, v in block[what].items()} for what in ("scalars", "vectors", "operators")}
             assert domain_fault(s, {**block, **free}) is None
             assert verdict_at_witness(s, {**block, **free}) == "refuted"
     assert decided > 0.9 * len(SHAPES)
@@ -57,11 +54,7 @@ def test_two_thousand_claims():
     for one in judged(range(1000, 3000), layers=300, rounds=4, processes=len(os.sched_getaffinity(0))):
         outcomes.append(one)
         if one.wrong or len(outcomes) % 100 == 0:
-            print(
-                f"{len(outcomes)} claims, {len(undecided(outcomes))} open",
-                one if one.wrong else "",
-                flush=True,
-            )
+            print(f"{len(outcomes)} claims, {len(undecided(outcomes))} open", one if one.wrong else "", flush=True)
     print(table(outcomes))
     assert not [o for o in outcomes if o.wrong], table(outcomes)
     assert len(undecided(outcomes)) < 40, table(outcomes)

@@ -32,9 +32,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 @pytest.mark.parametrize(("m", "hessian"), [(40, "any"), (300, "diagonal")])
 def test_the_peak_stays_below_what_is_stated(m: int, hessian: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(m), hessian], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", PEAK, str(m), hessian], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 1.25 * MEMORY
 
@@ -49,9 +47,7 @@ def test_small_batches_get_all_they_ask_for_and_large_ones_what_fits() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_what_to_do() -> None:
-    with pytest.raises(
-        OutsideVocabulary, match=r"batch size 5000 takes \d+ MiB.*at most 1024 MiB.*smaller min_m"
-    ):
+    with pytest.raises(OutsideVocabulary, match=r"batch size 5000 takes \d+ MiB.*at most 1024 MiB.*smaller min_m"):
         fitting(LayerDomain(), 512, 5000)
     with pytest.raises(OutsideVocabulary, match="MiB"):
         fitting(LayerDomain(hessian="zero", operators={"K": "any"}), 512, 5000)

@@ -112,8 +112,6 @@ def test_the_search_refutes_no_theorem(theorem: str) -> None:
 
 
 def test_a_violation_as_small_as_rounding_is_still_found_where_it_is_real() -> None:
-    claim = Claim(
-        "false.tiny", "layer", Source("false", ""), "", lambda x: eq(x.norm2(x.y_hat), x.m), LayerDomain()
-    )
+    claim = Claim("false.tiny", "layer", Source("false", ""), "", lambda x: eq(x.norm2(x.y_hat), x.m), LayerDomain())
     layer = Instance(y=(Fraction(0), Fraction(1)), grad=(Fraction(0),) * 2, eps=Fraction(1, 10**40))
     assert certify(claim, layer).refuted

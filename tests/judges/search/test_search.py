@@ -31,11 +31,7 @@ def _claim(check: Any, assume: Any = None, **domain: Any) -> Claim:
 
 def _bound(x: Any, hat: Any = 1) -> Any:
     g = x.grad
-    return (
-        x.gamma**2
-        / x.sigma**2
-        * (x.norm2(g) - x.dot(x.one, g) ** 2 / x.m - hat * x.dot(g, x.y_hat) ** 2 / x.m)
-    )
+    return x.gamma**2 / x.sigma**2 * (x.norm2(g) - x.dot(x.one, g) ** 2 / x.m - hat * x.dot(g, x.y_hat) ** 2 / x.m)
 
 
 TRUE: dict[str, Claim] = {
@@ -52,30 +48,20 @@ TRUE: dict[str, Claim] = {
     "implication-from-an-equality": _claim(lambda x: implies(eq(x.gamma, 3), eq(x.gamma**2, 9))),
     "conjunction": _claim(lambda x: all_of(le(0, x.var), le(x.var, x.sigma**2))),
     "l1-shift": _claim(lambda x: eq(x.dot(x.one, x.input_grad), 0), eps="zero", normaliser="l1", min_m=3),
-    "mean-only": _claim(
-        lambda x: le(x.norm2(x.input_grad), x.gamma**2 * x.norm2(x.grad)), normaliser="mean-only"
-    ),
+    "mean-only": _claim(lambda x: le(x.norm2(x.input_grad), x.gamma**2 * x.norm2(x.grad)), normaliser="mean-only"),
 }
 
 FALSE: dict[str, tuple[Claim, int]] = {  # with the least batch size at which it fails, by hand
     "sqrt-m-for-m": (_claim(lambda x: le(x.norm2(x.input_grad), _bound(x, x.m)), eps="zero"), 2),
     "strict-by-equality": (_claim(lambda x: lt(x.norm2(x.input_grad), _bound(x)), eps="zero"), 2),
     "scale-invariance-of-any-sign": (
-        _claim(
-            lambda x: eq(standardise(x, x.scalar("a") * x.y), x.y_hat), eps="zero", scalars={"a": "nonzero"}
-        ),
+        _claim(lambda x: eq(standardise(x, x.scalar("a") * x.y), x.y_hat), eps="zero", scalars={"a": "nonzero"}),
         2,
     ),
     "gradient-vanishes": (_claim(lambda x: eq(x.input_grad, 0 * x.one), eps="zero", gamma="nonzero"), 3),
     "indefinite-hessian": (_claim(lambda x: ge(x.dot(x.grad, x.hess(x.grad)), 0)), 2),
-    "free-operator": (
-        _claim(lambda x: ge(x.dot(x.grad, x.operator("K")(x.grad)), 0), operators={"K": "any"}),
-        2,
-    ),
-    "one-case-of-many": (
-        _claim(lambda x: le(x.dot(x.vector("e@case"), x.y_hat) ** 2, 1), vectors=("e@case",)),
-        3,
-    ),
+    "free-operator": (_claim(lambda x: ge(x.dot(x.grad, x.operator("K")(x.grad)), 0), operators={"K": "any"}), 2),
+    "one-case-of-many": (_claim(lambda x: le(x.dot(x.vector("e@case"), x.y_hat) ** 2, 1), vectors=("e@case",)), 3),
     "half-line": (_claim(lambda x: le(x.scalar("a"), 1000), scalars={"a": "positive"}), 2),
     "iff": (_claim(lambda x: iff(gt(x.gamma, 0), gt(x.gamma**2, 0))), 2),
     "equality-hypothesis": (
@@ -94,16 +80,10 @@ FALSE: dict[str, tuple[Claim, int]] = {  # with the least batch size at which it
         ),
         3,
     ),
-    "sigma-must-be-rational": (
-        _claim(lambda x: le(x.sigma, 1), lambda x: [eq(x.gamma, x.sigma)], eps="zero"),
-        2,
-    ),
+    "sigma-must-be-rational": (_claim(lambda x: le(x.sigma, 1), lambda x: [eq(x.gamma, x.sigma)], eps="zero"), 2),
     "m-three-only-l1": (_claim(lambda x: le(x.norm2(x.y_hat), x.m), eps="zero", normaliser="l1", min_m=3), 3),
     "equality-far-from-the-starts": (_claim(lambda x: implies(eq(x.gamma, 3), le(x.gamma**2, 8))), 2),
-    "hypothesis-by-a-product": (
-        _claim(lambda x: le(x.gamma, 0), lambda x: [eq(x.gamma * x.dot(x.one, x.grad), 7)]),
-        2,
-    ),
+    "hypothesis-by-a-product": (_claim(lambda x: le(x.gamma, 0), lambda x: [eq(x.gamma * x.dot(x.one, x.grad), 7)]), 2),
     "far-away": (_claim(lambda x: any_of(le(x.gamma, 50), le(x.sigma, 50))), 2),
 }
 
@@ -151,10 +131,7 @@ def test_the_violation_is_there_at_50_digits_from_the_definition_of_bn() -> None
 
         h = mpmath.mpf("1e-20")
         slopes = [
-            (
-                loss([v + h * (i == j) for j, v in enumerate(y)])
-                - loss([v - h * (i == j) for j, v in enumerate(y)])
-            )
+            (loss([v + h * (i == j) for j, v in enumerate(y)]) - loss([v - h * (i == j) for j, v in enumerate(y)]))
             / (2 * h)
             for i in range(m)
         ]

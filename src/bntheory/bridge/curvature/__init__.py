@@ -12,13 +12,7 @@ from bntheory.bridge.curvature.density import SpectralDensity, spectral_density
 from bntheory.bridge.curvature.doctor import DoctorReport, doctor_report
 from bntheory.bridge.curvature.linear import FunctionOperator, SymmetricOperator, SymmetryProbe
 from bntheory.bridge.curvature.memory import MemoryEstimate
-from bntheory.bridge.curvature.operator import (
-    CurvatureOperator,
-    empirical_fisher,
-    fisher,
-    gauss_newton,
-    hessian,
-)
+from bntheory.bridge.curvature.operator import CurvatureOperator, empirical_fisher, fisher, gauss_newton, hessian
 from bntheory.bridge.curvature.routes import Route, RouteTable, measure_routes
 from bntheory.bridge.curvature.selection import Activation
 from bntheory.bridge.curvature.spectrum import GradientShare, Spectrum, gradient_share, top_eigenvalues

@@ -64,9 +64,7 @@ class _Forward(torch.autograd.Function):
 
 class _Backward(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, g: Tensor, x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, layer: _Layer
-    ) -> Any:
+    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, layer: _Layer) -> Any:
         dx, dw, db = _first(g, x, w, mean, inverse, layer.eps)
         ctx.save_for_backward(g, x, w, mean, inverse, dw, db)
         ctx.layer = layer
@@ -100,9 +98,7 @@ def _second(
     by_g, p, u_sum = _first(u, x, w, mean, inverse, eps)
     between = torch.einsum("nci,nci->c", u.flatten(2), g.flatten(2)) - (u_sum * g_sum + p * q) / m
     of_u, of_g = -w * inverse * q / m, a - w * inverse * p / m
-    h = -inverse * (
-        (of_u * p + of_g * q) / m + w * inverse * between / m
-    )  # P takes off what lies along h and 1
+    h = -inverse * ((of_u * p + of_g * q) / m + w * inverse * between / m)  # P takes off what lies along h and 1
     one = -inverse * (of_u * u_sum + of_g * g_sum) / m
 
     def unit(t: Tensor) -> Tensor:
@@ -115,15 +111,7 @@ def _second(
 
 
 def _second_by_torch(
-    u: Tensor,
-    a: Tensor,
-    b: Tensor,
-    g: Tensor,
-    x: Tensor,
-    w: Tensor,
-    mean: Tensor,
-    inverse: Tensor,
-    eps: float,
+    u: Tensor, a: Tensor, b: Tensor, g: Tensor, x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
         g, x, w = (t.detach().requires_grad_() for t in (g, x, w))

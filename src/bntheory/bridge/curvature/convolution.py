@@ -72,11 +72,7 @@ def convolution(
     """``torch.conv2d``, with this second backward pass where an example takes at least ``least`` multiplications."""
     of_one_kind = x.dtype == weight.dtype and (bias is None or bias.dtype == x.dtype)
     plain = (
-        x.dim() == 4
-        and x.is_floating_point()
-        and not isinstance(padding, str)
-        and of_one_kind
-        and weight.requires_grad
+        x.dim() == 4 and x.is_floating_point() and not isinstance(padding, str) and of_one_kind and weight.requires_grad
     )
     how = [v if isinstance(v, int) else tuple(v) for v in (stride, padding, dilation)] if plain else []
     if not plain or weight.numel() * x.shape[2:].numel() < least * math.prod(_pair(how[0])):

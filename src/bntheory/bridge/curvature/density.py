@@ -76,12 +76,7 @@ class SpectralDensity:
 
 @checked
 def spectral_density(
-    op: SymmetricOperator,
-    *,
-    steps: int = 60,
-    probes: int = 6,
-    deflate: Spectrum | None = None,
-    seed: int = 0,
+    op: SymmetricOperator, *, steps: int = 60, probes: int = 6, deflate: Spectrum | None = None, seed: int = 0
 ) -> SpectralDensity:
     """Stochastic Lanczos quadrature (Golub and Welsch; Ghorbani, Krishnan and Xiao, 2019): ``probes * steps`` products.
 
@@ -96,9 +91,7 @@ def spectral_density(
     if steps < 2:
         raise UserError(f"steps is {steps}; a quadrature rule needs at least 2 nodes")
     if deflate is not None and deflate.vectors.shape[0] != op.size:
-        raise UserError(
-            f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}"
-        )
+        raise UserError(f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}")
     removed = 0 if deflate is None else deflate.vectors.shape[1]
     steps = min(steps, op.size - removed)
     if steps < 1:

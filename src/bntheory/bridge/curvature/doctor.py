@@ -9,14 +9,7 @@ from importlib import metadata
 
 import torch
 
-from bntheory.bridge.curvature.routes import (
-    ALLOWED,
-    LAYERS,
-    Route,
-    RouteTable,
-    measure_routes,
-    third_derivative_error,
-)
+from bntheory.bridge.curvature.routes import ALLOWED, LAYERS, Route, RouteTable, measure_routes, third_derivative_error
 from bntheory.evidence.progress import Progress, silent
 
 PACKAGES = ("bntheory", "torch", "numpy", "scipy", "sympy", "z3-solver", "python-flint", "matplotlib")
@@ -45,14 +38,8 @@ class DoctorReport:
         lines += [f"{name:<13} {version or 'not installed'}" for name, version in self.packages.items()]
         lines.append("devices       " + ", ".join(self.devices))
         present = [f"{name} {version}" for name, version in self.oracles.items() if version]
-        lines.append(
-            "oracles       " + (", ".join(present) or "none installed (optional, compared in the tests)")
-        )
-        lines += [
-            "",
-            "Hessian of a small network: relative error against primitive operations",
-            "",
-        ]
+        lines.append("oracles       " + (", ".join(present) or "none installed (optional, compared in the tests)"))
+        lines += ["", "Hessian of a small network: relative error against primitive operations", ""]
         lines.append(f"{'route':<28}" + "".join(f"{layer:>13}" for layer in LAYERS) + "   used here")
         by_name: dict[str, dict[str, Route]] = {}
         for route in self.table.routes:
@@ -79,10 +66,7 @@ class DoctorReport:
 
 
 def doctor_report(
-    device: torch.device | str = "cpu",
-    *,
-    progress: Progress = silent,
-    packages: Sequence[str] = PACKAGES,
+    device: torch.device | str = "cpu", *, progress: Progress = silent, packages: Sequence[str] = PACKAGES
 ) -> DoctorReport:
     """Measure this installation: some seconds, most of them torch loading its forward-mode rules."""
     devices = ["cpu"]

@@ -50,9 +50,7 @@ def _sides(values: Array, which: Which) -> Array:
     """For values in their order of wish: 1 where the wanted end lies above, -1 where below."""
     if which == "both":
         return np.where(np.arange(len(values)) % 2 == 0, 1.0, -1.0)
-    return {"LA": np.ones(len(values)), "SA": -np.ones(len(values)), "LM": np.where(values < 0, -1.0, 1.0)}[
-        which
-    ]
+    return {"LA": np.ones(len(values)), "SA": -np.ones(len(values)), "LM": np.where(values < 0, -1.0, 1.0)}[which]
 
 
 class Search(Protocol):
@@ -118,9 +116,7 @@ class ColdSearch(_Common):
 
     @property
     def early(self) -> bool:
-        return (
-            self._model.order <= self._k and not self._model.complete
-        )  # k values and the next one make a gap
+        return self._model.order <= self._k and not self._model.complete  # k values and the next one make a gap
 
     def goal(self, tol: float) -> float:
         return min(tol, _COARSEST_COLD)
@@ -267,11 +263,7 @@ class WarmSearch(_Common):
         for place in range(self._k, len(ranked)):
             side, i = sides[place], ranked[place]
             # of the largest magnitudes either sign may overtake any other
-            rivals = (
-                np.abs(ritz.values[chosen])
-                if self._which == "LM"
-                else (side * ritz.values[chosen])[found == side]
-            )
+            rivals = np.abs(ritz.values[chosen]) if self._which == "LM" else (side * ritz.values[chosen])[found == side]
             if float(rivals.min()) - side * values[i] > self._reach * self._model.surprise:
                 continue
             if self._model.new_part(coordinates[:, i]) > _LOOKED_AT:

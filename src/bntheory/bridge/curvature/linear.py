@@ -49,9 +49,7 @@ class SymmetricOperator(ABC):
         if size < 1:
             raise UserError(f"size is {size}; an operator acts on vectors with at least one entry")
         if dtype not in _NUMPY:
-            raise UserError(
-                f"dtype is {dtype}; curvature needs float32 or float64 (half precision has no room for it)"
-            )
+            raise UserError(f"dtype is {dtype}; curvature needs float32 or float64 (half precision has no room for it)")
         # an empty tensor knows its device in full: "cuda" is "cuda:0" there
         self.size, self.dtype, self.device = size, dtype, torch.empty(0, device=device).device
         self.products = 0
@@ -102,9 +100,7 @@ class SymmetricOperator(ABC):
 
     def dense(self) -> np.ndarray[Any, Any]:
         """The whole matrix, one product a column; not symmetrised, so that a defect stays visible."""
-        require_room(
-            2 * self.size, self.size, self.dtype, self.device, "the whole matrix is large: use products"
-        )
+        require_room(2 * self.size, self.size, self.dtype, self.device, "the whole matrix is large: use products")
         matrix = torch.empty((self.size, self.size), dtype=self.dtype, device=self.device)
         unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
         for column in range(self.size):
@@ -118,9 +114,7 @@ class SymmetricOperator(ABC):
         if signs:
             drawn = torch.randint(0, 2, (self.size,), generator=generator).to(self.dtype) * 2 - 1
         else:
-            drawn = torch.randn(self.size, generator=generator, dtype=torch.float32, device="cpu").to(
-                self.dtype
-            )
+            drawn = torch.randn(self.size, generator=generator, dtype=torch.float32, device="cpu").to(self.dtype)
         return drawn.to(self.device)
 
     def unit_rounding(self) -> float:

@@ -69,12 +69,7 @@ class LowRankModel:
     """
 
     def __init__(
-        self,
-        op: SymmetricOperator,
-        start: Tensor | None,
-        generator: torch.Generator,
-        *,
-        known: Carried | None = None,
+        self, op: SymmetricOperator, start: Tensor | None, generator: torch.Generator, *, known: Carried | None = None
     ) -> None:
         self._op, self._generator = op, generator
         # fitted() has made the rows our own
@@ -208,9 +203,7 @@ class LowRankModel:
     def _learn(self, v: Array, image: Array) -> None:
         """The update for the unit direction v, both in coordinates."""
         change = image - self.matrix @ v
-        change -= self._searched @ (
-            self._searched.T @ change
-        )  # what was measured from the other side earlier is kept
+        change -= self._searched @ (self._searched.T @ change)  # what was measured from the other side earlier is kept
         crossed = np.outer(change, v)
         self.matrix += crossed + crossed.T - (change @ v) * np.outer(v, v)
 
@@ -219,9 +212,7 @@ class LowRankModel:
         newest[-1] = 1.0
         if direction is None and self.rank == self.order + 1 and not self._searched[-1].any():
             return newest
-        candidates = (
-            [newest, *np.eye(self.rank)] if direction is None else [direction, newest, *np.eye(self.rank)]
-        )
+        candidates = [newest, *np.eye(self.rank)] if direction is None else [direction, newest, *np.eye(self.rank)]
         for candidate in candidates:
             rest = candidate / np.linalg.norm(candidate)
             for _ in range(2):

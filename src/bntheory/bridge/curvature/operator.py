@@ -21,12 +21,7 @@ from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.curvature.preflight import check_batches, check_derivatives, check_memory, check_split
-from bntheory.bridge.curvature.products import (
-    BatchProduct,
-    EmpiricalFisherProduct,
-    GaussNewtonProduct,
-    HessianProduct,
-)
+from bntheory.bridge.curvature.products import BatchProduct, EmpiricalFisherProduct, GaussNewtonProduct, HessianProduct
 from bntheory.bridge.curvature.rounding import Jitter
 from bntheory.bridge.curvature.selection import Parameters, captured, flatten, select, unflatten
 from bntheory.bridge.explanation import explained
@@ -85,22 +80,16 @@ class CurvatureOperator(SymmetricOperator):
         self.loss, self.gradient = loss, gradient
         self.point = flatten([t.detach() for t in tensors])
         if not bool(torch.isfinite(gradient).all()):
-            raise UserError(
-                "the gradient of the loss is not finite at this point, so the curvature is not either"
-            )
+            raise UserError("the gradient of the loss is not finite at this point, so the curvature is not either")
         if self.objective.split is not None and not self._options.ghost_batches:
             check_split(self.objective, loss)
         self._versions = [(name, p, p._version) for name, p in self.objective.leaves.items()]
 
     def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
         objective, activation = self.objective, self._selection.activation
-        closed = (
-            self.kind == "hessian" and objective.normalisation == "native" and not objective.differentiates
-        )
+        closed = self.kind == "hessian" and objective.normalisation == "native" and not objective.differentiates
         with (
-            objective.conditions(
-                index, trace=ClosedForms(every=self._options.closed_forms) if closed else None
-            ),
+            objective.conditions(index, trace=ClosedForms(every=self._options.closed_forms) if closed else None),
             ExitStack() as stack,
         ):
             if mode is not None:
@@ -143,9 +132,7 @@ class CurvatureOperator(SymmetricOperator):
 
     def _product(self, v: Tensor) -> Tensor:
         if not self._graphs:
-            raise UserError(
-                "the operator is closed: its graphs are gone. Keep using it inside its `with` block"
-            )
+            raise UserError("the operator is closed: its graphs are gone. Keep using it inside its `with` block")
         for name, tensor, version in self._versions:
             if tensor._version != version:
                 raise UserError(
@@ -295,9 +282,7 @@ def empirical_fisher(
     objective = Objective.of(model, losses, batch, **rest)
     if objective.loss is None:
         raise UserError("losses is None; give losses(outputs, *rest), one number an example")
-    return CurvatureOperator(
-        "empirical_fisher", objective.with_loss(_MeanOf(objective.loss)), parameters, own
-    )
+    return CurvatureOperator("empirical_fisher", objective.with_loss(_MeanOf(objective.loss)), parameters, own)
 
 
 @checked

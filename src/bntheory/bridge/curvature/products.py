@@ -84,9 +84,7 @@ class EmpiricalFisherProduct:
                 "shape (N,): use reduction='none'"
             )
         if not bool(torch.isfinite(losses.detach()).all()):
-            raise UserError(
-                "loss is not finite on some examples of this batch; there is no Fisher matrix there"
-            )
+            raise UserError("loss is not finite on some examples of this batch; there is no Fisher matrix there")
         self._count = losses.shape[0]
         self._jacobian = _Jacobian(losses, variables, names)
         self.loss = float(losses.detach().mean())
@@ -114,12 +112,7 @@ class _Jacobian:
 
 
 def _grad(
-    outputs: Tensor,
-    variables: Pieces,
-    names: Sequence[str],
-    *,
-    create_graph: bool,
-    grad_outputs: Tensor | None = None,
+    outputs: Tensor, variables: Pieces, names: Sequence[str], *, create_graph: bool, grad_outputs: Tensor | None = None
 ) -> list[Tensor]:
     if not outputs.requires_grad:
         raise UserError(

@@ -22,15 +22,13 @@ from bntheory.bridge.formulas import primitive_normalisation
 from bntheory.errors import UserError
 
 ALLOWED = ("double backward", "jvp(grad)", "vjp(grad)", "autograd.functional.hessian")
-AGREES = (
-    1e-8  # rounding is near 1e-15 and the wrong routes are off by 1e-2: anything between tells them apart
-)
+AGREES = 1e-8  # rounding is near 1e-15 and the wrong routes are off by 1e-2: anything between tells them apart
 LAYERS = ("BatchNorm", "LayerNorm", "GroupNorm")
 
 # What was wrong when the table was last looked at, as route/layer, by torch's major.minor version.
 _VMAPPED = ("torch.func.hessian", "jvp(jacrev)", "jacrev(jacrev)", "jacrev(jacfwd)", "jacfwd(jacfwd)")
 RECORDED_WRONG: dict[str, frozenset[str]] = {
-    "2.13": frozenset(f"{route}/{layer}" for route in _VMAPPED for layer in ("BatchNorm", "LayerNorm")),
+    "2.13": frozenset(f"{route}/{layer}" for route in _VMAPPED for layer in ("BatchNorm", "LayerNorm"))
 }
 
 
@@ -78,9 +76,7 @@ class RouteTable:
         if recorded is None:
             return None
         now = {f"{r.name}/{r.layer}": r for r in self.wrong()}
-        worse = [
-            f"{key} was right and is now off by {now[key].error:.2g}" for key in now if key not in recorded
-        ]
+        worse = [f"{key} was right and is now off by {now[key].error:.2g}" for key in now if key not in recorded]
         better = [f"{key} was wrong and is now right" for key in sorted(recorded - now.keys())]
         return tuple(worse + better)
 

@@ -82,9 +82,7 @@ def select(objective: Objective, parameters: Parameters) -> Selection:
 def _pairs(objective: Objective, parameters: Any) -> Iterable[tuple[str, Tensor]]:
     if parameters is None:
         if objective.model is None:
-            raise UserError(
-                "parameters is None and so is model: name the tensors to differentiate with respect to"
-            )
+            raise UserError("parameters is None and so is model: name the tensors to differentiate with respect to")
         seen: dict[int, tuple[str, Tensor]] = {}
         for name, leaf in objective.leaves.items():
             if leaf.requires_grad:
@@ -140,9 +138,7 @@ def captured(model: nn.Module, activation: Activation) -> Iterator[list[Tensor]]
 
     def keep(value: object) -> Tensor:
         if not isinstance(value, Tensor):
-            raise UserError(
-                f"{activation.name} is a {type(value).__name__}; an Activation has to be one tensor"
-            )
+            raise UserError(f"{activation.name} is a {type(value).__name__}; an Activation has to be one tensor")
         if not value.requires_grad:
             value = value.detach().requires_grad_()
         found.append(value)
@@ -171,9 +167,7 @@ def captured(model: nn.Module, activation: Activation) -> Iterator[list[Tensor]]
 
 def _check(pairs: Sequence[tuple[str, Tensor]], parameters: Any) -> None:
     if not pairs:
-        where = (
-            "model has no parameter that requires a gradient" if parameters is None else "parameters is empty"
-        )
+        where = "model has no parameter that requires a gradient" if parameters is None else "parameters is empty"
         raise UserError(f"{where}: there is nothing to differentiate with respect to")
     seen: set[int] = set()
     for name, tensor in pairs:
@@ -181,9 +175,7 @@ def _check(pairs: Sequence[tuple[str, Tensor]], parameters: Any) -> None:
             raise UserError(f"parameters lists {name} twice; its block would be counted twice")
         seen.add(id(tensor))
         if not tensor.is_floating_point():
-            raise UserError(
-                f"parameter {name} has dtype {tensor.dtype}; derivatives need a real floating dtype"
-            )
+            raise UserError(f"parameter {name} has dtype {tensor.dtype}; derivatives need a real floating dtype")
         if not tensor.requires_grad:
             raise UserError(
                 f"parameter {name} does not require a gradient; call requires_grad_(True) on it, "

@@ -99,9 +99,7 @@ class Spectrum:
         if self.accurate:
             return ""
         if not self.converged:
-            return (
-                f"stopped after {self.products} products, before tol = {self.tol:g} was reached: allow more"
-            )
+            return f"stopped after {self.products} products, before tol = {self.tol:g} was reached: allow more"
         worst = int(np.argmax(self.errors - self.tol * np.abs(self.values)))
         if self.rounding[worst] < self.errors[worst] / 2:
             return (
@@ -304,9 +302,7 @@ def _start(
         start = start.spectrum
     if isinstance(start, Spectrum):
         _require_size(op, start)
-        return LowRankModel(
-            op, None, generator, known=start.model.fitted(op, max(len(start.values), width // 2))
-        )
+        return LowRankModel(op, None, generator, known=start.model.fitted(op, max(len(start.values), width // 2)))
     noise = op.random_vector(generator)
     noise *= 1 / norm(noise)
     if start is None:
@@ -330,9 +326,7 @@ class GradientShare:
 
 
 @checked
-def gradient_share(
-    op: SymmetricOperator, spectrum: Spectrum, gradient: Tensor | None = None
-) -> GradientShare:
+def gradient_share(op: SymmetricOperator, spectrum: Spectrum, gradient: Tensor | None = None) -> GradientShare:
     """The share of the squared gradient in the space of ``spectrum``; ``op.gradient`` unless one is given.
 
     Raises ValueError where the gradient is zero, since its direction is undefined there.

@@ -44,11 +44,7 @@ class NormScaledOperator(SymmetricOperator):
 
 @checked
 def norm_scaled(
-    op: CurvatureOperator,
-    names: Sequence[str] | None = None,
-    *,
-    per: Per = "unit",
-    tangent: bool = False,
+    op: CurvatureOperator, names: Sequence[str] | None = None, *, per: Per = "unit", tangent: bool = False
 ) -> NormScaledOperator:
     """The norm-scaled operator of ``op``.
 
@@ -65,9 +61,7 @@ def norm_scaled(
     wanted = list(op.names) if names is None else list(names)
     unknown = [name for name in wanted if name not in op.names]
     if unknown or not wanted:
-        raise UserError(
-            f"names lists {unknown or 'nothing'}; the operator's parameters are {', '.join(op.names)}"
-        )
+        raise UserError(f"names lists {unknown or 'nothing'}; the operator's parameters are {', '.join(op.names)}")
     tensors = unflatten(op.point, [torch.empty(shape, device="meta") for shape in op.shapes])
     groups: list[Tensor] = []
     count = 1  # group 0 holds everything that is not scaled
@@ -78,9 +72,7 @@ def norm_scaled(
             count = 2
         elif name in wanted:
             units = tensor.shape[0] if per == "unit" and tensor.dim() > 1 else 1
-            label += torch.arange(count, count + units, device=op.device).reshape(
-                -1, *[1] * (tensor.dim() - 1)
-            )
+            label += torch.arange(count, count + units, device=op.device).reshape(-1, *[1] * (tensor.dim() - 1))
             count += units
         groups.append(label)
     group = flatten(groups)

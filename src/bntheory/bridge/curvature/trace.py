@@ -69,9 +69,7 @@ def trace(
     exact, growth = 0.0, 0.0
     if deflate is not None:
         if deflate.vectors.shape[0] != op.size:
-            raise UserError(
-                f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}"
-            )
+            raise UserError(f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}")
         basis = deflate.vectors
         exact = float(deflate.values.sum())
     if method == "hutch++":

@@ -37,12 +37,7 @@ class MonitorCallback(Callback):  # type: ignore[misc]
     monitor: Monitor | None = None
 
     def __init__(
-        self,
-        loss: Loss | None,
-        batch: Any,
-        *,
-        network: Callable[[Any], nn.Module] | None = None,
-        **options: Any,
+        self, loss: Loss | None, batch: Any, *, network: Callable[[Any], nn.Module] | None = None, **options: Any
     ) -> None:
         super().__init__()
         self._loss, self._batch, self._network, self._options = loss, batch, network, options
@@ -54,9 +49,7 @@ class MonitorCallback(Callback):  # type: ignore[misc]
         self.monitor = Monitor(model, self._loss, placed(self._batch, model), **options)
         self._seen = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A step, where the optimiser made one: batches whose gradients are only accumulated are none."""
         if self.monitor is not None and trainer.global_step != self._seen:
             self._seen = trainer.global_step

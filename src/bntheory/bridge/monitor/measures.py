@@ -62,19 +62,14 @@ class Situation:
                 "no learning rate is known: give optimizer=, or follow one with monitor.following(optimizer)"
             )
         if not 0 < self.step_size.rate < math.inf:
-            raise UserError(
-                f"the learning rate is {self.step_size.rate} at this step: there is no step to look along"
-            )
+            raise UserError(f"the learning rate is {self.step_size.rate} at this step: there is no step to look along")
         return self.step_size.rate
 
 
 def _loss(at: Situation) -> Json:
     """Loss and norm of its gradient by all trainable parameters."""
     value, gradients = at.objective.loss_and_gradients()
-    return {
-        "loss": float(value),
-        "gradient_norm": math.sqrt(sum(norm(g.reshape(-1)) ** 2 for g in gradients)),
-    }
+    return {"loss": float(value), "gradient_norm": math.sqrt(sum(norm(g.reshape(-1)) ** 2 for g in gradients))}
 
 
 def _split(at: Situation) -> Json:
@@ -83,18 +78,7 @@ def _split(at: Situation) -> Json:
     at.missing.update(left_out)
     if not layers:
         raise UserError("no normalisation layer could be measured")
-    columns = (
-        "name",
-        "kind",
-        "m",
-        "units",
-        "scaling",
-        "share_mean",
-        "share_y_hat",
-        "left",
-        "residual",
-        "tolerance",
-    )
+    columns = ("name", "kind", "m", "units", "scaling", "share_mean", "share_y_hat", "left", "residual", "tolerance")
     return {"layers": {key: [getattr(layer, key) for layer in layers] for key in columns}}
 
 

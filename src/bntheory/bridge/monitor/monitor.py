@@ -102,9 +102,7 @@ class Monitor:
         if not isinstance(every, int) or every < 1:
             raise UserError(f"every: {every!r} steps; it must be a whole number of at least 1")
         if share is not None and not share > 0:
-            raise UserError(
-                f"share: {share!r} of the training time; it must be positive, or None for no limit"
-            )
+            raise UserError(f"share: {share!r} of the training time; it must be positive, or None for no limit")
         if not 0 < tolerance < 1:
             raise UserError(f"tolerance: {tolerance!r}; a relative accuracy lies between 0 and 1")
         step_size(optimizer)
@@ -334,7 +332,5 @@ def _opened(out: str | Path | None) -> Path | None:
         with path.open("a", encoding="utf-8"):
             pass
     except OSError as error:
-        raise UserError(
-            f"out: {path} cannot be written ({error.strerror or error}); name another folder"
-        ) from error
+        raise UserError(f"out: {path} cannot be written ({error.strerror or error}); name another folder") from error
     return path

@@ -63,9 +63,7 @@ def _numbers(record: Record) -> Row:
             for share in ("share_mean", "share_y_hat"):
                 found[f"{share} * m (median)"] = _median([row[f"{share} * m"] for row in shares])
             found["left (median)"] = _median([row["left"] for row in shares])
-        elif key not in ("missing", "learning_rate", "edge") and (
-            value is None or isinstance(value, (int, float))
-        ):
+        elif key not in ("missing", "learning_rate", "edge") and (value is None or isinstance(value, (int, float))):
             found[key] = value
     return found
 
@@ -94,9 +92,7 @@ def scalars(record: Record) -> list[tuple[str, float]]:
     found = [(key, v) for key, v in _numbers(record).items() if v is not None]
     for row in layer_rows([record]):
         found += [
-            (f"{key}/{row['layer']}", row[key])
-            for key in ("share_mean * m", "share_y_hat * m")
-            if row[key] is not None
+            (f"{key}/{row['layer']}", row[key]) for key in ("share_mean * m", "share_y_hat * m") if row[key] is not None
         ]
     # TensorBoard takes no blanks and no signs in a name
     return [(_UNFIT.sub("_", f"bntheory/{key}").rstrip("_"), float(value)) for key, value in found]

@@ -39,9 +39,7 @@ class Builder:
         return layer.to_empty(device="cpu")
 
     def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-        with torch.device(
-            "meta"
-        ):  # there torch draws no initial values, so the global generator stays as it is
+        with torch.device("meta"):  # there torch draws no initial values, so the global generator stays as it is
             layer = nn.Conv2d(
                 inputs, outputs, kernel, stride, kernel // 2, bias=bool(self.spec.bias), dtype=torch.float64
             )

@@ -26,14 +26,7 @@ from bntheory.bridge.networks.data_files import (
     read_compressed,
     sha256_of,
 )
-from bntheory.bridge.networks.image_data import (
-    ImageData,
-    assemble,
-    batch_at,
-    batch_indices,
-    batches,
-    synthetic_data,
-)
+from bntheory.bridge.networks.image_data import ImageData, assemble, batch_at, batch_indices, batches, synthetic_data
 from bntheory.errors import UserError
 
 __all__ = ["DATASETS", "ImageData", "batch_at", "batch_indices", "batches", "load_dataset", "synthetic_data"]
@@ -94,9 +87,7 @@ def load_dataset(name: str = "fashion-mnist-subset", data_dir: str | Path | None
                 "folder of its four IDX files as data_dir, or use 'fashion-mnist-subset', which needs neither"
             )
     if folder is None:
-        raise UserError(
-            f"data_dir: {name!r} needs the folder with its files ({DATASETS[name]}); none was given"
-        )
+        raise UserError(f"data_dir: {name!r} needs the folder with its files ({DATASETS[name]}); none was given")
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"data_dir: {folder} {what}; {name!r} needs {DATASETS[name]}")
@@ -137,9 +128,7 @@ def _load_idx(name: str, folder: Path) -> ImageData:
         content = read_compressed(path)
         arrays[part], used = parse_idx(content, str(path))
         if used != len(content):
-            raise UserError(
-                f"{path}: {len(content) - used} bytes follow the announced values; not an IDX file"
-            )
+            raise UserError(f"{path}: {len(content) - used} bytes follow the announced values; not an IDX file")
         hashes[file] = sha256_of(content)
         if name == "fashion-mnist" and hashes[file] != FASHION_SHA256[part]:
             raise UserError(

@@ -109,9 +109,7 @@ def parse_idx(content: bytes, where: str) -> tuple[Bytes, int]:
 
 def has_idx_files(folder: Path) -> bool:
     """Whether any of the four IDX files lies in ``folder``."""
-    return any(
-        (folder / f"{name}{suffix}").is_file() for name in IDX_FILES.values() for suffix in ("", ".gz")
-    )
+    return any((folder / f"{name}{suffix}").is_file() for name in IDX_FILES.values() for suffix in ("", ".gz"))
 
 
 def find_idx_file(folder: Path, name: str) -> Path:
@@ -148,8 +146,7 @@ def cifar10_folder(folder: Path) -> Path:
             "and give the folder that it unpacks to"
         )
     raise UserError(
-        f"{folder}: {', '.join(missing)} missing; CIFAR-10's binary version consists of "
-        f"{', '.join(CIFAR10_FILES)}"
+        f"{folder}: {', '.join(missing)} missing; CIFAR-10's binary version consists of {', '.join(CIFAR10_FILES)}"
     )
 
 

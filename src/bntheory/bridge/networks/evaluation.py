@@ -70,9 +70,7 @@ def call_loss(loss: Loss | None, outputs: Any, rest: Sequence[Any]) -> Any:
 
 def loss_input(loss: Loss, outputs: Any) -> Any:
     """What a loss is given: the outputs, or their ``logits`` where the loss takes a tensor and they are none."""
-    takes_tensors = (
-        isinstance(loss, nn.modules.loss._Loss) or getattr(loss, "__module__", "") == "torch.nn.functional"
-    )
+    takes_tensors = isinstance(loss, nn.modules.loss._Loss) or getattr(loss, "__module__", "") == "torch.nn.functional"
     logits = _field(outputs, "logits") if takes_tensors and not isinstance(outputs, Tensor) else None
     return outputs if logits is None else logits
 
@@ -154,10 +152,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 @checked
 def loss_and_gradients(
-    model: nn.Module,
-    loss: Loss | None,
-    batch: Any,
-    parameters: Sequence[Tensor] | None = None,
+    model: nn.Module, loss: Loss | None, batch: Any, parameters: Sequence[Tensor] | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss (detached) and its gradients by ``parameters`` (default: all trainable), zeros where unused."""
     wanted = list(trainable(model).values()) if parameters is None else list(parameters)

@@ -40,14 +40,7 @@ _SINGLE = (nn.Identity, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, *ACTIVATIONS.val
 _WIDENED = {
     nn.Conv2d: ("in_channels", "out_channels", "groups"),
     **dict.fromkeys(
-        (
-            nn.BatchNorm1d,
-            nn.BatchNorm2d,
-            LpBatchNorm,
-            PrimitiveBatchNorm,
-            DetachedBatchNorm,
-            VarianceOnlyBatchNorm,
-        ),
+        (nn.BatchNorm1d, nn.BatchNorm2d, LpBatchNorm, PrimitiveBatchNorm, DetachedBatchNorm, VarianceOnlyBatchNorm),
         ("num_features",),
     ),
 }
@@ -193,9 +186,7 @@ class FoldedTrainer:
         self._momentum = self._column([c.momentum for c in configs])
         self._decay = self._column([c.weight_decay for c in configs])
         zeros = {name: torch.zeros_like(p) for name, p in trainers[0].model.named_parameters()}
-        self._velocity = [
-            torch.stack([(t.velocity or zeros)[name].flatten() for t in trainers]) for name in zeros
-        ]
+        self._velocity = [torch.stack([(t.velocity or zeros)[name].flatten() for t in trainers]) for name in zeros]
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return self._parameters[0].new_tensor(values)[:, None]
@@ -213,8 +204,7 @@ class FoldedTrainer:
     def _apply(self, gradients: Sequence[Tensor]) -> None:
         rate = self._column([t.config.rate(self.step) for t in self.trainers])
         rescaled, decays, moves = (
-            bool((column != idle).any())
-            for column, idle in ((self._factor, 1), (self._decay, 0), (self._momentum, 0))
+            bool((column != idle).any()) for column, idle in ((self._factor, 1), (self._decay, 0), (self._momentum, 0))
         )
         for parameter, gradient, velocity in zip(self._parameters, gradients, self._velocity, strict=True):
             direction = gradient.reshape(velocity.shape)  # nobody else's: changed in place

@@ -146,12 +146,7 @@ def _moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 @checked
 def synthetic_data(
-    *,
-    seed: int,
-    shape: tuple[int, int, int] = (1, 8, 8),
-    classes: int = 4,
-    train: int = 256,
-    test: int = 64,
+    *, seed: int, shape: tuple[int, int, int] = (1, 8, 8), classes: int = 4, train: int = 256, test: int = 64
 ) -> ImageData:
     """Made-up images for tests and demonstrations: one smooth random pattern a class, plus noise."""
     if min(classes, train, test, *shape) < 1:

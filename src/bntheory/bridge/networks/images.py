@@ -26,11 +26,7 @@ __all__ = ["NetworkSpec", "build_network", "common_parameters"]
 
 @checked
 def build_network(
-    spec: NetworkSpec,
-    seed: int,
-    *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    spec: NetworkSpec, seed: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> nn.Module:
     """The network of ``spec``, in training mode, with initial values that depend on ``seed`` and names alone.
 

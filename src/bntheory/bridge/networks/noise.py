@@ -38,11 +38,7 @@ class ActivationNoise(nn.Module):
 
     @checked
     def __init__(
-        self,
-        seed: int | tuple[int, ...],
-        *,
-        unit: Literal["channel", "activation"] = "channel",
-        dose: float = 1.0,
+        self, seed: int | tuple[int, ...], *, unit: Literal["channel", "activation"] = "channel", dose: float = 1.0
     ) -> None:
         super().__init__()
         if unit not in ("channel", "activation"):
@@ -69,9 +65,7 @@ class ActivationNoise(nn.Module):
         unit = x.shape[1:2] if self.unit == "channel" else x.shape[1:]
         tail = (1,) * (x.dim() - 1 - len(unit))
         words = np.random.SeedSequence([*self.seed, self.step]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(
-            int(words[0] >> np.uint64(1))
-        )  # on the CPU: one noise for all
+        generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))  # on the CPU: one noise for all
 
         def uniform(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, dtype=torch.float64)

@@ -18,12 +18,7 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
-__all__ = [
-    "LpBatchNorm",
-    "PrimitiveBatchNorm",
-    "PrimitiveGroupNorm",
-    "PrimitiveLayerNorm",
-]
+__all__ = ["LpBatchNorm", "PrimitiveBatchNorm", "PrimitiveGroupNorm", "PrimitiveLayerNorm"]
 
 
 class LpBatchNorm(nn.Module):
@@ -179,9 +174,7 @@ class PrimitiveBatchNorm(LpBatchNorm):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, p=2.0, device=device, dtype=dtype
-        )
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, p=2.0, device=device, dtype=dtype)
 
 
 class PrimitiveLayerNorm(nn.Module):
@@ -201,17 +194,13 @@ class PrimitiveLayerNorm(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         if not self.normalized_shape or min(self.normalized_shape) < 1:
             raise UserError(f"normalized_shape: {self.normalized_shape}; it holds positive sizes")
         self.eps, self.elementwise_affine = eps, elementwise_affine
         ones = torch.ones(self.normalized_shape, device=device, dtype=dtype)
         self.register_parameter("weight", nn.Parameter(ones.clone()) if elementwise_affine else None)
-        self.register_parameter(
-            "bias", nn.Parameter(torch.zeros_like(ones)) if elementwise_affine and bias else None
-        )
+        self.register_parameter("bias", nn.Parameter(torch.zeros_like(ones)) if elementwise_affine and bias else None)
 
     def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         """(x - mean)/sigma over these axes."""
@@ -220,9 +209,7 @@ class PrimitiveLayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         axes = tuple(range(-len(self.normalized_shape), 0))
         if tuple(x.shape[axes[0] :]) != self.normalized_shape:
-            raise UserError(
-                f"input: has shape {tuple(x.shape)}, but its last axes must be {self.normalized_shape}"
-            )
+            raise UserError(f"input: has shape {tuple(x.shape)}, but its last axes must be {self.normalized_shape}")
         y_hat = self.standardised(x, axes)
         if self.weight is not None:
             y_hat = y_hat * self.weight
@@ -259,9 +246,7 @@ class PrimitiveGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_channels:
-            raise UserError(
-                f"input: has shape {tuple(x.shape)}, but (N, {self.num_channels}, ...) is expected"
-            )
+            raise UserError(f"input: has shape {tuple(x.shape)}, but (N, {self.num_channels}, ...) is expected")
         grouped = x.reshape(x.shape[0], self.num_groups, -1)
         y_hat = self.standardised(grouped, (2,)).reshape(x.shape)
         if self.weight is not None:

@@ -94,9 +94,7 @@ def _with_constants(standardised: Any, x: Tensor, axes: tuple[int, ...]) -> Tens
     constant = x.detach()
     y_hat: Tensor = standardised(constant, axes)
     slope = (constant.var(dim=axes, correction=0, keepdim=True) + eps).rsqrt()
-    moved: Tensor = y_hat + slope * (
-        x - constant
-    )  # the difference is zero: the values are bit for bit those of y_hat
+    moved: Tensor = y_hat + slope * (x - constant)  # the difference is zero: the values are bit for bit those of y_hat
     return moved
 
 
@@ -139,10 +137,7 @@ class WeightNorm(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.weight, self.bias = (
-            nn.Parameter(torch.ones(num_features)),
-            nn.Parameter(torch.zeros(num_features)),
-        )
+        self.weight, self.bias = (nn.Parameter(torch.ones(num_features)), nn.Parameter(torch.zeros(num_features)))
 
     def forward(self, y: Tensor, weight: Tensor) -> Tensor:
         """y: (N, C, *), the output of a layer with these weights, (C, ...), and without a bias."""

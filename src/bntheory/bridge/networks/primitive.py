@@ -57,9 +57,7 @@ def _translate(module: nn.Module, path: str) -> nn.Module:
     elif isinstance(module, _BatchNorm):
         if isinstance(module, nn.SyncBatchNorm):
             if torch.distributed.is_available() and torch.distributed.is_initialized():
-                raise UserError(
-                    f"{path}: SyncBatchNorm over several processes has no primitive counterpart here"
-                )
+                raise UserError(f"{path}: SyncBatchNorm over several processes has no primitive counterpart here")
         else:
             _refuse_own_forward(module, path, _BatchNorm)
         new = PrimitiveBatchNorm(

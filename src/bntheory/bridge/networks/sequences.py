@@ -37,12 +37,8 @@ class StepNorm(nn.Module):
         self.steps = nn.ModuleList(build.norm(channels, False, affine=False) for _ in range(steps))
         self.noises = nn.ModuleList(build.noise() for _ in range(steps))
         affine = not all(isinstance(step, nn.Identity) for step in self.steps)
-        self.register_parameter(
-            "weight", nn.Parameter(torch.ones(channels, dtype=torch.float64)) if affine else None
-        )
-        self.register_parameter(
-            "bias", nn.Parameter(torch.zeros(channels, dtype=torch.float64)) if affine else None
-        )
+        self.register_parameter("weight", nn.Parameter(torch.ones(channels, dtype=torch.float64)) if affine else None)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels, dtype=torch.float64)) if affine else None)
 
     def forward(self, y: Tensor, step: int) -> Tensor:
         z = self.steps[step](y)

@@ -170,11 +170,7 @@ class NetworkSpec:
         if any(isinstance(e, tuple) != pairs or (pairs and len(e) != 2) for e in self.layout) or any(
             not isinstance(n, int) or n < low for n in flat
         ):
-            form = (
-                "pairs (channels, blocks)"
-                if pairs
-                else "widths" + (" and 0 for a pooling" if not low else "")
-            )
+            form = "pairs (channels, blocks)" if pairs else "widths" + (" and 0 for a pooling" if not low else "")
             raise UserError(f"layout: {self.layout} does not fit {self.kind!r}; it takes {form}")
         if self.kind == "transformer" and (len(flat) != 3 or flat[0] % flat[2]):
             raise UserError(

@@ -182,9 +182,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 def _save_attributes(module: nn.Module) -> Restore:
     """A function that restores the attributes of ``module``, containers (hooks included) in place."""
     attributes = dict(module.__dict__)
-    contents = {
-        name: (value, value.copy()) for name, value in attributes.items() if isinstance(value, _CONTAINERS)
-    }
+    contents = {name: (value, value.copy()) for name, value in attributes.items() if isinstance(value, _CONTAINERS)}
     generators = [(v, v.get_state()) for v in attributes.values() if isinstance(v, torch.Generator)]
     of_numpy = [v for v in attributes.values() if isinstance(v, np.random.Generator)]
     positions = [(v.bit_generator, v.bit_generator.state) for v in of_numpy]

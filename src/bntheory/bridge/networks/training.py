@@ -54,9 +54,7 @@ class SGDConfig:
             if not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{name}: {value} is not a finite number >= 0")
         if self.momentum >= 1:
-            raise UserError(
-                f"momentum: {self.momentum} >= 1 would never forget a gradient; use a value in [0, 1)"
-            )
+            raise UserError(f"momentum: {self.momentum} >= 1 would never forget a gradient; use a value in [0, 1)")
         if self.seed < 0:
             raise UserError(f"seed: {self.seed} is negative; use an integer >= 0")
 
@@ -100,9 +98,7 @@ class Trainer:
         """One step on ``batch`` = (inputs, *targets), in training mode."""
         self.model.train()
         with self.randomness():
-            value, gradients = loss_and_gradients(
-                self.model, self.loss, batch, list(self._parameters.values())
-            )
+            value, gradients = loss_and_gradients(self.model, self.loss, batch, list(self._parameters.values()))
         rate = self.config.rate(self.step)
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
         self.apply(gradients)
@@ -142,11 +138,7 @@ class Trainer:
         return moved
 
     def run(
-        self,
-        batch_at: Callable[[int], Batch],
-        steps: int,
-        *,
-        after: Callable[[StepRecord], None] | None = None,
+        self, batch_at: Callable[[int], Batch], steps: int, *, after: Callable[[StepRecord], None] | None = None
     ) -> list[StepRecord]:
         """Train until ``steps`` steps are done in all; ``batch_at(step)`` gives the batch of each."""
         records = []
@@ -168,16 +160,9 @@ class Trainer:
         tensors = {f"velocity/{name}": v for name, v in self.velocity.items()}
         for name, value in self.model.state_dict().items():
             if not isinstance(value, Tensor):
-                raise UserError(
-                    f"model: its state entry {name!r} is no tensor, and nothing is ever pickled here"
-                )
+                raise UserError(f"model: its state entry {name!r} is no tensor, and nothing is ever pickled here")
             tensors[f"model/{name}"] = value
-        note = {
-            "format": FORMAT,
-            "step": self.step,
-            "config": asdict(self.config),
-            "extra": dict(extra or {}),
-        }
+        note = {"format": FORMAT, "step": self.step, "config": asdict(self.config), "extra": dict(extra or {})}
         packed = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
         note["sha256"] = _checksum(packed, note)
         temporary = path.with_name(f".{path.name}.part")  # one name: what a killed run leaves is overwritten
@@ -225,9 +210,7 @@ class Trainer:
             n for n in own if own[n].shape != tensors[n].shape or own[n].dtype != tensors[n].dtype
         )
         if wrong:
-            raise UserError(
-                f"{path}: holds another network; {', '.join(wrong[:3])} missing, extra or of another kind"
-            )
+            raise UserError(f"{path}: holds another network; {', '.join(wrong[:3])} missing, extra or of another kind")
         with torch.no_grad():
             for name, velocity in self.velocity.items():
                 velocity.copy_(tensors[f"velocity/{name}"])

@@ -52,9 +52,7 @@ def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> n
 
 
 def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
-    objective = (
-        Objective.of(model) if inputs is None else Objective(model, _size_of, (inputs,), dropout="drawn")
-    )
+    objective = Objective.of(model) if inputs is None else Objective(model, _size_of, (inputs,), dropout="drawn")
     if len(objective.batches) > 1:
         raise UserError(
             "batch: a twin has the constants of one batch; give one, or measure with mode='frozen' on several"

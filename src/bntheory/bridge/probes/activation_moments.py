@@ -79,16 +79,10 @@ def activation_moments(
         ValueError: no such module, none found, or one that the forward pass does not reach.
     """
     modules = dict(model.named_modules())
-    wanted = (
-        [n for n, m in modules.items() if isinstance(m, NONLINEARITIES)] if places is None else list(places)
-    )
+    wanted = [n for n, m in modules.items() if isinstance(m, NONLINEARITIES)] if places is None else list(places)
     unknown = [name for name in wanted if name not in modules]
     if unknown or not wanted:
-        what = (
-            f"{unknown[:3]} are no modules of the model"
-            if unknown
-            else "the model has no nonlinearity modules"
-        )
+        what = f"{unknown[:3]} are no modules of the model" if unknown else "the model has no nonlinearity modules"
         raise UserError(f"places: {what}; name modules as model.named_modules() does")
     found: dict[str, ActivationMoments] = {}
 

@@ -85,9 +85,7 @@ class AlongGradient:
             "gradient_range": high - low,
             "effective_beta": self.effective_beta,
         }
-        found: dict[str, Any] = plain(
-            {"loss": self.loss, "gradient_norm": self.gradient_norm, "along": along}
-        )
+        found: dict[str, Any] = plain({"loss": self.loss, "gradient_norm": self.gradient_norm, "along": along})
         return found
 
 
@@ -132,9 +130,7 @@ def along_gradient(
             changes.append(float(torch.linalg.vector_norm(g - h)))
             cosines.append(_cosine(g, h))
             distances.append(float(moved))
-    return AlongGradient(
-        float(value), norm, sizes, tuple(losses), tuple(changes), tuple(cosines), tuple(distances)
-    )
+    return AlongGradient(float(value), norm, sizes, tuple(losses), tuple(changes), tuple(cosines), tuple(distances))
 
 
 def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -48,9 +48,7 @@ class Capture:
             return self.layers[name]
         except (KeyError, TypeError):
             why = f" ({name} is left out: {self.left_out[name]})" if str(name) in self.left_out else ""
-            raise UserError(
-                f"no captured layer is named {name!r}{why}; captured: {', '.join(self.layers)}"
-            ) from None
+            raise UserError(f"no captured layer is named {name!r}{why}; captured: {', '.join(self.layers)}") from None
 
 
 @checked
@@ -81,9 +79,7 @@ def capture(
             f"batch holds {len(objective.batches)} batches; a layer is measured on one, whose statistics it uses. Give batch=batches[0]"
         )
     if objective.mode == "frozen":
-        raise UserError(
-            "mode='frozen' leaves no normalisation to capture; capture the network itself, mode='train'"
-        )
+        raise UserError("mode='frozen' leaves no normalisation to capture; capture the network itself, mode='train'")
     known = {n.name: n for n in objective.normalisations}
     if objective.differentiates:
         raise UserError(
@@ -126,9 +122,7 @@ def capture(
             second_order,
             why_not,
         )
-    left = {
-        n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)
-    }
+    left = {n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)}
     return Capture(captured, float(value.detach()), left)
 
 
@@ -140,9 +134,7 @@ def capture_bytes(objective: Objective, *, second_order: bool = True) -> int:
     return (graph_bytes(graph) if second_order else graph) + 2 * sum(sizes) * itemsize
 
 
-def _chosen(
-    objective: Objective, known: Mapping[str, Normalisation], names: Sequence[str] | None
-) -> frozenset[str]:
+def _chosen(objective: Objective, known: Mapping[str, Normalisation], names: Sequence[str] | None) -> frozenset[str]:
     measurable = [n for n in known.values() if n.view is not None]
     if not measurable:
         left = "; ".join(f"{n.name}: {n.reason}" for n in known.values())

@@ -166,9 +166,7 @@ class CapturedLayer:
         chosen = list(range(self.units)) if units is None else [int(u) for u in units]
         bad = [u for u in chosen if not 0 <= u < self.units]
         if not chosen:
-            raise UserError(
-                f"units of layer {self.name!r}: none is chosen; it has units 0 to {self.units - 1}"
-            )
+            raise UserError(f"units of layer {self.name!r}: none is chosen; it has units 0 to {self.units - 1}")
         if bad:
             raise UserError(f"unit {bad[0]} of layer {self.name!r}: it has units 0 to {self.units - 1}")
         return chosen
@@ -329,9 +327,7 @@ class CapturedLayer:
         tolerance = math.sqrt(self.m) * self._tolerance(layer) + torch.where(
             noise == 0, torch.zeros_like(noise), _LAMBDA * scale**2 * noise * math.sqrt(self.m) / size
         )
-        return Residual(
-            "input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size
-        )
+        return Residual("input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size)
 
     def require_second_order(self) -> None:
         """Raise ValueError where the layer was captured without the graph that second derivatives are taken from."""

@@ -98,18 +98,14 @@ def covariate_shift(
         ValueError: neither or both of ``learning_rate`` and ``next_parameters``; unknown or repeated names.
     """
     if (learning_rate is None) == (next_parameters is None):
-        raise UserError(
-            "learning_rate, next_parameters: give exactly one of them; they are two ways to W^(t+1)"
-        )
+        raise UserError("learning_rate, next_parameters: give exactly one of them; they are two ways to W^(t+1)")
     # parameters of its own are moved: a graph that is open over the model's stays good
     objective = Objective.of(model, loss, batch, private=True, **options)
     named = objective.parameters
     groups = dict(weight_layers(objective.network) if layers is None else layers)
     listed = [name for group in groups.values() for name in group]
     if len(set(listed)) != len(listed) or not set(listed) <= named.keys():
-        raise UserError(
-            f"layers: parameters {sorted(set(listed) ^ named.keys())[:3]} are unknown or repeated"
-        )
+        raise UserError(f"layers: parameters {sorted(set(listed) ^ named.keys())[:3]} are unknown or repeated")
     if next_parameters is not None and not set(listed) <= next_parameters.keys():
         raise UserError(f"next_parameters: {sorted(set(listed) - next_parameters.keys())[:3]} missing")
     names = list(named)
@@ -117,9 +113,7 @@ def covariate_shift(
     with objective.movable():
         before = dict(zip(names, objective.loss_and_gradients([named[n] for n in names])[1], strict=True))
         after = {
-            n: named[n].detach() - learning_rate * before[n]
-            if learning_rate is not None
-            else next_parameters[n]  # type: ignore[index]
+            n: named[n].detach() - learning_rate * before[n] if learning_rate is not None else next_parameters[n]  # type: ignore[index]
             for n in listed
         }
         for index, (layer, group) in enumerate(groups.items(), start=1):

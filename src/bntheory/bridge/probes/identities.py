@@ -57,9 +57,7 @@ class Identity:
     @property
     def margin(self) -> float:
         """relative/tolerance of the worst unit: below one is a pass."""
-        return (
-            self.relative / self.tolerance if self.tolerance > 0 else (0.0 if self.relative == 0 else 1e300)
-        )
+        return self.relative / self.tolerance if self.tolerance > 0 else (0.0 if self.relative == 0 else 1e300)
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -48,9 +48,7 @@ class _Sums:
 
 
 def layer_splits(
-    objective: Objective,
-    names: Sequence[str] | None = None,
-    progress: Callable[[float], None] = lambda fraction: None,
+    objective: Objective, names: Sequence[str] | None = None, progress: Callable[[float], None] = lambda fraction: None
 ) -> tuple[tuple[LayerProbe, ...], dict[str, str]]:
     """The layers of an objective by name (all if None), summed over its batches; and of each that is left out, the reason.
 
@@ -69,9 +67,7 @@ def layer_splits(
             captured = waiting.pop(next(iter(waiting)))
             try:
                 probes[captured.name] = _layer(captured, sums.setdefault(captured.name, _Sums()))
-            except (
-                ValueError
-            ) as error:  # one degenerate layer (a constant channel without eps) is not all of them
+            except ValueError as error:  # one degenerate layer (a constant channel without eps) is not all of them
                 left_out[captured.name] = str(error)
     return tuple(p for name, p in probes.items() if name not in left_out), left_out
 

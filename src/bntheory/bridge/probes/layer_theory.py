@@ -97,9 +97,7 @@ def first_order(
     return record, found
 
 
-def _affine(
-    captured: CapturedLayer, layer: BatchNormLayer, beta_grad: Tensor, gamma_grad: Tensor
-) -> list[Identity]:
+def _affine(captured: CapturedLayer, layer: BatchNormLayer, beta_grad: Tensor, gamma_grad: Tensor) -> list[Identity]:
     """The inner products against the gradients that autograd gives to beta and gamma: sums of m rounded terms each."""
     m, u = captured.m, torch.finfo(captured.y.dtype).eps / 2
     kappa = amplification(layer)
@@ -168,13 +166,9 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
     h_v, h_g = captured.hess(v, alive), captured.hess(g, alive)
     left = (v * k_v).sum(-1)
     bend = gamma * a / (m * sigma2)
-    exact = scale * (pv * h_pv).sum(-1) - bend * (
-        1 + 2 * e - (gamma * e * a) ** 2 / (m * sigma2 * norm[..., 0] ** 2)
-    )
+    exact = scale * (pv * h_pv).sum(-1) - bend * (1 + 2 * e - (gamma * e * a) ** 2 / (m * sigma2 * norm[..., 0] ** 2))
     first = scale * (v * h_v).sum(-1) - bend
-    second = (
-        scale * (g * h_g).sum(-1) - bend
-    )  # gamma^2/sigma^2 * 1/(m gamma) <g,y_hat> ||v||^2 is the same term
+    second = scale * (g * h_g).sum(-1) - bend  # gamma^2/sigma^2 * 1/(m gamma) <g,y_hat> ||v||^2 is the same term
     y_norm, g_norm = y_hat_size(layer), layer.grad.norm(dim=-1)
     bending = 3 * _bend_size(scale, sigma2, y_norm, g_norm, m)
     size = scale * torch.maximum(h_pv.norm(dim=-1), h_v.norm(dim=-1)) + bending
@@ -208,9 +202,7 @@ def _bend_size(scale: Tensor, sigma2: Tensor, y_norm: Tensor, g_norm: Tensor, m:
     return scale.sqrt() / sigma2.sqrt() * y_norm * g_norm / m
 
 
-def _compare(
-    left: Tensor, right: Tensor, size: Tensor, tolerance: Tensor, units: list[int] | None = None
-) -> Json:
+def _compare(left: Tensor, right: Tensor, size: Tensor, tolerance: Tensor, units: list[int] | None = None) -> Json:
     """left <= right on every unit: how many break it beyond the tolerance, and the one with the largest excess."""
     excess = (left - right) / size
     broken = excess > tolerance

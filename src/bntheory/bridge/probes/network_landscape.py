@@ -42,13 +42,7 @@ class NetworkLandscape:
 
     @checked
     def __init__(
-        self,
-        model: Any,
-        loss: Any = None,
-        batch: Any = None,
-        *,
-        dtype: torch.dtype = torch.float64,
-        **options: Any,
+        self, model: Any, loss: Any = None, batch: Any = None, *, dtype: torch.dtype = torch.float64, **options: Any
     ) -> None:
         self.objective = Objective.of(model, loss, batch, dtype=dtype, private=True, **options)
         self._parameters = list(self.objective.parameters.values())
@@ -119,9 +113,7 @@ class NetworkLandscape:
             if not isinstance(product, Tensor) or not product.requires_grad:
                 return np.zeros(self.dimension)  # the gradient does not depend on the parameters
             found = second_backward([product], self._parameters, [torch.ones_like(product)])
-        return _flat(
-            [torch.zeros_like(p) if f is None else f for p, f in zip(self._parameters, found, strict=True)]
-        )
+        return _flat([torch.zeros_like(p) if f is None else f for p, f in zip(self._parameters, found, strict=True)])
 
     def _graph(self, x: Vector) -> list[Tensor]:
         """The gradients at ``x`` with their graph, built once a point."""

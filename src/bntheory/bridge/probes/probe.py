@@ -122,16 +122,12 @@ def probe(
     tol = (1e-6 if dtype == torch.float64 else 1e-3) if tol is None else tol
     progress(0.0, "reading the network")
     examined = objective.examination
-    progress(
-        0.0, f"about {in_words(memory_needed(objective, curvature=curvature))} of memory beside the model"
-    )
+    progress(0.0, f"about {in_words(memory_needed(objective, curvature=curvature))} of memory beside the model")
     missing: dict[str, str] = {}
     measured: tuple[LayerProbe, ...] = ()
     left_out: dict[str, str] = {}
     try:
-        measured, left_out = layer_splits(
-            objective, layers, lambda fraction: progress(0.2 * fraction, "layers")
-        )
+        measured, left_out = layer_splits(objective, layers, lambda fraction: progress(0.2 * fraction, "layers"))
     except UserError as error:
         missing["layers"] = str(error)
         if layers is not None:
@@ -198,7 +194,9 @@ def _network(
 def _nothing_to_gain(value: float, infimum: float, norm: float) -> str:
     """Why nothing can be compared with what is left to gain; empty where it can."""
     if value < infimum:
-        return f"the loss is {value:.6g}, below the infimum {infimum:.6g}: give the least value that the loss could have"
+        return (
+            f"the loss is {value:.6g}, below the infimum {infimum:.6g}: give the least value that the loss could have"
+        )
     if value == infimum:
         return "the loss is at its infimum: nothing is left to gain"
     return "the gradient is zero" if norm == 0 else ""
@@ -244,9 +242,7 @@ def memory_needed(objective: Objective, *, curvature: bool = True) -> int:
     """
     dtype = objective.precision or torch.float64
     size = sum(p.numel() for p in objective.parameters.values())
-    largest = max(
-        (n.view.units * n.view.m for n in objective.normalisations if n.view is not None), default=0
-    )
+    largest = max((n.view.units * n.view.m for n in objective.normalisations if n.view is not None), default=0)
     layers = capture_bytes(objective, second_order=False) + _TERMS * largest * dtype.itemsize
     graph = graph_bytes(objective.examination.forward_bytes)
     if dtype == torch.float64:

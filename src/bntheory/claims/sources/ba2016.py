@@ -101,12 +101,7 @@ for _method, _actions in STANDARDISED.items():
 
 
 def _weight_norm(
-    transformation: str,
-    act: Callable[[Layer], Vector],
-    *,
-    norm_becomes: str,
-    domain: LayerDomain,
-    note: str = "",
+    transformation: str, act: Callable[[Layer], Vector], *, norm_becomes: str, domain: LayerDomain, note: str = ""
 ) -> None:
     """Weight normalisation's output is y/n; ``norm_becomes`` says what the weight vector's norm n turns into."""
     scalars: dict[str, ScalarRange] = {**domain.scalars, "n": "positive"}

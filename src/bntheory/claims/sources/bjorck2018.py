@@ -19,15 +19,7 @@ from bntheory.evidence.counts import counted
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.asking import must_be_there
 from bntheory.experiments.experiment import Arm, Measure
-from bntheory.experiments.runs import (
-    FIRST_JUDGED,
-    Protocol,
-    Run,
-    check_of,
-    each_seed,
-    held_out_accuracy,
-    until_decided,
-)
+from bntheory.experiments.runs import FIRST_JUDGED, Protocol, Run, check_of, each_seed, held_out_accuracy, until_decided
 
 KEY = "bjorck2018"
 #: The grid of learning rates, from the top; refined by bisection below the lowest unstable rate above the first stable one.
@@ -142,22 +134,12 @@ def _trained(
     }  # fmt: skip
     first = 1000 * study.seed + FIRST_JUDGED
     measures = tuple(
-        replace(measure, arms=(arms[key].name,), seeds=tuple(first + s for s in sorted(wanted[key])))
-        for key in wanted
+        replace(measure, arms=(arms[key].name,), seeds=tuple(first + s for s in sorted(wanted[key]))) for key in wanted
     )
     runs = each_seed(
-        study,
-        list(arms.values()),
-        protocol,
-        seeds,
-        "learning rates",
-        lambda arm: measures,
-        first=FIRST_JUDGED,
+        study, list(arms.values()), protocol, seeds, "learning rates", lambda arm: measures, first=FIRST_JUDGED
     )
-    return [
-        {(norm, s): runs[s][arms[norm, rate].name] for (norm, s), rate in of.items()} if of else {}
-        for of in asked
-    ]
+    return [{(norm, s): runs[s][arms[norm, rate].name] for (norm, s), rate in of.items()} if of else {} for of in asked]
 
 
 def measured(study: Study, setting: Setting, seeds: int) -> list[Found]:

@@ -52,11 +52,7 @@ def uniform_margin(study: Study) -> list[Check]:
     return [
         over_seeds("log10 of the margins' variance, end over start", falls, "below", -2.0, scope),
         over_seeds(
-            "log of the exponent over the second half of log t, over that of the first half",
-            rises,
-            "above",
-            0.0,
-            scope,
+            "log of the exponent over the second half of log t, over that of the first half", rises, "above", 0.0, scope
         ),
         over_seeds("exponent over the second half", late, "above", 1.0, scope, decisive=False),
     ]

@@ -39,9 +39,7 @@ def protocol_of(study: Study) -> Protocol:
 
     The late points are an odd distance apart: at the edge the iterates jump from side to side, and an even one would see one side only.
     """
-    images, steps, points = study.choose(
-        quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 4000, 20)
-    )
+    images, steps, points = study.choose(quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 4000, 20))
     distance = (steps // 2 // points - 1) | 1
     late = [steps - distance * i for i in range(points)]
     early = [steps * i // 8 for i in range(1, 4)]
@@ -81,13 +79,7 @@ def highest(run: Run) -> float | None:
 
 
 def rate_checks(
-    study: Study,
-    arm: Arm,
-    runs: Sequence[Mapping[str, Run]],
-    scope: str,
-    confidence: float,
-    *,
-    decisive: bool,
+    study: Study, arm: Arm, runs: Sequence[Mapping[str, Run]], scope: str, confidence: float, *, decisive: bool
 ) -> list[Check]:
     """The mean of log(eta sharpness/2), late in the run, lies above -log(band) and below log(band); whether 2/eta was reached, beside."""
     log = math.log(_BAND)
@@ -135,9 +127,7 @@ def rate_checks(
 def edge_of_stability(study: Study) -> list[Check]:
     protocol = protocol_of(study)
     decisive = [mlp("batch", rate) for rate in _RATES]
-    others = [
-        mlp("batch", rate) for rate in study.choose(quick=(), normal=_OTHER_RATES, thorough=_OTHER_RATES)
-    ]
+    others = [mlp("batch", rate) for rate in study.choose(quick=(), normal=_OTHER_RATES, thorough=_OTHER_RATES)]
     if study.effort != "quick":
         others.append(mlp("none", _RATE_STANDARD))
     points = sum(2 * step > protocol.steps for step in protocol.record)

@@ -10,7 +10,9 @@ from bntheory.evidence.checks import Check
 
 KEY = "damian2022"
 _SOURCE = Source(KEY, "abstract", "arXiv 2209.15594", printed=False)
-_STATEMENT = r"\text{at the edge gradient descent follows projected descent on } \{\lambda_{\max}(\nabla^2 L) \le 2/\eta\}"
+_STATEMENT = (
+    r"\text{at the edge gradient descent follows projected descent on } \{\lambda_{\max}(\nabla^2 L) \le 2/\eta\}"
+)
 
 
 @claim(
@@ -28,9 +30,7 @@ def projected_descent(study: Study) -> list[Check]:
     from bntheory.models.edge_of_stability import sharpening_run
 
     checks = []
-    for pull in study.choose(
-        quick=(0.05, 0.01), normal=(0.05, 0.01, 0.004), thorough=(0.05, 0.01, 0.004, 0.001)
-    ):
+    for pull in study.choose(quick=(0.05, 0.01), normal=(0.05, 0.01, 0.004), thorough=(0.05, 0.01, 0.004, 0.001)):
         run = sharpening_run(pull=pull)
         for when, value in (("halfway", run.distance_halfway), ("at the end", run.distance_end)):
             checks.append(

@@ -45,18 +45,10 @@ def rank(study: Study) -> list[Check]:
     plain, normalised = ranks("none"), ranks("batch")
     return [
         over_seeds(
-            f"stable rank at width {widths[-1]} without normalisation",
-            [r[-1] for r in plain],
-            "below",
-            1.5,
-            scope,
+            f"stable rank at width {widths[-1]} without normalisation", [r[-1] for r in plain], "below", 1.5, scope
         ),
         slope_bound(
-            "exponent of the stable rank in the width, with BN",
-            exponent(widths, normalised),
-            "above",
-            0.4,
-            scope,
+            "exponent of the stable rank in the width, with BN", exponent(widths, normalised), "above", 0.4, scope
         ),
         over_seeds(
             f"stable rank at width {widths[-1]} with BN over the square root of the width",

@@ -32,9 +32,7 @@ def _gaps(study: Study, power: int) -> tuple[tuple[int, ...], list[list[float]],
     """Widths; the plateau (mean over the last third) a seed and width; at the largest width the gap of the inputs and of the plateau."""
     from bntheory.models.deep_random import DeepRandom, orthogonality_gap
 
-    widths = study.choose(
-        quick=(16, 32, 64, 128), normal=(16, 32, 64, 128, 256), thorough=(16, 32, 64, 128, 256, 512)
-    )
+    widths = study.choose(quick=(16, 32, 64, 128), normal=(16, 32, 64, 128, 256), thorough=(16, 32, 64, 128, 256, 512))
     plateaus, first, last = [], [], []
     for width in widths:
         network = DeepRandom(width, _DEPTH, _BATCH, norm="batch-rms", activation="linear")

@@ -13,16 +13,7 @@ from itertools import count, product
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.layer.rational import (
-    as_text,
-    dot,
-    least_squares,
-    matvec,
-    project,
-    transposed,
-    variance,
-    vector,
-)
+from bntheory.layer.rational import as_text, dot, least_squares, matvec, project, transposed, variance, vector
 
 KEY = "dannemann2025"
 
@@ -114,25 +105,13 @@ def counterexample(study: Study) -> list[Check]:
     gamma, beta = sp.symbols("gamma beta", real=True, nonzero=True)
     symbolic = _symbolic_gradient(neuron, gamma, beta)
     residue = sum(
-        abs(sp.simplify(a - sp.Rational(b.numerator, b.denominator)))
-        for a, b in zip(symbolic, gradient, strict=True)
+        abs(sp.simplify(a - sp.Rational(b.numerator, b.denominator))) for a, b in zip(symbolic, gradient, strict=True)
     )
     scope = "the witness's data set; every gamma != 0 and beta, eps = 0"
-    tested = [
-        n
-        for n, _ in zip(
-            data_sets(3, 1), range(study.choose(quick=50, normal=150, thorough=400)), strict=False
-        )
-    ]
+    tested = [n for n, _ in zip(data_sets(3, 1), range(study.choose(quick=50, normal=150, thorough=400)), strict=False)]
     return [
         Check(
-            "squared gradient of the standard loss at w*",
-            float(standard),
-            "eq",
-            0.0,
-            "exact",
-            scope,
-            witness=witness,
+            "squared gradient of the standard loss at w*", float(standard), "eq", 0.0, "exact", scope, witness=witness
         ),
         Check(
             "zero < squared gradient of the BN loss at w*, times (sigma/gamma)^2",
@@ -178,11 +157,6 @@ def _symbolic_gradient(neuron: Neuron, gamma: object, beta: object) -> list[obje
     y = [sum(exact(a) * b for a, b in zip(row, w, strict=True)) for row in neuron.rows]
     mean = sum(y) / m
     sigma = sp.sqrt(sum((v - mean) ** 2 for v in y) / m)
-    loss = (
-        sum(
-            (gamma * (v - mean) / sigma + beta - exact(t)) ** 2 for v, t in zip(y, neuron.target, strict=True)
-        )
-        / 2
-    )
+    loss = sum((gamma * (v - mean) / sigma + beta - exact(t)) ** 2 for v, t in zip(y, neuron.target, strict=True)) / 2
     here = {a: exact(b) for a, b in zip(w, neuron.optimum, strict=True)}
     return [sp.simplify((sigma / gamma * sp.diff(loss, a)).subs(here)) for a in w]

@@ -58,9 +58,7 @@ def branch_downscaled(study: Study) -> list[Check]:
 
     plain = exponent(blocks.tolist(), ratios("none"))
     return [
-        *slope_checks(
-            "branch over skip with BN", exponent(blocks.tolist(), ratios("batch")), -0.5, 0.1, scope
-        ),
+        *slope_checks("branch over skip with BN", exponent(blocks.tolist(), ratios("batch")), -0.5, 0.1, scope),
         slope_bound("exponent without normalisation", plain, "above", -0.1, scope),
     ]
 
@@ -112,13 +110,11 @@ class Seed:
 def seen(seed: Mapping[str, Run], grid: Sequence[float]) -> Seed:
     """What a seed says of the rates of a grid."""
     accuracy = {
-        norm: {r: held_out_accuracy(run := seed[_name(norm, r)], run.protocol.steps) for r in grid}
-        for norm in _NORMS
+        norm: {r: held_out_accuracy(run := seed[_name(norm, r)], run.protocol.steps) for r in grid} for norm in _NORMS
     }
     best = {norm: -max((of[r], -r) for r in grid)[1] for norm, of in accuracy.items()}
     reached = {
-        norm: training_point(seed[_name(norm, r)], seed[_name(norm, r)].protocol.steps)[0]
-        for norm, r in best.items()
+        norm: training_point(seed[_name(norm, r)], seed[_name(norm, r)].protocol.steps)[0] for norm, r in best.items()
     }
     with_bn = accuracy["batch"]
     small = max(with_bn[r] for r in grid if r <= best["none"])

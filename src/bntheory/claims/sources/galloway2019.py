@@ -14,15 +14,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.equal_rates import Rates, along, along_training, common_rates
 from bntheory.experiments.experiment import Arm, Measure
-from bntheory.experiments.runs import (
-    FIRST_JUDGED,
-    Json,
-    Protocol,
-    Run,
-    each_seed,
-    progress_loss,
-    until_decided,
-)
+from bntheory.experiments.runs import FIRST_JUDGED, Json, Protocol, Run, each_seed, progress_loss, until_decided
 
 KEY = "galloway2019"
 #: In standard deviations of a pixel: Gaussian noise, and the step along the sign of the gradient.
@@ -97,10 +89,7 @@ def input_robustness(study: Study) -> list[Check]:
             runs = _runs(study, network, grid, seeds)
             arms = [{rate: _name(norm, rate) for rate in grid} for norm in ("batch", "none")]
             rates = common_rates(runs, arms, progress_loss)
-            for kind, words in (
-                ("noise", f"with noise of {NOISE}"),
-                ("sign", f"after a sign step of {SIGN}"),
-            ):
+            for kind, words in (("noise", f"with noise of {NOISE}"), ("sign", f"after a sign step of {SIGN}")):
                 checks += _compared(study, network, runs, rates, kind, words, confidence)
         return checks
 

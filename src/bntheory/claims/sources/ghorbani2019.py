@@ -130,9 +130,7 @@ def outliers(study: Study) -> list[Check]:
     return until_decided(study, _looks(study, 2), read)
 
 
-def outlier_checks(
-    study: Study, runs: Sequence[Mapping[str, Run]], confidence: float, scope: str
-) -> list[Check]:
+def outlier_checks(study: Study, runs: Sequence[Mapping[str, Run]], confidence: float, scope: str) -> list[Check]:
     """With batch norm over without: at equal losses what decides, at the end of the training what is shown."""
     own, other = {RATE: "batch"}, {RATE: "none"}
     rates = common_rates(runs, [own, other], _of("loss"))
@@ -221,9 +219,7 @@ _CONSTANT = " Training with constant statistics is another question, which is no
         r"\text{ and the gradient's share in the top eigenvectors are larger}"
     ),
     reading=_FROZEN,
-    note=_NOTE
-    + _CONSTANT
-    + " Two statements in one: each is a claim of its own beside, with the same networks.",
+    note=_NOTE + _CONSTANT + " Two statements in one: each is a claim of its own beside, with the same networks.",
 )
 def frozen_statistics_of_the_whole_set(study: Study) -> list[Check]:
     return _frozen(study, "ratio", "share")

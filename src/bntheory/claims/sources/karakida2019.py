@@ -29,11 +29,7 @@ def _exponent(study: Study, *, widths: tuple[int, ...], seeds: int, **options: A
 
     found = fisher_scaling(widths, seeds=seeds, seed=study.seed, progress=study.progress, **options)
     fit = fit_power_law(widths, found.eigenvalues, confidence=0.99, seed=study.seed)
-    counts = (
-        f"N = {found.samples[0]}"
-        if "samples" in options
-        else f"N from {found.samples[0]} to {found.samples[-1]}"
-    )
+    counts = f"N = {found.samples[0]}" if "samples" in options else f"N from {found.samples[0]} to {found.samples[-1]}"
     return fit, f"M from {widths[0]} to {widths[-1]}, {counts}, {seeds} networks a width"
 
 
@@ -87,30 +83,15 @@ def last_layer(study: Study) -> list[Check]:
     checks = [
         _bound("no normalisation: 0.8 <= exponent of lambda_max", plain, ">=", 0.8, scope),
         _bound("no normalisation: exponent of lambda_max <= 1.2", plain, "<=", 1.2, scope),
-        _bound(
-            "mean subtracted in the last layer: exponent of lambda_max <= 1/2",
-            subtracted,
-            "<=",
-            0.5,
-            scope_mean,
-        ),
+        _bound("mean subtracted in the last layer: exponent of lambda_max <= 1/2", subtracted, "<=", 0.5, scope_mean),
     ]
     fixed, scope_fixed = _exponent(study, output="mean", samples=32, **setting)
     checks.append(
-        _bound(
-            "the same with N fixed: exponent <= 1/2 (N must grow)",
-            fixed,
-            "<=",
-            0.5,
-            scope_fixed,
-            decisive=False,
-        )
+        _bound("the same with N fixed: exponent <= 1/2 (N must grow)", fixed, "<=", 0.5, scope_fixed, decisive=False)
     )
     odd, scope_odd = _exponent(study, act="tanh", **setting)
     checks.append(
-        _bound(
-            "tanh, no biases, no normalisation: 0.8 <= exponent", odd, ">=", 0.8, scope_odd, decisive=False
-        )
+        _bound("tanh, no biases, no normalisation: 0.8 <= exponent", odd, ">=", 0.8, scope_odd, decisive=False)
     )
     return checks
 
@@ -134,12 +115,7 @@ def hidden_layer(study: Study) -> list[Check]:
     return [
         _bound("batch norm in the hidden layers: 1/2 <= exponent of lambda_max", inside, ">=", 0.5, scope),
         _bound(
-            "with the last layer's mean subtracted too: exponent <= 1/2",
-            both,
-            "<=",
-            0.5,
-            scope_both,
-            decisive=False,
+            "with the last layer's mean subtracted too: exponent <= 1/2", both, "<=", 0.5, scope_both, decisive=False
         ),
     ]
 

@@ -11,9 +11,7 @@ from bntheory.evidence.seeds import over_seeds
 
 KEY = "kosson2023"
 _SOURCE = Source(KEY, "rotational equilibrium of AdamW", "arXiv 2305.17212", seen="recalled", printed=False)
-_STATEMENT = (
-    r"\text{at equilibrium AdamW turns scale-invariant weights by } \sqrt{2\eta\lambda} \text{ a step}"
-)
+_STATEMENT = r"\text{at equilibrium AdamW turns scale-invariant weights by } \sqrt{2\eta\lambda} \text{ a step}"
 _MARGIN = 0.03
 
 
@@ -22,11 +20,7 @@ def _angles(study: Study, momentum: float, expected_momentum: float) -> list[Che
 
     product = study.choose(quick=1e-2, normal=4e-3, thorough=1e-3)
     run = adamw_rotation(
-        lr=0.01,
-        decay=product / 0.01,
-        b1=momentum,
-        seeds=study.choose(quick=5, normal=8, thorough=16),
-        seed=study.seed,
+        lr=0.01, decay=product / 0.01, b1=momentum, seeds=study.choose(quick=5, normal=8, thorough=16), seed=study.seed
     )
     share = (run.angle / predicted_angle(0.01, product / 0.01, expected_momentum)).tolist()
     scope = f"random walk in R^64, b1 = {momentum:g}, b2 = 0.99, eta lambda = {product:g}, {run.steps} steps"

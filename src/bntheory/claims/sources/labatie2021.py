@@ -29,10 +29,7 @@ def channel_constants(study: Study) -> list[Check]:
     scope = f"relu networks of width 64, depth {depth}, 32 Gaussian samples"
 
     def shares(norm: str, layer: int) -> list[float]:
-        return [
-            channel_share(p.representations[layer])
-            for p in passes(study, DeepRandom(64, depth, 32, norm=norm))
-        ]
+        return [channel_share(p.representations[layer]) for p in passes(study, DeepRandom(64, depth, 32, norm=norm))]
 
     early, late = shares("layer", 2), shares("layer", -1)
     return [

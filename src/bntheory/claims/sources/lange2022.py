@@ -81,11 +81,7 @@ _SUSPECT = {
     "grad": ["0", "0", "0", "0"],
     "gamma": "1",
     "eps": "1",
-    "vectors": {
-        "x1": ["-2", "4", "0", "-2"],
-        "x2": ["-5/2", "7/2", "1/2", "-3/2"],
-        "x3": ["-1", "2", "-1", "0"],
-    },
+    "vectors": {"x1": ["-2", "4", "0", "-2"], "x2": ["-5/2", "7/2", "1/2", "-3/2"], "x3": ["-1", "2", "-1", "0"]},
     "scalars": {"low": "2/5", "high": "49"}
     | {"p1": "53/100", "p2": "57/100", "p3": "1", "q1": "-1", "q2": "49/50", "q3": "1/5"},
 }
@@ -95,11 +91,7 @@ _SUSPECT = {
     "lange2022.scaling",
     source=_ABSTRACT,
     statement=r"\kappa([1, CXD^{-1}]) \le \kappa([1, CX]),\qquad D_{jj} = \text{standard deviation of column } j",
-    domain=LayerDomain(
-        min_m=4,
-        vectors=_COLUMNS,
-        scalars={**_EXTREMES, **_COEFFICIENTS},
-    ),
+    domain=LayerDomain(min_m=4, vectors=_COLUMNS, scalars={**_EXTREMES, **_COEFFICIENTS}),
     assume=_spectrum_of_unscaled,
     reading=(
         "three columns; with D in the coefficients, every quotient p'Sp/sum(S_jj p_j^2) of the scaled matrix over every other is at most "

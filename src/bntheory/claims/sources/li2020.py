@@ -182,9 +182,7 @@ def _region() -> list[Check]:
     ]
 
 
-def _rational_run(
-    mu: Fraction, alpha: Fraction, *, steps: int, matched: bool, inside: bool = False
-) -> Fraction:
+def _rational_run(mu: Fraction, alpha: Fraction, *, steps: int, matched: bool, inside: bool = False) -> Fraction:
     """||w_T - alpha^T u_T||^2 in fractions, for a Rayleigh quotient in R^3; lambda eta follows from alpha
     and mu."""
     lr = Fraction(1, 3)
@@ -215,11 +213,7 @@ def _gradient(w: list[Fraction]) -> list[Fraction]:
 
 
 def _run_check(name: str, gap: Fraction, scope: str) -> Check:
-    witness: dict[str, Any] = {
-        "loss": "Rayleigh quotient, A = diag(0, 1, 3)",
-        "w0": ["1", "-2", "3"],
-        "eta": "1/3",
-    }
+    witness: dict[str, Any] = {"loss": "Rayleigh quotient, A = diag(0, 1, 3)", "w0": ["1", "-2", "3"], "eta": "1/3"}
     return Check(name, float(gap), "eq", 0.0, "exact", scope, witness=witness)
 
 

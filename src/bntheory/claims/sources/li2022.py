@@ -35,8 +35,7 @@ def clipped_scale(study: Study) -> list[Check]:
     checks = []
     for name, decades in (("upwards", np.arange(1, 13)), ("downwards", -np.arange(1, 7))):
         times = [
-            steps_to_equilibrium(unit * 10.0 ** float(k), lr, product / lr, clipped=True, factor=2.0)
-            for k in decades
+            steps_to_equilibrium(unit * 10.0 ** float(k), lr, product / lr, clipped=True, factor=2.0) for k in decades
         ]
         extra = np.diff(times).astype(float)
         scope = f"exact recursion of ||w||^2, eta lambda = {product:g}, ||w_0|| 1 to {len(decades)} decades {name} of the equilibrium"

@@ -34,11 +34,7 @@ def _checks(study: Study, starts: tuple[float, ...], *, fixed: bool, what: str) 
         times = np.array(_times(products, start, fixed), dtype=float)
         scope = f"exact recursion of ||w||^2, ||w_0|| = {start:g} {what}, eta lambda from {products[0]:g} to 1e-2, until within 5 %"
         checks += slope_checks(
-            f"steps to equilibrium in eta lambda, start {start:g}",
-            fit_power_law(products, times),
-            -1.0,
-            0.05,
-            scope,
+            f"steps to equilibrium in eta lambda, start {start:g}", fit_power_law(products, times), -1.0, 0.05, scope
         )
         checks.append(
             Check(

@@ -40,18 +40,12 @@ def periodic(study: Study) -> list[Check]:
                 late = bursts(np.maximum(values[steps // 4 :], 1e-300))
                 cases += 1
                 few += len(late.times) < 10
-                share = (
-                    float(late.periods.std() / late.periods.mean()) if len(late.times) > 2 else float("inf")
-                )
+                share = float(late.periods.std() / late.periods.mean()) if len(late.times) > 2 else float("inf")
                 uneven += share > 0.3
                 shares.append(share)
                 periods.append(float(late.periods.mean() * product) if len(late.times) > 1 else float("nan"))
     scope = f"2 losses, eta lambda in {products}, {starts} starts each, eta lambda t from 15 to 60"
-    witness = {
-        "seed": study.seed,
-        "spread": np.round(shares, 3).tolist(),
-        "period": np.round(periods, 3).tolist(),
-    }
+    witness = {"seed": study.seed, "spread": np.round(shares, 3).tolist(), "period": np.round(periods, 3).tolist()}
     return [
         count_check("runs with fewer than 10 bursts", few, cases, scope, witness=witness),
         count_check("runs whose bursts are uneven", uneven, cases, scope, witness=witness),

@@ -33,13 +33,7 @@ def group_size(study: Study) -> list[Check]:
     cosines = [[mean_similarity(p.representations[-1]) for p in one] for one in zip(*runs, strict=True)]
     return [
         slope_bound(
-            "gradient at the first layer, in the group's size",
-            exponent(_GROUPS, gradients),
-            "below",
-            0.0,
-            scope,
+            "gradient at the first layer, in the group's size", exponent(_GROUPS, gradients), "below", 0.0, scope
         ),
-        slope_bound(
-            "cosine between samples, in the group's size", exponent(_GROUPS, cosines), "above", 0.0, scope
-        ),
+        slope_bound("cosine between samples, in the group's size", exponent(_GROUPS, cosines), "above", 0.0, scope),
     ]

@@ -146,9 +146,7 @@ def decay_averaged(study: Study) -> list[Check]:
                 mean = sum(values, Fraction(0)) / len(values)
                 variance = sum(((v - mean) ** 2 for v in values), Fraction(0)) / len(values)
                 right += (
-                    Fraction(len(values), len(pairs))
-                    * ((gamma * mean + beta - t[k]) ** 2 + gamma**2 * variance)
-                    / 2
+                    Fraction(len(values), len(pairs)) * ((gamma * mean + beta - t[k]) ** 2 + gamma**2 * variance) / 2
                 )
             checks.append(
                 Check(

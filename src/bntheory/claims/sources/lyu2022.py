@@ -8,7 +8,9 @@ from bntheory.evidence.checks import Check
 
 KEY = "lyu2022"
 _SOURCE = Source(KEY, "abstract and section 4", "arXiv 2206.07085", seen="recalled")
-_STATEMENT = r"\text{GD with weight decay drives}\ \frac{\eta}{\|w\|^2}\lambda_{\max}(\nabla^2_{\text{sphere}}L)\ \text{to}\ 2"
+_STATEMENT = (
+    r"\text{GD with weight decay drives}\ \frac{\eta}{\|w\|^2}\lambda_{\max}(\nabla^2_{\text{sphere}}L)\ \text{to}\ 2"
+)
 
 
 @claim(
@@ -63,13 +65,6 @@ def spherical_sharpness_every_start(study: Study) -> list[Check]:
             4.0,
             "exact",
             "Rayleigh quotient in R^2, started at a minimum: w_t = (2^-t, 0), ratio 4^t",
-            witness={
-                "A": ["0", "1"],
-                "w0": ["1", "0"],
-                "eta": "1",
-                "lambda": "1/2",
-                "t": "5",
-                "ratio": str(ratio),
-            },
+            witness={"A": ["0", "1"], "w0": ["1", "0"], "eta": "1", "lambda": "1/2", "t": "5", "ratio": str(ratio)},
         )
     ]

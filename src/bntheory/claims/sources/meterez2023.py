@@ -38,9 +38,7 @@ def _bounded(study: Study, batch: int) -> list[Check]:
     gaussian, other = _growth(study, "gaussian", batch)
     return [
         over_seeds("growth of log10 ||gradient|| per 100 layers", orthogonal, "below", 0.05, scope),
-        over_seeds(
-            "the same with Gaussian weights, for comparison", gaussian, "above", 0.05, other, decisive=False
-        ),
+        over_seeds("the same with Gaussian weights, for comparison", gaussian, "above", 0.05, other, decisive=False),
     ]
 
 

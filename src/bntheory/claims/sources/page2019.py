@@ -74,13 +74,7 @@ _QUESTIONS: tuple[tuple[str, Callable[[Json], float], Side, float, bool], ...] =
         1.0,
         False,
     ),
-    (
-        "the top eigenvector's share in the mean directions",
-        lambda found: float(found["means"]),
-        "above",
-        0.5,
-        False,
-    ),
+    ("the top eigenvector's share in the mean directions", lambda found: float(found["means"]), "above", 0.5, False),
     (
         "log10 of lambda_max without the mean directions over lambda_max",
         _log_ratio("without_means", "top"),
@@ -143,13 +137,9 @@ def shift_makes_curvature(study: Study) -> list[Check]:
 
 def _over_points(seed: Mapping[str, Run], rates: Rates, value: Callable[[Json], float]) -> float | None:
     """The mean over the points at which the eigenvalues were found and are positive."""
-    points: Sequence[Json] = [
-        p["mean_overlap"] for rate in rates.used for p in seed[f"none {rate:g}"].points.values()
-    ]
+    points: Sequence[Json] = [p["mean_overlap"] for rate in rates.used for p in seed[f"none {rate:g}"].points.values()]
     usable = [
-        p
-        for p in points
-        if p["refused"] is None and min(p["top"], p["without_means"], p["without_contrasts"]) > 0
+        p for p in points if p["refused"] is None and min(p["top"], p["without_means"], p["without_contrasts"]) > 0
     ]
     found = [value(p) for p in usable]
     return sum(found) / len(found) if found else None

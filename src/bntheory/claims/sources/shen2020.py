@@ -13,9 +13,7 @@ from bntheory.layer.vocabulary import Layer, Scalar
 
 KEY = "shen2020"
 _SOURCE = Source(KEY, "abstract", "arXiv 2003.07845", printed=False)
-_STATEMENT = (
-    r"\frac{\gamma^2}{\psi^2}\|g\|^2 \le \|\nabla_y\hat L_{\mathrm{BN}}\|^2, \qquad \psi^2 = \tfrac1m\|y\|^2"
-)
+_STATEMENT = r"\frac{\gamma^2}{\psi^2}\|g\|^2 \le \|\nabla_y\hat L_{\mathrm{BN}}\|^2, \qquad \psi^2 = \tfrac1m\|y\|^2"
 _READING = "gradient of one unit at one batch, the same downstream gradient g on both sides, psi the batch's own root mean square"
 
 
@@ -63,7 +61,4 @@ def smaller_lipschitz_orthogonal(layer: Layer) -> Statement:
 def smaller_lipschitz_exact(layer: Layer) -> Statement:
     share = (layer.beta_grad**2 + layer.gamma_grad**2) / (layer.m * layer.norm2(layer.grad))
     mean_share = layer.m * layer.mu**2 / layer.norm2(layer.y)
-    return iff(
-        le(_frozen_scale_gradient(layer), layer.norm2(layer.input_grad)),
-        ge(mean_share, share),
-    )
+    return iff(le(_frozen_scale_gradient(layer), layer.norm2(layer.input_grad)), ge(mean_share, share))

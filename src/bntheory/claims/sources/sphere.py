@@ -19,9 +19,7 @@ def _runs(study: Study, power: int) -> tuple[Any, Any, Any, Any]:
 
     loss = RayleighPower(_SPECTRUM, power)
     rates = np.geomspace(1e-3, 1e3, 7)
-    starts = np.random.default_rng(study.seed).normal(
-        size=(study.choose(quick=12, normal=12, thorough=24), 1, 4)
-    )
+    starts = np.random.default_rng(study.seed).normal(size=(study.choose(quick=12, normal=12, thorough=24), 1, 4))
     starts = starts / np.linalg.norm(starts, axis=-1, keepdims=True)
     steps = study.choose(quick=20_000, normal=50_000, thorough=500_000)
     return loss, rates, starts, descend(loss, starts, rates, steps, points=40)
@@ -110,8 +108,7 @@ def exact_exponent_checks(study: Study) -> list[Check]:
                 "le",
                 middle,
                 "statistical",
-                f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to "
-                f"{run.total_steps:g}",
+                f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to {run.total_steps:g}",
                 uncertainty=half,
                 confidence=0.95,
                 why=f"{len(slopes)} of {runs} runs have fallen tenfold by T/30",
@@ -160,7 +157,9 @@ def edge_checks(study: Study) -> list[Check]:
             means.append(run.mean)
             widest = float(max(run.high.max() - 2, 2 - run.low.min()))
         gaps = np.abs(np.array(means) - 2).max(axis=1)
-        scope = f"{name}; start at ratio 1.9, lr*decay*t up to 4, lr*decay from {products[0]:g} down to {products[-1]:g}"
+        scope = (
+            f"{name}; start at ratio 1.9, lr*decay*t up to 4, lr*decay from {products[0]:g} down to {products[-1]:g}"
+        )
         checks.append(
             Check(
                 "largest |window mean - 2| at the smallest lr*decay, against five times lr*decay",

@@ -15,10 +15,10 @@ from bntheory.evidence.rates import slope_checks
 
 KEY = "vanlaarhoven2017"
 _SECOND_HAND = Source(KEY, "section 2", "arXiv 1706.05350", seen="second hand")
-_NO_EFFECT = r"\inf_w\, L(w)+\lambda\|w\|^2=\inf_w L(w)\ \text{for every}\ \lambda\ge0:\ L_2\ \text{regularises no function}"
-_EQUILIBRIUM = (
-    r"\|w\|^4\to\frac{\eta\,E\|\tilde g\|^2}{4\lambda},\qquad \frac{\eta}{\|w\|^2}\sim\sqrt{\eta\lambda}"
+_NO_EFFECT = (
+    r"\inf_w\, L(w)+\lambda\|w\|^2=\inf_w L(w)\ \text{for every}\ \lambda\ge0:\ L_2\ \text{regularises no function}"
 )
+_EQUILIBRIUM = r"\|w\|^4\to\frac{\eta\,E\|\tilde g\|^2}{4\lambda},\qquad \frac{\eta}{\|w\|^2}\sim\sqrt{\eta\lambda}"
 
 
 @claim(
@@ -40,10 +40,7 @@ def no_regularisation(study: Study) -> list[Check]:
     checks = [identity(f"direction of c w, coordinate {i}", moved[i] - w[i] / n, scope) for i in range(3)]
     limit = sp.limit(penalty * c**2 * size**2, c, 0, "+")
     why = "L(cw) + penalty ||cw||^2 = L(w) + penalty c^2 ||w||^2, and c > 0 is free; L + penalty >= L gives the other side"
-    return [
-        *checks,
-        identity("the price of a function, penalty c^2 ||w||^2, vanishes with c", limit, scope, why),
-    ]
+    return [*checks, identity("the price of a function, penalty c^2 ||w||^2, vanishes with c", limit, scope, why)]
 
 
 @claim(
@@ -107,10 +104,7 @@ def equilibrium(study: Study) -> list[Check]:
     share = run.norm4 / van_laarhoven_norm4(0.1, product / 0.1, 1.0)
     blur = 2.2 * float(share.std(ddof=1) / np.sqrt(seeds))
     scope = f"Gaussian tangent noise in R^30, eta lambda = {product:g}, {seeds} runs of {run.steps} steps"
-    for name, left, right in (
-        ("at least", 1 - 5 * product, share.mean()),
-        ("at most", share.mean(), 1 + 5 * product),
-    ):
+    for name, left, right in (("at least", 1 - 5 * product, share.mean()), ("at most", share.mean(), 1 + 5 * product)):
         checks.append(
             Check(
                 f"E||w||^4 over the printed value is {name} 1 up to 5 eta lambda",
@@ -188,9 +182,7 @@ def _fixed_point() -> list[Check]:
             "y and 1/y alternate for ever and nothing converges",
         ),
         identity(
-            "ratio to the printed value tends to 1",
-            sp.limit(norm4 / (eta * noise2 / (4 * penalty)) - 1, eta, 0),
-            scope,
+            "ratio to the printed value tends to 1", sp.limit(norm4 / (eta * noise2 / (4 * penalty)) - 1, eta, 0), scope
         ),
         identity(
             "effective rate squared is 4 eta lambda (1 - eta lambda)/G^2",

@@ -95,14 +95,8 @@ def _cosine() -> list[Check]:
     angle2 = sp.acos(1 - product / (1 + mu)) ** 2
     first = sp.limit(angle2 / product, product, 0, "+")
     return [
-        identity(
-            "E<w_{t+1}, w_t>/E||w||^2 = 1 - eta lambda/(1 + mu)",
-            solved[0] - (1 - product / (1 + mu)),
-            _STATES,
-        ),
-        identity(
-            "squared angle of that cosine over eta lambda tends to 2/(1 + mu)", first - 2 / (1 + mu), _STATES
-        ),
+        identity("E<w_{t+1}, w_t>/E||w||^2 = 1 - eta lambda/(1 + mu)", solved[0] - (1 - product / (1 + mu)), _STATES),
+        identity("squared angle of that cosine over eta lambda tends to 2/(1 + mu)", first - 2 / (1 + mu), _STATES),
     ]
 
 

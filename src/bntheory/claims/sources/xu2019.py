@@ -70,9 +70,7 @@ def _runs(study: Study, network: str, grid: Sequence[float], seeds: int) -> list
     record = tuple(steps // 2 + (steps - steps // 2) * (i + 1) // 10 for i in range(10))
     asked = (Measure("progress", {"batch_size": _BATCH}),)
     protocol = Protocol(steps, record, measured=_BATCH)
-    return each_seed(
-        study, arms, protocol, seeds, "detached layer norm", lambda arm: asked, first=FIRST_JUDGED
-    )
+    return each_seed(study, arms, protocol, seeds, "detached layer norm", lambda arm: asked, first=FIRST_JUDGED)
 
 
 @claim(
@@ -139,14 +137,10 @@ def _nearer(
     barred = rates.not_comparable
     lead = one("no normalisation over layer norm", {"none": 1.0, "layer": -1.0}, barred, decisive=False)
     if not barred and lead.outcome != "holds":
-        barred = (
-            "layer norm does not train better than no normalisation here, so there is nothing to be nearer to"
-        )
+        barred = "layer norm does not train better than no normalisation here, so there is nothing to be nearer to"
     middle = {"layer-detached": 1.0, "layer": -0.5, "none": -0.5}
     return [
-        one(
-            "layer norm detached, minus the middle between layer norm and none", middle, barred, decisive=True
-        ),
+        one("layer norm detached, minus the middle between layer norm and none", middle, barred, decisive=True),
         lead,
         one(
             "layer norm detached over layer norm",
@@ -155,10 +149,7 @@ def _nearer(
             decisive=False,
         ),
         one(
-            "layer norm detached over none",
-            {"layer-detached": 1.0, "none": -1.0},
-            rates.not_comparable,
-            decisive=False,
+            "layer norm detached over none", {"layer-detached": 1.0, "none": -1.0}, rates.not_comparable, decisive=False
         ),
         *_at_best_rates(study, network, runs),
     ]
@@ -167,8 +158,7 @@ def _nearer(
 def _at_best_rates(study: Study, network: str, runs: Sequence[Mapping[str, Run]]) -> list[Check]:
     """Beside: each arm at the rate of the grid at which its own late loss is lowest, rates at which another arm diverges included."""
     best = [
-        {n: min(late_loss(run) for name, run in s.items() if name.rsplit(" ", 1)[0] == n) for n in _ARMS}
-        for s in runs
+        {n: min(late_loss(run) for name, run in s.items() if name.rsplit(" ", 1)[0] == n) for n in _ARMS} for s in runs
     ]
     return [
         check_of(

@@ -11,12 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bntheory.claims.claim import Source, Study, claim
-from bntheory.claims.sources.mean_field_checks import (
-    against_networks,
-    against_quadrature,
-    beside_a_proof,
-    replayed,
-)
+from bntheory.claims.sources.mean_field_checks import against_networks, against_quadrature, beside_a_proof, replayed
 from bntheory.evidence.checks import Check
 
 if TYPE_CHECKING:
@@ -161,11 +156,7 @@ def always_explodes(study: Study) -> list[Check]:
                 f"{count} random sums of sines, kinks and steep sigmoids, B from 4 to 64",
                 uncertainty=4 * worst[1].refinement / worst[1].rate + 1e-11,
                 why="four times the change when the nodes are doubled",
-                witness={
-                    "activation": worst[1].activation,
-                    "batch_size": worst[1].batch_size,
-                    "seed": study.seed,
-                },
+                witness={"activation": worst[1].activation, "batch_size": worst[1].batch_size, "seed": study.seed},
             )
         )
     )
@@ -192,8 +183,7 @@ def always_explodes(study: Study) -> list[Check]:
     kind="dynamics",
     source=Source(KEY, "gradient explosion, taken at its word", "submission"),
     statement=r"\text{every non-constant activation, smooth or not, has rate} \ge \frac{B-2}{B-3}",
-    reading=_SETTING
-    + "; gradients are those that backpropagation computes: the derivative almost everywhere",
+    reading=_SETTING + "; gradients are those that backpropagation computes: the derivative almost everywhere",
     note="A step has derivative 0 almost everywhere. The hypothesis that the source does not state is a weak derivative.",
 )
 def explodes_for_any_activation(study: Study) -> list[Check]:
@@ -211,12 +201,7 @@ def explodes_for_any_activation(study: Study) -> list[Check]:
             "exact",
             "B = 8; the batch of signs is not constant, so the next layer is defined",
             why="every term of the rate's numerator carries a factor phi' = 0, a product that is exact in floating point",
-            witness={
-                "activation": "sign",
-                "batch_size": 8,
-                "variance": found.variance,
-                "covariance": found.covariance,
-            },
+            witness={"activation": "sign", "batch_size": 8, "variance": found.variance, "covariance": found.covariance},
         )
     ]
 

@@ -79,18 +79,14 @@ def trace_and_depth(study: Study) -> list[Check]:
     protocol, measured, samples = _protocol(study)
     shallow, middle, deep = _depths(study)
     arms = [resnet(norm, blocks) for blocks in (shallow, middle, deep) for norm in ("batch", "none")]
-    scope = f"{protocol.steps} steps at rate {RATE:g}, {samples} random vectors on {measured} of {protocol.images} images"
+    scope = (
+        f"{protocol.steps} steps at rate {RATE:g}, {samples} random vectors on {measured} of {protocol.images} images"
+    )
     options = {"batch_size": measured, "samples": samples}
 
     def read(seeds: int, confidence: float) -> list[Check]:
         runs = each_seed(
-            study,
-            arms,
-            protocol,
-            seeds,
-            "Hessian trace",
-            lambda arm: (Measure("trace", options),),
-            first=FIRST_JUDGED,
+            study, arms, protocol, seeds, "Hessian trace", lambda arm: (Measure("trace", options),), first=FIRST_JUDGED
         )
         return depth_checks(study, runs, (shallow, middle, deep), confidence, scope)
 
@@ -99,11 +95,7 @@ def trace_and_depth(study: Study) -> list[Check]:
 
 
 def depth_checks(
-    study: Study,
-    runs: Sequence[Mapping[str, Run]],
-    depths: tuple[int, int, int],
-    confidence: float,
-    scope: str,
+    study: Study, runs: Sequence[Mapping[str, Run]], depths: tuple[int, int, int], confidence: float, scope: str
 ) -> list[Check]:
     """Opposite sides of 0 at the two outer depths; the depth between, the difference, and the end of the training beside."""
     sides: tuple[Literal["above", "below"], ...] = ("above", "below", "below")
@@ -132,9 +124,7 @@ def depth_checks(
         for quantity, of, of_side in (("Hessian trace", _trace, side), ("loss", _loss, "below")):
             ends = [log_ratio(*(end_of(seed[name], of) for name in names)) for seed in runs]
             label = what.format(quantity) + ", at the end of the training"
-            checks.append(
-                check_of(study, label, ends, of_side, 0.0, scope, decisive=False, not_comparable=barred)
-            )
+            checks.append(check_of(study, label, ends, of_side, 0.0, scope, decisive=False, not_comparable=barred))
     differences = [
         deep - shallow if deep is not None and shallow is not None else None
         for shallow, deep in zip(ratios[0], ratios[2], strict=True)

@@ -32,9 +32,7 @@ def with_directions(
         if [a.name for a in call.arguments if isinstance(a, Name) and a.name in operators] == [] or len(
             call.arguments
         ) > 1:
-            complain(
-                text, call.column, f"{call.name} takes an operator by its bare name: {', '.join(operators)}"
-            )
+            complain(text, call.column, f"{call.name} takes an operator by its bare name: {', '.join(operators)}")
     names: list[str] = []
     return _spelt(text, tree, names, assumed), tuple(names)
 
@@ -50,11 +48,7 @@ def _spelt(text: str, node: Node, names: list[str], assumed: bool) -> Node:
         _refuse_hypothesis(text, call)
     if not isinstance(node, Compare) or len(node.ops) != 1:
         where = "under 'not'" if isinstance(node, Not) else "here"
-        complain(
-            text,
-            call.column,
-            f"{word} cannot stand {where}; it is one side of a comparison: {_example(word)}",
-        )
+        complain(text, call.column, f"{word} cannot stand {where}; it is one side of a comparison: {_example(word)}")
     (op,), (right,), left = node.ops, node.rest, node.first
     if right is call:
         left, right, op = right, left, _TURNED.get(op, op)

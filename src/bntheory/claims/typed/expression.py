@@ -18,18 +18,7 @@ from typing import Any, NoReturn
 from bntheory.claims.claim import Claim, Source
 from bntheory.claims.typed.eigenvalues import with_directions
 from bntheory.claims.typed.interpreter import Interpreter, Kind
-from bntheory.claims.typed.syntax import (
-    Binary,
-    Call,
-    Compare,
-    Junction,
-    Name,
-    Node,
-    Number,
-    Sign,
-    complain,
-    parse,
-)
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Number, Sign, complain, parse
 from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.claims.typed.trees import calls_of, same
 from bntheory.errors import UserError
@@ -105,9 +94,7 @@ def parse_claim(
     for what, names in free.items():
         for name in names:
             if name in _SCALARS + _VECTORS or name in _FUNCTIONS or name in ("and", "or", "not"):
-                raise UserError(
-                    f"the free {what} {name!r} has the name of a word of the vocabulary; choose another"
-                )
+                raise UserError(f"the free {what} {name!r} has the name of a word of the vocabulary; choose another")
     known = (*_OPERATORS, *free["operator"])
     tree, directions = with_directions(text, parse(text), known, assumed=assumed)
     free["vector"] = tuple(dict.fromkeys((*free["vector"], *directions)))
@@ -247,9 +234,7 @@ class _Checker:
         if not hint and isinstance(node, Call):
             hint = f"the functions are {', '.join([*_FUNCTIONS, *self.free['operator']])}"
         elif not hint:
-            known = ", ".join(
-                n for n in (*_SCALARS, *_VECTORS, *_FUNCTIONS, *free) if "@" not in n or n in free
-            )
+            known = ", ".join(n for n in (*_SCALARS, *_VECTORS, *_FUNCTIONS, *free) if "@" not in n or n in free)
             hint = f"`bntheory words` explains the names {known}; declare a free one with --scalar NAME:RANGE or --vector NAME"
         complain(self.text, node.column, f"unknown name {node.name!r:.60}; {hint}")
 
@@ -314,16 +299,10 @@ class _Checker:
         kinds = [self._not_relation(side, "a comparison", node.column) for side in sides]
         for op, left, right, a, b in zip(node.ops, kinds, kinds[1:], sides, sides[1:], strict=False):
             if left == right == "vector" and op not in ("==", "!="):
-                complain(
-                    self.text,
-                    node.column,
-                    f"vectors are not ordered by {op}; only == and != compare two vectors",
-                )
+                complain(self.text, node.column, f"vectors are not ordered by {op}; only == and != compare two vectors")
             zero = next((s for s, k in ((a, left), (b, right)) if k == "scalar"), None)
             if left != right and not (isinstance(zero, Number) and zero.value == 0 and op in ("==", "!=")):
                 complain(
-                    self.text,
-                    node.column,
-                    f"a {left} is compared with a {right}; norm2(v) or dot(u, v) make scalars",
+                    self.text, node.column, f"a {left} is compared with a {right}; norm2(v) or dot(u, v) make scalars"
                 )
         return "relation"

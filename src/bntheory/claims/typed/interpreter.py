@@ -34,13 +34,7 @@ class Typed(Protocol):
     def kind_of(self, node: Node) -> Kind: ...
 
 
-_OPERATIONS = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "**": operator.pow,
-}
+_OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 _OPPOSITE = {"<=": ">", ">": "<=", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 
 
@@ -49,10 +43,7 @@ class Interpreter:
 
     def __init__(self, claim: Typed, layer: Any) -> None:
         self.claim, self.layer = claim, layer
-        self.others = {
-            "@2": SecondBatch(layer, claim.normaliser),
-            "@b": SecondUnit(layer, claim.normaliser),
-        }
+        self.others = {"@2": SecondBatch(layer, claim.normaliser), "@b": SecondUnit(layer, claim.normaliser)}
 
     def statement(self, node: Node, holds: bool = True) -> Statement:
         """The statement, or its negation, which is pushed down to the comparisons."""
@@ -115,9 +106,7 @@ class Interpreter:
         if node.name in self.claim.operators:
             return layer.operator(node.name)(*values)
         if node.name == "sqrt":
-            return (
-                sqrt(self.layer.gamma * 0 + values[0]) if isinstance(values[0], Fraction) else sqrt(values[0])
-            )
+            return sqrt(self.layer.gamma * 0 + values[0]) if isinstance(values[0], Fraction) else sqrt(values[0])
         helpers = {"batch_mean": batch_mean, "centre": centre, "standardise": standardise}
         if node.name in helpers:
             return helpers[node.name](layer, *values)

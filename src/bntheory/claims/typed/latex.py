@@ -68,9 +68,7 @@ def legend(expression: str) -> list[str]:
 
 def _logic(node: Node, *, top: bool = False) -> str:
     if isinstance(node, Junction):
-        joined = (r"\ \text{ and }\ " if node.op == "and" else r"\ \text{ or }\ ").join(
-            _logic(p) for p in node.parts
-        )
+        joined = (r"\ \text{ and }\ " if node.op == "and" else r"\ \text{ or }\ ").join(_logic(p) for p in node.parts)
         return joined if top else rf"\big({joined}\big)"
     if isinstance(node, Not):
         return rf"\text{{not }}\big({_logic(node.operand, top=True)}\big)"
@@ -124,9 +122,7 @@ def _power_base(node: Node) -> str:
     base = _value(node, _ATOM)
     simple = isinstance(node, Name) and re.fullmatch(r"\\?[A-Za-z]+", base)
     return (
-        base
-        if simple or base.startswith((r"\left(", r"\left\langle")) or base.isdigit()
-        else rf"\left({base}\right)"
+        base if simple or base.startswith((r"\left(", r"\left\langle")) or base.isdigit() else rf"\left({base}\right)"
     )
 
 

@@ -24,19 +24,7 @@ from typing import NoReturn
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "Binary",
-    "Call",
-    "Compare",
-    "Junction",
-    "Name",
-    "Node",
-    "Not",
-    "Number",
-    "Sign",
-    "complain",
-    "parse",
-]
+__all__ = ["Binary", "Call", "Compare", "Junction", "Name", "Node", "Not", "Number", "Sign", "complain", "parse"]
 
 _MAX_LENGTH, _MAX_DEPTH, _MAX_TOKENS, _MAX_POWER, _MAX_DIGITS, _MAX_EXPONENT = 4000, 60, 400, 16, 60, 300
 
@@ -212,9 +200,7 @@ class _Parser:
             if token.text == ")":
                 complain(self.text, token.column, "this ')' closes nothing")
             if token.kind in ("name", "number"):
-                complain(
-                    self.text, token.column, f"an operator is missing before {token.text!r} (products need *)"
-                )
+                complain(self.text, token.column, f"an operator is missing before {token.text!r} (products need *)")
             self._unexpected()
         return node
 
@@ -324,17 +310,13 @@ class _Parser:
                 complain(self.text, opener.column, "this parenthesis is never closed")
             if self.now.kind in ("name", "number"):
                 complain(
-                    self.text,
-                    self.now.column,
-                    f"an operator is missing before {self.now.text!r} (products need *)",
+                    self.text, self.now.column, f"an operator is missing before {self.now.text!r} (products need *)"
                 )
             self._unexpected()
 
     def _number(self, token: _Token) -> Fraction:
         mantissa, _, exponent = token.text.lower().partition("e")
-        if len(mantissa) > _MAX_DIGITS or (
-            exponent and (len(exponent) > 4 or abs(int(exponent)) > _MAX_EXPONENT)
-        ):
+        if len(mantissa) > _MAX_DIGITS or (exponent and (len(exponent) > 4 or abs(int(exponent)) > _MAX_EXPONENT)):
             complain(
                 self.text,
                 token.column,

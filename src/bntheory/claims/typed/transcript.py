@@ -107,11 +107,7 @@ class _Record:
         key = (
             kind,
             *(
-                tuple(map(id, c))
-                if isinstance(c, tuple)
-                else c
-                if isinstance(c, (str, bool, Fraction))
-                else id(c)
+                tuple(map(id, c)) if isinstance(c, tuple) else c if isinstance(c, (str, bool, Fraction)) else id(c)
                 for c in content
             ),
         )
@@ -140,11 +136,7 @@ class _Record:
             zero = self.made(Number, Fraction(0)).node
             return self.made(Compare, zero, ("==" if isinstance(s, AllOf) else "<",), (zero,)).node
         parts = tuple(self.statement(part) for part in s.parts)
-        return (
-            parts[0]
-            if len(parts) == 1
-            else self.made(Junction, "and" if isinstance(s, AllOf) else "or", parts).node
-        )
+        return parts[0] if len(parts) == 1 else self.made(Junction, "and" if isinstance(s, AllOf) else "or", parts).node
 
 
 def transcribe(function: Callable[[Any], Any], domain: LayerDomain, record: Any = None) -> Node:

@@ -43,18 +43,13 @@ def linearity(at: Situation, options: Options) -> Json:
             feeding = set(normalised_weight_layers(at.model, batch[0]).values())
             if not feeding:
                 raise UserError(f"{at.task.name}: no batch norm is fed directly by a layer of weights")
-            coordinates |= {
-                f"twin x {factor:g}": dict.fromkeys(feeding, factor) for factor in options["factors"]
-            }
+            coordinates |= {f"twin x {factor:g}": dict.fromkeys(feeding, factor) for factor in options["factors"]}
         found |= _in_coordinates(own.twin(), coordinates, search, options["fraction"])
     return {"linearity": found}
 
 
 def _in_coordinates(
-    objective: Objective,
-    coordinates: Mapping[str, Mapping[str, float]],
-    search: Mapping[str, Any],
-    fraction: float,
+    objective: Objective, coordinates: Mapping[str, Mapping[str, float]], search: Mapping[str, Any], fraction: float
 ) -> dict[str, Json]:
     """What one function is in several coordinates, each given by the factors on the weights of some layers.
 

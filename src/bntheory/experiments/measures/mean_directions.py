@@ -29,9 +29,7 @@ def mean_overlap(at: Situation, options: Options) -> Json:
     eigenvalues of H, and of H between the projections off either span. ``refused``: why there are none.
     """
     batch, seed, search = at.batch(options["batch_size"]), at.task.seed, at.search(options)
-    means, contrasts = (
-        _orthonormal(channel_directions(at.model, batch[0], weights)) for weights in (None, seed)
-    )
+    means, contrasts = (_orthonormal(channel_directions(at.model, batch[0], weights)) for weights in (None, seed))
     try:
         with hessian(at.model, at.loss, batch, mode="train") as operator:
             top = top_eigenvalues(operator, **search)

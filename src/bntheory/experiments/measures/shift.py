@@ -21,9 +21,7 @@ def shift(at: Situation, options: Options) -> Json:
     }
     l2 = torch.tensor([found[0].l2], dtype=torch.float64)
     zero = torch.zeros_like(l2)
-    first = check_identity(
-        "first-layer-shift", found[0].layer, left=l2, right=zero, relative=l2, tolerance=zero
-    )
+    first = check_identity("first-layer-shift", found[0].layer, left=l2, right=zero, relative=l2, tolerance=zero)
     return {"shift": shift, "identities": [first.as_json()]}
 
 

@@ -27,9 +27,7 @@ def theory(at: Situation, options: Options) -> Json:
     found = capture(exact, loss, (x.double(), labels))
     parameters = dict(exact.named_parameters())
     named = [f"{name}.{part}" for name in found.layers for part in ("bias", "weight")]
-    own = [
-        name for name in named if name in parameters
-    ]  # the steps of a recurrent layer have none of their own
+    own = [name for name in named if name in parameters]  # the steps of a recurrent layer have none of their own
     by_name: dict[str, Tensor] = {}
     if own:
         with state_guard(exact, parameters=False):
@@ -37,9 +35,7 @@ def theory(at: Situation, options: Options) -> Json:
         by_name = dict(zip(own, gradients, strict=True))
     layers, second, identities = [], [], []
     for number, layer in enumerate(found):
-        record, checks = first_order(
-            layer, by_name.get(f"{layer.name}.bias"), by_name.get(f"{layer.name}.weight")
-        )
+        record, checks = first_order(layer, by_name.get(f"{layer.name}.bias"), by_name.get(f"{layer.name}.weight"))
         layers.append(record)
         identities += checks
         units = _spread(layer.units, options["hessian_units"])
@@ -49,11 +45,7 @@ def theory(at: Situation, options: Options) -> Json:
     identities.append(_twin_loss(exact, found, loss, (x.double(), labels)))
     del found, exact
     identities += [single_precision(layer) for layer in capture(model, loss, (x, labels))]
-    return {
-        "layers": layers,
-        "theorem_4_2": second,
-        "identities": [identity.as_json() for identity in identities],
-    }
+    return {"layers": layers, "theorem_4_2": second, "identities": [identity.as_json() for identity in identities]}
 
 
 def _spread(total: int, wanted: int) -> list[int]:

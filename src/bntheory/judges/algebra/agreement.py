@@ -145,9 +145,7 @@ def _substitution(calculus: Calculus, frame: Frame, number: _Evaluator) -> dict[
         if len(word) > 1:
             return None  # the coordinates have no trace of a product
         if word and symbol.is_Symbol and symbol not in layer.space.table.values():
-            operator = (
-                frame.hessian_operator if word == ("H",) else frame.operator(word[0].removeprefix(FREE))
-            )
+            operator = frame.hessian_operator if word == ("H",) else frame.operator(word[0].removeprefix(FREE))
             pairs.append((symbol, operator.trace()))
     substitution = {}
     for symbol, scalar in pairs:

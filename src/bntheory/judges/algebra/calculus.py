@@ -59,9 +59,7 @@ class Calculus:
     seconds: float
 
 
-def calculate(
-    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain
-) -> Calculus:
+def calculate(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> Calculus:
     """State a claim over a symbolic layer and reduce every relation. OutsideVocabulary where inner products do not suffice."""
     from bntheory.layer.symbolic import SymbolicLayer
 
@@ -108,9 +106,7 @@ def _normal_form(relation: Relation) -> NormalForm:
             f"({plain(c)}) {' '.join(n.removeprefix(FREE) for n in (*word, name))}"
             for (name, word), c in vector.terms.items()
         ]
-        return NormalForm(
-            relation.op, relation.label, how, " + ".join(parts) or "0", " + ".join(text) or "0", vector
-        )
+        return NormalForm(relation.op, relation.label, how, " + ".join(parts) or "0", " + ".join(text) or "0", vector)
     raw = (Expression(0) + right - left).value
     _refuse_long(raw.count_ops())
     refuse_large(raw)

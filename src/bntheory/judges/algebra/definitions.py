@@ -28,9 +28,7 @@ from bntheory.layer.view import View, state
 __all__ = ["Definitions", "definitions_of"]
 
 _MOST_TERMS, _LONGEST = 64, 4000
-_SHORT = sorted(
-    {Fraction(a, b) for b in (1, 2, 3, 4) for a in range(1, 12 * b)}, key=lambda s: (s.denominator, s)
-)
+_SHORT = sorted({Fraction(a, b) for b in (1, 2, 3, 4) for a in range(1, 12 * b)}, key=lambda s: (s.denominator, s))
 
 
 class Definitions:
@@ -74,10 +72,7 @@ class Definitions:
         for near in (x, *rational_sigma(self.domain, x), *self._with_short_sigma(x)):
             with suppress(ArithmeticError, ValueError):
                 layer = _Defined(make_layer(self.domain.normaliser, **near.arrays(Radical)), self)
-                of = {
-                    name: [Radical(r).as_fraction() for r in np.ravel(layer.value(name))]
-                    for name in self.meaning
-                }
+                of = {name: [Radical(r).as_fraction() for r in np.ravel(layer.value(name))] for name in self.meaning}
                 scalars = {name: v[0] for name, v in of.items() if name in self.domain.scalars}
                 vectors = {name: tuple(v) for name, v in of.items() if name not in scalars}
                 yield replace(near, scalars={**near.scalars, **scalars}, vectors={**near.vectors, **vectors})

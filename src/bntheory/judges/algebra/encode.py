@@ -79,9 +79,7 @@ def where(field: Field, relation: Relation, truth: Truth) -> Formula:
     conditions = [field.conditions[i] for i in sorted(difference.conditions)]
     if truth == "undefined":
         denied = {"nonzero": ("eq", 1), "nonnegative": ("gt", -1)}
-        return either(
-            [both(_with_roots(field, denied[kind][0], poly * denied[kind][1])) for kind, poly in conditions]
-        )
+        return either([both(_with_roots(field, denied[kind][0], poly * denied[kind][1])) for kind, poly in conditions])
     defined = {"nonzero": "ne", "nonnegative": "ge"}
     parts = [f for kind, poly in conditions for f in _with_roots(field, defined[kind], poly)]
     poly, op = field.cleared(difference), (_TRUE if truth == "true" else _FALSE)[relation.op]
@@ -207,9 +205,7 @@ def _scalar_relation(frame: Frame, relation: Relation) -> Statement:
         if not isinstance(other, Scalar) and other == 0 and relation.op == "eq":
             vector = left if vectors[0] else right
             return _scalar_relation(frame, Relation("eq", vector, Coordinates(frame, {}), relation.label))
-        raise TypeError(
-            "a vector is compared with a scalar; use dot(u, v) or norm2(v) to make a scalar of a vector"
-        )
+        raise TypeError("a vector is compared with a scalar; use dot(u, v) or norm2(v) to make a scalar of a vector")
     return Relation(relation.op, _scalar(frame, left), _scalar(frame, right), relation.label)
 
 
@@ -253,9 +249,7 @@ def _scout(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, dom
     return frame
 
 
-def relevant(
-    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain
-) -> LayerDomain:
+def relevant(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> LayerDomain:
     """The domain without what the claim never looks at: free quantities, and the kind of a Hessian that plays no part."""
     scout = _scout(check, assume, domain)
     curved = "layer.hess" in scout.operators
@@ -271,9 +265,7 @@ def relevant(
     )
 
 
-def evaluate(
-    check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain
-) -> Problem:
+def evaluate(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> Problem:
     """State a claim for a symbolic batch size. Products with operators leave the span only if the claim looks there."""
     scout = _scout(check, assume, domain)
     bare = not scout.touched and domain.normaliser not in ("l1", "linf")
@@ -303,8 +295,7 @@ def evaluate_at(
         frame = Frame(domain, m, vectors=vectors, room=max(2, room), rational_batch=rational_batch)
         return [_state(check, assume, frame)]
     return [
-        _state(check, assume, Frame(domain, m, vectors=vectors, pattern=pattern))
-        for pattern in _patterns(domain, m)
+        _state(check, assume, Frame(domain, m, vectors=vectors, pattern=pattern)) for pattern in _patterns(domain, m)
     ]
 
 

@@ -135,9 +135,7 @@ class Field:
         if poly.is_zero():
             return frozenset({self._condition("nonzero", poly)})
         return frozenset(
-            self._condition("nonzero", factor)
-            for factor, _ in self.factors(poly)
-            if not self.never_zero(factor)
+            self._condition("nonzero", factor) for factor, _ in self.factors(poly) if not self.never_zero(factor)
         )
 
     def _condition(self, kind: Literal["nonzero", "nonnegative"], poly: Any) -> int:
@@ -314,9 +312,7 @@ class Scalar(Uncompared):
         if other is None:
             return NotImplemented
         if len(self.num) * len(other.num) > 50 * _MAX_TERMS:
-            raise OutsideVocabulary(
-                "an expression grew too large; use lower powers or fewer distinct quantities"
-            )
+            raise OutsideVocabulary("an expression grew too large; use lower powers or fewer distinct quantities")
         return self._make(self.num * other.num, self.den * other.den, self.conditions | other.conditions)
 
     __rmul__ = __mul__
@@ -368,9 +364,7 @@ def readable(field: Field, poly: Any) -> str:
         return "0"
     words = []
     for exponents, coefficient in poly.terms():
-        factors = [
-            field.names[i] if e == 1 else f"{field.names[i]}^{e}" for i, e in enumerate(exponents) if e
-        ]
+        factors = [field.names[i] if e == 1 else f"{field.names[i]}^{e}" for i, e in enumerate(exponents) if e]
         if abs(coefficient) != 1 or not factors:
             factors.insert(0, str(abs(coefficient)))
         words.append(("-" if coefficient < 0 else "+") + " " + "*".join(factors))

@@ -300,11 +300,7 @@ class Frame:
             bend = bend + moved.scaled(self.correction * self.dot(self.y_hat, self.grad))
         if kind != "rms":
             bend = self.centred(bend)
-        return (
-            curved
-            - self.input_grad.scaled(slope / self.sigma)
-            - bend.scaled(self.gamma / (self.m * self.sigma))
-        )
+        return curved - self.input_grad.scaled(slope / self.sigma) - bend.scaled(self.gamma / (self.m * self.sigma))
 
     # -- free quantities -------------------------------------------------------------------------------------------------
 
@@ -331,9 +327,7 @@ class Frame:
             return self._vectors[key]
         self.touched = True
         rest = self.named(key, name.removesuffix("@case"))
-        mean = self._one.scaled(
-            1 / self.m
-        )  # its part along the vector of ones, in place of a number of its own
+        mean = self._one.scaled(1 / self.m)  # its part along the vector of ones, in place of a number of its own
         vector = self._vectors[key] = rest - self.unit(0).scaled(rest.parts[0]) + mean
         self.constraints.append(("eq", self.norm2(vector) - 1))
         for other in cases:  # the same example or another one

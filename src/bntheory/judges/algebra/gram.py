@@ -93,9 +93,7 @@ class GramProblem:
         for matrix in self._matrices():
             for size in range(2, min(len(matrix), largest) + 1):
                 for rows in itertools.combinations(range(len(matrix)), size):
-                    parts.append(
-                        ("ge", field.cleared(determinant([[matrix[i][j] for j in rows] for i in rows])))
-                    )
+                    parts.append(("ge", field.cleared(determinant([[matrix[i][j] for j in rows] for i in rows]))))
         for (op,), total in ((w, t) for w, t in layer.space.traces.items() if len(w) == 1):
             if op in layer.space.semidefinite:  # no direction has more than the trace
                 for a, word, b in list(layer.space.table):
@@ -123,9 +121,7 @@ class GramProblem:
         bound = layer.smoothness
         if bound is None:
             return []
-        names = sorted(
-            {n for a, word, b in list(space.table) if set(word) == {"H"} for n in (a, b) if n[0] != "("}
-        )[:4]
+        names = sorted({n for a, word, b in list(space.table) if set(word) == {"H"} for n in (a, b) if n[0] != "("})[:4]
         matrices = []
         for word, factor, signs in ((("H",), bound, (1, -1)), (("H", "H"), bound**2, (1,))):
             for sign in signs:
@@ -160,9 +156,7 @@ class GramProblem:
                 names = sorted({n for a, w, b in keys if w == (op,) for n in (a, b)})
                 tables.append([[self.scalar(space.product(a, word, b)) for b in names] for a in names])
         atoms = sorted(plain | {("one", ()), ("y_hat", ())} if plain else plain)[:6]
-        tables.append(
-            [[self.scalar(space.product(a, (*reversed(v), *w), b)) for b, w in atoms] for a, v in atoms]
-        )
+        tables.append([[self.scalar(space.product(a, (*reversed(v), *w), b)) for b, w in atoms] for a, v in atoms])
         return [t for t in tables if t]
 
 

@@ -92,11 +92,7 @@ class _Space:
         if word is None or word.helper:
             raise AttributeError(name)
         if word.takes is None:
-            return (
-                self._named(name)
-                if word.kind == "vector"
-                else self._scalar(name, self._signs.get(name, "any"))
-            )
+            return self._named(name) if word.kind == "vector" else self._scalar(name, self._signs.get(name, "any"))
         return self._applied(name)
 
     def _named(self, name: str) -> _Vector:
@@ -198,11 +194,7 @@ class _Space:
             pivot = next(name for name, x in sorted(row.items()) if x)
             scale = row[pivot]
             rows.append(
-                (
-                    pivot,
-                    {n: x / scale for n, x in row.items() if x},
-                    {i: x / scale for i, x in combination.items()},
-                )
+                (pivot, {n: x / scale for n, x in row.items() if x}, {i: x / scale for i, x in combination.items()})
             )
         return rows
 
@@ -224,16 +216,12 @@ def negation_over_inner_products(
         if isinstance(left, _Vector) or isinstance(right, _Vector):
             gap = left - right if isinstance(left, _Vector) and isinstance(right, _Vector) else None
             vector = gap if gap is not None else left if isinstance(left, _Vector) else right
-            return Relation(
-                "eq", vector.norm2(), field.zero, relation.label
-            )  # they are equal where it vanishes
+            return Relation("eq", vector.norm2(), field.zero, relation.label)  # they are equal where it vanishes
         one, other = (x if isinstance(x, Scalar) else field.constant(x) for x in (left, right))
         return Relation(relation.op, one, other, relation.label)
 
     claim = map_atoms(state(check, space, domain), over_scalars)
-    assumptions: Statement = (
-        AllOf(()) if assume is None else map_atoms(state(assume, space, domain), over_scalars)
-    )
+    assumptions: Statement = AllOf(()) if assume is None else map_atoms(state(assume, space, domain), over_scalars)
     formulas = [
         false_where(claim, lambda a: where(field, a, "false"), both, either),
         true_where(assumptions, lambda a: where(field, a, "true"), both, either),

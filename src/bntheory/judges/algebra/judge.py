@@ -28,11 +28,7 @@ _MOST_HYPOTHESES = 8
 
 
 def judge(
-    claim: Claim,
-    *,
-    milliseconds: int = 1500,
-    seconds: float = 30.0,
-    reference: Reference | None = None,
+    claim: Claim, *, milliseconds: int = 1500, seconds: float = 30.0, reference: Reference | None = None
 ) -> Evidence:
     """Decide a layer claim for every layer of its domain and every batch size.
 
@@ -57,9 +53,7 @@ def judge(
     decision = _decide_defined(claim, milliseconds, seconds / 2)
     if decision is None:
         decision = _decide(claim, calculus, milliseconds, start + seconds - time.perf_counter())
-    details["questions"] = [
-        {"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions
-    ]
+    details["questions"] = [{"asked": q, "answer": a, "seconds": round(s, 4)} for q, a, s in decision.questions]
     details["directions"] = decision.directions
     by_eye = calculus is not None and calculus.proved
     if by_eye and decision.outcome in ("counterexample", "candidate"):
@@ -110,9 +104,7 @@ def _decide_defined(claim: Claim, milliseconds: int, seconds: float) -> Decision
     with suppress(OutsideVocabulary):
         decision = _decide(shorter, _calculus(shorter, {}), milliseconds, seconds, certified)
         if decision.outcome in ("proved", "vacuous", "counterexample"):
-            return replace(
-                decision, assumptions_needed=None
-            )  # the definitions are used, the rest is not known
+            return replace(decision, assumptions_needed=None)  # the definitions are used, the rest is not known
     return None
 
 
@@ -190,9 +182,7 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
         with suppress(OutsideVocabulary):
             terms, degree = evaluate(claim.check, claim.assume, claim.domain).size
         if terms > _MOST_TERMS or degree > _HIGHEST_DEGREE:
-            raise OutsideVocabulary(
-                f"a side with {terms} terms of degree {degree} is too long for a normal form"
-            )
+            raise OutsideVocabulary(f"a side with {terms} terms of degree {degree} is too long for a normal form")
         calculus = calculate(claim.check, claim.assume, claim.domain)
         with suppress(OutsideVocabulary):
             compared = compare_routes(claim.check, claim.domain, calculus)
@@ -227,10 +217,7 @@ def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
 
     hypotheses = conjuncts(calculus.assumptions, _MOST_HYPOTHESES)
     fewer = range(len(hypotheses)) if len(hypotheses) >= 2 else ()
-    weaker = [
-        replace(calculus, assumptions=AllOf(tuple(h for j, h in enumerate(hypotheses) if j != i)))
-        for i in fewer
-    ]
+    weaker = [replace(calculus, assumptions=AllOf(tuple(h for j, h in enumerate(hypotheses) if j != i))) for i in fewer]
     for attempt in (calculus, *weaker):
         try:
             problem = gram_problem(attempt)

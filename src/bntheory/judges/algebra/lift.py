@@ -51,9 +51,7 @@ def lift(frame: Frame, values: Mapping[int, Fraction], domain: LayerDomain | Non
         if operator.kind == "isotropic":
             diagonal = number(operator.factor)
         if diagonal is not None:
-            return tuple(
-                tuple(diagonal if i == j else Fraction(0) for j in range(batch)) for i in range(batch)
-            )
+            return tuple(tuple(diagonal if i == j else Fraction(0) for j in range(batch)) for i in range(batch))
         rows = [[Fraction(0)] * batch for _ in range(batch)]
         if operator.elsewhere is not None:  # the same in every direction outside the basis
             share = number(operator.elsewhere) / (batch - len(frame.norms))
@@ -108,9 +106,7 @@ def _evaluate(poly: Any, values: Mapping[int, Fraction], roots: Mapping[int, Sca
                 if e % 2:
                     raise OutsideVocabulary("the counterexample has irrational entries")
                 inside = roots[i]
-                term *= (_evaluate(inside.num, values, roots) / _evaluate(inside.den, values, roots)) ** (
-                    e // 2
-                )
+                term *= (_evaluate(inside.num, values, roots) / _evaluate(inside.den, values, roots)) ** (e // 2)
             else:
                 term *= values.get(i, Fraction(0)) ** int(e)
         total += term

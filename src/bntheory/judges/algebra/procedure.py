@@ -22,12 +22,7 @@ from bntheory.judges.algebra.frame import needs_entries
 from bntheory.judges.algebra.guards import Guard, guards_of
 from bntheory.judges.algebra.lift import lift
 from bntheory.judges.algebra.questions import Questions
-from bntheory.judges.algebra.solver import (
-    Reply,
-    batch_size_of,
-    rational_model,
-    smt_lib,
-)
+from bntheory.judges.algebra.solver import Reply, batch_size_of, rational_model, smt_lib
 from bntheory.judges.exact.witness import LARGEST_BATCH, Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation, as_statement
@@ -207,9 +202,7 @@ class _Run(Questions):
                     settled = False
                     reasons.append("the limit was reached")
                     break
-                reply = self._ask(
-                    f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True)
-                )
+                reply = self._ask(f"negation, m = {m}", problem, problem.closed(problem.negation(), all_symbols=True))
                 if reply.answer == "unsat":
                     scripts.append(smt_lib(problem.frame.field, reply.formulas))
                 elif reply.answer == "unknown":

@@ -55,9 +55,7 @@ class Questions:
         while least < known:
             middle = (least + known) // 2
             at_most = ("ge", (middle - self.generic.frame.m).num)
-            reply = self._ask_whole(
-                f"negation, {least} <= m <= {middle}", [*formulas, at_most], least, quick=True
-            )
+            reply = self._ask_whole(f"negation, {least} <= m <= {middle}", [*formulas, at_most], least, quick=True)
             if reply.answer == "sat":
                 known = max(least, math.ceil(batch_size_of(self.generic, reply)))
             elif reply.answer == "unsat":

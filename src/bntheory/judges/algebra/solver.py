@@ -16,16 +16,7 @@ from typing import Any, Literal
 from bntheory.judges.algebra.encode import Formula, Problem, formula_symbols, to_z3, z3_symbol
 from bntheory.judges.algebra.field import Field
 
-__all__ = [
-    "Answer",
-    "Reply",
-    "ask",
-    "batch_size_at_least",
-    "batch_size_of",
-    "not_between",
-    "rational_model",
-    "smt_lib",
-]
+__all__ = ["Answer", "Reply", "ask", "batch_size_at_least", "batch_size_of", "not_between", "rational_model", "smt_lib"]
 
 Answer = Literal["sat", "unsat", "unknown"]
 
@@ -156,9 +147,7 @@ def rational_model(
                 exactly = False
                 break
             equation = own == z3.Q(candidate.numerator, candidate.denominator, context)
-            if z3.is_true(
-                z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator, model.ctx))
-            ):
+            if z3.is_true(z3.simplify(current == z3.Q(candidate.numerator, candidate.denominator, model.ctx))):
                 break  # the model already says so
             solver = _solver("nlsat", milliseconds, context)
             solver.add(*expressions, *fixed, equation)

@@ -51,9 +51,7 @@ def without_roots(field: Field, formula: Formula) -> Formula:
     signed = _decided(field, op, body)
     if signed is not None:
         return signed
-    roots = [
-        i for i in Field.variables(body) & set(field.roots) - field.partial if field.roots[i].den.is_one()
-    ]
+    roots = [i for i in Field.variables(body) & set(field.roots) - field.partial if field.roots[i].den.is_one()]
     if not roots or len(_roots_within(field, body)) > _MOST_ROOTS:
         return formula
     r = max(roots)  # later roots may hold earlier ones
@@ -88,9 +86,7 @@ def _split(field: Field, poly: Any, r: int) -> tuple[Any, Any]:
     a = b = field.context.constant(0)
     for exponents, coefficient in poly.terms():
         power = int(exponents[r])
-        rest = field.context.from_dict(
-            {tuple(0 if i == r else int(e) for i, e in enumerate(exponents)): coefficient}
-        )
+        rest = field.context.from_dict({tuple(0 if i == r else int(e) for i, e in enumerate(exponents)): coefficient})
         rest = rest * inside ** (power // 2)
         a, b = (a, b + rest) if power % 2 else (a + rest, b)
     return a, b

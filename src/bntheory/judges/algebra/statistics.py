@@ -56,9 +56,7 @@ def statistics(frame: Basis) -> Statistics:
         sigma = field.root(spread**2 * scaled + eps, positive=True)
         y = one * mu + frame.unit(1) * spread
         y_hat = frame.unit(1) * (spread / sigma)
-        return Statistics(
-            mu, spread**2 * ratio, sigma, eps, y, y_hat, y_hat * frame.correction, (("gt", sigma),)
-        )
+        return Statistics(mu, spread**2 * ratio, sigma, eps, y, y_hat, y_hat * frame.correction, (("gt", sigma),))
     else:
         hat, sigma = field.symbol("q", "nonnegative"), field.symbol("sigma", "positive")
         spread = hat * sigma
@@ -170,13 +168,7 @@ def statistics_by_entry(frame: Basis, positives: int) -> Statistics:
 
 
 def _l_p_by_entry(
-    frame: Basis,
-    positives: int,
-    mu: Scalar,
-    var: Scalar,
-    y: Coordinates,
-    centred: list[Scalar],
-    c: Coordinates,
+    frame: Basis, positives: int, mu: Scalar, var: Scalar, y: Coordinates, centred: list[Scalar], c: Coordinates
 ) -> Statistics:
     field, m = frame.field, frame.m_value or 0
     dual = frame.zero_vector()

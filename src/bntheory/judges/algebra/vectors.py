@@ -49,11 +49,7 @@ class Coordinates:
     __array_ufunc__ = None
 
     def __init__(
-        self,
-        frame: Basis,
-        parts: dict[int, Scalar],
-        outside: bool = False,
-        conditions: frozenset[int] = frozenset(),
+        self, frame: Basis, parts: dict[int, Scalar], outside: bool = False, conditions: frozenset[int] = frozenset()
     ) -> None:
         self.frame = frame
         self.parts = {i: c for i, c in parts.items() if not c.num.is_zero()}
@@ -66,9 +62,7 @@ class Coordinates:
         parts = dict(self.parts)
         for i, c in other.parts.items():
             parts[i] = parts[i] + c if i in parts else c
-        return Coordinates(
-            self.frame, parts, self.outside or other.outside, self.conditions | other.conditions
-        )
+        return Coordinates(self.frame, parts, self.outside or other.outside, self.conditions | other.conditions)
 
     def __neg__(self) -> Coordinates:
         return self.scaled(-1)
@@ -84,9 +78,7 @@ class Coordinates:
     def scaled(self, factor: Any) -> Coordinates:
         """The vector times a scalar."""
         conditions = self.conditions | getattr(factor, "conditions", frozenset())
-        return Coordinates(
-            self.frame, {i: c * factor for i, c in self.parts.items()}, self.outside, conditions
-        )
+        return Coordinates(self.frame, {i: c * factor for i, c in self.parts.items()}, self.outside, conditions)
 
     def norm2(self) -> Scalar:
         """The squared Euclidean norm."""
@@ -194,11 +186,7 @@ class SymbolicOperator:
         chosen = [rows for size in sizes for rows in itertools.combinations(block, size)]
         found: list[Scalar] = []
         if self.semidefinite:
-            found = [
-                determinant([[self.entry(i, j) for j in rows] for i in rows])
-                for rows in chosen
-                if len(rows) > 1
-            ]
+            found = [determinant([[self.entry(i, j) for j in rows] for i in rows]) for rows in chosen if len(rows) > 1]
         if self.bound is not None:
             found += [
                 determinant([[self._below_bound(i, j, sign) for j in rows] for i in rows])
@@ -216,15 +204,11 @@ class SymbolicOperator:
         if self._trace is None or self.diagonal:
             return []
         frame, found = self.frame, []
-        rest, room = (
-            (self._trace, frame.m) if self.elsewhere is None else (self.elsewhere, frame.m - len(frame.norms))
-        )
+        rest, room = (self._trace, frame.m) if self.elsewhere is None else (self.elsewhere, frame.m - len(frame.norms))
         if self.bound is not None and (self.elsewhere is not None or frame.m_value is None):
             found += [self.bound * room - rest, *([] if self.semidefinite else [self.bound * room + rest])]
         if self.semidefinite and frame.m_value is None and block:
-            found.append(
-                self._trace - sum((self.entry(i, i) for i in block[1:]), self.entry(block[0], block[0]))
-            )
+            found.append(self._trace - sum((self.entry(i, i) for i in block[1:]), self.entry(block[0], block[0])))
         return found
 
 

@@ -27,14 +27,7 @@ from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.three_valued import map_atoms, value_of
 from bntheory.layer.view import state
 
-__all__ = [
-    "Certificate",
-    "CheckedRelation",
-    "certify",
-    "negated_equalities",
-    "outside_domain",
-    "statements",
-]
+__all__ = ["Certificate", "CheckedRelation", "certify", "negated_equalities", "outside_domain", "statements"]
 
 _FIRST_BITS, _MORE_BITS = (96, 384), (1536, 6144)
 
@@ -98,9 +91,7 @@ def certify(claim: Claim, x: Instance) -> Certificate:
     """Decide whether ``x`` refutes ``claim``. ClaimError where the claim's own code raises."""
     domain = claim.domain
     if domain is None:
-        raise ValueError(
-            f"claim {claim.id} has no layer domain; only layer claims have witnesses of this kind"
-        )
+        raise ValueError(f"claim {claim.id} has no layer domain; only layer claims have witnesses of this kind")
     reason = outside_domain(domain, x)
     if reason:
         return Certificate(False, f"outside the domain: {reason}")
@@ -222,10 +213,7 @@ def _check_relation(relation: Relation) -> CheckedRelation:
         elif signs[0] is not None:
             holds = signs[0] in ((-1, 0) if relation.op == "le" else (-1,))
     radicals = any(type(v).__name__ == "Radical" for v in difference)
-    shown = [
-        str(np.broadcast_to(v, np.broadcast_shapes(left.shape, right.shape)).ravel()[at])
-        for v in (left, right)
-    ]
+    shown = [str(np.broadcast_to(v, np.broadcast_shapes(left.shape, right.shape)).ravel()[at]) for v in (left, right)]
     return CheckedRelation(
         relation.op,
         shown[0],

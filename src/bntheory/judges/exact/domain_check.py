@@ -94,19 +94,13 @@ def _wrong_hessian(kind: str, x: Instance) -> str | None:
 
 def _wrong_gradient(domain: LayerDomain, x: Instance) -> str | None:
     worst = max(map(abs, x.grad))
-    return (
-        f"an entry of g has size {worst}, above 1"
-        if domain.gradient == "unit-entries" and worst > 1
-        else None
-    )
+    return f"an entry of g has size {worst}, above 1" if domain.gradient == "unit-entries" and worst > 1 else None
 
 
 def _within(h: tuple[tuple[Fraction, ...], ...], bound: Fraction) -> bool:
     """Whether the spectral norm is at most ``bound``."""
     return all(
-        _is_psd(
-            tuple(tuple(bound * (i == j) - sign * v for j, v in enumerate(row)) for i, row in enumerate(h))
-        )
+        _is_psd(tuple(tuple(bound * (i == j) - sign * v for j, v in enumerate(row)) for i, row in enumerate(h)))
         for sign in (1, -1)
     )
 

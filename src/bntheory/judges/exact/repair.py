@@ -63,9 +63,7 @@ def has_equality_hypotheses(claim: Claim, domain: LayerDomain, x: Instance) -> b
 def repair(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
     """A layer near x that meets every equality hypothesis exactly, or None where solving them block by block gives none."""
     for start in (x, *rational_sigma(domain, x)):
-        with suppress(
-            ArithmeticError, ValueError
-        ):  # an equality between numbers that are undefined, or not known
+        with suppress(ArithmeticError, ValueError):  # an equality between numbers that are undefined, or not known
             solved = _solved(claim, domain, start)
             if solved is not None:
                 return solved
@@ -90,12 +88,7 @@ def _blocks(x: Instance) -> Iterator[list[Path]]:
     for path in paths:
         if path[0] in ("gamma", "scalars"):
             yield [path]
-    for names in [
-        ("grad",),
-        *[("vectors", k) for k in x.vectors],
-        ("hess",),
-        *[("operators", k) for k in x.operators],
-    ]:
+    for names in [("grad",), *[("vectors", k) for k in x.vectors], ("hess",), *[("operators", k) for k in x.operators]]:
         block = [path for path in paths if path[: len(names)] == names]
         if block:
             yield block
@@ -153,10 +146,7 @@ def _on_quadric(
 ) -> list[Fraction] | None:
     """One equality that is quadratic in the block, the others affine: a point of the quadric within the plane that they leave."""
     n, quadrics = len(here), []
-    corners = [
-        residual([Fraction(0)] * n),
-        *(residual([Fraction(i == j) for j in range(n)]) for i in range(n)),
-    ]
+    corners = [residual([Fraction(0)] * n), *(residual([Fraction(i == j) for j in range(n)]) for i in range(n))]
     for k in rows:
         sized = next((values[k] for values in corners if values[k]), None)
         if sized is None:  # it vanishes at the origin and at every unit vector: its size is not known
@@ -254,11 +244,7 @@ def rational_sigma(domain: LayerDomain, x: Instance) -> Iterator[Instance]:
     w = [v - middle for v in w]
     length = sum(v * v for v in w)
     along = sum(v * b for v, b in zip(w, base, strict=True))
-    turned = (
-        [b - 2 * along / length * v for v, b in zip(w, base, strict=True)]
-        if length
-        else list(map(Fraction, base))
-    )
+    turned = [b - 2 * along / length * v for v, b in zip(w, base, strict=True)] if length else list(map(Fraction, base))
     y = tuple(round(mean) + scale * t / unit for t in turned)
     yield replace(x, y=y, eps=Fraction(0) if domain.eps != "positive" else x.eps)
 

@@ -39,9 +39,7 @@ class ReplayResult:
         reference = self.witness.reference
         typed = reference.kind == "expression"
         name = reference.expression if typed else self.claim.id
-        carried = (
-            f"\nas the file states the claim: {reference.expression}" if self.carried and not typed else ""
-        )
+        carried = f"\nas the file states the claim: {reference.expression}" if self.carried and not typed else ""
         carried += "".join(f"\nassumed: {a}" for a in reference.assume if self.carried)
         if self.refuted:
             return f"{name} is refuted by {layer}{carried}"
@@ -74,9 +72,7 @@ def _of_file(witness: Witness, path: str | Path) -> Claim:
         if claim.id == witness.reference.id:
             return claim
     why = "".join(f"; {problem}" for problem in loaded.problems[:3])
-    raise UserError(
-        f"{path} has no claim with the id {witness.reference.id!r}, which the witness is about{why}"
-    )
+    raise UserError(f"{path} has no claim with the id {witness.reference.id!r}, which the witness is about{why}")
 
 
 def carrying(reference: Reference, claim: Claim) -> Reference:

@@ -23,9 +23,7 @@ Accept = Callable[[Instance], tuple[Instance, Certificate] | None]
 Rounding = Callable[[Fraction], Fraction]
 
 
-def map_numbers(
-    x: Instance, change: Callable[[Fraction], Fraction], only: frozenset[str] | None = None
-) -> Instance:
+def map_numbers(x: Instance, change: Callable[[Fraction], Fraction], only: frozenset[str] | None = None) -> Instance:
     """The layer with every number (or those of the named blocks) changed; basis vectors ``@case`` are left alone."""
 
     def use(name: str, value: Any) -> Any:
@@ -142,10 +140,7 @@ def _simple_blocks(x: Instance) -> Iterator[Instance]:
         yield replace(x, hess=None)
         yield replace(x, hess=tuple(tuple(Fraction(i == j) for j in range(m)) for i in range(m)))
         yield replace(
-            x,
-            hess=tuple(
-                tuple(v if i == j else Fraction(0) for j, v in enumerate(r)) for i, r in enumerate(x.hess)
-            ),
+            x, hess=tuple(tuple(v if i == j else Fraction(0) for j, v in enumerate(r)) for i, r in enumerate(x.hess))
         )
     if x.beta:
         yield replace(x, beta=Fraction(0))
@@ -161,9 +156,7 @@ def _simple_blocks(x: Instance) -> Iterator[Instance]:
         if any(vector) and not name.endswith("@case"):
             yield replace(x, vectors={**x.vectors, name: zero})
     for name, matrix in x.operators.items():
-        diagonal = tuple(
-            tuple(v if i == j else Fraction(0) for j, v in enumerate(r)) for i, r in enumerate(matrix)
-        )
+        diagonal = tuple(tuple(v if i == j else Fraction(0) for j, v in enumerate(r)) for i, r in enumerate(matrix))
         yield replace(x, operators={**x.operators, name: (zero,) * m})
         yield replace(x, operators={**x.operators, name: diagonal})
 

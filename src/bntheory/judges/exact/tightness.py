@@ -106,9 +106,7 @@ def best_constant(
         elif evidence.finding == "survives":
             high = middle
         else:
-            raise ValueError(
-                f"the claim with the constant {middle} is {evidence.finding}: {evidence.summary}"
-            )
+            raise ValueError(f"the claim with the constant {middle} is {evidence.finding}: {evidence.summary}")
     return BestConstant(low, high, layer, steps + 1, seed)
 
 
@@ -152,9 +150,7 @@ def _single_inequality(claim: Claim) -> None:
     probe |= {name: [0.0] * (claim.domain.min_m - 1) + [1.0] for name in claim.domain.vectors}
     probe |= {name: (lambda v: v) for name in claim.domain.operators}
     m = claim.domain.min_m
-    layer = BatchNormLayer(
-        [float(i * i) for i in range(m)], [1.0] + [0.0] * (m - 1), lambda v: v, eps=0.0, free=probe
-    )
+    layer = BatchNormLayer([float(i * i) for i in range(m)], [1.0] + [0.0] * (m - 1), lambda v: v, eps=0.0, free=probe)
     try:
         _inequality(as_statement(claim.check(layer)))
     except ClaimError as error:

@@ -80,8 +80,7 @@ class Instance:
             if isinstance(x, Fraction):
                 return np.array(convert(x), dtype=dtype)
             return np.array(
-                [[convert(v) for v in row] if isinstance(row, tuple) else convert(row) for row in x],
-                dtype=dtype,
+                [[convert(v) for v in row] if isinstance(row, tuple) else convert(row) for row in x], dtype=dtype
             )
 
         free = {**self.scalars, **self.vectors, **self.operators}
@@ -129,9 +128,7 @@ class Instance:
             eps=_number(_get(block, "eps", "layer"), "layer.eps"),
             scalars={k: _number(v, k) for k, v in _mapping(block.get("scalars", {}), "scalars").items()},
             vectors={k: _vector(v, k) for k, v in _mapping(block.get("vectors", {}), "vectors").items()},
-            operators={
-                k: _matrix(v, k) for k, v in _mapping(block.get("operators", {}), "operators").items()
-            },
+            operators={k: _matrix(v, k) for k, v in _mapping(block.get("operators", {}), "operators").items()},
         )
 
     def size(self) -> tuple[int, int, int]:
@@ -196,9 +193,7 @@ class Reference:
         assume = block.get("assume", [])
         if not isinstance(assume, list) or not all(isinstance(a, str) for a in assume):
             raise UserError("witness: claim.assume is not a list of expressions")
-        return cls(
-            kind, block.get("id", ""), block.get("path", ""), block.get("expression", ""), tuple(assume)
-        )
+        return cls(kind, block.get("id", ""), block.get("path", ""), block.get("expression", ""), tuple(assume))
 
 
 @dataclass(frozen=True)
@@ -225,11 +220,7 @@ class Witness:
                 "scalars": dict(d.scalars),
                 "vectors": list(d.vectors),
                 "operators": dict(d.operators),
-                **{
-                    k: getattr(d, k)
-                    for k in ("smoothness", "gradient", "loss")
-                    if getattr(d, k) not in ("", "any")
-                },
+                **{k: getattr(d, k) for k in ("smoothness", "gradient", "loss") if getattr(d, k) not in ("", "any")},
             },
             "layer": self.instance.as_json(),
             "certificate": dict(self.certificate),

@@ -115,8 +115,7 @@ class Candidates:
             def gram(a: Any) -> Any:
                 rows = use(a)
                 return tuple(
-                    tuple(sum((p * q for p, q in zip(r, s, strict=True)), Fraction(0)) for s in rows)
-                    for r in rows
+                    tuple(sum((p * q for p, q in zip(r, s, strict=True)), Fraction(0)) for s in rows) for r in rows
                 )
 
             def number(x: torch.Tensor) -> Any:
@@ -139,9 +138,7 @@ class Candidates:
                 eps=number(values["eps"]),
                 scalars={k: number(free[k]) for k in d.scalars},
                 vectors={k: use(free[k][0].tolist()) for k in d.vectors},
-                operators={
-                    k: gram(factors[k]) if k in factors else use(free[k][0].tolist()) for k in d.operators
-                },
+                operators={k: gram(factors[k]) if k in factors else use(free[k][0].tolist()) for k in d.operators},
             )
 
         return build
@@ -157,9 +154,7 @@ def _short(x: float) -> Fraction:
 def _scaled_to(rows: Any, bound: Fraction) -> Any:
     """The matrix times the bound, divided by its norm (rounded up) where that is above 1."""
     size = float(
-        torch.linalg.matrix_norm(
-            torch.tensor([[float(v) for v in row] for row in rows], dtype=torch.float64), 2
-        )
+        torch.linalg.matrix_norm(torch.tensor([[float(v) for v in row] for row in rows], dtype=torch.float64), 2)
     )
     norm = Fraction(math.ceil(size * 2**20) + 1, 2**20) if size > 1 + 1e-12 else Fraction(1)
     return tuple(tuple(v * bound / norm for v in row) for row in rows)

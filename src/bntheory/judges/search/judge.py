@@ -61,9 +61,7 @@ def judge(
     try:
         found = attack.run()
     except OutsideVocabulary as error:
-        return Evidence(
-            "search", "unknown", f"outside the vocabulary: {error}", {}, monotonic() - started, seed
-        )
+        return Evidence("search", "unknown", f"outside the vocabulary: {error}", {}, monotonic() - started, seed)
     except (ClaimError, ArithmeticError) as error:
         cause = str(error) if isinstance(error, ClaimError) else f"{type(error).__name__}: {error}"
         return Evidence("search", "error", f"the claim raised {cause}", {}, monotonic() - started, seed)
@@ -83,11 +81,7 @@ def judge(
     if closest.instance is not None:
         details["closest_margin"] = closest.margin
         details["closest_layer"] = closest.instance.as_json()
-        tight = (
-            "met with equality at"
-            if closest.margin == 0
-            else f"closest relative margin {closest.margin:.3g} at"
-        )
+        tight = "met with equality at" if closest.margin == 0 else f"closest relative margin {closest.margin:.3g} at"
         where = closest.instance.describe()
         if len(where) > _LONGEST:
             where = f"a layer of m = {closest.instance.m} whose numbers are long, and stand in the JSON"
@@ -102,9 +96,7 @@ def _failure(certificate: Certificate) -> str:
     failed = [r for r in certificate.relations if r.holds is False]
     if not failed:
         return certificate.why
-    shown = max(
-        failed, key=lambda r: abs(r.margin or 0.0)
-    )  # of a disjunction all parts fail; show the clearest
+    shown = max(failed, key=lambda r: abs(r.margin or 0.0))  # of a disjunction all parts fail; show the clearest
     sign = {"le": "<=", "lt": "<", "eq": "="}[shown.op]
     return f"{shown.label + ': ' if shown.label else ''}not {shown.left} {sign} {shown.right}"
 
@@ -143,9 +135,7 @@ class _Attack:
         polished = self._polish()
         return None if polished is None else self._smallest(polished, [])
 
-    def _smallest(
-        self, found: tuple[Instance, Certificate], starts: list[Attacked]
-    ) -> tuple[Instance, Certificate]:
+    def _smallest(self, found: tuple[Instance, Certificate], starts: list[Attacked]) -> tuple[Instance, Certificate]:
         """Attack smaller batches than the one that fell, then shrink."""
         for start in starts:
             if start.candidates.m >= found[0].m or process_time() > self.deadline:
@@ -186,9 +176,7 @@ class _Attack:
         start = evaluate(
             self.claim,
             self.domain,
-            Candidates(
-                self.domain, fitting(self.domain, self.budget.starts, m), m, self.generator, self.device
-            ),
+            Candidates(self.domain, fitting(self.domain, self.budget.starts, m), m, self.generator, self.device),
         )
         self.evaluations += start.evaluations
         return start
@@ -236,9 +224,7 @@ class _Attack:
         for rank, (value, _, group, i) in enumerate(pool):
             tie = rank < self.budget.certificates and value > -1e-12
             # an equality hypothesis is met by the repair, so candidates that violate it are worth a try
-            near = (
-                rank < (self.budget.certificates if self.equalities else 3) or self.closest.instance is None
-            )
+            near = rank < (self.budget.certificates if self.equalities else 3) or self.closest.instance is None
             if process_time() > self.deadline and rank > 3:
                 return
             if value > VISIBLE or tie or (near and value > -float("inf")):

@@ -89,9 +89,7 @@ class _Draw:
         elif domain.hessian in ("diagonal", "psd-diagonal"):
             self.raw["hess"] = self._vectors(y_hat, y)
         elif domain.hessian == "isotropic":
-            self.raw["hess"] = self._pick(
-                [self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), self._zeros(1)]
-            )
+            self.raw["hess"] = self._pick([self._zeros(1) + 1, self._zeros(1) - 1, self._normal(1), self._zeros(1)])
         for name, kind in domain.scalars.items():
             self.raw[FREE + name] = self._scalars(kind)
         for name in domain.vectors:
@@ -174,22 +172,10 @@ class _Draw:
             return self._pick([self._zeros(1), self._normal(1), 4 * self._normal(1)])
         if kind == "unit":
             return self._pick(
-                [
-                    self._zeros(1),
-                    self._normal(1),
-                    self._zeros(1) + torch.pi / 2,
-                    self._zeros(1) - torch.pi / 2,
-                ]
+                [self._zeros(1), self._normal(1), self._zeros(1) + torch.pi / 2, self._zeros(1) - torch.pi / 2]
             )
         one = self._zeros(1) + 1
-        kinds = [
-            one,
-            -one,
-            2 * one,
-            one / 2,
-            self._normal(1),
-            self._normal(1).sign() * (4 * self._normal(1)).exp(),
-        ]
+        kinds = [one, -one, 2 * one, one / 2, self._normal(1), self._normal(1).sign() * (4 * self._normal(1)).exp()]
         if kind != "nonzero":
             kinds.append(self._zeros(1))
         return self._pick(kinds)

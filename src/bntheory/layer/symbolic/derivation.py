@@ -19,17 +19,7 @@ from bntheory.layer.symbolic.space import FormalVector, Space, refuse_large
 
 __all__ = ["Jet", "moved_output", "pulled_back"]
 
-_PRODUCTS = (
-    (0, 0, 0),
-    (0, 1, 1),
-    (1, 0, 1),
-    (0, 2, 2),
-    (2, 0, 2),
-    (0, 3, 3),
-    (3, 0, 3),
-    (1, 2, 3),
-    (2, 1, 3),
-)
+_PRODUCTS = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (0, 2, 2), (2, 0, 2), (0, 3, 3), (3, 0, 3), (1, 2, 3), (2, 1, 3))
 
 
 class Jet:
@@ -116,7 +106,5 @@ def pulled_back(space: Space, functional: Any, direction: str) -> FormalVector:
             w[atom] = w.get(atom, sp.Integer(0)) + coefficient
             rest = rest - coefficient * symbol
     if sp.expand(rest) != 0:
-        raise AssertionError(
-            "a derivative is not linear in its direction: a defect of bntheory, please report it"
-        )
+        raise AssertionError("a derivative is not linear in its direction: a defect of bntheory, please report it")
     return FormalVector(space, {atom: sp.cancel(c) for atom, c in w.items()})

@@ -118,9 +118,7 @@ class SymbolicLayer:
 
     @property
     def dual(self) -> FormalVector:
-        return (
-            self.y_hat.scaled(self._m / (self._m - 1)) if self.domain.normaliser == "unbiased" else self.y_hat
-        )
+        return self.y_hat.scaled(self._m / (self._m - 1)) if self.domain.normaliser == "unbiased" else self.y_hat
 
     @cached_property
     def z(self) -> FormalVector:

@@ -295,9 +295,7 @@ class Space:
         turned = [word[i:] + word[:i] for i in range(max(1, len(word)))]
         word = min([*turned, *(tuple(reversed(w)) for w in turned)])
         if word not in self.traces:
-            positive = (len(word) == 1 and word[0] in self.semidefinite) or (
-                len(word) == 2 and word[0] == word[1]
-            )
+            positive = (len(word) == 1 and word[0] in self.semidefinite) or (len(word) == 2 and word[0] == word[1])
             text = rf"\operatorname{{tr}} {' '.join(self.named.get(operator, operator) for operator in word)}"
             self.traces[word] = self.symbol(text, **({"nonnegative": True} if positive else {"real": True}))
         return self.traces[word]

@@ -45,9 +45,7 @@ def least_squares(
     share = run.last("excess") / problem.signal
     median, low, high = np.quantile(np.maximum(share, 1e-32), [0.5, 0.1, 0.9], axis=0)
     left.plot(rates, median, color=blue, label="batch norm: median of starts")
-    left.fill_between(
-        rates, low, high, color=blue, alpha=0.2, linewidth=0, label="batch norm: 10 % to 90 % of starts"
-    )
+    left.fill_between(rates, low, high, color=blue, alpha=0.2, linewidth=0, label="batch norm: 10 % to 90 % of starts")
     stable = rates < 1
     distance = np.maximum(plain.last("distance")[stable] / problem.signal, 1e-32)
     left.plot(rates[stable], distance, color=grey, linestyle="--", label="without, one start")
@@ -73,19 +71,11 @@ def least_squares(
     right.plot(rates, quantiles[0], color=blue, label="batch norm: median of starts")
     right.fill_between(rates, quantiles[1], quantiles[2], color=blue, alpha=0.2, linewidth=0)
     right.plot(
-        rates[rates < 100],
-        rates[rates < 100],
-        color=grey,
-        linestyle="--",
-        label="without: the learning rate itself",
+        rates[rates < 100], rates[rates < 100], color=grey, linestyle="--", label="without: the learning rate itself"
     )
     edge = 2 / problem.effective_eigenvalues[-1] / limit
-    right.axhline(
-        edge, color=COLOURS["twin"], linestyle=":", label=r"$2/\lambda^*_{\max}$, the edge for $S^*$"
-    )
-    right.set(
-        xscale="log", yscale="log", xlabel=r"learning rate in units of $2/\lambda_{\max}$", ylim=(1e-6, 1e2)
-    )
+    right.axhline(edge, color=COLOURS["twin"], linestyle=":", label=r"$2/\lambda^*_{\max}$, the edge for $S^*$")
+    right.set(xscale="log", yscale="log", xlabel=r"learning rate in units of $2/\lambda_{\max}$", ylim=(1e-6, 1e2))
     right.set_ylabel(r"effective step in units of $2/\lambda_{\max}$")
     legend_below(right)
     proved, finite = int(held.sum()), int(np.isfinite(run["w"]).all(axis=-1).sum())
@@ -99,9 +89,7 @@ def least_squares(
     return ModelFigure(figure, sentence)
 
 
-def ignored_statistics(
-    *, steps: int = 300, lr: float = 0.5, seed: int = 0, device: str = "cpu"
-) -> ModelFigure:
+def ignored_statistics(*, steps: int = 300, lr: float = 0.5, seed: int = 0, device: str = "cpu") -> ModelFigure:
     """A step that ignores the batch statistics makes the bias grow and changes nothing (Ioffe and Szegedy
     2015, section 2).
 
@@ -117,22 +105,13 @@ def ignored_statistics(
         ("ignored, all trained", COLOURS["twin"], "--", "ignored", "all", lr),
         ("differentiated, all trained", COLOURS["batchnorm"], "-", "differentiated", "all", lr),
         ("ignored, all trained, a fifth of the rate", COLOURS["twin"], "-.", "ignored", "all", lr / 5),
-        (
-            "differentiated, all trained, a fifth of the rate",
-            "#56B4E9",
-            "o-",
-            "differentiated",
-            "all",
-            lr / 5,
-        ),
+        ("differentiated, all trained, a fifth of the rate", "#56B4E9", "o-", "differentiated", "all", lr / 5),
     ]
     titles = ["Norm of the bias in front of BN", "Loss"]
     figure, (left, right) = new_grid(1, 2, titles, width=5.2, height=4.7)
     found = []
     for label, colour, line, statistics, trained, rate in runs:
-        run = network_run(
-            steps=steps, lr=rate, statistics=statistics, trained=trained, seed=seed, device=device
-        )
+        run = network_run(steps=steps, lr=rate, statistics=statistics, trained=trained, seed=seed, device=device)
         found.append(run)
         if rate == lr:
             left.plot(run.bias_norm, color=colour, linestyle=line, label=label)
@@ -159,12 +138,7 @@ def ignored_statistics(
 
 
 def slope(
-    *,
-    smoothing: float = 0.5,
-    plateau: float = 0.002,
-    height: float = 5.0,
-    width: float = 0.05,
-    steps: int = 1000,
+    *, smoothing: float = 0.5, plateau: float = 0.002, height: float = 5.0, width: float = 0.05, steps: int = 1000
 ) -> ModelFigure:
     """A slope with a plateau and a cliff, and the same slope smoothed (the post "Rethinking Batch
     Normalization").
@@ -223,11 +197,7 @@ def slope(
     middle.set_yscale("symlog", linthresh=2)
     legend_below(middle, columns=2)
     right.set(
-        xlabel="learning rate",
-        ylabel="excess loss, end over start",
-        xscale="log",
-        yscale="log",
-        ylim=(3e-7, 300),
+        xlabel="learning rate", ylabel="excess loss, end over start", xscale="log", yscale="log", ylim=(3e-7, 300)
     )
     legend_below(right, columns=2, title="thrown out: the loss rose above twice the start's")
     window = windows["smoothed"]

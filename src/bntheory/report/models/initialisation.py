@@ -10,9 +10,7 @@ from bntheory.report.style import COLOURS, PARTS, legend_below, new_grid
 __all__ = ["deep_random"]
 
 
-def deep_random(
-    *, width: int = 64, depth: int = 120, batch: int = 32, networks: int = 5, seed: int = 0
-) -> ModelFigure:
+def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks: int = 5, seed: int = 0) -> ModelFigure:
     """Deep random networks with and without normalisation, medians over several draws (Daneshmand et al. 2020; De and Smith 2020).
 
     Layers ``H <- act(norm(W H))``, W Gaussian, and for the last panel residual blocks ``H <- H + W act(norm(H))``. From left to right: the

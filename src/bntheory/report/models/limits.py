@@ -83,6 +83,4 @@ def check_parameters(picture: str, parameters: Mapping[str, Any]) -> None:
             inside = False
         if not inside:
             kind = "whole number" if isinstance(low, int) else "number"
-            raise UserError(
-                f"{picture}: --{name.replace('_', '-')} is {value}; give a {kind} from {low} to {high}"
-            )
+            raise UserError(f"{picture}: --{name.replace('_', '-')} is {value}; give a {kind} from {low} to {high}")

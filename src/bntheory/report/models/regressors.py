@@ -82,9 +82,7 @@ def matrix_factorisation(
     rows, columns, values = low_rank_data(noise=noise, seed=seed)
     return _regressor(
         f"Factors of rank {rank}, matrix of rank 2",
-        lambda normalise: MatrixFactorisation(
-            rows, columns, values, shape=(20, 15), rank=rank, normalise=normalise
-        ),
+        lambda normalise: MatrixFactorisation(rows, columns, values, shape=(20, 15), rank=rank, normalise=normalise),
         (0.3, 1.0, 3.0, 10.0, 30.0),
         steps,
         seed,
@@ -93,19 +91,12 @@ def matrix_factorisation(
 
 
 def _regressor(
-    title: str,
-    build: Callable[[bool], Any],
-    rates: Sequence[float],
-    steps: int,
-    seed: int,
-    progress: Progress,
+    title: str, build: Callable[[bool], Any], rates: Sequence[float], steps: int, seed: int, progress: Progress
 ) -> ModelFigure:
     from bntheory.models.gradient_descent import train
     from bntheory.models.trajectory import Outcome
 
-    figure, (left, right) = new_grid(
-        1, 2, [title, "Curvature that no rescaling changes"], width=5.2, height=4.4
-    )
+    figure, (left, right) = new_grid(1, 2, [title, "Curvature that no rescaling changes"], width=5.2, height=4.4)
     models = {"standard": build(False), "batchnorm": build(True)}
     progress(0.0, "training at falling rates, until none diverges")
     for rate in sorted(rates, reverse=True):  # descent at other rates stays in places of other curvature
@@ -116,9 +107,7 @@ def _regressor(
         if all(run.outcome is not Outcome.DIVERGED for run in runs.values()):
             break
     else:
-        raise UserError(
-            f"steps={steps}: at every learning rate of {list(rates)} a model diverges; give fewer"
-        )
+        raise UserError(f"steps={steps}: at every learning rate of {list(rates)} a model diverges; give fewer")
     found: dict[str, tuple[list[float], list[float]]] = {}
     for arm, run in runs.items():
         line = "-" if arm == "batchnorm" else "--"
@@ -158,9 +147,7 @@ _LABELS = {
 }
 
 
-def _relative_curvatures(
-    run: Any, landscape_at: Callable[[Any], Any], seed: int
-) -> tuple[list[float], list[float]]:
+def _relative_curvatures(run: Any, landscape_at: Callable[[Any], Any], seed: int) -> tuple[list[float], list[float]]:
     """(losses, relative curvatures) at the recorded points that have a loss and a gradient; the twin is made anew at each."""
     from bntheory.smoothness import relative_curvature
 

@@ -59,8 +59,7 @@ def mean_field(
         progress(0.1 + 0.25 * list(curves).index(name), f"networks, {shown}")
         left.plot(sizes, values, color=colours[name], linestyle=line, label=f"{shown}, theory")
         points = [
-            monte_carlo_limit(activation(name), b, width=width, networks=networks, seed=seed)
-            for b in (4, 5, 8, 16, 64)
+            monte_carlo_limit(activation(name), b, width=width, networks=networks, seed=seed) for b in (4, 5, 8, 16, 64)
         ]
         exact = np.interp([p.fine.batch_size for p in points], sizes, values)
         worst = max(worst, max(abs(p.deviation(e)) for p, e in zip(points, exact, strict=True)))
@@ -73,9 +72,7 @@ def mean_field(
             capsize=2,
             color=colours[name],
         )
-    left.axhline(
-        relu_limit(), color=colours["relu"], linewidth=1, linestyle="-.", label="π/(π − 1), ReLU's limit"
-    )
+    left.axhline(relu_limit(), color=colours["relu"], linewidth=1, linestyle="-.", label="π/(π − 1), ReLU's limit")
     left.set(xscale="log", xlabel="batch size B", ylabel="factor on E‖∂L/∂h‖² per layer", ylim=(0.9, None))
     legend_below(
         left,
@@ -89,23 +86,13 @@ def mean_field(
     stream = residual_profile(relu, batch_size, depth=depth, width=width // 2, networks=4, seed=seed)
     steps = np.arange(depth + 1)
     from_bottom = residual_growth(rate, 1.0, steps).log_growth / math.log(10)
-    predicted = (
-        from_bottom[-1] - from_bottom[::-1]
-    )  # the layers just below the top have the smallest branches
+    predicted = from_bottom[-1] - from_bottom[::-1]  # the layers just below the top have the smallest branches
     for index in range(4):
         right.plot(
-            np.arange(depth)[::-1],
-            plain.log_gradient[index] / math.log(10),
-            "^",
-            color=COLOURS["twin"],
-            markersize=3,
+            np.arange(depth)[::-1], plain.log_gradient[index] / math.log(10), "^", color=COLOURS["twin"], markersize=3
         )
         right.plot(
-            steps[::-1],
-            stream.log_gradient[index] / math.log(10),
-            ".",
-            color=COLOURS["batchnorm"],
-            markersize=4,
+            steps[::-1], stream.log_gradient[index] / math.log(10), ".", color=COLOURS["batchnorm"], markersize=4
         )
     right.plot(
         steps,
@@ -115,15 +102,9 @@ def mean_field(
         label=f"plain: {rate:.3f} to the power L",
     )
     right.plot(
-        steps,
-        predicted,
-        color=COLOURS["batchnorm"],
-        label=f"residual: over all layers about L to the power {rate:.3f}",
+        steps, predicted, color=COLOURS["batchnorm"], label=f"residual: over all layers about L to the power {rate:.3f}"
     )
-    right.set(
-        xlabel="layers L below the top",
-        ylabel="log₁₀ of the growth of ‖∂L/∂h‖²",
-    )
+    right.set(xlabel="layers L below the top", ylabel="log₁₀ of the growth of ‖∂L/∂h‖²")
     legend_below(right, title=f"ReLU, B = {batch_size}; points: 4 networks each")
     variance, covariance = leaky_relu_fixed_point(batch_size)
     overflow = overflow_depth(rate)
@@ -195,8 +176,7 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
             x = rng.standard_normal((samples, columns)) @ rng.standard_normal((columns, columns))
             x -= x.mean(axis=0)
             row.append(
-                condition_number(x / np.linalg.norm(x, axis=0))
-                / best_diagonal_scaling(x, starts=2, seed=trial)[0]
+                condition_number(x / np.linalg.norm(x, axis=0)) / best_diagonal_scaling(x, starts=2, seed=trial)[0]
             )
         ratios.append(row)
     for columns, row in zip(sizes, ratios, strict=True):
@@ -219,9 +199,7 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
     return ModelFigure(figure, sentence)
 
 
-def fisher(
-    *, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress: Progress = silent
-) -> ModelFigure:
+def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress: Progress = silent) -> ModelFigure:
     """Largest eigenvalue of the Fisher matrix of random networks against the width (Karakida et al. 2019).
 
     ReLU networks of two hidden layers of width M, inputs of dimension M, half as many samples N as units (a quarter with BN
@@ -235,12 +213,7 @@ def fisher(
         ("no normalisation", {}, COLOURS["standard"], "-"),
         ("mean subtracted in the last layer", {"output": "mean"}, COLOURS["batchnorm"], "-"),
         ("the same, N fixed", {"output": "mean", "samples": 32}, COLOURS["batchnorm"], ":"),
-        (
-            "batch norm in the hidden layers",
-            {"hidden": "batch-norm", "samples_per_width": 0.25},
-            COLOURS["twin"],
-            "-",
-        ),
+        ("batch norm in the hidden layers", {"hidden": "batch-norm", "samples_per_width": 0.25}, COLOURS["twin"], "-"),
         ("layer norm in the hidden layers", {"hidden": "layer-norm"}, COLOURS["rescaled"], "-"),
         ("tanh without biases", {"act": "tanh"}, _EXTRA[0], "--"),
     ]
@@ -255,12 +228,7 @@ def fisher(
             widths, np.exp(np.log(values).mean(axis=0)), marker=mark, color=colour, linestyle=line,
             label=f"{label}: {fit.slope:.2f} ({fit.low:.2f} to {fit.high:.2f})",
         )  # fmt: skip
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="width M",
-        ylabel=r"$\lambda_{\max}$, geometric mean over networks",
-    )
+    axes.set(xscale="log", yscale="log", xlabel="width M", ylabel=r"$\lambda_{\max}$, geometric mean over networks")
     axes.set_xticks(widths, [str(w) for w in widths])
     axes.minorticks_off()
     legend_below(axes, title="exponent in M, with its 95 % interval")
@@ -289,8 +257,7 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
         ("relu", COLOURS["batchnorm"], "-", "ReLU"),
     ]:
         found = [
-            layer_jacobian(activation(name), width=width, batch_size=4 * width, seed=seed + k)
-            for k in range(networks)
+            layer_jacobian(activation(name), width=width, batch_size=4 * width, seed=seed + k) for k in range(networks)
         ]
         shares[name] = float(np.mean([f.share_within(2.0) for f in found]))
         values = np.concatenate([f.singular_values.ravel() for f in found])
@@ -305,9 +272,7 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
             label=f"{shown}: {shares[name]:.0%} in [½, 2]",
         )
     s = np.linspace(0, 2, 200)
-    axes.plot(
-        s, np.sqrt(4 - s**2) / math.pi, color="black", linewidth=1, linestyle="-.", label="quarter-circle law"
-    )
+    axes.plot(s, np.sqrt(4 - s**2) / math.pi, color="black", linewidth=1, linestyle="-.", label="quarter-circle law")
     axes.axvspan(0.5, 2.0, color="#e5e7eb", zorder=0, label="[½, 2]")
     axes.set(xlabel="singular value", ylabel="density", ylim=(0, 1.2), xlim=(-0.1, 3.1))
     axes.annotate("ReLU's exact zeros: a bar beyond the axis", (0.2, 1.08), fontsize=9)

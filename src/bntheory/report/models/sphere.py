@@ -87,42 +87,20 @@ def weight_decay(
         wan_angle,
     )
 
-    figure, (left, right) = new_grid(
-        1, 2, ["The norm forgets its start", "The angle of a step"], width=5.2, height=4.9
-    )
+    figure, (left, right) = new_grid(1, 2, ["The norm forgets its start", "The angle of a step"], width=5.2, height=4.9)
     penalty, length = 0.01, 4000
     level = van_laarhoven_norm4(lr, penalty, 1.0) ** 0.25
     for start, colour, line in ((4.0, _ROW[0], "-"), (1.0, _ROW[2], "-."), (0.1, _ROW[4], "--")):
         norms = norm_recursion(start * level, lr, 2 * penalty, 1.0, length)
-        left.plot(
-            np.arange(length + 1) + 1,
-            norms / level,
-            color=colour,
-            linestyle=line,
-            label=f"start at {start:g}",
-        )
+        left.plot(np.arange(length + 1) + 1, norms / level, color=colour, linestyle=line, label=f"start at {start:g}")
     left.axhline(1, color="black", linestyle=":", label="printed equilibrium")
-    left.set(
-        xscale="log",
-        yscale="log",
-        xlabel="step",
-        ylabel=r"$\|w\|$ over $(\mathrm{lr}\,E\|g\|^2/4\lambda)^{1/4}$",
-    )
+    left.set(xscale="log", yscale="log", xlabel="step", ylabel=r"$\|w\|$ over $(\mathrm{lr}\,E\|g\|^2/4\lambda)^{1/4}$")
     legend_below(left, columns=2)
     products = np.geomspace(1e-3, 1e-1, 7)
-    for mu, colour, line, mark in (
-        (0.0, COLOURS["batchnorm"], "-", "o"),
-        (momentum, COLOURS["twin"], "--", "^"),
-    ):
+    for mu, colour, line, mark in ((0.0, COLOURS["batchnorm"], "-", "o"), (momentum, COLOURS["twin"], "--", "^")):
         grid = np.geomspace(products[0] / 2, products[-1] * 2, 60)
         exact = [np.arccos(exact_cosine(lr, p / lr, mu)) / wan_angle(lr, p / lr, mu) for p in grid]
-        right.plot(
-            grid,
-            exact,
-            color=colour,
-            linestyle=line,
-            label=f"angle of the mean cosine, exact, momentum {mu:g}",
-        )
+        right.plot(grid, exact, color=colour, linestyle=line, label=f"angle of the mean cosine, exact, momentum {mu:g}")
         found = []
         for p in products:
             steps = int(max(20 * (1 - mu) / p, 400))
@@ -160,12 +138,7 @@ def exponential_lr(
     matched first buffers. Left: the two norms and the learning rate. Right: the roots against ``lr
     decay``; beyond ``(1 - sqrt momentum)^2`` they are complex and no schedule exists.
     """
-    from bntheory.models.exponential_lr import (
-        compare_runs,
-        exponential_schedule,
-        largest_decay,
-        matching_buffer,
-    )
+    from bntheory.models.exponential_lr import compare_runs, exponential_schedule, largest_decay, matching_buffer
     from bntheory.models.scale_invariant import RayleighPower, descend
 
     schedule = exponential_schedule(lr, decay, momentum)
@@ -212,16 +185,10 @@ def exponential_lr(
     root = np.sqrt(np.maximum((1 + momentum - grid) ** 2 - 4 * momentum, 0))
     right.plot(grid, (1 + momentum - grid + root) / 2, color=COLOURS["batchnorm"], label="root next to 1")
     right.plot(
-        grid,
-        (1 + momentum - grid - root) / 2,
-        color=COLOURS["twin"],
-        linestyle="--",
-        label="root next to the momentum",
+        grid, (1 + momentum - grid - root) / 2, color=COLOURS["twin"], linestyle="--", label="root next to the momentum"
     )
     right.axvspan(edge, 2 * edge, color=COLOURS["standard"], alpha=0.1, linewidth=0)
-    right.text(
-        1.5 * edge, float(np.sqrt(momentum)), "complex:\nno schedule", ha="center", va="center", fontsize=9
-    )
+    right.text(1.5 * edge, float(np.sqrt(momentum)), "complex:\nno schedule", ha="center", va="center", fontsize=9)
     right.plot([lr * decay], [alpha], "o", color="black", label=f"lr·decay = {lr * decay:.2g}")
     right.set(xlabel="learning rate × decay", ylabel="α, factor a step", xlim=(0, 2 * edge))
     legend_below(right, columns=2)
@@ -234,9 +201,7 @@ def exponential_lr(
     return ModelFigure(figure, sentence)
 
 
-def spherical_sharpness(
-    *, product: float = 0.01, intrinsic_time: float = 24.0, tilt: float = 0.5
-) -> ModelFigure:
+def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, tilt: float = 0.5) -> ModelFigure:
     """Gradient descent with weight decay at the edge of stability on the sphere (Lyu, Li, Arora 2022).
 
     Loss ``v_3^2 (1 + tilt v_1)/2`` of the direction v in R^3: a circle of minima of different sharpness.
@@ -248,17 +213,11 @@ def spherical_sharpness(
     from bntheory.models.spherical_sharpness import edge_run, edge_start
 
     loss = CircleOfMinima(tilt)
-    start = edge_start(
-        loss, [np.cos(0.8), np.sin(0.8), 0.0], [0.0, 0.0, 1.0], 1.0, product, ratio=1.9, amplitude=1.5
-    )
-    run = edge_run(
-        loss, start, 1.0, product, intrinsic_time=intrinsic_time, windows=max(2, int(intrinsic_time))
-    )
+    start = edge_start(loss, [np.cos(0.8), np.sin(0.8), 0.0], [0.0, 0.0, 1.0], 1.0, product, ratio=1.9, amplitude=1.5)
+    run = edge_run(loss, start, 1.0, product, intrinsic_time=intrinsic_time, windows=max(2, int(intrinsic_time)))
     ratio, sharp = run.ratio(), run.trajectory["sharpness"]
     time = np.arange(len(ratio)) * product
-    figure, (left, right) = new_grid(
-        1, 2, ["Normalised sharpness", "Sharpness on the sphere"], width=5.2, height=4.8
-    )
+    figure, (left, right) = new_grid(1, 2, ["Normalised sharpness", "Sharpness on the sphere"], width=5.2, height=4.8)
     left.plot(time, ratio, color=COLOURS["batchnorm"], linewidth=0.8)
     left.axhline(2, color=COLOURS["twin"], linewidth=1.5, linestyle="--", label="2, the edge of stability")
     left.set(xlabel="learning rate × decay × step", ylabel="learning rate / ‖w‖² × sharpness", yscale="log")
@@ -266,19 +225,10 @@ def spherical_sharpness(
     # during a burst the direction is not near the circle, and the curvature there is that of no minimum
     near = run.trajectory["value"] < 1e-3
     right.plot(
-        time,
-        sharp,
-        ":",
-        color=COLOURS["twin"],
-        linewidth=1.2,
-        label="off the circle of minima (loss above 0.001)",
+        time, sharp, ":", color=COLOURS["twin"], linewidth=1.2, label="off the circle of minima (loss above 0.001)"
     )
-    right.plot(
-        time, np.where(near, sharp, np.nan), color=COLOURS["batchnorm"], label="near the circle of minima"
-    )
-    right.axhline(
-        1 - abs(tilt), color=COLOURS["standard"], linewidth=1, linestyle="--", label="the flattest minimum"
-    )
+    right.plot(time, np.where(near, sharp, np.nan), color=COLOURS["batchnorm"], label="near the circle of minima")
+    right.axhline(1 - abs(tilt), color=COLOURS["standard"], linewidth=1, linestyle="--", label="the flattest minimum")
     right.set(xlabel="learning rate × decay × step", ylabel="sharpness on the unit sphere", ylim=(0, None))
     legend_below(right)
     early, late = run.intrinsic_time < 4, run.intrinsic_time >= 0.6 * intrinsic_time

@@ -26,11 +26,7 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
     looks = ((COLOURS["batchnorm"], "o", "-"), (COLOURS["rescaled"], "s", "-."), (COLOURS["twin"], "^", "--"))
     for b1, (colour, mark, line) in zip(momenta, looks, strict=True):
         found = [
-            float(
-                adamw_rotation(
-                    dimension=dimension, lr=lr, decay=p / lr, b1=b1, seeds=seeds, seed=seed
-                ).angle.mean()
-            )
+            float(adamw_rotation(dimension=dimension, lr=lr, decay=p / lr, b1=b1, seeds=seeds, seed=seed).angle.mean())
             for p in products
         ]
         left.plot(products, found, mark, color=colour, label=f"simulated, b1 = {b1:g}")
@@ -47,9 +43,7 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
     left.set_xticks([], minor=True)
     legend_below(left, columns=2, title="lines: √(2 lr decay (1 − b1)/(1 + b1))")
     grid = np.linspace(0, 0.97, 60)
-    right.plot(
-        grid, np.sqrt((1 - grid) / (1 + grid)), color=COLOURS["batchnorm"], label="√((1 − b1)/(1 + b1))"
-    )
+    right.plot(grid, np.sqrt((1 - grid) / (1 + grid)), color=COLOURS["batchnorm"], label="√((1 − b1)/(1 + b1))")
     points = np.array([0.0, 0.3, 0.6, 0.9, 0.95])
     shares = [
         float(
@@ -95,12 +89,8 @@ def logistic(
         rate = -np.log(spread[seen]) / np.log(run.steps[seen]) ** 2
         right.plot(run.steps[seen], rate, color=COLOURS["batchnorm"], alpha=0.7)
         ends.append(float(rate[-1]))
-    left.set(
-        xscale="log", yscale="log", xlabel="step t, one line a data set", ylabel="variance of the margins"
-    )
-    right.set(
-        xscale="log", xlabel="step t, one line a data set", ylabel="−log variance / log(t)²", ylim=(0, None)
-    )
+    left.set(xscale="log", yscale="log", xlabel="step t, one line a data set", ylabel="variance of the margins")
+    right.set(xscale="log", xlabel="step t, one line a data set", ylabel="−log variance / log(t)²", ylim=(0, None))
     sentence = (
         f"On {runs} data sets the variance of the margins falls to {np.median(run['spread'][..., -1]):.1g} (median) in {steps} steps; "
         f"−log variance/log(t)² ends between {min(ends):.2g} and {max(ends):.2g}, where a power of t would send it to zero."
@@ -134,13 +124,9 @@ def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0
     loss = CircleOfMinima(tilt)
     w0 = edge_start(loss, [np.cos(phi0), np.sin(phi0), 0.0], [0.0, 0.0, 1.0], 1.0, product)
     edge = edge_run(loss, w0, 1.0, product, intrinsic_time=5.0, windows=60)
-    expected = 1 + tilt * np.cos(
-        projected_angle(float(np.linalg.norm(w0)), phi0, tilt, 1.0, edge.intrinsic_time)
-    )
+    expected = 1 + tilt * np.cos(projected_angle(float(np.linalg.norm(w0)), phi0, tilt, 1.0, edge.intrinsic_time))
     right.plot(edge.intrinsic_time, edge.sharpness, color=COLOURS["batchnorm"], label="descent")
-    right.plot(
-        edge.intrinsic_time, expected, color=COLOURS["twin"], linestyle="--", label="projected descent"
-    )
+    right.plot(edge.intrinsic_time, expected, color=COLOURS["twin"], linestyle="--", label="projected descent")
     right.set(xlabel="step × learning rate × decay", ylabel="sharpness on the unit sphere")
     legend_below(right, columns=2)
     error = float(np.abs(edge.sharpness - expected).max() / (expected[0] - expected[-1]))

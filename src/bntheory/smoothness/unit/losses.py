@@ -88,12 +88,7 @@ LOSSES = MappingProxyType(
                 lambda z, g: z - g,
             ),
             SeparableLoss(  # targets are labels -1 and 1
-                "logistic",
-                lambda z, t: np.logaddexp(0.0, -t * z),
-                _logistic_first,
-                _logistic_second,
-                0.25,
-                True,
+                "logistic", lambda z, t: np.logaddexp(0.0, -t * z), _logistic_first, _logistic_second, 0.25, True
             ),
             SeparableLoss(  # targets are probabilities; other numbers only tilt the loss
                 "cross-entropy",
@@ -114,12 +109,7 @@ LOSSES = MappingProxyType(
                 lambda z, g: z - np.arctanh(np.where(np.abs(g) < 1, g, np.nan)),
             ),
             SeparableLoss(
-                "linear",
-                lambda z, t: -t * z,
-                lambda z, t: -t + 0 * z,
-                lambda z, t: np.zeros_like(z),
-                0.0,
-                True,
+                "linear", lambda z, t: -t * z, lambda z, t: -t + 0 * z, lambda z, t: np.zeros_like(z), 0.0, True
             ),
             SeparableLoss(
                 "quartic",

@@ -23,14 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 
-__all__ = [
-    "PhaseDiagram",
-    "norm_margin",
-    "phase_diagram",
-    "top_boundary",
-    "top_margin",
-    "two_lipschitz_margin",
-]
+__all__ = ["PhaseDiagram", "norm_margin", "phase_diagram", "top_boundary", "top_margin", "two_lipschitz_margin"]
 
 Array = NDArray[np.float64]
 
@@ -130,9 +123,7 @@ def phase_diagram(
     if m < 4:
         raise ValueError(f"m is {m}; a residual beside 1 and y_hat, and a spectrum beside it, need m >= 4")
     if gamma == 0 or not 0 < q <= 1:
-        raise ValueError(
-            f"gamma is {gamma} and q is {q}; gamma must not be 0, and q = var/(var + eps) lies in (0, 1]"
-        )
+        raise ValueError(f"gamma is {gamma} and q is {q}; gamma must not be 0, and q = var/(var + eps) lies in (0, 1]")
     c = np.linspace(-1, 1, 41) if alignments is None else np.asarray(alignments, dtype=np.float64)
     s = np.geomspace(0.05, 5, 41) if sizes is None else np.asarray(sizes, dtype=np.float64)
     rng = np.random.default_rng(seed)
@@ -149,9 +140,7 @@ def phase_diagram(
     z = gamma * np.sqrt(q) * y
     g, t, h = _residual(loss, z, direction, size * abs(gamma))
     second = loss.second(z, np.where(np.isfinite(t), t, 0.0))
-    layer = BatchNormLayer(
-        y, np.where(np.isfinite(g), g, 0.0), lambda v: second * v, gamma=gamma, eps=1 / q - 1
-    )
+    layer = BatchNormLayer(y, np.where(np.isfinite(g), g, 0.0), lambda v: second * v, gamma=gamma, eps=1 / q - 1)
     values = np.linalg.eigvalsh(layer.dense(layer.input_hess))
     reachable = np.isfinite(h)
     twin = np.where(reachable, gamma**2 * q * h, np.nan)

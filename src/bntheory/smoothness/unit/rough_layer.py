@@ -100,9 +100,7 @@ class RoughLayer:
             )
             before, after = self.layer_input(now, last), self.layer_input(then, last)
             for moment in (np.mean, np.std):
-                input_shift = max(
-                    input_shift, float(np.max(np.abs(moment(before, axis=1) - moment(after, axis=1))))
-                )
+                input_shift = max(input_shift, float(np.max(np.abs(moment(before, axis=1) - moment(after, axis=1)))))
             distance += float(sum(np.linalg.norm(a - b) for a, b in zip(then, now, strict=True)))
             now = then
             losses.append(self.value(now))

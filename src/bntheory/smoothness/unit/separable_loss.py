@@ -66,9 +66,7 @@ class SeparableSpectrum:
             middle[1, 4] = middle[4, 1] = b * np.sqrt(self.m)
         left, base, r = _orthonormal_rows(rows)
         values, vectors = np.linalg.eigh(r @ middle @ r.T)
-        terms = c * max(abs(self.largest), abs(self.smallest)) + abs(
-            b * s
-        )  # they may cancel; their rounding does not
+        terms = c * max(abs(self.largest), abs(self.smallest)) + abs(b * s)  # they may cancel; their rounding does not
         self.scale = float(max(np.max(np.abs(self.nodes)) + np.max(np.abs(values)), terms))
         self.rounding = float(8 * np.finfo(float).eps * self.scale)
         keep = np.abs(values) > self.rounding / 8  # dropping the others moves no eigenvalue by more than that
@@ -103,9 +101,7 @@ class SeparableSpectrum:
         gap = delta[low:high] - x
         near = 1 / np.sqrt(np.abs(gap) + np.sum(rows**2, axis=0) + np.finfo(float).tiny)
         rows = rows * near
-        matrix = np.block(
-            [[np.diag(near**2 * gap), rows.T], [rows, far[:, None] * ((inner + inner.T) / 2) * far]]
-        )
+        matrix = np.block([[np.diag(near**2 * gap), rows.T], [rows, far[:, None] * ((inner + inner.T) / 2) * far]])
         return np.linalg.eigvalsh(matrix)
 
     def _near(self, x: float) -> tuple[int, int]:
@@ -124,9 +120,7 @@ class SeparableSpectrum:
         Raises ValueError for k outside the range.
         """
         if not 0 <= k < self.m:
-            raise ValueError(
-                f"k is {k}; the {self.m} eigenvalues are numbered 0 (smallest) to {self.m - 1} (largest)"
-            )
+            raise ValueError(f"k is {k}; the {self.m} eigenvalues are numbered 0 (smallest) to {self.m - 1} (largest)")
         nodes, tol = self.nodes, self.rounding / 4
         if self.rank == 0:
             return float(nodes[k])

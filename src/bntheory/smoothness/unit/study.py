@@ -128,9 +128,7 @@ def single_unit_study(
     wanted = [(name, 1.0) for name in losses]
     if with_eps is not None:
         if not with_eps > 0:
-            raise ValueError(
-                f"with_eps is {with_eps}; it is an epsilon > 0 in units of the variance, or None"
-            )
+            raise ValueError(f"with_eps is {with_eps}; it is an epsilon > 0 in units of the variance, or None")
         wanted.append(("squared", 1 / (1 + with_eps)))
     for number, (name, q) in enumerate(wanted):
         progress(0.9 * number / max(len(wanted), 1), f"phase diagram, {name} loss")

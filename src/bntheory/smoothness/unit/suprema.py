@@ -74,13 +74,7 @@ class UnitSuprema:
 
     @property
     def twin_at_most(self) -> float:
-        return (
-            math.inf
-            if self.eps == 0 and self.gamma != 0
-            else self.gamma**2 / self.eps
-            if self.eps > 0
-            else 0.0
-        )
+        return math.inf if self.eps == 0 and self.gamma != 0 else self.gamma**2 / self.eps if self.eps > 0 else 0.0
 
 
 def unit_suprema(m: int, gamma: float, T: float, eps: float) -> UnitSuprema:
@@ -99,13 +93,7 @@ def unit_suprema(m: int, gamma: float, T: float, eps: float) -> UnitSuprema:
     bend, where = _largest(list((damp**2 * np.polynomial.Polynomial([1.0, 3 * k, -4.0])).coef))
     slope2, _ = _largest(list((damp**3 * np.polynomial.Polynomial([k, 1.0]) ** 2).coef))
     return UnitSuprema(
-        m,
-        float(gamma),
-        float(T),
-        float(eps),
-        gamma**2 / eps * bend,
-        math.sqrt(m * slope2 / eps) * gamma**2,
-        where,
+        m, float(gamma), float(T), float(eps), gamma**2 / eps * bend, math.sqrt(m * slope2 / eps) * gamma**2, where
     )
 
 
@@ -139,9 +127,7 @@ class WhitenedSuprema:
         return self.m * self.gamma**2 / (norm**2 + self.eps)
 
 
-def whitened_suprema(
-    inputs: ArrayLike, target: ArrayLike, *, gamma: float = 1.0, eps: float = 0.0
-) -> WhitenedSuprema:
+def whitened_suprema(inputs: ArrayLike, target: ArrayLike, *, gamma: float = 1.0, eps: float = 0.0) -> WhitenedSuprema:
     """The suprema for f(w) = (1/2)||gamma BN(X w) + beta - t||^2. Raises ValueError where X'1 = 0 or X'X = m I does not hold."""
     x = np.asarray(inputs, dtype=np.float64)
     if x.ndim != 2 or not 1 <= x.shape[1] < x.shape[0]:

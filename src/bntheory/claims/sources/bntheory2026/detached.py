@@ -100,13 +100,7 @@ def _runs(study: Study, network: Network, norms: Sequence[str], seeds: int) -> l
     ]
     asked = (Measure("progress", {"batch_size": _BATCH}),)
     return each_seed(
-        study,
-        arms,
-        _protocol(study, network),
-        seeds,
-        "detached statistics",
-        lambda arm: asked,
-        first=FIRST_JUDGED,
+        study, arms, _protocol(study, network), seeds, "detached statistics", lambda arm: asked, first=FIRST_JUDGED
     )
 
 
@@ -121,11 +115,7 @@ def _checks(study: Study, own: str, other: str, words: str) -> list[Check]:
         checks = []
         for name in _networks(study):
             seen = _Compared(study, name, own, other, words, seeds)
-            checks += [
-                seen.at_equal_rates(confidence, decisive=True),
-                seen.at_best_rates(0.95),
-                *seen.by_rate(),
-            ]
+            checks += [seen.at_equal_rates(confidence, decisive=True), seen.at_best_rates(0.95), *seen.by_rate()]
         return checks
 
     return until_decided(study, _looks(study), read)
@@ -176,10 +166,7 @@ class _Compared:
         )
 
     def _over(self, seed: Mapping[str, Run], rates: Sequence[float]) -> float | None:
-        found = [
-            log_ratio(late_loss(seed[_name(self.own, r)]), late_loss(seed[_name(self.other, r)]))
-            for r in rates
-        ]
+        found = [log_ratio(late_loss(seed[_name(self.own, r)]), late_loss(seed[_name(self.other, r)])) for r in rates]
         known = [x for x in found if x is not None]
         return sum(known) / len(known) if known and len(known) == len(found) else None
 

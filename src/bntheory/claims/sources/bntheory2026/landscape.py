@@ -37,9 +37,7 @@ def pointwise_two_lipschitz_of_the_unit(study: Study) -> list[Check]:
     checks = [
         identity(
             "the bound as a wave in psi: constant minus amplitude times cosine",
-            sp.expand(
-                room - (1 + s**2 * (1 + c) - along * sp.cos(psi) - sp.sqrt(1 - c**2) * (1 - s) * sp.sin(psi))
-            ),
+            sp.expand(room - (1 + s**2 * (1 + c) - along * sp.cos(psi) - sp.sqrt(1 - c**2) * (1 - s) * sp.sin(psi))),
             "every s, psi and c in [0,1]; its least value over psi is 1 + s^2(1+c) minus the amplitude",
         ),
         identity(

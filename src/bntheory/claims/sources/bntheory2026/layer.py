@@ -3,20 +3,7 @@
 from __future__ import annotations
 
 from bntheory.claims.claim import Source, claim, readings
-from bntheory.layer import (
-    LayerDomain,
-    Statement,
-    all_of,
-    batch_mean,
-    centre,
-    eq,
-    ge,
-    gt,
-    iff,
-    implies,
-    le,
-    lt,
-)
+from bntheory.layer import LayerDomain, Statement, all_of, batch_mean, centre, eq, ge, gt, iff, implies, le, lt
 from bntheory.layer.vocabulary import Layer, Scalar, Vector
 
 KEY = "bntheory2026"
@@ -216,11 +203,7 @@ def weight_space_any(layer: Layer) -> Statement:
 def _projection(layer: Layer) -> list[Statement]:
     """What <k, .> satisfies for k = Qg, Q the orthogonal projection on the range of X: Q1 = 0, Q y_hat = y_hat, Q^2 = Q = Q'."""
     k, g, dot = layer.vector("k"), layer.grad, layer.dot
-    return [
-        eq(dot(k, layer.one), 0),
-        eq(dot(k, layer.y_hat), dot(g, layer.y_hat)),
-        eq(dot(k, k), dot(k, g)),
-    ]
+    return [eq(dot(k, layer.one), 0), eq(dot(k, layer.y_hat), dot(g, layer.y_hat)), eq(dot(k, k), dot(k, g))]
 
 
 @claim(
@@ -248,11 +231,7 @@ def _amplification(layer: Layer, u: Vector, cq: Vector) -> Scalar:
 
 def _dual_pair(layer: Layer) -> list[Statement]:
     u, cq = layer.vector("u"), layer.vector("cq")
-    return [
-        eq(layer.dot(layer.one, u), 0),
-        eq(layer.dot(layer.one, cq), 0),
-        eq(layer.dot(cq, u), layer.m),
-    ]
+    return [eq(layer.dot(layer.one, u), 0), eq(layer.dot(layer.one, cq), 0), eq(layer.dot(cq, u), layer.m)]
 
 
 @claim(

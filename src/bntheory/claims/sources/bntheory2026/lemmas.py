@@ -83,18 +83,12 @@ def global_lemmas() -> tuple[Lemma, ...]:
         Lemma(
             "h(y) >= G^2 where D(y) = pi^2 D(x)",
             (x >= 0, y >= x, y <= z3.Q(1, 4)),
-            lambda f: (
-                9 * f * (y * a(x) - x * a(y)) * (1 - 3 * x) * (1 + y) < (1 - 3 * y) * (1 - 2 * x) ** 2 * room
-            ),
+            lambda f: 9 * f * (y * a(x) - x * a(y)) * (1 - 3 * x) * (1 + y) < (1 - 3 * y) * (1 - 2 * x) ** 2 * room,
             "0 <= x <= y <= 1/4, with 1 - pi <= 1 - pi^2",
         ),
         Lemma("G^2 <= h(1/4)", unit, lambda f: g2 > f * top * (1 + x) ** 5, "every x >= 0 and pi in [0,1]"),
-        Lemma(
-            "-D(x) <= 1/4", (x >= 0,), lambda f: (3 * x - 1) > f * z3.Q(1, 4) * (1 + x) ** 3, "every x >= 0"
-        ),
-        Lemma(
-            "1/4 <= D(19/100)", (), lambda f: f * (1 - 3 * low) / (1 + low) ** 3 < z3.Q(1, 4), "one number"
-        ),
+        Lemma("-D(x) <= 1/4", (x >= 0,), lambda f: (3 * x - 1) > f * z3.Q(1, 4) * (1 + x) ** 3, "every x >= 0"),
+        Lemma("1/4 <= D(19/100)", (), lambda f: f * (1 - 3 * low) / (1 + low) ** 3 < z3.Q(1, 4), "one number"),
         Lemma(
             "G^2 <= h(19/100)",
             (x >= z3.Q(1, 3), *unit),

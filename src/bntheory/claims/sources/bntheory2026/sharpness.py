@@ -113,12 +113,7 @@ def _mean_reductions(seed: Mapping[str, Run], rates: Sequence[float]) -> dict[st
 
 
 def _shares(
-    study: Study,
-    name: str,
-    numbers: Sequence[dict[str, float] | None],
-    scope: str,
-    barred: str,
-    confidence: float,
+    study: Study, name: str, numbers: Sequence[dict[str, float] | None], scope: str, barred: str, confidence: float
 ) -> list[Check]:
     """Both decisive checks of a network, and what they are made of."""
 
@@ -137,34 +132,17 @@ def _shares(
             not_comparable=barred,
         )
 
-    whole = one(
-        "R, log10 of the frozen twin's lambda_max over the network's", {"both": 1.0}, barred, decisive=False
-    )
+    whole = one("R, log10 of the frozen twin's lambda_max over the network's", {"both": 1.0}, barred, decisive=False)
     if not barred and whole.outcome != "holds":
         barred = "there is no reduction to be shared: R is not above 0"
     decisive = [
-        one(
-            "M - R/2, the mean's reduction over half of the whole",
-            {"mean": 1.0, "both": -0.5},
-            barred,
-            decisive=True,
-        ),
-        one(
-            "M - V, the mean's reduction over the variance's",
-            {"mean": 1.0, "variance": -1.0},
-            barred,
-            decisive=True,
-        ),
+        one("M - R/2, the mean's reduction over half of the whole", {"mean": 1.0, "both": -0.5}, barred, decisive=True),
+        one("M - V, the mean's reduction over the variance's", {"mean": 1.0, "variance": -1.0}, barred, decisive=True),
     ]
     beside = [
         one("M, the mean's dependence alone", {"mean": 1.0}, barred, decisive=False),
         one("V, the variance's dependence alone", {"variance": 1.0}, barred, decisive=False),
-        one(
-            "R - M - V, the interaction",
-            {"both": 1.0, "mean": -1.0, "variance": -1.0},
-            barred,
-            decisive=False,
-        ),
+        one("R - M - V, the interaction", {"both": 1.0, "mean": -1.0, "variance": -1.0}, barred, decisive=False),
     ]
     return [*decisive, whole, *beside]
 
@@ -185,11 +163,7 @@ def sharpening(run: Run) -> float | None:
     do not differ by half.
     """
     points = [run.points[step]["sharpness"]["own"] for step in run.after_start if step in run.points]
-    stable = [
-        p
-        for p in points
-        if p["top"] is not None and 0 < p["top"] * run.arm.learning_rate < 2 and p["loss"] > 0
-    ]
+    stable = [p for p in points if p["top"] is not None and 0 < p["top"] * run.arm.learning_rate < 2 and p["loss"] > 0]
     losses = [math.log10(p["loss"]) for p in stable]
     if len(stable) < _POINTS or max(losses) - min(losses) < math.log10(_RANGE):
         return None
@@ -247,9 +221,7 @@ def progressive_sharpening(study: Study) -> list[Check]:
     return until_decided(study, Looks(sizes, checks=3 * len(networks)), read)
 
 
-def _slopes(
-    study: Study, name: str, runs: Sequence[Mapping[str, Run]], scope: str, confidence: float
-) -> list[Check]:
+def _slopes(study: Study, name: str, runs: Sequence[Mapping[str, Run]], scope: str, confidence: float) -> list[Check]:
     batch, none = f"batch {_RATE:g}", f"none {_RATE:g}"
     arms: list[Arms] = [{_RATE: batch}, {_RATE: none}]
     barred = common_rates(runs, arms, _loss).not_comparable

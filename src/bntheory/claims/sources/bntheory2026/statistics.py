@@ -101,9 +101,7 @@ def variance_alone_never_rougher(layer: Layer) -> Statement:
     "bntheory2026.variance-alone.condition",
     source=_own("the variance's dependence"),
     statement=r"H \preceq hI,\ h > 0:\quad \gamma h\langle\hat y,g\rangle \ge \|Qg\|^2 \implies \hat H_{\text{var}} \preceq \frac{\gamma^2}{\sigma^2} h I",
-    domain=LayerDomain(
-        eps="zero", gamma="nonzero", normaliser="rms", vectors=("d",), scalars={"h": "positive"}
-    ),
+    domain=LayerDomain(eps="zero", gamma="nonzero", normaliser="rms", vectors=("d",), scalars={"h": "positive"}),
     assume=_frozen_mean,
     reading="as variance-alone.never-rougher, Q = I - y_hat y_hat'/m",
     repairs="bntheory2026.variance-alone.never-rougher",
@@ -146,10 +144,7 @@ def several_units_condition(layer: Layer) -> Statement:
 
 def _isotropic(layer: Layer) -> list[Statement]:
     p = _projected(layer, layer.grad)
-    return [
-        gt(layer.norm2(p), 0),
-        eq(layer.dot(p, layer.hess(p)), layer.scalar("h") * layer.norm2(p)),
-    ]
+    return [gt(layer.norm2(p), 0), eq(layer.dot(p, layer.hess(p)), layer.scalar("h") * layer.norm2(p))]
 
 
 @claim(
@@ -178,7 +173,4 @@ def several_units_necessary(layer: Layer) -> Statement:
 def eps_statistics(layer: Layer) -> Statement:
     left = layer.dot(layer.y_hat, layer.input_grad)
     right = layer.gamma / layer.sigma * layer.eps / layer.sigma**2 * layer.gamma_grad
-    return all_of(
-        eq(batch_mean(layer, layer.input_grad), 0, "mean"),
-        eq(left, right, "variance"),
-    )
+    return all_of(eq(batch_mean(layer, layer.input_grad), 0, "mean"), eq(left, right, "variance"))

@@ -84,12 +84,7 @@ def any_learning_rate_every_start(study: Study) -> list[Check]:
     return studies.orbit_into_the_saddle()
 
 
-@claim(
-    "cai2019.norm-grows",
-    kind="dynamics",
-    source=_source("section 3"),
-    statement=r"\|w_{k+1}\| \ge \|w_k\|",
-)
+@claim("cai2019.norm-grows", kind="dynamics", source=_source("section 3"), statement=r"\|w_{k+1}\| \ge \|w_k\|")
 def norm_grows(study: Study) -> list[Check]:
     from bntheory.claims.sources.cai2019.proofs import norm_growth
 

@@ -74,9 +74,7 @@ def norm_growth() -> tuple[Check, ...]:
     return (
         identity("w'Se = 0", inner, _ANY),
         identity(
-            "||w_next||^2 = ||w||^2 + (lr a/s)^2 ||Se||^2",
-            (w2 + 2 * d * inner + d**2 * f2) - w2 - d**2 * f2,
-            _ANY,
+            "||w_next||^2 = ||w||^2 + (lr a/s)^2 ||Se||^2", (w2 + 2 * d * inner + d**2 * f2) - w2 - d**2 * f2, _ANY
         ),
     )
 
@@ -95,12 +93,7 @@ def scaling(factor: Any) -> tuple[Check, ...]:
     rate = r**2 * lr * a / new_s
     plain = lr * a / s
     return (
-        identity(
-            "a: w'b/s unchanged",
-            lr_a * (new_wb / new_s - wb / s),
-            "every r of the reading",
-            "by induction on k",
-        ),
+        identity("a: w'b/s unchanged", lr_a * (new_wb / new_s - wb / s), "every r of the reading", "by induction on k"),
         identity("w: coefficient of b scales by r", rate - r * plain, "every r of the reading"),
         identity(
             "w: coefficient of Sw scales by r",
@@ -134,10 +127,7 @@ def effective_spectrum() -> tuple[Check, ...]:
     return (
         identity("S* u = 0", reduced(star * u), scope),
         identity(
-            "S* S^-1 z = z where u'z = 0",
-            reduced(star * inverse * z) - z,
-            scope,
-            effective_spectrum.__doc__ or "",
+            "S* S^-1 z = z where u'z = 0", reduced(star * inverse * z) - z, scope, effective_spectrum.__doc__ or ""
         ),
     )
 

@@ -82,9 +82,7 @@ def insensitivity(study: Study) -> list[Check]:
         certificate = trap_certificate(problem, run.last("a"), run["w"], rates)
         usable = certificate.holds.all(axis=1)
         if usable.sum() < 5:
-            raise ValueError(
-                f"{name}: only {int(usable.sum())} starts reach the certified region in {steps} steps"
-            )
+            raise ValueError(f"{name}: only {int(usable.sum())} starts reach the certified region in {steps} steps")
         low, high = certificate.step_low[usable], certificate.step_high[usable]
         fit = fit_power_law(rates, np.sqrt(low * high))
         # the limit may lie anywhere in its bracket: at worst at opposite ends for the extreme rates

@@ -16,9 +16,7 @@ def random_problems(study: Study, count: int, condition: float = 30.0) -> list[A
     """Random problems of dimension 2, 3, 5, 8, 13, 2, ..."""
     from bntheory.models.least_squares import LeastSquares
 
-    return [
-        LeastSquares.random((2, 3, 5, 8, 13)[i % 5], condition, seed=study.seed + i) for i in range(count)
-    ]
+    return [LeastSquares.random((2, 3, 5, 8, 13)[i % 5], condition, seed=study.seed + i) for i in range(count)]
 
 
 def random_starts(problem: Any, count: int, seed: int) -> Any:
@@ -55,9 +53,7 @@ def any_learning_rate(study: Study) -> list[Check]:
     from bntheory.models.least_squares_dynamics import bngd, gradient_descent, trap_certificate
 
     starts = study.choose(quick=20, normal=60, thorough=200)
-    rounds = study.choose(
-        quick=(1000, 10000, 100000), normal=(3000, 30000, 300000), thorough=(10000, 100000, 1000000)
-    )
+    rounds = study.choose(quick=(1000, 10000, 100000), normal=(3000, 30000, 300000), thorough=(10000, 100000, 1000000))
     rates = np.geomspace(1e-5, 1e5, study.choose(quick=21, normal=41, thorough=81))
     open_runs, stuck, cases, certified, flipped, wrong = 0, 0, 0, 0, 0, 0
     examples: list[float] = []
@@ -147,12 +143,8 @@ def orbit_into_the_saddle() -> list[Check]:
     signal = dot(b, [bi / Si for bi, Si in zip(b, S, strict=True)])  # u'Su; J - min J = u'Su/2 at the saddle
     scope = "d = 2, one start, exact rationals"
     return [
-        Check(
-            "hypotheses hold: 0 < a_0 w_0'b", 0.0, "lt", float(start) if admissible else -1.0, "exact", scope
-        ),
-        Check(
-            "a_2 and w_2'b vanish (1: yes), a fixed point", 1.0 if stopped else 0.0, "eq", 1.0, "exact", scope
-        ),
+        Check("hypotheses hold: 0 < a_0 w_0'b", 0.0, "lt", float(start) if admissible else -1.0, "exact", scope),
+        Check("a_2 and w_2'b vanish (1: yes), a fixed point", 1.0 if stopped else 0.0, "eq", 1.0, "exact", scope),
         Check(
             "limit of J(a_k, w_k) is the minimum: J - J* at the fixed point",
             float(signal / 2) if stopped else 0.0,
@@ -171,9 +163,7 @@ def _root(value: Fraction) -> Fraction:
 
     top, bottom = isqrt(value.numerator), isqrt(value.denominator)
     if top * top != value.numerator or bottom * bottom != value.denominator:
-        raise ValueError(
-            f"{value} is no square of a rational; this replay needs rational standard deviations"
-        )
+        raise ValueError(f"{value} is no square of a rational; this replay needs rational standard deviations")
     return Fraction(top, bottom)
 
 
@@ -189,14 +179,10 @@ def norm_instances(study: Study) -> Check:
         # lr a/s (b - c S w) cancels: its rounding is a few ulp of lr |a| |b|/s, and s >= sqrt(lambda_min)
         # ||w||
         step = rates[:, None] * np.abs(run["a"]) * np.linalg.norm(problem.correlation)
-        blur = (
-            16 * np.finfo(float).eps * (run["norm"] + step / (np.sqrt(problem.eigenvalues[0]) * run["norm"]))
-        )
+        blur = 16 * np.finfo(float).eps * (run["norm"] + step / (np.sqrt(problem.eigenvalues[0]) * run["norm"]))
         failures += int(np.sum(growth < -blur[..., :-1] - 1e-15))
         cases += growth.size
-    return count_check(
-        "the norm falls by more than rounding", failures, cases, "lr 1e-4 to 1e4", decisive=False
-    )
+    return count_check("the norm falls by more than rounding", failures, cases, "lr 1e-4 to 1e4", decisive=False)
 
 
 def condition_instances(study: Study) -> Check:
@@ -221,21 +207,14 @@ def contraction_instances(study: Study) -> Check:
     for problem in random_problems(study, 3):
         for lr_a in (1.0, 0.2):
             run = bngd(
-                problem,
-                random_starts(problem, 10, study.seed),
-                np.geomspace(1e-2, 1e2, 9),
-                60,
-                lr_a=lr_a,
-                points=None,
+                problem, random_starts(problem, 10, study.seed), np.geomspace(1e-2, 1e2, 9), 60, lr_a=lr_a, points=None
             )
             error, step = np.sqrt(run["excess"]), run["effective_step"][..., :-1, None]
             factor = np.abs(1 - step * problem.eigenvalues).max(axis=-1)
             floor = 1e-12 * np.sqrt(problem.signal)
             failures += int(np.sum(error[..., 1:] > factor * error[..., :-1] * (1 + 1e-9) + floor))
             cases += factor.size
-    return count_check(
-        "||e_next||_S exceeds the bound", failures, cases, "lr 1e-2 to 1e2, 60 steps", decisive=False
-    )
+    return count_check("||e_next||_S exceeds the bound", failures, cases, "lr 1e-2 to 1e2, 60 steps", decisive=False)
 
 
 def contraction_s_star_counterexample(study: Study) -> list[Check]:
@@ -281,20 +260,14 @@ def _violations_along_runs(study: Study) -> Check:
 
     failures, cases = 0, 0
     for problem in random_problems(study, 3):
-        run = bngd(
-            problem, random_starts(problem, 10, study.seed), np.geomspace(1e-1, 1e1, 7), 40, points=None
-        )
+        run = bngd(problem, random_starts(problem, 10, study.seed), np.geomspace(1e-1, 1e1, 7), 40, points=None)
         error, step = np.sqrt(run["excess"]), run["effective_step"][..., 1:-1, None]
         factor = np.abs(1 - step * problem.effective_eigenvalues).max(axis=-1)
         live = error[..., 2:] > 1e-10 * np.sqrt(problem.signal)
         failures += int(np.sum((error[..., 2:] > factor * error[..., 1:-1] * (1 + 1e-6)) & live))
         cases += int(live.sum())
     return count_check(
-        "steps k >= 1 of eps_a = 1 runs that break the bound",
-        failures,
-        cases,
-        "lr 0.1 to 10, 40 steps",
-        decisive=False,
+        "steps k >= 1 of eps_a = 1 runs that break the bound", failures, cases, "lr 0.1 to 10, 40 steps", decisive=False
     )
 
 
@@ -318,6 +291,4 @@ def complement_instances(study: Study) -> Check:
         bound = np.abs(1 - c * d / r * spectrum).max() ** 2 * problem.excess(w)
         failures += int(problem.excess(moved) > bound * (1 + 1e-9) + 1e-12 * problem.signal)
         cases += 1
-    return count_check(
-        "||e_next||_S exceeds the repaired bound", failures, cases, "d = 2 to 13", decisive=False
-    )
+    return count_check("||e_next||_S exceeds the repaired bound", failures, cases, "d = 2 to 13", decisive=False)

@@ -13,7 +13,9 @@ from bntheory.evidence.rates import count_check
 
 KEY = "ioffe2015"
 _SOURCE = Source(KEY, "section 2", "arXiv 1502.03167")
-_STATEMENT = r"\text{ignoring } \partial E[x]/\partial b:\quad b \text{ grows without bound while the loss stays the same}"
+_STATEMENT = (
+    r"\text{ignoring } \partial E[x]/\partial b:\quad b \text{ grows without bound while the loss stays the same}"
+)
 _INPUTS = [Fraction(1), Fraction(-2), Fraction(7, 3)]
 _TARGETS = [Fraction(1, 2), Fraction(3), Fraction(-5)]
 
@@ -54,12 +56,7 @@ def bias_grows(study: Study) -> list[Check]:
             "three inputs, squared loss",
         ),
         Check(
-            "spread of the loss over 40 steps",
-            float(max(run.loss) - min(run.loss)),
-            "eq",
-            0.0,
-            "exact",
-            "the same run",
+            "spread of the loss over 40 steps", float(max(run.loss) - min(run.loss)), "eq", 0.0, "exact", "the same run"
         ),
         Check("<1, g>^2 is positive", 0.0, "lt", float(run.gradient_sum**2), "exact", "the same run"),
         _network(study),
@@ -107,14 +104,7 @@ def bias_grows_trained_shift(study: Study) -> list[Check]:
     follows = all(b - run.bias[0] == s - run.shift[0] for b, s in zip(run.bias, run.shift, strict=True))
     scope = "three inputs, squared loss, beta trained, lr 1/3; beta_t - beta* = (2/3)^t (beta_0 - beta*)"
     return [
-        Check(
-            "b_t - b_0 = beta_t - beta_0 at every step (1: yes)",
-            1.0 if follows else 0.0,
-            "eq",
-            1.0,
-            "exact",
-            scope,
-        ),
+        Check("b_t - b_0 = beta_t - beta_0 at every step (1: yes)", 1.0 if follows else 0.0, "eq", 1.0, "exact", scope),
         Check(
             "b leaves the ball of radius 2 |beta*| that beta never leaves",
             float(bound),

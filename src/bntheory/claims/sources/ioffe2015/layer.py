@@ -116,11 +116,7 @@ def gradient(layer: Layer) -> Statement:
 
 def _moved_by_jacobian(layer: Layer) -> list[Statement]:
     """gamma = 1, and a direction (here named grad, since J is symmetric) that is not sent to zero in any case."""
-    return [
-        eq(layer.gamma, 1),
-        eq(layer.dot(layer.one, layer.grad), 0),
-        eq(layer.dot(layer.y_hat, layer.grad), 0),
-    ]
+    return [eq(layer.gamma, 1), eq(layer.dot(layer.one, layer.grad), 0), eq(layer.dot(layer.y_hat, layer.grad), 0)]
 
 
 @claim(

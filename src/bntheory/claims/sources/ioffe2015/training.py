@@ -75,9 +75,7 @@ def percentiles_along(run: Run, statistics: Statistics, first: int = 0) -> Array
     return np.array([run.points[step]["percentiles"][statistics] for step in run.after_start[first:]])
 
 
-def steadiness_checks(
-    study: Study, runs: Sequence[Mapping[str, Run]], confidence: float, scope: str
-) -> list[Check]:
+def steadiness_checks(study: Study, runs: Sequence[Mapping[str, Run]], confidence: float, scope: str) -> list[Check]:
     """log10 of the unsteadiness with batch norm over that without, and what is shown beside."""
     later = len(runs[0]["batch"].after_start) // 5 if runs else 0
 
@@ -93,10 +91,7 @@ def steadiness_checks(
     relative = "relative to their distance"
     shown = [
         (f"{what}, {relative}, by the statistics of the images looked at", ratios("batch")),
-        (
-            f"{what}, in the sigmoid's own units, by running statistics",
-            ratios("running", relative=False),
-        ),
+        (f"{what}, in the sigmoid's own units, by running statistics", ratios("running", relative=False)),
         (
             f"{what}, {relative}, by running statistics, without the first fifth of the training",
             ratios("running", first=later),

@@ -89,9 +89,7 @@ class Compared:
 
     def shown(self, label: str, effects: Mapping[str, Sequence[float | None]], *norms: str) -> list[Check]:
         """An effect at every place, deciding nothing."""
-        return beside(
-            self.study, f"{label}, {self.what}", effects, self.rates(*norms), self.scope, margin=EQUIVALENT
-        )
+        return beside(self.study, f"{label}, {self.what}", effects, self.rates(*norms), self.scope, margin=EQUIVALENT)
 
     def decisive(
         self, label: str, effects: Mapping[str, Sequence[float | None]], confidence: float, *norms: str
@@ -104,13 +102,7 @@ class Compared:
         """How far every arm is from the edge of stability at its end."""
         return [
             from_the_edge(
-                self.study,
-                f"{self.what}, {norm}",
-                self.runs,
-                of,
-                self.rates("batch", norm),
-                number("top"),
-                self.scope,
+                self.study, f"{self.what}, {norm}", self.runs, of, self.rates("batch", norm), number("top"), self.scope
             )
             for norm, of in self.arms.items()
         ]
@@ -121,15 +113,9 @@ def beyond_scaling(model: Compared, confidence: float) -> list[Check]:
     curvature, free = (lambda of: number("top", of)), (lambda of: relative("top", of))
     standard = "the standard model's at equal learning rate"
     return [
-        *model.decisive(
-            "the relative curvature over the frozen twin's", model.over_twin(free), confidence, "batch"
-        ),
-        *model.shown(
-            "the largest Hessian eigenvalue over the frozen twin's", model.over_twin(curvature), "batch"
-        ),
+        *model.decisive("the relative curvature over the frozen twin's", model.over_twin(free), confidence, "batch"),
+        *model.shown("the largest Hessian eigenvalue over the frozen twin's", model.over_twin(curvature), "batch"),
         *model.shown(f"the relative curvature over {standard}", model.over(free), "batch", "none"),
-        *model.shown(
-            f"the largest Hessian eigenvalue over {standard}", model.over(curvature), "batch", "none"
-        ),
+        *model.shown(f"the largest Hessian eigenvalue over {standard}", model.over(curvature), "batch", "none"),
         *model.edges(),
     ]

@@ -43,9 +43,7 @@ def no_shift_yet_rough(study: Study) -> list[Check]:
         Check("no bound: 1/curvature in the limit k -> infinity, slope held at 1", float(1 / unbounded), "eq", 0.0, "proof",
               "A = 1/k, one input", why="sympy limit"),
     ]  # fmt: skip
-    for roughness in study.choose(
-        quick=(1.0, 1e6), normal=(1.0, 1e3, 1e6), thorough=(1.0, 1e2, 1e4, 1e6, 1e8)
-    ):
+    for roughness in study.choose(quick=(1.0, 1e6), normal=(1.0, 1e3, 1e6), thorough=(1.0, 1e2, 1e4, 1e6, 1e8)):
         run = RoughLayer(roughness=roughness, seed=study.seed).train(steps=20, learning_rate=0.3 / roughness)
         checks += [
             Check(
@@ -125,11 +123,7 @@ def scaling_reduces_every_constant(study: Study) -> list[Check]:
     effort = {"samples": study.choose(quick=16, normal=32, thorough=96), "seed": study.seed}
     measures: tuple[tuple[str, float, Callable[[Any], Any]], ...] = (
         ("Lipschitz constant", factor, lambda f: lipschitz_constant(f, region, **effort)),
-        (
-            "derivative-Lipschitz constant",
-            factor,
-            lambda f: derivative_lipschitz_constant(f, region, **effort),
-        ),
+        ("derivative-Lipschitz constant", factor, lambda f: derivative_lipschitz_constant(f, region, **effort)),
         ("2-Lipschitz constant at a point", factor, lambda f: two_lipschitz(f, point, **effort)),
         ("relative curvature", 1.0, lambda f: scale_free(f, point).relative_curvature),
         ("linearity error", 1.0, lambda f: scale_free(f, point).linearity_error),
@@ -282,9 +276,7 @@ def relu_kink(study: Study) -> list[Check]:
     # f - l is linear between its kink and the ends, so its extremes are at -r, 0 and r
     deviation = [sp.simplify(relu(u) - (s * u / 2 + s * r / 4)) for u in (-r, sp.Integer(0), r)]
     upper = sp.simplify(sp.Max(*[sp.Abs(v) for v in deviation]) / (s * r))
-    lower = sp.simplify(
-        second / 4 / (s * r)
-    )  # affine functions have no second difference, and it is at most 4 E
+    lower = sp.simplify(second / 4 / (s * r))  # affine functions have no second difference, and it is at most 4 E
     return [
         Check("1/(the a2 that the second difference at u forces), u -> 0", float(sp.limit(1 / needed, r, 0, "+")), "eq", 0.0, "proof",
               "every a1; so no finite a2 serves", why="sympy", witness={"a2 at least": str(needed)}),

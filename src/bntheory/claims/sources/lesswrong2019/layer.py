@@ -56,15 +56,10 @@ def reduces_for_squared_loss(layer: Layer) -> Statement:
         implies(above, le(bend, size, "top eigenvalue, if")),
         implies(below, le(-1 * bend, size, "bottom eigenvalue, if")),
         implies(
-            negate(above),
-            lt(twin * layer.norm2(up), layer.dot(up, layer.input_hess(up)), "top eigenvalue, only if"),
+            negate(above), lt(twin * layer.norm2(up), layer.dot(up, layer.input_hess(up)), "top eigenvalue, only if")
         ),
         implies(
             negate(below),
-            lt(
-                twin * layer.norm2(down),
-                -1 * layer.dot(down, layer.input_hess(down)),
-                "bottom eigenvalue, only if",
-            ),
+            lt(twin * layer.norm2(down), -1 * layer.dot(down, layer.input_hess(down)), "bottom eigenvalue, only if"),
         ),
     )

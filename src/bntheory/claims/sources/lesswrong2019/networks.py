@@ -91,9 +91,7 @@ def _two_lipschitz(model: Compared, confidence: float) -> list[Check]:
             "the relative spectral norm over the frozen twin's", model.over_twin(free), confidence, "batch"
         ),
         *model.decisive(f"the relative spectral norm over {standard}", model.over(free), confidence, *both),
-        *model.shown(
-            "the spectral norm of the Hessian over the frozen twin's", model.over_twin(raw), "batch"
-        ),
+        *model.shown("the spectral norm of the Hessian over the frozen twin's", model.over_twin(raw), "batch"),
         *model.shown(f"the spectral norm of the Hessian over {standard}", model.over(raw), *both),
         *model.edges(),
     ]
@@ -120,9 +118,7 @@ def _two_lipschitz(model: Compared, confidence: float) -> list[Check]:
     "network layer by layer are not among its controls.",
 )
 def more_than_scaling(study: Study) -> list[Check]:
-    names = study.choose(
-        quick=("mlp-3",), normal=("mlp-3", "mlp-5", "vgg-3"), thorough=("mlp-3", "mlp-5", "vgg-3")
-    )
+    names = study.choose(quick=("mlp-3",), normal=("mlp-3", "mlp-5", "vgg-3"), thorough=("mlp-3", "mlp-5", "vgg-3"))
     return _until_decided(study, names, _more_than_scaling, checks_each=2)
 
 
@@ -159,9 +155,7 @@ def _differs(
     name: str, numbers: list[list[list[float | None]]], model: Compared, rates: Rates, confidence: float
 ) -> Check:
     """numbers: parametrisation, measure at a place, seed."""
-    samples = np.array(
-        [[[math.nan if x is None else x for x in m] for m in of] for of in numbers], dtype=float
-    )
+    samples = np.array([[[math.nan if x is None else x for x in m] for m in of] for of in numbers], dtype=float)
     if rates.not_comparable:
         samples = samples[:, :, :0]
     found = differs(
@@ -253,7 +247,9 @@ def transformer_domain(study: Study) -> list[Check]:
     for norm in others:
         what = f"the largest Hessian eigenvalue over the {norm}-normalised model's at equal learning rate"
         checks += other.shown(what, other.over(lambda of: number("top", of), norm), "batch", norm)
-        what = f"the largest Hessian eigenvalue with {norm} normalisation over the standard model's at equal learning rate"
+        what = (
+            f"the largest Hessian eigenvalue with {norm} normalisation over the standard model's at equal learning rate"
+        )
         checks += other.shown(what, other.over(lambda of: number("top", of), own=norm), norm, "none")
     return checks
 

@@ -11,7 +11,9 @@ from bntheory.evidence.checks import Check
 
 KEY = "lesswrong2019"
 _SOURCE = Source(KEY, "the post, on learning rates")
-_STATEMENT = r"\text{On a plateau with a cliff, GD stalls or explodes depending on the learning rate; smoothed, it does neither}"
+_STATEMENT = (
+    r"\text{On a plateau with a cliff, GD stalls or explodes depending on the learning rate; smoothed, it does neither}"
+)
 _BUDGET = 1000
 
 

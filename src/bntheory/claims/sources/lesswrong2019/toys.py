@@ -28,14 +28,10 @@ _SCALE = (
 )
 
 
-def _smoother(
-    study: Study, kind: str, options: Mapping[str, Any], rates: tuple[float, ...], what: str
-) -> list[Check]:
+def _smoother(study: Study, kind: str, options: Mapping[str, Any], rates: tuple[float, ...], what: str) -> list[Check]:
     record = study.choose(quick=(1, 10, 60), normal=(1, 20, 100, 400), thorough=(1, 20, 100, 400, 1600))
     used = study.choose(quick=rates[1:4], normal=rates, thorough=rates)
-    names: dict[str, Arms] = {
-        norm: {rate: f"{norm} at {rate:g}" for rate in used} for norm in ("batch", "none")
-    }
+    names: dict[str, Arms] = {norm: {rate: f"{norm} at {rate:g}" for rate in used} for norm in ("batch", "none")}
     arms = [
         Arm(kind, name, kind, {**options, "normalise": norm == "batch"}, rate)
         for norm, of in names.items()
@@ -75,6 +71,4 @@ def tensor_train_domain(study: Study) -> list[Check]:
 )
 def matrix_factorisation_domain(study: Study) -> list[Check]:
     options = {"shape": (20, 15), "observed": 0.6, "rank": 3}
-    return _smoother(
-        study, "matrix-factorisation", options, (0.1, 0.3, 1.0, 3.0, 10.0), "matrix factorisation"
-    )
+    return _smoother(study, "matrix-factorisation", options, (0.1, 0.3, 1.0, 3.0, 10.0), "matrix factorisation")

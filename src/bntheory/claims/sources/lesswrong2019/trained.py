@@ -46,10 +46,7 @@ NETWORKS: Mapping[str, Network] = {
     "vgg-5": Network("VGG of 5 convolutions", "vgg", {"layout": _DEEPER_VGG}, 14),
     "resnet": Network("residual network", "resnet", {"layout": ((4, 1), (8, 1))}, 14),
     "transformer": Network(
-        "transformer",
-        "transformer",
-        {"layout": (32, 2, 2), "activation": "gelu"},
-        rates=(0.003, 0.01, 0.03, 0.1, 0.3),
+        "transformer", "transformer", {"layout": (32, 2, 2), "activation": "gelu"}, rates=(0.003, 0.01, 0.03, 0.1, 0.3)
     ),
     "rnn": Network("recurrent network", "rnn", {"layout": (32,), "activation": "tanh"}),
     "mlp-3-softplus": Network(

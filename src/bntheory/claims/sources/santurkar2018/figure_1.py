@@ -40,11 +40,7 @@ LAYOUT = (0, 8, 0, 16, 0, 32, 32, 0, 64, 64, 0)
 RATE = 0.1
 #: Steps of 1/2 to 4 times the learning rate along the gradient, as printed; shifts of the update itself.
 _ALONG = {"step_range": [0.5, 4.0], "points": 5}
-ON_THE_STEP = (
-    Measure("walk", _ALONG),
-    Measure("twin-walk", _ALONG, "batch normalised"),
-    Measure("step-shift"),
-)
+ON_THE_STEP = (Measure("walk", _ALONG), Measure("twin-walk", _ALONG, "batch normalised"), Measure("step-shift"))
 SCALED_DOWN = (
     "a VGG of six convolutions and a linear layer, an eighth of VGG-11's width, Glorot, plain SGD with batches of 64 on 10 000 images "
     "of Fashion-MNIST halved to 14 x 14"

@@ -84,10 +84,7 @@ def noisy_batchnorm(study: Study) -> list[Check]:
             ),
             (
                 "test accuracy at the end, noisy BN minus standard",
-                [
-                    last_held_out_accuracy(a) - last_held_out_accuracy(b)
-                    for a, b in zip(noisy, none, strict=True)
-                ],
+                [last_held_out_accuracy(a) - last_held_out_accuracy(b) for a, b in zip(noisy, none, strict=True)],
                 0.0,
             ),
         ]
@@ -110,10 +107,7 @@ def noisy_batchnorm(study: Study) -> list[Check]:
                 scope,
                 confidence=confidence,
             ),
-            *(
-                check_of(study, name, values, "above", bound, scope, decisive=False)
-                for name, values, bound in shown
-            ),
+            *(check_of(study, name, values, "above", bound, scope, decisive=False) for name, values, bound in shown),
         ]
 
     return until_decided(study, looks_of(study, 2), read)
@@ -213,8 +207,5 @@ def dose_checks(
             scope,
             confidence=confidence,
         ),
-        *(
-            check_of(study, name, values, "below", bound, scope, decisive=False)
-            for name, values, bound in shown
-        ),
+        *(check_of(study, name, values, "below", bound, scope, decisive=False) for name, values, bound in shown),
     ]

@@ -43,7 +43,9 @@ from bntheory.experiments.runs import (
 from bntheory.experiments.toy_runs import toy_runs
 from bntheory.experiments.toys import SHIFT
 
-_AVERAGED = "the mean of log10 of BN's over the standard network's at evenly spaced steps after the first, one number a seed"
+_AVERAGED = (
+    "the mean of log10 of BN's over the standard network's at evenly spaced steps after the first, one number a seed"
+)
 
 
 def _along(run: Run, quantity: str, *, twin: bool = False) -> dict[int, float | None]:
@@ -89,13 +91,7 @@ def _smoothness_checks(
             confidence=confidence,
         ),
         check_of(
-            study,
-            f"log10 of {name}, BN over its frozen twin, same point",
-            twin,
-            "below",
-            0.0,
-            scope,
-            decisive=False,
+            study, f"log10 of {name}, BN over its frozen twin, same point", twin, "below", 0.0, scope, decisive=False
         ),
         check_of(
             study,
@@ -180,8 +176,7 @@ def _shift(run: Run) -> Shift:
         shift = run.points.get(step, {}).get("step_shift")
         if shift is not None:
             l2, cosines, norms = (
-                [math.nan if x is None else x for x in shift[key][1:]]
-                for key in ("l2", "cosine", "gradient_norm")
+                [math.nan if x is None else x for x in shift[key][1:]] for key in ("l2", "cosine", "gradient_norm")
             )
             found[step] = summarise_layers(l2, cosines, norms)
     return found
@@ -199,9 +194,7 @@ def _shift_checks(
     """BN's shift over the standard network's, three measures of it, from (BN, standard) of every seed: not smaller than by the factor."""
     bound = -math.log10(FACTOR)
     measures: list[tuple[str, list[float | None]]] = []
-    for index, name in enumerate(
-        ("the shift's l2 norm", "the shift's 1 - cosine", "the shift over the gradient")
-    ):
+    for index, name in enumerate(("the shift's l2 norm", "the shift's 1 - cosine", "the shift over the gradient")):
         numbers = []
         for pair in pairs:
             own, other = ({step: values[index] for step, values in side.items()} for side in pair)

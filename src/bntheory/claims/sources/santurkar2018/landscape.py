@@ -11,17 +11,7 @@ from fractions import Fraction as Q
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.identity import identity
-from bntheory.layer.rational import (
-    as_text,
-    centred,
-    dot,
-    least_squares,
-    matvec,
-    project,
-    transposed,
-    variance,
-    vector,
-)
+from bntheory.layer.rational import as_text, centred, dot, least_squares, matvec, project, transposed, variance, vector
 
 KEY = "santurkar2018"
 
@@ -55,12 +45,7 @@ def lipschitz_constant_is_improved(study: Study) -> list[Check]:
                 float(dot(a, a)),
                 "exact",
                 "L(z) = <a, z>, m = 3, gamma = 1; rational arithmetic",
-                witness={
-                    "a": as_text(a),
-                    "y": as_text(y),
-                    "eps": str(eps),
-                    "squared gradient": str(batchnorm),
-                },
+                witness={"a": as_text(a), "y": as_text(y), "eps": str(eps), "squared gradient": str(batchnorm)},
             )
         )
     y = [Q(4) * v for v in shape]
@@ -100,9 +85,7 @@ def weight_space_coupled(study: Study) -> list[Check]:
     here = transposed([shape, flat])
     y = matvec(here, w)
     along = dot(a, y)
-    right = (
-        lam2 * (dot(a, a) - dot(a, vector([1, 1, 1])) ** 2 / m - along**2 / (m * variance(y))) / variance(y)
-    )
+    right = lam2 * (dot(a, a) - dot(a, vector([1, 1, 1])) ** 2 / m - along**2 / (m * variance(y))) / variance(y)
     checks = []
     for size in (Q(1, 4), Q(1, 100)):
         other = [Q(4, 5) * v for v in a]

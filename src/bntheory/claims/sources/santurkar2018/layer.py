@@ -52,9 +52,7 @@ def gradient_norm_arxiv(layer: Layer) -> Statement:
     reading="epsilon as practice uses it, in sigma and in y_hat alike",
 )
 def gradient_norm_eps(layer: Layer) -> Statement:
-    return le(
-        layer.norm2(layer.input_grad), _bound_41(layer, layer.dot(layer.grad, layer.y_hat) ** 2 / layer.m)
-    )
+    return le(layer.norm2(layer.input_grad), _bound_41(layer, layer.dot(layer.grad, layer.y_hat) ** 2 / layer.m))
 
 
 def _two_points(layer: Layer) -> list[Statement]:
@@ -164,10 +162,7 @@ _SECOND = r"v^\top \frac{\partial^2 \hat L}{\partial y^2} v \le \frac{\gamma^2}{
         source=Source(KEY, "Theorem 4.2, second inequality", "arXiv v3"),
         statement=_SECOND,
         domain=LayerDomain(eps="zero", gamma="nonzero", hessian="isotropic"),
-        assume=lambda layer: [
-            ge(layer.dot(layer.grad, layer.hess(layer.grad)), 0),
-            le(layer.gamma**2, layer.sigma**2),
-        ],
+        assume=lambda layer: [ge(layer.dot(layer.grad, layer.hess(layer.grad)), 0), le(layer.gamma**2, layer.sigma**2)],
         reading="H is a non-negative multiple of the identity and |gamma| <= sigma: then v is no longer than g",
         repairs="santurkar2018.theorem-4.2.second.isotropic.positive",
     ),
@@ -177,10 +172,7 @@ _SECOND = r"v^\top \frac{\partial^2 \hat L}{\partial y^2} v \le \frac{\gamma^2}{
         statement=_SECOND,
         domain=LayerDomain(eps="zero", gamma="positive"),
         assume=lambda layer: [
-            le(
-                layer.dot(layer.input_grad, layer.hess(layer.input_grad)),
-                layer.dot(layer.grad, layer.hess(layer.grad)),
-            )
+            le(layer.dot(layer.input_grad, layer.hess(layer.input_grad)), layer.dot(layer.grad, layer.hess(layer.grad)))
         ],
         reading="'H preserves the relative norms of g and v' read as: v'Hv <= g'Hg",
         repairs="santurkar2018.theorem-4.2.second.unconditional",
@@ -265,10 +257,7 @@ def weight_space_repaired(layer: Layer) -> Statement:
     source=Source(KEY, "Theorem C.1", "arXiv v3, appendix"),
     statement=r"\max_{\|X\|\le\lambda} w^\top\frac{\partial^2\hat L}{\partial W^2}w < \frac{\gamma^2}{\sigma^2}\Big[\max_{\|X\|\le\lambda} w^\top\frac{\partial^2 L}{\partial W^2}w - \lambda^4\kappa\Big]",
     domain=LayerDomain(eps="zero", gamma="positive", hessian="zero", scalars={"lam": "positive"}),
-    assume=lambda layer: [
-        gt(layer.dot(layer.grad, layer.y_hat), 0),
-        gt(layer.norm2(layer.input_grad), 0),
-    ],
+    assume=lambda layer: [gt(layer.dot(layer.grad, layer.y_hat), 0), gt(layer.norm2(layer.input_grad), 0)],
     reading=(
         "for linear losses, H = 0, and kappa = <g,y_hat> ||v||^2/(m gamma) > 0: the maximum for L is 0, and X = 0 is admitted, so the "
         "maximum for L_hat is at least 0; the claim then implies 0 < gamma^2/sigma^2 (0 - lambda^4 kappa)"

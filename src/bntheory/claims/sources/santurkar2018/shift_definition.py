@@ -30,9 +30,7 @@ def _networks(study: Study) -> Iterator[tuple[str, object, object]]:
             # softplus: a ReLU network's gradient jumps where an update carries a unit across its kink
             spec = NetworkSpec(kind, size="tiny", norm=norm, activation="softplus", pool="average")
             model = build_network(spec, study.seed, device=study.device, dtype=torch.float64)
-            batch = batch_at(
-                data, 0, batch_size=size, seed=study.seed, dtype=torch.float64, device=study.device
-            )
+            batch = batch_at(data, 0, batch_size=size, seed=study.seed, dtype=torch.float64, device=study.device)
             yield f"{kind}, {'with' if norm == 'batch' else 'without'} BN", model, batch
 
 
@@ -89,10 +87,7 @@ def linear_in_learning_rate(study: Study) -> Iterator[Check]:
 
     for name, model, batch in _networks(study):
         quotients = np.array(
-            [
-                [s.l2 / rate for s in covariate_shift(model, cross_entropy, batch, learning_rate=rate)]
-                for rate in _RATES
-            ]
+            [[s.l2 / rate for s in covariate_shift(model, cross_entropy, batch, learning_rate=rate)] for rate in _RATES]
         )
         for layer in range(1, quotients.shape[1]):
             curve = quotients[:, layer]
