@@ -47,6 +47,8 @@ _CANCELLED, _PASSES = 0.7, 4
 _EXPLAINED = 4.0
 # A direction of which less than this is new has been searched, as far as its coordinates can say.
 _LEAST_NEW = 1e-10
+# Of what another operator was asked for, the part of a unit direction that counts as known.
+_KNOWN = 0.1
 
 
 class Ritz(NamedTuple):
@@ -153,8 +155,10 @@ class LowRankModel:
 
         Returns the length of that part; below ``least`` nothing is done.
         """
-        known, sizes, _ = np.linalg.svd(np.column_stack([self._searched, self._taken]), full_matrices=False)
-        known = known[:, sizes > self.least_new]
+        beyond = self._taken - self._searched @ (self._searched.T @ self._taken)
+        # what is left of two nearly equal directions is known to no more than the difference of their images
+        frame, sizes, _ = np.linalg.svd(beyond, full_matrices=False)
+        known = np.column_stack([self._searched, frame[:, sizes > _KNOWN]])
         rest = direction - known @ (known.T @ direction)
         length = float(np.linalg.norm(rest))
         if length > least:
