@@ -49,6 +49,12 @@ def asymmetric():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), Bends(), nn.Linear(6, 3)), nn.functional.cross_entropy, data()
 
+def drops():
+    m = model()
+    data_seeded = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 5, generator=data_seeded)
+    return nn.Sequential(m, nn.Dropout(0.5), nn.Linear(3, 3)), nn.functional.cross_entropy, (x, torch.arange(12) % 3)
+
 def own_error():
     def loss(outputs, labels): return {}["missing"]
     return model(), loss, data()
@@ -108,6 +114,22 @@ def test_a_layer_without_a_gradient_has_no_shares(run):
     assert by_name["1"]["left"] is None  # nothing passes gamma = 0 behind it
     assert by_name["4"]["scaling"] == 0
     assert "nan" not in run("factories:silent").stdout.lower()
+
+
+def test_dropout_is_held_at_the_numbers_of_the_seed(run):
+    """On the command line by --seed; in Python refused until a seed is given, as the refusal says."""
+    import torch
+    from torch import nn
+
+    import bntheory
+
+    same, again, other = (strict(run("factories:drops", "--json", "--seed", s).stdout)["network"] for s in "112")
+    assert same["loss"] == again["loss"] != other["loss"]
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+    triple = (model, nn.functional.cross_entropy, (torch.randn(16, 4), torch.randint(3, (16,))))
+    with pytest.raises(ValueError, match="seed="):
+        bntheory.probe(*triple)
+    assert bntheory.probe(*triple, seed=0).network.lambda_max is not None
 
 
 def test_an_infimum_above_the_loss_is_said_once(run):

@@ -58,7 +58,7 @@ def probe(
     The factory returns (model, loss, batch) with loss(outputs, *targets) a scalar and batch = (inputs, *targets), or a list or
     unshuffled loader of batches. The network is compared with its frozen-statistics twin: same outputs, same loss, but the statistics
     are constants. What differs between the two is due to the dependence of the statistics on the activations, and to nothing else.
-    What cannot be measured is left out with its reason. The model is left as it was.
+    What cannot be measured is left out with its reason. Dropout is held at the numbers of --seed. The model is left as it was.
     """
     precision = one_of("dtype", dtype, ("float32", "float64"))
     check_plot(plot)

@@ -285,6 +285,6 @@ def _print_plan(what: str, device: str, planned: Plan, *, as_json: bool) -> None
 
         typer.echo(json_text({"of": what, "device": device, **found}))
         return
-    typer.echo(f"{what}: {counted(found['tasks'], 'task')}, {counted(found['records'], 'record')}")
-    typer.echo(_spoken(found))
-    typer.echo("timed on this device with nothing beside it; processes that share its memory take somewhat longer")
+    _echo(f"{what}: {counted(found['tasks'], 'task')}, {counted(found['records'], 'record')}")
+    _echo(_spoken(found))
+    _echo("timed on this device with nothing beside it; processes that share its memory take somewhat longer")

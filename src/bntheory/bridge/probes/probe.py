@@ -94,7 +94,7 @@ def probe(
     batch: Any = None,
     *,
     infimum: float = 0.0,
-    seed: int = 0,
+    seed: int | None = None,
     curvature: bool = True,
     layers: Sequence[str] | None = None,
     dtype: torch.dtype = torch.float64,
@@ -110,15 +110,17 @@ def probe(
         model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple; several batches are
             averaged, and a layer's shares are those of the sums over all.
         infimum: the least value that the loss could have, for the scale-free measures.
-        seed: of the eigenvalue solver. layers: names of those to capture. tol: relative accuracy of the eigenvalues; by default 1e-6 in
-            float64 and 1e-3 in float32, in which large networks are measured.
+        seed: of the eigenvalue solver, 0 where left out; where it is given, dropout is held at its numbers.
+        layers: names of those to capture.
+        tol: relative accuracy of the eigenvalues; by default 1e-6 in float64 and 1e-3 in float32, in which large networks are measured.
         curvature: whether to measure the eigenvalues and the scale-free measures.
         options: of the objective.
 
     Raises ValueError where neither a layer nor the network can be measured, and as the objective.
     """
     # parameters of its own, which the scale-free measures move: all that follows shares one examination
-    objective = Objective.of(model, loss, batch, dtype=dtype, private=True, **options)
+    objective = Objective.of(model, loss, batch, dtype=dtype, private=True, seed=seed, **options)
+    start = 0 if seed is None else seed
     tol = (1e-6 if dtype == torch.float64 else 1e-3) if tol is None else tol
     progress(0.0, "reading the network")
     examined = objective.examination
@@ -133,7 +135,7 @@ def probe(
         if layers is not None:
             raise
     progress(0.2, "the network")
-    network = _network(objective, infimum, seed, tol, curvature, _scaled(progress, 0.2, 0.6, "the network"))
+    network = _network(objective, infimum, start, tol, curvature, _scaled(progress, 0.2, 0.6, "the network"))
     twin = None
     if examined.over_the_batch and objective.mode != "frozen":
         progress(0.6, "its frozen-statistics twin")
@@ -141,7 +143,7 @@ def probe(
             twin = _network(
                 objective.twin(),
                 infimum,
-                seed,
+                start,
                 tol,
                 curvature,
                 _scaled(progress, 0.6, 1.0, "its frozen-statistics twin"),
