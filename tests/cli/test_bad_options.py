@@ -31,6 +31,16 @@ VALUED = [
 ids = [f"{' '.join(path)} {option.opts[0]}" for path, option in VALUED]
 
 
+def options_of(arguments: tuple[str, ...]) -> set[str]:
+    """The options of the command that these arguments call."""
+    command: Any = TREE
+    while arguments and arguments[0] in getattr(command, "commands", {}):
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    if command.name == "decide":
+        return set(re.findall(r"--[a-z-]+", CliRunner().invoke(app, ["decide", "--help"]).stdout))
+    return {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+
+
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
@@ -43,6 +53,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
         assert names in text, (arguments, text)
         assert "Traceback" not in text
         assert result.stdout == ""
+        recommended = re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(r"`bntheory [^`]*`", "", text))
+        assert set(recommended) <= options_of(arguments), text  # of another command only by that command's name
         if writes:
             assert {str(p) for p in tmp_path.rglob("*")} == before
         return text

@@ -270,7 +270,7 @@ def load_witness(path: str | Path) -> Witness:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{file}: cannot be read ({why}); give a witness file, as --witness and --witnesses write them"
+            f"{file}: cannot be read ({why}); give a file that `bntheory decide --witness FILE` or `bntheory check --witnesses FOLDER` wrote"
         ) from None
     try:
         data = json.loads(text)
