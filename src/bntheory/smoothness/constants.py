@@ -151,16 +151,13 @@ def derivative_lipschitz_constant(
     jumps = [c for c in chords if c.diverges]
     if jumps:
         worst = max(jumps, key=lambda c: c.jump)
-        return Measure(
+        return Measure.infinite(
             "derivative-Lipschitz constant",
-            math.inf,
-            NumberKind.ESTIMATE,
             counted.cost,
-            error=math.inf,
-            seed=seed,
-            witness={"x": worst.x, "y": worst.y, "secant": worst.slope, "jump": worst.jump},
-            note=(
-                f"infinite: the secant slope doubled with each of the last {worst.halvings} halvings, up to {worst.slope:.3g}; the "
+            seed,
+            {"x": worst.x, "y": worst.y, "secant": worst.slope, "jump": worst.jump},
+            (
+                f"the secant slope doubled with each of the last {worst.halvings} halvings, up to {worst.slope:.3g}; the "
                 f"gradient jumps by {worst.jump:.3g} between x and y"
             ),
         )

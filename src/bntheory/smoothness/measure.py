@@ -72,6 +72,11 @@ class Measure:
         object.__setattr__(self, "error", float(self.error))
         object.__setattr__(self, "witness", MappingProxyType(dict(self.witness)))
 
+    @classmethod
+    def infinite(cls, name: str, cost: Cost, seed: int, witness: Mapping[str, Any], note: str) -> Measure:
+        """What was found to have no finite value."""
+        return cls(name, math.inf, NumberKind.ESTIMATE, cost, math.inf, seed, witness, f"infinite: {note}")
+
     @property
     def diverges(self) -> bool:
         """Whether the quantity was found to have no finite value."""

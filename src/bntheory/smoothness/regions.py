@@ -6,7 +6,7 @@ A region projects a point onto itself and draws starts; it knows nothing of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,20 +44,15 @@ def _centre(centre: ArrayLike) -> Vector:
 
 
 @dataclass(frozen=True)
-class Ball:
-    """{ x : ||x - centre|| <= radius }.
-
-    Half of the draws are uniform; a quarter lies on the boundary, where suprema often sit, and a quarter at distances spread over
-    four powers of ten, since a large ball may be flat but for a neighbourhood of its centre.
-    """
-
+class _Round:
     centre: Vector
     radius: float
+    _what: ClassVar[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "centre", _centre(self.centre))
         if not (self.radius > 0 and np.isfinite(self.radius)):
-            raise ValueError(f"radius is {self.radius}; a ball has a positive finite radius (Everywhere has none)")
+            raise ValueError(f"radius is {self.radius}; {self._what}")
 
     @property
     def dimension(self) -> int:
@@ -66,6 +61,17 @@ class Ball:
     @property
     def scale(self) -> float:
         return self.radius
+
+
+@dataclass(frozen=True)
+class Ball(_Round):
+    """{ x : ||x - centre|| <= radius }.
+
+    Half of the draws are uniform; a quarter lies on the boundary, where suprema often sit, and a quarter at distances spread over
+    four powers of ten, since a large ball may be flat but for a neighbourhood of its centre.
+    """
+
+    _what = "a ball has a positive finite radius (Everywhere has none)"
 
     def project(self, x: Vector) -> Vector:
         away = x - self.centre
@@ -83,24 +89,11 @@ class Ball:
 
 
 @dataclass(frozen=True)
-class Sphere:
+class Sphere(_Round):
     """{ x : ||x - centre|| = radius }."""
 
-    centre: Vector
     radius: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "centre", _centre(self.centre))
-        if not (self.radius > 0 and np.isfinite(self.radius)):
-            raise ValueError(f"radius is {self.radius}; a sphere has a positive finite radius")
-
-    @property
-    def dimension(self) -> int:
-        return int(self.centre.shape[0])
-
-    @property
-    def scale(self) -> float:
-        return self.radius
+    _what = "a sphere has a positive finite radius"
 
     def project(self, x: Vector) -> Vector:
         away = x - self.centre

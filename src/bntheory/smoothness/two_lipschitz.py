@@ -93,16 +93,13 @@ def two_lipschitz(
     grown = [(*second_difference_growth(counted, point, v, scale=scale), v) for v in directions]
     worst = max(grown, key=lambda item: item[0])
     if worst[0] > 0.9:
-        return Measure(
+        return Measure.infinite(
             "2-Lipschitz constant at a point",
-            math.inf,
-            NumberKind.ESTIMATE,
             counted.cost,
-            error=math.inf,
-            seed=seed,
-            witness={"x": point, "u": worst[2] * worst[3], "lower_bound": worst[1]},
-            note=(
-                f"infinite: the second difference over |u|^2 doubles with every halving of |u|, up to {worst[1]:.3g} at |u| = "
+            seed,
+            {"x": point, "u": worst[2] * worst[3], "lower_bound": worst[1]},
+            (
+                f"the second difference over |u|^2 doubles with every halving of |u|, up to {worst[1]:.3g} at |u| = "
                 f"{worst[2]:.2g}, whatever a1; a kink"
             ),
         )
@@ -173,15 +170,12 @@ def two_lipschitz_constant(
             continue
         secant = steepest_secant(counted, first, second)
         if secant.diverges:
-            return Measure(
+            return Measure.infinite(
                 "2-Lipschitz constant",
-                math.inf,
-                NumberKind.ESTIMATE,
                 counted.cost,
-                error=math.inf,
-                seed=seed,
-                witness={"x": secant.x, "y": secant.y, "jump": secant.jump, "secant": secant.slope},
-                note=f"infinite: the gradient jumps by {secant.jump:.3g} between x and y",
+                seed,
+                {"x": secant.x, "y": secant.y, "jump": secant.jump, "secant": secant.slope},
+                f"the gradient jumps by {secant.jump:.3g} between x and y",
             )
     closest = _CLOSEST * region.scale
 
