@@ -236,6 +236,7 @@ def mixed(h: Tensor) -> Tensor:
 
 ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "examples that mix": (lambda: Inline(mixed), CE),
+    "a context that is taken away": (lambda: net(Calls(lambda x: x - torch.tanh(x.mean(0)))), CE),
     "a spread of the batch as a feature": (lambda: Inline(lambda h: h + h.var(0).mean()), CE),
     "examples' own scale": (lambda: Inline(lambda h: (h - h.mean(1, keepdim=True)) / h.norm(dim=1, keepdim=True)), CE),
     "detached statistics": (lambda: Inline(lambda h: h / h.detach().abs().amax(0)), CE),
