@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
+from fractions import Fraction
 
-from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Sign
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 
-__all__ = ["calls_of", "names_of", "parts", "same"]
+__all__ = ["calls_of", "factors_of", "names_of", "parts", "product_of", "same", "sum_of", "terms_of"]
 
 
 def parts(node: Node) -> tuple[Node, ...]:
@@ -45,3 +46,57 @@ def names_of(tree: Node) -> set[str]:
         seen |= new
         waiting += new.values()
     return {node.name for node in seen.values() if isinstance(node, (Name, Call))}
+
+
+def terms_of(node: Node) -> Iterator[tuple[Fraction, Node]]:
+    """A sum as its terms, each with a number before it."""
+    waiting = [(Fraction(1), node)]
+    while waiting:
+        c, node = waiting.pop()
+        if isinstance(node, Sign):
+            waiting.append((-c if node.negative else c, node.operand))
+        elif isinstance(node, Binary) and node.op in ("+", "-"):
+            waiting += [(c if node.op == "+" else -c, node.right), (c, node.left)]
+        elif isinstance(node, Binary) and node.op == "*" and isinstance(node.left, Number):
+            waiting.append((c * node.left.value, node.right))
+        elif isinstance(node, Binary) and node.op == "*" and isinstance(node.right, Number):
+            waiting.append((c * node.right.value, node.left))
+        elif isinstance(node, Binary) and node.op == "/" and isinstance(node.right, Number):
+            waiting.append((c / node.right.value, node.left))
+        elif c and node != Number(Fraction(0), node.column):
+            yield c, node
+
+
+def sum_of(terms: Iterable[tuple[Fraction, Node]], *, vector: bool = False) -> Node:
+    """The inverse of :func:`terms_of`; without terms zero, or the zero vector."""
+    nothing = Number(Fraction(0), 0)
+    total: Node | None = None
+    for c, node in terms:
+        sized = node if abs(c) == 1 else Binary("*", Number(abs(c), 0), node, 0)
+        if total is None:
+            total = sized if c > 0 else Sign(sized, True, 0)
+        else:
+            total = Binary("+" if c > 0 else "-", total, sized, 0)
+    return total or (Binary("*", nothing, Name("one", 0), 0) if vector else nothing)
+
+
+def factors_of(node: Node) -> Iterator[tuple[bool, Node]]:
+    """A product as its factors, each with whether it multiplies or divides."""
+    waiting = [(True, node)]
+    while waiting:
+        above, node = waiting.pop()
+        if isinstance(node, Binary) and node.op in ("*", "/"):
+            waiting += [(above if node.op == "*" else not above, node.right), (above, node.left)]
+        else:
+            yield above, node
+
+
+def product_of(factors: Iterable[tuple[bool, Node]]) -> Node:
+    """The inverse of :func:`factors_of`; without factors one."""
+    total: Node | None = None
+    for above, node in factors:
+        if total is None:
+            total = node if above else Binary("/", Number(Fraction(1), 0), node, 0)
+        else:
+            total = Binary("*" if above else "/", total, node, 0)
+    return total or Number(Fraction(1), 0)

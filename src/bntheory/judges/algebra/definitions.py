@@ -16,9 +16,9 @@ from typing import Any
 from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import TypedClaim, read_again
 from bntheory.claims.typed.interpreter import Interpreter
-from bntheory.claims.typed.syntax import Binary, Compare, Junction, Name, Node, Number, Sign
+from bntheory.claims.typed.syntax import Binary, Compare, Junction, Name, Node, Number
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import names_of
+from bntheory.claims.typed.trees import names_of, sum_of, terms_of
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation
@@ -122,14 +122,14 @@ def definitions_of(claim: Claim) -> Definitions | None:
         return names.union(*(reached(names_of(meaning[n])) for n in names & set(meaning)))
 
     for equation in _equations(transcribe(claim.assume, domain)):
-        terms = list(islice(_terms(equation), _MOST_TERMS + 1))
+        terms = list(islice(terms_of(equation), _MOST_TERMS + 1))
         if len(terms) > _MOST_TERMS or text_of(equation, _LONGEST).endswith("..."):
             continue
         for i, (factor, term) in enumerate(terms):
             others = terms[:i] + terms[i + 1 :]
             used = reached(set().union(*(names_of(node) for _, node in others)))
             if isinstance(term, Name) and term.name in free - set(meaning) - used:
-                meaning[term.name] = _sum(
+                meaning[term.name] = sum_of(
                     [(-c / factor, node) for c, node in others], vector=term.name in domain.vectors
                 )
                 break
@@ -144,34 +144,3 @@ def _equations(tree: Node) -> Iterator[Node]:
             yield from _equations(part)
     elif isinstance(tree, Compare) and tree.ops == ("==",):
         yield Binary("-", tree.first, tree.rest[0], tree.column)
-
-
-def _terms(node: Node) -> Iterator[tuple[Fraction, Node]]:
-    """A sum as its terms, each with a number before it."""
-    waiting = [(Fraction(1), node)]
-    while waiting:
-        c, node = waiting.pop()
-        if isinstance(node, Sign):
-            waiting.append((-c if node.negative else c, node.operand))
-        elif isinstance(node, Binary) and node.op in ("+", "-"):
-            waiting += [(c if node.op == "+" else -c, node.right), (c, node.left)]
-        elif isinstance(node, Binary) and node.op == "*" and isinstance(node.left, Number):
-            waiting.append((c * node.left.value, node.right))
-        elif isinstance(node, Binary) and node.op == "*" and isinstance(node.right, Number):
-            waiting.append((c * node.right.value, node.left))
-        elif isinstance(node, Binary) and node.op == "/" and isinstance(node.right, Number):
-            waiting.append((c / node.right.value, node.left))
-        elif c and node != Number(Fraction(0), node.column):
-            yield c, node
-
-
-def _sum(terms: list[tuple[Fraction, Node]], *, vector: bool) -> Node:
-    nothing = Number(Fraction(0), 0)
-    total: Node | None = None
-    for c, node in terms:
-        sized = node if abs(c) == 1 else Binary("*", Number(abs(c), 0), node, 0)
-        if total is None:
-            total = sized if c > 0 else Sign(sized, True, 0)
-        else:
-            total = Binary("+" if c > 0 else "-", total, sized, 0)
-    return total or (Binary("*", nothing, Name("one", 0), 0) if vector else nothing)

@@ -114,11 +114,14 @@ def _decide(
     milliseconds: int,
     seconds: float,
     certified: Callable[[Instance], tuple[Instance, Certificate]] | None = None,
+    deeper: int = 2,
+    proof_only: bool = False,
 ) -> Decision:
     """What the coordinates say, with the inner products asked where they are too hard for the solver."""
     from bntheory.judges.algebra.procedure import MOST_PARTS, Decision, decide_by_coordinates, part_of
 
     assert claim.domain is not None
+    deadline = time.perf_counter() + seconds
 
     def second_opinion(part: int | None = None) -> str | None:
         check = claim.check if part is None else part_of(claim.check, part)
@@ -128,6 +131,22 @@ def _decide(
         stated = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
         return _over_inner_products(replace(calculus, claim=stated), milliseconds)
 
+    def by_bounds(part: int | None = None) -> list[str]:
+        from bntheory.judges.algebra.bounds import sufficient
+
+        stated = claim if part is None else replace(claim, check=part_of(claim.check, part))
+        for bounds in sufficient(stated) if deeper else ():
+            scripts: list[str] = []
+            for bound in bounds:
+                remaining = deadline - time.perf_counter()
+                decision = _decide(bound, _calculus(bound, {}), milliseconds, remaining, None, deeper - 1, True)
+                if decision.outcome != "proved":
+                    break
+                scripts += decision.smt
+            else:
+                return scripts
+        return []
+
     try:
         return decide_by_coordinates(
             claim.check,
@@ -135,6 +154,8 @@ def _decide(
             claim.domain,
             certified or (lambda instance: _certified(claim, instance)),
             second_opinion,
+            by_bounds,
+            proof_only=proof_only,
             milliseconds=milliseconds,
             seconds=seconds,
         )

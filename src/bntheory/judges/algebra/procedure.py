@@ -68,16 +68,21 @@ def decide_by_coordinates(
     domain: LayerDomain,
     certify: Callable[[Instance], tuple[Instance, Any]],
     second_opinion: Callable[[int | None], str | None] = lambda part: None,
+    by_bounds: Callable[[int | None], list[str]] = lambda part: [],
     *,
+    proof_only: bool = False,
     milliseconds: int = 1500,
     seconds: float = 30.0,
 ) -> Decision:
     """Decide a claim.
 
     certify: is given each lifted layer and returns it, or one near it, with a certificate that has a boolean ``refuted``. second_opinion: is asked for
-    a proof (an SMT-LIB script, or None) of the claim, or of the part with a number, where the symbolic question is too hard for the solver.
+    a proof (an SMT-LIB script, or None) of the claim, or of the part with a number, where the symbolic question is too hard for the solver; by_bounds
+    (scripts, or none) where it stays so. proof_only: no counterexample is looked for, and none of what a proof needs beside its scripts.
     """
-    run = _Run(check, assume, domain, certify, second_opinion, milliseconds, time.perf_counter() + seconds)
+    means = certify, second_opinion, by_bounds, milliseconds, time.perf_counter() + seconds
+    run = _Run(check, assume, domain, *means, part=0 if proof_only else None)
+    run.proof_only = proof_only
     start = time.perf_counter()
     decision = run.decide()
     return replace(
@@ -102,13 +107,15 @@ class _Run(Questions):
         domain: LayerDomain,
         certify: Callable[[Instance], tuple[Instance, Any]],
         second_opinion: Callable[[int | None], str | None],
+        by_bounds: Callable[[int | None], list[str]],
         milliseconds: int,
         deadline: float,
         part: int | None = None,
     ) -> None:
         self.check, self.assume, self.certify = check, assume, certify
-        self.second_opinion, self.part = second_opinion, part
-        self.means = certify, second_opinion, milliseconds, deadline
+        self.second_opinion, self.by_bounds, self.part = second_opinion, by_bounds, part
+        self.means = certify, second_opinion, by_bounds, milliseconds, deadline
+        self.proof_only = False
         self.asserted, self.domain = domain, relevant(check, assume, domain)
         self.deadline = deadline
         super().__init__(evaluate(check, assume, self.domain), milliseconds)
@@ -139,9 +146,14 @@ class _Run(Questions):
             reply = self._squared_question(least)
             if reply.answer != "unsat":
                 reply = self._generic_question(least, what)
+        if reply.answer == "unknown":
+            reply = self._unsigned_question(least) or reply
         if reply.answer == "unsat":
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
-        return self._batch_by_batch(reply.answer)
+        scripts = self._bounded() if reply.answer == "unknown" else []
+        if scripts:
+            return self._proved(scripts)
+        return Decision("unknown", "") if self.proof_only else self._batch_by_batch(reply.answer)
 
     def _part_by_part(self) -> Decision | None:
         """The decision of a conjunction from those of its parts; None where one of them stays open, or there is but one."""
@@ -159,6 +171,13 @@ class _Run(Questions):
                 return None
             scripts += decision.smt
         return self._proved(scripts)
+
+    def _bounded(self) -> list[str]:
+        start = time.perf_counter()
+        scripts = self.by_bounds(self.part)
+        answer = "unsat" if scripts else "unknown"
+        self.questions.append(("negation, bound by bound", answer, time.perf_counter() - start))
+        return scripts
 
     def _opinion(self) -> str | None:
         start = time.perf_counter()

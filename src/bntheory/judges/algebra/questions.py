@@ -49,6 +49,18 @@ class Questions:
         formulas = self.generic.closed(self.generic.negation())
         return self._ask_whole(what, formulas, least, quick=quick)
 
+    def _unsigned_question(self, least: int) -> Any:
+        """The negation in which a quantity with even powers alone is not held positive, which changes nothing but the solver's way; None without one."""
+        field = self.generic.frame.field
+        asked = formulas = self.generic.closed(self.generic.negation())
+        for i, symbol in enumerate(field.context.gens()):
+            others = [f for f in formulas if f not in (("gt", symbol), ("ge", symbol))]
+            if len(others) < len(formulas) and all(_even(f, i) for f in others):
+                formulas = [*others, *([("ne", symbol)] if ("gt", symbol) in formulas else [])]
+        return (
+            None if formulas is asked else self._ask_whole(f"negation, signs aside, any m >= {least}", formulas, least)
+        )
+
     def _least_batch(self, least: int, known: int) -> int:
         """The smallest batch size from ``least`` on with a counterexample, where the solver says so at once; ``known`` is one."""
         formulas = self.generic.closed(self.generic.negation())
@@ -63,3 +75,11 @@ class Questions:
             else:
                 break
         return known
+
+
+def _even(formula: Formula, i: int) -> bool:
+    """Whether symbol i occurs in even powers alone."""
+    op, body = formula
+    if op in ("and", "or"):
+        return all(_even(part, i) for part in body)
+    return all(exponents[i] % 2 == 0 for exponents in body.monoms())

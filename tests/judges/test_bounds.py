@@ -1,0 +1,75 @@
+"""Bounds made of bounds: sums and products over separate vectors, roots. True ones follow from ||J g|| <= |gamma|/sigma ||g||, unit by unit."""
+
+from __future__ import annotations
+
+import pytest
+
+from bntheory import LayerDomain
+from bntheory.claims.typed.expression import claim_of_expression
+from bntheory.claims.typed.transcript import text_of
+from bntheory.judges.algebra.bounds import sufficient
+from bntheory.judges.decide import decide
+
+BOTH = "gamma**2/sigma**2*norm2(grad) + {c}gamma@b**2/sigma@b**2*norm2(grad@b)"
+CASES = {
+    "two units": ("norm2(input_grad) + norm2(input_grad@b) <= " + BOTH.format(c=""), {"eps": "zero"}, "proved"),
+    "two units, one bound too small": (
+        "norm2(input_grad) + norm2(input_grad@b) <= " + BOTH.format(c="0.9*"),
+        {},
+        "refuted",
+    ),
+    "two units, strictly": (
+        "norm2(input_grad) + norm2(input_grad@b) < " + BOTH.format(c=""),
+        {"eps": "zero"},
+        "refuted",
+    ),
+    "two units multiplied": (
+        "norm2(input_grad)*norm2(input_grad@b) <= gamma**2/sigma**2*norm2(grad)*gamma@b**2/sigma@b**2*norm2(grad@b)",
+        {"eps": "zero"},
+        "proved",
+    ),
+    # ||z(y') - z(y)||^2 <= gamma^2/eps ||y' - y||^2; with gamma > 0 its root is the usual form
+    "Lipschitz": (
+        "sqrt(norm2(z@2 - z)) <= gamma/sqrt(eps)*sqrt(norm2(y@2 - y))",
+        {"eps": "positive", "gamma": "positive"},
+        "proved",
+    ),
+    "Lipschitz, any sign": (
+        "sqrt(norm2(z@2 - z)) <= gamma/sqrt(eps)*sqrt(norm2(y@2 - y))",
+        {"eps": "positive"},
+        "refuted",
+    ),
+    "a positive factor changes nothing": (
+        "norm2(z@2 - z) <= gamma**2/eps*norm2(y@2 - y)",
+        {"eps": "positive", "gamma": "positive"},
+        "proved",
+    ),
+    # two negative factors make a large product: 0 <= a1 is needed
+    "products of negative numbers": ("beta_grad*dot(u, one) <= norm2(grad)*norm2(u)", {"vectors": ["u"]}, "refuted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "options", "right"), CASES.values(), ids=CASES)
+def test_bounds_made_of_bounds(text, options, right):
+    assert decide(text, search=False, **options).status.value == right
+
+
+@pytest.mark.parametrize(
+    ("text", "ways"),
+    [
+        ("norm2(u) + norm2(v) < m*norm2(u) + norm2(v)/2 + 1", [["norm2(u) < m*norm2(u) + 1", "norm2(v) < (1/2)*norm2(v)"]]),
+        ("norm2(u) - dot(u, v) <= norm2(v)", []),
+        ("norm2(input_grad) + 1 <= norm2(grad)", []),
+        (
+            "gamma*norm2(u)/norm2(v) <= norm2(u)*gamma/3/norm2(v)",
+            [["0 <= norm2(u)*gamma", "0 <= 1/norm2(v)", "norm2(u)*gamma <= norm2(u)*gamma/3", "1/norm2(v) <= 1/norm2(v)"]],
+        ),
+        ("sqrt(norm2(u)) < gamma/sqrt(m)", [["0 <= gamma/sqrt(m)", "norm2(u) < gamma**2/m"]]),
+        ("sqrt(norm2(u)) + 1 == gamma", []),
+        ("norm2(u) <= norm2(v) or m > 2", []),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_enough(text, ways):
+    claim = claim_of_expression(text, [], LayerDomain(vectors=("u", "v")))
+    assert [[text_of(part.check.tree) for part in way] for way in sufficient(claim)] == ways
