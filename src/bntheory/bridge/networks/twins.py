@@ -36,7 +36,8 @@ def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> n
 
     On ``inputs`` (and with the model's other randomness fixed) the outputs are those of the model in training mode, to rounding,
     which is checked. Parameters keep names and values, and gradients reach all of them; what is gone is the dependence of mean and
-    scale on the activations. Frozen are modules, functional calls and layers written by hand, each call with constants of its own.
+    scale on the activations. Frozen are modules, functional calls and layers written by hand, each call with constants of its own;
+    a layer that divides by another statistic than the deviation (a largest entry, say) is frozen as a whole alone.
     Layers that normalise within an example (layer, group, instance, RMS) stay.
 
     Args:
@@ -45,7 +46,8 @@ def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> n
         freeze: "both" statistics, the "mean" alone, or the "variance" alone.
 
     Raises:
-        ValueError: nothing normalises over the batch, or the twin's outputs are not the network's.
+        ValueError: nothing normalises over the batch, something does that cannot be frozen (it is named, with the way out), or the
+            twin's outputs are not the network's.
     """
     with torch.inference_mode(False):  # a copy that was made in inference mode could not be trained
         return _frozen_twin(model, inputs, freeze)
