@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from bntheory.evidence.progress import Progress, silent
 
-__all__ = ["SCALES", "Effort", "Scale", "Study"]
+__all__ = ["APART", "SCALES", "Effort", "Scale", "Study"]
 
 Effort = Literal["quick", "normal", "thorough"]
 Scale = Literal["quick", "cpu", "gpu"]
+#: Families of seeds that must not meet are so far apart; a prime.
+APART = 1_000_003
 #: How large experiments are at each effort.
 SCALES: dict[Effort, Scale] = {"quick": "quick", "normal": "cpu", "thorough": "gpu"}
 
@@ -40,6 +42,10 @@ class Study:
     def scale(self) -> Scale:
         """How large this effort's experiments are."""
         return SCALES[self.effort]
+
+    def seeds(self, count: int, first: int = 0) -> tuple[int, ...]:
+        """So many seeds from ``first`` on, in the thousand that is this study's own."""
+        return tuple(1000 * self.seed + first + index for index in range(count))
 
     def choose(self, *, quick: Any, normal: Any, thorough: Any) -> Any:
         """The value for this effort."""

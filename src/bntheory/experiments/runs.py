@@ -110,7 +110,7 @@ def each_seed(
 
     first: added to every seed, for a claim whose design was chosen on the seeds before it.
     """
-    numbers = tuple(1000 * study.seed + first + index for index in range(seeds))
+    numbers = study.seeds(seeds, first)
     at = tuple(step for step in protocol.record if step > 0)
     shared = data.Protocol(
         protocol.batch_size,

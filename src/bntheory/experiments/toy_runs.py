@@ -27,7 +27,7 @@ def toy_runs(
     measure: Measure = MEASURE,
 ) -> list[dict[str, Run]]:
     """The runs of all arms by name, seed after seed, looked at after the steps ``record``; made where the study's stores lack them."""
-    numbers = tuple(1000 * study.seed + first + index for index in range(seeds))
+    numbers = study.seeds(seeds, first)
     shared = Protocol(0, 0, tuple(record), loss="squared-error", dtype="float64")
     asked = list(needed(Experiment(what, tuple(arms), shared, (measure,), numbers), toy_conditions()))
     points: dict[tuple[str, int], dict[int, Mapping[str, Any]]] = {}

@@ -22,6 +22,7 @@ from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary
 from bntheory.evidence.counts import counted
+from bntheory.evidence.study import APART
 from bntheory.judges.measured_statement import certain, decided, evaluated, has_value
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
@@ -51,7 +52,7 @@ class MeasuredLayer:
     ) -> None:
         self._layer, self._units, self._domain, self._seed = layer, units, domain, seed
         self._base = base
-        self._noise = torch.Generator().manual_seed(1_000_003 * shake + seed) if base is not None else None
+        self._noise = torch.Generator().manual_seed(APART * shake + seed) if base is not None else None
         self._products: list[Tensor] = []
         self._calls = 0
         closed = layer.closed_form(units)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.errors import UserError
+from bntheory.evidence.study import APART
 from bntheory.models.activations import Activation
 from bntheory.models.mean_field import check_batch_size
 from bntheory.models.mean_field_quadrature import fixed_point_scale
@@ -133,7 +134,7 @@ def monte_carlo_limit(
     :func:`monte_carlo_rate` does.
     """
     fine = monte_carlo_rate(act, batch_size, width=width, networks=networks, seed=seed)
-    coarse = monte_carlo_rate(act, batch_size, width=width // 2, networks=2 * networks, seed=seed + 1_000_003)
+    coarse = monte_carlo_rate(act, batch_size, width=width // 2, networks=2 * networks, seed=seed + APART)
     error = math.hypot(2 * fine.standard_error, coarse.standard_error)
     return MonteCarloLimit(2 * fine.rate - coarse.rate, error, fine, coarse)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bntheory.evidence.study import Study
+from bntheory.evidence.study import APART, Study
 
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
@@ -18,7 +18,7 @@ __all__ = ["exponent", "passes", "seeds"]
 
 def seeds(study: Study) -> list[int]:
     """The study's seeds: 5, 8 or 16 networks."""
-    return [1_000_003 * study.seed + k for k in range(study.choose(quick=5, normal=8, thorough=16))]
+    return [APART * study.seed + k for k in range(study.choose(quick=5, normal=8, thorough=16))]
 
 
 def passes(study: Study, network: DeepRandom, inputs: Callable[[int], Any] | None = None) -> list[Pass]:
