@@ -219,7 +219,9 @@ def _tasks(
                 where[c.id] = target
                 tasks.append(task(c, target))
             if not loaded.claims and not loaded.problems:
-                raise UserError(f"{target}: no claims in it; decorate a function with @claim (see the README)")
+                raise UserError(
+                    f"{target}: no claims in it; write `from bntheory import claim`, and @claim('mine.name', statement='...') over a function of a layer"
+                )
         else:
             tasks.append(task(registry()[target]))
     if paper or kind or everything:

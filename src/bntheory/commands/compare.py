@@ -125,6 +125,9 @@ def compare_command(
 
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
     else, 2 where the run could not be made, 3 for a defect of this program.
+
+    Examples:
+      bntheory compare --preset smoke --out runs/first
     """
     folding = None if fold is None else one_of("fold", fold, ("auto", "never")) == "auto"
     from bntheory.experiments.ranks import present

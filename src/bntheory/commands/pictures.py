@@ -40,6 +40,9 @@ def smooth(
 
     --example two-lipschitz draws the 2-Lipschitz constant and the affine defect of smooth functions and of a kink; --example rough-layer
     a network of one layer, arbitrarily rough, that has no internal covariate shift.
+
+    Examples:
+      bntheory smooth --plot smooth.png
     """
     one_of("example", example, _EXAMPLES)
     check_plot(plot)
@@ -126,7 +129,7 @@ def model_commands() -> typer.Typer:
 
     group = typer.Typer(
         no_args_is_help=True,
-        help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.",
+        help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.\n\n\b\nExamples:\n  bntheory model slope --plot slope.png",
     )
     for name, draw in MODELS.items():
         group.command(name, cls=CheckedCommand)(quietly(_drawer(name, draw)))

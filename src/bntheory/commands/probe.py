@@ -59,6 +59,10 @@ def probe(
     unshuffled loader of batches. The network is compared with its frozen-statistics twin: same outputs, same loss, but the statistics
     are constants. What differs between the two is due to the dependence of the statistics on the activations, and to nothing else.
     What cannot be measured is left out with its reason. Dropout is held at the numbers of --seed. The model is left as it was.
+
+    Examples:
+      bntheory probe my_model:make
+      bntheory probe my_model:make --dtype float32 --layers 1 --plot probe.png
     """
     precision = one_of("dtype", dtype, ("float32", "float64"))
     check_plot(plot)

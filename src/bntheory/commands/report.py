@@ -30,6 +30,9 @@ def report(
 
     Of one run, report.html, verdicts.json and the figures in its folder are replaced. Of two, every comparison that both made is drawn on
     one axis, a line a run; their folders are left alone.
+
+    Examples:
+      bntheory report runs/quick
     """
     from bntheory.report.compare import rebuilt, side_by_side
 

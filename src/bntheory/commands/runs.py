@@ -54,6 +54,9 @@ def runs(
     recorded store, as the one in validation/recorded/experiments. confirm A makes a sample of A's records of other code again and takes
     the rest over, marked, where the sample is the same bit for bit. Lines that are broken, foreign, edited or repeated are named, count for
     nothing, and make the exit code 2.
+
+    Examples:
+      bntheory runs runs/quick
     """
     one_of("scale", scale, tuple(SCALES.values()))
     if words[0] == "confirm":
@@ -257,6 +260,9 @@ def plan_command(
     """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device.
 
     The longest task is the least time, as a task is not cut; torchrun trains one on several devices together (bntheory compare --help).
+
+    Examples:
+      bntheory plan --preset smoke
     """
     if claims:
         _print_plan(f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json)
