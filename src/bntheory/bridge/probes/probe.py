@@ -246,9 +246,12 @@ def memory_needed(objective: Objective, *, curvature: bool = True) -> int:
     size = sum(p.numel() for p in objective.parameters.values())
     largest = max((n.view.units * n.view.m for n in objective.normalisations if n.view is not None), default=0)
     layers = capture_bytes(objective, second_order=False) + _TERMS * largest * dtype.itemsize
-    graph = graph_bytes(objective.examination.forward_bytes)
+    forward = objective.examination.forward_bytes
+    graph = (
+        graph_bytes(forward) + forward
+    )  # a product keeps what it finds by each layer's input until it comes back to that layer
     if dtype == torch.float64:
-        graph += graph // 2  # the same in float32
+        graph += graph_bytes(forward) // 2  # in float32
     basis = _basis(size, dtype) * size * dtype.itemsize
     points = _POINTS * size * torch.float64.itemsize
     return max(layers, graph + points + basis if curvature else 0)
