@@ -89,12 +89,9 @@ class Objective:
         examples: Sequence[int] | None = None,
         private: bool = False,
     ) -> None:
-        if mode not in get_args(Mode):
-            raise UserError(f"mode is {mode!r}; it must be one of {', '.join(get_args(Mode))}")
-        if freeze not in get_args(Freeze):
-            raise UserError(f"freeze is {freeze!r}; it must be one of {', '.join(get_args(Freeze))}")
-        if twin_of is not None and twin_of not in get_args(TwinOf):
-            raise UserError(f"twin_of is {twin_of!r}; it must be one of {', '.join(get_args(TwinOf))}")
+        for name, given, words in (("mode", mode, Mode), ("freeze", freeze, Freeze), ("twin_of", twin_of, TwinOf)):
+            if given not in get_args(words) and not (name == "twin_of" and given is None):
+                raise UserError(f"{name} is {given!r}; it must be one of {', '.join(get_args(words))}")
         if normalisation not in get_args(Formulas):
             raise UserError(f"normalisation is {normalisation!r}; it must be 'native' or 'primitive'")
         if model is None and mode not in ("train", "current"):
@@ -104,13 +101,8 @@ class Objective:
                 "without a batch, loss is a closure over its own data, and model what it depends on: one is missing"
             )
         self.model, self.loss, self.mode, self.freeze, self.twin_of = model, loss, mode, freeze, twin_of
-        self.dtype, self.normalisation, self.dropout, self.seed, self.split = (
-            dtype,
-            normalisation,
-            dropout,
-            seed,
-            split,
-        )
+        self.dtype, self.normalisation, self.dropout = dtype, normalisation, dropout
+        self.seed, self.split = seed, split
         self._options: dict[str, Any] = {
             "dtype": dtype, "mode": mode, "freeze": freeze, "twin_of": twin_of, "normalisation": normalisation, "dropout": dropout,
             "seed": seed, "split": split, "examples": examples, "private": private,
