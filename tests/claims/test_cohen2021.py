@@ -90,7 +90,7 @@ def test_what_diverges_is_counted_and_what_does_not_converge_decides_nothing(mon
 
     plant_points(monkeypatch, at_level(lambda step: 0.0, diverges=one))
     check = cohen2021.edge_of_stability(QUICK)[0]
-    assert "1 runs diverged" in check.scope
+    assert "1 run diverged" in check.scope
     assert check.outcome == "undecided"  # two seeds are too few
 
     def values(arm: str, seed: int, step: int) -> dict[str, Any]:
