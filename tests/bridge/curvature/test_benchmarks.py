@@ -57,3 +57,16 @@ def test_warm_start(tmp_path: Path) -> None:
         assert 1 <= row["cold_least"] <= row["cold"]
         assert 0 < row["cosine"] <= 1
     assert found["summary"]["measured"] == 2 * len(rows)
+
+
+def test_against_other_packages(tmp_path: Path) -> None:
+    options = ("--dtype", "float64", "--ks", "1", "--methods", "power iteration,ARPACK")
+    rows = run("curvature_packages.py", tmp_path, *options)["rows"]
+    methods = ["bntheory, float64 alone", "bntheory", "power iteration", "ARPACK"]
+    assert [r["method"] for r in rows] == 2 * methods
+    for row in rows:
+        if row["method"].startswith("bntheory"):
+            assert row["error"] <= row["claimed"] <= row["accuracy"]
+            assert (row["single"] > 0) == (row["method"] == "bntheory")
+        else:
+            assert row["slower"] is None or row["slower"] >= row["slower_asked"] > 0

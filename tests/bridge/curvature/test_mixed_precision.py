@@ -87,6 +87,15 @@ def test_few_products_are_taken_in_float64() -> None:
         assert cold.single_products == 0
 
 
+def test_several_values_take_two_products_each() -> None:
+    """Also where one correction leans on what was asked for another."""
+    for seed in range(3):
+        a, single = matrices([9.0, 8.0, 7.0, 6.0, 5.0], seed, 1e-6)
+        found = top_eigenvalues(operator(a, single), 5, tol=1e-6, seed=seed, mixed_precision=True)
+        assert np.all(np.abs(found.values - wanted(a, "LA", 5)) <= found.errors)
+        assert found.products <= 11
+
+
 class Overflows(FunctionOperator):
     """Finite for so many products."""
 

@@ -81,7 +81,7 @@ class RefiningSearch(WarmSearch):
             if unknown <= least:
                 break
             found = super().direction()  # of more coordinates than before
-            if unknown > before / 2:
+            if unknown > before:
                 break
             before = unknown
         return found
