@@ -9,8 +9,9 @@ from typing import Any
 
 from bntheory.evidence.checks import Check
 from bntheory.judges.verdict import Verdict, deciding
+from bntheory.report.effect_text import number_text
 
-__all__ = ["effect_of", "row_of"]
+__all__ = ["effect_of", "in_words", "row_of"]
 
 
 def effect_of(check: Check) -> tuple[float, float]:
@@ -75,3 +76,20 @@ def _seeds(values: Sequence[Any]) -> int:
 
 def _finite(x: float) -> float | None:
     return x if math.isfinite(x) else None
+
+
+def in_words(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The effect of a row with its interval, and what is asked of it; a logarithm also as the factor that it is."""
+    if row["effect"] is None:
+        return "–", "–"
+    effect, asked = _with_interval(row, ""), f"{row['op']} {row['bound']:.3g}"
+    if "log10 of " in str(row["check"]):
+        effect += f": {_with_interval(row, 'ratio')}"
+        asked += f": {number_text(row['bound'], 'ratio')}"
+    return effect, asked
+
+
+def _with_interval(row: Mapping[str, Any], unit: str) -> str:
+    low, high = row["low"], row["high"]
+    interval = "" if low is None else f" [{number_text(low, unit)}, {number_text(high, unit)}]"
+    return number_text(row["effect"], unit) + interval

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from bntheory.experiments.ranks import spoken
+from bntheory.report.claims_table import in_words
 
 __all__ = ["render"]
 
@@ -21,7 +22,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "on_ranks": spoken}
+    environment.filters |= {"number": number, "percent": percent, "on_ranks": spoken, "in_words": in_words}
     return environment.get_template(f"{template}.j2").render(**values)
 
 

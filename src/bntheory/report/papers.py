@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.evidence.counts import many
 from bntheory.experiments.ranks import spoken
 from bntheory.judges.experiments import spoken_place
 from bntheory.judges.verdict import Status
-from bntheory.report.effect_text import number_text
+from bntheory.report.claims_table import in_words
 from bntheory.report.prose import contradictions
 from bntheory.report.records import Record, Records, digest, outdated, unsealed
 
@@ -193,12 +192,7 @@ def _scale_table(record: Record) -> list[str]:
     lines = ["| scale | verdict | what decides | effect | asked | seeds | records |", "|---|---|---|---|---|---|---|"]
     for row in record.scales:
         note = f" ({row['note']})" if row["note"] else ""
-        effect = asked = "–"
-        if row["effect"] is not None:
-            effect, asked = _with_interval(row, ""), f"{row['op']} {row['bound']:.3g}"
-            if "log10 of " in str(row["check"]):
-                effect += f": {_with_interval(row, 'ratio')}"
-                asked += f": {number_text(row['bound'], 'ratio')}"
+        effect, asked = in_words(row)
         seeds = row["seeds"] or "–"
         if row["needed"]:
             seeds = f"{seeds}; {many(row['needed'])} would decide"
@@ -223,12 +217,6 @@ def _link(at: Claim, claims: Registry, target: str) -> str:
     other = claims[target]
     anchor = "#" + "".join(ch for ch in target.lower() if ch.isalnum() or ch in "-_")
     return anchor if other.key == at.key else f"../{other.key}/README.md{anchor}"
-
-
-def _with_interval(row: Mapping[str, Any], unit: str) -> str:
-    low, high = row["low"], row["high"]
-    interval = "" if low is None else f" [{number_text(low, unit)}, {number_text(high, unit)}]"
-    return number_text(row["effect"], unit) + interval
 
 
 _SIGNS = {" <= ": " ≤ ", " >= ": " ≥ ", " != ": " ≠ ", "+/-": "±", "+-": "±"}
