@@ -14,6 +14,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bntheory.judges.exact.balls import Ball
 from bntheory.judges.exact.radicals import Inexact, Radical
 
 SMALL = st.fractions(min_value=-9, max_value=9, max_denominator=9)
@@ -113,3 +114,10 @@ def test_half_a_power_is_the_root_and_no_other_broken_power_is_anything() -> Non
     assert four**2.0 == Radical(16)
     with pytest.raises(TypeError):
         _ = four**1.5
+
+
+@pytest.mark.parametrize("number", [Radical, Ball])
+def test_order_is_that_of_the_numbers(number):
+    one, other = number(2), number(3)
+    assert one < other > one <= one >= one != other
+    assert not any((one < one, one > one, other <= one, one >= other))
