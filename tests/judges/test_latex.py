@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import bntheory
 from bntheory.claims.typed.latex import latex_of, legend
 from bntheory.cli import app
+from bntheory.judges.decide import decide
+from bntheory.judges.latex import failures
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
 
@@ -122,3 +124,18 @@ def test_they_compile(paragraphs: dict[str, str], tmp_path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "shown"),
+    [
+        ("gamma != 1 and gamma < beta", {}, [("1", "!=", "1"), ("1", "<", "1")]),
+        ("gamma == 1", {}, [("2", "=", "1")]),
+        ("norm2(input_grad)/norm2(grad) != 0.9*gamma**2/eps", {}, [("9/10", "!=", "9/10")]),
+    ],
+)
+def test_what_fails_is_shown_once_and_as_it_was_stated(text, options, shown):
+    """A denied equality is two strict relations inside, of which a reader sees one sign."""
+    answer = decide(text, **options)
+    assert failures(answer.witness["certificate"]) == shown
+    assert answer.latex().count("would need") == len(shown)

@@ -11,7 +11,7 @@ from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import RoutesDisagree, UserError
 from bntheory.judges.exact.witness import Reference
-from bntheory.judges.latex import bibtex, latex_paragraph, middle
+from bntheory.judges.latex import bibtex, failures, latex_paragraph
 from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
 from bntheory.layer.domain import IN_PRACTICE, LayerDomain, OperatorKind, ScalarRange
 
@@ -113,13 +113,9 @@ def _shown(evidence: Evidence) -> list[str]:
     lines = [f"found    {evidence.summary}"]
     witness = details.get("witness")
     if witness:
-        for relation in witness["certificate"].get("relations", ()):
-            if relation["holds"] is False:
-                sign = {"le": "<=", "lt": "<", "eq": "=="}[relation["op"]]
-                left, right = middle(relation["left"]), middle(relation["right"])
-                if left == right:  # apart further behind the point
-                    left, right = relation["left"], relation["right"]
-                lines.append(f"fails    {left} {sign} {right}")
+        signs = {"=": "=="}
+        for left, sign, right in failures(witness["certificate"]):
+            lines.append(f"fails    {left} {signs.get(sign, sign)} {right}")
     for form in details.get("calculus", {}).get("relations", ()):
         label = f" ({form['label']})" if form["label"] else ""
         if len(form["difference"]) <= _LONGEST_SHOWN:

@@ -45,7 +45,7 @@ class Told(Protocol):
     def wherever(self) -> Sequence[str]: ...
 
 
-_SIGN = {"le": r"\le", "lt": "<", "eq": "="}
+_SIGN = {"le": "<=", "lt": "<", "eq": "="}
 
 
 def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str] = (), command: str = "") -> str:
@@ -109,10 +109,10 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
     layer = witness.get("layer", {})
     numbers = [rf"{_letter(name)} = {_number(value)}" for name, value in layer.items() if _is_number(value)]
     lines = [f"Counterexample: ${', '.join(numbers)}$."] if numbers else []
-    for relation in witness.get("certificate", {}).get("relations", ()):
-        if relation.get("holds") is False:
-            left, right = (_words(middle(relation[side])) for side in ("left", "right"))
-            lines.append(f"There the claim would need ${left} {_SIGN[relation['op']]} {right}$, which is false.")
+    for left, sign, right in failures(witness.get("certificate", {})):
+        lines.append(
+            f"There the claim would need ${_words(left)} {_SIGNS.get(sign, sign)} {_words(right)}$, which is false."
+        )
     return lines
 
 
@@ -148,6 +148,23 @@ def _number(value: Any) -> str:
         return top
     sign = "-" if top.startswith("-") else ""
     return rf"{sign}\tfrac{{{top.removeprefix('-')}}}{{{bottom}}}"
+
+
+def failures(certificate: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The relations that fail, as (left, sign, right) with short numbers; a < b and b < a, which together deny a = b, are one: a != b."""
+    failing = [r for r in certificate.get("relations", ()) if r.get("holds") is False]
+    strict = [(r["left"], r["right"]) for r in failing if r["op"] == "lt"]
+    found: list[tuple[str, str, str]] = []
+    for r in failing:
+        left, right = sides = r["left"], r["right"]
+        denied = r["op"] == "lt" and strict.count(sides[::-1]) > (left == right)
+        short = middle(left), middle(right)
+        apart_later = short[0] == short[1] and left != right and not denied
+        one, other = sides if apart_later else short
+        shown = one, "!=" if denied else _SIGN[r["op"]], other
+        if not denied or (shown not in found and shown[::-1] not in found):
+            found.append(shown)
+    return found
 
 
 def middle(ball: str) -> str:

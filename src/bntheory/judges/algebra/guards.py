@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import Binary, Call, Name, Node, Number, Sign
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import parts
+from bntheory.claims.typed.trees import calls_of, factors_of, parts
 from bntheory.layer.domain import LayerDomain
+from bntheory.layer.relations import Statement, le
+from bntheory.layer.second_batch import SecondBatch
+from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.view import View
 
 __all__ = ["Guard", "guards_of"]
@@ -56,17 +60,35 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
     stated = read_again(tree, domain)
     reader = None if stated is None else Interpreter(stated, View(layer, domain))
     found: dict[str, Guard] = {}
+    words = _words(domain)
     for kind, node in _met(tree):
-        guard = Guard(kind, node)
+        name = words.get(text_of(node), node) if kind == "nonzero" else node
+        guard = Guard(kind, name)
         if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
         if reader is not None:
             value = reader.layer._unwrapped(reader.value(node), "a divisor")
             if isinstance(value, Fraction) and _harmless(kind, value):
                 continue
-            guard = Guard(kind, node, value)
+            guard = Guard(kind, name, value)
         found[guard.text] = guard
     return list(found.values())
+
+
+def _words(domain: LayerDomain) -> dict[str, Node]:
+    """What stands under the root of another sigma, which vanishes where it does, by its text: sigma@2 and sigma@b."""
+    others: dict[str, type[SecondBatch]] = {"@2": SecondBatch, "@b": SecondUnit}
+    words: dict[str, Node] = {}
+    for suffix, other in others.items():
+        if "y" + suffix in domain.vectors:
+            sigma = partial(_at_least_zero, other, domain)
+            for node in calls_of(transcribe(sigma, domain), ("sqrt",)):
+                words[text_of(node.arguments[0])] = Name("sigma" + suffix, 0)
+    return words
+
+
+def _at_least_zero(other: type[SecondBatch], domain: LayerDomain, layer: Any) -> Statement:
+    return le(0, other(layer, domain.normaliser).sigma)
 
 
 def _harmless(kind: str, constant: Fraction) -> bool:
@@ -80,21 +102,27 @@ def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]
         yield from _met(part)
     if isinstance(node, Binary):
         if node.op == "/":
-            yield "nonzero", _base(node.right)
+            yield from (("nonzero", base) for base in _bases(node.right))
         if node.op == "**" and isinstance(node.right, Number) and node.right.value < 0:
             yield "nonzero", node.left
     if isinstance(node, Call) and node.name == "sqrt":
         yield "nonnegative", node.arguments[0]
 
 
-def _base(node: Node) -> Node:
-    """A power vanishes where its base does, and a root where its radicand does."""
-    if isinstance(node, Binary) and node.op == "**":
-        return _base(node.left)
-    return _base(node.arguments[0]) if isinstance(node, Call) and node.name == "sqrt" else node
+def _bases(node: Node) -> Iterator[Node]:
+    """What must not vanish for a divisor not to: a product vanishes where a factor does, a power where its base, a root where its radicand."""
+    for above, factor in factors_of(node):
+        if isinstance(factor, Binary) and factor.op == "**":
+            yield from _bases(factor.left)
+        elif isinstance(factor, Call) and factor.name == "sqrt":
+            yield from _bases(factor.arguments[0])
+        elif above:
+            yield factor
 
 
 def _latex(node: Node) -> str:
+    if isinstance(node, Name) and node.name.startswith("sigma@"):
+        return rf"\sigma_{{{node.name.partition('@')[2]}}}"
     if isinstance(node, Name):
         bare = node.name.removesuffix("@case")
         return _LATEX.get(node.name, bare if len(bare) == 1 else rf"\mathrm{{{bare}}}")
