@@ -24,7 +24,9 @@ class SavedBytes(saved_tensors_hooks):
             if plain_storage(tensor) and tensor.untyped_storage().data_ptr() not in known:
                 known.add(tensor.untyped_storage().data_ptr())
                 self.total += tensor.untyped_storage().nbytes()
-            return tensor
+            return (
+                tensor.detach()
+            )  # with its history, an operation's own output would keep the operation alive for ever
 
         self.count = count
         super().__init__(count, lambda tensor: tensor)
