@@ -29,7 +29,7 @@ class FieldsAsList(Extension):
         fields = [re.escape(name) for name, member in cls.members.items() if member.is_attribute]
         if fields:
             one = "|".join(fields)
-            entry = re.compile(rf"(?:^|(?<=[.;)])\s+)((?:{one})(?:, (?:{one}))*):\s+", re.M)
+            entry = re.compile(rf"(?:^|(?<=[.;)])\s+)((?:{one})(?:, (?:{one}))*):(?:\s+|\Z)", re.M)
             cls.docstring.value = "\n\n".join(
                 paragraph if len(entry.findall(paragraph)) < 2 else entry.sub(r"\n\n- `\1`: ", paragraph).strip()
                 for paragraph in cls.docstring.value.split("\n\n")
