@@ -51,7 +51,7 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--side", type=int, default=32, help="of the images, in pixels")
     options.add_argument("--steps", type=int, default=4, help="of training before the probe; the last three are timed")
-    options.set_defaults(size="full", batch=64)
+    options.set_defaults(size="full", batch=64, dtype="float32")
     args = options.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
