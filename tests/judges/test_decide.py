@@ -101,6 +101,8 @@ def test_the_counterexample_is_the_smallest_batch(text, least):
         ({"vectors": ["a"], "scalars": ["a"]}, "declared twice"),
         ({"vectors": ["grad"]}, "word of the vocabulary"),
         ({"assume": ["m <"]}, "column 4"),
+        ({"assume": None}, "assume has None, a NoneType"),
+        ({"vectors": [3]}, "vectors has 3, a int"),
     ],
     ids=str,
 )
@@ -162,3 +164,12 @@ def test_the_difference_of_two_equal_sides_is_shown_as_zero(text):
 def test_free_names_are_set_as_they_are_spelt():
     relations = decide("dot(u, width) <= 1", vectors=["u", "width"]).evidence.details["calculus"]["relations"]
     assert r"\langle u, \mathrm{width} \rangle" in relations[0]["difference_latex"]
+
+
+def test_one_text_is_one_and_ranges_may_be_a_mapping():
+    """a >= 0 is true of a positive a alone; a text is no list of its letters, and a mapping no list of its names."""
+    for scalars in ("a:positive", ["a:positive"], {"a": "positive"}):
+        assert decide("a >= 0", scalars=scalars).status is Status.PROVED
+    assert decide("norm2(uv) >= 0", vectors="uv").status is Status.PROVED
+    assert decide("dot(y, K(y)) >= 0", operators={"K": "psd"}).status is Status.PROVED
+    assert decide("gamma <= 1", assume="gamma <= 0").status is Status.PROVED

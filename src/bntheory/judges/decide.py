@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -133,10 +133,10 @@ def decide(
     normaliser: str = "batch",
     smoothness: str = "",
     loss: str = "",
-    assume: Sequence[str] = (),
-    scalars: Sequence[str] = (),
-    vectors: Sequence[str] = (),
-    operators: Sequence[str] = (),
+    assume: str | Sequence[str] = (),
+    scalars: str | Sequence[str] | Mapping[str, str] = (),
+    vectors: str | Sequence[str] = (),
+    operators: str | Sequence[str] | Mapping[str, str] = (),
     milliseconds: int = 1500,
     seconds: float = 30.0,
     search: bool = True,
@@ -149,7 +149,8 @@ def decide(
 
     eps, gamma, hessian, min_m, normaliser, smoothness, loss: as in :class:`~bntheory.layer.domain.LayerDomain`. assume: further expressions
     that may be taken for granted. scalars: free scalars as ``"NAME"`` or ``"NAME:RANGE"`` with the ranges positive, nonzero,
-    nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``.
+    nonnegative, unit and any; vectors: names of free vectors; operators: ``"NAME"`` or ``"NAME:psd"``. One alone may be given
+    without a list, and ranges as in a LayerDomain, ``{"NAME": "RANGE"}``.
     milliseconds, seconds: limits for one question to the solver, and a backstop for algebra. search: whether what it leaves open is
     attacked; seed: where the attack's chance comes from. progress: is told which judge is asked, and for how long at most.
 
@@ -169,14 +170,15 @@ def decide(
             normaliser=normaliser,  # type: ignore[arg-type]
             smoothness=smoothness,
             loss=loss,
-            scalars=_declared("scalar", scalars, get_args(ScalarRange)),
-            vectors=tuple(_free_name("vector", v) for v in vectors),
-            operators=_declared("operator", operators, get_args(OperatorKind)),
+            scalars=_declared("scalar", _texts("scalars", scalars), get_args(ScalarRange)),
+            vectors=tuple(_free_name("vector", v) for v in _texts("vectors", vectors)),
+            operators=_declared("operator", _texts("operators", operators), get_args(OperatorKind)),
         )
     except ValueError as error:
         raise UserError(str(error)) from None
+    assume = _texts("assume", assume)
     claim = claim_of_expression(expression, assume, domain)
-    reference = Reference("expression", expression=expression, assume=tuple(assume))
+    reference = Reference("expression", expression=expression, assume=assume)
     from bntheory.judges.algebra import judge
 
     progress(f"algebra, at most {seconds:.0f} s")
@@ -195,7 +197,17 @@ def decide(
         if found[-1].finding == "refuted":
             evidence = found[-1]
     verdict = verdict_of(claim, found)
-    return Decided(expression, tuple(assume), claim, verdict, evidence, time.perf_counter() - start)
+    return Decided(expression, assume, claim, verdict, evidence, time.perf_counter() - start)
+
+
+def _texts(what: str, given: Any) -> tuple[str, ...]:
+    """A list of texts, one text alone, or names with their ranges."""
+    if isinstance(given, Mapping):
+        given = [f"{name}:{kind}" for name, kind in given.items()]
+    texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise UserError(f"{what} has {wrong[0]!r:.60}, a {type(wrong[0]).__name__}; it is a text or a list of texts")
+    return texts
 
 
 def _declared(what: str, entries: Sequence[str], allowed: Sequence[str]) -> dict[str, Any]:
