@@ -130,6 +130,13 @@ def test_a_block_of_seeds_is_one_of_claims(own: Registry, tmp_path: Path) -> Non
     refused = command("runs", "confirm", str(tmp_path / "store"), "--scale", "quick,quick+one")
     assert refused.exit_code == 2
     assert "quick+one" in refused.output
+    taken = command(
+        "runs", "confirm", str(tmp_path / "store"), "--claims", "made.up.second", "--scale", "quick, quick+1"
+    )
+    assert "is no scale" not in taken.output
+    assert "is not known" not in taken.output
+    shown = command("runs", str(tmp_path / "store"), "--claims", "made.up.second", "--scale", "quick+1", "--json")
+    assert json.loads(shown.stdout)["claims"]["quick+1"]["whole"] == 0
 
 
 @pytest.mark.parametrize("place", ["quick", "cpu+2", "gpu@cuda", "gpu@cuda+1"])

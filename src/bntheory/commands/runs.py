@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, clear_errors, one_of, wrapped
+from bntheory.commands.common import BAD_USE, clear_errors, wrapped
 from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
 from bntheory.commands.options import Json
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.evidence.study import SCALES
 
 if TYPE_CHECKING:
     from bntheory.experiments.plan import Plan
@@ -58,7 +57,10 @@ def runs(
     Examples:
       bntheory runs runs/quick
     """
-    one_of("scale", scale, tuple(SCALES.values()))
+    from bntheory.judges.experiments import study_at
+
+    for place in scale.split(",") if words[0] == "confirm" else [scale]:
+        study_at(place.strip())
     if words[0] == "confirm":
         if len(words) != 2:
             raise UserError("confirm: give one folder, as in `bntheory runs confirm A --claims all --scale cpu`")
