@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bntheory import LayerDomain
@@ -73,3 +75,12 @@ def test_bounds_made_of_bounds(text, options, right):
 def test_what_is_enough(text, ways):
     claim = claim_of_expression(text, [], LayerDomain(vectors=("u", "v")))
     assert [[text_of(part.check.tree) for part in way] for way in sufficient(claim)] == ways
+
+
+def test_a_question_that_squares_roots_away_stays_small():
+    """Beyond a size one step of the solver takes minutes, and its limits count steps: 110 s of a processor before."""
+    p, q = "z@2", "(u - 2*z@2)"
+    text = f"(norm2({p}) + m)*(norm2({q}) + beta_grad**2/m) >= 1.1*(dot({p}, {q}) + sqrt(m)*sqrt(gamma_grad**2/m))**2"
+    start = time.process_time()
+    decide(text, eps="zero", gamma="positive", normaliser="unbiased", vectors=["u"], search=False)
+    assert time.process_time() - start < 40

@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 from bntheory.judges.algebra.encode import Formula, Problem
-from bntheory.judges.algebra.solver import ask, batch_size_at_least, batch_size_of, not_between
+from bntheory.judges.algebra.solver import Reply, ask, batch_size_at_least, batch_size_of, not_between
 from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
 
 __all__ = ["Questions"]
 
 _CUTS = 8
+_MOST_TERMS = 20_000
 
 
 class Questions:
@@ -43,6 +44,10 @@ class Questions:
         problem, field = self.generic, self.generic.frame.field
         formulas = [without_roots(field, f) for f in problem.negation()]
         formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
+        if (
+            sum(map(_terms, formulas)) > _MOST_TERMS
+        ):  # one step of the solver's would take minutes, which no limit stops
+            return Reply("unknown", None, 0.0, ())
         return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least)
 
     def _generic_question(self, least: int, what: str, *, quick: bool = False) -> Any:
@@ -83,3 +88,8 @@ def _even(formula: Formula, i: int) -> bool:
     if op in ("and", "or"):
         return all(_even(part, i) for part in body)
     return all(exponents[i] % 2 == 0 for exponents in body.monoms())
+
+
+def _terms(formula: Formula) -> int:
+    op, body = formula
+    return sum(map(_terms, body)) if op in ("and", "or") else len(body)
