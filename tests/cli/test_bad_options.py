@@ -74,7 +74,7 @@ HELP = {path: CliRunner().invoke(app, [*path, "--help"]).stdout for path in COMM
 
 def kind_of(path: tuple[str, ...], option: Any) -> str:
     """ "int", "float" or nothing, as the help says."""
-    found = re.search(rf"{option.opts[0]} <?(int|float)", HELP[path], re.IGNORECASE)
+    found = re.search(rf"{option.opts[0]} <?(int|float)\b", HELP[path], re.IGNORECASE)
     return found[1].lower() if found else ""
 
 

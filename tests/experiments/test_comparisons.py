@@ -138,7 +138,7 @@ def test_a_rate_at_which_one_arm_diverges_is_left_out() -> None:
     (row,) = deciding(effects(make_records(change=diverged)), "loss.standard")
     assert row.estimate is not None
     assert row.estimate.mean == pytest.approx(math.log10(0.5), abs=0.03)
-    assert "left out: 0.05 (in 1 of 4 seeds: standard@0.05 has diverged)" in row.numbers.scope
+    assert "left out: 0.05 (in 1 of 4 seeds: arm standard@0.05 has diverged)" in row.numbers.scope
 
 
 def test_slopes_by_hand() -> None:
