@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,8 +101,10 @@ def test_it_goes_on_with_as_many_ranks_as_there_are(count, killed, alone, tmp_pa
 
 def test_a_first_rank_that_is_gone_ends_the_others(tmp_path):
     (first, *_), (code, _, err) = ended(start(2, RUN, str(tmp_path), "0"))
-    assert (first, code) == (-9, 2)
-    assert re.match(r"error: torchrun: rank 1 ends \(.*\)\n$", err), err
+    assert first == -9
+    # the first rank held the store of the process group: a thread of gloo that notices it before we do ends the process
+    assert code in (2, -signal.SIGABRT)
+    assert code != 2 or re.match(r"error: torchrun: rank 1 ends \(.*\)\n$", err), err
 
 
 def test_what_is_wrong_is_said_once(tmp_path):
