@@ -13,11 +13,9 @@ import pytest
 
 from bntheory import LayerDomain, all_of, any_of, eq, gt, implies, le, lt, sqrt
 from bntheory.claims.claim import Claim, Source
-from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.judges.algebra import judge as algebra
 from bntheory.judges.decide import decide
 from bntheory.judges.exact.certificate import certify
-from bntheory.judges.exact.tightness import tightness
 from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search import judge as search
 
@@ -133,11 +131,6 @@ def test_one_layer(name):
     assert certificate.refuted is refuted
     if name == "undefined":
         assert certificate.why.startswith("undefined here")
-
-
-def test_tightness_leaves_out_layers_without_a_value():
-    claim = claim_of_expression("dot(one, grad)**2/norm2(grad) <= m")
-    assert tightness(claim).ratio == 1.0
 
 
 def test_the_kind_of_leak_that_proved_a_false_claim():

@@ -1,29 +1,19 @@
 """Condition numbers of least squares under centring and scaling.
 
 Oracles: numpy's singular values of the matrices themselves against the argument that proves the inequality (explicit
-test vectors), against eigenvalues written in closed form with square roots, and against exact rational arithmetic
-that never computes an eigenvalue. The certificate's verifier shares no code with the search that found it.
+test vectors), and against eigenvalues written in closed form with square roots.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bntheory.models.conditioning import (
-    SMALLEST_COUNTEREXAMPLE,
-    best_diagonal_scaling,
-    certify_scaling_counterexample,
-    condition_number,
-    conditioning,
-    search_scaling,
-)
+from bntheory.models.conditioning import SMALLEST_COUNTEREXAMPLE, best_diagonal_scaling, condition_number, conditioning
 
 
 def random_data(seed: int, samples: int, columns: int) -> np.ndarray:
@@ -58,51 +48,13 @@ def test_scaling_does_not_hurt_one_or_two_columns(seed: int, samples: int, colum
         assert found.scaled == pytest.approx(1.0, rel=1e-9)
 
 
-def test_search_finds_none_for_two_columns_and_some_for_three() -> None:
-    assert search_scaling(1, trials=3000, seed=1)[0] <= 1 + 1e-12
-    assert search_scaling(2, trials=20_000, seed=1)[0] <= 1 + 1e-12
-    ratio, data = search_scaling(3, trials=20_000, seed=1)
-    assert ratio > 1.1
-    certificate = certify_scaling_counterexample(data)
-    assert certificate is not None
-    assert certificate.verify()
-    assert math.sqrt(certificate.after_at_least / certificate.before_at_most) <= ratio
-
-
-def test_smallest_counterexample_in_closed_form_floats_and_rationals() -> None:
+def test_smallest_counterexample_in_closed_form() -> None:
     before = (7 + math.sqrt(33)) / (7 - math.sqrt(33))
     after = (5 + math.sqrt(17)) / (5 - math.sqrt(17))
     found = conditioning(SMALLEST_COUNTEREXAMPLE)
     assert found.raw**2 == pytest.approx(before, rel=1e-12)
     assert found.centred**2 == pytest.approx(before, rel=1e-12)
     assert found.scaled**2 == pytest.approx(after, rel=1e-12)
-    certificate = certify_scaling_counterexample(SMALLEST_COUNTEREXAMPLE)
-    assert certificate is not None
-    assert certificate.verify()
-    assert before <= certificate.before_at_most < certificate.after_at_least <= after
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"low": Fraction(7, 10)},  # above the least eigenvalue, 0.628
-        {"high": Fraction(6)},  # below the largest, 6.37
-        {"low": Fraction(1, 2)},  # true bound, but then the gap closes
-        {"top": (Fraction(1), Fraction(0), Fraction(0))},
-        {"data": ((0, 0, 1), (0, -1, -1), (-1, 0, -1), (1, 1, 2))},  # not centred
-        {"data": ((0, 0, 0), (0, -1, 0), (-1, 0, 0), (1, 1, 0))},  # a zero column
-    ],
-    ids=["low", "high", "loose", "direction", "not centred", "zero column"],
-)
-def test_verifier_refuses_a_spoilt_certificate(change: dict[str, object]) -> None:
-    certificate = certify_scaling_counterexample(SMALLEST_COUNTEREXAMPLE)
-    assert certificate is not None
-    assert not dataclasses.replace(certificate, **change).verify()  # type: ignore[arg-type]
-
-
-def test_no_certificate_where_scaling_helps() -> None:
-    assert certify_scaling_counterexample([[10, 1], [-10, 1], [0, -2]]) is None
-    assert certify_scaling_counterexample([[1, 1], [-1, -1], [0, 0]]) is None  # dependent columns
 
 
 @pytest.mark.parametrize("columns", [2, 3, 5])
@@ -124,12 +76,8 @@ def test_unit_columns_are_within_the_root_of_their_number(columns: int) -> None:
 ERRORS = {
     "one sample": (lambda: conditioning([[1.0, 2.0]]), "samples >= 2"),
     "constant column": (lambda: conditioning([[1.0, 2.0], [1.0, 3.0], [1.0, 5.0]]), "column 0 is constant"),
-    "not centred": (lambda: certify_scaling_counterexample([[1, 0], [0, 1]]), "sum to zero"),
     "nan": (lambda: condition_number([[math.nan]]), "finite"),
     "dependent": (lambda: best_diagonal_scaling([[1.0, 2.0], [2.0, 4.0]]), "dependent"),
-    "no columns": (lambda: search_scaling(0), "columns=0"),
-    "no trials": (lambda: search_scaling(2, trials=0), "trials=0"),
-    "few samples": (lambda: search_scaling(3, samples=3), "more samples"),
 }
 
 

@@ -25,7 +25,7 @@ _HOME = {
     "mean_field": "leaky_relu_rate linear_rate overflow_depth relu_limit relu_rate residual_growth",
     "mean_field_quadrature": "rate_by_quadrature",
     "mean_field_monte_carlo": "depth_profile monte_carlo_limit monte_carlo_rate residual_profile",
-    "conditioning": "best_diagonal_scaling certify_scaling_counterexample condition_number search_scaling",
+    "conditioning": "best_diagonal_scaling condition_number",
     "fisher": "RandomNetwork fisher_scaling top_eigenvalue",
     "normalised_regressor": "NormalisedRegressor",
     "deep_linear": "DeepLinear linear_data",
