@@ -20,21 +20,18 @@ from bntheory.smoothness import (
     NumberKind,
     Region,
     derivative_lipschitz_constant,
-    hessian_lipschitz_along,
     interval,
     lipschitz_constant,
-    local_derivative_lipschitz,
     steepest_secant,
     two_lipschitz,
     two_lipschitz_constant,
 )
+from bntheory.smoothness.eigenpairs import hessian_norm_pair
 from bntheory.smoothness.functions import (
     KnownFunction,
-    absolute_value,
     gaussian_bump,
     logistic_regression,
     quadratic,
-    quartic,
     relu,
     sine,
     softplus,
@@ -58,7 +55,15 @@ SMOOTH: dict[str, tuple[KnownFunction, Region]] = {
     "gaussian bump": (gaussian_bump(0.5), interval(-3.0, 3.0)),
     "logistic regression": (logistic_regression(INPUTS, LABELS), Ball(np.zeros(4), 3.0)),
 }
-KINKED = {"relu": relu(), "steep relu": relu(50.0), "absolute value": absolute_value()}
+ABSOLUTE = KnownFunction(
+    "absolute value",
+    FunctionLandscape(1, lambda x: abs(float(x[0])), np.sign, lambda x, v: 0 * v),
+    1.0,
+    math.inf,
+    0.0,
+    False,
+)
+KINKED = {"relu": relu(), "steep relu": relu(50.0), "absolute value": ABSOLUTE}
 
 
 @pytest.mark.parametrize("name", list(SMOOTH))
@@ -98,13 +103,11 @@ def test_lipschitz_of_separable_logistic_regression_is_approached_far_out() -> N
 @pytest.mark.parametrize(("radius", "slope", "curvature"), [(0.5, 4 * 0.5**3, 3.0), (2.0, 32.0, 48.0)])
 def test_suprema_on_the_boundary(radius: float, slope: float, curvature: float) -> None:
     """x^4 has no global constant; on |x| <= r both suprema sit at the ends."""
-    known = quartic()
-    assert math.isinf(known.lipschitz)
-    assert lipschitz_constant(known.landscape, Ball(np.zeros(1), radius)).value == pytest.approx(slope)
-    assert derivative_lipschitz_constant(known.landscape, Ball(np.zeros(1), radius)).value == pytest.approx(curvature)
-    assert two_lipschitz_constant(known.landscape, interval(-radius, radius), samples=300).value == pytest.approx(
-        curvature, rel=1e-3
-    )
+    f = FunctionLandscape(1, lambda x: float(x[0] ** 4), lambda x: 4 * x**3, lambda x, v: 12 * x**2 * v)
+    assert lipschitz_constant(f, Ball(np.zeros(1), radius)).value == pytest.approx(slope)
+    assert derivative_lipschitz_constant(f, Ball(np.zeros(1), radius)).value == pytest.approx(curvature)
+    both = two_lipschitz_constant(f, interval(-radius, radius), samples=300)
+    assert both.value == pytest.approx(curvature, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", list(KINKED))
@@ -149,10 +152,10 @@ def test_pointwise_two_lipschitz_against_a_scan(
     known: KnownFunction, plain: Callable[[np.ndarray], np.ndarray], x: float
 ) -> None:
     measured = two_lipschitz(known.landscape, x)
-    local = local_derivative_lipschitz(known.landscape, x)
+    local = abs(hessian_norm_pair(known.landscape, x).value)
     scanned = scan_two_lipschitz(plain, x, 60.0)
-    assert measured.value == pytest.approx(max(scanned, local.value), rel=2e-4)
-    assert local.value - 1e-9 <= measured.value <= known.derivative_lipschitz * (1 + 1e-9)
+    assert measured.value == pytest.approx(max(scanned, local), rel=2e-4)
+    assert local - 1e-9 <= measured.value <= known.derivative_lipschitz * (1 + 1e-9)
 
 
 def test_pointwise_inequality_is_strict_where_it_should_be() -> None:
@@ -163,7 +166,7 @@ def test_pointwise_inequality_is_strict_where_it_should_be() -> None:
     exact = 2 * (u - math.sin(u)) / u**2
     measured = two_lipschitz(sine().landscape, 0.0)
     assert measured.value == pytest.approx(exact, rel=1e-9)
-    assert local_derivative_lipschitz(sine().landscape, 0.0).value == 0 < measured.value < 1
+    assert hessian_norm_pair(sine().landscape, 0.0).value == 0 < measured.value < 1
     at_top = two_lipschitz(sine().landscape, math.pi / 2)
     assert at_top.value == pytest.approx(1.0, rel=1e-9)  # equality where the curvature is largest
 
@@ -224,15 +227,6 @@ def test_a_region_that_is_partly_undefined_is_survived() -> None:
         lambda x, v: -v / x**2,
     )
     assert math.isfinite(two_lipschitz(f, 1.0, radius=3.0).value)
-
-
-def test_hessian_lipschitz_along_a_segment() -> None:
-    """x^4: H = 12 x^2, so |H(a) - H(b)|/|a-b| = 12|a+b|, largest at the far end: towards 24 b."""
-    measured = hessian_lipschitz_along(quartic().landscape, 0.5, 2.0)
-    assert measured.value <= 48.0
-    assert measured.value == pytest.approx(48.0, rel=1e-2)
-    flat = hessian_lipschitz_along(quadratic(FIXED).landscape, np.zeros(4), np.ones(4))
-    assert flat.value == 0
 
 
 def test_same_seed_same_number() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bntheory.smoothness import BatchNormUnit, SeparableSpectrum, squared_loss_spectrum
 from bntheory.smoothness.unit.losses import LOSSES, SeparableLoss
-from bntheory.smoothness.unit.phase import norm_margin, phase_diagram, top_boundary, top_margin, two_lipschitz_margin
+from bntheory.smoothness.unit.phase import norm_margin, phase_diagram, top_margin, two_lipschitz_margin
 from bntheory.smoothness.unit.study import critical_gamma, single_unit_study
 
 CHOOSABLE = [name for name, loss in LOSSES.items() if loss.target_for is not None]
@@ -83,7 +83,7 @@ def test_margins_agree_with_the_spectrum_of_one_layer() -> None:
         assert (top_margin(cosine, size) > 0) == (spectrum.top_margin > 0)
         assert (norm_margin(cosine, size) > 0) == (spectrum.norm_margin > 0)
         assert (two_lipschitz_margin(cosine, size) > 0) == (spectrum.two_lipschitz < spectrum.twin)
-        assert (size < top_boundary(cosine)) == (spectrum.top_margin > 0)
+        assert (cosine > 0 and size < cosine / (1 - cosine**2)) == (spectrum.top_margin > 0)
 
 
 def test_sufficient_condition_read_off_gradients_for_logistic_layers() -> None:

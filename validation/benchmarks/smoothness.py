@@ -28,10 +28,8 @@ from bntheory.smoothness import (  # noqa: E402
     Counted,
     SeparableSpectrum,
     TorchLandscape,
-    along_gradient,
     averaged_second_difference,
     extreme_eigenpairs,
-    largest_second_difference,
     scale_free,
     spectral_ratio,
     squared_loss_spectrum,
@@ -107,12 +105,8 @@ def measures(landscape: TorchLandscape, x: np.ndarray) -> dict[str, Any]:
         "top eigenvalue (Lanczos, 1e-6)": lambda f: extreme_eigenpairs(f, x, which="top", tolerance=1e-6),
         "all scale-free measures": lambda f: scale_free(f, x),
         "spectral ratio (10 eigenvalues)": lambda f: spectral_ratio(f, x, bulk=10),
-        "along the gradient (8 steps)": lambda f: along_gradient(f, x, 0.1),
         "2-Lipschitz constant within a radius": lambda f: two_lipschitz(
             f, x, radius=radius, samples=24, climbs=2, max_steps=15
-        ),
-        "largest second difference": lambda f: largest_second_difference(
-            f, x, radius, samples=12, climbs=1, max_steps=15
         ),
         "averaged second difference": lambda f: averaged_second_difference(f, x, radius, directions=32),
     }

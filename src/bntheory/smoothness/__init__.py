@@ -5,26 +5,14 @@ the scale-free measures that no rescaling changes, restrictions, and the single 
 exactly. Nothing here knows of networks, claims or verdicts; a network becomes a landscape in :mod:`bntheory.bridge`.
 """
 
-from bntheory.smoothness.affine_defect import (
-    affine_defect,
-    affine_defect_exponent,
-    averaged_second_difference,
-    largest_second_difference,
-)
-from bntheory.smoothness.along_gradient import AlongGradient, along_gradient
+from bntheory.smoothness.affine_defect import affine_defect, affine_defect_exponent, averaged_second_difference
 from bntheory.smoothness.autograd import TorchLandscape
-from bntheory.smoothness.constants import (
-    derivative_lipschitz_constant,
-    hessian_lipschitz_along,
-    lipschitz_constant,
-    local_derivative_lipschitz,
-    steepest_secant,
-)
+from bntheory.smoothness.constants import derivative_lipschitz_constant, lipschitz_constant, steepest_secant
 from bntheory.smoothness.eigenpairs import Eigenpair, dense_hessian, extreme_eigenpairs
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
-from bntheory.smoothness.protocol import Counted, FunctionLandscape, Landscape, symmetry_defect
+from bntheory.smoothness.protocol import Counted, FunctionLandscape, Landscape
 from bntheory.smoothness.regions import Ball, Box, Everywhere, Region, Sphere, interval
-from bntheory.smoothness.restriction import AffinePullback, OnSphere, Scaled, line, plane
+from bntheory.smoothness.restriction import AffinePullback, Scaled, line, plane
 from bntheory.smoothness.scale_free import (
     ScaleFree,
     gradient_cosine,
@@ -41,12 +29,11 @@ from bntheory.smoothness.unit.separable_loss import SeparableSpectrum
 from bntheory.smoothness.unit.squared_loss import SquaredLossSpectrum, squared_loss_spectrum
 from bntheory.smoothness.unit.study import SingleUnitStudy, single_unit_study
 from bntheory.smoothness.unit.suprema import unit_suprema, whitened_suprema
-from bntheory.smoothness.unit.unit import BatchNormUnit, FrozenUnit, StandardUnit
+from bntheory.smoothness.unit.unit import BatchNormUnit, FrozenUnit
 
 __all__ = [
     "LOSSES",
     "AffinePullback",
-    "AlongGradient",
     "Ball",
     "BatchNormUnit",
     "Box",
@@ -59,7 +46,6 @@ __all__ = [
     "Landscape",
     "Measure",
     "NumberKind",
-    "OnSphere",
     "PhaseDiagram",
     "Region",
     "ScaleFree",
@@ -69,24 +55,19 @@ __all__ = [
     "SingleUnitStudy",
     "Sphere",
     "SquaredLossSpectrum",
-    "StandardUnit",
     "TorchLandscape",
     "affine_defect",
     "affine_defect_exponent",
-    "along_gradient",
     "averaged_second_difference",
     "cosine_loss",
     "dense_hessian",
     "derivative_lipschitz_constant",
     "extreme_eigenpairs",
     "gradient_cosine",
-    "hessian_lipschitz_along",
     "interval",
-    "largest_second_difference",
     "line",
     "linearity_error",
     "lipschitz_constant",
-    "local_derivative_lipschitz",
     "phase_diagram",
     "plane",
     "relative_curvature",
@@ -95,7 +76,6 @@ __all__ = [
     "spectral_ratio",
     "squared_loss_spectrum",
     "steepest_secant",
-    "symmetry_defect",
     "trust_fraction",
     "two_lipschitz",
     "two_lipschitz_constant",

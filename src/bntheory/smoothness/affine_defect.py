@@ -23,13 +23,7 @@ from bntheory.smoothness.measure import Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Ball, unit_directions
 
-__all__ = [
-    "affine_defect",
-    "affine_defect_exponent",
-    "averaged_second_difference",
-    "best_affine_fit",
-    "largest_second_difference",
-]
+__all__ = ["affine_defect", "affine_defect_exponent", "averaged_second_difference", "best_affine_fit"]
 
 _LARGEST_FIT = 32  # parameters: a linear programme with n + 2 unknowns is solved in every round
 
@@ -50,14 +44,13 @@ def affine_defect(
     end would be, so ``error`` is the gap and the rounds end when it is below ``tolerance`` relatively. witness: ``a0``, ``a1`` of the
     fit, the worst ``u``, and ``scaled`` = 2 E/radius^2, to be compared with a 2-Lipschitz constant.
 
-    Raises ValueError for more than 32 parameters: restrict to a line or plane there, or use
-    :func:`largest_second_difference`.
+    Raises ValueError for more than 32 parameters: restrict to a line or plane there, or use :func:`averaged_second_difference`.
     """
     n = landscape.dimension
     if n > _LARGEST_FIT:
         raise ValueError(
             f"the landscape has {n} parameters; the best affine fit is computed for at most {_LARGEST_FIT}. Restrict it to a line or "
-            "plane (bntheory.smoothness.restriction), or use largest_second_difference, a lower bound in any dimension"
+            "plane (bntheory.smoothness.restriction), or use averaged_second_difference, which works in any dimension"
         )
     _positive(radius)
     counted = Counted(landscape)
@@ -162,48 +155,6 @@ def affine_defect_exponent(landscape: Landscape, x: ArrayLike, radii: Sequence[f
         error=float(np.max(np.abs(slopes - slope))),
         seed=seed,
         witness={"radii": r, "scaled": np.exp(scaled)},
-    )
-
-
-def largest_second_difference(
-    landscape: Landscape,
-    x: ArrayLike,
-    radius: float,
-    *,
-    samples: int = 32,
-    climbs: int = 3,
-    max_steps: int = 40,
-    seed: int = 0,
-) -> Measure:
-    """sup over |u| <= radius of |f(x+u) + f(x-u) - 2 f(x)|, by ascent: in any dimension, and a quarter of it is below E(x, radius)."""
-    _positive(radius)
-    counted = Counted(landscape)
-    point = as_point(x, counted.dimension)
-    rng = np.random.default_rng(seed)
-    here = counted.value(point)
-
-    def signed(u: Vector) -> float:
-        return counted.value(point + u) + counted.value(point - u) - 2 * here
-
-    def slope(u: Vector) -> Vector:
-        return math.copysign(1.0, signed(u)) * (counted.grad(point + u) - counted.grad(point - u))
-
-    best = maximise(
-        lambda u: abs(signed(u)),
-        slope,
-        Ball(np.zeros(counted.dimension), radius).project,
-        radius * unit_directions(rng, samples, counted.dimension),
-        scale=radius,
-        climbs=climbs,
-        max_steps=max_steps,
-    )
-    return Measure(
-        "largest second difference",
-        best.value,
-        NumberKind.LOWER_BOUND,
-        counted.cost,
-        seed=seed,
-        witness={"x": point, "u": best.point, "scaled": best.value / (2 * radius**2)},
     )
 
 

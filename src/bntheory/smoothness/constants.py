@@ -1,4 +1,4 @@
-"""Lipschitz and derivative-Lipschitz constants on a region, and along a segment.
+"""Lipschitz and derivative-Lipschitz constants on a region.
 
 A supremum of a smooth function over a region is at least what any point attains, so every value here is a lower bound with a
 witness unless the landscape is known exactly. Kinks are looked for as well: halving a segment never lowers the larger of the
@@ -10,25 +10,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.smoothness.ascent import maximise
-from bntheory.smoothness.eigenpairs import DENSE_BELOW, hessian_norm_pair
-from bntheory.smoothness.measure import Measure, NumberKind
+from bntheory.smoothness.eigenpairs import hessian_norm_pair
+from bntheory.smoothness.measure import Measure
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Region
 
-__all__ = [
-    "Secant",
-    "derivative_lipschitz_constant",
-    "hessian_lipschitz_along",
-    "lipschitz_constant",
-    "local_derivative_lipschitz",
-    "steepest_secant",
-]
+__all__ = ["Secant", "derivative_lipschitz_constant", "lipschitz_constant", "steepest_secant"]
 
 
 def same_dimension(landscape: Landscape, region: Region) -> None:
@@ -58,21 +50,6 @@ def lipschitz_constant(
         size, slope, region.project, region.sample(rng, samples), scale=region.scale, climbs=climbs, max_steps=max_steps
     )
     return best.measure("Lipschitz constant", counted.cost, seed, {"x": best.point})
-
-
-def local_derivative_lipschitz(landscape: Landscape, x: ArrayLike, *, seed: int = 0) -> Measure:
-    """The spectral norm of the Hessian at x, with the Lanczos residual as its error."""
-    point = as_point(x, landscape.dimension)
-    pair = hessian_norm_pair(landscape, point, seed=seed, tolerance=1e-8)
-    return Measure(
-        "spectral norm of the Hessian",
-        abs(pair.value),
-        NumberKind.EXACT if landscape.dimension < DENSE_BELOW else NumberKind.ESTIMATE,
-        pair.cost,
-        error=pair.residual,
-        seed=seed,
-        witness={"x": point, "direction": pair.vector},
-    )
 
 
 @dataclass(frozen=True)
@@ -186,52 +163,4 @@ def derivative_lipschitz_constant(
     )
     return best.measure(
         "derivative-Lipschitz constant", counted.cost, seed, {"x": best.point, "direction": curvature(best.point)[1]}
-    )
-
-
-def hessian_lipschitz_along(
-    landscape: Landscape, x: ArrayLike, y: ArrayLike, *, pieces: int = 8, halvings: int = 6, seed: int = 0
-) -> Measure:
-    """sup over the segment from x to y of ||H(a) - H(b)||/||a - b||, spectral norm: how fast the curvature changes on the way.
-
-    The steepest of ``pieces`` equal pieces is bisected; as for gradients, the ratio never falls on the steeper half.
-    """
-    a, b = as_point(x, landscape.dimension), as_point(y, landscape.dimension, "y")
-    if bool((a == b).all()):
-        raise ValueError("x and y are the same point; a segment needs two")
-    counted = Counted(landscape)
-
-    class Difference:
-        """H(p) - H(q) as if it were a Hessian."""
-
-        def __init__(self, p: Vector, q: Vector) -> None:
-            self.p, self.q, self.dimension = p, q, counted.dimension
-
-        def value(self, x: Vector) -> float:
-            return 0.0
-
-        def grad(self, x: Vector) -> Vector:
-            return np.zeros_like(x)
-
-        def hvp(self, x: Vector, v: Vector) -> Vector:
-            return counted.hvp(self.p, v) - counted.hvp(self.q, v)
-
-    def ratio(p: Vector, q: Vector) -> float:
-        return abs(hessian_norm_pair(Difference(p, q), p, seed=seed).value) / float(np.linalg.norm(p - q))
-
-    knots = [a + t * (b - a) for t in np.linspace(0, 1, pieces + 1)]
-    scored = [(ratio(p, q), p, q) for p, q in pairwise(knots)]
-    value, p, q = max(scored, key=lambda s: s[0])
-    for _ in range(halvings):
-        middle = (p + q) / 2
-        left, right = ratio(p, middle), ratio(middle, q)
-        p, q = (p, middle) if left >= right else (middle, q)
-        value = max(value, left, right)
-    return Measure(
-        "Hessian-Lipschitz constant along a segment",
-        value,
-        NumberKind.LOWER_BOUND,
-        counted.cost,
-        seed=seed,
-        witness={"x": p, "y": q},
     )

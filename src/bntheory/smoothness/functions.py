@@ -12,21 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bntheory.smoothness.protocol import FunctionLandscape, Landscape, Vector
+from bntheory.smoothness.protocol import FunctionLandscape, Landscape
 from bntheory.smoothness.restriction import AffinePullback
-from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
+from bntheory.smoothness.unit.losses import LOSSES
 
-__all__ = [
-    "KnownFunction",
-    "absolute_value",
-    "gaussian_bump",
-    "logistic_regression",
-    "quadratic",
-    "quartic",
-    "relu",
-    "sine",
-    "softplus",
-]
+__all__ = ["KnownFunction", "gaussian_bump", "logistic_regression", "quadratic", "relu", "sine", "softplus"]
 
 
 @dataclass(frozen=True)
@@ -121,12 +111,6 @@ def relu(slope: float = 1.0) -> KnownFunction:
     return KnownFunction("relu", landscape, abs(s), math.inf if s else 0.0, 0.0, differentiable=s == 0)
 
 
-def absolute_value() -> KnownFunction:
-    """|x|."""
-    landscape = _scalar("absolute value", abs, lambda x: float(np.sign(x)), lambda x: 0.0)
-    return KnownFunction("absolute value", landscape, 1.0, math.inf, 0.0, differentiable=False)
-
-
 def gaussian_bump(width: float = 1.0) -> KnownFunction:
     """exp(-x^2/(2 w^2)): slope up to exp(-1/2)/w at x = w, curvature up to 1/w^2 at 0."""
     w = float(width)
@@ -139,13 +123,6 @@ def gaussian_bump(width: float = 1.0) -> KnownFunction:
         lambda x: ((x / w) ** 2 - 1) / w**2 * math.exp(-((x / w) ** 2) / 2),
     )
     return KnownFunction("gaussian bump", landscape, math.exp(-0.5) / w, 1 / w**2, 0.0)
-
-
-def quartic(scale: float = 1.0) -> KnownFunction:
-    """s x^4: no global constant is finite; on |x| <= r the slope is 4 s r^3 and the curvature 12 s r^2."""
-    s = float(scale)
-    landscape = _scalar("quartic", lambda x: s * x**4, lambda x: 4 * s * x**3, lambda x: 12 * s * x**2)
-    return KnownFunction("quartic", landscape, math.inf, math.inf, 0.0)
 
 
 def logistic_regression(inputs: ArrayLike, labels: ArrayLike) -> KnownFunction:
@@ -166,30 +143,18 @@ def logistic_regression(inputs: ArrayLike, labels: ArrayLike) -> KnownFunction:
     m = x.shape[0]
     mean = x.T @ l_ / m
     separated = bool((l_ * (x @ mean) > 0).all())
+    loss, share = LOSSES["logistic"], 1 / m
+    mean_loss = FunctionLandscape(
+        m,
+        lambda z: share * loss.total(z, l_),
+        lambda z: share * loss.first(z, l_),
+        lambda z, v: share * loss.second(z, l_) * v,
+        name="mean logistic loss",
+    )
     return KnownFunction(
         "logistic regression",
-        AffinePullback(_Separable(loss_named("logistic"), l_, 1 / m), x),
+        AffinePullback(mean_loss, x),
         float(np.linalg.norm(mean)) if separated else math.nan,
         float(np.linalg.eigvalsh(x.T @ x)[-1]) / (4 * m),
         0.0 if separated else math.nan,
     )
-
-
-class _Separable:
-    """c * sum_i l(z_i, t_i) as a function of z."""
-
-    def __init__(self, loss: SeparableLoss, target: Vector, factor: float) -> None:
-        self.loss, self.target, self.factor = loss, target, factor
-
-    @property
-    def dimension(self) -> int:
-        return int(self.target.shape[0])
-
-    def value(self, x: Vector) -> float:
-        return self.factor * self.loss.total(x, self.target)
-
-    def grad(self, x: Vector) -> Vector:
-        return np.asarray(self.factor * self.loss.first(x, self.target))
-
-    def hvp(self, x: Vector, v: Vector) -> Vector:
-        return np.asarray(self.factor * self.loss.second(x, self.target) * v)

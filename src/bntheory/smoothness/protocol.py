@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.measure import Cost
 
-__all__ = ["Counted", "FunctionLandscape", "Landscape", "Vector", "as_point", "symmetry_defect"]
+__all__ = ["Counted", "FunctionLandscape", "Landscape", "Vector", "as_point"]
 
 Vector = NDArray[np.float64]
 
@@ -118,17 +118,3 @@ class Counted:
     def cost(self) -> Cost:
         """The calls so far."""
         return Cost(self.values, self.gradients, self.products)
-
-
-def symmetry_defect(landscape: Landscape, x: ArrayLike, *, seed: int = 0) -> float:
-    """|u'Hv - v'Hu| / (||u|| ||Hv|| + ||v|| ||Hu||) at x for one random pair: rounding, or the products are wrong.
-
-    Automatic differentiation through normalisation layers has routes that return non-symmetric "Hessians"; probe before a
-    spectrum is believed. Where H is zero up to rounding the ratio is noise: look at the size of the products as well. Two products.
-    """
-    point = as_point(x, landscape.dimension)
-    rng = np.random.default_rng(seed)
-    u, v = rng.standard_normal((2, landscape.dimension))
-    hu, hv = landscape.hvp(point, u), landscape.hvp(point, v)
-    size = np.linalg.norm(u) * np.linalg.norm(hv) + np.linalg.norm(v) * np.linalg.norm(hu)
-    return float(abs(u @ hv - v @ hu) / size) if size > 0 else 0.0

@@ -1,6 +1,6 @@
-"""Landscapes made of others: on a line, a plane or any affine subspace, on a sphere, scaled and rotated.
+"""Landscapes made of others: on a line, a plane or any affine subspace, scaled and rotated.
 
-A ball is not a restriction of the function but of where it is looked at: see :mod:`bntheory.smoothness.regions`.
+A ball or a sphere is not a restriction of the function but of where it is looked at: see :mod:`bntheory.smoothness.regions`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.protocol import Landscape, Vector, as_point
 
-__all__ = ["AffinePullback", "OnSphere", "Scaled", "line", "plane"]
+__all__ = ["AffinePullback", "Scaled", "line", "plane"]
 
 
 class AffinePullback:
@@ -94,51 +94,3 @@ class Scaled:
 
     def hvp(self, x: Vector, v: Vector) -> Vector:
         return self.factor * self.inner.hvp(x, v)
-
-
-class OnSphere:
-    """F(x) = f(centre + R (x - centre)/|x - centre|): f on a sphere, extended so that it is constant along rays.
-
-    At points of the sphere grad F is the Riemannian gradient, and P (Hess F) P, P the projection on the tangent space, is the
-    Riemannian Hessian; `hvp` returns the whole Hess F, whose extra block pairs the radius with the gradient.
-    With n = (x - c)/r, P = I - nn', g and H those of f at the point of the sphere:
-
-        grad F = (R/r) P g,    Hess F v = (R/r)^2 P H P v - (R/r^2) [ <n,g> P v + <n,v> P g + <P g,v> n ],
-
-    which is the formula of batch normalisation with n in the place of y_hat and without the mean.
-    """
-
-    def __init__(self, landscape: Landscape, radius: float = 1.0, centre: ArrayLike | None = None) -> None:
-        self.inner, self.radius = landscape, float(radius)
-        if not (self.radius > 0 and np.isfinite(self.radius)):
-            raise ValueError(f"radius is {radius}; a sphere has a positive finite radius")
-        n = landscape.dimension
-        self.centre = np.zeros(n) if centre is None else as_point(centre, n, "centre")
-
-    @property
-    def dimension(self) -> int:
-        return self.inner.dimension
-
-    def _polar(self, x: Vector) -> tuple[Vector, float, Vector]:
-        away = x - self.centre
-        r = float(np.linalg.norm(away))
-        if r == 0:
-            raise ValueError("x is the centre of the sphere, which has no direction; move it")
-        n = away / r
-        return n, r, self.centre + self.radius * n
-
-    def value(self, x: Vector) -> float:
-        return self.inner.value(self._polar(x)[2])
-
-    def grad(self, x: Vector) -> Vector:
-        n, r, point = self._polar(x)
-        g = self.inner.grad(point)
-        return np.asarray(self.radius / r * (g - (n @ g) * n))
-
-    def hvp(self, x: Vector, v: Vector) -> Vector:
-        n, r, point = self._polar(x)
-        g = self.inner.grad(point)
-        pg, pv = g - (n @ g) * n, v - (n @ v) * n
-        hpv = self.inner.hvp(point, pv)
-        bent = (n @ g) * pv + (n @ v) * pg + (pg @ v) * n
-        return np.asarray((self.radius / r) ** 2 * (hpv - (n @ hpv) * n) - self.radius / r**2 * bent)

@@ -22,7 +22,6 @@ from bntheory.bridge.networks.training import reproducible
 from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.along_gradient import along_gradient
 from bntheory.bridge.probes.network_landscape import NetworkLandscape
-from bntheory.smoothness.along_gradient import along_gradient as along_function
 from bntheory.smoothness.protocol import Landscape
 
 
@@ -96,11 +95,14 @@ def test_points_may_alternate(device: str) -> None:
 def test_one_measure_two_implementations(norm: str, device: str) -> None:
     model, data = network("vgg", device, norm), batch(device)
     landscape = NetworkLandscape(model, F.cross_entropy, data)
-    by_function = along_function(landscape, landscape.point, 0.1, multiples=(0.5, 1.0, 4.0))
-    by_network = along_gradient(model, F.cross_entropy, data, [0.05, 0.1, 0.4])
-    assert by_network.losses == pytest.approx(by_function.losses.tolist(), rel=1e-10)
-    assert by_network.gradient_changes == pytest.approx(by_function.gradient_changes.tolist(), rel=1e-9)
-    assert by_network.effective_beta == pytest.approx(by_function.effective_beta, rel=1e-9)
+    x, steps = landscape.point, [0.05, 0.1, 0.4]
+    g = landscape.grad(x)
+    changes = [float(np.linalg.norm(g - landscape.grad(x - s * g))) for s in steps]
+    by_network = along_gradient(model, F.cross_entropy, data, steps)
+    assert by_network.losses == pytest.approx([landscape.value(x - s * g) for s in steps], rel=1e-10)
+    assert by_network.gradient_changes == pytest.approx(changes, rel=1e-9)
+    beta = max(change / (s * np.linalg.norm(g)) for change, s in zip(changes, steps, strict=True))
+    assert by_network.effective_beta == pytest.approx(beta, rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vgg", "resnet", "rnn", "transformer"])

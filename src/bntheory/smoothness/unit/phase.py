@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 
-__all__ = ["PhaseDiagram", "norm_margin", "phase_diagram", "top_boundary", "top_margin", "two_lipschitz_margin"]
+__all__ = ["PhaseDiagram", "norm_margin", "phase_diagram", "top_margin", "two_lipschitz_margin"]
 
 Array = NDArray[np.float64]
 
@@ -59,13 +59,6 @@ def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
     """
     rho, tau2, _ = _coordinates(alignment, size, 1.0)
     return np.asarray(1 - 2 * (np.sqrt((1 - rho) ** 2 + tau2) + np.abs(1 - rho)))
-
-
-def top_boundary(alignment: ArrayLike) -> Array:
-    """The size below which the top eigenvalue is below the twin's, at eps = 0: c/(1 - c^2), 0 for c <= 0."""
-    c = np.asarray(alignment, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        return np.where(c > 0, c / (1 - c**2), 0.0)
 
 
 @dataclass(frozen=True)

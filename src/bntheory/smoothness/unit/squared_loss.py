@@ -163,13 +163,6 @@ class SquaredLossSpectrum:
             return 0.0
         return 2 * (1 + abs(self.phi)) * self.h * abs(self.gamma) * self.T / self.sigma**2
 
-    @property
-    def worst_at_this_sigma(self) -> float:
-        """sup of lambda_max over all y with this sigma (eps = 0, m >= 3): (2/sqrt 3) h |gamma| T/sigma^2."""
-        if self.eps > 0 or self.m < 3:
-            raise ValueError(f"eps is {self.eps} and m is {self.m}: this supremum is known for eps = 0 and m >= 3")
-        return 2 / math.sqrt(3) * self.h * abs(self.gamma) * self.T / self.sigma**2
-
 
 def _two_by_two(a: float, b: float, off: float) -> tuple[float, float]:
     """Eigenvalues of [[a, off], [off, b]], ascending."""

@@ -2,8 +2,8 @@ r"""A single normalised unit with a separable loss, as a landscape in its pre-ac
 
     f(y) = sum_i l(gamma y_hat_i + beta, t_i),    y_hat = (y - mean(y))/sqrt(var(y) + eps)
 
-and its two controls, which are landscapes too: the *frozen twin* (mean and sigma are the constants they have at one point, so
-that the forward map is affine) and the *standard unit* (z = y, no normalisation). In weight space y = X w, and f(X w) is a
+and its control, which is a landscape too: the *frozen twin* (mean and sigma are the constants they have at one point, so that the
+forward map is affine; with mean 0 and sigma 1 it is the unit without normalisation). In weight space y = X w, and f(X w) is a
 :class:`~bntheory.smoothness.restriction.AffinePullback` of the same object.
 
 What is true of it (squared loss unless said otherwise; T the standard deviation of t, phi the correlation of y and t):
@@ -35,7 +35,7 @@ from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.protocol import Vector, as_point
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 
-__all__ = ["BatchNormUnit", "FrozenUnit", "StandardUnit"]
+__all__ = ["BatchNormUnit", "FrozenUnit"]
 
 
 def _targets(target: ArrayLike) -> Vector:
@@ -116,10 +116,6 @@ class BatchNormUnit:
             sigma=float(layer.sigma[0]),
         )
 
-    def standard(self) -> StandardUnit:
-        """The same loss on z = y."""
-        return StandardUnit(self.target, self.loss)
-
 
 class FrozenUnit:
     """z = gamma (y - mean)/sigma + beta with constant mean and sigma: an affine rescaling and nothing else."""
@@ -161,10 +157,3 @@ class FrozenUnit:
 
     def hvp(self, y: Vector, v: Vector) -> Vector:
         return np.asarray(self.factor**2 * self.loss.second(self.output(y), self.target) * v)
-
-
-class StandardUnit(FrozenUnit):
-    """z = y: the unit without normalisation."""
-
-    def __init__(self, target: ArrayLike, loss: str | SeparableLoss = "squared") -> None:
-        super().__init__(target, loss)
