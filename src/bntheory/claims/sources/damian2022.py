@@ -7,6 +7,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 
 KEY = "damian2022"
 _SOURCE = Source(KEY, "abstract", "arXiv 2209.15594", printed=False)
@@ -34,14 +35,10 @@ def projected_descent(study: Study) -> list[Check]:
         run = sharpening_run(pull=pull)
         for when, value in (("halfway", run.distance_halfway), ("at the end", run.distance_end)):
             checks.append(
-                Check(
+                numerical(
                     f"distance to projected descent over that of free descent, {when}, pull {pull:g}",
-                    value,
-                    "le",
-                    0.2,
-                    "numerical",
                     f"{len(run.descent) - 1} steps at rate 0.1, window {run.window}",
-                )
+                ).le(value, 0.2)
             )
     return checks
 
@@ -70,13 +67,9 @@ def projected_descent_batchnorm(study: Study) -> list[Check]:
     expected = 1 + tilt * np.cos(projected_angle(float(np.linalg.norm(w0)), phi0, tilt, 1.0, times))
     error = np.abs(run.sharpness - expected) / (expected[0] - expected)[-1]
     return [
-        Check(
+        numerical(
             f"error of projected descent's sharpness over its whole fall, at eta lambda t = {t:g}",
-            float(e),
-            "le",
-            0.1,
-            "numerical",
             f"eta = 1, eta lambda = {product:g}, circle of minima with tilt {tilt}",
-        )
+        ).le(e, 0.1)
         for t, e in zip(times[2:], error[2:], strict=True)
     ]

@@ -13,6 +13,7 @@ from itertools import count, product
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, proof
 from bntheory.layer.rational import as_text, dot, least_squares, matvec, project, transposed, variance, vector
 
 KEY = "dannemann2025"
@@ -110,37 +111,23 @@ def counterexample(study: Study) -> list[Check]:
     scope = "the witness's data set; every gamma != 0 and beta, eps = 0"
     tested = [n for n, _ in zip(data_sets(3, 1), range(study.choose(quick=50, normal=150, thorough=400)), strict=False)]
     return [
-        Check(
-            "squared gradient of the standard loss at w*", float(standard), "eq", 0.0, "exact", scope, witness=witness
-        ),
-        Check(
+        exact("squared gradient of the standard loss at w*", scope, witness=witness).eq(standard, 0.0),
+        proof(
             "zero < squared gradient of the BN loss at w*, times (sigma/gamma)^2",
-            0.0,
-            "lt",
-            float(squared),
-            "proof",
             scope,
             witness=witness,
             why="rational arithmetic at the witness; it depends on neither gamma nor beta",
-        ),
-        Check(
+        ).lt(0.0, squared),
+        proof(
             "difference from the gradient of the BN loss differentiated symbolically",
-            float(residue) if residue.is_number else float("inf"),
-            "eq",
-            0.0,
-            "proof",
             scope,
             why="sympy, from the definition of batch normalisation, gamma and beta symbols",
-        ),
-        Check(
+        ).eq(float(residue) if residue.is_number else float("inf"), 0.0),
+        exact(
             "largest squared BN gradient at w* over data sets with one input",
-            max(float(dot(n.batchnorm_gradient, n.batchnorm_gradient)) for n in tested),
-            "eq",
-            0.0,
-            "exact",
             f"the first {len(tested)} data sets of three points with one input: two inputs are needed",
             decisive=False,
-        ),
+        ).eq(max(float(dot(n.batchnorm_gradient, n.batchnorm_gradient)) for n in tested), 0.0),
     ]
 
 

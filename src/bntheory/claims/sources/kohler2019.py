@@ -7,6 +7,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, numerical
 from bntheory.evidence.rates import count_check
 
 KEY = "kohler2019"
@@ -42,16 +43,12 @@ def rate_every_start(study: Study) -> list[Check]:
     # step's denominator too.
     gap0 = gap1 = 1  # rho = 0, rho* = -b'S^-1 b = -1
     return [
-        Check(
+        exact(
             "rho(w_1) - rho* <= (1 - mu/L)^2 (rho(w_0) - rho*)",
-            float(gap1),
-            "le",
-            (1 - 1 / 2) ** 2 * gap0,
-            "exact",
             "S = diag(1, 2), b = (1, 0), w_0 = (0, 1)",
             why="rho(w_0) = 0: gradient zero, step infinite; the gradient being zero, no finite step moves w either",
             witness={"S": ["1", "2"], "b": ["1", "0"], "w0": ["0", "1"]},
-        )
+        ).le(gap1, (1 - 1 / 2) ** 2 * gap0)
     ]
 
 
@@ -83,14 +80,10 @@ def _tightness() -> Check:
     gap = kohler_descent(problem, np.ones(4), 200)["gap"]
     observed = float(np.sqrt(gap[151] / gap[150]))
     predicted = float(1 - problem.effective_eigenvalues[0] / problem.eigenvalues[-1])
-    return Check(
+    return numerical(
         "late contraction of the error against 1 - mu*/L, mu* the smallest non-zero eigenvalue of S*",
-        observed,
-        "eq",
-        predicted,
-        "numerical",
         "d = 4, condition 20, step 150",
         uncertainty=1e-4,
         why="the other modes have died out to 1e-6 by then; the printed factor is 1 - mu/L, which is larger",
         decisive=False,
-    )
+    ).eq(observed, predicted)

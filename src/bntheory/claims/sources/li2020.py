@@ -10,6 +10,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, numerical, proof
 from bntheory.evidence.identity import identity
 
 KEY = "li2020"
@@ -70,15 +71,11 @@ def exponential_lr_any_decay(study: Study) -> list[Check]:
     mu, product = Fraction(9, 10), Fraction(1, 100)
     discriminant = (1 + mu - product) ** 2 - 4 * mu
     return [
-        Check(
+        exact(
             "the discriminant (1 + mu - lambda eta)^2 - 4 mu is not negative",
-            0.0,
-            "le",
-            float(discriminant),
-            "exact",
             "mu = 9/10, lambda eta = 1/100",
             witness={"mu": "9/10", "lambda eta": "1/100", "discriminant": str(discriminant)},
-        )
+        ).le(0.0, discriminant)
     ]
 
 
@@ -92,16 +89,12 @@ def exponential_lr_any_decay(study: Study) -> list[Check]:
 def blog_growth(study: Study) -> list[Check]:
     growth, text = _growth(1)
     return [
-        Check(
+        exact(
             "growth of the learning rate in one iteration, against 1.481 less half a unit of its last digit",
-            1.4805,
-            "le",
-            growth,
-            "exact",
             "eta = 0.1, lambda = 5e-4, mu = 0.9, the slow root",
             why=f"alpha^-2 = {text} in ball arithmetic",
             witness={"alpha^-2": text, "iterations for a factor 1.481": _iterations_for(1.481)},
-        )
+        ).le(1.4805, growth)
     ]
 
 
@@ -118,8 +111,8 @@ def blog_growth_per_epoch(study: Study) -> list[Check]:
     why = f"the claim is one number: alpha^-782 = {text} in ball arithmetic"
     scope = "391 iterations, the slow root"
     return [
-        Check("growth in an epoch is at least 1.4805", 1.4805, "le", growth, "proof", scope, why=why),
-        Check("growth in an epoch is at most 1.4815", growth, "le", 1.4815, "proof", scope, why=why),
+        proof("growth in an epoch is at least 1.4805", scope, why=why).le(1.4805, growth),
+        proof("growth in an epoch is at most 1.4815", scope, why=why).le(growth, 1.4815),
     ]
 
 
@@ -214,7 +207,7 @@ def _gradient(w: list[Fraction]) -> list[Fraction]:
 
 def _run_check(name: str, gap: Fraction, scope: str) -> Check:
     witness: dict[str, Any] = {"loss": "Rayleigh quotient, A = diag(0, 1, 3)", "w0": ["1", "-2", "3"], "eta": "1/3"}
-    return Check(name, float(gap), "eq", 0.0, "exact", scope, witness=witness)
+    return exact(name, scope, witness=witness).eq(gap, 0.0)
 
 
 def _exact_instances() -> list[Check]:
@@ -243,16 +236,12 @@ def _float_instances(study: Study) -> list[Check]:
             steps = min(study.choose(quick=300, normal=2000, thorough=20000), int(300 / abs(np.log(root))))
             found = compare_runs(loss, w0, schedule, steps, alpha=root, seed=study.seed)
             checks.append(
-                Check(
+                numerical(
                     f"largest ||w_t - alpha^t u_t||/||w_t||, mu = {mu:g}, alpha = {root:.4f}",
-                    found.discrepancy,
-                    "le",
-                    0.0,
-                    "numerical",
                     f"{steps} steps, learning rate grown to {found.final_rate:.3g}",
                     uncertainty=200 * (found.rounding_floor + steps * np.finfo(float).eps),
                     why="200 times what a perturbation of 1 ulp a step makes of the decayed run",
                     decisive=False,
-                )
+                ).le(found.discrepancy, 0.0)
             )
     return checks

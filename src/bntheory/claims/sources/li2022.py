@@ -7,6 +7,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 
 KEY = "li2022"
 
@@ -40,25 +41,17 @@ def clipped_scale(study: Study) -> list[Check]:
         extra = np.diff(times).astype(float)
         scope = f"exact recursion of ||w||^2, eta lambda = {product:g}, ||w_0|| 1 to {len(decades)} decades {name} of the equilibrium"
         checks.append(
-            Check(
+            numerical(
                 f"steps for a further decade {name}: the most over the least",
-                float(extra.max() / extra.min()),
-                "le",
-                1.05,
-                "numerical",
                 scope,
                 witness={"steps": [int(t) for t in times]},
-            )
+            ).le(extra.max() / extra.min(), 1.05)
         )
     plain = [steps_to_equilibrium(unit * 10.0 ** float(-k), lr, product / lr, factor=2.0) for k in (2, 4, 6)]
-    overshoot = Check(
+    overshoot = numerical(
         "steps without clipping from 6 decades below over those from 2: logarithmic as well, after one step that throws ||w|| far out",
-        plain[-1] / max(plain[0], 1),
-        "le",
-        6.0,
-        "numerical",
         f"exact recursion, eta lambda = {product:g}",
         witness={"steps": plain},
         decisive=False,
-    )
+    ).le(plain[-1] / max(plain[0], 1), 6.0)
     return [*checks, overshoot]

@@ -7,6 +7,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 from bntheory.evidence.rates import slope_checks
 
 KEY = "lilyuarora2020"
@@ -37,14 +38,8 @@ def _checks(study: Study, starts: tuple[float, ...], *, fixed: bool, what: str) 
             f"steps to equilibrium in eta lambda, start {start:g}", fit_power_law(products, times), -1.0, 0.05, scope
         )
         checks.append(
-            Check(
-                f"steps times eta lambda at most 10, start {start:g}",
-                float((times * products).max()),
-                "le",
-                10.0,
-                "numerical",
-                scope,
-                decisive=False,
+            numerical(f"steps times eta lambda at most 10, start {start:g}", scope, decisive=False).le(
+                (times * products).max(), 10.0
             )
         )
     return checks

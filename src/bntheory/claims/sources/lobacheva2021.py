@@ -7,6 +7,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 from bntheory.evidence.rates import count_check
 
 KEY = "lobacheva2021"
@@ -49,14 +50,10 @@ def periodic(study: Study) -> list[Check]:
     return [
         count_check("runs with fewer than 10 bursts", few, cases, scope, witness=witness),
         count_check("runs whose bursts are uneven", uneven, cases, scope, witness=witness),
-        Check(
+        numerical(
             "longest mean period over the shortest, in intrinsic time: the period is of the order 1/(eta lambda)",
-            float(np.nanmax(periods) / np.nanmin(periods)),
-            "le",
-            10.0,
-            "numerical",
             scope,
             witness=witness,
             decisive=False,
-        ),
+        ).le(np.nanmax(periods) / np.nanmin(periods), 10.0),
     ]

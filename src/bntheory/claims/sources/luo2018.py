@@ -13,6 +13,7 @@ from itertools import combinations
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact
 from bntheory.evidence.identity import identity
 
 KEY = "luo2018"
@@ -78,12 +79,8 @@ def decay(study: Study) -> list[Check]:
     quadratic, _ = _batch_coefficients(h, t)
     population = _population_quadratic(h)
     return [
-        Check(
+        exact(
             "coefficient of gamma^2: population normalisation's is below that of the expected batch loss, by zeta > 0",
-            float(population),
-            "lt",
-            float(quadratic),
-            "exact",
             f"h = {h}, t = {t}, all {len(_batches(h))} batches of two different values",
             witness={
                 "h": [str(x) for x in h],
@@ -91,7 +88,7 @@ def decay(study: Study) -> list[Check]:
                 "batch": str(quadratic),
                 "population": str(population),
             },
-        )
+        ).lt(population, quadratic)
     ]
 
 
@@ -149,15 +146,11 @@ def decay_averaged(study: Study) -> list[Check]:
                     Fraction(len(values), len(pairs)) * ((gamma * mean + beta - t[k]) ** 2 + gamma**2 * variance) / 2
                 )
             checks.append(
-                Check(
+                exact(
                     f"both sides at gamma = {gamma}, beta = {beta}",
-                    float(left - right),
-                    "eq",
-                    0.0,
-                    "exact",
                     f"h = {h}, t = {t}, all {len(pairs)} batches of two different values",
                     witness={"left": str(left), "right": str(right)},
-                )
+                ).eq(left - right, 0.0)
             )
     return checks
 
@@ -181,23 +174,15 @@ def decay_smaller_gamma(study: Study) -> list[Check]:
         _, variance = _population(h)
         scope = f"h = {h}, all {len(pairs)} batches of two"
         checks += [
-            Check(
+            exact(
                 "the best gamma of the expected batch loss times the share of usable batches is E[sigma_B]",
-                float(best * Fraction(len(distinct), len(pairs)) - spread),
-                "eq",
-                0.0,
-                "exact",
                 scope,
                 witness={"gamma": str(best)},
-            ),
-            Check(
+            ).eq(best * Fraction(len(distinct), len(pairs)) - spread, 0.0),
+            exact(
                 "its square is below the population's variance",
-                float(best**2),
-                "lt",
-                float(variance),
-                "exact",
                 scope,
                 witness={"gamma^2": str(best**2), "variance": str(variance)},
-            ),
+            ).lt(best**2, variance),
         ]
     return checks

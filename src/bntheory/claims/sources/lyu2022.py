@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact
 
 KEY = "lyu2022"
 _SOURCE = Source(KEY, "abstract and section 4", "arXiv 2206.07085", seen="recalled")
@@ -58,13 +59,9 @@ def spherical_sharpness_every_start(study: Study) -> list[Check]:
     norm2 = Fraction(1, 4) ** steps
     ratio = 1 / norm2
     return [
-        Check(
+        exact(
             "normalised sharpness after 5 steps, and from then on, stays at most 4",
-            float(ratio),
-            "le",
-            4.0,
-            "exact",
             "Rayleigh quotient in R^2, started at a minimum: w_t = (2^-t, 0), ratio 4^t",
             witness={"A": ["0", "1"], "w0": ["1", "0"], "eta": "1", "lambda": "1/2", "t": "5", "ratio": str(ratio)},
-        )
+        ).le(ratio, 4.0)
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bntheory.claims.claim import Study
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical, proof, statistical
 
 if TYPE_CHECKING:
     from bntheory.models.mean_field_symbolic import Identity
@@ -17,16 +18,12 @@ __all__ = ["against_networks", "against_quadrature", "beside_a_proof", "replayed
 
 def replayed(identity: Identity, scope: str, why: str = "") -> Check:
     """A symbolic identity as a check: how many of its cases leave a remainder (none, if it holds)."""
-    return Check(
+    return proof(
         identity.name,
-        0.0 if identity.holds else 1.0,
-        "eq",
-        0.0,
-        "proof",
         scope,
         why=why or "the difference of both sides, reduced by sympy",
         witness={"remainder": identity.remainder, "identities": identity.cases},
-    )
+    ).eq(0.0 if identity.holds else 1.0, 0.0)
 
 
 def beside_a_proof(check: Check) -> Check:
@@ -44,17 +41,13 @@ def against_quadrature(name: str, rate: Callable[[int], float], batches: Sequenc
         found = rate_by_quadrature(activation(name), batch)
         checks.append(
             beside_a_proof(
-                Check(
+                numerical(
                     f"claimed rate against quadrature, {name}",
-                    rate(batch),
-                    "eq",
-                    found.rate,
-                    "numerical",
                     f"B = {batch}",
                     uncertainty=4 * found.refinement + 1e-11 * found.rate,
                     why="four times the change when the nodes are doubled, and the rounding of 1e5 terms",
                     witness={"batch_size": batch, "series_rate": found.series_rate},
-                )
+                ).eq(rate(batch), found.rate)
             )
         )
     return checks
@@ -74,12 +67,8 @@ def against_networks(study: Study, name: str, rate: Callable[[int], float]) -> l
         found = monte_carlo_limit(activation(name), batch, width=1024, networks=networks, seed=study.seed)
         checks.append(
             beside_a_proof(
-                Check(
+                statistical(
                     f"claimed rate against random networks, {name}",
-                    rate(batch),
-                    "eq",
-                    found.rate,
-                    "statistical",
                     f"B = {batch}, widths 1024 and 512, {networks} and {2 * networks} networks",
                     uncertainty=student_quantile(networks, confidence) * found.standard_error,
                     confidence=confidence,
@@ -92,7 +81,7 @@ def against_networks(study: Study, name: str, rate: Callable[[int], float]) -> l
                         "rate_at_width_1024": found.fine.rate,
                         "standard_error_at_width_1024": found.fine.standard_error,
                     },
-                )
+                ).eq(rate(batch), found.rate)
             )
         )
         study.progress((done + 1) / len(batches), f"{name}, B = {batch}")

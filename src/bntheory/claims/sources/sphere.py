@@ -9,6 +9,7 @@ import numpy as np
 
 from bntheory.claims.claim import Study
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical, statistical
 from bntheory.evidence.rates import count_check
 
 _SPECTRUM = (0.0, 0.3, 0.6, 1.0)
@@ -78,18 +79,14 @@ def any_rate_checks(study: Study) -> list[Check]:
         middle, half = _median_interval(slopes)
         why = f"{len(slopes)} of {runs} runs have fallen tenfold by T/30; the others are covered by the bound alone"
         checks.append(
-            Check(
+            statistical(
                 "median exponent of the running minimum is at most -1/2",
-                middle,
-                "le",
-                -0.5,
-                "statistical",
                 scope,
                 uncertainty=half,
                 confidence=0.95,
                 why=why,
                 witness={"seed": study.seed},
-            )
+            ).le(middle, -0.5)
         )
     return checks
 
@@ -102,18 +99,14 @@ def exact_exponent_checks(study: Study) -> list[Check]:
         slopes, runs = _late_exponents(run)
         middle, half = _median_interval(slopes)
         checks.append(
-            Check(
+            statistical(
                 "median exponent of the running minimum is at least -0.6",
-                -0.6,
-                "le",
-                middle,
-                "statistical",
                 f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to {run.total_steps:g}",
                 uncertainty=half,
                 confidence=0.95,
                 why=f"{len(slopes)} of {runs} runs have fallen tenfold by T/30",
                 witness={"seed": study.seed},
-            )
+            ).le(-0.6, middle)
         )
     return checks
 
@@ -161,32 +154,24 @@ def edge_checks(study: Study) -> list[Check]:
             f"{name}; start at ratio 1.9, lr*decay*t up to 4, lr*decay from {products[0]:g} down to {products[-1]:g}"
         )
         checks.append(
-            Check(
+            numerical(
                 "largest |window mean - 2| at the smallest lr*decay, against five times lr*decay",
-                float(gaps[-1]),
-                "le",
-                float(5 * products[-1]),
-                "numerical",
                 scope,
                 why="the edge itself lies at 2 (1 - lr*decay); 5 leaves room for the oscillation's own shift. Exact recursion; "
                 f"single steps still lie up to {widest:.2g} from 2 (the oscillation it starts with)",
-            )
+            ).le(gaps[-1], 5 * products[-1])
         )
         if len(products) >= 4:
             # one curve: its residuals widen the interval where the gap is no clean power
             fit = fit_power_law(products, gaps)
             checks.append(
-                Check(
+                statistical(
                     "order at which the window mean approaches 2 is positive",
-                    0.0,
-                    "lt",
-                    fit.slope,
-                    "statistical",
                     scope,
                     uncertainty=max(fit.high - fit.slope, fit.slope - fit.low),
                     confidence=fit.confidence,
                     why=str(fit),
-                )
+                ).lt(0.0, fit.slope)
             )
     return checks
 
@@ -199,23 +184,13 @@ def edge_for_ever_checks(study: Study) -> list[Check]:
     run = _edge(loss, minimiser, direction, product, 40.0, 20)
     late = run.intrinsic_time >= 20
     return [
-        Check(
+        numerical(
             "largest distance of a late window's mean from 2, against five times lr*decay",
-            float(np.abs(run.mean[late] - 2).max()),
-            "le",
-            5 * product,
-            "numerical",
             f"{name}; lr*decay = {product:g}, intrinsic time 20 to 40",
             why=f"late values range from {run.low[late].min():.3g} to {run.high[late].max():.3g}: relaxation oscillations; "
             f"sharpness has reached its minimum {run.sharpness[-1]:.3g}",
-        ),
-        Check(
-            "the same in the windows up to intrinsic time 4",
-            float(np.abs(run.mean[run.intrinsic_time < 4] - 2).max()),
-            "le",
-            5 * product,
-            "numerical",
-            f"{name}; the same run",
-            decisive=False,
+        ).le(np.abs(run.mean[late] - 2).max(), 5 * product),
+        numerical("the same in the windows up to intrinsic time 4", f"{name}; the same run", decisive=False).le(
+            np.abs(run.mean[run.intrinsic_time < 4] - 2).max(), 5 * product
         ),
     ]

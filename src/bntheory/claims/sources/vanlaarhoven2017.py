@@ -10,6 +10,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, statistical
 from bntheory.evidence.identity import identity
 from bntheory.evidence.rates import slope_checks
 
@@ -61,16 +62,12 @@ def no_regularisation_eps(study: Study) -> list[Check]:
     if attained != infimum or root**2 != penalty * eps:
         raise ArithmeticError("the arithmetic-geometric bound is not attained: the witness is wrong")
     return [
-        Check(
+        exact(
             "inf of L + penalty w^2 equals inf of L, for L(w) = eps/(w^2 + eps)",
-            float(infimum),
-            "eq",
-            0.0,
-            "exact",
             "one weight, unit input variance, penalty 1, eps 1/4",
             why="least value by the inequality of arithmetic and geometric means, attained at w^2 = 1/4",
             witness={"penalty": "1", "eps": "1/4", "infimum": str(infimum), "w^2": "1/4"},
-        )
+        ).eq(infimum, 0.0)
     ]
 
 
@@ -106,18 +103,14 @@ def equilibrium(study: Study) -> list[Check]:
     scope = f"Gaussian tangent noise in R^30, eta lambda = {product:g}, {seeds} runs of {run.steps} steps"
     for name, left, right in (("at least", 1 - 5 * product, share.mean()), ("at most", share.mean(), 1 + 5 * product)):
         checks.append(
-            Check(
+            statistical(
                 f"E||w||^4 over the printed value is {name} 1 up to 5 eta lambda",
-                float(left),
-                "le",
-                float(right),
-                "statistical",
                 scope,
                 uncertainty=blur,
                 confidence=0.95,
                 why="2.2 standard errors over independent runs; 5 eta lambda allows for the next order",
                 witness={"seed": study.seed},
-            )
+            ).le(left, right)
         )
     return checks
 
@@ -135,15 +128,11 @@ def equilibrium_exact(study: Study) -> list[Check]:
     fixed = eta**2 * noise2 / (1 - shrink)  # x = shrink x + eta^2 noise2/x, x = ||w||^2
     printed = eta * noise2 / (4 * penalty)
     return [
-        Check(
+        exact(
             "||w||^4 at the fixed point",
-            float(fixed),
-            "eq",
-            float(printed),
-            "exact",
             "eta = 1, lambda = 1/4, ||g~|| = 1",
             witness={"eta": "1", "lambda": "1/4", "fixed point": str(fixed), "printed": str(printed)},
-        )
+        ).eq(fixed, printed)
     ]
 
 

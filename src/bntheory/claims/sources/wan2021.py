@@ -6,6 +6,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import statistical
 from bntheory.evidence.identity import identity
 from bntheory.evidence.rates import slope_checks
 
@@ -30,18 +31,14 @@ def angular_update(study: Study) -> list[Check]:
         share, blur, scope = _simulated(study, product, momentum, dimension=30, mean=False)
         for name, left, right in (("at least", 0.98, share), ("at most", share, 1.02)):
             checks.append(
-                Check(
+                statistical(
                     f"root mean square angle over the printed one is {name} 1 up to 2 %, mu = {momentum:g}",
-                    left,
-                    "le",
-                    right,
-                    "statistical",
                     scope,
                     uncertainty=blur,
                     confidence=0.95,
                     why="2.4 standard errors over independent runs",
                     witness={"seed": study.seed},
-                )
+                ).le(left, right)
             )
     return checks
 
@@ -57,18 +54,14 @@ def angular_update(study: Study) -> list[Check]:
 def angular_update_mean(study: Study) -> list[Check]:
     share, blur, scope = _simulated(study, 1e-2, 0.0, dimension=5, mean=True)
     return [
-        Check(
+        statistical(
             "mean angle over the printed one is at least 0.98",
-            0.98,
-            "le",
-            share,
-            "statistical",
             scope,
             uncertainty=blur,
             confidence=0.95,
             why=f"2.4 standard errors; 1 - 1/(4(d-1)) = {1 - 1 / 16:.4f}",
             witness={"seed": study.seed},
-        )
+        ).le(0.98, share)
     ]
 
 

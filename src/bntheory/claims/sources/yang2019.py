@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.mean_field_checks import against_networks, against_quadrature, beside_a_proof, replayed
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, numerical
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,16 +86,12 @@ def relu_rate_claim(study: Study) -> list[Check]:
         *_layer_jacobian(),
         replayed(relu_limit_identity(), "B -> infinity", "limits of the two parts, by sympy"),
         beside_a_proof(
-            Check(
+            numerical(
                 "order at which the printed rate approaches its limit: log10 of the ratio of excesses",
-                math.log10(excess[1] / excess[2]),
-                "eq",
-                1.0,
-                "numerical",
                 "B from 1e7 to 1e8",
                 uncertainty=1e-3,
                 why="excess C/B + O(1/B^2), and its rounding, 1e-16/1e-8",
-            )
+            ).eq(math.log10(excess[1] / excess[2]), 1.0)
         ),
         *against_quadrature("relu", rate, (4, 5, 8, 16, 64, 1000, 10_000)),
         *against_networks(study, "relu", rate),
@@ -147,33 +144,25 @@ def always_explodes(study: Study) -> list[Check]:
     assert worst is not None
     checks.append(
         beside_a_proof(
-            Check(
+            numerical(
                 "least rate of random activations, relative to (B - 2)/(B - 3), minus 1",
-                0.0,
-                "le",
-                worst[0],
-                "numerical",
                 f"{count} random sums of sines, kinks and steep sigmoids, B from 4 to 64",
                 uncertainty=4 * worst[1].refinement / worst[1].rate + 1e-11,
                 why="four times the change when the nodes are doubled",
                 witness={"activation": worst[1].activation, "batch_size": worst[1].batch_size, "seed": study.seed},
-            )
+            ).le(0.0, worst[0])
         )
     )
     for batch in (4, 8):
         found = rate_by_quadrature(_clipped(2.0), batch)
         checks.append(
-            Check(
+            numerical(
                 "clip(t, -2, 2), not linear on the line: its rate against the linear one",
-                float(linear_rate(batch)),
-                "le",
-                found.rate,
-                "numerical",
                 f"B = {batch}, |t| <= sqrt({batch - 1})",
                 uncertainty=4 * found.refinement + 1e-11,
                 why="equal at B = 4, where it is linear on all that is reached; larger at B = 8",
                 decisive=False,
-            )
+            ).le(linear_rate(batch), found.rate)
         )
     return checks
 
@@ -193,16 +182,12 @@ def explodes_for_any_activation(study: Study) -> list[Check]:
 
     found = rate_by_quadrature(ACTIVATIONS["sign"], 8)
     return [
-        Check(
+        exact(
             "(B - 2)/(B - 3) against the rate of the sign function, whose derivative is 0 almost everywhere",
-            float(linear_rate(8)),
-            "le",
-            found.rate,
-            "exact",
             "B = 8; the batch of signs is not constant, so the next layer is defined",
             why="every term of the rate's numerator carries a factor phi' = 0, a product that is exact in floating point",
             witness={"activation": "sign", "batch_size": 8, "variance": found.variance, "covariance": found.covariance},
-        )
+        ).le(linear_rate(8), found.rate)
     ]
 
 

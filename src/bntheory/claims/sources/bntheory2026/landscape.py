@@ -7,6 +7,7 @@ from typing import Any
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.bntheory2026.lemmas import as_check, global_lemmas, two_lipschitz_lemmas
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 from bntheory.evidence.identity import identity
 
 KEY = "bntheory2026"
@@ -63,18 +64,14 @@ def pointwise_two_lipschitz_of_the_unit(study: Study) -> list[Check]:
         exact = squared_loss_spectrum(y, t, gamma=0.8).two_lipschitz
         measured = two_lipschitz(BatchNormUnit(t, gamma=0.8), y, samples=200, climbs=8, seed=study.seed)
         checks.append(
-            Check(
+            numerical(
                 f"measured constant of a random unit against the formula, m = {m}",
-                measured.value,
-                "le",
-                exact,
-                "numerical",
                 "an ascent over u with values and gradients only; it attains what it reports",
                 uncertainty=1e-6 * exact,
                 why="rounding near the constant batch",
                 witness={"y": y.tolist(), "t": t.tolist(), "share of the formula": measured.value / exact},
                 decisive=False,
-            )
+            ).le(measured.value, exact)
         )
     return checks
 
@@ -110,12 +107,28 @@ def global_constant_of_the_unit(study: Study) -> list[Check]:
     radial = expected.subs({pi: 1, tau: 1, eta: 0})
     polynomial = (1 - r**2) ** 2 * (1 - 4 * r**2 + 3 * k * r)
     checks = [
-        identity("second derivative along a line minus its form in the proof", second - expected, "every line, direction of t, and k = T/|gamma|"),
-        identity("the radial line minus the polynomial of the statement", radial - polynomial.subs(r, sigma / sp.sqrt(1 + x)), "r = sigma/sqrt(1+sigma^2) = sqrt(var/(var+eps))"),
-        identity("value of the polynomial at r = 0, minus 1", polynomial.subs(r, 0) - 1, "so the maximum is at least gamma^2/eps"),
-        identity("slope of the polynomial at r = 0, minus 3k", sp.diff(polynomial, r).subs(r, 0) - 3 * k, "positive for k > 0: strictly above"),
+        identity(
+            "second derivative along a line minus its form in the proof",
+            second - expected,
+            "every line, direction of t, and k = T/|gamma|",
+        ),
+        identity(
+            "the radial line minus the polynomial of the statement",
+            radial - polynomial.subs(r, sigma / sp.sqrt(1 + x)),
+            "r = sigma/sqrt(1+sigma^2) = sqrt(var/(var+eps))",
+        ),
+        identity(
+            "value of the polynomial at r = 0, minus 1",
+            polynomial.subs(r, 0) - 1,
+            "so the maximum is at least gamma^2/eps",
+        ),
+        identity(
+            "slope of the polynomial at r = 0, minus 3k",
+            sp.diff(polynomial, r).subs(r, 0) - 3 * k,
+            "positive for k > 0: strictly above",
+        ),
         *(as_check(lemma) for lemma in global_lemmas()[:5]),
-    ]  # fmt: skip
+    ]
     t = np.random.default_rng(study.seed).normal(size=5)
     exact = unit_suprema(5, 1.4, float(t.std()), 0.25).derivative_lipschitz
     samples = study.choose(quick=96, normal=200, thorough=400)
@@ -126,12 +139,14 @@ def global_constant_of_the_unit(study: Study) -> list[Check]:
         seed=study.seed,
     )
     checks.append(
-        Check(
-            "measured global constant of a random unit against the formula", measured.value, "eq", exact, "numerical",
-            "m = 5, eps = 1/4, ascent on the Hessian's norm", uncertainty=1e-5 * exact, why="the ascent stops within 1e-5",
+        numerical(
+            "measured global constant of a random unit against the formula",
+            "m = 5, eps = 1/4, ascent on the Hessian's norm",
+            uncertainty=1e-5 * exact,
+            why="the ascent stops within 1e-5",
             decisive=False,
-        )
-    )  # fmt: skip
+        ).eq(measured.value, exact)
+    )
     return checks
 
 
@@ -191,9 +206,11 @@ def _instance() -> list[Check]:
     here, there = bend.subs({a: sp.Rational(3, 2), b: 1}), bend.subs({a: sp.Rational(9, 2), b: 3})
     return [
         identity("<w, dz/dw> for one example", euler, "three examples, two weights, symbols", decisive=False),
-        Check(
-            "9 (d2f/da2)(3w) against (d2f/da2)(w)", float(sp.N(9 * there, 30)), "eq", float(sp.N(here, 30)), "numerical",
-            "three examples, two weights, a loss with an exponential and a fourth power", uncertainty=1e-12 * abs(float(here)),
-            why="30 digits, compared as floats", decisive=False,
-        ),
-    ]  # fmt: skip
+        numerical(
+            "9 (d2f/da2)(3w) against (d2f/da2)(w)",
+            "three examples, two weights, a loss with an exponential and a fourth power",
+            uncertainty=1e-12 * abs(float(here)),
+            why="30 digits, compared as floats",
+            decisive=False,
+        ).eq(sp.N(9 * there, 30), sp.N(here, 30)),
+    ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import proof
 
 __all__ = ["Lemma", "decide", "global_lemmas", "two_lipschitz_lemmas"]
 
@@ -39,14 +40,8 @@ def decide(lemma: Lemma, *, factor: Any = 1, seconds: float = 60.0) -> str:
 def as_check(lemma: Lemma) -> Check:
     """The lemma as a check: the number of violating models that were found, nan where z3 ran out of time."""
     models = {"unsat": 0.0, "sat": 1.0}.get(decide(lemma), float("nan"))
-    return Check(
-        f"violations of: {lemma.name}",
-        models,
-        "eq",
-        0.0,
-        "proof",
-        lemma.scope,
-        why="z3, real arithmetic: no model of the negation",
+    return proof(f"violations of: {lemma.name}", lemma.scope, why="z3, real arithmetic: no model of the negation").eq(
+        models, 0.0
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import statistical
 from bntheory.evidence.study import Study
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Protocol, each_seed
@@ -126,15 +127,11 @@ def _median_check(name: str, values: list[float], bound: float, scope: str, witn
     from bntheory.evidence.intervals import summarise
 
     found = summarise(values)
-    return Check(
+    return statistical(
         name,
-        found.median,
-        "le",
-        bound,
-        "statistical",
         scope,
         uncertainty=max(found.high - found.median, found.median - found.low),
         confidence=found.coverage,
         why="order statistics of the points, taken as independent",
         witness=witness,
-    )
+    ).le(found.median, bound)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.cai2019 import rates, studies
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact
 
 KEY = "cai2019"
 
@@ -47,15 +48,11 @@ def scaling_law_any_sign(study: Study) -> list[Check]:
     # are exact.
     a_plain, a_flipped = (1 + 1 * (w * 1 / abs(w) - 1) for w in (1, -1))
     return [
-        Check(
+        exact(
             "a_1 from (a_0, -w_0) and from (a_0, w_0)",
-            float(a_flipped),
-            "eq",
-            float(a_plain),
-            "exact",
             "d = 1, S = b = a_0 = w_0 = eps_a = 1",
             witness={"S": "1", "b": "1", "w0": "1", "a0": "1", "r": "-1", "eps_a": "1"},
-        )
+        ).eq(a_flipped, a_plain)
     ]
 
 

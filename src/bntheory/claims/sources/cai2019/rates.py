@@ -9,6 +9,7 @@ import numpy as np
 from bntheory.claims.claim import Study
 from bntheory.claims.sources.cai2019.studies import random_problems, random_starts
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical, statistical
 from bntheory.evidence.rates import slope_checks
 
 
@@ -38,27 +39,19 @@ def asymptotic_rate(study: Study) -> list[Check]:
     share = float(np.median(ratios))
     spread = float(1.96 * 1.2533 * np.std(ratios, ddof=1) / np.sqrt(len(ratios)))
     return [
-        Check(
+        numerical(
             "largest late ratio ||e_next||/||e|| minus rho*",
-            worst,
-            "le",
-            0.0,
-            "numerical",
             scope,
             uncertainty=1e-3,
             why="the linearisation at the limit has a remainder of order kappa ||e||/||u|| <= 1e-4; times ten",
-        ),
-        Check(
+        ).le(worst, 0.0),
+        statistical(
             "the rate is reached: median of (decay rate)/(log rho*) is at least 0.98",
-            0.98,
-            "le",
-            share,
-            "statistical",
             scope,
             uncertainty=spread,
             confidence=0.95,
             why=f"{len(ratios)} runs; half-width of the interval of the median",
-        ),
+        ).le(0.98, share),
     ]
 
 

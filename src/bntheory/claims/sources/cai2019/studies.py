@@ -9,6 +9,7 @@ import numpy as np
 
 from bntheory.claims.claim import Study
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, numerical
 from bntheory.evidence.rates import count_check
 
 
@@ -35,17 +36,13 @@ def scaling_instance(study: Study, factor: float) -> Check:
         plain = bngd(problem, w0, 0.5, 50, a0=0.7, lr_a=0.5)
         scaled = bngd(problem, factor * w0, factor**2 * 0.5, 50, a0=0.7, lr_a=0.5)
         worst = max(worst, float(np.abs(scaled["w"] / (factor * plain["w"]) - 1).max()))
-    return Check(
+    return numerical(
         f"largest relative difference of w_50 and its {factor:g}-fold",
-        worst,
-        "le",
-        0.0,
-        "numerical",
         "12 random runs of 50 steps",
         uncertainty=1e-9,
         why="rounding: 50 steps of a contraction, condition 30, a unit roundoff of 1e-16 and margin",
         decisive=False,
-    )
+    ).le(worst, 0.0)
 
 
 def any_learning_rate(study: Study) -> list[Check]:
@@ -84,12 +81,8 @@ def any_learning_rate(study: Study) -> list[Check]:
         diverged = ~(plain.last("distance") <= plain["distance"][:, 0])
         wrong += int(np.sum(diverged != (rates > 1)))
     return [
-        Check(
+        numerical(
             f"runs of BNGD, of {cases}, that overflowed or came to rest off the minimisers",
-            float(stuck),
-            "lt",
-            1.0,
-            "numerical",
             f"lr from 1e-5 to 1e5 times 2/lambda_max, eps_a in {{1, 0.3}}, up to {sum(rounds)} steps, "
             "d = 2, 3, 5,"
             " condition 20",
@@ -99,7 +92,7 @@ def any_learning_rate(study: Study) -> list[Check]:
             f"{flipped} end at the"
             " minimiser with a < 0, although a_0 > 0",
             witness={"seed": study.seed, "rates of open runs, in 2/lambda_max": examples[:10]},
-        ),
+        ).lt(stuck, 1.0),
         count_check(
             "plain gradient descent diverges exactly where lr > 2/lambda_max",
             wrong,
@@ -143,18 +136,14 @@ def orbit_into_the_saddle() -> list[Check]:
     signal = dot(b, [bi / Si for bi, Si in zip(b, S, strict=True)])  # u'Su; J - min J = u'Su/2 at the saddle
     scope = "d = 2, one start, exact rationals"
     return [
-        Check("hypotheses hold: 0 < a_0 w_0'b", 0.0, "lt", float(start) if admissible else -1.0, "exact", scope),
-        Check("a_2 and w_2'b vanish (1: yes), a fixed point", 1.0 if stopped else 0.0, "eq", 1.0, "exact", scope),
-        Check(
+        exact("hypotheses hold: 0 < a_0 w_0'b", scope).lt(0.0, float(start) if admissible else -1.0),
+        exact("a_2 and w_2'b vanish (1: yes), a fixed point", scope).eq(1.0 if stopped else 0.0, 1.0),
+        exact(
             "limit of J(a_k, w_k) is the minimum: J - J* at the fixed point",
-            float(signal / 2) if stopped else 0.0,
-            "eq",
-            0.0,
-            "exact",
             scope,
             why="the iteration is at rest on the saddle a = 0, w'b = 0",
             witness=SADDLE_ORBIT,
-        ),
+        ).eq(float(signal / 2) if stopped else 0.0, 0.0),
     ]
 
 
@@ -242,15 +231,11 @@ def contraction_s_star_counterexample(study: Study) -> list[Check]:
         "e_next_squared": str(after),
     }
     return [
-        Check(
+        exact(
             "||e_1||_S^2 <= rho*(I - eps_0 S*)^2 ||e_0||_S^2",
-            float(after),
-            "le",
-            float(factor**2 * before),
-            "exact",
             "d = 2, one step, exact rationals; a_0 w_0'b > 0, eps > 0",
             witness=witness,
-        ),
+        ).le(after, factor**2 * before),
         _violations_along_runs(study),
     ]
 

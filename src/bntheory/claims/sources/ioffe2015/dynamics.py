@@ -8,6 +8,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact
 from bntheory.evidence.identity import identity
 from bntheory.evidence.rates import count_check
 
@@ -47,18 +48,11 @@ def bias_grows(study: Study) -> list[Check]:
             sp.diff(centred, b),
             scope,
         ),
-        Check(
-            "distance of b_t from the line b_0 - lr t <1, g>, 40 steps",
-            float(max(abs(x - y) for x, y in zip(run.bias, line, strict=True))),
-            "eq",
-            0.0,
-            "exact",
-            "three inputs, squared loss",
+        exact("distance of b_t from the line b_0 - lr t <1, g>, 40 steps", "three inputs, squared loss").eq(
+            max(abs(x - y) for x, y in zip(run.bias, line, strict=True)), 0.0
         ),
-        Check(
-            "spread of the loss over 40 steps", float(max(run.loss) - min(run.loss)), "eq", 0.0, "exact", "the same run"
-        ),
-        Check("<1, g>^2 is positive", 0.0, "lt", float(run.gradient_sum**2), "exact", "the same run"),
+        exact("spread of the loss over 40 steps", "the same run").eq(max(run.loss) - min(run.loss), 0.0),
+        exact("<1, g>^2 is positive", "the same run").lt(0.0, run.gradient_sum**2),
         _network(study),
     ]
 
@@ -76,15 +70,11 @@ def bias_grows_zero_gradient(study: Study) -> list[Check]:
     targets = [Fraction(1), Fraction(2), Fraction(-3)]
     run = ignored_mean_descent(_INPUTS, targets, Fraction(1, 3), 40)
     return [
-        Check(
+        exact(
             "|b_40 - b_0| is positive",
-            0.0,
-            "lt",
-            float(abs(run.bias[-1])),
-            "exact",
             "squared loss against centred targets",
             witness={"inputs": [str(v) for v in _INPUTS], "targets": [str(v) for v in targets]},
-        )
+        ).lt(0.0, abs(run.bias[-1]))
     ]
 
 
@@ -104,17 +94,13 @@ def bias_grows_trained_shift(study: Study) -> list[Check]:
     follows = all(b - run.bias[0] == s - run.shift[0] for b, s in zip(run.bias, run.shift, strict=True))
     scope = "three inputs, squared loss, beta trained, lr 1/3; beta_t - beta* = (2/3)^t (beta_0 - beta*)"
     return [
-        Check("b_t - b_0 = beta_t - beta_0 at every step (1: yes)", 1.0 if follows else 0.0, "eq", 1.0, "exact", scope),
-        Check(
+        exact("b_t - b_0 = beta_t - beta_0 at every step (1: yes)", scope).eq(1.0 if follows else 0.0, 1.0),
+        exact(
             "b leaves the ball of radius 2 |beta*| that beta never leaves",
-            float(bound),
-            "lt",
-            float(max(abs(b) for b in run.bias)),
-            "exact",
             scope,
             why="|b_t| <= |beta*| (1 + (2/3)^t) for all t, by the closed form of beta_t",
             witness={"inputs": [str(v) for v in _INPUTS], "targets": [str(v) for v in _TARGETS], "lr": "1/3"},
-        ),
+        ).lt(bound, max(abs(b) for b in run.bias)),
     ]
 
 

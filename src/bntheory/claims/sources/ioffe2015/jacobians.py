@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import statistical
 
 KEY = "ioffe2015"
 _FACTOR, _SHARE = 2.0, 0.9
@@ -59,51 +60,39 @@ def singular_values_of_random_layers(study: Study) -> list[Check]:
         share, blur = measured(name, 1.0, True, "share")
         witness = {"activation": name, "seed": study.seed, "factor": _FACTOR}
         checks.append(
-            Check(
+            statistical(
                 f"{_SHARE:.0%} of the singular values within a factor of 2 of 1, {name}",
-                _SHARE,
-                "le",
-                share,
-                "statistical",
                 scope,
                 uncertainty=blur,
                 confidence=confidence,
                 why="Student's interval over independent networks",
                 witness=witness,
-            )
+            ).le(_SHARE, share)
         )
         for scale in (0.1, 10.0):
             size, blur = measured(name, scale, True, "size")
             checks.append(
-                Check(
+                statistical(
                     f"root mean square of the singular values <= 3/2, {name}, weights times {scale:g}",
-                    size,
-                    "le",
-                    1.5,
-                    "statistical",
                     scope,
                     uncertainty=blur,
                     confidence=confidence,
                     why="without normalisation it would be in proportion to the weights",
                     witness=witness,
                     decisive=False,
-                )
+                ).le(size, 1.5)
             )
         study.progress((step + 1) / 3, name)
     standard, blur = measured("linear", 1.0, False, "share")
     checks.append(
-        Check(
+        statistical(
             "share within a factor of 2: standard linear network at its critical scale against the quarter-circle law",
-            standard,
-            "eq",
-            quarter_circle_share(_FACTOR),
-            "statistical",
             f"{networks} networks, width {width}",
             uncertainty=blur + 2.0 / width,
             confidence=confidence,
             why="Student's interval, and the granularity of a share of so many values",
             witness={"seed": study.seed},
             decisive=False,
-        )
+        ).eq(standard, quarter_circle_share(_FACTOR))
     )
     return checks

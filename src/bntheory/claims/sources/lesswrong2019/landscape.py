@@ -12,6 +12,7 @@ from typing import Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, numerical, proof
 from bntheory.evidence.identity import identity
 
 KEY = "lesswrong2019"
@@ -39,26 +40,33 @@ def no_shift_yet_rough(study: Study) -> list[Check]:
     # A k^2 = R at A = 1/k: slope A k stays 1 and the range of the loss 2/k vanishes while the curvature R = k is unbounded
     unbounded = sp.limit(curvature.subs({amplitude: 1 / frequency, x: 1}), frequency, sp.oo)
     checks = [
-        identity("curvature at the minimum minus A k^2 x^2", curvature - amplitude * frequency**2 * x**2, "every A, k, x, t > 0"),
-        Check("no bound: 1/curvature in the limit k -> infinity, slope held at 1", float(1 / unbounded), "eq", 0.0, "proof",
-              "A = 1/k, one input", why="sympy limit"),
-    ]  # fmt: skip
+        identity(
+            "curvature at the minimum minus A k^2 x^2",
+            curvature - amplitude * frequency**2 * x**2,
+            "every A, k, x, t > 0",
+        ),
+        proof(
+            "no bound: 1/curvature in the limit k -> infinity, slope held at 1", "A = 1/k, one input", why="sympy limit"
+        ).eq(1 / unbounded, 0.0),
+    ]
     for roughness in study.choose(quick=(1.0, 1e6), normal=(1.0, 1e3, 1e6), thorough=(1.0, 1e2, 1e4, 1e6, 1e8)):
         run = RoughLayer(roughness=roughness, seed=study.seed).train(steps=20, learning_rate=0.3 / roughness)
         checks += [
-            Check(
-                f"largest change of the moments of the layer's input, roughness {roughness:g}", run.input_shift, "eq", 0.0, "exact",
-                "20 steps of gradient descent; the input is the data, bit for bit", witness={"seed": study.seed},
-            ),
-            Check(
-                f"largest ||G - G'||, roughness {roughness:g}", run.gradient_shift, "eq", 0.0, "exact",
-                "20 steps; no earlier layer exists, so G and G' are the same expression, evaluated twice", witness={"seed": study.seed},
-            ),
-            Check(
-                f"the weights do move: 0 < distance trained, roughness {roughness:g}", 0.0, "lt", run.distance, "exact",
+            exact(
+                f"largest change of the moments of the layer's input, roughness {roughness:g}",
+                "20 steps of gradient descent; the input is the data, bit for bit",
+                witness={"seed": study.seed},
+            ).eq(run.input_shift, 0.0),
+            exact(
+                f"largest ||G - G'||, roughness {roughness:g}",
+                "20 steps; no earlier layer exists, so G and G' are the same expression, evaluated twice",
+                witness={"seed": study.seed},
+            ).eq(run.gradient_shift, 0.0),
+            exact(
+                f"the weights do move: 0 < distance trained, roughness {roughness:g}",
                 "so that the zeros above are not those of a network at rest",
-            ),
-        ]  # fmt: skip
+            ).lt(0.0, run.distance),
+        ]
     return checks
 
 
@@ -133,17 +141,13 @@ def scaling_reduces_every_constant(study: Study) -> list[Check]:
     for name, ratio, measure in measures:
         expected = ratio * float(measure(known.landscape))
         checks.append(
-            Check(
+            numerical(
                 f"measured {name} of f/8 against {ratio:g} times that of f",
-                float(measure(scaled)),
-                "eq",
-                expected,
-                "numerical",
                 "logistic regression with 3 weights",
                 uncertainty=1e-6 * abs(expected),
                 why="the ascents stop at a relative gain of 1e-10; 1e-6 allows for another path",
                 decisive=False,
-            )
+            ).eq(measure(scaled), expected)
         )
     return checks
 
@@ -193,14 +197,16 @@ def global_two_lipschitz(study: Study) -> list[Check]:
     )
     checks = [
         identity(
-            "integral of a t |u|^2 over t in [0,1] minus (1/2) a |u|^2", sp.integrate(a * t * u2, (t, 0, 1)) - a * u2 / 2,
+            "integral of a t |u|^2 over t in [0,1] minus (1/2) a |u|^2",
+            sp.integrate(a * t * u2, (t, 0, 1)) - a * u2 / 2,
             "2-Lip <= Lip(grad): every C^1 function with an a-Lipschitz gradient",
         ),
         identity(
-            "sum of the four bounds minus (a^2 |h|^2 - |d|^2)/(2a)", sp.expand(total - (a**2 * h.dot(h) - d.dot(d)) / (2 * a)),
+            "sum of the four bounds minus (a^2 |h|^2 - |d|^2)/(2a)",
+            sp.expand(total - (a**2 * h.dot(h) - d.dot(d)) / (2 * a)),
             "Lip(grad) <= 2-Lip: every x, y and differentiable f with global 2-Lipschitz constant a > 0",
         ),
-    ]  # fmt: skip
+    ]
     rng = np.random.default_rng(study.seed)
     inputs = rng.normal(size=(10, 2))
     family: list[tuple[KnownFunction, Region]] = [
@@ -215,12 +221,14 @@ def global_two_lipschitz(study: Study) -> list[Check]:
             known.landscape, region, seed=study.seed, samples=study.choose(quick=64, normal=128, thorough=512)
         )
         checks.append(
-            Check(
-                f"measured global 2-Lipschitz constant of the {known.name} against its exact Lip(grad)", measured.value, "eq",
-                known.derivative_lipschitz, "numerical", "ascent over both ends of the segment", uncertainty=2e-3 * known.derivative_lipschitz,
-                why="an ascent attains its value: it may stay below by the 0.2 % allowed", decisive=False,
-            )
-        )  # fmt: skip
+            numerical(
+                f"measured global 2-Lipschitz constant of the {known.name} against its exact Lip(grad)",
+                "ascent over both ends of the segment",
+                uncertainty=2e-3 * known.derivative_lipschitz,
+                why="an ascent attains its value: it may stay below by the 0.2 % allowed",
+                decisive=False,
+            ).eq(measured.value, known.derivative_lipschitz)
+        )
     return checks
 
 
@@ -247,12 +255,22 @@ def pointwise_two_lipschitz(study: Study) -> list[Check]:
     at = Q(3, 4)
     from_here = Q(str(slope.subs(x, sp.Rational(3, 4))))
     return [
-        identity("1 - 2|f(u)|/u^2 minus (1-u)^2/(1+u^2): so 2-Lip(f,0) <= 1, attained at u = 1", gap, "f = x^3/(1+x^2) at x = 0"),
-        Check("2-Lipschitz constant at 0 against |f''(0)|", float(ratio.subs(x, 1)), "eq", float(second), "exact", "f = x^3/(1+x^2), witness u = 1",
-              witness={"x": "0", "u": "1", "f(u)": "1/2"}),
-        Check("second reading: sup |f'(y) - f'(0)|/|y|, at least, against the 2-Lipschitz constant at 0", float(from_here), "le",
-              float(ratio.subs(x, 1)), "exact", "f = x^3/(1+x^2), witness y = 3/4", witness={"y": str(at), "slope": str(from_here)}),
-    ]  # fmt: skip
+        identity(
+            "1 - 2|f(u)|/u^2 minus (1-u)^2/(1+u^2): so 2-Lip(f,0) <= 1, attained at u = 1",
+            gap,
+            "f = x^3/(1+x^2) at x = 0",
+        ),
+        exact(
+            "2-Lipschitz constant at 0 against |f''(0)|",
+            "f = x^3/(1+x^2), witness u = 1",
+            witness={"x": "0", "u": "1", "f(u)": "1/2"},
+        ).eq(ratio.subs(x, 1), second),
+        exact(
+            "second reading: sup |f'(y) - f'(0)|/|y|, at least, against the 2-Lipschitz constant at 0",
+            "f = x^3/(1+x^2), witness y = 3/4",
+            witness={"y": str(at), "slope": str(from_here)},
+        ).le(from_here, ratio.subs(x, 1)),
+    ]
 
 
 @claim(
@@ -278,12 +296,21 @@ def relu_kink(study: Study) -> list[Check]:
     upper = sp.simplify(sp.Max(*[sp.Abs(v) for v in deviation]) / (s * r))
     lower = sp.simplify(second / 4 / (s * r))  # affine functions have no second difference, and it is at most 4 E
     return [
-        Check("1/(the a2 that the second difference at u forces), u -> 0", float(sp.limit(1 / needed, r, 0, "+")), "eq", 0.0, "proof",
-              "every a1; so no finite a2 serves", why="sympy", witness={"a2 at least": str(needed)}),
-        Check("E(r)/(s r), lower end against upper end", float(lower), "eq", float(upper), "proof", "every r > 0 and s > 0",
-              witness={"E(r)": str(lower * s * r)}),
-        identity("2 E(r)/r^2 minus s/(2r)", 2 * lower * s * r / r**2 - s / (2 * r), "every r > 0 and s > 0: finite, and growing like 1/r"),
-    ]  # fmt: skip
+        proof(
+            "1/(the a2 that the second difference at u forces), u -> 0",
+            "every a1; so no finite a2 serves",
+            why="sympy",
+            witness={"a2 at least": str(needed)},
+        ).eq(sp.limit(1 / needed, r, 0, "+"), 0.0),
+        proof(
+            "E(r)/(s r), lower end against upper end", "every r > 0 and s > 0", witness={"E(r)": str(lower * s * r)}
+        ).eq(lower, upper),
+        identity(
+            "2 E(r)/r^2 minus s/(2r)",
+            2 * lower * s * r / r**2 - s / (2 * r),
+            "every r > 0 and s > 0: finite, and growing like 1/r",
+        ),
+    ]
 
 
 @claim(
@@ -325,18 +352,28 @@ def batchnorm_reduces_globally(study: Study) -> list[Check]:
             "a2 at least": str(needed(u, eps)),
         }
         checks += [
-            Check(f"2-Lipschitz constant of the BN loss, at least, against the standard one, eps = {eps}", float(needed(u, eps)), "le",
-                  float(standard), "exact", f"{data}, rational arithmetic", witness=witness),
-            Check(f"the same against the frozen twin at w = 1, eps = {eps}", float(needed(u, eps)), "le", float(twin), "exact",
-                  data, witness=witness),
-        ]  # fmt: skip
+            exact(
+                f"2-Lipschitz constant of the BN loss, at least, against the standard one, eps = {eps}",
+                f"{data}, rational arithmetic",
+                witness=witness,
+            ).le(needed(u, eps), standard),
+            exact(f"the same against the frozen twin at w = 1, eps = {eps}", data, witness=witness).le(
+                needed(u, eps), twin
+            ),
+        ]
     # eps = 0: z = sign(w) X, so the loss is constant on either side of 0, where its gradient vanishes
     uneven = [Q(1), Q(0), Q(0), Q(0)]
     jump = loss(Q(-1), uneven) - loss(Q(1), uneven)
     checks += [
-        Check("eps = 0: 2|f(-1/1000) - f(1/1000)|/(2/1000)^2, at least, against the standard constant", float(2 * abs(jump) / (2 * u) ** 2),
-              "le", float(standard), "exact", "X as before, t = (1, 0, 0, 0)': f' = 0 at w = 1/1000, and f jumps at 0", witness={"jump": str(jump)}),
-        Check("for eps = 10 the BN neuron's constant, X'X/eps, is below the standard one", float(sum((x * x for x in inputs), Q(0)) / 10), "le",
-              float(standard), "exact", f"{data}: reductions exist as well", decisive=False),
-    ]  # fmt: skip
+        exact(
+            "eps = 0: 2|f(-1/1000) - f(1/1000)|/(2/1000)^2, at least, against the standard constant",
+            "X as before, t = (1, 0, 0, 0)': f' = 0 at w = 1/1000, and f jumps at 0",
+            witness={"jump": str(jump)},
+        ).le(2 * abs(jump) / (2 * u) ** 2, standard),
+        exact(
+            "for eps = 10 the BN neuron's constant, X'X/eps, is below the standard one",
+            f"{data}: reductions exist as well",
+            decisive=False,
+        ).le(sum((x * x for x in inputs), Q(0)) / 10, standard),
+    ]
     return checks

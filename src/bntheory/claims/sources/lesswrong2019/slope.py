@@ -8,6 +8,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 
 KEY = "lesswrong2019"
 _SOURCE = Source(KEY, "the post, on learning rates")
@@ -43,25 +44,17 @@ def slope(study: Study) -> list[Check]:
     scope = f"{len(sharp.lr)} rates, 1e-4 to 10, {_BUDGET} steps, cliff 5 high and 0.05 wide, plateau of slope 0.002"
     fates = {f.name.lower(): int(np.sum(sharp.fate == f)) for f in Fate}
     return [
-        Check(
+        numerical(
             "rates that settle on the unsmoothed slope",
-            float(settled),
-            "eq",
-            0.0,
-            "numerical",
             scope,
             why=f"fates: {fates}; definitions in bntheory.models.slope.Fate",
-        ),
-        Check(
+        ).eq(settled, 0.0),
+        numerical(
             "decades of rates that settle once smoothed (standard deviation 0.5), at least 2",
-            2.0,
-            "le",
-            float(np.log10(window[1] / window[0])) if window else 0.0,
-            "numerical",
             scope,
             why=f"from {window[0]:.3g} to {window[1]:.3g}" if window else "none settles",
-        ),
-        Check("rates inside that window that do not settle", float(holes), "eq", 0.0, "numerical", scope),
+        ).le(2.0, float(np.log10(window[1] / window[0])) if window else 0.0),
+        numerical("rates inside that window that do not settle", scope).eq(holes, 0.0),
     ]
 
 
@@ -79,15 +72,11 @@ def slope_every_rate(study: Study) -> list[Check]:
     run = _sweep(study, 0.5)
     fates = {f.name.lower(): int(np.sum(run.fate == f)) for f in Fate}
     return [
-        Check(
+        numerical(
             "rates that stall or explode on the smoothed slope",
-            float(np.sum(run.fate != Fate.SETTLED)),
-            "eq",
-            0.0,
-            "numerical",
             f"{len(run.lr)} rates, 1e-4 to 10, {_BUDGET} steps",
             why=f"fates: {fates}",
-        )
+        ).eq(np.sum(run.fate != Fate.SETTLED), 0.0)
     ]
 
 
@@ -105,12 +94,7 @@ def slope_no_budget(study: Study) -> list[Check]:
     steps = 40_000
     run = slope_descent(Slope(), [0.02], steps=steps)
     return [
-        Check(
-            "runs at rate 0.02 that settle",
-            float(np.sum(run.fate == Fate.SETTLED)),
-            "eq",
-            0.0,
-            "numerical",
-            f"unsmoothed slope, {steps} steps",
+        numerical("runs at rate 0.02 that settle", f"unsmoothed slope, {steps} steps").eq(
+            np.sum(run.fate == Fate.SETTLED), 0.0
         )
     ]

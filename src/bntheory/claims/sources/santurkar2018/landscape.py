@@ -10,6 +10,7 @@ from fractions import Fraction as Q
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import exact, proof
 from bntheory.evidence.identity import identity
 from bntheory.layer.rational import as_text, centred, dot, least_squares, matvec, project, transposed, variance, vector
 
@@ -38,28 +39,20 @@ def lipschitz_constant_is_improved(study: Study) -> list[Check]:
         pa = project(y, a, eps)
         batchnorm = dot(pa, pa) / (variance(y) + eps)  # gamma = 1
         checks.append(
-            Check(
+            exact(
                 f"squared gradient of the BN loss at one y, eps = {eps}, against the squared Lipschitz constant of L",
-                float(batchnorm),
-                "le",
-                float(dot(a, a)),
-                "exact",
                 "L(z) = <a, z>, m = 3, gamma = 1; rational arithmetic",
                 witness={"a": as_text(a), "y": as_text(y), "eps": str(eps), "squared gradient": str(batchnorm)},
-            )
+            ).le(batchnorm, dot(a, a))
         )
     y = [Q(4) * v for v in shape]
     pa = project(y, a)
     checks.append(
-        Check(
+        exact(
             "the same at a y of large variance, where BN does shrink the gradient",
-            float(dot(pa, pa) / variance(y)),
-            "le",
-            float(dot(a, a)),
-            "exact",
             "the pointwise statement depends on sigma",
             decisive=False,
-        )
+        ).le(dot(pa, pa) / variance(y), dot(a, a))
     )
     return checks
 
@@ -97,12 +90,8 @@ def weight_space_coupled(study: Study) -> list[Check]:
         pull = matvec(transposed(inputs), project(moved, a))
         left = dot(pull, pull) / variance(moved)
         checks.append(
-            Check(
+            exact(
                 f"squared weight gradient at inputs with ||y|| scaled by {size}, against the bound at the inputs at hand",
-                float(left),
-                "le",
-                float(right),
-                "exact",
                 "L(z) = <a, z>, m = 3, d = 2, lambda = 2, gamma = 1, eps = 0; rational arithmetic",
                 witness={
                     "a": as_text(a),
@@ -112,7 +101,7 @@ def weight_space_coupled(study: Study) -> list[Check]:
                     "left": str(left),
                     "right": str(right),
                 },
-            )
+            ).le(left, right)
         )
     return checks
 
@@ -146,20 +135,22 @@ def minima_without_bias(study: Study) -> list[Check]:
     better = [a - d_beta / len(y) for a in residual]  # beta moved by one Newton step of its own
     witness = {"X": ["0", "1"], "t": ["1", "1"], "w*": as_text(optimum), "residual": as_text(residual)}
     return [
-        Check(
-            "squared gradient of the standard loss at w*", float(dot(standard, standard)), "eq", 0.0, "exact",
-            "X = (0, 1)', t = (1, 1)': least squares through the origin", witness=witness,
-        ),
-        Check(
-            "squared gradient of the BN loss in beta at (w*, sigma, mu)", float(d_beta**2), "eq", 0.0, "exact",
-            "the same data; zero at a minimum", witness={**witness, "sigma * dL/dgamma": str(sigma_d_gamma)},
-        ),
-        Check(
+        exact(
+            "squared gradient of the standard loss at w*",
+            "X = (0, 1)', t = (1, 1)': least squares through the origin",
+            witness=witness,
+        ).eq(dot(standard, standard), 0.0),
+        exact(
+            "squared gradient of the BN loss in beta at (w*, sigma, mu)",
+            "the same data; zero at a minimum",
+            witness={**witness, "sigma * dL/dgamma": str(sigma_d_gamma)},
+        ).eq(d_beta**2, 0.0),
+        exact(
             "BN loss at (w*, sigma, mu) against its value after moving beta",
-            float(loss), "le", float(dot(better, better) / 2), "exact",
-            "a minimum would have no lower point nearby along beta (the loss is quadratic in it)", witness=witness,
-        ),
-    ]  # fmt: skip
+            "a minimum would have no lower point nearby along beta (the loss is quadratic in it)",
+            witness=witness,
+        ).le(loss, dot(better, better) / 2),
+    ]
 
 
 @claim(
@@ -240,16 +231,18 @@ def lemma_as_printed(study: Study) -> list[Check]:
     }
     right = Q(0)
     return [
-        Check("<W0, W*> (the lemma's hypothesis): 0 <", 0.0, "lt", float(dot(best, best)), "exact", "W0 = W*", witness=witness),
-        Check(
-            "squared misfit of the BN optimum", float(dot(misfit, misfit)), "eq", 0.0, "exact",
-            "zero loss, so it is optimal, and no other direction reaches it: the centred columns are independent", witness=witness,
-        ),
-        Check(
-            "||W0 - What*||^2, at least, against the printed bound", float(distance2), "le", float(right), "exact",
-            "W0 = W* on three points with two inputs; every BN optimum lies on the line through the given direction", witness=witness,
-        ),
-    ]  # fmt: skip
+        exact("<W0, W*> (the lemma's hypothesis): 0 <", "W0 = W*", witness=witness).lt(0.0, dot(best, best)),
+        exact(
+            "squared misfit of the BN optimum",
+            "zero loss, so it is optimal, and no other direction reaches it: the centred columns are independent",
+            witness=witness,
+        ).eq(dot(misfit, misfit), 0.0),
+        exact(
+            "||W0 - What*||^2, at least, against the printed bound",
+            "W0 = W* on three points with two inputs; every BN optimum lies on the line through the given direction",
+            witness=witness,
+        ).le(distance2, right),
+    ]
 
 
 @claim(
@@ -269,8 +262,12 @@ def lemma_geometry(study: Study) -> list[Check]:
     foot = sp.solve(sp.diff(distance, a), a)[0]
     right = (w0 - 2 * p + n) - (n - p) ** 2 / n
     return [
-        identity("the distance at its minimiser a = <W0,W*>/||W*||^2 minus the right-hand side", distance.subs(a, foot) - right,
-                  "every W0, W* with <W0, W*> > 0, any dimension"),
-        Check("0 < the minimiser a, with <W0,W*> and ||W*||^2 positive", 0.0, "lt", 1.0 if foot.is_positive else -1.0, "proof",
-              "the foot is on the ray (1 stands for positive)"),
-    ]  # fmt: skip
+        identity(
+            "the distance at its minimiser a = <W0,W*>/||W*||^2 minus the right-hand side",
+            distance.subs(a, foot) - right,
+            "every W0, W* with <W0, W*> > 0, any dimension",
+        ),
+        proof(
+            "0 < the minimiser a, with <W0,W*> and ||W*||^2 positive", "the foot is on the ray (1 stands for positive)"
+        ).lt(0.0, 1.0 if foot.is_positive else -1.0),
+    ]

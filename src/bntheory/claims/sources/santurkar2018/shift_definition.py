@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical
 
 KEY = "santurkar2018"
 _DEFINITION = Source(KEY, "Definition 2.1", "arXiv v3", seen="own")
@@ -49,25 +50,17 @@ def first_layer(study: Study) -> Iterator[Check]:
     for name, model, batch in _networks(study):
         shifts = covariate_shift(model, cross_entropy, batch, learning_rate=0.1)
         first, rest = shifts[0], shifts[1:]
-        yield Check(
+        yield numerical(
             f"shift of the first layer over its gradient's norm, {name}",
-            first.l2 / first.gradient_norm,
-            "eq",
-            0.0,
-            "numerical",
             "one step of size 0.1",
             uncertainty=1e-12,
             why="two evaluations of one gradient in float64, m = 32: sums of at most 1e5 terms, 1e5 u = 1e-11 / sqrt(1e5)",
-        )
-        yield Check(
+        ).eq(first.l2 / first.gradient_norm, 0.0)
+        yield numerical(
             f"least shift of the later layers, {name}: the definition is not empty",
-            0.0,
-            "lt",
-            min(s.l2 / s.gradient_norm for s in rest),
-            "numerical",
             "one step of size 0.1",
             uncertainty=1e-12,
-        )
+        ).lt(0.0, min(s.l2 / s.gradient_norm for s in rest))
 
 
 @claim(
@@ -95,22 +88,10 @@ def linear_in_learning_rate(study: Study) -> Iterator[Check]:
             distances = np.abs(curve[:-2] - limit.value)
             slopes = np.diff(np.log(distances)) / np.diff(np.log(_RATES[:-2]))
             scope = f"{name}, layer {layer + 1}, eta from 2^-8 to 2^-15"
-            yield Check(
+            yield numerical(
                 "order at which the quotient approaches its limit",
-                float(slopes[-1]),
-                "eq",
-                1.0,
-                "numerical",
                 scope,
                 uncertainty=0.1,
                 why="the next term of the expansion changes a local slope by O(eta), 2^-10 times a ratio of coefficients",
-            )
-            yield Check(
-                "the limit is positive",
-                0.0,
-                "lt",
-                limit.value,
-                "numerical",
-                scope,
-                uncertainty=10 * limit.error + 1e-12,
-            )
+            ).eq(slopes[-1], 1.0)
+            yield numerical("the limit is positive", scope, uncertainty=10 * limit.error + 1e-12).lt(0.0, limit.value)
