@@ -90,21 +90,25 @@ def net(layer: nn.Module, behind: nn.Module | None = None) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 5), layer, behind or nn.Tanh(), nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3))  # fmt: skip
 
 
-def right(formula: Statistics, freeze: str | None, **attributes: float) -> tuple[float, dict[str, Tensor], Tensor]:
-    """Loss, gradient and Hessian, with torch's own layer written by a formula as well."""
-    model = net(Layer(formula, **attributes))
+def standard(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+    mu = x.mean(0)
+    return (x - mean(mu)) / scale((((x - mu) ** 2).mean(0) + 1e-5).sqrt())
 
-    def standard(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
-        mu = x.mean(0)
-        return (x - mean(mu)) / scale((((x - mu) ** 2).mean(0) + 1e-5).sqrt())
 
+def by_formulas(model: nn.Sequential, freeze: str | None) -> nn.Sequential:
+    """The network of :func:`net` with torch's own layer written by a formula as well, and its statistics as constants."""
     other = Layer(standard)
     other.weight, other.bias = model[4].weight, model[4].bias
     model[4] = other
     for layer in (model[1], other):
         layer.mean = Tensor.detach if freeze in ("both", "mean") else alive
         layer.scale = Tensor.detach if freeze in ("both", "variance") else alive
-    return oracle.derivatives(model, CE, (X, Y))
+    return model
+
+
+def right(formula: Statistics, freeze: str | None, **attributes: float) -> tuple[float, dict[str, Tensor], Tensor]:
+    """Loss, gradient and Hessian."""
+    return oracle.derivatives(by_formulas(net(Layer(formula, **attributes)), freeze), CE, (X, Y))
 
 
 def assert_right(found: np.ndarray, expected: Tensor) -> None:
@@ -160,6 +164,26 @@ def test_another_normalisation_over_the_batch_is_frozen_as_a_whole(name: str) ->
     for freeze in ("mean", "variance"):
         with pytest.raises(ValueError, match=r"layer '1' .* by a scale of its own.*freeze='both'"):
             frozen_twin(model, X, freeze=freeze)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_a_parameter_that_enters_a_statistic_does_not_move_it(share: float) -> None:
+    """Graph normalisation (Cai et al. 2021, equation 4), with a learned share of the mean; at a share of 1 its values are batch norm's."""
+
+    def graph_norm(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+        centred = x - s.share * mean(x.mean(0))
+        return centred / scale((centred.square().mean(0) + 1e-5).sqrt())
+
+    def network() -> nn.Sequential:
+        model = net(Layer(graph_norm))
+        model[1].share = nn.Parameter(torch.full((5,), share))
+        return model
+
+    with hessian(network(), CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), oracle.derivatives(by_formulas(network(), "both"), CE, (X, Y))[2])
+    for freeze in ("mean", "variance"):
+        with pytest.raises(ValueError, match=r"layer '1'.*neither its mean nor its scale.*freeze='both'"):
+            hessian(network(), CE, (X, Y), mode="frozen", freeze=freeze)
 
 
 class Whitened(nn.Module):

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.functional_calls import FUNCTIONS, Call
+from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.left_out import UNREACHABLE
 from bntheory.bridge.networks.evaluation import convert
 from bntheory.bridge.networks.normalisation import LpBatchNorm
@@ -139,16 +140,54 @@ class _FrozenByHand(FrozenStatistics):
         constants = self._next()
         if constants is None:
             return self._inner()(*args, **kwargs)
-        x, held = first_tensor(args, kwargs), constants.held
+        x = first_tensor(args, kwargs)
         assert x is not None
-        assert held is not None
-        args, kwargs = convert((args, kwargs), lambda tensor: held.to(x) if tensor is x else tensor)
-        z = self._inner()(*args, **kwargs)
+        assert constants.held is not None
+        held = constants.held.to(x).detach().requires_grad_()
+        args, kwargs = convert((args, kwargs), lambda tensor: held if tensor is x else tensor)
+        with _ConstantStatistics(held) as statistics:
+            z = self._inner()(*args, **kwargs)
+        if statistics.of_parameters and self._freeze != "both":
+            raise UserError(
+                "normalises over the batch by statistics that depend on its parameters, and neither its mean nor its scale can be frozen "
+                "alone; freeze='both' can"
+            )
         over = [a for a in range(x.dim()) if a != constants.axis % x.dim()]
         c, s = (_spread(t.double(), x, constants.axis) for t in (constants.mean, constants.scale))
         y_hat = (held.double() - c) / s
         weight = (z.double() * y_hat).sum(over) / y_hat.square().sum(over)
         return _affine(self, x, constants, self._freeze, weight.to(x), z.double().mean(over).to(x))  # type: ignore[arg-type]
+
+
+class _ConstantStatistics(TorchFunctionMode):
+    """Holds constant what a layer computes from all of its input: also where a parameter enters it (a learned share of the mean)."""
+
+    def __init__(self, held: Tensor) -> None:
+        super().__init__()
+        self._held, self.of_parameters = held, False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        selects = getattr(func, "__name__", "") in _SELECTIONS or not torch.is_grad_enabled()
+        return found if selects else convert(found, self._constant)
+
+    def _constant(self, tensor: Tensor) -> Tensor:
+        if tensor.grad_fn is None or tensor.numel() >= self._held.numel():
+            return tensor
+        leaves = leaves_of(tensor)
+        if id(self._held) not in leaves:
+            return tensor
+        self.of_parameters |= any(isinstance(leaf, nn.Parameter) for leaf in leaves.values())
+        return tensor.detach()
+
+
+#: Operations whose result is smaller than what they take, and no statistic of it.
+_SELECTIONS = {
+    "__getitem__", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "narrow", "select", "index_select", "masked_select",
+    "gather", "take", "take_along_dim",
+}  # fmt: skip
 
 
 class _FrozenLp(FrozenStatistics):
