@@ -7,6 +7,8 @@ The weights w enter through y = Xw, so their gradient is X' input_grad: <w, grad
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bntheory.claims.claim import Source, Study, claim, readings
 from bntheory.evidence.checks import Check
 from bntheory.layer import LayerDomain, Statement, eq
@@ -83,7 +85,7 @@ _RATE = r"\min_{t<T}\|\nabla_{w/\|w\|}L(w_t)\|\ \text{falls like}\ T^{-1/2}\ \te
     reading="at least as fast as T^-1/2, plain gradient descent on a smooth scale-invariant loss, eps = 0; the constant may"
     " depend on eta",
 )
-def any_learning_rate(study: Study) -> list[Check]:
+def any_learning_rate(study: Study) -> Iterator[Check]:
     from bntheory.claims.sources.sphere import any_rate_checks
 
     return any_rate_checks(study)
@@ -98,7 +100,7 @@ def any_learning_rate(study: Study) -> list[Check]:
     note="For one fixed trajectory it never is: the squares of the gradients are summable, so T min^2 -> 0. T^-1/2 is the"
     " best bound that holds for all losses together.",
 )
-def any_learning_rate_exactly(study: Study) -> list[Check]:
+def any_learning_rate_exactly(study: Study) -> Iterator[Check]:
     from bntheory.claims.sources.sphere import exact_exponent_checks
 
     return exact_exponent_checks(study)

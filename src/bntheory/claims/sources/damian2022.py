@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
@@ -27,20 +29,16 @@ _STATEMENT = (
     ),
     note="As read here: window and fifth are ours. One three-dimensional loss with progressive sharpening.",
 )
-def projected_descent(study: Study) -> list[Check]:
+def projected_descent(study: Study) -> Iterator[Check]:
     from bntheory.models.edge_of_stability import sharpening_run
 
-    checks = []
     for pull in study.choose(quick=(0.05, 0.01), normal=(0.05, 0.01, 0.004), thorough=(0.05, 0.01, 0.004, 0.001)):
         run = sharpening_run(pull=pull)
         for when, value in (("halfway", run.distance_halfway), ("at the end", run.distance_end)):
-            checks.append(
-                numerical(
-                    f"distance to projected descent over that of free descent, {when}, pull {pull:g}",
-                    f"{len(run.descent) - 1} steps at rate 0.1, window {run.window}",
-                ).le(value, 0.2)
-            )
-    return checks
+            yield numerical(
+                f"distance to projected descent over that of free descent, {when}, pull {pull:g}",
+                f"{len(run.descent) - 1} steps at rate 0.1, window {run.window}",
+            ).le(value, 0.2)
 
 
 @claim(

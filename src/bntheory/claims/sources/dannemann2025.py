@@ -138,12 +138,14 @@ def _symbolic_gradient(neuron: Neuron, gamma: object, beta: object) -> list[obje
     w = sp.symbols(f"w0:{len(neuron.optimum)}", real=True)
     m = len(neuron.target)
 
-    def exact(q: Fraction) -> object:
+    def rational(q: Fraction) -> object:
         return sp.Rational(q.numerator, q.denominator)
 
-    y = [sum(exact(a) * b for a, b in zip(row, w, strict=True)) for row in neuron.rows]
+    y = [sum(rational(a) * b for a, b in zip(row, w, strict=True)) for row in neuron.rows]
     mean = sum(y) / m
     sigma = sp.sqrt(sum((v - mean) ** 2 for v in y) / m)
-    loss = sum((gamma * (v - mean) / sigma + beta - exact(t)) ** 2 for v, t in zip(y, neuron.target, strict=True)) / 2
-    here = {a: exact(b) for a, b in zip(w, neuron.optimum, strict=True)}
+    loss = (
+        sum((gamma * (v - mean) / sigma + beta - rational(t)) ** 2 for v, t in zip(y, neuron.target, strict=True)) / 2
+    )
+    here = {a: rational(b) for a, b in zip(w, neuron.optimum, strict=True)}
     return [sp.simplify((sigma / gamma * sp.diff(loss, a)).subs(here)) for a in w]

@@ -9,6 +9,7 @@ satisfy a condition), and activations with a mean (or biases).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Source, Study, claim
@@ -76,24 +77,17 @@ def _range(study: Study) -> dict[str, Any]:
         "growth to remove. Both are shown beside."
     ),
 )
-def last_layer(study: Study) -> list[Check]:
+def last_layer(study: Study) -> Iterator[Check]:
     setting = _range(study)
     plain, scope = _exponent(study, **setting)
     subtracted, scope_mean = _exponent(study, output="mean", **setting)
-    checks = [
-        _bound("no normalisation: 0.8 <= exponent of lambda_max", plain, ">=", 0.8, scope),
-        _bound("no normalisation: exponent of lambda_max <= 1.2", plain, "<=", 1.2, scope),
-        _bound("mean subtracted in the last layer: exponent of lambda_max <= 1/2", subtracted, "<=", 0.5, scope_mean),
-    ]
+    yield _bound("no normalisation: 0.8 <= exponent of lambda_max", plain, ">=", 0.8, scope)
+    yield _bound("no normalisation: exponent of lambda_max <= 1.2", plain, "<=", 1.2, scope)
+    yield _bound("mean subtracted in the last layer: exponent of lambda_max <= 1/2", subtracted, "<=", 0.5, scope_mean)
     fixed, scope_fixed = _exponent(study, output="mean", samples=32, **setting)
-    checks.append(
-        _bound("the same with N fixed: exponent <= 1/2 (N must grow)", fixed, "<=", 0.5, scope_fixed, decisive=False)
-    )
+    yield _bound("the same with N fixed: exponent <= 1/2 (N must grow)", fixed, "<=", 0.5, scope_fixed, decisive=False)
     odd, scope_odd = _exponent(study, act="tanh", **setting)
-    checks.append(
-        _bound("tanh, no biases, no normalisation: 0.8 <= exponent", odd, ">=", 0.8, scope_odd, decisive=False)
-    )
-    return checks
+    yield _bound("tanh, no biases, no normalisation: 0.8 <= exponent", odd, ">=", 0.8, scope_odd, decisive=False)
 
 
 @claim(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -133,7 +134,7 @@ def _iterations_for(factor: float) -> float:
     return float(np.log(factor) / np.log(_growth(1)[0]))
 
 
-def _equivalence() -> list[Check]:
+def _equivalence() -> Iterator[Check]:
     """One step of the decayed run, written for u = alpha^-t w, is one step of the other, coefficient by
     coefficient."""
     import sympy as sp
@@ -149,10 +150,8 @@ def _equivalence() -> list[Check]:
     right = now - rate * (mu * buffer + grad)
     difference = sp.expand(sp.powsimp(sp.expand(left - right)))
     scope = "every scale-invariant loss with eps = 0, every alpha > 0 that solves the quadratic, every t >= 1"
-    checks = []
     for name, symbol in (("u_t", now), ("u_{t-1}", before), ("the gradient", grad)):
-        checks.append(identity(f"coefficient of {name}", sp.simplify(difference.coeff(symbol, 1)), scope))
-    return checks
+        yield identity(f"coefficient of {name}", sp.simplify(difference.coeff(symbol, 1)), scope)
 
 
 def _region() -> list[Check]:
@@ -223,25 +222,21 @@ def _exact_instances() -> list[Check]:
     ]
 
 
-def _float_instances(study: Study) -> list[Check]:
+def _float_instances(study: Study) -> Iterator[Check]:
     """Long runs in floats; the tolerance is what rounding makes of the decayed run itself."""
     from bntheory.models.exponential_lr import compare_runs, exponential_schedule
     from bntheory.models.scale_invariant import RayleighPower
 
     loss, w0 = RayleighPower((0.0, 1.0, 2.0, 5.0)), np.random.default_rng(study.seed).normal(size=4)
-    checks = []
     for mu, product in ((0.0, 1e-3), (0.5, 1e-4), (0.9, 1e-4)):
         schedule = exponential_schedule(0.1, product / 0.1, mu)
         for root in (schedule.slow, schedule.fast)[: 1 if mu == 0 else 2]:
             steps = min(study.choose(quick=300, normal=2000, thorough=20000), int(300 / abs(np.log(root))))
             found = compare_runs(loss, w0, schedule, steps, alpha=root, seed=study.seed)
-            checks.append(
-                numerical(
-                    f"largest ||w_t - alpha^t u_t||/||w_t||, mu = {mu:g}, alpha = {root:.4f}",
-                    f"{steps} steps, learning rate grown to {found.final_rate:.3g}",
-                    uncertainty=200 * (found.rounding_floor + steps * np.finfo(float).eps),
-                    why="200 times what a perturbation of 1 ulp a step makes of the decayed run",
-                    decisive=False,
-                ).le(found.discrepancy, 0.0)
-            )
-    return checks
+            yield numerical(
+                f"largest ||w_t - alpha^t u_t||/||w_t||, mu = {mu:g}, alpha = {root:.4f}",
+                f"{steps} steps, learning rate grown to {found.final_rate:.3g}",
+                uncertainty=200 * (found.rounding_floor + steps * np.finfo(float).eps),
+                why="200 times what a perturbation of 1 ulp a step makes of the decayed run",
+                decisive=False,
+            ).le(found.discrepancy, 0.0)

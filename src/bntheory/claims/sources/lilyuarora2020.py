@@ -3,6 +3,8 @@ arXiv 2010.02916."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
@@ -26,23 +28,19 @@ def _times(products: np.ndarray, start: float, fixed: bool) -> list[int]:
     return times
 
 
-def _checks(study: Study, starts: tuple[float, ...], *, fixed: bool, what: str) -> list[Check]:
+def _checks(study: Study, starts: tuple[float, ...], *, fixed: bool, what: str) -> Iterator[Check]:
     from bntheory.evidence.slopes import fit_power_law
 
     products = np.geomspace(study.choose(quick=1e-4, normal=1e-5, thorough=1e-6), 1e-2, 7)
-    checks: list[Check] = []
     for start in starts:
         times = np.array(_times(products, start, fixed), dtype=float)
         scope = f"exact recursion of ||w||^2, ||w_0|| = {start:g} {what}, eta lambda from {products[0]:g} to 1e-2, until within 5 %"
-        checks += slope_checks(
+        yield from slope_checks(
             f"steps to equilibrium in eta lambda, start {start:g}", fit_power_law(products, times), -1.0, 0.05, scope
         )
-        checks.append(
-            numerical(f"steps times eta lambda at most 10, start {start:g}", scope, decisive=False).le(
-                (times * products).max(), 10.0
-            )
+        yield numerical(f"steps times eta lambda at most 10, start {start:g}", scope, decisive=False).le(
+            (times * products).max(), 10.0
         )
-    return checks
 
 
 @claim(
@@ -53,7 +51,7 @@ def _checks(study: Study, starts: tuple[float, ...], *, fixed: bool, what: str) 
     reading="from a norm at a fixed ratio to the equilibrium's: exponent -1 in eta lambda, up to 0.05; gradients of constant size on the sphere",
     note="Near the fixed point ||w||^2 relaxes like exp(-4 eta lambda t); the margin is ours.",
 )
-def equilibrium_time(study: Study) -> list[Check]:
+def equilibrium_time(study: Study) -> Iterator[Check]:
     return _checks(study, (0.5, 3.0), fixed=False, what="times the equilibrium's")
 
 
@@ -65,5 +63,5 @@ def equilibrium_time(study: Study) -> list[Check]:
     reading="from ||w_0|| = 100 whatever eta lambda is: the same exponent",
     note="The equilibrium's norm itself moves like (eta/lambda)^(1/4), so a logarithm of eta lambda comes in.",
 )
-def equilibrium_time_fixed_start(study: Study) -> list[Check]:
+def equilibrium_time_fixed_start(study: Study) -> Iterator[Check]:
     return _checks(study, (100.0,), fixed=True, what="whatever the rates are")

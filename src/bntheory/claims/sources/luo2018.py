@@ -7,7 +7,7 @@ normalisation uses the mean and variance of the whole population.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations
 
@@ -107,7 +107,7 @@ def decay(study: Study) -> list[Check]:
         "strength; the averaged values have mean square below one by just that variance."
     ),
 )
-def decay_averaged(study: Study) -> list[Check]:
+def decay_averaged(study: Study) -> Iterator[Check]:
     import sympy as sp
 
     gamma_, beta_, t_, p, q = sp.symbols("gamma beta t p q", positive=True)
@@ -115,13 +115,11 @@ def decay_averaged(study: Study) -> list[Check]:
     mean = sum(c * a for c, a in zip(chances, values, strict=True))
     variance_ = sum(c * (a - mean) ** 2 for c, a in zip(chances, values, strict=True))
     expected = sum(c * (gamma_ * a + beta_ - t_) ** 2 for c, a in zip(chances, values, strict=True)) / 2
-    checks = [
-        identity(
-            "mean of the loss of one example = loss of the mean + gamma^2/2 times the variance",
-            expected - (gamma_ * mean + beta_ - t_) ** 2 / 2 - gamma_**2 * variance_ / 2,
-            "any three values with any chances; more values by the same sum",
-        )
-    ]
+    yield identity(
+        "mean of the loss of one example = loss of the mean + gamma^2/2 times the variance",
+        expected - (gamma_ * mean + beta_ - t_) ** 2 / 2 - gamma_**2 * variance_ / 2,
+        "any three values with any chances; more values by the same sum",
+    )
     for h, t in _POPULATIONS:
         pairs = _batches(h)
         own: list[list[Fraction]] = [[] for _ in h]
@@ -145,14 +143,11 @@ def decay_averaged(study: Study) -> list[Check]:
                 right += (
                     Fraction(len(values), len(pairs)) * ((gamma * mean + beta - t[k]) ** 2 + gamma**2 * variance) / 2
                 )
-            checks.append(
-                exact(
-                    f"both sides at gamma = {gamma}, beta = {beta}",
-                    f"h = {h}, t = {t}, all {len(pairs)} batches of two different values",
-                    witness={"left": str(left), "right": str(right)},
-                ).eq(left - right, 0.0)
-            )
-    return checks
+            yield exact(
+                f"both sides at gamma = {gamma}, beta = {beta}",
+                f"h = {h}, t = {t}, all {len(pairs)} batches of two different values",
+                witness={"left": str(left), "right": str(right)},
+            ).eq(left - right, 0.0)
 
 
 @claim(
@@ -163,8 +158,7 @@ def decay_averaged(study: Study) -> list[Check]:
     reading="squared loss with targets that are the pre-activations themselves, batches of two",
     note="The best gamma is smaller, as under a decay, since a batch's standard deviation is smaller than the population's on average.",
 )
-def decay_smaller_gamma(study: Study) -> list[Check]:
-    checks = []
+def decay_smaller_gamma(study: Study) -> Iterator[Check]:
     for h in ((-3, -1, 1, 3), (-7, -1, 1, 7), (0, 0, 1, 5)):
         pairs = list(combinations(range(len(h)), 2))
         spread = sum(Fraction(abs(h[i] - h[j]), 2) for i, j in pairs) / len(pairs)
@@ -173,16 +167,13 @@ def decay_smaller_gamma(study: Study) -> list[Check]:
         best = -linear / (2 * quadratic)
         _, variance = _population(h)
         scope = f"h = {h}, all {len(pairs)} batches of two"
-        checks += [
-            exact(
-                "the best gamma of the expected batch loss times the share of usable batches is E[sigma_B]",
-                scope,
-                witness={"gamma": str(best)},
-            ).eq(best * Fraction(len(distinct), len(pairs)) - spread, 0.0),
-            exact(
-                "its square is below the population's variance",
-                scope,
-                witness={"gamma^2": str(best**2), "variance": str(variance)},
-            ).lt(best**2, variance),
-        ]
-    return checks
+        yield exact(
+            "the best gamma of the expected batch loss times the share of usable batches is E[sigma_B]",
+            scope,
+            witness={"gamma": str(best)},
+        ).eq(best * Fraction(len(distinct), len(pairs)) - spread, 0.0)
+        yield exact(
+            "its square is below the population's variance",
+            scope,
+            witness={"gamma^2": str(best**2), "variance": str(variance)},
+        ).lt(best**2, variance)

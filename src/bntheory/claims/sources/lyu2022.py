@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact
@@ -24,7 +26,7 @@ _STATEMENT = (
     note="From far below the edge the oscillation dies out on the way up and the passage is delayed, in exact arithmetic too;"
     " at a minimum itself the gradient is zero and the ratio grows for ever.",
 )
-def spherical_sharpness(study: Study) -> list[Check]:
+def spherical_sharpness(study: Study) -> Iterator[Check]:
     from bntheory.claims.sources.sphere import edge_checks
 
     return edge_checks(study)

@@ -3,6 +3,7 @@ stability."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,11 @@ def _median_interval(values: Any) -> tuple[float, float]:
     return middle, float(max(middle - low, high - middle))
 
 
-def any_rate_checks(study: Study) -> list[Check]:
+def any_rate_checks(study: Study) -> Iterator[Check]:
     """The proved bound at every step, and the median of the fitted exponents over the last decade and a
     half."""
     from bntheory.models.scale_invariant import any_rate_bound
 
-    checks: list[Check] = []
     for power in (2, 4):
         loss, rates, starts, run = _runs(study, power)
         study.progress(power / 4, f"R^{power}")
@@ -66,49 +66,40 @@ def any_rate_checks(study: Study) -> list[Check]:
             "sphere, eta from 1e-3 to "
             f"1e3, T up to {run.total_steps:g}"
         )
-        checks.append(
-            count_check(
-                "running minimum above its bound C(eta)/sqrt(T)",
-                int(np.sum(share > 1 + 1e-9)),
-                share.size,
-                scope,
-                why=f"C(eta) is derived (AnyRateBound); closest call {float(share.max()):.3g} of it",
-            )
+        yield count_check(
+            "running minimum above its bound C(eta)/sqrt(T)",
+            int(np.sum(share > 1 + 1e-9)),
+            share.size,
+            scope,
+            why=f"C(eta) is derived (AnyRateBound); closest call {float(share.max()):.3g} of it",
         )
         slopes, runs = _late_exponents(run)
         middle, half = _median_interval(slopes)
         why = f"{len(slopes)} of {runs} runs have fallen tenfold by T/30; the others are covered by the bound alone"
-        checks.append(
-            statistical(
-                "median exponent of the running minimum is at most -1/2",
-                scope,
-                uncertainty=half,
-                confidence=0.95,
-                why=why,
-                witness={"seed": study.seed},
-            ).le(middle, -0.5)
-        )
-    return checks
+        yield statistical(
+            "median exponent of the running minimum is at most -1/2",
+            scope,
+            uncertainty=half,
+            confidence=0.95,
+            why=why,
+            witness={"seed": study.seed},
+        ).le(middle, -0.5)
 
 
-def exact_exponent_checks(study: Study) -> list[Check]:
+def exact_exponent_checks(study: Study) -> Iterator[Check]:
     """The same exponents, against exactly -1/2 with a margin of 0.1."""
-    checks: list[Check] = []
     for power in (2, 4):
         _, _, starts, run = _runs(study, power)
         slopes, runs = _late_exponents(run)
         middle, half = _median_interval(slopes)
-        checks.append(
-            statistical(
-                "median exponent of the running minimum is at least -0.6",
-                f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to {run.total_steps:g}",
-                uncertainty=half,
-                confidence=0.95,
-                why=f"{len(slopes)} of {runs} runs have fallen tenfold by T/30",
-                witness={"seed": study.seed},
-            ).le(-0.6, middle)
-        )
-    return checks
+        yield statistical(
+            "median exponent of the running minimum is at least -0.6",
+            f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to {run.total_steps:g}",
+            uncertainty=half,
+            confidence=0.95,
+            why=f"{len(slopes)} of {runs} runs have fallen tenfold by T/30",
+            witness={"seed": study.seed},
+        ).le(-0.6, middle)
 
 
 def _edge(loss: Any, minimiser: Any, direction: Any, product: float, time: float, windows: int) -> Any:
@@ -132,7 +123,7 @@ def _edge_models() -> list[tuple[str, Any, Any, Any]]:
     ]
 
 
-def edge_checks(study: Study) -> list[Check]:
+def edge_checks(study: Study) -> Iterator[Check]:
     """Window means of the normalised sharpness as lr * decay -> 0: the limit, and the order at which it is
     approached."""
     from bntheory.evidence.slopes import fit_power_law
@@ -142,7 +133,6 @@ def edge_checks(study: Study) -> list[Check]:
         normal=np.array([4e-2, 2e-2, 1e-2, 5e-3, 2.5e-3]),
         thorough=np.array([4e-2, 2e-2, 1e-2, 5e-3, 2.5e-3, 1.25e-3, 6e-4]),
     )
-    checks: list[Check] = []
     for name, loss, minimiser, direction in _edge_models():
         means, widest = [], 0.0
         for product in products:
@@ -153,27 +143,22 @@ def edge_checks(study: Study) -> list[Check]:
         scope = (
             f"{name}; start at ratio 1.9, lr*decay*t up to 4, lr*decay from {products[0]:g} down to {products[-1]:g}"
         )
-        checks.append(
-            numerical(
-                "largest |window mean - 2| at the smallest lr*decay, against five times lr*decay",
-                scope,
-                why="the edge itself lies at 2 (1 - lr*decay); 5 leaves room for the oscillation's own shift. Exact recursion; "
-                f"single steps still lie up to {widest:.2g} from 2 (the oscillation it starts with)",
-            ).le(gaps[-1], 5 * products[-1])
-        )
+        yield numerical(
+            "largest |window mean - 2| at the smallest lr*decay, against five times lr*decay",
+            scope,
+            why="the edge itself lies at 2 (1 - lr*decay); 5 leaves room for the oscillation's own shift. Exact recursion; "
+            f"single steps still lie up to {widest:.2g} from 2 (the oscillation it starts with)",
+        ).le(gaps[-1], 5 * products[-1])
         if len(products) >= 4:
             # one curve: its residuals widen the interval where the gap is no clean power
             fit = fit_power_law(products, gaps)
-            checks.append(
-                statistical(
-                    "order at which the window mean approaches 2 is positive",
-                    scope,
-                    uncertainty=max(fit.high - fit.slope, fit.slope - fit.low),
-                    confidence=fit.confidence,
-                    why=str(fit),
-                ).lt(0.0, fit.slope)
-            )
-    return checks
+            yield statistical(
+                "order at which the window mean approaches 2 is positive",
+                scope,
+                uncertainty=max(fit.high - fit.slope, fit.slope - fit.low),
+                confidence=fit.confidence,
+                why=str(fit),
+            ).lt(0.0, fit.slope)
 
 
 def edge_for_ever_checks(study: Study) -> list[Check]:

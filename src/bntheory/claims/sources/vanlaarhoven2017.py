@@ -4,6 +4,7 @@ hand)."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -79,22 +80,20 @@ def no_regularisation_eps(study: Study) -> list[Check]:
     reading="leading order in eta lambda, plain SGD, E||g~||^2 the same in every direction",
     note="Gradients whose size depends on the direction, or on time, have no such constant: the hypothesis is needed.",
 )
-def equilibrium(study: Study) -> list[Check]:
+def equilibrium(study: Study) -> Iterator[Check]:
     from bntheory.evidence.slopes import fit_power_law
     from bntheory.models.weight_decay import fixed_norm4, simulate_equilibrium, van_laarhoven_norm4
 
     products = np.geomspace(1e-3, 1e-1, 7)  # eta lambda
     gaps = [fixed_norm4(0.1, 2 * p / 0.1, 1.0) / van_laarhoven_norm4(0.1, p / 0.1, 1.0) - 1 for p in products]
-    checks = [
-        *_fixed_point(),
-        *slope_checks(
-            "relative distance of the fixed point from the printed value, in eta lambda",
-            fit_power_law(products, gaps),
-            1.0,
-            0.1,
-            "gradients of constant size, eta lambda from 1e-3 to 1e-1",
-        ),
-    ]
+    yield from _fixed_point()
+    yield from slope_checks(
+        "relative distance of the fixed point from the printed value, in eta lambda",
+        fit_power_law(products, gaps),
+        1.0,
+        0.1,
+        "gradients of constant size, eta lambda from 1e-3 to 1e-1",
+    )
     product = study.choose(quick=4e-3, normal=1e-3, thorough=2.5e-4)
     seeds = study.choose(quick=8, normal=16, thorough=32)
     run = simulate_equilibrium(dimension=30, lr=0.1, decay=2 * product / 0.1, seeds=seeds, seed=study.seed)
@@ -102,17 +101,14 @@ def equilibrium(study: Study) -> list[Check]:
     blur = 2.2 * float(share.std(ddof=1) / np.sqrt(seeds))
     scope = f"Gaussian tangent noise in R^30, eta lambda = {product:g}, {seeds} runs of {run.steps} steps"
     for name, left, right in (("at least", 1 - 5 * product, share.mean()), ("at most", share.mean(), 1 + 5 * product)):
-        checks.append(
-            statistical(
-                f"E||w||^4 over the printed value is {name} 1 up to 5 eta lambda",
-                scope,
-                uncertainty=blur,
-                confidence=0.95,
-                why="2.2 standard errors over independent runs; 5 eta lambda allows for the next order",
-                witness={"seed": study.seed},
-            ).le(left, right)
-        )
-    return checks
+        yield statistical(
+            f"E||w||^4 over the printed value is {name} 1 up to 5 eta lambda",
+            scope,
+            uncertainty=blur,
+            confidence=0.95,
+            why="2.2 standard errors over independent runs; 5 eta lambda allows for the next order",
+            witness={"seed": study.seed},
+        ).le(left, right)
 
 
 @claim(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
@@ -24,23 +26,21 @@ _STATES = "every stationary state of momentum descent with decay in the buffer, 
     reading="root mean square angle, leading order in eta lambda, penalty (lambda/2)||w||^2 inside the momentum buffer",
     note="The derivation needs no model of the noise, only orthogonality and a stationary norm.",
 )
-def angular_update(study: Study) -> list[Check]:
-    checks = [*_cosine(), *_order(study)]
+def angular_update(study: Study) -> Iterator[Check]:
+    yield from _cosine()
+    yield from _order(study)
     product = study.choose(quick=1e-2, normal=4e-3, thorough=5e-4)
     for momentum in study.choose(quick=(0.0, 0.9), normal=(0.0, 0.5, 0.9), thorough=(0.0, 0.5, 0.9, 0.97)):
         share, blur, scope = _simulated(study, product, momentum, dimension=30, mean=False)
         for name, left, right in (("at least", 0.98, share), ("at most", share, 1.02)):
-            checks.append(
-                statistical(
-                    f"root mean square angle over the printed one is {name} 1 up to 2 %, mu = {momentum:g}",
-                    scope,
-                    uncertainty=blur,
-                    confidence=0.95,
-                    why="2.4 standard errors over independent runs",
-                    witness={"seed": study.seed},
-                ).le(left, right)
-            )
-    return checks
+            yield statistical(
+                f"root mean square angle over the printed one is {name} 1 up to 2 %, mu = {momentum:g}",
+                scope,
+                uncertainty=blur,
+                confidence=0.95,
+                why="2.4 standard errors over independent runs",
+                witness={"seed": study.seed},
+            ).le(left, right)
 
 
 @claim(

@@ -8,6 +8,7 @@ fixed batch size B > 3, at the fixed point of the batch covariance that treats a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bntheory.claims.claim import Source, Study, claim
@@ -115,23 +116,20 @@ def relu_rate_claim(study: Study) -> list[Check]:
         "a_l^2 (1 - P_l(-1/(B-1))) >= 0, l >= 1 (Green's formula, addition theorem, |P_l| < 1 inside (-1, 1)). Least at l = 1."
     ),
 )
-def always_explodes(study: Study) -> list[Check]:
+def always_explodes(study: Study) -> Iterator[Check]:
     from bntheory.models.mean_field import linear_rate
     from bntheory.models.mean_field_quadrature import rate_by_quadrature
     from bntheory.models.mean_field_symbolic import gap_of_degrees, sphere_identity
 
-    checks = [
-        replayed(
-            sphere_identity(study.choose(quick=3, normal=5, thorough=7)),
-            "every B; polynomials, which are dense among activations with a square integrable derivative",
-            "Green's formula on the sphere says it for all of them; moments as rational functions of B, by sympy",
-        ),
-        replayed(
-            gap_of_degrees(),
-            "every degree and B: a weighted mean is at least its least term, attained by degree 1 alone",
-        ),
-        *_layer_jacobian(),
-    ]
+    yield replayed(
+        sphere_identity(study.choose(quick=3, normal=5, thorough=7)),
+        "every B; polynomials, which are dense among activations with a square integrable derivative",
+        "Green's formula on the sphere says it for all of them; moments as rational functions of B, by sympy",
+    )
+    yield replayed(
+        gap_of_degrees(), "every degree and B: a weighted mean is at least its least term, attained by degree 1 alone"
+    )
+    yield from _layer_jacobian()
     count = study.choose(quick=20, normal=120, thorough=1000)
     worst = None
     for index in range(count):
@@ -142,29 +140,24 @@ def always_explodes(study: Study) -> list[Check]:
             worst = (margin, found)
         study.progress((index + 1) / count, act.name)
     assert worst is not None
-    checks.append(
-        beside_a_proof(
-            numerical(
-                "least rate of random activations, relative to (B - 2)/(B - 3), minus 1",
-                f"{count} random sums of sines, kinks and steep sigmoids, B from 4 to 64",
-                uncertainty=4 * worst[1].refinement / worst[1].rate + 1e-11,
-                why="four times the change when the nodes are doubled",
-                witness={"activation": worst[1].activation, "batch_size": worst[1].batch_size, "seed": study.seed},
-            ).le(0.0, worst[0])
-        )
+    yield beside_a_proof(
+        numerical(
+            "least rate of random activations, relative to (B - 2)/(B - 3), minus 1",
+            f"{count} random sums of sines, kinks and steep sigmoids, B from 4 to 64",
+            uncertainty=4 * worst[1].refinement / worst[1].rate + 1e-11,
+            why="four times the change when the nodes are doubled",
+            witness={"activation": worst[1].activation, "batch_size": worst[1].batch_size, "seed": study.seed},
+        ).le(0.0, worst[0])
     )
     for batch in (4, 8):
         found = rate_by_quadrature(_clipped(2.0), batch)
-        checks.append(
-            numerical(
-                "clip(t, -2, 2), not linear on the line: its rate against the linear one",
-                f"B = {batch}, |t| <= sqrt({batch - 1})",
-                uncertainty=4 * found.refinement + 1e-11,
-                why="equal at B = 4, where it is linear on all that is reached; larger at B = 8",
-                decisive=False,
-            ).le(linear_rate(batch), found.rate)
-        )
-    return checks
+        yield numerical(
+            "clip(t, -2, 2), not linear on the line: its rate against the linear one",
+            f"B = {batch}, |t| <= sqrt({batch - 1})",
+            uncertainty=4 * found.refinement + 1e-11,
+            why="equal at B = 4, where it is linear on all that is reached; larger at B = 8",
+            decisive=False,
+        ).le(linear_rate(batch), found.rate)
 
 
 @claim(

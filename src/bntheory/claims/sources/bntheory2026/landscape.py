@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from bntheory.claims.claim import Source, Study, claim
@@ -24,7 +25,7 @@ KEY = "bntheory2026"
         "dictates the bound, not the local curvature, which is smaller everywhere."
     ),
 )
-def pointwise_two_lipschitz_of_the_unit(study: Study) -> list[Check]:
+def pointwise_two_lipschitz_of_the_unit(study: Study) -> Iterator[Check]:
     import numpy as np
     import sympy as sp
 
@@ -35,45 +36,37 @@ def pointwise_two_lipschitz_of_the_unit(study: Study) -> list[Check]:
     worst = c * (1 - sp.cos(psi)) + sp.sqrt(1 - c**2) * (1 - s) * sp.sin(psi)
     room = (1 + c) * (1 + s**2 - 2 * s * sp.cos(psi)) - worst
     along = 2 * s * (1 + c) - c
-    checks = [
-        identity(
-            "the bound as a wave in psi: constant minus amplitude times cosine",
-            sp.expand(room - (1 + s**2 * (1 + c) - along * sp.cos(psi) - sp.sqrt(1 - c**2) * (1 - s) * sp.sin(psi))),
-            "every s, psi and c in [0,1]; its least value over psi is 1 + s^2(1+c) minus the amplitude",
+    yield identity(
+        "the bound as a wave in psi: constant minus amplitude times cosine",
+        sp.expand(room - (1 + s**2 * (1 + c) - along * sp.cos(psi) - sp.sqrt(1 - c**2) * (1 - s) * sp.sin(psi))),
+        "every s, psi and c in [0,1]; its least value over psi is 1 + s^2(1+c) minus the amplitude",
+    )
+    yield identity(
+        "squared lemma minus s (1+c)^2 (s-1)^2 (s+2)",
+        sp.expand(
+            (1 + s**2 * (1 + c)) ** 2 - along**2 - (1 - c**2) * (1 - s) ** 2 - s * (1 + c) ** 2 * (s - 1) ** 2 * (s + 2)
         ),
-        identity(
-            "squared lemma minus s (1+c)^2 (s-1)^2 (s+2)",
-            sp.expand(
-                (1 + s**2 * (1 + c)) ** 2
-                - along**2
-                - (1 - c**2) * (1 - s) ** 2
-                - s * (1 + c) ** 2 * (s - 1) ** 2 * (s + 2)
-            ),
-            "a second proof of the lemma: the difference is a product of non-negative factors for s >= 0",
-        ),
-        identity(
-            "the bound is approached: room at s = 0 in the direction psi = pi - arccos(c) of the targets",
-            room.subs({s: 0}).subs(psi, sp.pi - sp.acos(c)),
-            "every c in [0,1]: x tends to the constant batch",
-        ),
-        *(as_check(lemma) for lemma in two_lipschitz_lemmas()),
-    ]
+        "a second proof of the lemma: the difference is a product of non-negative factors for s >= 0",
+    )
+    yield identity(
+        "the bound is approached: room at s = 0 in the direction psi = pi - arccos(c) of the targets",
+        room.subs({s: 0}).subs(psi, sp.pi - sp.acos(c)),
+        "every c in [0,1]: x tends to the constant batch",
+    )
+    yield from (as_check(lemma) for lemma in two_lipschitz_lemmas())
     rng = np.random.default_rng(study.seed)
     for m in study.choose(quick=(3,), normal=(3, 6), thorough=(3, 6, 12)):
         y, t = rng.normal(size=(2, m))
         exact = squared_loss_spectrum(y, t, gamma=0.8).two_lipschitz
         measured = two_lipschitz(BatchNormUnit(t, gamma=0.8), y, samples=200, climbs=8, seed=study.seed)
-        checks.append(
-            numerical(
-                f"measured constant of a random unit against the formula, m = {m}",
-                "an ascent over u with values and gradients only; it attains what it reports",
-                uncertainty=1e-6 * exact,
-                why="rounding near the constant batch",
-                witness={"y": y.tolist(), "t": t.tolist(), "share of the formula": measured.value / exact},
-                decisive=False,
-            ).le(measured.value, exact)
-        )
-    return checks
+        yield numerical(
+            f"measured constant of a random unit against the formula, m = {m}",
+            "an ascent over u with values and gradients only; it attains what it reports",
+            uncertainty=1e-6 * exact,
+            why="rounding near the constant batch",
+            witness={"y": y.tolist(), "t": t.tolist(), "share of the formula": measured.value / exact},
+            decisive=False,
+        ).le(measured.value, exact)
 
 
 @claim(
@@ -87,7 +80,7 @@ def pointwise_two_lipschitz_of_the_unit(study: Study) -> list[Check]:
         "constant. Derivation: bntheory.smoothness.unit.suprema."
     ),
 )
-def global_constant_of_the_unit(study: Study) -> list[Check]:
+def global_constant_of_the_unit(study: Study) -> Iterator[Check]:
     import numpy as np
     import sympy as sp
 
@@ -106,29 +99,25 @@ def global_constant_of_the_unit(study: Study) -> list[Check]:
     second = sp.diff(f, s, 2).subs(s, sigma / sp.sqrt(pi))
     radial = expected.subs({pi: 1, tau: 1, eta: 0})
     polynomial = (1 - r**2) ** 2 * (1 - 4 * r**2 + 3 * k * r)
-    checks = [
-        identity(
-            "second derivative along a line minus its form in the proof",
-            second - expected,
-            "every line, direction of t, and k = T/|gamma|",
-        ),
-        identity(
-            "the radial line minus the polynomial of the statement",
-            radial - polynomial.subs(r, sigma / sp.sqrt(1 + x)),
-            "r = sigma/sqrt(1+sigma^2) = sqrt(var/(var+eps))",
-        ),
-        identity(
-            "value of the polynomial at r = 0, minus 1",
-            polynomial.subs(r, 0) - 1,
-            "so the maximum is at least gamma^2/eps",
-        ),
-        identity(
-            "slope of the polynomial at r = 0, minus 3k",
-            sp.diff(polynomial, r).subs(r, 0) - 3 * k,
-            "positive for k > 0: strictly above",
-        ),
-        *(as_check(lemma) for lemma in global_lemmas()[:5]),
-    ]
+    yield identity(
+        "second derivative along a line minus its form in the proof",
+        second - expected,
+        "every line, direction of t, and k = T/|gamma|",
+    )
+    yield identity(
+        "the radial line minus the polynomial of the statement",
+        radial - polynomial.subs(r, sigma / sp.sqrt(1 + x)),
+        "r = sigma/sqrt(1+sigma^2) = sqrt(var/(var+eps))",
+    )
+    yield identity(
+        "value of the polynomial at r = 0, minus 1", polynomial.subs(r, 0) - 1, "so the maximum is at least gamma^2/eps"
+    )
+    yield identity(
+        "slope of the polynomial at r = 0, minus 3k",
+        sp.diff(polynomial, r).subs(r, 0) - 3 * k,
+        "positive for k > 0: strictly above",
+    )
+    yield from (as_check(lemma) for lemma in global_lemmas()[:5])
     t = np.random.default_rng(study.seed).normal(size=5)
     exact = unit_suprema(5, 1.4, float(t.std()), 0.25).derivative_lipschitz
     samples = study.choose(quick=96, normal=200, thorough=400)
@@ -138,16 +127,13 @@ def global_constant_of_the_unit(study: Study) -> list[Check]:
         samples=samples,
         seed=study.seed,
     )
-    checks.append(
-        numerical(
-            "measured global constant of a random unit against the formula",
-            "m = 5, eps = 1/4, ascent on the Hessian's norm",
-            uncertainty=1e-5 * exact,
-            why="the ascent stops within 1e-5",
-            decisive=False,
-        ).eq(measured.value, exact)
-    )
-    return checks
+    yield numerical(
+        "measured global constant of a random unit against the formula",
+        "m = 5, eps = 1/4, ascent on the Hessian's norm",
+        uncertainty=1e-5 * exact,
+        why="the ascent stops within 1e-5",
+        decisive=False,
+    ).eq(measured.value, exact)
 
 
 @claim(

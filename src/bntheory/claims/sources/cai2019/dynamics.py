@@ -8,6 +8,8 @@ covariance S, b = E[xy], u = S^-1 b; the iteration (BNGD) is that of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.cai2019 import rates, studies
 from bntheory.evidence.checks import Check
@@ -161,5 +163,5 @@ def rate_s_star(study: Study) -> list[Check]:
     r"(\varepsilon\to\infty)",
     reading="limit of the effective step along runs from fixed random starts, eps_a = 1",
 )
-def insensitivity(study: Study) -> list[Check]:
+def insensitivity(study: Study) -> Iterator[Check]:
     return rates.insensitivity(study)

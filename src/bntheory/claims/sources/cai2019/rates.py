@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -55,12 +56,11 @@ def asymptotic_rate(study: Study) -> list[Check]:
     ]
 
 
-def insensitivity(study: Study) -> list[Check]:
+def insensitivity(study: Study) -> Iterator[Check]:
     """Limiting effective steps, bracketed by the certificate, at small and large learning rates."""
     from bntheory.evidence.slopes import fit_power_law
     from bntheory.models.least_squares_dynamics import bngd, trap_certificate
 
-    checks: list[Check] = []
     problem = random_problems(study, 3, condition=20.0)[2]
     starts, steps = (
         study.choose(quick=8, normal=20, thorough=60),
@@ -86,5 +86,4 @@ def insensitivity(study: Study) -> list[Check]:
             "limits bracketed by "
             f"the certificate, which adds {slack:.2g} to the interval"
         )
-        checks += slope_checks(f"limiting effective step at {name}", fit, claimed, 0.05, scope)
-    return checks
+        yield from slope_checks(f"limiting effective step at {name}", fit, claimed, 0.05, scope)

@@ -6,7 +6,7 @@ one is its supremum over x. Every claim here is decided exactly; measurements on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction as Q
 from typing import Any
 
@@ -29,7 +29,7 @@ KEY = "lesswrong2019"
         "their next weights"
     ),
 )
-def no_shift_yet_rough(study: Study) -> list[Check]:
+def no_shift_yet_rough(study: Study) -> Iterator[Check]:
     import sympy as sp
 
     from bntheory.smoothness.unit.rough_layer import RoughLayer
@@ -39,35 +39,28 @@ def no_shift_yet_rough(study: Study) -> list[Check]:
     curvature = sp.diff(loss, w, 2).subs(w, t / x)
     # A k^2 = R at A = 1/k: slope A k stays 1 and the range of the loss 2/k vanishes while the curvature R = k is unbounded
     unbounded = sp.limit(curvature.subs({amplitude: 1 / frequency, x: 1}), frequency, sp.oo)
-    checks = [
-        identity(
-            "curvature at the minimum minus A k^2 x^2",
-            curvature - amplitude * frequency**2 * x**2,
-            "every A, k, x, t > 0",
-        ),
-        proof(
-            "no bound: 1/curvature in the limit k -> infinity, slope held at 1", "A = 1/k, one input", why="sympy limit"
-        ).eq(1 / unbounded, 0.0),
-    ]
+    yield identity(
+        "curvature at the minimum minus A k^2 x^2", curvature - amplitude * frequency**2 * x**2, "every A, k, x, t > 0"
+    )
+    yield proof(
+        "no bound: 1/curvature in the limit k -> infinity, slope held at 1", "A = 1/k, one input", why="sympy limit"
+    ).eq(1 / unbounded, 0.0)
     for roughness in study.choose(quick=(1.0, 1e6), normal=(1.0, 1e3, 1e6), thorough=(1.0, 1e2, 1e4, 1e6, 1e8)):
         run = RoughLayer(roughness=roughness, seed=study.seed).train(steps=20, learning_rate=0.3 / roughness)
-        checks += [
-            exact(
-                f"largest change of the moments of the layer's input, roughness {roughness:g}",
-                "20 steps of gradient descent; the input is the data, bit for bit",
-                witness={"seed": study.seed},
-            ).eq(run.input_shift, 0.0),
-            exact(
-                f"largest ||G - G'||, roughness {roughness:g}",
-                "20 steps; no earlier layer exists, so G and G' are the same expression, evaluated twice",
-                witness={"seed": study.seed},
-            ).eq(run.gradient_shift, 0.0),
-            exact(
-                f"the weights do move: 0 < distance trained, roughness {roughness:g}",
-                "so that the zeros above are not those of a network at rest",
-            ).lt(0.0, run.distance),
-        ]
-    return checks
+        yield exact(
+            f"largest change of the moments of the layer's input, roughness {roughness:g}",
+            "20 steps of gradient descent; the input is the data, bit for bit",
+            witness={"seed": study.seed},
+        ).eq(run.input_shift, 0.0)
+        yield exact(
+            f"largest ||G - G'||, roughness {roughness:g}",
+            "20 steps; no earlier layer exists, so G and G' are the same expression, evaluated twice",
+            witness={"seed": study.seed},
+        ).eq(run.gradient_shift, 0.0)
+        yield exact(
+            f"the weights do move: 0 < distance trained, roughness {roughness:g}",
+            "so that the zeros above are not those of a network at rest",
+        ).lt(0.0, run.distance)
 
 
 @claim(
@@ -77,7 +70,7 @@ def no_shift_yet_rough(study: Study) -> list[Check]:
     statement=r"cf,\ c<1:\ \text{Lipschitz, derivative-Lipschitz and 2-Lipschitz constants are multiplied by exactly } c\text{, no scale-free measure changes}",
     reading="c > 0; the scale-free measures are relative curvature, linearity error, trust fraction, gradient cosine",
 )
-def scaling_reduces_every_constant(study: Study) -> list[Check]:
+def scaling_reduces_every_constant(study: Study) -> Iterator[Check]:
     import numpy as np
     import sympy as sp
 
@@ -98,31 +91,27 @@ def scaling_reduces_every_constant(study: Study) -> list[Check]:
     step = share * excess / slope  # times the gradient: the displacement is step * grad
     g, lip = sp.symbols("grad lip", positive=True)
     everywhere = "every f, x, u and c > 0: homogeneity of norm, supremum and infimum"
-    checks = [
-        identity("||c grad f|| - c ||grad f||", sp.sqrt((c * g) ** 2) - c * g, everywhere),
-        identity("norm of c H minus c times the norm of H", sp.Abs(c * lip) - c * sp.Abs(lip), everywhere),
-        identity(
-            "remainder of c f, with c a0 and c a1, minus c times that of f: the admissible a2 scale by c",
-            (c * after - c * here - c * g) - c * (after - here - g),
-            everywhere,
-        ),
-        identity(
-            "relative curvature of c f minus that of f",
-            (c * top) * (c * excess) / (c**2 * slope) - relative,
-            everywhere,
-        ),
-        identity(
-            "displacement of the matched step on c f minus that on f",
-            share * (c * excess) / (c**2 * slope) * (c * g) - step * g,
-            everywhere,
-        ),
-        identity(
-            "linearity error of c f minus that of f (the trust fraction is made of it)",
-            (c * after - (c * here - share * c * excess)) / (share * c * excess) - error,
-            everywhere,
-        ),
-        identity("gradient cosine of c f minus that of f", (c * c * cosine) / (c * c) - cosine, everywhere),
-    ]
+    yield identity("||c grad f|| - c ||grad f||", sp.sqrt((c * g) ** 2) - c * g, everywhere)
+    yield identity("norm of c H minus c times the norm of H", sp.Abs(c * lip) - c * sp.Abs(lip), everywhere)
+    yield identity(
+        "remainder of c f, with c a0 and c a1, minus c times that of f: the admissible a2 scale by c",
+        (c * after - c * here - c * g) - c * (after - here - g),
+        everywhere,
+    )
+    yield identity(
+        "relative curvature of c f minus that of f", (c * top) * (c * excess) / (c**2 * slope) - relative, everywhere
+    )
+    yield identity(
+        "displacement of the matched step on c f minus that on f",
+        share * (c * excess) / (c**2 * slope) * (c * g) - step * g,
+        everywhere,
+    )
+    yield identity(
+        "linearity error of c f minus that of f (the trust fraction is made of it)",
+        (c * after - (c * here - share * c * excess)) / (share * c * excess) - error,
+        everywhere,
+    )
+    yield identity("gradient cosine of c f minus that of f", (c * c * cosine) / (c * c) - cosine, everywhere)
     rng = np.random.default_rng(study.seed)
     inputs = rng.normal(size=(12, 3))
     known = logistic_regression(inputs, np.where(rng.random(12) < 0.5, -1.0, 1.0))
@@ -140,16 +129,13 @@ def scaling_reduces_every_constant(study: Study) -> list[Check]:
     )
     for name, ratio, measure in measures:
         expected = ratio * float(measure(known.landscape))
-        checks.append(
-            numerical(
-                f"measured {name} of f/8 against {ratio:g} times that of f",
-                "logistic regression with 3 weights",
-                uncertainty=1e-6 * abs(expected),
-                why="the ascents stop at a relative gain of 1e-10; 1e-6 allows for another path",
-                decisive=False,
-            ).eq(measure(scaled), expected)
-        )
-    return checks
+        yield numerical(
+            f"measured {name} of f/8 against {ratio:g} times that of f",
+            "logistic regression with 3 weights",
+            uncertainty=1e-6 * abs(expected),
+            why="the ascents stop at a relative gain of 1e-10; 1e-6 allows for another path",
+            decisive=False,
+        ).eq(measure(scaled), expected)
 
 
 @claim(

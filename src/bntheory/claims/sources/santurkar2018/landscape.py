@@ -5,7 +5,7 @@ The proofs here are small, so each is decided exactly: a rational counterexample
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction as Q
 
 from bntheory.claims.claim import Source, Study, claim
@@ -31,30 +31,24 @@ KEY = "santurkar2018"
         "eps > 0 the supremum is gamma ||Ca||/sqrt(eps) for a linear loss, larger than ||a|| whenever gamma^2 ||Ca||^2 > eps ||a||^2."
     ),
 )
-def lipschitz_constant_is_improved(study: Study) -> list[Check]:
+def lipschitz_constant_is_improved(study: Study) -> Iterator[Check]:
     a, shape = vector([1, -1, 0]), vector([1, 1, -2])
-    checks = []
     for eps, size in ((Q(0), Q(1, 4)), (Q(0), Q(1, 1000)), (Q(1, 100_000), Q(1, 1000))):
         y = [size * v for v in shape]
         pa = project(y, a, eps)
         batchnorm = dot(pa, pa) / (variance(y) + eps)  # gamma = 1
-        checks.append(
-            exact(
-                f"squared gradient of the BN loss at one y, eps = {eps}, against the squared Lipschitz constant of L",
-                "L(z) = <a, z>, m = 3, gamma = 1; rational arithmetic",
-                witness={"a": as_text(a), "y": as_text(y), "eps": str(eps), "squared gradient": str(batchnorm)},
-            ).le(batchnorm, dot(a, a))
-        )
+        yield exact(
+            f"squared gradient of the BN loss at one y, eps = {eps}, against the squared Lipschitz constant of L",
+            "L(z) = <a, z>, m = 3, gamma = 1; rational arithmetic",
+            witness={"a": as_text(a), "y": as_text(y), "eps": str(eps), "squared gradient": str(batchnorm)},
+        ).le(batchnorm, dot(a, a))
     y = [Q(4) * v for v in shape]
     pa = project(y, a)
-    checks.append(
-        exact(
-            "the same at a y of large variance, where BN does shrink the gradient",
-            "the pointwise statement depends on sigma",
-            decisive=False,
-        ).le(dot(pa, pa) / variance(y), dot(a, a))
-    )
-    return checks
+    yield exact(
+        "the same at a y of large variance, where BN does shrink the gradient",
+        "the pointwise statement depends on sigma",
+        decisive=False,
+    ).le(dot(pa, pa) / variance(y), dot(a, a))
 
 
 @claim(
@@ -71,7 +65,7 @@ def lipschitz_constant_is_improved(study: Study) -> list[Check]:
         "feature P removes it, and with everything on the right taken at the maximum's own inputs the statement is theorem-4.4.repaired again."
     ),
 )
-def weight_space_coupled(study: Study) -> list[Check]:
+def weight_space_coupled(study: Study) -> Iterator[Check]:
     a, shape, w = vector([1, -2, 1]), vector([1, 0, -1]), vector([1, 0])
     lam2, m = Q(4), 3
     flat = vector([0, 0, 0])
@@ -79,7 +73,6 @@ def weight_space_coupled(study: Study) -> list[Check]:
     y = matvec(here, w)
     along = dot(a, y)
     right = lam2 * (dot(a, a) - dot(a, vector([1, 1, 1])) ** 2 / m - along**2 / (m * variance(y))) / variance(y)
-    checks = []
     for size in (Q(1, 4), Q(1, 100)):
         other = [Q(4, 5) * v for v in a]
         inputs = transposed([[size * v for v in shape], other])
@@ -89,21 +82,18 @@ def weight_space_coupled(study: Study) -> list[Check]:
         moved = matvec(inputs, w)
         pull = matvec(transposed(inputs), project(moved, a))
         left = dot(pull, pull) / variance(moved)
-        checks.append(
-            exact(
-                f"squared weight gradient at inputs with ||y|| scaled by {size}, against the bound at the inputs at hand",
-                "L(z) = <a, z>, m = 3, d = 2, lambda = 2, gamma = 1, eps = 0; rational arithmetic",
-                witness={
-                    "a": as_text(a),
-                    "w": as_text(w),
-                    "X at hand": [as_text(row) for row in here],
-                    "X of the maximum": [as_text(row) for row in inputs],
-                    "left": str(left),
-                    "right": str(right),
-                },
-            ).le(left, right)
-        )
-    return checks
+        yield exact(
+            f"squared weight gradient at inputs with ||y|| scaled by {size}, against the bound at the inputs at hand",
+            "L(z) = <a, z>, m = 3, d = 2, lambda = 2, gamma = 1, eps = 0; rational arithmetic",
+            witness={
+                "a": as_text(a),
+                "w": as_text(w),
+                "X at hand": [as_text(row) for row in here],
+                "X of the maximum": [as_text(row) for row in inputs],
+                "left": str(left),
+                "right": str(right),
+            },
+        ).le(left, right)
 
 
 def _column(rows: Sequence[Sequence[Q]], index: int) -> list[Q]:
