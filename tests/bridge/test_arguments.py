@@ -39,7 +39,6 @@ WRONG: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
     "covariate_shift": (bridge.covariate_shift, {"model": TRIPLE}, {"learning_rate": torch.zeros(2, 3)}),
     "weight_layers": (bridge.weight_layers, {}, {"model": X}),
     "activation_moments": (activation_moments, {"model": net(), "inputs": X}, {"places": 2, "model": "net"}),
-    "moment_shift": (bridge.moment_shift, {"earlier": {}, "later": {}}, {"later": 3, "earlier": X}),
     "reparametrised": (reparametrised, {"model": net(), "inputs": X, "factor": 2.0}, {"factor": "2"}),
     "to_primitive": (bridge.to_primitive, {}, {"model": CE}),
     "state_fingerprint": (bridge.state_fingerprint, {}, {"model": None}),
@@ -47,11 +46,9 @@ WRONG: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
     "loss_and_gradients": (bridge.loss_and_gradients, {"model": net(), "loss": CE, "batch": (X, Y)}, {"parameters": 3}),
     "build_network": (bridge.build_network, {"spec": bridge.NetworkSpec("mlp"), "seed": 0}, {"spec": "mlp", "seed": None, "device": "nowhere"}),
     "NetworkSpec": (bridge.NetworkSpec, {"kind": "mlp"}, {"classes": "ten", "eps": None, "input_shape": 3, "layout": torch.zeros(2, 3)}),
-    "common_parameters": (bridge.common_parameters, {"a": net(), "b": net()}, {"b": 3}),
     "load_dataset": (bridge.load_dataset, {}, {"name": 3}),
     "synthetic_data": (bridge.synthetic_data, {"seed": 0}, {"shape": (1, 8), "train": "all", "seed": 0.5}),
-    "batch_at": (bridge.batch_at, {"data": bridge.synthetic_data(seed=0), "step": 0, "batch_size": 4, "seed": 0}, {"data": X, "step": None}),
-    "batches": (bridge.batches, {"data": bridge.synthetic_data(seed=0), "batch_size": 4, "seed": 0, "steps": 1}, {"dtype": "float32"}),
+    "batch_at": (bridge.batch_at, {"data": bridge.synthetic_data(seed=0), "step": 0, "batch_size": 4, "seed": 0}, {"data": X, "step": None, "dtype": "float32"}),
     "batch_indices": (bridge.batch_indices, {"size": 8, "batch_size": 4, "seed": 0, "step": 0}, {"size": "8"}),
     "SGDConfig": (bridge.SGDConfig, {"learning_rate": 0.1}, {"learning_rate": None, "drops": 3}),
     "Trainer": (bridge.Trainer, {"model": net(), "loss": CE, "config": bridge.SGDConfig(0.1)}, {"config": 0.1, "model": None}),
@@ -89,7 +86,7 @@ def test_a_wrong_type_is_refused_by_name(name: str) -> None:
 def test_every_public_function_is_held_to_it() -> None:
     taken = {name for room in (bridge, curvature) for name in room.__all__}
     unasked = {
-        "DATASETS", "ActivationMoments", "AlongGradient", "Capture", "CapturedLayer", "ImageData", "LayerShift", "MomentShift", "Probe",
+        "DATASETS", "ActivationMoments", "AlongGradient", "Capture", "CapturedLayer", "ImageData", "LayerShift", "Probe",
         "Residual", "StepRecord", "PrimitiveBatchNorm", "CurvatureOperator", "DoctorReport", "GradientShare", "MemoryEstimate",
         "NormScaledOperator", "Route", "RouteTable", "SpectralDensity", "Spectrum", "SymmetricOperator", "SymmetryProbe", "TraceEstimate",
         "doctor_report", "primitive_normalisation", "reproducible", "state_guard",

@@ -6,17 +6,9 @@ claim or verdict. torch is imported at the top here, so nothing that must start 
 """
 
 from bntheory.bridge.monitor import Monitor
-from bntheory.bridge.networks.data import (
-    DATASETS,
-    ImageData,
-    batch_at,
-    batch_indices,
-    batches,
-    load_dataset,
-    synthetic_data,
-)
+from bntheory.bridge.networks.data import DATASETS, ImageData, batch_at, batch_indices, load_dataset, synthetic_data
 from bntheory.bridge.networks.evaluation import evaluate, loss_and_gradients
-from bntheory.bridge.networks.images import NetworkSpec, build_network, common_parameters
+from bntheory.bridge.networks.images import NetworkSpec, build_network
 from bntheory.bridge.networks.noise import ActivationNoise, set_noise_step
 from bntheory.bridge.networks.normalisation import (
     LpBatchNorm,
@@ -30,7 +22,7 @@ from bntheory.bridge.networks.state import state_fingerprint, state_guard
 from bntheory.bridge.networks.training import SGDConfig, StepRecord, Trainer, reproducible
 from bntheory.bridge.networks.twins import batch_norm_layers, frozen_twin, rescaled_loss
 from bntheory.bridge.objective import Objective
-from bntheory.bridge.probes.activation_moments import ActivationMoments, MomentShift, activation_moments, moment_shift
+from bntheory.bridge.probes.activation_moments import ActivationMoments, activation_moments
 from bntheory.bridge.probes.along_gradient import AlongGradient, along_gradient
 from bntheory.bridge.probes.capture import Capture, capture
 from bntheory.bridge.probes.captured import CapturedLayer, Residual
@@ -48,7 +40,6 @@ __all__ = [
     "ImageData",
     "LayerShift",
     "LpBatchNorm",
-    "MomentShift",
     "Monitor",
     "NetworkLandscape",
     "NetworkSpec",
@@ -66,16 +57,13 @@ __all__ = [
     "batch_at",
     "batch_indices",
     "batch_norm_layers",
-    "batches",
     "build_network",
     "capture",
-    "common_parameters",
     "covariate_shift",
     "evaluate",
     "frozen_twin",
     "load_dataset",
     "loss_and_gradients",
-    "moment_shift",
     "probe",
     "reparametrised",
     "reproducible",

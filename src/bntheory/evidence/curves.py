@@ -7,14 +7,14 @@ it gives, and the course of an effect over seeds. What does not: what was measur
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from bntheory.evidence.decision import position
 from bntheory.evidence.intervals import Estimate, estimate
 
-__all__ = ["Course", "at_loss", "common_losses", "course", "log_ratio", "mean_log_ratio_at_equal_loss"]
+__all__ = ["Course", "at_loss", "common_losses", "course", "log_ratio", "mean_log_ratio_at_equal_loss", "mean_of_known"]
 
 
 def at_loss(losses: Sequence[float], values: Sequence[float | None], loss: float) -> float:
@@ -56,10 +56,14 @@ def mean_log_ratio_at_equal_loss(
     other_values: Sequence[float | None],
 ) -> float | None:
     """The mean over a run's points of log10(value/the other run's at the same loss); None where no point has both."""
-    found = [
+    return mean_of_known(
         log_ratio(value, at_loss(other_losses, other_values, loss)) for loss, value in zip(losses, values, strict=True)
-    ]
-    known = [x for x in found if x is not None]
+    )
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the numbers that are there; None where there is none."""
+    known = [x for x in values if x is not None]
     return sum(known) / len(known) if known else None
 
 
@@ -99,6 +103,7 @@ class Course:
         return None
 
 
-def course(effects: Mapping[str, Sequence[float]], confidence: float = 0.95) -> Course:
-    """The estimates over seeds at every place; places without a number are left out."""
-    return Course({place: estimate(values, confidence) for place, values in effects.items() if values})
+def course(effects: Mapping[str, Sequence[float | None]], confidence: float = 0.95) -> Course:
+    """The estimates over seeds at every place; places with fewer than two numbers are left out."""
+    known = {place: [x for x in values if x is not None] for place, values in effects.items()}
+    return Course({place: estimate(values, confidence) for place, values in known.items() if len(values) > 1})

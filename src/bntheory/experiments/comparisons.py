@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from bntheory.evidence.decision import Side
@@ -47,254 +48,178 @@ QUESTIONS: Mapping[str, str] = {
 class Comparison:
     """One statement put to every network of a run.
 
-    name: stable. question: a key of QUESTIONS. claims: ids that the answer bears on. statement: in words, so that "supported" is an answer to it.
-    control: what batch norm is compared with. read: the numbers. claim, threshold: supported where the interval lies ``claim`` the
-    threshold. margin: an effect so close to the threshold is too small to matter. unit: "ratio" for log10 of ratios. decisive:
+    question: a key of QUESTIONS. name: stable. statement: in words, so that "supported" is an answer to it. control: what batch norm is
+    compared with. read: the numbers. claims: ids that the answer bears on. claim, threshold: supported where the interval lies ``claim``
+    the threshold. margin: an effect so close to the threshold is too small to matter. unit: "ratio" for log10 of ratios. decisive:
     whether places decide or only illustrate; a place after step 0 never does, for nothing has been trained there.
     """
 
-    name: str
     question: str
-    claims: tuple[str, ...]
+    name: str
     statement: str
     control: str
     read: Read
-    claim: Side
+    claims: tuple[str, ...] = ()
+    claim: Side = "below"
     threshold: float = 0.0
     margin: float | None = None
     unit: Literal["ratio", "slope", "difference"] = "ratio"
     decisive: bool = True
 
 
-_SCALING = "lesswrong2019.more-than-scaling"
 _TWIN = "its frozen twin"
 _STANDARD = "standard network at equal rates"
-_PARTIAL = "bntheory2026.partial-twins"
+_SCALING = ("lesswrong2019.more-than-scaling",)
+_TWO_LIPSCHITZ = ("lesswrong2019.two-lipschitz.batchnorm-reduces.network",)
+_PARTIAL = ("bntheory2026.partial-twins",)
 _DETACHED = "bntheory2026.detached-statistics."
-_SHARPENING = "bntheory2026.progressive-sharpening"
-_SHIFT = "santurkar2018.figure-3.covariate-shift"
+
+_smoother = partial(Comparison, "smoother", margin=CURVATURE_MARGIN)
+_scaling = partial(Comparison, "scaling", control=_TWIN, claims=_SCALING, margin=CURVATURE_MARGIN)
+_standard = partial(Comparison, "standard", margin=CURVATURE_MARGIN)
+_sharpening = partial(Comparison, "sharpening", claims=("bntheory2026.progressive-sharpening",), unit="slope")
+_help = partial(Comparison, "help", margin=LOSS_MARGIN)
+_affine = partial(
+    Comparison,
+    "affine",
+    control="chance",
+    claims=("santurkar2018.theorem-4.1.reduction-persists",),
+    claim="above",
+    threshold=MORE_THAN_CHANCE,
+)
+_end_of_loss = partial(at_the_end, "training_loss")
 
 COMPARISONS: tuple[Comparison, ...] = (
-    Comparison(
-        "top-eigenvalue.twin",
-        "smoother",
-        ("lesswrong2019.two-lipschitz.batchnorm-reduces.network",),
-        "λ_max is lower than the twin's",
-        _TWIN,
-        over_twin("top"),
-        "below",
-        margin=CURVATURE_MARGIN,
-    ),
-    Comparison(
+    _smoother("top-eigenvalue.twin", "λ_max is lower than the twin's", _TWIN, over_twin("top"), _TWO_LIPSCHITZ),
+    _smoother(
         "top-eigenvalue.mean-or-variance",
-        "smoother",
-        (_PARTIAL,),
         "the mean alone lowers λ_max more than the variance alone",
         "twin, variance alive",
         over_twin("top", "mean-alive", "variance-alive"),
-        "below",
-        margin=CURVATURE_MARGIN,
+        _PARTIAL,
     ),
-    Comparison(
-        "top-eigenvalue.mean",
-        "smoother",
-        (_PARTIAL,),
-        "the mean alone lowers λ_max",
-        _TWIN,
-        over_twin("top", "mean-alive"),
-        "below",
-        margin=CURVATURE_MARGIN,
-        decisive=False,
+    *(
+        _smoother(
+            f"top-eigenvalue.{alive}",
+            f"the {alive} alone lowers λ_max",
+            _TWIN,
+            over_twin("top", f"{alive}-alive"),
+            _PARTIAL,
+            decisive=False,
+        )
+        for alive in ("mean", "variance")
     ),
-    Comparison(
-        "top-eigenvalue.variance",
-        "smoother",
-        (_PARTIAL,),
-        "the variance alone lowers λ_max",
-        _TWIN,
-        over_twin("top", "variance-alive"),
-        "below",
-        margin=CURVATURE_MARGIN,
-        decisive=False,
-    ),
-    Comparison(
+    _scaling(
         "relative-curvature.twin",
-        "scaling",
-        (_SCALING,),
         "the scale-free curvature λ_max·L/‖∇L‖² is lower than the twin's",
-        _TWIN,
-        over_twin("relative_curvature"),
-        "below",
-        margin=CURVATURE_MARGIN,
+        read=over_twin("relative_curvature"),
     ),
-    Comparison(
+    _scaling(
         "linearity-error.twin",
-        "scaling",
-        (_SCALING,),
         "the linear prediction of a step that should remove a tenth of the loss errs less than the twin's",
-        _TWIN,
-        over_twin("linearity_error"),
-        "below",
-        margin=CURVATURE_MARGIN,
+        read=over_twin("linearity_error"),
     ),
-    Comparison(
+    _scaling(
         "gradient-norm.twin",
-        "scaling",
-        (),
         "the gradient norm is lower than the twin's",
-        _TWIN,
-        over_twin("gradient_norm"),
-        "below",
-        margin=CURVATURE_MARGIN,
+        read=over_twin("gradient_norm"),
+        claims=(),
         decisive=False,
     ),
-    Comparison(
+    _standard(
         "top-eigenvalue.standard",
-        "standard",
-        ("lesswrong2019.two-lipschitz.batchnorm-reduces.network",),
         "λ_max is lower than without batch norm",
         _STANDARD,
         at_equal_rates("top", "batchnorm", "standard"),
-        "below",
-        margin=CURVATURE_MARGIN,
+        _TWO_LIPSCHITZ,
     ),
     *(
-        Comparison(
+        _standard(
             f"edge.{kind}",
-            "standard",
-            (),
             f"{words} batch norm descent ends below the edge of stability: ηλ_max < 2",
             "the edge, 2",
             from_the_edge(kind),
-            "below",
-            margin=CURVATURE_MARGIN,
             decisive=False,
         )
         for kind, words in (("batchnorm", "with"), ("standard", "without"))
     ),
-    Comparison(
-        "sharpening.standard",
-        "sharpening",
-        (_SHARPENING,),
-        "without batch norm λ_max rises as the loss falls",
-        "no change",
-        rises("standard"),
-        "below",
-        unit="slope",
+    *(
+        _sharpening(f"sharpening.{kind}", f"{words} batch norm λ_max rises as the loss falls", "no change", rises(kind))
+        for kind, words in (("standard", "without"), ("batchnorm", "with"))
     ),
-    Comparison(
-        "sharpening.batchnorm",
-        "sharpening",
-        (_SHARPENING,),
-        "with batch norm λ_max rises as the loss falls",
-        "no change",
-        rises("batchnorm"),
-        "below",
-        unit="slope",
-    ),
-    Comparison(
+    _sharpening(
         "sharpening.difference",
-        "sharpening",
-        (_SHARPENING,),
         "it rises less with batch norm than without",
         _STANDARD,
         rises("batchnorm", "standard"),
-        "above",
-        unit="slope",
+        claim="above",
     ),
-    Comparison(
+    _help(
         "loss.standard",
-        "help",
-        (),
         "training ends at a lower loss than without batch norm",
         _STANDARD,
-        at_the_end("training_loss", "batchnorm", "standard"),
-        "below",
-        margin=LOSS_MARGIN,
+        _end_of_loss("batchnorm", "standard"),
     ),
-    Comparison(
+    _help(
         "loss.rescaled",
-        "help",
-        (_SCALING,),
         "it ends lower than without batch norm on a loss rescaled to the same initial gradient",
         "standard network, loss rescaled",
-        at_the_end("training_loss", "batchnorm", "rescaled"),
-        "below",
-        margin=LOSS_MARGIN,
+        _end_of_loss("batchnorm", "rescaled"),
+        _SCALING,
     ),
-    Comparison(
+    _help(
         "loss.detached",
-        "help",
-        (_DETACHED + "both",),
         "the gradient through the statistics helps: it ends lower than with detached ones",
         "detached statistics",
-        at_the_end("training_loss", "batchnorm", "detached"),
-        "below",
-        margin=LOSS_MARGIN,
+        _end_of_loss("batchnorm", "detached"),
+        (_DETACHED + "both",),
     ),
-    Comparison(
+    _help(
         "loss.detached-over-standard",
-        "help",
-        (_DETACHED + "forward-alone",),
         "the forward pass helps by itself: detached, it ends lower than without batch norm",
         _STANDARD,
-        at_the_end("training_loss", "detached", "standard"),
-        "below",
-        margin=LOSS_MARGIN,
+        _end_of_loss("detached", "standard"),
+        (_DETACHED + "forward-alone",),
     ),
-    Comparison(
+    _help(
         "loss.detached-mean-or-variance",
-        "help",
-        (_DETACHED + "mean",),
         "detaching the mean costs more than detaching the variance",
         "variance detached",
-        at_the_end("training_loss", "detached-mean", "detached-variance"),
+        _end_of_loss("detached-mean", "detached-variance"),
+        (_DETACHED + "mean",),
         "above",
-        margin=LOSS_MARGIN,
     ),
-    Comparison(
+    _help(
         "accuracy.standard",
-        "help",
-        (),
         "held-out accuracy is higher than without batch norm",
         _STANDARD,
         at_the_end("test_accuracy", "batchnorm", "standard", ratio=False),
-        "above",
+        claim="above",
         margin=0.01,
         unit="difference",
         decisive=False,
     ),
     *(
         Comparison(
-            f"covariate-shift.{key}",
             "shift",
-            (_SHIFT,),
+            f"covariate-shift.{key}",
             f"covariate shift by {words} is not reduced by more than a fifth",
             "standard network at the same rate",
             shift_by_halves(f"shift_{key}"),
+            ("santurkar2018.figure-3.covariate-shift",),
             "above",
-            threshold=-CURVATURE_MARGIN,
+            -CURVATURE_MARGIN,
         )
         for key, words in (("l2", "length"), ("angle", "angle"))
     ),
-    Comparison(
+    _affine(
         "affine-share.y-hat",
-        "affine",
-        ("santurkar2018.theorem-4.1.reduction-persists",),
         "the share of ŷ in a layer's gradient on this batch is above 1.5 times that of a random one, 1/m",
-        "chance",
-        times_chance("share_y_hat"),
-        "above",
-        threshold=MORE_THAN_CHANCE,
+        read=times_chance("share_y_hat"),
     ),
-    Comparison(
+    _affine(
         "affine-share.mean",
-        "affine",
-        ("santurkar2018.theorem-4.1.reduction-persists",),
         "the share of the mean is above 1.5 times that of a random gradient",
-        "chance",
-        times_chance("share_mean"),
-        "above",
-        threshold=MORE_THAN_CHANCE,
+        read=times_chance("share_mean"),
     ),
 )

@@ -7,16 +7,16 @@ at several learning rates is averaged over them (:mod:`bntheory.experiments.equa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bntheory.evidence.curves import course, log_ratio
-from bntheory.experiments.equal_rates import along_training, common_rates, end_of
+from bntheory.evidence.curves import course, log_ratio, mean_of_known
+from bntheory.experiments.equal_rates import Arms, Rates, Reader, along_training, common_rates, end_of, over_the_edge
 from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
-from bntheory.experiments.runs import Json, Run
+from bntheory.experiments.runs import Run
 
 __all__ = [
     "Numbers",
@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 Read = Callable[[NetworkRuns], "Numbers"]
+#: The measures that know lambda_max.
+_CURVATURE = ("sharpness", "linearity")
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
     """
 
     def read(network: NetworkRuns) -> Numbers:
-        rates = common_rates(network.runs, [network.at_rates("batchnorm")], _training_loss, network.guessing_loss)
+        rates = _rates(network, network.at_rates("batchnorm"))
         arms = [network.at_rates("batchnorm")[rate] for rate in rates.used]
         arms = [arm for arm in arms if any(quantity(p, name, twin) is not None for p in network.points(arm))]
         found: dict[str, list[float | None]] = {}
         for step in network.steps:
             values = [
-                _mean(
+                mean_of_known(
                     log_ratio(quantity(p, name, own), quantity(p, name, twin))
                     for arm in arms
                     if (p := run[arm].points.get(step)) is not None
@@ -71,15 +73,13 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
             if any(x is not None for x in values):
                 found[f"step {step}"] = values
         later = {place: values for place, values in found.items() if place != "step 0"}
-        known = {place: [x for x in values if x is not None] for place, values in later.items()}
-        crossing = course({place: values for place, values in known.items() if len(values) > 1}).crossing
+        crossing = course(later).crossing
         if later:
             mean = f"mean of steps {', '.join(place.removeprefix('step ') for place in later)}"
-            found[mean] = [_mean(values) for values in zip(*later.values(), strict=True)]
+            found[mean] = [mean_of_known(values) for values in zip(*later.values(), strict=True)]
         deciding = crossing or tuple(found)[-1:]
         scope = "learning rates " + ", ".join(f"{network.arms[arm]:g}" for arm in arms)
-        measures = ("linearity", "sharpness")
-        return Numbers(found, deciding, scope, tuple(arms), measures, rates.not_comparable)
+        return Numbers(found, deciding, scope, tuple(arms), ("linearity", "sharpness"), rates.not_comparable)
 
     return read
 
@@ -92,12 +92,11 @@ def at_equal_rates(name: str, kind: str, other: str) -> Read:
 
     def read(network: NetworkRuns) -> Numbers:
         arms = _both(network, kind, other)
-        rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
-        found = along_training(network.runs, *arms, rates.used, _loss, lambda p: quantity(p, name))
-        names = tuple(of[rate] for of in arms for rate in rates.used)
+        rates = _rates(network, *arms)
+        found = along_training(network.runs, *arms, rates.used, _reader("loss"), _reader(name))
         places = list(found)
         deciding = tuple(dict.fromkeys(places[i] for i in (0, len(places) // 2, -1))) if places else ()
-        return Numbers(found, deciding, rates.scope, names, ("sharpness", "linearity"), rates.not_comparable)
+        return _numbers(found, rates, arms, _CURVATURE, deciding)
 
     return read
 
@@ -107,16 +106,14 @@ def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
 
     def read(network: NetworkRuns) -> Numbers:
         arms = _both(network, kind, other)
-        rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
+        rates = _rates(network, *arms)
         values: list[float | None] = []
         for run in network.runs:
-            ends = [[end_of(run[of[rate]], lambda p: quantity(p, name)) for of in arms] for rate in rates.used]
+            ends = [[end_of(run[of[rate]], _reader(name)) for of in arms] for rate in rates.used]
             values.append(
-                _mean(log_ratio(a, b) if ratio else None if a is None or b is None else a - b for a, b in ends)
+                mean_of_known(log_ratio(a, b) if ratio else None if a is None or b is None else a - b for a, b in ends)
             )
-        names = tuple(of[rate] for of in arms for rate in rates.used)
-        place = "the end"
-        return Numbers({place: values}, (place,), rates.scope, names, ("accuracy",), rates.not_comparable)
+        return _numbers({"the end": values}, rates, arms, ("accuracy",))
 
     return read
 
@@ -130,15 +127,13 @@ def rises(kind: str, other: str = "") -> Read:
 
     def read(network: NetworkRuns) -> Numbers:
         arms = [network.at_rates(k) for k in (kind, other) if k]
-        rates = common_rates(network.runs, arms, _training_loss, network.guessing_loss)
+        rates = _rates(network, *arms)
         values: list[float | None] = []
         for run in network.runs:
             slopes = [_slope([run[of[rate]] for rate in rates.used]) for of in arms]
             known = [s for s in slopes if s is not None]
             values.append(None if len(known) < len(arms) else known[0] - sum(known[1:]))
-        names = tuple(of[rate] for of in arms for rate in rates.used)
-        place, measures = "along training", ("sharpness", "linearity")
-        return Numbers({place: values}, (place,), rates.scope, names, measures, rates.not_comparable)
+        return _numbers({"along training": values}, rates, arms, _CURVATURE)
 
     return read
 
@@ -148,14 +143,9 @@ def from_the_edge(kind: str) -> Read:
 
     def read(network: NetworkRuns) -> Numbers:
         arms = network.at_rates(kind)
-        rates = common_rates(network.runs, [arms], _training_loss, network.guessing_loss)
-        values = [
-            _mean(log_ratio(end_of(run[arms[r]], lambda p: quantity(p, "top")), 2 / r) for r in rates.used)
-            for run in network.runs
-        ]
-        names, place = tuple(arms[rate] for rate in rates.used), "the end"
-        measures = ("sharpness", "linearity")
-        return Numbers({place: values}, (place,), rates.scope, names, measures, rates.not_comparable)
+        rates = _rates(network, arms)
+        values = [over_the_edge(run, arms, rates, _reader("top")) for run in network.runs]
+        return _numbers({"the end": values}, rates, [arms], _CURVATURE)
 
     return read
 
@@ -165,12 +155,13 @@ def shift_by_halves(name: str) -> Read:
 
     def read(network: NetworkRuns) -> Numbers:
         kinds = "batchnorm", "standard"
-        rates = common_rates(network.runs, [{network.rate: k} for k in kinds], _training_loss, network.guessing_loss)
+        arms = [{network.rate: kind} for kind in kinds]
+        rates = _rates(network, *arms)
         steps = [step for step in network.steps if step > 0] if rates.used else []
         half = (len(steps) + 1) // 2
         found = {
             f"steps {part[0]} to {part[-1]}": [
-                _mean(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
+                mean_of_known(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
                 for run in network.runs
             ]
             for part in (steps[:half], steps[half:])
@@ -201,19 +192,32 @@ def times_chance(share: str) -> Read:
     return read
 
 
-def _both(network: NetworkRuns, kind: str, other: str) -> tuple[dict[float, str], dict[float, str]]:
+def _both(network: NetworkRuns, kind: str, other: str) -> tuple[Arms, Arms]:
     """The arms of both kinds at the rates at which both were asked for."""
     left, right = network.at_rates(kind), network.at_rates(other)
     rates = left.keys() & right.keys()
     return {r: left[r] for r in rates}, {r: right[r] for r in rates}
 
 
-def _loss(point: Json) -> float | None:
-    return quantity(point, "loss")
+def _rates(network: NetworkRuns, *arms: Arms) -> Rates:
+    return common_rates(network.runs, arms, _reader("training_loss"), network.guessing_loss)
 
 
-def _training_loss(point: Json) -> float | None:
-    return quantity(point, "training_loss")
+def _numbers(
+    places: Mapping[str, Sequence[float | None]],
+    rates: Rates,
+    arms: Sequence[Arms],
+    measures: tuple[str, ...],
+    deciding: tuple[str, ...] | None = None,
+) -> Numbers:
+    """Numbers made at these rates; all places decide where ``deciding`` does not say which."""
+    names = tuple(of[rate] for of in arms for rate in rates.used)
+    chosen = tuple(places) if deciding is None else deciding
+    return Numbers(places, chosen, rates.scope, names, measures, rates.not_comparable)
+
+
+def _reader(name: str) -> Reader:
+    return lambda point: quantity(point, name)
 
 
 def _at(run: Run, step: int, name: str) -> float | None:
@@ -238,8 +242,3 @@ def _slope(runs: Sequence[Run]) -> float | None:
         x, y = (np.array(column) - np.mean(column) for column in zip(*known, strict=True))
         along, across = along + float(x @ x), across + float(x @ y)
     return across / along if along > 0 else None
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [x for x in values if x is not None]
-    return sum(known) / len(known) if known else None

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
-from bntheory.evidence.curves import Course, at_loss, common_losses, course, log_ratio
+from bntheory.evidence.curves import at_loss, common_losses, course, log_ratio, mean_of_known
 from bntheory.evidence.study import Study
 from bntheory.experiments.runs import Json, Run, check_of
 
@@ -36,6 +36,7 @@ __all__ = [
     "common_rates",
     "end_of",
     "from_the_edge",
+    "over_the_edge",
 ]
 
 #: A number of a recorded point; None where it was not measured or refused.
@@ -148,8 +149,7 @@ def along_training(
     for seed in runs:
         at = [_at_places(seed[own[r]], seed[other[r]], loss, value, read) for r in rates]
         for place in PLACES:
-            known = [x for places in at if (x := places[place]) is not None]
-            found.setdefault(place, []).append(sum(known) / len(known) if known else None)
+            found.setdefault(place, []).append(mean_of_known(places[place] for places in at))
     return found
 
 
@@ -196,7 +196,7 @@ def along(
     two of them, a mean would mix both sides: then the two places decide, each for itself. So there are at most two decisive checks.
     """
     later = {place: effects[place] for place in AFTER_START}
-    crossing = None if rates.not_comparable else _course(later, confidence).crossing
+    crossing = None if rates.not_comparable else course(later, confidence).crossing
     chosen = (
         {f"log10 of {what}, at {place}": later[place] for place in crossing}
         if crossing
@@ -222,7 +222,7 @@ def beside(
     margin: float | None = None,
 ) -> list[Check]:
     """log10 of ``what`` at every place: what decides nothing and shows the course, with its crossing where there is one."""
-    crossing = None if rates.not_comparable else _course(effects, 0.95).crossing
+    crossing = None if rates.not_comparable else course(effects).crossing
     if crossing:
         scope = f"{scope}; crossing: opposite signs at {crossing[0]} and at {crossing[1]}"
     return [
@@ -235,24 +235,19 @@ def from_the_edge(
     study: Study, what: str, runs: Sequence[Mapping[str, Run]], arms: Arms, rates: Rates, top: Reader, scope: str
 ) -> Check:
     """log10 of eta lambda_max/2 at the end, the mean over the rates: below 0 descent is stable, at 0 it is at the edge of stability."""
-    numbers: list[float | None] = []
-    for seed in runs:
-        found = [log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for rate in rates.used]
-        known = [x for x in found if x is not None]
-        numbers.append(sum(known) / len(known) if known else None)
+    numbers = [over_the_edge(seed, arms, rates, top) for seed in runs]
     name = f"log10 of learning rate times largest eigenvalue over 2, {what}, at the end: below the edge of stability"
     return rates.check(study, name, numbers, "below", scope, decisive=False)
 
 
-def _course(effects: Mapping[str, Sequence[float | None]], confidence: float) -> Course:
-    known = {place: [x for x in values if x is not None] for place, values in effects.items()}
-    return course({place: values for place, values in known.items() if len(values) > 1}, confidence)
+def over_the_edge(seed: Mapping[str, Run], arms: Arms, rates: Rates, top: Reader) -> float | None:
+    """log10 of eta lambda_max/2 at the end, the mean over the rates."""
+    return mean_of_known(log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for rate in rates.used)
 
 
 def _means(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
     """The mean over the places, seed after seed; None where one is not known, for then it would be a mean of something else."""
-    found: list[float | None] = []
-    for values in zip(*effects.values(), strict=True):
-        known = [x for x in values if x is not None and math.isfinite(x)]
-        found.append(sum(known) / len(known) if len(known) == len(values) else None)
-    return found
+    return [
+        None if any(x is None or not math.isfinite(x) for x in values) else mean_of_known(values)
+        for values in zip(*effects.values(), strict=True)
+    ]

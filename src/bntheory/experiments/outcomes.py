@@ -99,8 +99,7 @@ def compare_all(networks: Mapping[str, NetworkRuns]) -> tuple[list[Effect], list
         for comparison in COMPARISONS:
             found = list(effects_of(comparison, network.network, network.seeds, comparison.read(network)))
             effects += found
-            places = {e.place: e.estimate for e in found if e.estimate is not None}
-            crossing = course({p: e.values for p, e in places.items() if e.n > 1}).crossing
+            crossing = course({e.place: e.estimate.values for e in found if e.estimate is not None}).crossing
             if crossing is not None:
                 crossings.append(Crossing(comparison.name, network.network, *crossing))
     return effects, crossings

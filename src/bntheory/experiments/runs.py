@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from bntheory.evidence.checks import Check
-from bntheory.evidence.curves import mean_log_ratio_at_equal_loss
+from bntheory.evidence.curves import mean_log_ratio_at_equal_loss, mean_of_known
 from bntheory.evidence.looks import Looks
 from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
@@ -172,12 +172,8 @@ def late_loss(run: Run) -> float:
 
 def mean_difference(left: Numbers, right: Numbers, *, log: bool = False) -> float | None:
     """Mean of left - right (log: of log10(left/right)) over the steps at which both are known; None where there is none."""
-    known = []
-    for step in sorted(left.keys() & right.keys()):
-        a, b = _usable(left[step], log=log), _usable(right[step], log=log)
-        if a is not None and b is not None:
-            known.append(a - b)
-    return sum(known) / len(known) if known else None
+    pairs = ((_usable(left[s], log=log), _usable(right[s], log=log)) for s in sorted(left.keys() & right.keys()))
+    return mean_of_known(a - b for a, b in pairs if a is not None and b is not None)
 
 
 def difference_at_equal_loss(

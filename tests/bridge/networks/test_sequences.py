@@ -8,6 +8,7 @@ freezing removes, finite differences.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def by_hand(spec: NetworkSpec) -> Callable[[Arrays, Tensor, NetworkSpec], Tensor
 @pytest.mark.parametrize("norm", ["batch", "layer", "none", "batch-primitive"])
 @pytest.mark.parametrize("name", SPECS)
 def test_outputs_against_the_network_written_out(name: str, norm: str, device: str) -> None:
-    described = SPECS[name].as_dict() | {"norm": norm, "bias": None}
+    described = asdict(SPECS[name]) | {"norm": norm, "bias": None}
     spec = NetworkSpec(**described)
     model, (x, _) = network(spec, device), batch(device, spec)
     plain = NetworkSpec(**(described | {"norm": norm.removesuffix("-primitive")}))
@@ -222,7 +223,7 @@ def test_weight_layers_that_feed_a_norm(device: str) -> None:
 
 
 def test_biases_on_the_residual_stream_are_cancelled_by_batch_norm(device: str) -> None:
-    described = SPECS["transformer"].as_dict()
+    described = asdict(SPECS["transformer"])
     spec = NetworkSpec(**(described | {"bias": True}))
     model, (x, _) = network(spec, device), batch(device, spec)
     before = model(x)

@@ -26,10 +26,10 @@ from bntheory.bridge.networks.data_files import (
     read_compressed,
     sha256_of,
 )
-from bntheory.bridge.networks.image_data import ImageData, assemble, batch_at, batch_indices, batches, synthetic_data
+from bntheory.bridge.networks.image_data import ImageData, assemble, batch_at, batch_indices, synthetic_data
 from bntheory.errors import UserError
 
-__all__ = ["DATASETS", "ImageData", "batch_at", "batch_indices", "batches", "load_dataset", "synthetic_data"]
+__all__ = ["DATASETS", "ImageData", "batch_at", "batch_indices", "load_dataset", "synthetic_data"]
 
 SUBSET_ASSET = "fashion_mnist_subset.idx.xz"
 SUBSET_SHA256 = "39956224e00b0023d68e6b701daaf4db15f2ffdeb6f018c9f2c5bae7f66e99db"

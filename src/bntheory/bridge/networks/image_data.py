@@ -6,7 +6,7 @@ the data come from (``data.py``) and file formats (``data_files.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
@@ -20,7 +20,7 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.data_files import Bytes
 from bntheory.errors import UserError
 
-__all__ = ["ImageData", "Split", "assemble", "batch_at", "batch_indices", "batches", "synthetic_data"]
+__all__ = ["ImageData", "Split", "assemble", "batch_at", "batch_indices", "synthetic_data"]
 
 Split = Literal["train", "test"]
 
@@ -205,22 +205,3 @@ def batch_at(
     """Inputs (batch_size, c, h, w) and labels (batch_size,) of one step; see :func:`batch_indices`."""
     indices = batch_indices(data.size(split), batch_size, seed, step)
     return data.inputs(indices.copy(), split, dtype=dtype, device=device)
-
-
-@checked
-def batches(
-    data: ImageData,
-    batch_size: int,
-    seed: int,
-    steps: int,
-    *,
-    start: int = 0,
-    split: Split = "train",
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of steps ``start`` to ``steps`` - 1; a run resumed at any step sees the very same ones."""
-    for step in range(start, steps):
-        yield batch_at(
-            data, step, batch_size=batch_size, seed=seed, split=split, dtype=dtype, device=device
-        )  # fmt: skip

@@ -10,6 +10,7 @@ them initial values.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -21,7 +22,7 @@ from bntheory.bridge.networks.sequences import Recurrent, Transformer
 from bntheory.bridge.networks.spec import NetworkSpec, initialise
 from bntheory.errors import UserError
 
-__all__ = ["NetworkSpec", "build_network", "common_parameters"]
+__all__ = ["NetworkSpec", "build_network"]
 
 
 @checked
@@ -36,25 +37,15 @@ def build_network(
     if seed < 0:
         raise UserError(f"seed: {seed} is negative; use an integer >= 0")
     builder = Builder(spec, seed)
-    if spec.kind == "vgg":
-        model: nn.Module = _vgg(builder)
-    elif spec.kind == "resnet":
-        model = _ResNet(builder)
-    elif spec.kind == "rnn":
-        model = Recurrent(builder)
-    elif spec.kind == "transformer":
-        model = Transformer(builder)
-    else:
-        model = _mlp(builder)
+    kinds: dict[str, Callable[[Builder], nn.Module]] = {
+        "vgg": _vgg,
+        "resnet": _ResNet,
+        "rnn": Recurrent,
+        "transformer": Transformer,
+    }
+    model = kinds.get(spec.kind, _mlp)(builder)
     initialise(model, spec.init, spec.init_scale, seed)
     return model.to(device=device, dtype=dtype)
-
-
-@checked
-def common_parameters(a: nn.Module, b: nn.Module) -> list[str]:
-    """Names of the parameters that both networks have, with the same shape."""
-    other = dict(b.named_parameters())
-    return [name for name, p in a.named_parameters() if name in other and other[name].shape == p.shape]
 
 
 def _mlp(build: Builder) -> nn.Module:

@@ -18,7 +18,14 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
-__all__ = ["LpBatchNorm", "PrimitiveBatchNorm", "PrimitiveGroupNorm", "PrimitiveLayerNorm"]
+__all__ = [
+    "LpBatchNorm",
+    "PrimitiveBatchNorm",
+    "PrimitiveGroupNorm",
+    "PrimitiveLayerNorm",
+    "WithinExamples",
+    "along_channels",
+]
 
 
 class LpBatchNorm(nn.Module):
@@ -70,8 +77,7 @@ class LpBatchNorm(nn.Module):
         self.num_features, self.eps, self.momentum, self.p = num_features, eps, momentum, float(p)
         self.affine, self.track_running_stats, self.scale_of = affine, track_running_stats, scale_of
         ones = torch.ones(num_features, device=device, dtype=dtype)
-        self.register_parameter("weight", nn.Parameter(ones.clone()) if affine else None)
-        self.register_parameter("bias", nn.Parameter(torch.zeros_like(ones)) if affine else None)
+        _register_affine(self, ones, affine, affine)
         self.register_buffer("running_mean", torch.zeros_like(ones) if track_running_stats else None)
         self.register_buffer("running_var", ones.clone() if track_running_stats else None)
         counter = torch.tensor(0, dtype=torch.long, device=device) if track_running_stats else None
@@ -84,7 +90,7 @@ class LpBatchNorm(nn.Module):
         """Mean and p-th absolute central moment (max for p = inf, 1 for p = 0) of each channel, shape (C,)."""
         axes = [axis for axis in range(x.dim()) if axis != 1]
         mean = self._mean(x, axes)
-        deviation = (x - _spread(mean, x)) if self.scale_of == "centred" else x
+        deviation = (x - along_channels(mean, x)) if self.scale_of == "centred" else x
         if self.p == 0:
             return mean, torch.ones_like(mean)
         if self.p == 2:
@@ -122,10 +128,7 @@ class LpBatchNorm(nn.Module):
                 self._track(mean.detach(), moment.detach(), self._count(x))
         else:
             mean, moment = self.running_mean, self.running_var
-        y_hat = (x - _spread(mean, x)) / _spread(self.scale(moment), x)
-        if self.weight is not None:
-            y_hat = y_hat * _spread(self.weight, x)
-        return y_hat if self.bias is None else y_hat + _spread(self.bias, x)
+        return _affine(self, (x - along_channels(mean, x)) / along_channels(self.scale(moment), x))
 
     @torch.no_grad()
     def _track(self, mean: Tensor, moment: Tensor, m: int) -> None:
@@ -177,11 +180,26 @@ class PrimitiveBatchNorm(LpBatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, p=2.0, device=device, dtype=dtype)
 
 
-class PrimitiveLayerNorm(nn.Module):
-    """``nn.LayerNorm`` in primitive operations, over the last axes of shape ``normalized_shape``."""
+class WithinExamples(nn.Module):
+    """What normalises every example by itself."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
+    eps: float
+
+    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """(x - mean)/sigma over these axes."""
+        if not x.is_floating_point():
+            raise UserError(f"input: has dtype {x.dtype}, but normalisation divides; convert it to floats")
+        centred = x - x.mean(dim=axes, keepdim=True)
+        variance = centred.square().mean(dim=axes, keepdim=True)
+        if self.eps == 0:
+            _refuse_zero_scale(variance)
+        return centred / torch.sqrt(variance + self.eps)
+
+
+class PrimitiveLayerNorm(WithinExamples):
+    """``nn.LayerNorm`` in primitive operations, over the last axes of shape ``normalized_shape``."""
 
     @checked
     def __init__(
@@ -199,12 +217,7 @@ class PrimitiveLayerNorm(nn.Module):
             raise UserError(f"normalized_shape: {self.normalized_shape}; it holds positive sizes")
         self.eps, self.elementwise_affine = eps, elementwise_affine
         ones = torch.ones(self.normalized_shape, device=device, dtype=dtype)
-        self.register_parameter("weight", nn.Parameter(ones.clone()) if elementwise_affine else None)
-        self.register_parameter("bias", nn.Parameter(torch.zeros_like(ones)) if elementwise_affine and bias else None)
-
-    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """(x - mean)/sigma over these axes."""
-        return _standardise(x, axes, self.eps)
+        _register_affine(self, ones, elementwise_affine, elementwise_affine and bias)
 
     def forward(self, x: Tensor) -> Tensor:
         axes = tuple(range(-len(self.normalized_shape), 0))
@@ -216,11 +229,8 @@ class PrimitiveLayerNorm(nn.Module):
         return y_hat if self.bias is None else y_hat + self.bias
 
 
-class PrimitiveGroupNorm(nn.Module):
+class PrimitiveGroupNorm(WithinExamples):
     """``nn.GroupNorm`` in primitive operations, for inputs (N, C, ...)."""
-
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
 
     @checked
     def __init__(
@@ -236,36 +246,30 @@ class PrimitiveGroupNorm(nn.Module):
         if num_groups < 1 or num_channels % num_groups:
             raise UserError(f"num_groups: {num_groups} does not divide {num_channels} channels")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        ones = torch.ones(num_channels, device=device, dtype=dtype)
-        self.register_parameter("weight", nn.Parameter(ones.clone()) if affine else None)
-        self.register_parameter("bias", nn.Parameter(torch.zeros_like(ones)) if affine else None)
-
-    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """(x - mean)/sigma over these axes."""
-        return _standardise(x, axes, self.eps)
+        _register_affine(self, torch.ones(num_channels, device=device, dtype=dtype), affine, affine)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_channels:
             raise UserError(f"input: has shape {tuple(x.shape)}, but (N, {self.num_channels}, ...) is expected")
         grouped = x.reshape(x.shape[0], self.num_groups, -1)
-        y_hat = self.standardised(grouped, (2,)).reshape(x.shape)
-        if self.weight is not None:
-            y_hat = y_hat * _spread(self.weight, x)
-        return y_hat if self.bias is None else y_hat + _spread(self.bias, x)
+        return _affine(self, self.standardised(grouped, (2,)).reshape(x.shape))
 
 
-def _spread(channel: Tensor, x: Tensor) -> Tensor:
+def along_channels(channel: Tensor, x: Tensor) -> Tensor:
+    """A number a channel, (C,), so that it meets those of x, (N, C, *)."""
     return channel.reshape(1, -1, *([1] * (x.dim() - 2)))
 
 
-def _standardise(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    if not x.is_floating_point():
-        raise UserError(f"input: has dtype {x.dtype}, but normalisation divides; convert it to floats")
-    centred = x - x.mean(dim=axes, keepdim=True)
-    variance = centred.square().mean(dim=axes, keepdim=True)
-    if eps == 0:
-        _refuse_zero_scale(variance)
-    return centred / torch.sqrt(variance + eps)
+def _register_affine(module: nn.Module, ones: Tensor, gamma: bool, beta: bool) -> None:
+    module.register_parameter("weight", nn.Parameter(ones.clone()) if gamma else None)
+    module.register_parameter("bias", nn.Parameter(torch.zeros_like(ones)) if beta else None)
+
+
+def _affine(module: LpBatchNorm | PrimitiveGroupNorm, y_hat: Tensor) -> Tensor:
+    """gamma y_hat + beta, one of each a channel."""
+    if module.weight is not None:
+        y_hat = y_hat * along_channels(module.weight, y_hat)
+    return y_hat if module.bias is None else y_hat + along_channels(module.bias, y_hat)
 
 
 def _refuse_zero_scale(moment: Tensor) -> None:

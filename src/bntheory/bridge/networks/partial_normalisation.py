@@ -18,6 +18,8 @@ from bntheory.bridge.networks.normalisation import (
     PrimitiveBatchNorm,
     PrimitiveGroupNorm,
     PrimitiveLayerNorm,
+    WithinExamples,
+    along_channels,
 )
 from bntheory.errors import UserError
 
@@ -68,34 +70,25 @@ class DetachedBatchNorm(PrimitiveBatchNorm):
         return (mean, variance.detach()) if self.detach == "variance" else (mean, variance)
 
 
-class DetachedLayerNorm(PrimitiveLayerNorm):
+class _WithConstants(WithinExamples):
+    """The values of a normalisation, and the gradient of the affine map with the slope that it has there."""
+
+    detach = "both"
+
+    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """(x - mean)/sigma with constants."""
+        constant = x.detach()
+        slope = (constant.var(dim=axes, correction=0, keepdim=True) + self.eps).rsqrt()
+        # the difference is zero: the values are bit for bit those of the first term
+        return super().standardised(constant, axes) + slope * (x - constant)
+
+
+class DetachedLayerNorm(_WithConstants, PrimitiveLayerNorm):
     """Layer normalisation without the gradient through mean and variance (Xu et al. 2019, "DetachNorm")."""
 
-    detach = "both"
 
-    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """(x - mean)/sigma with constants."""
-        return _with_constants(super().standardised, x, axes)
-
-
-class DetachedGroupNorm(PrimitiveGroupNorm):
+class DetachedGroupNorm(_WithConstants, PrimitiveGroupNorm):
     """Group normalisation without the gradient through mean and variance; with one group, layer normalisation of convolutions."""
-
-    detach = "both"
-
-    def standardised(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """(x - mean)/sigma with constants."""
-        return _with_constants(super().standardised, x, axes)
-
-
-def _with_constants(standardised: Any, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The values of ``standardised(x)``, and the gradient of the affine map with the slope that it has there."""
-    eps = standardised.__self__.eps
-    constant = x.detach()
-    y_hat: Tensor = standardised(constant, axes)
-    slope = (constant.var(dim=axes, correction=0, keepdim=True) + eps).rsqrt()
-    moved: Tensor = y_hat + slope * (x - constant)  # the difference is zero: the values are bit for bit those of y_hat
-    return moved
 
 
 class VarianceOnlyBatchNorm(LpBatchNorm):
@@ -103,9 +96,6 @@ class VarianceOnlyBatchNorm(LpBatchNorm):
 
     The counterpart of "mean-only". ``running_mean`` stays zero.
     """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options, p=2.0)
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Zero and the variance of each channel, (C,) each."""
@@ -126,7 +116,7 @@ class RootMeanSquareNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y_hat = x / torch.sqrt(x.square().mean(dim=tuple(range(1, x.dim())), keepdim=True) + self.eps)
-        return y_hat if self.weight is None else y_hat * _along_channels(self.weight, x)
+        return y_hat if self.weight is None else y_hat * along_channels(self.weight, x)
 
 
 class WeightNorm(nn.Module):
@@ -142,8 +132,4 @@ class WeightNorm(nn.Module):
     def forward(self, y: Tensor, weight: Tensor) -> Tensor:
         """y: (N, C, *), the output of a layer with these weights, (C, ...), and without a bias."""
         norms = torch.linalg.vector_norm(weight.flatten(1), dim=1)
-        return _along_channels(self.weight / norms, y) * y + _along_channels(self.bias, y)
-
-
-def _along_channels(channel: Tensor, x: Tensor) -> Tensor:
-    return channel.reshape(1, -1, *([1] * (x.dim() - 2)))
+        return along_channels(self.weight / norms, y) * y + along_channels(self.bias, y)

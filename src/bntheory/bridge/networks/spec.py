@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -75,7 +75,6 @@ LAYOUTS: Mapping[tuple[str, str], tuple[Any, ...]] = MappingProxyType(
         ("transformer", "full"): (192, 12, 3),
     }
 )
-VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 
 
 @dataclass(frozen=True)
@@ -196,15 +195,6 @@ class NetworkSpec:
                 f"norm: 'weight' divides by the norms of one layer's weights, and a normalisation of {self.kind!r} is not behind a "
                 "single one at a single step; use it in networks of linear or convolutional layers"
             )
-
-    @property
-    def name(self) -> str:
-        """A short readable name, e.g. ``vgg-small-batch``."""
-        return f"{self.kind}-{self.size}-{self.norm}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able; ``NetworkSpec(**json.loads(json.dumps(spec.as_dict()))) == spec``."""
-        return asdict(self)
 
 
 def _one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -1,12 +1,12 @@
-"""Covariate shift as Ioffe and Szegedy 2015 show it: how the distribution of a layer's inputs moves.
+"""How the inputs of a layer are distributed, whose movement Ioffe and Szegedy 2015 show as covariate shift.
 
-What lives here: moments and percentiles of activations on one batch, and their change between two times. What does
-not: the shift of gradients by Santurkar's Definition 2.1 (``covariate_shift.py``).
+What lives here: moments and percentiles of activations on one batch. What does not: the shift of gradients by Santurkar's
+Definition 2.1 (``covariate_shift.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
 
-__all__ = ["ActivationMoments", "MomentShift", "activation_moments", "moment_shift"]
+__all__ = ["ActivationMoments", "activation_moments"]
 
 PERCENTILES = (15.0, 50.0, 85.0)
 NONLINEARITIES = (
@@ -41,24 +41,6 @@ class ActivationMoments:
     std: Tensor = field(repr=False)
     skewness: Tensor = field(repr=False)
     percentiles: Tensor = field(repr=False)
-
-
-@dataclass(frozen=True)
-class MomentShift:
-    """How far a place's distribution moved, in units of its earlier standard deviation; medians over its units.
-
-    ``mean`` and ``std``: |change| / earlier std. ``wasserstein``: the 2-Wasserstein distance of the Gaussians with
-    these moments, sqrt(change of mean^2 + change of std^2) / earlier std. ``percentiles``: the largest change of the
-    three percentiles / earlier std. ``frozen_units``: units of earlier std 0, which have no such scale and are left
-    out; where all are, the medians are NaN.
-    """
-
-    place: str
-    mean: float
-    std: float
-    wasserstein: float
-    percentiles: float
-    frozen_units: int
 
 
 @checked
@@ -124,40 +106,3 @@ def _moments(place: str, x: Any) -> ActivationMoments:
         high = min(low + 1, m - 1)
         rows.append(ordered[:, low] + (position - low) * (ordered[:, high] - ordered[:, low]))
     return ActivationMoments(place, m, mean.cpu(), std.cpu(), skewness.cpu(), torch.stack(rows).cpu())
-
-
-@checked
-def moment_shift(
-    earlier: Mapping[str, ActivationMoments], later: Mapping[str, ActivationMoments]
-) -> dict[str, MomentShift]:
-    """The shift of each place that both measurements have.
-
-    Raises:
-        ValueError: no common place, or a place with another number of units.
-    """
-    common = [name for name in earlier if name in later]
-    if not common:
-        raise UserError("earlier, later: have no place in common")
-    shifts: dict[str, MomentShift] = {}
-    for name in common:
-        a, b = earlier[name], later[name]
-        if a.mean.shape != b.mean.shape:
-            raise UserError(f"{name}: has {len(a.mean)} units earlier and {len(b.mean)} later")
-        alive = a.std > 0
-        scale = a.std[alive]
-        mean = (b.mean - a.mean).abs()[alive] / scale
-        std = (b.std - a.std).abs()[alive] / scale
-        percentiles = (b.percentiles - a.percentiles).abs().amax(0)[alive] / scale
-        shifts[name] = MomentShift(
-            place=name,
-            mean=_median(mean),
-            std=_median(std),
-            wasserstein=_median(torch.hypot(mean, std)),
-            percentiles=_median(percentiles),
-            frozen_units=int((~alive).sum()),
-        )
-    return shifts
-
-
-def _median(values: Tensor) -> float:
-    return float(values.quantile(0.5)) if len(values) else float("nan")
