@@ -12,8 +12,12 @@ from bntheory.errors import UserError
 
 __all__ = [
     "ARM_LABELS",
+    "BLUE",
     "COLOURS",
+    "GREEN",
+    "GREY",
     "LINES",
+    "ORANGE",
     "PARTS",
     "as_png",
     "check_plot",
@@ -33,6 +37,8 @@ COLOURS = {
     "standard": "#4d4d4d",
     "rescaled": "#009E73",
 }
+#: The same by what they look like, for pictures whose lines are no arms.
+BLUE, ORANGE, GREEN, GREY = (COLOURS[arm] for arm in ("batchnorm", "twin", "rescaled", "standard"))
 LINES = {"batchnorm": "-", "twin": "--", "mean-alive": ":", "variance-alive": "-.", "standard": "-"}
 MARKERS = {"batchnorm": "o", "twin": "s", "mean-alive": "D", "variance-alive": "v", "standard": "^"}
 PARTS = {"mean": "#E69F00", "y_hat": "#CC79A7", "left": "#d9e2ec"}

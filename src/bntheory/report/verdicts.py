@@ -12,7 +12,7 @@ import numpy as np
 
 from bntheory.errors import OutsideVocabulary, UserError
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, legend_below, new_grid
+from bntheory.report.style import BLUE, COLOURS, ORANGE, legend_below, new_grid
 
 if TYPE_CHECKING:
     from bntheory.judges.verdict import Verdict
@@ -83,19 +83,19 @@ def _draw_random(axes: Any, drawn: dict[int, Any], witness: Any) -> int:
     from bntheory.judges.search.objective import VISIBLE
 
     bins = np.linspace(-1, 1, 61)
-    looks = (("#56B4E9", ":"), (COLOURS["batchnorm"], "--"), ("black", "-"))
+    looks = (("#56B4E9", ":"), (BLUE, "--"), ("black", "-"))
     for (m, values), (colour, line) in zip(drawn.items(), looks, strict=False):
         values = np.where(
             (values >= 0) & (values <= VISIBLE), -1e-9, values
         )  # equality does not fail: left of the shaded half
         shares = np.full(len(values), 1 / len(values))
         axes.hist(values, bins, weights=shares, histtype="step", color=colour, linestyle=line, label=f"batch of {m}")
-    axes.axvspan(0, 1, color=COLOURS["twin"], alpha=0.1, linewidth=0, label="the claim fails")
+    axes.axvspan(0, 1, color=ORANGE, alpha=0.1, linewidth=0, label="the claim fails")
     margins = [
         r["margin"] for r in (witness or {}).get("certificate", {}).get("relations", ()) if r.get("holds") is False
     ]
     if margins and margins[0] is not None:
-        axes.axvline(-margins[0], color=COLOURS["twin"], linewidth=2, linestyle="-.", label="the counterexample")
+        axes.axvline(-margins[0], color=ORANGE, linewidth=2, linestyle="-.", label="the counterexample")
     axes.set(xlim=(-1, 1), xlabel="(left − right) / (|left| + |right|)", ylabel="share of the layers")
     legend_below(axes, columns=2)
     return int(sum((v > VISIBLE).sum() for v in drawn.values()))
@@ -107,7 +107,7 @@ def _draw_witness(axes: Any, witness: Any) -> str:
     numbers = {name: [float(Fraction(v)) for v in row] for name, row in rows.items()}
     at = np.arange(1, layer["m"] + 1)
     for shift, (name, values), colour, hatch in zip(
-        (-0.2, 0.2), numbers.items(), (COLOURS["batchnorm"], COLOURS["twin"]), ("", "//"), strict=True
+        (-0.2, 0.2), numbers.items(), (BLUE, ORANGE), ("", "//"), strict=True
     ):
         axes.bar(at + shift, values, 0.38, color=colour, hatch=hatch, edgecolor="white", label=name)
     axes.axhline(0, color="black", linewidth=0.8)

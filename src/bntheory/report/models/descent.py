@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, legend_below, new_grid
+from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
 __all__ = ["ignored_statistics", "least_squares", "slope"]
 
@@ -41,7 +41,7 @@ def least_squares(
     figure, (left, right) = new_grid(
         1, 2, [f"Error after {steps} steps", "Limiting effective step"], width=5.2, height=4.6
     )
-    blue, grey = COLOURS["batchnorm"], COLOURS["standard"]
+    blue, grey = BLUE, GREY
     share = run.last("excess") / problem.signal
     median, low, high = np.quantile(np.maximum(share, 1e-32), [0.5, 0.1, 0.9], axis=0)
     left.plot(rates, median, color=blue, label="batch norm: median of starts")
@@ -74,7 +74,7 @@ def least_squares(
         rates[rates < 100], rates[rates < 100], color=grey, linestyle="--", label="without: the learning rate itself"
     )
     edge = 2 / problem.effective_eigenvalues[-1] / limit
-    right.axhline(edge, color=COLOURS["twin"], linestyle=":", label=r"$2/\lambda^*_{\max}$, the edge for $S^*$")
+    right.axhline(edge, color=ORANGE, linestyle=":", label=r"$2/\lambda^*_{\max}$, the edge for $S^*$")
     right.set(xscale="log", yscale="log", xlabel=r"learning rate in units of $2/\lambda_{\max}$", ylim=(1e-6, 1e2))
     right.set_ylabel(r"effective step in units of $2/\lambda_{\max}$")
     legend_below(right)
@@ -101,10 +101,10 @@ def ignored_statistics(*, steps: int = 300, lr: float = 0.5, seed: int = 0, devi
     from bntheory.models.ignored_statistics import Statistics, Trained, network_run
 
     runs: list[tuple[str, str, str, Statistics, Trained, float]] = [
-        ("ignored, only the bias trained", COLOURS["rescaled"], ":", "ignored", "bias", lr),
-        ("ignored, all trained", COLOURS["twin"], "--", "ignored", "all", lr),
-        ("differentiated, all trained", COLOURS["batchnorm"], "-", "differentiated", "all", lr),
-        ("ignored, all trained, a fifth of the rate", COLOURS["twin"], "-.", "ignored", "all", lr / 5),
+        ("ignored, only the bias trained", GREEN, ":", "ignored", "bias", lr),
+        ("ignored, all trained", ORANGE, "--", "ignored", "all", lr),
+        ("differentiated, all trained", BLUE, "-", "differentiated", "all", lr),
+        ("ignored, all trained, a fifth of the rate", ORANGE, "-.", "ignored", "all", lr / 5),
         ("differentiated, all trained, a fifth of the rate", "#56B4E9", "o-", "differentiated", "all", lr / 5),
     ]
     titles = ["Norm of the bias in front of BN", "Loss"]
@@ -152,7 +152,7 @@ def slope(
 
     sharp = Slope(plateau=plateau, height=height, width=width)
     smooth = Slope(plateau=plateau, height=height, width=width, smoothing=smoothing)
-    colours = {"as it is": COLOURS["twin"], "smoothed": COLOURS["batchnorm"]}
+    colours = {"as it is": ORANGE, "smoothed": BLUE}
     titles = ["The slope", "Paths", f"Loss after {steps} steps"]
     figure, (left, middle, right) = new_grid(1, 3, titles, width=4.3, height=4.9)
     x = np.linspace(-2, 3.2, 1200)
@@ -190,7 +190,7 @@ def slope(
             label=f"{name}: thrown out",
         )
         windows[name], counts[name] = sweep.window(), blown
-    left.plot([-1], sharp.value(-1.0), "o", color=COLOURS["standard"], markersize=6, label="start")
+    left.plot([-1], sharp.value(-1.0), "o", color=GREY, markersize=6, label="start")
     left.set(xlabel="x", ylabel="loss")
     legend_below(left)
     middle.set(xlabel="step", ylabel="x, cut at ±40", xscale="log")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, PARTS, legend_below, new_grid
+from bntheory.report.style import BLUE, GREY, PARTS, legend_below, new_grid
 
 __all__ = ["deep_random"]
 
@@ -33,9 +33,9 @@ def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks:
     )
     layers = np.arange(depth + 1)
     looks = {
-        "batch": (COLOURS["batchnorm"], "-", "batch norm"),
+        "batch": (BLUE, "-", "batch norm"),
         "layer": (PARTS["y_hat"], "--", "layer norm"),
-        "none": (COLOURS["standard"], ":", "no normalisation"),
+        "none": (GREY, ":", "no normalisation"),
     }
     last: dict[str, tuple[float, float]] = {}
     for norm, (colour, line, label) in looks.items():

@@ -13,7 +13,7 @@ import numpy as np
 
 from bntheory.evidence.progress import Progress, silent
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, legend_below, new_grid
+from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
 __all__ = ["conditioning", "fisher", "layer_jacobian", "mean_field"]
 
@@ -50,7 +50,7 @@ def mean_field(
     sizes = np.unique(np.round(np.geomspace(4, 400, 60))).astype(int)
     tanh = [rate_by_quadrature(activation("tanh"), int(b), nodes=24, degrees=60).rate for b in sizes]
     curves = {"linear": linear_rate(sizes), "relu": relu_rate(sizes), "tanh": np.array(tanh)}
-    colours = {"linear": COLOURS["standard"], "relu": COLOURS["batchnorm"], "tanh": COLOURS["rescaled"]}
+    colours = {"linear": GREY, "relu": BLUE, "tanh": GREEN}
     figure, (left, right) = new_grid(1, 2, ["Rate per layer", "Growth over the depth"], width=5.2, height=4.8)
     worst = 0.0
     looks = {"linear": (":", "s", "linear"), "relu": ("-", "o", "ReLU"), "tanh": ("--", "^", "tanh")}
@@ -88,22 +88,10 @@ def mean_field(
     from_bottom = residual_growth(rate, 1.0, steps).log_growth / math.log(10)
     predicted = from_bottom[-1] - from_bottom[::-1]  # the layers just below the top have the smallest branches
     for index in range(4):
-        right.plot(
-            np.arange(depth)[::-1], plain.log_gradient[index] / math.log(10), "^", color=COLOURS["twin"], markersize=3
-        )
-        right.plot(
-            steps[::-1], stream.log_gradient[index] / math.log(10), ".", color=COLOURS["batchnorm"], markersize=4
-        )
-    right.plot(
-        steps,
-        steps * math.log10(rate),
-        color=COLOURS["twin"],
-        linestyle="--",
-        label=f"plain: {rate:.3f} to the power L",
-    )
-    right.plot(
-        steps, predicted, color=COLOURS["batchnorm"], label=f"residual: over all layers about L to the power {rate:.3f}"
-    )
+        right.plot(np.arange(depth)[::-1], plain.log_gradient[index] / math.log(10), "^", color=ORANGE, markersize=3)
+        right.plot(steps[::-1], stream.log_gradient[index] / math.log(10), ".", color=BLUE, markersize=4)
+    right.plot(steps, steps * math.log10(rate), color=ORANGE, linestyle="--", label=f"plain: {rate:.3f} to the power L")
+    right.plot(steps, predicted, color=BLUE, label=f"residual: over all layers about L to the power {rate:.3f}")
     right.set(xlabel="layers L below the top", ylabel="log₁₀ of the growth of ‖∂L/∂h‖²")
     legend_below(right, title=f"ReLU, B = {batch_size}; points: 4 networks each")
     variance, covariance = leaky_relu_fixed_point(batch_size)
@@ -134,7 +122,7 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
     titles = ["Scaling centred columns to unit variance", "Unit columns against the best diagonal scaling"]
     figure, (left, right) = new_grid(1, 2, titles, width=5.2, height=4.6)
     worse, hurt = {}, 0
-    for columns, colour, marker in [(3, COLOURS["twin"], "^"), (2, COLOURS["batchnorm"], ".")]:
+    for columns, colour, marker in [(3, ORANGE, "^"), (2, BLUE, ".")]:
         found = []
         for _ in range(draws):
             x = rng.standard_normal((samples, columns)) @ rng.standard_normal((columns, columns))
@@ -184,7 +172,7 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
             [columns] * len(row),
             row,
             "o",
-            color=COLOURS["batchnorm"],
+            color=BLUE,
             markersize=4,
             label=f"{trials} draws each" if columns == sizes[0] else None,
         )
@@ -210,11 +198,11 @@ def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress:
 
     widths = np.unique(np.round(np.geomspace(64, largest_width, 6)).astype(int)).tolist()
     arms: list[tuple[str, dict[str, Any], str, str]] = [
-        ("no normalisation", {}, COLOURS["standard"], "-"),
-        ("mean subtracted in the last layer", {"output": "mean"}, COLOURS["batchnorm"], "-"),
-        ("the same, N fixed", {"output": "mean", "samples": 32}, COLOURS["batchnorm"], ":"),
-        ("batch norm in the hidden layers", {"hidden": "batch-norm", "samples_per_width": 0.25}, COLOURS["twin"], "-"),
-        ("layer norm in the hidden layers", {"hidden": "layer-norm"}, COLOURS["rescaled"], "-"),
+        ("no normalisation", {}, GREY, "-"),
+        ("mean subtracted in the last layer", {"output": "mean"}, BLUE, "-"),
+        ("the same, N fixed", {"output": "mean", "samples": 32}, BLUE, ":"),
+        ("batch norm in the hidden layers", {"hidden": "batch-norm", "samples_per_width": 0.25}, ORANGE, "-"),
+        ("layer norm in the hidden layers", {"hidden": "layer-norm"}, GREEN, "-"),
         ("tanh without biases", {"act": "tanh"}, _EXTRA[0], "--"),
     ]
     figure, (axes,) = new_grid(1, 1, ["Largest eigenvalue of the Fisher matrix"], width=6.4, height=5.6)
@@ -252,9 +240,9 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
     figure, (axes,) = new_grid(1, 1, ["Singular values of layer Jacobians"], width=7.2, height=4.6)
     bins, shares = np.linspace(0, 3, 61), {}
     for name, colour, line, shown in [
-        ("linear", COLOURS["standard"], ":", "linear"),
-        ("tanh", COLOURS["rescaled"], "--", "tanh"),
-        ("relu", COLOURS["batchnorm"], "-", "ReLU"),
+        ("linear", GREY, ":", "linear"),
+        ("tanh", GREEN, "--", "tanh"),
+        ("relu", BLUE, "-", "ReLU"),
     ]:
         found = [
             layer_jacobian(activation(name), width=width, batch_size=4 * width, seed=seed + k) for k in range(networks)

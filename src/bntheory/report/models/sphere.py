@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, legend_below, new_grid
+from bntheory.report.style import BLUE, GREY, ORANGE, legend_below, new_grid
 
 __all__ = ["exponential_lr", "scale_invariant", "spherical_sharpness", "weight_decay"]
 
@@ -54,8 +54,8 @@ def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> Mo
     angle = np.array([abs(float(orthogonality_defect(m, w0))) for m in models])
     growth = np.array([abs(float(pythagoras_defect(m, w0, 1.0))) for m in models])
     fit = fit_power_law(eps[:8], angle[:8])
-    right.plot(eps, angle, "o-", color=COLOURS["batchnorm"], label="|⟨w, ∇f⟩|, which is 0 at eps = 0")
-    right.plot(eps, growth, "s--", color=COLOURS["twin"], label="|‖w⁺‖² − ‖w‖² − lr² ‖∇f‖²|, rate 1")
+    right.plot(eps, angle, "o-", color=BLUE, label="|⟨w, ∇f⟩|, which is 0 at eps = 0")
+    right.plot(eps, growth, "s--", color=ORANGE, label="|‖w⁺‖² − ‖w‖² − lr² ‖∇f‖²|, rate 1")
     right.set(xscale="log", yscale="log", xlabel="eps in units of the variance", ylabel="violation")
     legend_below(right)
     sentence = (
@@ -97,7 +97,7 @@ def weight_decay(
     left.set(xscale="log", yscale="log", xlabel="step", ylabel=r"$\|w\|$ over $(\mathrm{lr}\,E\|g\|^2/4\lambda)^{1/4}$")
     legend_below(left, columns=2)
     products = np.geomspace(1e-3, 1e-1, 7)
-    for mu, colour, line, mark in ((0.0, COLOURS["batchnorm"], "-", "o"), (momentum, COLOURS["twin"], "--", "^")):
+    for mu, colour, line, mark in ((0.0, BLUE, "-", "o"), (momentum, ORANGE, "--", "^")):
         grid = np.geomspace(products[0] / 2, products[-1] * 2, 60)
         exact = [np.arccos(exact_cosine(lr, p / lr, mu)) / wan_angle(lr, p / lr, mu) for p in grid]
         right.plot(grid, exact, color=colour, linestyle=line, label=f"angle of the mean cosine, exact, momentum {mu:g}")
@@ -161,20 +161,13 @@ def exponential_lr(
         1, 2, ["Two runs, one direction", "Where a schedule exists"], width=5.2, height=4.6
     )
     t = decayed.steps
-    left.plot(t, decayed["norm"], color=COLOURS["batchnorm"], label="‖w‖, with weight decay")
-    left.plot(t, grown["norm"], color=COLOURS["twin"], linestyle="--", label="‖u‖, growing rate")
-    left.plot(
-        t[::75],
-        (grown["norm"] * alpha**t)[::75],
-        "o",
-        color=COLOURS["batchnorm"],
-        markersize=4,
-        label=r"$\alpha^t \|u\|$",
-    )
+    left.plot(t, decayed["norm"], color=BLUE, label="‖w‖, with weight decay")
+    left.plot(t, grown["norm"], color=ORANGE, linestyle="--", label="‖u‖, growing rate")
+    left.plot(t[::75], (grown["norm"] * alpha**t)[::75], "o", color=BLUE, markersize=4, label=r"$\alpha^t \|u\|$")
     left.plot(
         t,
         lr * alpha ** (-2.0 * t - 1),
-        color=COLOURS["standard"],
+        color=GREY,
         linestyle=":",
         label=r"the growing learning rate, $\alpha^{-2t-1}$ lr",
     )
@@ -183,11 +176,9 @@ def exponential_lr(
     edge = largest_decay(momentum)
     grid = np.linspace(0, edge, 400)
     root = np.sqrt(np.maximum((1 + momentum - grid) ** 2 - 4 * momentum, 0))
-    right.plot(grid, (1 + momentum - grid + root) / 2, color=COLOURS["batchnorm"], label="root next to 1")
-    right.plot(
-        grid, (1 + momentum - grid - root) / 2, color=COLOURS["twin"], linestyle="--", label="root next to the momentum"
-    )
-    right.axvspan(edge, 2 * edge, color=COLOURS["standard"], alpha=0.1, linewidth=0)
+    right.plot(grid, (1 + momentum - grid + root) / 2, color=BLUE, label="root next to 1")
+    right.plot(grid, (1 + momentum - grid - root) / 2, color=ORANGE, linestyle="--", label="root next to the momentum")
+    right.axvspan(edge, 2 * edge, color=GREY, alpha=0.1, linewidth=0)
     right.text(1.5 * edge, float(np.sqrt(momentum)), "complex:\nno schedule", ha="center", va="center", fontsize=9)
     right.plot([lr * decay], [alpha], "o", color="black", label=f"lr·decay = {lr * decay:.2g}")
     right.set(xlabel="learning rate × decay", ylabel="α, factor a step", xlim=(0, 2 * edge))
@@ -218,17 +209,15 @@ def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, 
     ratio, sharp = run.ratio(), run.trajectory["sharpness"]
     time = np.arange(len(ratio)) * product
     figure, (left, right) = new_grid(1, 2, ["Normalised sharpness", "Sharpness on the sphere"], width=5.2, height=4.8)
-    left.plot(time, ratio, color=COLOURS["batchnorm"], linewidth=0.8)
-    left.axhline(2, color=COLOURS["twin"], linewidth=1.5, linestyle="--", label="2, the edge of stability")
+    left.plot(time, ratio, color=BLUE, linewidth=0.8)
+    left.axhline(2, color=ORANGE, linewidth=1.5, linestyle="--", label="2, the edge of stability")
     left.set(xlabel="learning rate × decay × step", ylabel="learning rate / ‖w‖² × sharpness", yscale="log")
     legend_below(left)
     # during a burst the direction is not near the circle, and the curvature there is that of no minimum
     near = run.trajectory["value"] < 1e-3
-    right.plot(
-        time, sharp, ":", color=COLOURS["twin"], linewidth=1.2, label="off the circle of minima (loss above 0.001)"
-    )
-    right.plot(time, np.where(near, sharp, np.nan), color=COLOURS["batchnorm"], label="near the circle of minima")
-    right.axhline(1 - abs(tilt), color=COLOURS["standard"], linewidth=1, linestyle="--", label="the flattest minimum")
+    right.plot(time, sharp, ":", color=ORANGE, linewidth=1.2, label="off the circle of minima (loss above 0.001)")
+    right.plot(time, np.where(near, sharp, np.nan), color=BLUE, label="near the circle of minima")
+    right.axhline(1 - abs(tilt), color=GREY, linewidth=1, linestyle="--", label="the flattest minimum")
     right.set(xlabel="learning rate × decay × step", ylabel="sharpness on the unit sphere", ylim=(0, None))
     legend_below(right)
     early, late = run.intrinsic_time < 4, run.intrinsic_time >= 0.6 * intrinsic_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, legend_below, new_grid
+from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
 __all__ = ["adamw", "logistic", "periodic", "projected_descent"]
 
@@ -23,7 +23,7 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
     )
     products = (0.005, 0.01, 0.02, 0.05)
     momenta = (0.0, 0.5, 0.9)
-    looks = ((COLOURS["batchnorm"], "o", "-"), (COLOURS["rescaled"], "s", "-."), (COLOURS["twin"], "^", "--"))
+    looks = ((BLUE, "o", "-"), (GREEN, "s", "-."), (ORANGE, "^", "--"))
     for b1, (colour, mark, line) in zip(momenta, looks, strict=True):
         found = [
             float(adamw_rotation(dimension=dimension, lr=lr, decay=p / lr, b1=b1, seeds=seeds, seed=seed).angle.mean())
@@ -43,7 +43,7 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
     left.set_xticks([], minor=True)
     legend_below(left, columns=2, title="lines: √(2 lr decay (1 − b1)/(1 + b1))")
     grid = np.linspace(0, 0.97, 60)
-    right.plot(grid, np.sqrt((1 - grid) / (1 + grid)), color=COLOURS["batchnorm"], label="√((1 − b1)/(1 + b1))")
+    right.plot(grid, np.sqrt((1 - grid) / (1 + grid)), color=BLUE, label="√((1 − b1)/(1 + b1))")
     points = np.array([0.0, 0.3, 0.6, 0.9, 0.95])
     shares = [
         float(
@@ -54,7 +54,7 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
         )
         for b in points
     ]
-    right.plot(points, shares, "o", color=COLOURS["twin"], label="simulated, lr × decay = 0.01")
+    right.plot(points, shares, "o", color=ORANGE, label="simulated, lr × decay = 0.01")
     right.axhline(1, color="black", linestyle=":", label="√(2 lr decay), as stated")
     right.set(xlabel="momentum b1", ylabel="angle over √(2 lr decay)")
     legend_below(right)
@@ -85,9 +85,9 @@ def logistic(
     ends = []
     for spread in run["spread"]:
         seen = later & (spread > 1e-20)
-        left.plot(run.steps[seen], spread[seen], color=COLOURS["batchnorm"], alpha=0.7)
+        left.plot(run.steps[seen], spread[seen], color=BLUE, alpha=0.7)
         rate = -np.log(spread[seen]) / np.log(run.steps[seen]) ** 2
-        right.plot(run.steps[seen], rate, color=COLOURS["batchnorm"], alpha=0.7)
+        right.plot(run.steps[seen], rate, color=BLUE, alpha=0.7)
         ends.append(float(rate[-1]))
     left.set(xscale="log", yscale="log", xlabel="step t, one line a data set", ylabel="variance of the margins")
     right.set(xscale="log", xlabel="step t, one line a data set", ylabel="−log variance / log(t)²", ylim=(0, None))
@@ -114,9 +114,9 @@ def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0
         1, 2, ["Without normalisation", "With normalisation and decay"], width=5.2, height=4.4
     )
     time = np.arange(len(run.descent)) * lr * pull
-    left.plot(time, run.descent[:, 1], color=COLOURS["batchnorm"], linewidth=0.9, label="descent")
-    left.plot(time, run.projected[:, 0], color=COLOURS["twin"], linestyle="--", label="projected descent")
-    left.plot(time, run.free[:, 0], color=COLOURS["standard"], linestyle=":", label="without the edge")
+    left.plot(time, run.descent[:, 1], color=BLUE, linewidth=0.9, label="descent")
+    left.plot(time, run.projected[:, 0], color=ORANGE, linestyle="--", label="projected descent")
+    left.plot(time, run.free[:, 0], color=GREY, linestyle=":", label="without the edge")
     left.axhline(2 / lr, color="black", linewidth=0.8, linestyle="-.", label="2/lr")
     left.set(xlabel="step × learning rate × pull", ylabel="sharpness")
     legend_below(left, columns=2)
@@ -125,8 +125,8 @@ def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0
     w0 = edge_start(loss, [np.cos(phi0), np.sin(phi0), 0.0], [0.0, 0.0, 1.0], 1.0, product)
     edge = edge_run(loss, w0, 1.0, product, intrinsic_time=5.0, windows=60)
     expected = 1 + tilt * np.cos(projected_angle(float(np.linalg.norm(w0)), phi0, tilt, 1.0, edge.intrinsic_time))
-    right.plot(edge.intrinsic_time, edge.sharpness, color=COLOURS["batchnorm"], label="descent")
-    right.plot(edge.intrinsic_time, expected, color=COLOURS["twin"], linestyle="--", label="projected descent")
+    right.plot(edge.intrinsic_time, edge.sharpness, color=BLUE, label="descent")
+    right.plot(edge.intrinsic_time, expected, color=ORANGE, linestyle="--", label="projected descent")
     right.set(xlabel="step × learning rate × decay", ylabel="sharpness on the unit sphere")
     legend_below(right, columns=2)
     error = float(np.abs(edge.sharpness - expected).max() / (expected[0] - expected[-1]))
@@ -154,9 +154,9 @@ def periodic(*, product: float = 0.01, time: float = 20.0, seed: int = 0) -> Mod
     figure, (left, right) = new_grid(
         1, 2, ["The loss bursts", "The norm rises in a burst, then decays"], width=5.2, height=3.8
     )
-    left.plot(clock, np.maximum(values, 1e-60), color=COLOURS["batchnorm"], linewidth=0.9)
+    left.plot(clock, np.maximum(values, 1e-60), color=BLUE, linewidth=0.9)
     left.set(yscale="log", xlabel="step × learning rate × decay", ylabel="loss")
-    right.plot(clock, norm, color=COLOURS["batchnorm"], linewidth=0.9)
+    right.plot(clock, norm, color=BLUE, linewidth=0.9)
     right.set(xlabel="step × learning rate × decay", ylabel="norm of the weights, ‖w‖")
     late = found.periods[len(found.periods) // 4 :] * product
     spread = f"{late.mean():.2g} ± {late.std():.1g}" if len(late) > 1 else "unknown"
