@@ -8,8 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import isqrt
 
-__all__ = ["Q", "as_text", "centred", "dot", "least_squares", "matvec", "project", "transposed", "variance", "vector"]
+__all__ = [
+    "Q",
+    "as_text",
+    "axpy",
+    "centred",
+    "dot",
+    "least_squares",
+    "matvec",
+    "mean",
+    "project",
+    "root",
+    "transposed",
+    "variance",
+    "vector",
+]
 
 Q = Fraction
 Vector = list[Fraction]
@@ -25,6 +40,19 @@ def dot(u: Sequence[Fraction], v: Sequence[Fraction]) -> Fraction:
     return sum((a * b for a, b in zip(u, v, strict=True)), Fraction(0))
 
 
+def axpy(a: Fraction | int, u: Sequence[Fraction], v: Sequence[Fraction]) -> Vector:
+    """a u + v."""
+    return [a * x + y for x, y in zip(u, v, strict=True)]
+
+
+def root(x: Fraction) -> Fraction | None:
+    """The square root of the square of a rational, None of any other number."""
+    if x < 0:
+        return None
+    top, bottom = isqrt(x.numerator), isqrt(x.denominator)
+    return Fraction(top, bottom) if top * top == x.numerator and bottom * bottom == x.denominator else None
+
+
 def matvec(rows: Sequence[Sequence[Fraction]], v: Sequence[Fraction]) -> Vector:
     """The matrix, given by its rows, times v."""
     return [dot(row, v) for row in rows]
@@ -35,13 +63,18 @@ def transposed(rows: Sequence[Sequence[Fraction]]) -> list[Vector]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def centred(v: Sequence[Fraction]) -> Vector:
+def mean(v: Sequence[Fraction | int]) -> Fraction:
+    """The mean."""
+    return Fraction(sum(v)) / len(v)
+
+
+def centred(v: Sequence[Fraction | int]) -> Vector:
     """v minus its mean."""
-    mean = sum(v, Fraction(0)) / len(v)
-    return [a - mean for a in v]
+    middle = mean(v)
+    return [a - middle for a in v]
 
 
-def variance(v: Sequence[Fraction]) -> Fraction:
+def variance(v: Sequence[Fraction | int]) -> Fraction:
     """The biased variance."""
     c = centred(v)
     return dot(c, c) / len(v)
@@ -51,7 +84,7 @@ def project(y: Sequence[Fraction], v: Sequence[Fraction], eps: Fraction = Fracti
     """P v at the pre-activations y: C v - y_c <y_c, v>/(m (var + eps)), rational although y_hat is not."""
     yc, vc = centred(y), centred(v)
     factor = dot(yc, v) / (len(y) * (variance(y) + eps))
-    return [a - factor * b for a, b in zip(vc, yc, strict=True)]
+    return axpy(-factor, yc, vc)
 
 
 def least_squares(rows: Sequence[Sequence[Fraction]], target: Sequence[Fraction]) -> Vector:

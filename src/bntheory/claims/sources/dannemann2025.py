@@ -14,7 +14,7 @@ from itertools import count, product
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact, proof
-from bntheory.layer.rational import as_text, dot, least_squares, matvec, project, transposed, variance, vector
+from bntheory.layer.rational import as_text, axpy, dot, least_squares, matvec, project, transposed, variance, vector
 
 KEY = "dannemann2025"
 
@@ -35,8 +35,7 @@ class Neuron:
     @property
     def standard_gradient(self) -> list[Fraction]:
         """X'(X w* - t)."""
-        residual = [a - b for a, b in zip(self.outputs, self.target, strict=True)]
-        return matvec(transposed(self.rows), residual)
+        return matvec(transposed(self.rows), axpy(-1, self.target, self.outputs))
 
     @property
     def batchnorm_gradient(self) -> list[Fraction]:

@@ -15,6 +15,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact
 from bntheory.evidence.identity import identity
+from bntheory.layer.rational import centred, mean, variance
 
 KEY = "luo2018"
 _SOURCE = Source(KEY, "abstract", "arXiv 1809.00846", printed=False)
@@ -25,13 +26,6 @@ _POPULATIONS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((0, 0, 0, 4, 4, 4, 0, 4), (0, 1, 0, 4, 3, 4, 0, 4)),
     ((-7, -1, 1, 7), (-1, 0, 1, 2)),
 )
-
-
-def _population(h: Sequence[int]) -> tuple[Fraction, Fraction]:
-    n = len(h)
-    mean = Fraction(sum(h), n)
-    variance = sum(((x - mean) ** 2 for x in h), Fraction(0)) / n
-    return mean, variance
 
 
 def _batches(h: Sequence[int]) -> list[tuple[int, int]]:
@@ -59,8 +53,8 @@ def _batch_coefficients(h: Sequence[int], t: Sequence[int]) -> tuple[Fraction, F
 
 def _population_quadratic(h: Sequence[int]) -> Fraction:
     """The coefficient of gamma^2 in (1/2) mean (gamma p - t)^2, p the population-normalised values."""
-    mean, variance = _population(h)
-    return sum(((x - mean) ** 2 / variance for x in h), Fraction(0)) / (2 * len(h))
+    normalised2 = [x**2 / variance(h) for x in centred(h)]
+    return mean(normalised2) / 2
 
 
 @claim(
@@ -112,12 +106,12 @@ def decay_averaged(study: Study) -> Iterator[Check]:
 
     gamma_, beta_, t_, p, q = sp.symbols("gamma beta t p q", positive=True)
     values, chances = sp.symbols("a:3", real=True), (p, q, 1 - p - q)
-    mean = sum(c * a for c, a in zip(chances, values, strict=True))
-    variance_ = sum(c * (a - mean) ** 2 for c, a in zip(chances, values, strict=True))
+    mean_ = sum(c * a for c, a in zip(chances, values, strict=True))
+    variance_ = sum(c * (a - mean_) ** 2 for c, a in zip(chances, values, strict=True))
     expected = sum(c * (gamma_ * a + beta_ - t_) ** 2 for c, a in zip(chances, values, strict=True)) / 2
     yield identity(
         "mean of the loss of one example = loss of the mean + gamma^2/2 times the variance",
-        expected - (gamma_ * mean + beta_ - t_) ** 2 / 2 - gamma_**2 * variance_ / 2,
+        expected - (gamma_ * mean_ + beta_ - t_) ** 2 / 2 - gamma_**2 * variance_ / 2,
         "any three values with any chances; more values by the same sum",
     )
     for h, t in _POPULATIONS:
@@ -138,11 +132,8 @@ def decay_averaged(study: Study) -> Iterator[Check]:
             for k, values in enumerate(own):
                 if not values:
                     continue
-                mean = sum(values, Fraction(0)) / len(values)
-                variance = sum(((v - mean) ** 2 for v in values), Fraction(0)) / len(values)
-                right += (
-                    Fraction(len(values), len(pairs)) * ((gamma * mean + beta - t[k]) ** 2 + gamma**2 * variance) / 2
-                )
+                chance, error = Fraction(len(values), len(pairs)), gamma * mean(values) + beta - t[k]
+                right += chance * (error**2 + gamma**2 * variance(values)) / 2
             yield exact(
                 f"both sides at gamma = {gamma}, beta = {beta}",
                 f"h = {h}, t = {t}, all {len(pairs)} batches of two different values",
@@ -165,7 +156,6 @@ def decay_smaller_gamma(study: Study) -> Iterator[Check]:
         quadratic, linear = _batch_coefficients(h, h)
         distinct = _batches(h)
         best = -linear / (2 * quadratic)
-        _, variance = _population(h)
         scope = f"h = {h}, all {len(pairs)} batches of two"
         yield exact(
             "the best gamma of the expected batch loss times the share of usable batches is E[sigma_B]",
@@ -175,5 +165,5 @@ def decay_smaller_gamma(study: Study) -> Iterator[Check]:
         yield exact(
             "its square is below the population's variance",
             scope,
-            witness={"gamma^2": str(best**2), "variance": str(variance)},
-        ).lt(best**2, variance)
+            witness={"gamma^2": str(best**2), "variance": str(variance(h))},
+        ).lt(best**2, variance(h))

@@ -3,7 +3,6 @@ hand)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -14,6 +13,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact, statistical
 from bntheory.evidence.identity import identity
 from bntheory.evidence.rates import slope_checks
+from bntheory.layer.rational import root
 
 KEY = "vanlaarhoven2017"
 _SECOND_HAND = Source(KEY, "section 2", "arXiv 1706.05350", seen="second hand")
@@ -57,10 +57,10 @@ def no_regularisation_eps(study: Study) -> list[Check]:
     penalty, eps = Fraction(1), Fraction(1, 4)
     # L(w) = 1 - w^2/(w^2 + eps) -> inf L = 0. With x = w^2 + eps: eps/x + penalty (x - eps) >= 2
     # sqrt(penalty eps) - penalty eps
-    root = Fraction(math.isqrt((penalty * eps).numerator), math.isqrt((penalty * eps).denominator))
-    infimum = 2 * root - penalty * eps
-    attained = eps / (root / penalty) + penalty * (root / penalty - eps)
-    if attained != infimum or root**2 != penalty * eps:
+    least = root(penalty * eps) or Fraction(0)
+    infimum = 2 * least - penalty * eps
+    attained = eps / (least / penalty) + penalty * (least / penalty - eps)
+    if attained != infimum:
         raise ArithmeticError("the arithmetic-geometric bound is not attained: the witness is wrong")
     return [
         exact(

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import isqrt
 
-__all__ = ["Quadric", "rational_root"]
+from bntheory.layer.rational import axpy, dot, root
+
+__all__ = ["Quadric"]
 
 Point = tuple[Fraction, ...]
 _DENOMINATORS = (1, 2, 3, 5, 4, 10, 6)
@@ -60,32 +61,19 @@ class Quadric:
         return result
 
     def __call__(self, x: Sequence[Fraction]) -> Fraction:
-        return self.constant + _dot(self.linear, x) + _dot(self._times(x), x)
+        return self.constant + dot(self.linear, x) + dot(self._times(x), x)
 
     def near(self, target: Point) -> Point | None:
         """A rational point of the quadric near ``target``, or None where the search finds none at all."""
         start = _some_point(self)
         if start is None or start == target:
             return start
-        along = [t - s for t, s in zip(target, start, strict=True)]
-        bend, turned = _dot(self._times(along), along), self._times(start)
+        along = axpy(-1, start, target)
+        bend, turned = dot(self._times(along), along), self._times(start)
         if not bend:
             return start
-        step = -(_dot(self.linear, along) + 2 * _dot(turned, along)) / bend
-        return tuple(s + step * a for s, a in zip(start, along, strict=True))
-
-
-def _dot(u: Sequence[Fraction], v: Sequence[Fraction]) -> Fraction:
-    return sum((a * b for a, b in zip(u, v, strict=True)), Fraction(0))
-
-
-def rational_root(x: Fraction) -> Fraction | None:
-    """The square root of a rational square."""
-    if x < 0:
-        return None
-    top, bottom = isqrt(x.numerator), isqrt(x.denominator)
-    exact = top * top == x.numerator and bottom * bottom == x.denominator
-    return Fraction(top, bottom) if exact else None
+        step = -(dot(self.linear, along) + 2 * dot(turned, along)) / bend
+        return tuple(axpy(step, along, start))
 
 
 @lru_cache(maxsize=256)
@@ -97,9 +85,9 @@ def _some_point(q: Quadric) -> Point | None:
         unit = [Fraction(i == last) for i in range(n)]
         bend = q._times(unit)
         for x in _short(others, n):
-            a, b, c = bend[last], q.linear[last] + 2 * _dot(bend, x), q(x)
-            for root in _roots(a, b, c):
-                return tuple(root if i == last else x[i] for i in range(n))
+            a, b, c = bend[last], q.linear[last] + 2 * dot(bend, x), q(x)
+            for solution in _roots(a, b, c):
+                return tuple(solution if i == last else x[i] for i in range(n))
     return None
 
 
@@ -107,8 +95,8 @@ def _roots(a: Fraction, b: Fraction, c: Fraction) -> list[Fraction]:
     """The rational solutions of a t^2 + b t + c = 0; of the equation 0 = 0, zero."""
     if not a:
         return [-c / b] if b else ([] if c else [Fraction(0)])
-    root = rational_root(b * b - 4 * a * c)
-    return [] if root is None else [(-b + root) / (2 * a), (-b - root) / (2 * a)]
+    spread = root(b * b - 4 * a * c)
+    return [] if spread is None else [(-b + spread) / (2 * a), (-b - spread) / (2 * a)]
 
 
 def _short(places: Sequence[int], n: int) -> Iterator[Point]:

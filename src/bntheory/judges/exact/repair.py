@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from itertools import combinations_with_replacement
 from math import isqrt
+
+from flint import fmpq, fmpq_mat
 
 from bntheory.claims.claim import Claim
 from bntheory.judges.exact.certificate import negated_equalities, statements
@@ -23,6 +26,7 @@ from bntheory.judges.exact.shrink import Path, entries, put
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
+from bntheory.layer.rational import axpy, centred, dot, mean, variance
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
 
 __all__ = ["has_equality_hypotheses", "rational_sigma", "repair"]
@@ -184,28 +188,19 @@ def _plane(
     rows: list[list[Fraction]], right: list[Fraction], n: int
 ) -> tuple[list[Fraction], list[list[Fraction]]] | None:
     """A solution of the equations, and the directions in which it may move, each with an entry 1 of its own; None without any."""
-    table = [[*row, r] for row, r in zip(rows, right, strict=True)]
-    pivots: list[int] = []
-    for j in range(n):
-        k = len(pivots)
-        pivot = next((i for i in range(k, len(table)) if table[i][j]), None)
-        if pivot is None:
-            continue
-        table[k], table[pivot] = table[pivot], table[k]
-        table[k] = [v / table[k][j] for v in table[k]]
-        for i, row in enumerate(table):
-            if i != k and row[j]:
-                table[i] = [v - row[j] * w for v, w in zip(row, table[k], strict=True)]
-        pivots.append(j)
-    if any(row[n] for row in table[len(pivots) :]):
+    flat = [fmpq(v.numerator, v.denominator) for row, r in zip(rows, right, strict=True) for v in (*row, r)]
+    reduced, rank = fmpq_mat(len(rows), n + 1, flat).rref()
+    table = [[Fraction(int(reduced[i, j].p), int(reduced[i, j].q)) for j in range(n + 1)] for i in range(rank)]
+    pivots = [next(j for j, v in enumerate(row) if v) for row in table]
+    if n in pivots:
         return None
     origin = [Fraction(0)] * n
-    for row, j in zip(table, pivots, strict=False):
+    for row, j in zip(table, pivots, strict=True):
         origin[j] = row[n]
     directions = []
     for free in (j for j in range(n) if j not in pivots):
         direction = [Fraction(j == free) for j in range(n)]
-        for row, j in zip(table, pivots, strict=False):
+        for row, j in zip(table, pivots, strict=True):
             direction[j] = -row[free]
         directions.append(direction)
     return origin, directions
@@ -223,46 +218,35 @@ def _solve(columns: list[list[Radical]], residual: list[Radical]) -> list[Fracti
 
 def rational_sigma(domain: LayerDomain, x: Instance) -> Iterator[Instance]:
     """Layers near x whose var + eps is the square of a rational: by another eps, and by another batch."""
-    mean = sum(x.y, Fraction(0)) / x.m
-    variance = sum(((v - mean) ** 2 for v in x.y), Fraction(0)) / x.m
+    middle, spread = mean(x.y), variance(x.y)
     if domain.eps != "zero":
-        sigma = Fraction(isqrt(int(max(variance + x.eps, Fraction(0)) * 10**4)) + 1, 100)
-        if sigma**2 > variance:
-            yield replace(x, eps=sigma**2 - variance)
+        sigma = Fraction(isqrt(int(max(spread + x.eps, Fraction(0)) * 10**4)) + 1, 100)
+        if sigma**2 > spread:
+            yield replace(x, eps=sigma**2 - spread)
     corner = _corner(x.m)
     if corner is None:
         return
     base, unit = corner
-    scale = Fraction(max(1, isqrt(int(variance * 100))), 10)
-    centred = [v - mean for v in x.y]
-    size = sum(c * c for c in centred)
+    scale = Fraction(max(1, isqrt(int(spread * 100))), 10)
+    size = spread * x.m
     if not size:
         return
-    target = [Fraction(c) * isqrt(int(sum(b * b for b in base) * 10**8 / size)) / 10**4 for c in centred]
-    w = [Fraction(b - round(t * 20) / Fraction(20)) for b, t in zip(base, target, strict=True)]
-    middle = sum(w, Fraction(0)) / x.m
-    w = [v - middle for v in w]
-    length = sum(v * v for v in w)
-    along = sum(v * b for v, b in zip(w, base, strict=True))
-    turned = [b - 2 * along / length * v for v, b in zip(w, base, strict=True)] if length else list(map(Fraction, base))
-    y = tuple(round(mean) + scale * t / unit for t in turned)
+    target = [c * isqrt(int(sum(b * b for b in base) * 10**8 / size)) / 10**4 for c in centred(x.y)]
+    w = centred([b - round(t * 20) / Fraction(20) for b, t in zip(base, target, strict=True)])
+    length = dot(w, w)
+    turned = axpy(-2 * dot(w, base) / length, w, base) if length else list(base)
+    y = tuple(round(middle) + scale * t / unit for t in turned)
     yield replace(x, y=y, eps=Fraction(0) if domain.eps != "positive" else x.eps)
 
 
-_CORNERS: dict[int, tuple[tuple[int, ...], int] | None] = {}
-
-
-def _corner(m: int) -> tuple[tuple[int, ...], int] | None:
+@cache
+def _corner(m: int) -> tuple[tuple[Fraction, ...], int] | None:
     """Integers with sum zero whose mean square is the square of an integer; None where small ones do not exist (m = 3)."""
-    if m not in _CORNERS:
-        _CORNERS[m] = None
-        if m % 2 == 0:
-            _CORNERS[m] = ((1,) * (m // 2) + (-1,) * (m // 2), 1)
-        elif m <= 9:
-            for c in combinations_with_replacement(range(-4, 5), m):
-                square = sum(v * v for v in c)
-                root = isqrt(square // m)
-                if square and sum(c) == 0 and root * root * m == square:
-                    _CORNERS[m] = (c, root)
-                    break
-    return _CORNERS[m]
+    if m % 2 == 0:
+        return (Fraction(1),) * (m // 2) + (Fraction(-1),) * (m // 2), 1
+    for c in combinations_with_replacement(range(-4, 5), m) if m <= 9 else ():
+        square = sum(v * v for v in c)
+        root = isqrt(square // m)
+        if square and sum(c) == 0 and root * root * m == square:
+            return tuple(map(Fraction, c)), root
+    return None

@@ -11,6 +11,7 @@ from bntheory.claims.claim import Study
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact, numerical
 from bntheory.evidence.rates import count_check
+from bntheory.layer.rational import axpy, dot, root, vector
 
 
 def random_problems(study: Study, count: int, condition: float = 30.0) -> list[Any]:
@@ -118,8 +119,6 @@ p_0 rho), p_k = w_k'b/s_k."""
 def orbit_into_the_saddle() -> list[Check]:
     """Replay the orbit in fractions: it satisfies the hypotheses and stops after two steps where J is not
     minimal."""
-    from bntheory.layer.rational import dot, vector
-
     S, b, w = (vector([Fraction(v) for v in SADDLE_ORBIT[k]]) for k in ("S", "b", "w0"))
     a, eps, eps_a = (Fraction(str(SADDLE_ORBIT[k])) for k in ("a0", "eps", "eps_a"))
     start = a * dot(w, b)
@@ -148,12 +147,10 @@ def orbit_into_the_saddle() -> list[Check]:
 
 
 def _root(value: Fraction) -> Fraction:
-    from math import isqrt
-
-    top, bottom = isqrt(value.numerator), isqrt(value.denominator)
-    if top * top != value.numerator or bottom * bottom != value.denominator:
+    found = root(value)
+    if found is None:
         raise ValueError(f"{value} is no square of a rational; this replay needs rational standard deviations")
-    return Fraction(top, bottom)
+    return found
 
 
 def norm_instances(study: Study) -> Check:
@@ -209,15 +206,13 @@ def contraction_instances(study: Study) -> Check:
 def contraction_s_star_counterexample(study: Study) -> list[Check]:
     """d = 2: S* has one non-zero eigenvalue l; with effective step 1/l the claim demands an exact hit,
     which is missed."""
-    from bntheory.layer.rational import dot, vector
-
     S, u, w, a = vector([1, 4]), vector([1, 1]), vector([3, 2]), Fraction(1)
     b = [x * y for x, y in zip(S, u, strict=True)]
     s2, wb, signal = dot(w, [x * y for x, y in zip(S, w, strict=True)]), dot(w, b), dot(u, b)
     eigenvalue = sum(S) - dot(b, b) / signal  # the trace of S*
     c, s = wb / s2, _root(s2)
     eps = s / (a * c * eigenvalue)  # makes the effective step 1/l
-    e = [x - c * y for x, y in zip(u, w, strict=True)]
+    e = axpy(-c, w, u)
     moved = [y + eps * a / s * Si * x for x, y, Si in zip(e, w, S, strict=True)]
     after = signal - dot(moved, b) ** 2 / dot(moved, [x * y for x, y in zip(S, moved, strict=True)])
     factor = abs(1 - (eps * a / s * c) * eigenvalue)

@@ -14,6 +14,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact, numerical, proof
 from bntheory.evidence.identity import identity
+from bntheory.layer.rational import axpy, dot, vector
 
 KEY = "lesswrong2019"
 
@@ -313,14 +314,15 @@ def relu_kink(study: Study) -> list[Check]:
 )
 def batchnorm_reduces_globally(study: Study) -> list[Check]:
     # X = (1, 1, -1, -1)', so var(X w) = w^2 and z = X w/sqrt(w^2 + eps). With t orthogonal to X the losses are even in w.
-    inputs, target = [Q(1), Q(1), Q(-1), Q(-1)], [Q(1), Q(-1), Q(1), Q(-1)]
+    inputs, target = vector([1, 1, -1, -1]), vector([1, -1, 1, -1])
 
     def loss(z_over_x: Q, t: list[Q]) -> Q:
-        return sum(((z_over_x * x - v) ** 2 for x, v in zip(inputs, t, strict=True)), Q(0)) / 2
+        residual = axpy(-z_over_x, inputs, t)
+        return dot(residual, residual) / 2
 
     def needed(u: Q, eps: Q) -> Q:
         """a2 at w = 0: twice the even loss's rise over u^2; z^2 = u^2/(u^2 + eps) x^2 is rational although z is not."""
-        rise = sum((x * x for x in inputs), Q(0)) * (u * u / (u * u + eps)) / 2
+        rise = dot(inputs, inputs) * (u * u / (u * u + eps)) / 2
         return 2 * rise / (u * u)
 
     u = Q(1, 1000)
@@ -328,7 +330,7 @@ def batchnorm_reduces_globally(study: Study) -> list[Check]:
     data = "X = (1, 1, -1, -1)', t = (1, -1, 1, -1)', gamma = 1"
     checks = []
     for eps in (Q(1, 100_000), Q(1, 1000)):
-        twin = sum((x * x for x in inputs), Q(0)) / (1 + eps)  # X'X/sigma^2, sigma frozen at w = 1
+        twin = dot(inputs, inputs) / (1 + eps)  # X'X/sigma^2, sigma frozen at w = 1
         witness = {
             "X": [str(x) for x in inputs],
             "t": [str(v) for v in target],
@@ -348,7 +350,7 @@ def batchnorm_reduces_globally(study: Study) -> list[Check]:
             ),
         ]
     # eps = 0: z = sign(w) X, so the loss is constant on either side of 0, where its gradient vanishes
-    uneven = [Q(1), Q(0), Q(0), Q(0)]
+    uneven = vector([1, 0, 0, 0])
     jump = loss(Q(-1), uneven) - loss(Q(1), uneven)
     checks += [
         exact(
@@ -360,6 +362,6 @@ def batchnorm_reduces_globally(study: Study) -> list[Check]:
             "for eps = 10 the BN neuron's constant, X'X/eps, is below the standard one",
             f"{data}: reductions exist as well",
             decisive=False,
-        ).le(sum((x * x for x in inputs), Q(0)) / 10, standard),
+        ).le(dot(inputs, inputs) / 10, standard),
     ]
     return checks

@@ -5,14 +5,25 @@ The proofs here are small, so each is decided exactly: a rational counterexample
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction as Q
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact, proof
 from bntheory.evidence.identity import identity
-from bntheory.layer.rational import as_text, centred, dot, least_squares, matvec, project, transposed, variance, vector
+from bntheory.layer.rational import (
+    as_text,
+    axpy,
+    centred,
+    dot,
+    least_squares,
+    matvec,
+    project,
+    transposed,
+    variance,
+    vector,
+)
 
 KEY = "santurkar2018"
 
@@ -77,7 +88,7 @@ def weight_space_coupled(study: Study) -> Iterator[Check]:
         other = [Q(4, 5) * v for v in a]
         inputs = transposed([[size * v for v in shape], other])
         # orthogonal columns, so the matrix norm is the longer one's length
-        if dot(_column(inputs, 0), other) != 0 or dot(other, other) > lam2:
+        if dot(transposed(inputs)[0], other) != 0 or dot(other, other) > lam2:
             raise ArithmeticError("the columns must be orthogonal and no longer than lambda")
         moved = matvec(inputs, w)
         pull = matvec(transposed(inputs), project(moved, a))
@@ -96,11 +107,6 @@ def weight_space_coupled(study: Study) -> Iterator[Check]:
         ).le(left, right)
 
 
-def _column(rows: Sequence[Sequence[Q]], index: int) -> list[Q]:
-    """One column of a matrix that is given by its rows."""
-    return [row[index] for row in rows]
-
-
 @claim(
     "santurkar2018.observation-4.3.minima.no-bias",
     kind="landscape",
@@ -116,11 +122,10 @@ def minima_without_bias(study: Study) -> list[Check]:
     rows, target = [vector([0]), vector([1])], vector([1, 1])
     optimum = least_squares(rows, target)
     y = matvec(rows, optimum)
-    residual = [a - b for a, b in zip(y, target, strict=True)]  # gamma = sigma, beta = mu: z = y
+    residual = axpy(-1, target, y)  # gamma = sigma, beta = mu: z = y
     standard = matvec(transposed(rows), residual)
     d_beta = sum(residual, Q(0))
-    mean = sum(y, Q(0)) / len(y)
-    sigma_d_gamma = dot([v - mean for v in y], residual)  # sigma times dL/dgamma
+    sigma_d_gamma = dot(centred(y), residual)  # sigma times dL/dgamma
     loss = dot(residual, residual) / 2
     better = [a - d_beta / len(y) for a in residual]  # beta moved by one Newton step of its own
     witness = {"X": ["0", "1"], "t": ["1", "1"], "w*": as_text(optimum), "residual": as_text(residual)}
@@ -209,7 +214,7 @@ def lemma_as_printed(study: Study) -> list[Check]:
     columns = [centred(c) for c in transposed(rows)]
     direction = least_squares(transposed(columns), centred(target))
     fitted = matvec(rows, direction)
-    misfit = [a - b for a, b in zip(centred(fitted), centred(target), strict=True)]
+    misfit = axpy(-1, centred(target), centred(fitted))
     # W0 = W*: the right-hand side is 0. The distance from W* to the line {a direction} is a lower bound on the left-hand side.
     along = dot(best, direction)
     distance2 = dot(best, best) - along**2 / dot(direction, direction)
