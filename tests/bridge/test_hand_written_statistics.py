@@ -225,11 +225,53 @@ def hooked() -> nn.Module:
     return model
 
 
+class Twice(Fused):
+    """Right in its second derivative as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x - x.mean(0)) * moments(x)[1]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        mean, scale = moments(x)
+        y_hat = (x - mean) * scale
+        return scale * (g - g.mean(0) - y_hat * (g * y_hat).mean(0))
+
+
+def moments(h: Tensor) -> tuple[Tensor, Tensor]:
+    return h.mean(0), (h.var(0, unbiased=False) + 1e-5).rsqrt()
+
+
+def across(h: Tensor) -> Tensor:
+    """Channels first, their number a multiple of the examples': no axis tells by its length what it counts."""
+    h = h.repeat(1, 24)[:, :24].T * torch.linspace(0.5, 2, 24).to(h)[:, None]
+    h = (h - h.mean(1, keepdim=True)) / (h.var(1, keepdim=True) + 1e-5).sqrt()
+    return h.T[:, :5]
+
+
+def looped(h: Tensor) -> Tensor:
+    return torch.vmap(lambda c, mean, scale: (c - mean) * scale, (1, 0, 0), 1)(h, *moments(h))
+
+
+UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
+    "a function of its own": Twice.apply,
+    "expanded": lambda h: (h - h.mean(0).expand_as(h)) * moments(h)[1].expand_as(h),
+    "einsum": lambda h: torch.einsum("nc,c->nc", h - h.mean(0), moments(h)[1]),
+    "a linear map": lambda h: F.linear(h, torch.diag(moments(h)[1]), -moments(h)[0] * moments(h)[1]),
+    "a transform": looped,
+    "whitened": lambda h: Whitened()(h),
+    "channels first": across,
+}  # fmt: skip
+
 OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
     "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
+    **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
     "transposed": (lambda: net(Calls(lambda x: F.layer_norm(x.T, (len(x),)).T)), CE, "'1'.*layer normalisation of a transposed input"),
     "as instances": (lambda: net(Calls(lambda x: F.instance_norm(x.T[None])[0].T)), CE, "'1'.*instance normalisation of a transposed"),
     "past the functional interface": (
@@ -258,11 +300,37 @@ def mixed(h: Tensor) -> Tensor:
     return torch.softmax(h @ h.T, 1) @ h
 
 
+STANDARDISED = nn.Parameter(torch.randn(5, 5, generator=DRAW))
+
+
+def attended(h: Tensor) -> Tensor:
+    """A shift of every key changes nothing, and no example meets another."""
+    keys = (h[:, None] * torch.linspace(-1, 1, 4).to(h)[:, None]).tanh()
+    return (torch.softmax((keys * h[:, None].roll(1, 2)).sum(2), 1)[..., None] * keys).sum(1)
+
+
+def within(h: Tensor, axis: int) -> Tensor:
+    h = torch.stack([h, h.sin(), h.cos()], 1).flatten(0, 1)  # several rows an example
+    h = h if axis else h.T
+    h = (h - h.mean(axis, keepdim=True)) / (h.var(axis, keepdim=True) + 1e-5).sqrt()
+    return (h if axis else h.T).unflatten(0, (-1, 3)).sum(1)
+
+
+def apart(h: Tensor) -> Tensor:
+    """Squared distances between all examples: shifts change nothing, and scales do."""
+    return (h[:, None] - h).square().mean(1)
+
+
 ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "examples that mix": (lambda: Inline(mixed), CE),
     "a context that is taken away": (lambda: net(Calls(lambda x: x - torch.tanh(x.mean(0)))), CE),
     "a spread of the batch as a feature": (lambda: Inline(lambda h: h + h.var(0).mean()), CE),
     "examples' own scale": (lambda: Inline(lambda h: (h - h.mean(1, keepdim=True)) / h.norm(dim=1, keepdim=True)), CE),
+    "attention": (lambda: Inline(attended), CE),
+    "rows of examples": (lambda: Inline(lambda h: within(h, 1)), CE),
+    "a graph that joins all, normalised an example": (lambda: Inline(lambda h: F.layer_norm(h + h.mean(0), (5,))), CE),
+    "distances": (lambda: Inline(apart), CE),
+    "a standardised weight": (lambda: Inline(lambda h: h @ F.layer_norm(STANDARDISED.to(h), (5,))), CE),
     "detached statistics": (lambda: Inline(lambda h: h / h.detach().abs().amax(0)), CE),
     "a spread in the loss": (lambda: Inline(lambda h: h), lambda o, y: CE(o, y) + F.relu(1 - o.std(0)).mean()),
     "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
 from bntheory.bridge.graph import SavedBytes, custom_functions, leaves_of, live_batch_norms, nodes_of
+from bntheory.bridge.live_statistics import LiveStatistics
 from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
@@ -35,6 +36,7 @@ class Examined(Protocol):
     overwrites_inputs: bool
     differentiates: bool
     needs_graph: bool
+    freeze: Any
 
     @property
     def model(self) -> nn.Module | None: ...
@@ -60,6 +62,7 @@ class Examined(Protocol):
     def conditions(
         self, index: int = 0, *, frozen: bool = True, reseed: int | None = None, trace: TorchFunctionMode | None = None
     ) -> AbstractContextManager[None]: ...
+    def outputs(self, index: int = 0) -> Any: ...
     def value(self, index: int = 0) -> Tensor: ...
     def plain_batches(self) -> list[Any]: ...
     def without_graph(self) -> AbstractContextManager[Any]: ...
@@ -139,6 +142,8 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
     found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), kept, unused, custom)
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     _check_repeatable(objective, loss, value.dtype)
+    if objective.mode == "frozen":
+        _refuse_live_statistics(objective)
     return found
 
 
@@ -288,6 +293,29 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
             f"the loss is not deterministic{drawn}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
             "model or the loss draws random numbers or keeps a state (functional dropout, stochastic depth, noise, augmentation, a "
             "counter, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
+        )
+
+
+def _refuse_live_statistics(objective: Examined) -> None:
+    """A twin that still normalises over its batch is refused, in whichever way it does."""
+    batch, freeze = objective.batches[0], objective.freeze
+    if batch is None:
+        return
+    live = LiveStatistics(objective.named_modules())
+    try:
+        objective.freeze = "both"
+        with objective.conditions(0, trace=live):
+            objective.batches[0] = convert(batch, _requiring_a_gradient)
+            outputs = objective.outputs(0)
+            parameters = [t for t in objective.leaves.values() if t.requires_grad]
+            layer = live.layer(outputs, objective.batches[0][:1], parameters)
+    finally:
+        objective.freeze, objective.batches[0] = freeze, batch
+    if layer is not None:
+        raise UserError(
+            f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift and a "
+            "scale of its channels still change nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
+            "output have one shape. Its statistics cannot be frozen, and a twin would keep them alive"
         )
 
 
