@@ -221,7 +221,6 @@ def bibtex(claim: Claim, *, verdict: Told | None = None, expression: str = "", a
         name = f"on \\texttt{{{_code(expression)}}} for all layers with {_signs(where)}{given}"
     found = f" \\emph{{{verdict.status.value}}}" if verdict is not None else ""
     return (
-        f"@misc{{bntheory-{key},\n"
-        f"  title = {{bntheory: deciding what is true about batch normalisation}},\n"
+        f"@misc{{bntheory-{key},\n  title = {{bntheory: deciding what is true about batch normalisation}},\n"
         f"  note  = {{Verdict{found} {name}; version {__version__}}}\n}}\n"
     )

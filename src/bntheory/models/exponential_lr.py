@@ -30,8 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ExponentialSchedule:
-    """Both roots of x^2 - (1 + momentum - lr decay) x + momentum, and the growth of the learning rate they
-    give."""
+    """Both roots of x^2 - (1 + momentum - lr decay) x + momentum, and the growth of the learning rate they give."""
 
     lr: float
     decay: float
@@ -54,16 +53,14 @@ class ExponentialSchedule:
 
 
 def largest_decay(momentum: float) -> float:
-    """(1 - sqrt(momentum))^2, the largest lr * decay with real positive roots: beyond it there is no
-    schedule."""
+    """(1 - sqrt(momentum))^2, the largest lr * decay with real positive roots: beyond it there is no schedule."""
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
     return float((1 - np.sqrt(momentum)) ** 2)
 
 
 def exponential_schedule(lr: float, decay: float, momentum: float) -> ExponentialSchedule:
-    """Raises ``ValueError`` where the roots are not real and positive, and says how far outside the
-    arguments are."""
+    """Raises ``ValueError`` where the roots are not real and positive, and says how far outside the arguments are."""
     if not (lr > 0 and decay >= 0):
         raise ValueError(f"need lr > 0 and decay >= 0, got {lr} and {decay}")
     limit = largest_decay(momentum)
@@ -80,13 +77,11 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
 
 
 def matching_buffer(w0: Array, lr: float, alpha: float, momentum: float, buffer0: Array | None = None) -> Array:
-    """The buffer before the first step of the run without decay that matches ``buffer0`` (zero) of the one
-    with decay.
+    """The buffer before the first step of the run without decay that matches ``buffer0`` (zero) of the one with decay.
 
-    With v_{-1} = ``buffer0`` the decayed run has w_{-1} = w_0 + lr v_{-1}; the other needs u_{-1} = alpha
-    w_{-1} and u_0 - u_{-1} = -lr_{-1} v, lr_{-1} = lr alpha, which gives v = (alpha w_{-1} - w_0)/(lr
-    alpha). The decayed run is in the form v <- momentum v + (g + decay w), whose w_{-1} is meant in that
-    sense.
+    With v_{-1} = ``buffer0`` the decayed run has w_{-1} = w_0 + lr v_{-1}; the other needs u_{-1} = alpha w_{-1} and
+    u_0 - u_{-1} = -lr_{-1} v, lr_{-1} = lr alpha, which gives v = (alpha w_{-1} - w_0)/(lr alpha). The decayed run is
+    in the form v <- momentum v + (g + decay w), whose w_{-1} is meant in that sense.
     """
     before = w0 if buffer0 is None else w0 + lr * buffer0
     if momentum == 0:
@@ -124,9 +119,8 @@ def compare_runs(
 ) -> IdentityCheck:
     """Run both forms from the same state and compare all their directions and norms.
 
-    ``buffer`` "matching" uses :func:`matching_buffer`, "zero" the initialisation that frameworks use.
-    Raises ``ValueError`` if alpha^-2t would overflow within the steps, since the comparison would then be
-    of infinities.
+    ``buffer`` "matching" uses :func:`matching_buffer`, "zero" the initialisation that frameworks use. Raises
+    ``ValueError`` if alpha^-2t would overflow within the steps, since the comparison would then be of infinities.
     """
     root = schedule.slow if alpha is None else alpha
     if root <= 0:

@@ -1,8 +1,7 @@
 """Descent that ignores how the batch statistics depend on the parameters (Ioffe and Szegedy 2015, section 2).
 
-A unit x = u + b is centred by its batch mean, x_hat = x - E[x], whatever b is. A gradient step that treats
-E[x] as a constant moves b by -lr <1, g>, g = dl/dx_hat; x_hat does not move, so neither does g, and the
-next step is the same:
+A unit x = u + b is centred by its batch mean, x_hat = x - E[x], whatever b is. A gradient step that treats E[x] as a
+constant moves b by -lr <1, g>, g = dl/dx_hat; x_hat does not move, so neither does g, and the next step is the same:
 
     b_t = b_0 - lr t <1, g>,  loss constant.
 
@@ -11,8 +10,7 @@ learns**. With a trained shift beta after the centring, beta receives the same g
 - beta_0 at every step, and b stays as bounded as beta is. The source states neither condition.
 Differentiating through the mean gives <1, Pg> = 0: b then does not move at all.
 
-:func:`ignored_mean_descent` works on any numbers (rationals are exact); :func:`network_run` is the same in
-a network.
+:func:`ignored_mean_descent` works on any numbers (rationals are exact); :func:`network_run` is the same in a network.
 """
 
 from __future__ import annotations
@@ -105,8 +103,7 @@ def network_run(
     seed: int = 0,
     device: str = "cpu",
 ) -> NetworkRun:
-    """Linear, BN, tanh, linear on a fixed regression batch; ``trained`` "bias" moves only the bias in
-    front of BN.
+    """Linear, BN, tanh, linear on a fixed regression batch; ``trained`` "bias" moves only the bias in front of BN.
 
     BN is written in primitive operations, its mean and variance detached from the graph when
     ``statistics`` is "ignored". With ``affine`` BN has gamma and beta, which are trained when all is.

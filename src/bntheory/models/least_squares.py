@@ -12,9 +12,8 @@ With c = w'b/s^2 the best multiple of w, e = u - c w is S-orthogonal to w, and a
 J(a, w) - J* = (a - w'b/s)^2 / 2 + ||e||_S^2 / 2. Near the minimisers only directions S-orthogonal to u
 matter: the effective curvature is S* = S - S u u'S/(u'Su), whose non-zero eigenvalues interlace those of S.
 
-Sources: Cai, Li, Shen (ICML 2019), sections 3.1 to 3.3, for population, effective step and S*; Kohler et al.
-(AISTATS 2019), section 4, for the same loss with a minimised out. The finite-batch and eps > 0 forms are
-derived here.
+Sources: Cai, Li, Shen (ICML 2019), sections 3.1 to 3.3, for population, effective step and S*; Kohler et al. (AISTATS
+2019), section 4, for the same loss with a minimised out. The finite-batch and eps > 0 forms are derived here.
 """
 
 from __future__ import annotations
@@ -127,8 +126,7 @@ class LeastSquares:
 
     @cached_property
     def effective_eigenvalues(self) -> Array:
-        """The d - 1 non-zero eigenvalues of S*, ascending, by compression of S to the complement of S^(1/2)
-        u."""
+        """The d - 1 non-zero eigenvalues of S*, ascending, by compression of S to the complement of S^(1/2) u."""
         direction = self.eigenvectors.T @ self.solution * np.sqrt(self.eigenvalues)
         direction = direction / float(np.linalg.norm(direction))
         complement = np.linalg.svd(direction[None, :])[2][1:]  # rows: orthonormal, orthogonal to the direction

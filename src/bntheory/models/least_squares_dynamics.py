@@ -1,16 +1,14 @@
 """Trajectories of gradient descent with and without BN on least squares, vectorised over runs.
 
-BNGD, the iteration of Cai, Li, Shen (2019):  a <- a + lr_a (w'b/s - a),  w <- w + lr (a/s)(b - (w'b/s^2) S
-w), both with the old values on the right. With e = u - c w, c = w'b/s^2, the second line is w <- w + lr
-(a/s) S e, and everything follows from two facts: S e is orthogonal to w (so ||w|| grows by Pythagoras),
-and c w is the S-nearest multiple of w to u (so ||e_next||_S <= ||(I - step S) e||_S with the *effective
-step* lr (a/s) c).
+BNGD, the iteration of Cai, Li, Shen (2019):  a <- a + lr_a (w'b/s - a),  w <- w + lr (a/s)(b - (w'b/s^2) S w), both
+with the old values on the right. With e = u - c w, c = w'b/s^2, the second line is w <- w + lr (a/s) S e, and
+everything follows from two facts: S e is orthogonal to w (so ||w|| grows by Pythagoras), and c w is the S-nearest
+multiple of w to u (so ||e_next||_S <= ||(I - step S) e||_S with the *effective step* lr (a/s) c).
 
 Kohler et al. (2019) minimise a out, rho(w) = -(w'b)^2/(w'Sw), and take the step w'Sw/(2 L |rho|): the same
 iteration with effective step exactly 1/L.
 
-All runs are carried in the eigenbasis of S, where a step costs no matrix product; the dynamics commute with
-rotations.
+All runs are carried in the eigenbasis of S, where a step costs no matrix product; the dynamics commute with rotations.
 """
 
 from __future__ import annotations
@@ -29,8 +27,7 @@ _BLOCK = 2048  # runs a block: a (block, d) array and its temporaries stay in ca
 def gradient_descent(
     problem: LeastSquares, w0: ArrayLike, lr: ArrayLike, steps: int, *, points: int | None = 64
 ) -> Trajectories:
-    """Plain gradient descent on (1/2) E (y - x'w)^2: error multiplies by I - lr S. Exact at every step, by
-    powers.
+    """Plain gradient descent on (1/2) E (y - x'w)^2: error multiplies by I - lr S. Exact at every step, by powers.
 
     ``w0`` (..., d) and ``lr`` (...) broadcast over runs. Series: ``distance`` = ||w - u||_S^2, which
     overflows to inf where the run diverges. Raises ``ValueError`` for non-positive ``lr``.
@@ -85,8 +82,7 @@ def bngd(
 
 
 def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int, *, points: int | None = None) -> Trajectories:
-    """Gradient descent on rho(w) = -(w'b)^2/(w'Sw) with the adaptive step w'Sw/(2 L |rho|), L =
-    lambda_max(S).
+    """Gradient descent on rho(w) = -(w'b)^2/(w'Sw) with the adaptive step w'Sw/(2 L |rho|), L = lambda_max(S).
 
     Written in the paper's own terms (gradient of rho, adaptive step), so that its equality with a fixed
     effective step 1/L is a theorem to test and not an assumption. Series ``gap`` = rho - rho* and
@@ -117,17 +113,15 @@ def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int, *, points: 
 
 @dataclass(frozen=True)
 class TrapCertificate:
-    """A proof, evaluated in float64, that BNGD converges to a minimiser from a given state (eps = 0, lr_a
-    in (0, 1]).
+    """A proof, evaluated in float64, that BNGD converges to a minimiser from a given state (eps = 0, lr_a in (0, 1]).
 
-    Let U = ||u||_S, E = ||e||_S, A = max(a, U), and let q <= s^2/||w||^2 be the better of the two lower
-    bounds lambda_min and (U^2 - E^2)/(||u|| + E/sqrt(lambda_min))^2, which hold now and, as long as E does
-    not grow, for ever. If a > 0, w'b > 0 (or both < 0: the iteration commutes with (a, w) -> (-a, -w)) and
-    theta = lambda_max lr A U/(q ||w||^2) < 2, then every later effective step stays in (0, 2/lambda_max),
-    E never grows, and ||w||^2 never exceeds ``norm2_high``; so effective steps stay above a positive
-    number and E -> 0 geometrically. The limiting step is lr ||u||^2/||w_limit||^2, in [step_low,
-    step_high]. The condition is sufficient only: limits between 2/lambda_max and 2/lambda*_max exist and
-    are never certified.
+    Let U = ||u||_S, E = ||e||_S, A = max(a, U), and let q <= s^2/||w||^2 be the better of the two lower bounds
+    lambda_min and (U^2 - E^2)/(||u|| + E/sqrt(lambda_min))^2, which hold now and, as long as E does not grow, for ever.
+    If a > 0, w'b > 0 (or both < 0: the iteration commutes with (a, w) -> (-a, -w)) and theta = lambda_max lr A U/(q
+    ||w||^2) < 2, then every later effective step stays in (0, 2/lambda_max), E never grows, and ||w||^2 never exceeds
+    ``norm2_high``; so effective steps stay above a positive number and E -> 0 geometrically. The limiting step is lr
+    ||u||^2/||w_limit||^2, in [step_low, step_high]. The condition is sufficient only: limits between 2/lambda_max and
+    2/lambda*_max exist and are never certified.
     """
 
     holds: NDArray[np.bool_]

@@ -146,9 +146,8 @@ class OverflowDepth:
 def overflow_depth(rate: float, dtype: str = "float32", *, squared: bool = False) -> OverflowDepth:
     """Depth ``L`` with ``rate^(L/2)`` (or ``rate^L`` for ``squared``) equal to the largest finite ``dtype``.
 
-    The gradient at the top has norm one. ``squared`` asks when the sum of squares overflows, which is what a
-    naive norm computes. Raises ValueError for a rate that is not positive and for types other than float16,
-    float32, float64.
+    The gradient at the top has norm one. ``squared`` asks when the sum of squares overflows, which is what a naive norm
+    computes. Raises ValueError for a rate that is not positive and for types other than float16, float32, float64.
     """
     if not (math.isfinite(rate) and rate > 0):
         raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")

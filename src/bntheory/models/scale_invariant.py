@@ -1,15 +1,13 @@
 """Losses that do not see the length of w, and (momentum) gradient descent on them.
 
-A weight vector in front of batch normalisation is scale invariant: f(c w) = f(w) for c > 0. By Euler's
-theorem
+A weight vector in front of batch normalisation is scale invariant: f(c w) = f(w) for c > 0. By Euler's theorem
 
 * grad f(w) is orthogonal to w, and grad f(c w) = grad f(w)/c;
 * so a plain step has ||w_next||^2 = ||w||^2 + lr^2 ||grad f||^2: the norm only grows, and with it falls
   the *effective learning rate* lr/||w||^2 that the direction w/||w|| feels.
 
-(van Laarhoven 2017; Arora, Li, Lyu 2019, lemma 2.4.) With eps > 0 inside the normalisation none of this is
-exact; the losses below take eps, and :func:`orthogonality_defect` and :func:`pythagoras_defect` measure by
-how much.
+(van Laarhoven 2017; Arora, Li, Lyu 2019, lemma 2.4.) With eps > 0 inside the normalisation none of this is exact; the
+losses below take eps, and :func:`orthogonality_defect` and :func:`pythagoras_defect` measure by how much.
 
 The losses are functions of the Rayleigh quotient R = w'Aw/(w'w + eps), which is what BN does to a linear
 unit with white inputs; their sphere versions (eps = 0) have closed forms for gradient and curvature.
@@ -44,8 +42,7 @@ class ScaleInvariantLoss(Protocol):
 
 @dataclass(frozen=True)
 class RayleighPower:
-    """f(w) = R^k / 2 with R = sum_i A_i w_i^2 / (||w||^2 + eps), A_i >= 0 given on the diagonal, k = 1 or
-    k >= 2.
+    """f(w) = R^k / 2 with R = sum_i A_i w_i^2 / (||w||^2 + eps), A_i >= 0 given on the diagonal, k = 1 or k >= 2.
 
     k = 1: a non-degenerate minimum, gradient descent converges geometrically. k > 1: where the smallest
     A_i is 0 the minimum is flat of order 2k, and convergence is only a power of the step count.
@@ -113,8 +110,7 @@ class RayleighPower:
 
 @dataclass(frozen=True)
 class CircleOfMinima:
-    """f(w) = v3^2 (1 + tilt v1)/2, v = w/||w|| in R^3: the circle v3 = 0 is minimal, its sharpness is 1 +
-    tilt v1.
+    """f(w) = v3^2 (1 + tilt v1)/2, v = w/||w|| in R^3: the circle v3 = 0 is minimal, its sharpness is 1 + tilt v1.
 
     The smallest model in which the minimisers are connected and differ in sharpness; |tilt| < 1.
     """
@@ -155,8 +151,7 @@ class CircleOfMinima:
 
 
 def _top_tangent(hessian: Array, v: Array) -> Array:
-    """Largest eigenvalue on the complement of v; v itself is pushed below everything, lest its 0 be taken
-    for one."""
+    """Largest eigenvalue on the complement of v; v itself is pushed below everything, lest its 0 be taken for one."""
     below = 1.0 + 2.0 * np.sqrt(np.sum(hessian**2, axis=(-2, -1)))
     lowered = hessian - below[..., None, None] * v[..., :, None] * v[..., None, :]
     value: Array = np.linalg.eigvalsh(lowered)[..., -1]
@@ -164,8 +159,7 @@ def _top_tangent(hessian: Array, v: Array) -> Array:
 
 
 def orthogonality_defect(loss: ScaleInvariantLoss, w: Array) -> Array:
-    """w'grad f(w), without absolute value: 0 for a scale-invariant loss, O(eps) with eps inside the
-    normalisation."""
+    """w'grad f(w), without absolute value: 0 for a scale-invariant loss, O(eps) with eps inside the normalisation."""
     value: Array = np.einsum("...i,...i->...", w, loss.grad(w))
     return value
 
@@ -242,8 +236,7 @@ def descend(
 
 @dataclass(frozen=True)
 class AnyRateBound:
-    """For plain gradient descent at any learning rate: min over t < T of ||grad on the sphere|| <=
-    constant / sqrt(T).
+    """For plain gradient descent at any learning rate: min over t < T of ||grad on the sphere|| <= constant / sqrt(T).
 
     From three facts, with K and G bounds on curvature and gradient on the unit sphere, C = (K + sqrt(K^2 +
     4G^2))/2 one on the whole Hessian there, and D the range of f: the norm grows by lr^2 ||grad||^2 a
@@ -259,8 +252,7 @@ class AnyRateBound:
 
 
 def any_rate_bound(loss: RayleighPower, w0: ArrayLike, lr: ArrayLike) -> AnyRateBound:
-    """Evaluate :class:`AnyRateBound` for w0 (..., d), lr (...). Raises ``ValueError`` if the loss has eps
-    > 0."""
+    """Evaluate :class:`AnyRateBound` for w0 (..., d), lr (...). Raises ``ValueError`` if the loss has eps > 0."""
     if loss.eps != 0:
         raise ValueError(f"the bound is proved for eps = 0, where the norm cannot fall; the loss has eps = {loss.eps}")
     rates = positive(lr, "lr")

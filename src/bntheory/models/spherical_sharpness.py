@@ -1,10 +1,9 @@
 """Weight decay drives gradient descent on scale-invariant weights to the edge of stability.
 
-On the sphere, descent with weight decay, w <- (1 - lr decay) w - lr grad f(w), is descent with the
-effective rate lr/((1 - lr decay)||w||^2), which is stable at a minimum while *normalised sharpness*
-lr/||w||^2 * (top curvature on the sphere) is below 2 (1 - lr decay). Near a minimum the gradient is small,
-decay shrinks w, the ratio rises past 2; the oscillation that sets in feeds the norm and pushes it back
-(Lyu, Li, Arora 2022, for t up to order 1/(lr decay)).
+On the sphere, descent with weight decay, w <- (1 - lr decay) w - lr grad f(w), is descent with the effective rate
+lr/((1 - lr decay)||w||^2), which is stable at a minimum while *normalised sharpness* lr/||w||^2 * (top curvature on the
+sphere) is below 2 (1 - lr decay). Near a minimum the gradient is small, decay shrinks w, the ratio rises past 2; the
+oscillation that sets in feeds the norm and pushes it back (Lyu, Li, Arora 2022, for t up to order 1/(lr decay)).
 
 To leading order in the amplitude theta of the oscillation and the distance x of the ratio from 2 this is a
 predator and its prey: (log theta^2)' = 2 x - c theta^2, x' = 4 lr decay - 8 theta^2. What happens in the

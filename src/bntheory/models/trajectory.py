@@ -1,5 +1,4 @@
-"""Recorded trajectories of many runs at once: leading axes are runs (learning rates, seeds), the last is
-time."""
+"""Recorded trajectories of many runs at once: leading axes are runs (learning rates, seeds), the last is time."""
 
 from __future__ import annotations
 
@@ -71,8 +70,7 @@ class Recorder:
 
 
 def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
-    """Steps 0..total to record: all of them for ``points`` None, otherwise about that many, even in the
-    logarithm.
+    """Steps 0..total to record: all of them for ``points`` None, otherwise about that many, even in the logarithm.
 
     Raises ``ValueError`` for total < 1 or points < 2.
     """
@@ -87,8 +85,7 @@ def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
 
 
 def positive(value: ArrayLike, name: str) -> Array:
-    """``value`` as a float64 array of positive finite numbers; raises ``ValueError`` with the offender's
-    name."""
+    """``value`` as a float64 array of positive finite numbers; raises ``ValueError`` with the offender's name."""
     array = np.asarray(value, dtype=np.float64)
     if array.size == 0 or not np.isfinite(array).all() or np.any(array <= 0):
         raise ValueError(f"{name} must be positive and finite, got {np.array2string(array, threshold=8)}")

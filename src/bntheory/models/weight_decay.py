@@ -1,13 +1,11 @@
-"""Weight decay on scale-invariant weights: the equilibrium of the norm, and how far the direction turns in
-a step.
+"""Weight decay on scale-invariant weights: the equilibrium of the norm, and how far the direction turns in a step.
 
 Momentum gradient descent in the usual framework's form (decay inside the buffer, penalty (decay/2)||w||^2) is
 
     w_{t+1} = (1 + momentum - lr decay) w_t - momentum w_{t-1} - lr g_t,       g_t orthogonal to w_t.
 
-**Noise model, stated**: g_t = n_t/||w_t||, n_t Gaussian with covariance (noise^2/(d-1)) (I - v v'), v =
-w_t/||w_t||: independent in time, isotropic in the tangent space, of the same size in every direction.
-There is no signal.
+**Noise model, stated**: g_t = n_t/||w_t||, n_t Gaussian with covariance (noise^2/(d-1)) (I - v v'), v = w_t/||w_t||:
+independent in time, isotropic in the tangent space, of the same size in every direction. There is no signal.
 
 *Norm.* Without momentum ||w||^2 <- (1 - lr decay)^2 ||w||^2 + lr^2 ||n||^2/||w||^2; where ||n|| is
 constant the fixed point is ||w||^4 = lr noise^2 / (decay (2 - lr decay)). With penalty lambda ||w||^2
@@ -53,19 +51,16 @@ def van_laarhoven_norm4(lr: float, penalty: float, noise: float) -> float:
 
 
 def fixed_norm4(lr: float, decay: float, noise: float) -> float:
-    """The exact fixed point of ||w||^4 without momentum, for gradients of constant size ``noise`` on the
-    sphere."""
+    """The exact fixed point of ||w||^4 without momentum, for gradients of constant size ``noise`` on the sphere."""
     _check(lr, decay, 0.0, noise)
     return lr * noise**2 / (decay * (2 - lr * decay))
 
 
 def momentum_norm4(lr: float, decay: float, momentum: float, noise: float) -> float:
-    """Leading order in lr decay of the equilibrium ||w||^4 with momentum: lr noise^2/(2 decay (1 -
-    momentum)).
+    """Leading order in lr decay of the equilibrium ||w||^4 with momentum: lr noise^2/(2 decay (1 - momentum)).
 
-    A gradient's whole contribution to w is lr g/(1 - momentum), spread over time; uncorrelated
-    contributions add up to lr^2 noise^2/(1 - momentum)^2 a step, against a decay of 2 lr decay/(1 -
-    momentum).
+    A gradient's whole contribution to w is lr g/(1 - momentum), spread over time; uncorrelated contributions add up to
+    lr^2 noise^2/(1 - momentum)^2 a step, against a decay of 2 lr decay/(1 - momentum).
     """
     _check(lr, decay, momentum, noise)
     return lr * noise**2 / (2 * decay * (1 - momentum))
@@ -86,8 +81,7 @@ def exact_cosine(lr: float, decay: float, momentum: float) -> float:
 def norm_recursion(
     norm0: float, lr: float, decay: float, noise: float, steps: int, *, clipped: bool = False
 ) -> NDArray[np.float64]:
-    """||w_t||, t = 0..steps, without momentum and for gradients of constant size: two terms, no
-    randomness, exact.
+    """||w_t||, t = 0..steps, without momentum and for gradients of constant size: two terms, no randomness, exact.
 
     clipped: gradients are cut to the length sqrt(2 decay/lr) ||w|| (Li et al. 2022), so that no step is longer than
     sqrt(2 lr decay) ||w||. Raises ``ValueError`` for a norm that is not positive.

@@ -1,5 +1,4 @@
-"""Arora, Li and Lyu: Theoretical analysis of auto rate-tuning by batch normalization, ICLR 2019, arXiv
-1812.03981.
+"""Arora, Li and Lyu: Theoretical analysis of auto rate-tuning by batch normalization, ICLR 2019, arXiv 1812.03981.
 
 The weights w enter through y = Xw, so their gradient is X' input_grad: <w, grad_w> = <y, input_grad> and
 ||grad_w|| is a number of its own (the free scalar ``grad_w``), since X may be anything.

@@ -71,8 +71,7 @@ def _instances(study: Study) -> Check:
 
 
 def _tightness() -> Check:
-    """The rate is not improvable by more than kappa*/kappa: the asymptotic factor is 1 - mu*/L, mu* from
-    S*."""
+    """The rate is not improvable by more than kappa*/kappa: the asymptotic factor is 1 - mu*/L, mu* from S*."""
     from bntheory.models.least_squares import LeastSquares
     from bntheory.models.least_squares_dynamics import kohler_descent
 

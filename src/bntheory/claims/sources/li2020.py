@@ -118,8 +118,7 @@ def blog_growth_per_epoch(study: Study) -> list[Check]:
 
 
 def _growth(iterations: int) -> tuple[float, str]:
-    """alpha^(-2 iterations) for the slow root, by Arb; the ball is far smaller than any comparison made
-    with it."""
+    """alpha^(-2 iterations) for the slow root, by Arb; the ball is far smaller than any comparison made with it."""
     from flint import arb, fmpq
 
     total = arb(fmpq(19, 10)) - arb(fmpq(1, 20000))
@@ -135,8 +134,7 @@ def _iterations_for(factor: float) -> float:
 
 
 def _equivalence() -> Iterator[Check]:
-    """One step of the decayed run, written for u = alpha^-t w, is one step of the other, coefficient by
-    coefficient."""
+    """One step of the decayed run, written for u = alpha^-t w, is one step of the other, coefficient by coefficient."""
     import sympy as sp
 
     alpha, mu, lr, t = sp.symbols("alpha mu eta t", positive=True)
@@ -155,8 +153,7 @@ def _equivalence() -> Iterator[Check]:
 
 
 def _region() -> list[Check]:
-    """Where the roots are real: sympy solves the discriminant for lambda eta; the smaller solution is the
-    edge."""
+    """Where the roots are real: sympy solves the discriminant for lambda eta; the smaller solution is the edge."""
     import sympy as sp
 
     mu, x = sp.symbols("mu x", positive=True)
@@ -175,8 +172,7 @@ def _region() -> list[Check]:
 
 
 def _rational_run(mu: Fraction, alpha: Fraction, *, steps: int, matched: bool, inside: bool = False) -> Fraction:
-    """||w_T - alpha^T u_T||^2 in fractions, for a Rayleigh quotient in R^3; lambda eta follows from alpha
-    and mu."""
+    """||w_T - alpha^T u_T||^2 in fractions, for a Rayleigh quotient in R^3; lambda eta follows from alpha and mu."""
     lr = Fraction(1, 3)
     decay = (1 + mu - alpha - mu / alpha) / lr
     w = [Fraction(1), Fraction(-2), Fraction(3)]

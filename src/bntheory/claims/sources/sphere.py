@@ -1,5 +1,4 @@
-"""Studies of gradient descent on scale-invariant losses at any learning rate, and at the edge of
-stability."""
+"""Studies of gradient descent on scale-invariant losses at any learning rate, and at the edge of stability."""
 
 from __future__ import annotations
 
@@ -28,8 +27,7 @@ def _runs(study: Study, power: int) -> tuple[Any, Any, Any, Any]:
 
 
 def _late_exponents(run: Any) -> tuple[Any, int]:
-    """Exponents over the last decade and a half, one a run, of the runs whose gradient has fallen tenfold
-    by then."""
+    """Exponents over the last decade and a half, one a run, of the runs whose gradient has fallen tenfold by then."""
     from bntheory.evidence.slopes import fit_power_law
 
     late = run.steps >= run.total_steps / 30
@@ -40,8 +38,7 @@ def _late_exponents(run: Any) -> tuple[Any, int]:
 
 
 def _median_interval(values: Any) -> tuple[float, float]:
-    """The median and the half-width of its 95 % interval, by order statistics (no assumption on the
-    distribution)."""
+    """The median and the half-width of its 95 % interval, by order statistics (no assumption on the distribution)."""
     ordered, n = np.sort(values), len(values)
     if n < 10:
         raise ValueError(f"only {n} runs have begun to fall: too few for an interval; raise the effort")
@@ -52,8 +49,7 @@ def _median_interval(values: Any) -> tuple[float, float]:
 
 
 def any_rate_checks(study: Study) -> Iterator[Check]:
-    """The proved bound at every step, and the median of the fitted exponents over the last decade and a
-    half."""
+    """The proved bound at every step, and the median of the fitted exponents over the last decade and a half."""
     from bntheory.models.scale_invariant import any_rate_bound
 
     for power in (2, 4):
@@ -162,8 +158,7 @@ def edge_checks(study: Study) -> Iterator[Check]:
 
 
 def edge_for_ever_checks(study: Study) -> list[Check]:
-    """The same run on the circle, longer: once sharpness is least the oscillation is no longer damped and
-    bursts."""
+    """The same run on the circle, longer: once sharpness is least the oscillation is no longer damped and bursts."""
     product = 1e-2
     name, loss, minimiser, direction = _edge_models()[1]
     run = _edge(loss, minimiser, direction, product, 40.0, 20)

@@ -1,5 +1,4 @@
-"""Van Laarhoven: L2 regularization versus batch and weight normalization, 2017, arXiv 1706.05350 (second
-hand)."""
+"""Van Laarhoven: L2 regularization versus batch and weight normalization, 2017, arXiv 1706.05350 (second hand)."""
 
 from __future__ import annotations
 
@@ -163,8 +162,7 @@ def _fixed_point() -> list[Check]:
             moved - (shrink * y + (1 - shrink) / y),
             scope,
             "a mean of y and 1/y, so |log y| never grows, and shrinks to 0 for 0 < q < 1; at eta "
-            "lambda = 1/2, q = 0, "
-            "y and 1/y alternate for ever and nothing converges",
+            "lambda = 1/2, q = 0, y and 1/y alternate for ever and nothing converges",
         ),
         identity(
             "ratio to the printed value tends to 1", sp.limit(norm4 / (eta * noise2 / (4 * penalty)) - 1, eta, 0), scope

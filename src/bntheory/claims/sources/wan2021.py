@@ -77,8 +77,7 @@ def angular_update_exact(study: Study) -> list[Check]:
 
 
 def _cosine() -> list[Check]:
-    """<w_{t+1}, w_t> from the recursion, with E<w_{t+1}, w_t> = E<w_t, w_{t-1}> = rho E||w||^2 and <g_t,
-    w_t> = 0."""
+    """<w_{t+1}, w_t> from the recursion, with E<w_{t+1}, w_t> = E<w_t, w_{t-1}> = rho E||w||^2 and <g_t, w_t> = 0."""
     import sympy as sp
 
     mu, product, rho = sp.symbols("mu p rho", positive=True)

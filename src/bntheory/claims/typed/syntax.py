@@ -30,8 +30,7 @@ _MAX_LENGTH, _MAX_DEPTH, _MAX_TOKENS, _MAX_POWER, _MAX_DIGITS, _MAX_EXPONENT = 4
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<name>[A-Za-z][A-Za-z0-9_]*(?:@case|@2|@b)?)"
-    r"|(?P<op>\*\*|<=|>=|==|!=|[-+*/()<>,]))",
+    r"|(?P<name>[A-Za-z][A-Za-z0-9_]*(?:@case|@2|@b)?)|(?P<op>\*\*|<=|>=|==|!=|[-+*/()<>,]))",
     re.ASCII,
 )
 _HINTS = {

@@ -1,9 +1,7 @@
-"""Cai, Li and Shen: A quantitative analysis of the effect of batch normalization on gradient descent, ICML
-2019.
+"""Cai, Li and Shen: A quantitative analysis of the effect of batch normalization on gradient descent, ICML 2019.
 
-arXiv 1810.00122. Only the abstract was seen; the statements are recalled. Inputs of mean zero and
-covariance S, b = E[xy], u = S^-1 b; the iteration (BNGD) is that of
-:mod:`bntheory.models.least_squares_dynamics`.
+arXiv 1810.00122. Only the abstract was seen; the statements are recalled. Inputs of mean zero and covariance S, b =
+E[xy], u = S^-1 b; the iteration (BNGD) is that of :mod:`bntheory.models.least_squares_dynamics`.
 """
 
 from __future__ import annotations
@@ -46,8 +44,7 @@ def scaling_law(study: Study) -> list[Check]:
     note="For r < 0 the law holds with a_0 -> -a_0, and then a_k -> -a_k.",
 )
 def scaling_law_any_sign(study: Study) -> list[Check]:
-    # d = 1, S = b = 1, w_0 = a_0 = eps_a = 1, r = -1: a_1 = w_0'b/s = 1, with -w_0 it is -1. All numbers
-    # are exact.
+    # d = 1, S = b = 1, w_0 = a_0 = eps_a = 1, r = -1: a_1 = w_0'b/s = 1, with -w_0 it is -1. All numbers are exact.
     a_plain, a_flipped = (1 + 1 * (w * 1 / abs(w) - 1) for w in (1, -1))
     return [
         exact(

@@ -59,8 +59,7 @@ def contraction_complement() -> tuple[Check, ...]:
             model - e_next - square,
             _ANY + ", 1 + d<w,f>/<w,w> != 0",
             "S_w is S compressed (in the S-inner product) to the complement of w, where e lies; the "
-            "factor is its spectral"
-            " radius there",
+            "factor is its spectral radius there",
         ),
     )
 
@@ -80,8 +79,7 @@ def norm_growth() -> tuple[Check, ...]:
 
 
 def scaling(factor: Any) -> tuple[Check, ...]:
-    """One step from (a, r w) with rate r^2 lr against r times one step from (a, w): coefficients on w, b
-    and Sw.
+    """One step from (a, r w) with rate r^2 lr against r times one step from (a, w): coefficients on w, b and Sw.
 
     With s(r w) = |r| s. ``factor`` is a sympy symbol for r with its assumptions (positive, or merely real).
     """

@@ -15,8 +15,7 @@ from bntheory.evidence.rates import slope_checks
 
 
 def asymptotic_rate(study: Study) -> list[Check]:
-    """Late ratios ||e_next||/||e|| against rho*(I - step S*), and the slope of log ||e|| where the bound
-    is reached."""
+    """Late ratios ||e_next||/||e|| against rho*(I - step S*), and the slope of log ||e|| where the bound is reached."""
     from bntheory.evidence.slopes import fit_slope
     from bntheory.models.least_squares_dynamics import bngd
 

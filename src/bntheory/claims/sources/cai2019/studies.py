@@ -85,8 +85,7 @@ def any_learning_rate(study: Study) -> list[Check]:
         numerical(
             f"runs of BNGD, of {cases}, that overflowed or came to rest off the minimisers",
             f"lr from 1e-5 to 1e5 times 2/lambda_max, eps_a in {{1, 0.3}}, up to {sum(rounds)} steps, "
-            "d = 2, 3, 5,"
-            " condition 20",
+            "d = 2, 3, 5, condition 20",
             uncertainty=float(open_runs),
             why=f"{certified} runs end in a state from which convergence is proved (trap_certificate), {open_runs} are"
             " still open and count as uncertainty, the others have ||e||_S^2 <= 1e-20 u'Su; "
@@ -117,8 +116,7 @@ p_0 rho), p_k = w_k'b/s_k."""
 
 
 def orbit_into_the_saddle() -> list[Check]:
-    """Replay the orbit in fractions: it satisfies the hypotheses and stops after two steps where J is not
-    minimal."""
+    """Replay the orbit in fractions: it satisfies the hypotheses and stops after two steps where J is not minimal."""
     S, b, w = (vector([Fraction(v) for v in SADDLE_ORBIT[k]]) for k in ("S", "b", "w0"))
     a, eps, eps_a = (Fraction(str(SADDLE_ORBIT[k])) for k in ("a0", "eps", "eps_a"))
     start = a * dot(w, b)
@@ -162,8 +160,7 @@ def norm_instances(study: Study) -> Check:
         rates = np.geomspace(1e-4, 1e4, 9)
         run = bngd(problem, random_starts(problem, 10, study.seed), rates, 200, points=None)
         growth = np.diff(run["norm"], axis=-1)
-        # lr a/s (b - c S w) cancels: its rounding is a few ulp of lr |a| |b|/s, and s >= sqrt(lambda_min)
-        # ||w||
+        # lr a/s (b - c S w) cancels: its rounding is a few ulp of lr |a| |b|/s, and s >= sqrt(lambda_min) ||w||
         step = rates[:, None] * np.abs(run["a"]) * np.linalg.norm(problem.correlation)
         blur = 16 * np.finfo(float).eps * (run["norm"] + step / (np.sqrt(problem.eigenvalues[0]) * run["norm"]))
         failures += int(np.sum(growth < -blur[..., :-1] - 1e-15))
