@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 __all__ = ["main"]
@@ -10,6 +11,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """The entry point of the console script. Only the subcommand that is asked for is loaded."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a pipe on Windows takes no square root; JSON with such escapes is JSON
+            stream.reconfigure(errors="backslashreplace")
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     if asked == "decide":
         from bntheory.commands.decide import decide

@@ -192,7 +192,7 @@ def test_a_full_disk_takes_no_part_of_a_line(store: Store, monkeypatch: pytest.M
     assert _lines(store) == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unwritable for the superuser")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unwritable for the superuser")
 def test_a_read_only_folder_is_a_message(store: Store) -> None:
     os.chmod(store.path, 0o500)
     try:
@@ -410,6 +410,23 @@ def _trainer() -> Trainer:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     return Trainer(model, nn.functional.cross_entropy, SGDConfig(0.1, 0.9))
+
+
+def test_a_checkpoint_is_flushed_where_only_what_may_be_written_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    fcntl = pytest.importorskip("fcntl", reason="Windows itself")
+    flushed = []
+
+    def flush(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+        flushed.append(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    _trainer().save(tmp_path / "c.safetensors")
+    assert flushed
 
 
 def test_any_flipped_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:

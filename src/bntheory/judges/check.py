@@ -110,7 +110,7 @@ def judge_claim(
 @contextmanager
 def _unheard() -> Iterator[None]:
     """What a claim of a user's own prints was shown when it was first called; the judges call it thousands of times."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
 
 

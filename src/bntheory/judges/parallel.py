@@ -107,7 +107,7 @@ class _Worker:
         context: Any = multiprocessing.get_context("fork" if _FORKS else "spawn")
         self.connection, theirs = context.Pipe()
         known = list(self.tasks) if _FORKS else [(task.reference, task.effort) for task in self.tasks]
-        self.process = context.Process(target=_serve, args=(theirs, known, self.options, os.getpid()), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, known, self.options), daemon=True)
         with warnings.catch_warnings():
             # a fork beside threads is warned of; the worker uses one thread of its own and none of those
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -154,12 +154,10 @@ class _Worker:
         return False
 
 
-def _serve(
-    connection: Connection, known: Sequence[Task | tuple[Reference, Effort | None]], options: Options, parent: int
-) -> None:
+def _serve(connection: Connection, known: Sequence[Task | tuple[Reference, Effort | None]], options: Options) -> None:
     """The life of a worker: an index comes, evidence goes. It shares the cores with the others, and Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if "torch" in sys.modules or set(options[0]) - {"algebra"}:
         import torch
 
@@ -174,10 +172,11 @@ def _serve(
             connection.send(("done", _judge(found[index], options, connection)))
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """A claim that never ends must not outlive the command."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

@@ -168,7 +168,7 @@ class Trainer:
         temporary = path.with_name(f".{path.name}.part")  # one name: what a killed run leaves is overwritten
         try:
             save_file(packed, temporary, metadata={"bntheory": json.dumps(note)})
-            with temporary.open("rb") as file:
+            with temporary.open("r+b") as file:  # Windows flushes only what may be written
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
