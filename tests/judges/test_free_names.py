@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bntheory import LayerDomain, eq, le
 from bntheory.claims.claim import Claim, Source
+from bntheory.errors import UserError
 from bntheory.judges.algebra import judge
 from bntheory.judges.decide import decide
 from bntheory.judges.exact.certificate import certify
@@ -69,6 +70,14 @@ def test_names_change_no_verdict(names, which):
 def test_one_example_beside_a_vector_of_the_same_name(name):
     text = f"dot({name}, hess({name}@case))**2 <= norm2(hess(grad)) + dot({name}@case, grad)**2"
     assert decide(text, vectors=[name, f"{name}@case"]).verdict.status.value == "refuted"
+
+
+@pytest.mark.parametrize("what", ["scalars", "vectors", "operators"])
+@pytest.mark.parametrize("name", ["rise", "cross", "input_cross", "gamma", "trace"])
+def test_a_word_names_nothing_free(what, name):
+    """Nor a word that only claims about two batches or two units know: it would change what such a claim says."""
+    with pytest.raises(UserError, match=f"'{name}' has the name of a word of the vocabulary"):
+        decide("rise == dot(grad, z@2 - z)", loss="linear", search=False, **{what: name})
 
 
 SHARED = {"refuted": lambda x: le(x.gamma, 1), "proved": lambda x: le(x.norm2(x.y_hat), x.m)}

@@ -14,6 +14,7 @@ from bntheory.judges.exact.witness import Reference
 from bntheory.judges.latex import bibtex, failures, latex_paragraph
 from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
 from bntheory.layer.domain import IN_PRACTICE, LayerDomain, OperatorKind, ScalarRange
+from bntheory.layer.words import SECOND, UNIT_B
 
 __all__ = ["Decided", "decide"]
 
@@ -227,4 +228,6 @@ def _free_name(what: str, name: str) -> str:
     bare = name.removesuffix("@case") if what == "vector" else name
     if not (bare.isascii() and bare.isidentifier() and not bare.startswith("_")) or len(name) > 40:
         raise UserError(f"--{what} {name!r:.60}: a name is a letter followed by letters, digits and _")
+    if bare in SECOND or bare in UNIT_B:
+        raise UserError(f"the free {what} {name!r} has the name of a word of the vocabulary; choose another")
     return name
