@@ -30,7 +30,7 @@ def shell(*arguments: object, **environment: str) -> subprocess.CompletedProcess
         [sys.executable, "-m", "bntheory", *map(str, arguments)],
         capture_output=True,
         text=True,
-        encoding="utf-8",
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
         env={**os.environ, **environment},
     )
 
