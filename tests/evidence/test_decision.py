@@ -14,7 +14,7 @@ from scipy import stats
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.decision import LEAST_SEEDS, outcome, position
-from bntheory.evidence.intervals import Estimate, estimate, paired, simultaneous
+from bntheory.evidence.intervals import Estimate, estimate, simultaneous
 from bntheory.evidence.power import seeds_needed
 from bntheory.evidence.seeds import over_seeds
 
@@ -109,11 +109,6 @@ def test_several_intervals_hold_together() -> None:
     assert simultaneous(0.95, 5) == pytest.approx(0.99)
     with pytest.raises(ValueError, match="checks"):
         simultaneous(0.95, 0)
-
-
-def test_pairs_are_those_of_seeds_that_both_have() -> None:
-    left, right = {2: 5.0, 0: 1.0, 1: None, 3: math.inf}, {0: 0.5, 1: 2.0, 2: 1.0, 4: 0.0}
-    assert paired(left, right) == {0: 0.5, 2: 4.0}
 
 
 def test_an_open_check_says_how_many_seeds_would_decide_it() -> None:

@@ -14,7 +14,7 @@ What an interval decides is in :mod:`bntheory.evidence.decision`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 
 from bntheory.evidence.decision import LEAST_SEEDS
 
-__all__ = ["Estimate", "Summary", "estimate", "paired", "simultaneous", "student_quantile", "summarise"]
+__all__ = ["Estimate", "Summary", "estimate", "simultaneous", "student_quantile", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,6 @@ def simultaneous(confidence: float, checks: int) -> float:
     if checks < 1:
         raise ValueError(f"checks: {checks}; a correction needs at least one")
     return 1 - (1 - confidence) / checks
-
-
-def paired(left: Mapping[int, float | None], right: Mapping[int, float | None]) -> dict[int, float]:
-    """left - right of every seed for which both are known and finite, in the order of the seeds."""
-    found = {}
-    for seed in sorted(left.keys() & right.keys()):
-        a, b = left[seed], right[seed]
-        if a is not None and b is not None and math.isfinite(a) and math.isfinite(b):
-            found[seed] = a - b
-    return found
 
 
 def _finite(values: Iterable[float]) -> np.ndarray[Any, np.dtype[np.float64]]:

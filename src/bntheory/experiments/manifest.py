@@ -26,13 +26,10 @@ FORMAT = 3
 
 def conditions(data: ImageData, device: str, *, fold: bool = False) -> Conditions:
     """Those of records that are made now; fold: by runs that may be trained as one."""
-    import numpy
-    import torch
-
     return Conditions(
         {"name": data.name, "sha256": dict(data.sha256)},
         device.partition(":")[0],
-        {"torch": str(torch.__version__), "numpy": numpy.__version__},
+        _libraries(),
         codes(),
         folded_codes() if fold else {},
     )
@@ -48,6 +45,14 @@ def conditions_of(manifest: Mapping[str, Any]) -> Conditions:
         manifest["code"],
         manifest.get("folded", {}),
     )
+
+
+def _libraries() -> dict[str, str]:
+    """The versions of those that numbers depend on."""
+    import numpy
+    import torch
+
+    return {"torch": str(torch.__version__), "numpy": numpy.__version__}
 
 
 #: Where training is, besides the measures: how a network is built, trained and looked at, on which images and in how many threads.
@@ -88,28 +93,16 @@ def _fingerprints(own: Package, training: Mapping[str, Sequence[str]]) -> dict[s
 
 def toy_conditions() -> Conditions:
     """Those of records of toys, whose data are drawn from the seed."""
-    import numpy
-    import torch
-
     found = {name: package().fingerprint([place_of(measure)]) for name, measure in MEASURES.items()}
-    versions = {"torch": str(torch.__version__), "numpy": numpy.__version__}
-    return Conditions({"name": DRAWN}, "cpu", versions, {**found, TRAINING: ""})  # no state is kept
+    return Conditions({"name": DRAWN}, "cpu", _libraries(), {**found, TRAINING: ""})  # no state is kept
 
 
 @cache
 def here() -> dict[str, str]:
     """What numbers depend on besides what a task says: versions, and the code of all measures."""
-    import numpy
-    import torch
-
     import bntheory
 
-    return {
-        "bntheory": bntheory.__version__,
-        "torch": str(torch.__version__),
-        "numpy": numpy.__version__,
-        "code": digest([codes(), dict(toy_conditions().codes)]),
-    }
+    return {"bntheory": bntheory.__version__, **_libraries(), "code": digest([codes(), dict(toy_conditions().codes)])}
 
 
 def device_name(device: str) -> str:
@@ -126,9 +119,7 @@ def make_manifest(
 
     name: what the device is called; where left out, :func:`device_name` says it. fold: runs may be trained as one.
     """
-    import numpy
     import scipy
-    import torch
 
     import bntheory
 
@@ -153,8 +144,7 @@ def make_manifest(
         "versions": {
             "bntheory": bntheory.__version__,
             "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": numpy.__version__,
+            **_libraries(),
             "scipy": scipy.__version__,
         },
         "code": {name: codes()[name] for name in names},

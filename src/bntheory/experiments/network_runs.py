@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bntheory.experiments.experiment import Experiment
-from bntheory.experiments.runs import Json, Protocol, Run
+from bntheory.experiments.runs import Json, Protocol, Run, runs_of
 
 __all__ = ["NetworkRuns", "network_runs"]
 
@@ -48,20 +48,14 @@ class NetworkRuns:
 
 def network_runs(experiment: Experiment, points: Iterable[Json]) -> dict[str, NetworkRuns]:
     """The runs of every network of the experiment; a point that has diverged, and all that would come later, is none of its run."""
-    found: dict[tuple[str, str, int], dict[int, Json]] = {}
-    for point in points:
-        if not point["diverged"]:
-            found.setdefault((point["network"], point["arm"], point["seed"]), {})[point["step"]] = point
+    points = list(points)
     asked = experiment.protocol
     protocol = Protocol(asked.at[-1], asked.at, asked.batch_size, asked.measured, side=asked.side)
     networks: dict[str, NetworkRuns] = {}
     for name in dict.fromkeys(arm.network for arm in experiment.arms):
         arms = [arm for arm in experiment.arms if arm.network == name]
         rate = next(arm.learning_rate for arm in arms if "@" not in arm.name)
-        runs = tuple(
-            {a.name: Run(a, protocol, seed, found.get((name, a.name, seed), {}), math.nan) for a in arms}
-            for seed in experiment.seeds
-        )
+        runs = tuple(runs_of(points, arms, protocol, experiment.seeds, math.nan))
         rates = {arm.name: arm.learning_rate for arm in arms}
         networks[name] = NetworkRuns(name, rate, rates, experiment.seeds, runs)
     return networks

@@ -10,7 +10,7 @@ same batch in all of them. No global random state is read or moved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ __all__ = [
     "mean_difference",
     "progress_loss",
     "recorded",
+    "runs_of",
     "training_point",
     "until_decided",
 ]
@@ -125,16 +126,26 @@ def each_seed(
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         groups.setdefault(canonical([asdict(m) for m in measures(arm)]), []).append(arm)
-    found: dict[tuple[str, int], dict[int, Json]] = {}
+    points: list[Json] = []
     for group in groups.values() if numbers else ():
         experiment = Experiment(what, tuple(group), shared, measures(group[0]), numbers)
-        for point in recorded(study, experiment, protocol.data, what):
-            if not point["diverged"]:
-                found.setdefault((point["arm"], point["seed"]), {})[point["step"]] = point
-    return [
-        {arm.name: Run(arm, protocol, seed, found.get((arm.name, seed), {}), chance) for arm in arms}
-        for seed in numbers
-    ]
+        points += recorded(study, experiment, protocol.data, what)
+    return runs_of(points, arms, protocol, numbers, chance)
+
+
+def runs_of(
+    points: Iterable[Json], arms: Sequence[Arm], protocol: Protocol, seeds: Sequence[int], chance: float
+) -> list[dict[str, Run]]:
+    """The runs of these arms by name, seed after seed; a point that has diverged, and all that would come later, are none of its run."""
+    found: dict[tuple[str, str, int], dict[int, Json]] = {}
+    for point in points:
+        if not point["diverged"]:
+            found.setdefault((point["network"], point["arm"], point["seed"]), {})[point["step"]] = point
+
+    def run(arm: Arm, seed: int) -> Run:
+        return Run(arm, protocol, seed, found.get((arm.network, arm.name, seed), {}), chance)
+
+    return [{arm.name: run(arm, seed) for arm in arms} for seed in seeds]
 
 
 # -- numbers of a run at one step --------------------------------------------------------------------------------------

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import points_of
 from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol, needed
 from bntheory.experiments.manifest import toy_conditions
 from bntheory.experiments.runs import Protocol as Shared
-from bntheory.experiments.runs import Run
+from bntheory.experiments.runs import Run, runs_of
 from bntheory.experiments.toys import MEASURE
 
 __all__ = ["toy_runs"]
@@ -30,11 +29,5 @@ def toy_runs(
     numbers = study.seeds(seeds, first)
     shared = Protocol(0, 0, tuple(record), loss="squared-error", dtype="float64")
     asked = list(needed(Experiment(what, tuple(arms), shared, (measure,), numbers), toy_conditions()))
-    points: dict[tuple[str, int], dict[int, Mapping[str, Any]]] = {}
-    for point in points_of(study, asked, what):
-        if not point["diverged"]:
-            points.setdefault((point["arm"], point["seed"]), {})[point["step"]] = point
     protocol = Shared(shared.at[-1], shared.at, batch_size=0, measured=0, data="")
-    return [
-        {arm.name: Run(arm, protocol, seed, points.get((arm.name, seed), {}), 0.0) for arm in arms} for seed in numbers
-    ]
+    return runs_of(points_of(study, asked, what), arms, protocol, numbers, 0.0)

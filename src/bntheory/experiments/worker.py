@@ -151,7 +151,7 @@ def _recorded(
 
     "folded": with how many runs it was trained as one; "ranks": on how many ranks.
     """
-    task, step, diverged, seconds = at.task, at.step, at.diverged, {"train": trained}
+    diverged, seconds = at.diverged, {"train": trained}
     records = []
     for n in asked:
         began, name = time.perf_counter(), n.measure.name
@@ -161,30 +161,35 @@ def _recorded(
             emit("refused", (n.address, *failure(error)))
             continue
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
-        setting = conditions.setting(task.arm, n.protocol, n.measure)
-        called = (task.arm.network, task.arm.name, task.seed, step, name)
         code = {"code": n.folded} if "folded" in made else {}
-        records.append(Record(*called, setting, values, diverged, {**n.made, **code, **made}))
-    rounded = {name: round(s, 4) for name, s in seconds.items()}
-    timing = {"network": task.arm.network, "arm": task.arm.name, "seed": task.seed, "step": step}
-    emit("records", (records, {**timing, "recipe": asked[0].recipe, "seconds": rounded}))
+        records.append(_record(n, conditions, values, diverged, {**code, **made}))
+    _hand_over(asked[0], records, seconds, emit)
     return diverged
+
+
+def _record(n: Needed, conditions: Conditions, values: Any, diverged: bool, made: Mapping[str, str]) -> Record:
+    arm = n.task.arm
+    setting = conditions.setting(arm, n.protocol, n.measure)
+    called = (arm.network, arm.name, n.task.seed, n.step, n.measure.name)
+    return Record(*called, setting, values, diverged, {**n.made, **made})
+
+
+def _hand_over(one: Needed, records: Sequence[Record], seconds: Mapping[str, float], emit: Emit) -> None:
+    """The records of a run after one step, and what they have cost. one: of what was asked for there."""
+    arm, rounded = one.task.arm, {name: round(s, 4) for name, s in seconds.items()}
+    timing = {"network": arm.network, "arm": arm.name, "seed": one.task.seed, "step": one.step}
+    emit("records", (records, {**timing, "recipe": one.recipe, "seconds": rounded}))
 
 
 def _do_toy(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace, emit: Emit) -> None:
     """A toy's records, measure after measure, one a step."""
     conditions, _ = place.data[one.data]
-    arm, seed = one.task.arm, one.task.seed
     for name in dict.fromkeys(n.measure.name for asked in steps.values() for n in asked):
         own = {step: n for step, asked in steps.items() for n in asked if n.measure.name == name}
         began = time.perf_counter()
-        for (step, n), values in zip(own.items(), MEASURES[name](one.task, list(own)), strict=False):
-            setting = conditions.setting(arm, n.protocol, n.measure)
-            called = (arm.network, arm.name, seed, step, name)
-            record = Record(*called, setting, _writable(values or {}), values is None, n.made)
-            timing = {"network": arm.network, "arm": arm.name, "seed": seed, "step": step}
-            seconds = {"train": 0.0, name: round(time.perf_counter() - began, 4)}
-            emit("records", ([record], {**timing, "recipe": one.recipe, "seconds": seconds}))
+        for n, values in zip(own.values(), MEASURES[name](one.task, list(own)), strict=False):
+            record = _record(n, conditions, _writable(values or {}), values is None, {})
+            _hand_over(n, [record], {"train": 0.0, name: time.perf_counter() - began}, emit)
             began = time.perf_counter()
 
 

@@ -78,18 +78,14 @@ class Builder:
         if kind == "weight":
             return WeightNorm(channels)
         if kind == "layer-detached":
-            if spatial:
-                return DetachedGroupNorm(1, channels, spec.eps, affine)
-            return DetachedLayerNorm(channels, spec.eps, affine)
-        if kind == "rms":
-            if spatial:
-                return RootMeanSquareNorm(channels, spec.eps, affine)
-            return nn.RMSNorm(channels, eps=spec.eps, elementwise_affine=affine)
-        if kind == "layer":
-            if spatial:
-                return nn.GroupNorm(1, channels, eps=spec.eps, affine=affine)
-            return nn.LayerNorm(channels, eps=spec.eps, elementwise_affine=affine)
-        groups = channels if kind == "instance" else spec.groups
+            grouped = DetachedGroupNorm(1, channels, spec.eps, affine)
+            return grouped if spatial else DetachedLayerNorm(channels, spec.eps, affine)
+        if kind == "rms" and spatial:
+            return RootMeanSquareNorm(channels, spec.eps, affine)
+        if kind in ("rms", "layer") and not spatial:
+            over_features = nn.RMSNorm if kind == "rms" else nn.LayerNorm
+            return over_features(channels, eps=spec.eps, elementwise_affine=affine)
+        groups = {"layer": 1, "instance": channels}.get(kind, spec.groups)
         return nn.GroupNorm(groups, channels, eps=spec.eps, affine=affine)
 
 

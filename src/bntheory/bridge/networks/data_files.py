@@ -9,9 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,7 @@ IDX_FILES = {
 }
 CIFAR10_FILES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 CIFAR10_RECORD = 1 + 3 * 32 * 32
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 _LARGEST = 1 << 30  # no file of this kind comes near it: a compressed file that expands further is not one
 
 
@@ -55,15 +58,8 @@ def read_compressed(path: Path) -> bytes:
         UserError: the file cannot be read, is truncated or damaged, or expands to more than 1 GiB.
     """
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as file:
-                content = file.read(_LARGEST + 1)
-        elif path.suffix == ".xz":
-            with lzma.open(path, "rb") as file:
-                content = file.read(_LARGEST + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(_LARGEST + 1)
+        with _OPENERS.get(path.suffix, open)(path, "rb") as file:
+            content: bytes = file.read(_LARGEST + 1)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise UserError(
             f"{path}: cannot be decompressed ({error}); the file is truncated or damaged. Copy it again"
@@ -96,9 +92,7 @@ def parse_idx(content: bytes, where: str) -> tuple[Bytes, int]:
     if len(content) < start:
         raise UserError(f"{where}: the file ends inside its header, so it is truncated. Copy it again")
     shape = struct.unpack_from(f">{axes}I", content, 4)
-    size = 1
-    for length in shape:
-        size *= length
+    size = math.prod(shape)
     if len(content) < start + size:
         raise UserError(
             f"{where}: the header announces {' x '.join(map(str, shape))} = {size} values, but only "

@@ -61,13 +61,8 @@ class ImageData:
 
     def to(self, device: torch.device | str) -> ImageData:
         """The same data with its bytes on another device, so that batches are cut there."""
-        return replace(
-            self,
-            train_images=self.train_images.to(device),
-            train_labels=self.train_labels.to(device),
-            test_images=self.test_images.to(device),
-            test_labels=self.test_labels.to(device),
-        )
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def inputs(
         self,

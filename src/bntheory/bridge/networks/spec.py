@@ -43,36 +43,26 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
 # mlp, ioffe-mnist, deep-linear: hidden widths. vgg: channels of 3x3 convolutions, 0 for a pooling. resnet: (channels,
 # blocks) of each stage; every stage after the first halves the resolution. rnn: width of each recurrent layer.
 # transformer: width, number of blocks, heads.
-LAYOUTS: Mapping[tuple[str, str], tuple[Any, ...]] = MappingProxyType(
+LAYOUTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = MappingProxyType(
     {
-        ("mlp", "tiny"): (16, 16),
-        ("mlp", "small"): (128, 128, 128),
-        ("mlp", "medium"): (256, 256, 256, 256),
-        ("mlp", "full"): (1024, 1024, 1024, 1024),
-        ("vgg", "tiny"): (8, 0, 8, 0),
-        ("vgg", "small"): (8, 0, 16, 0, 32, 32, 0),
-        ("vgg", "medium"): (16, 0, 32, 0, 64, 64, 0, 128, 128, 0),
-        ("vgg", "full"): (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),  # VGG-11
-        ("resnet", "tiny"): ((8, 1), (8, 1)),
-        ("resnet", "small"): ((8, 1), (16, 1), (32, 1)),
-        ("resnet", "medium"): ((16, 1), (32, 1), (64, 1), (128, 1)),
-        ("resnet", "full"): ((64, 2), (128, 2), (256, 2), (512, 2)),  # ResNet-18
-        ("deep-linear", "tiny"): (10,) * 4,
-        ("deep-linear", "small"): (10,) * 9,
-        ("deep-linear", "medium"): (10,) * 14,
-        ("deep-linear", "full"): (10,) * 24,  # with the last layer: 25 layers of 10 x 10
-        ("ioffe-mnist", "tiny"): (100, 100, 100),
-        ("ioffe-mnist", "small"): (100, 100, 100),
-        ("ioffe-mnist", "medium"): (100, 100, 100),
-        ("ioffe-mnist", "full"): (100, 100, 100),
-        ("rnn", "tiny"): (16,),
-        ("rnn", "small"): (32,),
-        ("rnn", "medium"): (64, 64),
-        ("rnn", "full"): (256, 256),
-        ("transformer", "tiny"): (16, 1, 2),
-        ("transformer", "small"): (32, 2, 2),
-        ("transformer", "medium"): (64, 4, 4),
-        ("transformer", "full"): (192, 12, 3),
+        "mlp": {"tiny": (16,) * 2, "small": (128,) * 3, "medium": (256,) * 4, "full": (1024,) * 4},
+        "vgg": {
+            "tiny": (8, 0, 8, 0),
+            "small": (8, 0, 16, 0, 32, 32, 0),
+            "medium": (16, 0, 32, 0, 64, 64, 0, 128, 128, 0),
+            "full": (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),  # VGG-11
+        },
+        "resnet": {
+            "tiny": ((8, 1), (8, 1)),
+            "small": ((8, 1), (16, 1), (32, 1)),
+            "medium": ((16, 1), (32, 1), (64, 1), (128, 1)),
+            "full": ((64, 2), (128, 2), (256, 2), (512, 2)),  # ResNet-18
+        },
+        # with the last layer, the largest has 25 layers of 10 x 10
+        "deep-linear": {"tiny": (10,) * 4, "small": (10,) * 9, "medium": (10,) * 14, "full": (10,) * 24},
+        "ioffe-mnist": dict.fromkeys(SIZES, (100, 100, 100)),
+        "rnn": {"tiny": (16,), "small": (32,), "medium": (64, 64), "full": (256, 256)},
+        "transformer": {"tiny": (16, 1, 2), "small": (32, 2, 2), "medium": (64, 4, 4), "full": (192, 12, 3)},
     }
 )
 
@@ -144,7 +134,7 @@ class NetworkSpec:
         fix(self, "activation", fixed.get(self.kind, self.activation))
         _one_of("activation", self.activation, tuple(ACTIVATIONS))
         fix(self, "input_shape", tuple(int(n) for n in self.input_shape))
-        layout = self.layout or LAYOUTS[self.kind, self.size]
+        layout = self.layout or LAYOUTS[self.kind][self.size]
         fix(self, "layout", tuple(tuple(n) if isinstance(n, (list, tuple)) else n for n in layout))
         if self.bias is None:
             fix(self, "bias", self.norm in _KEEP_A_BIAS)

@@ -150,12 +150,9 @@ class CapturedLayer:
     def _split_or_zero(self, full: Tensor | None) -> Tensor:
         return torch.zeros_like(self.y) if full is None else self.view.split(full.detach())
 
-    def _element_gamma(self) -> Tensor | None:
-        return self.view.split_gamma()
-
     def _to_y_hat(self, dz: Tensor, units: Sequence[int] | None = None) -> Tensor:
         """A derivative with respect to the module's output as one with respect to z of the unit."""
-        scale = self._element_gamma()
+        scale = self.view.split_gamma()
         if scale is None:
             return dz
         return dz * (scale if units is None else scale[list(units)])
@@ -173,17 +170,12 @@ class CapturedLayer:
 
     def _products(self, at: Tensor, grad: Tensor | None, v: Tensor, units: list[int]) -> Tensor:
         """For each chosen unit u the block product H_uu v_u: (k, m) -> (k, m), one double backward each."""
-        self.require_second_order()
         self._check_shape(v, len(units))
-        if grad is None or not grad.requires_grad:  # the loss is linear in `at`, or does not depend on it
-            return torch.zeros_like(v)
         rows = []
         for row, unit in zip(v, units, strict=True):
             full = torch.zeros(self.units, self.m, dtype=at.dtype, device=at.device)
             full[unit] = row
-            with differentiating():
-                (product,) = self._second(grad, at, full)
-            rows.append(torch.zeros_like(row) if product is None else self.view.split(product)[unit])
+            rows.append(self._whole_product(at, grad, full)[unit])
         return torch.stack(rows)
 
     @checked
@@ -219,13 +211,11 @@ class CapturedLayer:
 
     def _whole_product(self, at: Tensor, grad: Tensor | None, v: Tensor) -> Tensor:
         self.require_second_order()
-        if grad is None or not grad.requires_grad:
+        if grad is None or not grad.requires_grad:  # the loss is linear in `at`, or does not depend on it
             return torch.zeros_like(v)
-        (product,) = self._second(grad, at, v)
+        with differentiating():
+            (product,) = second_backward([grad], [at], [self.view.join(v)], of=f" behind layer {self.name!r}")
         return torch.zeros_like(v) if product is None else self.view.split(product)
-
-    def _second(self, grad: Tensor, at: Tensor, v: Tensor) -> tuple[Tensor | None, ...]:
-        return second_backward([grad], [at], [self.view.join(v)], of=f" behind layer {self.name!r}")
 
     @checked
     def jac(self, v: Tensor, units: Sequence[int] | None = None) -> Tensor:
@@ -235,7 +225,7 @@ class CapturedLayer:
         """
         self.require_second_order()
         chosen = self._chosen(units)
-        scale = self._element_gamma()
+        scale = self.view.split_gamma()
         if scale is not None and bool((scale[chosen] == 0).any()):
             raise ValueError(
                 f"layer {self.name!r} has an entry of gamma that is zero: y_hat cannot be told from its output"
