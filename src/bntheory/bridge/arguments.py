@@ -71,7 +71,7 @@ def _fits(value: Any, hint: Any) -> bool:
         # of several kinds of lists, which one is meant is said where they are used
         return any(_fits(value, get_origin(one) if one in lists[1:] else one) for one in inner)
     if origin is Literal:
-        return isinstance(value, type(inner[0]))  # which of them is said where they are used
+        return isinstance(value, type(inner[0])) and value in inner
     if origin is not None:
         if not isinstance(origin, type):
             return True
@@ -117,7 +117,7 @@ def _described(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(map(_described, inner)))
     if origin is Literal:
-        return " or ".join(map(repr, inner))
+        return f"one of {', '.join(map(str, inner))}"
     if origin is tuple and inner[-1:] != (Ellipsis,):
         return f"({', '.join(map(_described, inner))})"
     if isinstance(origin, type) and issubclass(origin, (Mapping, np.ndarray)):

@@ -22,6 +22,18 @@ from torch.overrides import TorchFunctionMode
 Normalisation = Literal["native", "primitive"]
 
 
+def _standardised(x: Tensor, axes: list[int], eps: float) -> Tensor:
+    centred = x - x.mean(dim=axes, keepdim=True)
+    return centred / torch.sqrt(centred.square().mean(dim=axes, keepdim=True) + eps)
+
+
+def _affine(y_hat: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int]) -> Tensor:
+    """shape: with which gamma and beta meet the normalised values."""
+    if weight is not None:
+        y_hat = y_hat * weight.reshape(shape)
+    return y_hat if bias is None else y_hat + bias.reshape(shape)
+
+
 def batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
@@ -36,17 +48,12 @@ def batch_norm(
 
     Running statistics are read when ``training`` is false and never written.
     """
-    axes = [axis for axis in range(x.dim()) if axis != 1]
     shape = [1, -1] + [1] * (x.dim() - 2)
     if training or running_mean is None or running_var is None:
-        mean = x.mean(dim=axes, keepdim=True)
-        variance = (x - mean).square().mean(dim=axes, keepdim=True)
+        normalised = _standardised(x, [axis for axis in range(x.dim()) if axis != 1], eps)
     else:
-        mean, variance = running_mean.reshape(shape), running_var.reshape(shape)
-    normalised = (x - mean) / torch.sqrt(variance + eps)
-    if weight is not None:
-        normalised = normalised * weight.reshape(shape)
-    return normalised if bias is None else normalised + bias.reshape(shape)
+        normalised = (x - running_mean.reshape(shape)) / torch.sqrt(running_var.reshape(shape) + eps)
+    return _affine(normalised, weight, bias, shape)
 
 
 def layer_norm(
@@ -57,27 +64,16 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Layer normalisation over the last ``len(normalized_shape)`` axes by primitive operations."""
-    axes = list(range(x.dim() - len(normalized_shape), x.dim()))
-    mean = x.mean(dim=axes, keepdim=True)
-    variance = (x - mean).square().mean(dim=axes, keepdim=True)
-    normalised = (x - mean) / torch.sqrt(variance + eps)
-    if weight is not None:
-        normalised = normalised * weight
-    return normalised if bias is None else normalised + bias
+    normalised = _standardised(x, list(range(x.dim() - len(normalized_shape), x.dim())), eps)
+    return _affine(normalised, weight, bias, normalized_shape)
 
 
 def group_norm(
     x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Group normalisation of ``x`` of shape (N, C, ...) by primitive operations."""
-    grouped = x.reshape(x.shape[0], num_groups, -1)
-    mean = grouped.mean(dim=2, keepdim=True)
-    variance = (grouped - mean).square().mean(dim=2, keepdim=True)
-    normalised = ((grouped - mean) / torch.sqrt(variance + eps)).reshape(x.shape)
-    shape = [1, -1] + [1] * (x.dim() - 2)
-    if weight is not None:
-        normalised = normalised * weight.reshape(shape)
-    return normalised if bias is None else normalised + bias.reshape(shape)
+    normalised = _standardised(x.reshape(x.shape[0], num_groups, -1), [2], eps).reshape(x.shape)
+    return _affine(normalised, weight, bias, [1, -1] + [1] * (x.dim() - 2))
 
 
 def instance_norm(

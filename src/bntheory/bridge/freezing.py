@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -336,8 +336,6 @@ def freeze_in_place(
 
     Undone by the guard of its state, which restores classes and attributes (:mod:`bntheory.bridge.networks.state`).
     """
-    if freeze not in get_args(Freeze):
-        raise UserError(f"freeze is {freeze!r}; it is one of {', '.join(map(repr, get_args(Freeze)))}")
     for name, module in modules.items():
         kind: type[FrozenStatistics]
         if isinstance(module, LpBatchNorm):

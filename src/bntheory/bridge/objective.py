@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,11 +89,6 @@ class Objective:
         examples: Sequence[int] | None = None,
         private: bool = False,
     ) -> None:
-        for name, given, words in (("mode", mode, Mode), ("freeze", freeze, Freeze), ("twin_of", twin_of, TwinOf)):
-            if given not in get_args(words) and not (name == "twin_of" and given is None):
-                raise UserError(f"{name} is {given!r}; it must be one of {', '.join(get_args(words))}")
-        if normalisation not in get_args(Formulas):
-            raise UserError(f"normalisation is {normalisation!r}; it must be 'native' or 'primitive'")
         if model is None and mode not in ("train", "current"):
             raise UserError(f"mode={mode!r} needs the model whose modules are switched; model is None")
         if batch is None and (loss is None or (dtype is not None and model is None)):

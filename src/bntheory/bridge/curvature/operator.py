@@ -302,8 +302,6 @@ def fisher(
     insights and perspectives on the natural gradient method, 2020, section 9). The targets in the batch enter only
     ``loss`` and ``gradient``.
     """
-    if likelihood not in _LIKELIHOODS:
-        raise UserError(f"likelihood is {likelihood!r}; it must be one of {', '.join(_LIKELIHOODS)}")
     rest, own = _separated(options)
     given = isinstance(model, (Objective, tuple))
     objective = Objective.of(model, None if given else _LIKELIHOODS[likelihood], batch, **rest)

@@ -66,8 +66,6 @@ def select(objective: Objective, parameters: Parameters) -> Selection:
             raise UserError("parameters is an Activation, which needs a model; model is None")
         if parameters.module not in objective.named_modules():
             raise UserError(_unknown(objective, parameters.module))
-        if parameters.at not in ("input", "output"):
-            raise UserError(f"Activation.at is {parameters.at!r}; it must be 'input' or 'output'")
         return Selection((parameters.name,), (), parameters)
     if isinstance(parameters, Tensor):
         raise UserError(

@@ -154,8 +154,6 @@ def top_eigenvalues(
     hangs on a single number, measure it again with another ``seed``, or to tol = 1e-10.
     Raises ValueError for a k or tol that cannot be, and for an operator that is not symmetric.
     """
-    if which not in ("LA", "SA", "LM", "both"):
-        raise UserError(f"which is {which!r}; it must be 'LA', 'SA', 'LM' or 'both'")
     count = wanted(k, which)
     if not 1 <= k <= op.size * k // count:
         raise UserError(
@@ -166,8 +164,6 @@ def top_eigenvalues(
         )
     if not tol > 0:
         raise UserError(f"tol is {tol}; a relative accuracy is positive")
-    if stop not in ("error", "estimate"):
-        raise UserError(f"stop is {stop!r}; it must be 'error' or 'estimate'")
     carry = 2 * count + 14 if carry is None else carry
     if carry < count:
         raise UserError(f"carry is {carry}; a warm start needs at least the {count} vectors themselves")

@@ -56,8 +56,6 @@ def norm_scaled(
 
     Raises ValueError for unknown names and for a group of norm zero.
     """
-    if per not in ("unit", "tensor", "all"):
-        raise UserError(f"per is {per!r}; it must be 'unit', 'tensor' or 'all'")
     wanted = list(op.names) if names is None else list(names)
     unknown = [name for name in wanted if name not in op.names]
     if unknown or not wanted:

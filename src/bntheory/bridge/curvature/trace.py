@@ -55,8 +55,6 @@ def trace(
     Stops early once the standard error is below ``tol`` times the estimate (Hutchinson only).
     Raises ValueError for too few samples, or an operator that is not symmetric.
     """
-    if method not in ("hutchinson", "hutch++"):
-        raise UserError(f"method is {method!r}; it must be 'hutchinson' or 'hutch++'")
     least = 3 * _FEWEST if method == "hutch++" else _FEWEST
     if samples < least:
         raise UserError(f"samples is {samples}; a standard error for {method} needs at least {least}")

@@ -41,8 +41,6 @@ class ActivationNoise(nn.Module):
         self, seed: int | tuple[int, ...], *, unit: Literal["channel", "activation"] = "channel", dose: float = 1.0
     ) -> None:
         super().__init__()
-        if unit not in ("channel", "activation"):
-            raise UserError(f"unit: {unit!r} is neither 'channel' nor 'activation'")
         if not 0 <= dose < math.inf:
             raise UserError(f"dose: {dose} is not a finite number >= 0")
         self.dose = dose

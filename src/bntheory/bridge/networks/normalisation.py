@@ -72,8 +72,6 @@ class LpBatchNorm(nn.Module):
             raise UserError(f"eps: {eps} is not a finite number >= 0")
         if not (p == 0 or p >= 1):
             raise UserError(f"p: {p} gives no norm; use p >= 1, inf, or 0 for mean-only normalisation")
-        if scale_of not in ("centred", "raw"):
-            raise UserError(f"scale_of: {scale_of!r} is neither 'centred' nor 'raw'")
         self.num_features, self.eps, self.momentum, self.p = num_features, eps, momentum, float(p)
         self.affine, self.track_running_stats, self.scale_of = affine, track_running_stats, scale_of
         ones = torch.ones(num_features, device=device, dtype=dtype)
