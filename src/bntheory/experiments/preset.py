@@ -292,32 +292,23 @@ def _build(cls: type[Any], table: Any, where: str) -> Any:
     ]
     if missing:
         raise UserError(f"{where}: {missing[0]!r} is missing")
-    values = {}
-    for key, value in table.items():
-        kind = str(fields[key].type)
-        values[key] = _typed(value, kind, f"{where}: {key}")
-    return cls(**values)
+    return cls(**{key: _typed(value, str(fields[key].type), f"{where}: {key}") for key, value in table.items()})
+
+
+#: What a value may be whose field, or whose field's entries, are annotated so.
+_TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
 
 
 def _typed(value: Any, kind: str, where: str) -> Any:
-    if kind == "int":
-        ok = isinstance(value, int) and not isinstance(value, bool)
-    elif kind == "float":
-        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
-        value = float(value) if ok else value
-    elif kind == "str":
-        ok = isinstance(value, str)
-    elif kind.startswith("tuple[int"):
-        ok = isinstance(value, (list, tuple)) and all(type(v) is int for v in value)
-        value = tuple(value) if ok else value
-    elif kind.startswith("tuple[float"):
-        ok = isinstance(value, (list, tuple)) and all(type(v) in (int, float) for v in value)
-        value = tuple(map(float, value)) if ok else value
-    else:
+    several = kind.startswith("tuple[")
+    entry = kind.removeprefix("tuple[").removesuffix(", ...]")
+    if entry not in _TYPES:
         return value
-    if not ok:
+    values = value if several and isinstance(value, (list, tuple)) else [value]
+    if isinstance(value, (list, tuple)) != several or not all(type(v) in _TYPES[entry] for v in values):
         raise UserError(f"{where} is {value!r}; expected {kind}")
-    return value
+    typed = [float(v) if entry == "float" else v for v in values]
+    return tuple(typed) if several else typed[0]
 
 
 def _within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:

@@ -21,38 +21,18 @@ from bntheory.bridge.networks.evaluation import plain_storage, transformed
 __all__ = ["Jitter"]
 
 _OPERATIONS = frozenset(
-    {
-        functional.linear,
-        functional.bilinear,
-        functional.conv1d,
-        functional.conv2d,
-        functional.conv3d,
-        functional.conv_transpose1d,
-        functional.conv_transpose2d,
-        functional.conv_transpose3d,
-        functional.batch_norm,
-        functional.layer_norm,
-        functional.group_norm,
-        functional.instance_norm,
-        functional.rms_norm,
-        functional.scaled_dot_product_attention,
-        functional.embedding,
-        functional.cross_entropy,
-        functional.mse_loss,
-        torch.matmul,
-        torch.bmm,
-        torch.addmm,
-        torch.einsum,
-        torch.softmax,
-        functional.softmax,
-        functional.log_softmax,
-        Tensor.matmul,
-        Tensor.__matmul__,
-        Tensor.mean,
-        torch.mean,
-        Tensor.var,
-        torch.var,
-    }
+    getattr(home, name)
+    for home, names in (
+        (
+            functional,
+            "linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d embedding",
+        ),
+        (functional, "batch_norm layer_norm group_norm instance_norm rms_norm scaled_dot_product_attention"),
+        (functional, "softmax log_softmax cross_entropy mse_loss"),
+        (torch, "matmul bmm addmm einsum softmax mean var"),
+        (Tensor, "matmul __matmul__ mean var"),
+    )
+    for name in names.split()
 )
 
 

@@ -1,7 +1,7 @@
 """The layers that networks are put together from, by what their description says of norm, activation and noise.
 
 What lives here: :class:`Builder` and the unit of weight layer, normalisation, noise and activation. What does not: whole networks
-(``networks.py``, ``sequence_networks.py``) and initial values (``network_spec.py``).
+(``images.py``, ``sequences.py``) and initial values (``spec.py``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """Multilayer perceptrons, VGG-like and ResNet-like networks, and deep linear ones, with or without normalisation.
 
-What lives here: modules and :func:`build_network`. What does not: their description and initial values
-(``network_spec.py``), their layers (``network_builder.py``, ``normalisation.py``) and networks that read sequences
-(``sequence_networks.py``). The module tree does not depend on the
-normalisation (``norm="none"`` puts an identity in its place), so arms of a comparison share parameter names, and with
-them initial values.
+The module tree does not depend on the normalisation (``norm="none"`` puts an identity in its place), so arms of a comparison share
+parameter names, and with them initial values (``spec.py``).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 What lives here: modules. :class:`LpBatchNorm` divides by the average l_p norm (Santurkar et al. 2018, appendix);
 p = 2 is batch normalisation itself (:class:`PrimitiveBatchNorm`), exact for eps = 0 and differentiable to any
-order, which torch's fused kernels are not. What does not: replacing layers inside a model (``primitive.py``) and
-building networks (``networks.py``).
+order, which torch's fused kernels are not. What does not: replacing layers inside a model (``primitive.py``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Networks that read an image as a sequence: recurrent ones and transformers, with or without normalisation.
 
-What lives here: modules. What does not: their description and initial values (``network_spec.py``), normalisation layers
-(``normalisation.py``) and :func:`build_network` (``networks.py``). Every operation is a primitive one or a normalisation layer,
-so second derivatives exist: attention is written out and not torch's fused kernel.
+Every operation is a primitive one or a normalisation layer, so second derivatives exist: attention is written out and not torch's
+fused kernel.
 """
 
 from __future__ import annotations

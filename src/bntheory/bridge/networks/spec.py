@@ -1,7 +1,7 @@
 """What a network is, as a value: kind, size, normalisation, initialisation. JSON-able and checked.
 
 What lives here: :class:`NetworkSpec`, its sizes, and initial values that depend only on seed and parameter name, so
-that two arms of a comparison share those of their common parameters. What does not: modules (``networks.py``).
+that two arms of a comparison share those of their common parameters. What does not: modules (``images.py``, ``sequences.py``).
 """
 
 from __future__ import annotations
