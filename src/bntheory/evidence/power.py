@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import student_quantile
@@ -43,18 +44,13 @@ def _least(distance: float, deviation: float, confidence: float, power: float) -
         return None
     if deviation == 0 or _power(LEAST_SEEDS, distance / deviation, confidence) >= power:
         return LEAST_SEEDS
-    low, high = LEAST_SEEDS, 2 * LEAST_SEEDS
+    high = 2 * LEAST_SEEDS  # the power of a far larger number costs more, and may be outside what can be evaluated
     while _power(high, distance / deviation, confidence) < power:
-        low, high = high, 2 * high
+        high *= 2
         if high > MOST_SEEDS:
             return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _power(middle, distance / deviation, confidence) < power:
-            low = middle
-        else:
-            high = middle
-    return high
+    enough = range(high // 2, high + 1)
+    return enough[bisect_left(enough, power, key=lambda n: _power(n, distance / deviation, confidence))]
 
 
 def _power(n: int, standardised: float, confidence: float) -> float:

@@ -50,14 +50,9 @@ def slope_checks(
     why = f"{fit}; drift over the range {fit.drift:.3g}; claimed is {claimed:g}, within {margin:g}"
     witness = {"seed": fit.seed, "points": fit.points, "replicates": fit.replicates}
     low, high = claimed - margin, claimed + margin
-    return (
-        slope_bound(
-            f"{name}: exponent at least {low:g}", fit, "above", low, scope, why=why, witness=witness, decisive=decisive
-        ),
-        slope_bound(
-            f"{name}: exponent at most {high:g}", fit, "below", high, scope, why=why, witness=witness, decisive=decisive
-        ),
-    )
+    said: dict[str, Any] = {"why": why, "witness": witness, "decisive": decisive}
+    least = slope_bound(f"{name}: exponent at least {low:g}", fit, "above", low, scope, **said)
+    return least, slope_bound(f"{name}: exponent at most {high:g}", fit, "below", high, scope, **said)
 
 
 def count_check(

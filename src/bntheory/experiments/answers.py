@@ -92,17 +92,11 @@ def _identity(name: str, found: Sequence[tuple[Json, Identity]]) -> dict[str, An
         "failing": sum(item.failing for _, item in found),
         "largest_relative": max(item.relative for _, item in found),
         "worst": {
-            "network": record["network"],
-            "arm": record["arm"],
-            "seed": record["seed"],
-            "step": record["step"],
-            "layer": worst.layer,
-            "unit": worst.unit,
-            "left": worst.left,
-            "right": worst.right,
-            "relative": worst.relative,
-            "tolerance": worst.tolerance,
-            "margin": worst.margin,
+            **{key: record[key] for key in ("network", "arm", "seed", "step")},
+            **{
+                key: getattr(worst, key)
+                for key in ("layer", "unit", "left", "right", "relative", "tolerance", "margin")
+            },
         },
     }
 

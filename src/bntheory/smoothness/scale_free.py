@@ -123,16 +123,12 @@ def trust_fraction(
     at = _slope(landscape, x, infimum)
     if not 0 < smallest < 1:
         raise ValueError(f"smallest is {smallest}; the scan starts at a fraction between 0 and 1")
-    good, bad = 0.0, math.inf
-    trial = smallest
-    while True:
+    good, bad, trial = 0.0, math.inf, smallest
+    while good < 1.0 and math.isinf(bad):
         if at.error(trial) > allowed:
             bad = trial
-            break
-        good = trial
-        if trial == 1.0:
-            break
-        trial = min(2 * trial, 1.0)
+        else:
+            good, trial = trial, min(2 * trial, 1.0)
     if math.isfinite(bad):
         for _ in range(bisections):
             middle = (good + bad) / 2

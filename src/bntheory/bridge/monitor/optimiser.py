@@ -44,7 +44,8 @@ def step_size(source: Any, measured: Iterable[Tensor] = ()) -> StepSize | None:
             raise UserError(
                 f"optimizer: the function raised {type(error).__name__}: {error}; it has to return the learning rate"
             ) from error
-        return _plain(found)
+        rate = _number(found)
+        return StepSize(rate, (rate,), 2 / rate if rate > 0 else None)
     wanted = {id(p) for p in measured}
     held = [g for g in groups if any(id(p) in wanted for p in g["params"])] or list(groups)
     rates = tuple(_number(g["lr"]) for g in held)
@@ -52,11 +53,6 @@ def step_size(source: Any, measured: Iterable[Tensor] = ()) -> StepSize | None:
         raise UserError("optimizer: has no group of parameters, and so no learning rate")
     top = max(range(len(rates)), key=rates.__getitem__)
     return StepSize(rates[top], rates, _edge(source, held[top], rates[top]))
-
-
-def _plain(value: Any) -> StepSize:
-    rate = _number(value)
-    return StepSize(rate, (rate,), 2 / rate if rate > 0 else None)
 
 
 def _number(value: Any) -> float:

@@ -72,9 +72,8 @@ def layer_splits(
     return tuple(p for name, p in probes.items() if name not in left_out), left_out
 
 
-def _layer(captured: CapturedLayer, s: _Sums | None = None) -> LayerProbe:
+def _layer(captured: CapturedLayer, s: _Sums) -> LayerProbe:
     """A captured layer in numbers, on top of what earlier batches added up to."""
-    s = _Sums() if s is None else s
     layer = captured.closed_form()
     residual = captured.gradient_residual()
     scale2 = (layer.gamma / layer.sigma) ** 2

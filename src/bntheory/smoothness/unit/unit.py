@@ -38,16 +38,23 @@ from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 __all__ = ["BatchNormUnit", "FrozenUnit"]
 
 
-def _targets(target: ArrayLike) -> Vector:
-    t = np.asarray(target, dtype=np.float64)
-    if t.ndim != 1 or t.shape[0] < 2:
-        raise ValueError(f"target has shape {t.shape}; it is one number an example, shape (m,) with m >= 2")
-    if not np.isfinite(t).all():
-        raise ValueError(f"target has {int((~np.isfinite(t)).sum())} non-finite entries")
-    return t
+class _Unit:
+    """Targets, one number an example, and a loss; as a function of y in R^m."""
+
+    def __init__(self, target: ArrayLike, loss: str | SeparableLoss) -> None:
+        t = np.asarray(target, dtype=np.float64)
+        if t.ndim != 1 or t.shape[0] < 2:
+            raise ValueError(f"target has shape {t.shape}; it is one number an example, shape (m,) with m >= 2")
+        if not np.isfinite(t).all():
+            raise ValueError(f"target has {int((~np.isfinite(t)).sum())} non-finite entries")
+        self.target, self.loss = t, loss_named(loss)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.target.shape[0])
 
 
-class BatchNormUnit:
+class BatchNormUnit(_Unit):
     """The unit with batch statistics, as a function of y in R^m. Gradients and products cost O(m).
 
     Raises ValueError where a point is a constant batch and eps = 0.
@@ -62,8 +69,7 @@ class BatchNormUnit:
         beta: float = 0.0,
         eps: float = 0.0,
     ) -> None:
-        self.target = _targets(target)
-        self.loss = loss_named(loss)
+        super().__init__(target, loss)
         self.gamma, self.beta, self.eps = float(gamma), float(beta), float(eps)
         for name, number in (("gamma", self.gamma), ("beta", self.beta), ("eps", self.eps)):
             if not math.isfinite(number):
@@ -72,10 +78,6 @@ class BatchNormUnit:
             raise ValueError(f"eps is {eps}; it is added to a variance, so it must be >= 0")
         self._at: Vector | None = None
         self._layer: BatchNormLayer | None = None
-
-    @property
-    def dimension(self) -> int:
-        return int(self.target.shape[0])
 
     def layer(self, y: ArrayLike) -> BatchNormLayer:
         """The closed-form layer at y, with this loss's gradient and Hessian at z."""
@@ -117,7 +119,7 @@ class BatchNormUnit:
         )
 
 
-class FrozenUnit:
+class FrozenUnit(_Unit):
     """z = gamma (y - mean)/sigma + beta with constant mean and sigma: an affine rescaling and nothing else."""
 
     def __init__(
@@ -130,15 +132,10 @@ class FrozenUnit:
         mean: float = 0.0,
         sigma: float = 1.0,
     ) -> None:
-        self.target = _targets(target)
-        self.loss = loss_named(loss)
+        super().__init__(target, loss)
         self.gamma, self.beta, self.mean, self.sigma = float(gamma), float(beta), float(mean), float(sigma)
         if not self.sigma > 0:
             raise ValueError(f"sigma is {sigma}; a frozen standard deviation divides, so it must be > 0")
-
-    @property
-    def dimension(self) -> int:
-        return int(self.target.shape[0])
 
     @property
     def factor(self) -> float:
