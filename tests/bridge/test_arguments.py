@@ -88,7 +88,7 @@ def test_every_public_function_is_held_to_it() -> None:
     unasked = {
         "DATASETS", "ActivationMoments", "AlongGradient", "Capture", "CapturedLayer", "ImageData", "LayerShift", "Probe",
         "Residual", "StepRecord", "PrimitiveBatchNorm", "CurvatureOperator", "DoctorReport", "GradientShare", "MemoryEstimate",
-        "NormScaledOperator", "Route", "RouteTable", "SpectralDensity", "Spectrum", "SymmetricOperator", "SymmetryProbe", "TraceEstimate",
+        "NormScaledOperator", "Route", "RouteTable", "SpectralDensity", "Spectrum", "SymmetricOperator", "TraceEstimate",
         "doctor_report", "primitive_normalisation", "reproducible", "state_guard",
     }  # fmt: skip
     assert taken - unasked == WRONG.keys()

@@ -78,17 +78,10 @@ def address(setting: Mapping[str, Any], seed: int, step: int, measure: str) -> s
 
 
 _TYPES: dict[str, type] = {
-    "network": str,
-    "arm": str,
-    "seed": int,
-    "step": int,
-    "measure": str,
-    "setting": dict,
-    "values": dict,
+    **dict.fromkeys(("network", "arm", "measure", "address", "checksum"), str),
+    **dict.fromkeys(("seed", "step"), int),
+    **dict.fromkeys(("setting", "values", "made"), dict),
     "diverged": bool,
-    "made": dict,
-    "address": str,
-    "checksum": str,
 }
 
 

@@ -68,6 +68,7 @@ def trained_together(
     from bntheory.bridge.networks.folded import FoldedTrainer, timed_sample, why_not_foldable
     from bntheory.experiments.arms import make_trainer
     from bntheory.experiments.images import LOSSES, images_of, training_batch
+    from bntheory.experiments.measures.situation import Situation
 
     protocol = runs[0].protocol
     images = [images_of(data, protocol, run.task.seed) for run in runs]
@@ -84,33 +85,20 @@ def trained_together(
     loss = LOSSES[protocol.loss]
     if not timed_sample(trainers, batches(0), loss, factors).worth_it:
         return None
-    return _followed(FoldedTrainer(trainers, loss, factors), factors, runs, images, steps, batches, device, said)
 
-
-def _followed(
-    folded: FoldedTrainer,
-    factors: Sequence[float],
-    runs: Sequence[Needed],
-    images: Sequence[ImageData],
-    steps: Sequence[int],
-    batches: Callable[[int], list[Any]],
-    device: str,
-    said: Callable[[int], None],
-) -> Iterator[tuple[int, float, list[Situation]]]:
-    from bntheory.experiments.measures.situation import Situation
-
-    for step in steps:
-        began = time.perf_counter()
-        step_together(folded, step, batches, said)
-        seconds = (time.perf_counter() - began) / len(runs)
-        yield (
-            step,
-            seconds,
-            [
+    def followed() -> Iterator[tuple[int, float, list[Situation]]]:
+        folded = FoldedTrainer(trainers, loss, factors)
+        for step in steps:
+            began = time.perf_counter()
+            step_together(folded, step, batches, said)
+            seconds = (time.perf_counter() - began) / len(runs)
+            at = [
                 Situation(run.task, step, t.model.train(), t.loss, factor, own, device, run.protocol)
-                for run, t, factor, own in zip(runs, folded.trainers, factors, images, strict=True)
-            ],
-        )
+                for run, t, factor, own in zip(runs, trainers, factors, images, strict=True)
+            ]
+            yield step, seconds, at
+
+    return followed()
 
 
 def step_together(

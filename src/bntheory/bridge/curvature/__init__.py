@@ -10,7 +10,7 @@ measures that need no second derivative.
 
 from bntheory.bridge.curvature.density import SpectralDensity, spectral_density
 from bntheory.bridge.curvature.doctor import DoctorReport, doctor_report
-from bntheory.bridge.curvature.linear import FunctionOperator, SymmetricOperator, SymmetryProbe
+from bntheory.bridge.curvature.linear import FunctionOperator, SymmetricOperator
 from bntheory.bridge.curvature.memory import MemoryEstimate
 from bntheory.bridge.curvature.operator import CurvatureOperator, empirical_fisher, fisher, gauss_newton, hessian
 from bntheory.bridge.curvature.routes import Route, RouteTable, measure_routes
@@ -33,7 +33,6 @@ __all__ = [
     "SpectralDensity",
     "Spectrum",
     "SymmetricOperator",
-    "SymmetryProbe",
     "TraceEstimate",
     "doctor_report",
     "empirical_fisher",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -17,22 +16,11 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.curvature.accumulation import dot, norm
 from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.selection import as_vector
 from bntheory.errors import UserError
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
-
-
-@dataclass(frozen=True)
-class SymmetryProbe:
-    """|u'Av - v'Au| relative to |Av| |u| + |Au| |v|, for random unit vectors; above ``tolerance`` is an error."""
-
-    defect: float
-    tolerance: float
-    products: int
-    seed: int
 
 
 class SymmetricOperator(ABC):
@@ -146,18 +134,6 @@ class SymmetricOperator(ABC):
                 "changes between products, or float32 is too coarse here: compare normalisation='primitive' and "
                 "dtype=torch.float64"
             )
-
-    def probe_symmetry(self, seed: int = 0) -> SymmetryProbe:
-        """Two products that must agree as u'Av = v'Au. Raises ValueError when they do not."""
-        generator = torch.Generator().manual_seed(seed)
-        u, v = (self.random_vector(generator) for _ in range(2))
-        au, av = self.apply(u), self.apply(v)
-        scale = norm(av) * norm(u) + norm(au) * norm(v)
-        defect = abs(dot(u, av) - dot(v, au)) / scale if scale > 0 else 0.0
-        # u and Av are nearly orthogonal, so a defect shows against the length of a typical inner product
-        defect *= self.size**0.5
-        self.require_symmetry(defect)
-        return SymmetryProbe(defect, self.symmetry_tolerance(), 2, seed)
 
 
 class FunctionOperator(SymmetricOperator):

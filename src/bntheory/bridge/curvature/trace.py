@@ -118,7 +118,7 @@ def _mean(values: list[float]) -> tuple[float, float]:
 
 
 def _defect(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], growth: float, size: int) -> float:
-    """|u'Av - v'Au| for two samples, in the units of :meth:`SymmetricOperator.probe_symmetry`."""
+    """|u'Av - v'Au| for two samples, against the length of a typical inner product, since u and Av are nearly orthogonal."""
     (u, au), (v, av) = first, second
     scale = 2 * growth * norm(u) * norm(v)
     return abs(dot(u, av) - dot(v, au)) / scale * size**0.5 if scale > 0 else 0.0

@@ -188,7 +188,7 @@ class Monitor:
         except Exception as error:
             if self._strict:
                 raise
-            self._note(Missing(self._step, "objective", "objective", f"{type(error).__name__}: {error}"))
+            self._notes.append(Missing(self._step, "objective", "objective", f"{type(error).__name__}: {error}"))
             self._schedule.paid(time.perf_counter() - began)
             return
         for name in names:
@@ -231,7 +231,7 @@ class Monitor:
         """Into memory, onto the disk, and to whoever draws it; a full disk stops nothing."""
         self._records[record.step, record.measure] = record
         for what, reason in record.values["missing"].items():
-            self._note(Missing(record.step, record.measure, what, reason))
+            self._notes.append(Missing(record.step, record.measure, what, reason))
         try:
             if self._out is not None:
                 with self._out.open("a", encoding="utf-8", newline="\n") as file:
@@ -242,10 +242,7 @@ class Monitor:
         except Exception as error:
             if self._strict:
                 raise
-            self._note(Missing(record.step, record.measure, "output", f"{type(error).__name__}: {error}"))
-
-    def _note(self, missing: Missing) -> None:
-        self._notes.append(missing)
+            self._notes.append(Missing(record.step, record.measure, "output", f"{type(error).__name__}: {error}"))
 
     # -- what was found -----------------------------------------------------------------------------------------------------
 

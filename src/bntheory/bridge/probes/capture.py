@@ -111,16 +111,9 @@ def capture(
         assert tap.view is not None
         assert tap.y is not None
         assert tap.z is not None
+        by_y, by_z = grads[2 * i : 2 * i + 2]
         captured[tap.name] = CapturedLayer(
-            tap.name,
-            tap.view,
-            tap.y,
-            tap.z,
-            grads[2 * i],
-            grads[2 * i + 1],
-            collected.get(tap.name),
-            second_order,
-            why_not,
+            tap.name, tap.view, tap.y, tap.z, by_y, by_z, collected.get(tap.name), second_order, why_not
         )
     left = {n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)}
     return Capture(captured, float(value.detach()), left)

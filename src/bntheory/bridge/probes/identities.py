@@ -80,26 +80,18 @@ def check_identity(
     """
     if name not in IDENTITIES:
         raise ValueError(f"identity {name!r} is unknown; known are {', '.join(IDENTITIES)}")
-    left, right, relative, tolerance = (
-        t.detach().double().reshape(-1).cpu() for t in (left, right, relative, tolerance)
-    )
+    given = {"left": left, "right": right, "relative": relative, "tolerance": tolerance}
+    given = {side: t.detach().double().reshape(-1).cpu() for side, t in given.items()}
+    relative, tolerance = given["relative"], given["tolerance"]
     if relative.numel() == 0:
         raise ValueError(f"identity {name!r}: no unit of layer {layer!r} was measured")
     passed = relative <= tolerance  # a NaN does not pass
     ratio = relative / tolerance.clamp_min(1e-300)
     ratio = ratio.nan_to_num(nan=float("inf"), posinf=float("inf"))
     worst = int(ratio.argmax())
-    return Identity(
-        name=name,
-        layer=layer,
-        units=relative.numel(),
-        failing=int((~passed).sum()),
-        unit=worst if units is None else int(units[worst]),
-        left=_number(left[worst]),
-        right=_number(right[worst]),
-        relative=_number(relative[worst]),
-        tolerance=_number(tolerance[worst]),
-    )
+    unit = worst if units is None else int(units[worst])
+    numbers = {side: _number(t[worst]) for side, t in given.items()}
+    return Identity(name, layer, relative.numel(), int((~passed).sum()), unit, **numbers)
 
 
 def _number(x: Tensor) -> float:
