@@ -113,15 +113,8 @@ def each_seed(
     """
     numbers = study.seeds(seeds, first)
     at = tuple(step for step in protocol.record if step > 0)
-    shared = data.Protocol(
-        protocol.batch_size,
-        protocol.measured,
-        at,
-        loss=protocol.loss,
-        dtype=protocol.dtype,
-        images=protocol.images,
-        side=protocol.side,
-    )
+    chosen = {name: getattr(protocol, name) for name in ("loss", "dtype", "images", "side")}
+    shared = data.Protocol(protocol.batch_size, protocol.measured, at, **chosen)
     chance = 1 / dataset(protocol.data).classes
     groups: dict[str, list[Arm]] = {}
     for arm in arms:

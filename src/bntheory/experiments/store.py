@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
 import os
 import tempfile
 import zlib
@@ -305,20 +306,11 @@ def _packed(path: Path) -> list[Path]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return
     with open(path, "r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        whole, block = end, b""
-        while whole > 0:
-            start = max(0, whole - 65536)
-            file.seek(start)
-            block = file.read(whole - start)
-            found = block.rfind(b"\n")
-            if found >= 0:
-                whole = start + found + 1
-                break
-            whole = start
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            end, whole = len(content), content.rfind(b"\n") + 1
         if whole != end:
             file.truncate(whole)
             file.flush()

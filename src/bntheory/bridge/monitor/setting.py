@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from bntheory.bridge.networks.evaluation import convert, shape_of, tensors_in
 from bntheory.bridge.objective import Objective
 from bntheory.evidence.closure import package
-from bntheory.evidence.record import plain
+from bntheory.evidence.record import digest, plain
 
 __all__ = ["made", "placed", "run_setting", "with_batch"]
 
@@ -29,8 +28,8 @@ def run_setting(objective: Objective, tolerance: float) -> Json:
         "model": {
             "class": type(objective.network).__name__,
             "parameters": sum(t.numel() for t in {id(t): t for t in objective.leaves.values()}.values()),
-            "shapes": _hash(repr(named)),
-            "start": _hash(repr(start)),
+            "shapes": digest(repr(named)),
+            "start": digest(repr(start)),
         },
         "loss": "the model's own" if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
         "options": {key: plain(str(value)) for key, value in objective.options.items() if value is not None},
@@ -48,10 +47,8 @@ def made() -> Json:
 
 def with_batch(setting: Json, objective: Objective) -> Json:
     """The setting with the very data that is measured on."""
-    digest = hashlib.sha256()
-    for tensor in tensors_in(list(objective.batches)):
-        digest.update(repr((shape_of(tensor), str(tensor.dtype), _sums(tensor))).encode())
-    return {**setting, "batch": digest.hexdigest()[:32]}
+    tensors = tensors_in(list(objective.batches))
+    return {**setting, "batch": digest(repr([(shape_of(t), str(t.dtype), _sums(t)) for t in tensors]))}
 
 
 def placed(batch: Any, model: nn.Module) -> Any:
@@ -70,7 +67,3 @@ def _sums(tensor: Tensor) -> tuple[float, float]:
     values = flat.reshape(-1).double()
     place = torch.arange(1, values.numel() + 1, dtype=torch.float64, device=values.device)
     return float(values.sum()), float(values @ place.rsqrt())
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

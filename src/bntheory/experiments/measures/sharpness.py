@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from bntheory.bridge.curvature import hessian, top_eigenvalues
-from bntheory.bridge.networks.evaluation import flat, loss_and_gradients
-from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
 from bntheory.experiments.measures.situation import Json, Options, Situation, number
 
@@ -71,7 +68,5 @@ def progress(at: Situation, options: Options) -> Json:
 
     options: batch_size, of the first so many measured images.
     """
-    with state_guard(at.model, parameters=False):
-        value, gradients = loss_and_gradients(at.model, at.loss, at.batch(options["batch_size"]))
-    found = {"loss": value.item(), "gradient_norm": float(torch.linalg.vector_norm(flat(gradients)))}
-    return {"progress": {name: number(x) for name, x in found.items()}}
+    loss, norm = at.loss_and_gradient_norm(at.batch(options["batch_size"]))
+    return {"progress": {"loss": number(loss), "gradient_norm": number(norm)}}

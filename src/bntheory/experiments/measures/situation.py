@@ -71,9 +71,13 @@ class Situation:
         """Whether a weight, the loss or its gradient is no longer finite; the loss can be where its gradient overflows."""
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
             return True
+        return has_diverged(self.loss_and_gradient_norm(self.batch()))
+
+    def loss_and_gradient_norm(self, batch: Batch) -> tuple[float, float]:
+        """On a batch, in the mode that the model is in."""
         with state_guard(self.model, parameters=False):
-            value, gradients = loss_and_gradients(self.model, self.loss, self.batch())
-        return has_diverged((float(value), float(torch.linalg.vector_norm(flat(gradients)))))
+            value, gradients = loss_and_gradients(self.model, self.loss, batch)
+        return float(value), float(torch.linalg.vector_norm(flat(gradients)))
 
 
 def number(x: float) -> float | None:
