@@ -128,16 +128,12 @@ def test_json_is_all_that_is_printed(arguments: tuple[str, ...]) -> None:
     assert json.loads(shell(*arguments, "--json").stdout)
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_stream_that_cannot_say_every_character_ends_no_command(as_json: bool) -> None:
+def test_a_stream_that_cannot_say_every_character_ends_no_command() -> None:
     """A pipe on Windows: its code page knows no minus sign."""
-    command = ("smooth", "--example", "rough-layer", *(["--json"] if as_json else []))
-    done, own = (shell(*command, PYTHONIOENCODING=encoding) for encoding in ("cp1252", "utf-8"))
+    done, own = (shell("smooth", "--example", "rough-layer", PYTHONIOENCODING=code) for code in ("cp1252", "utf-8"))
     assert "−" in own.stdout
     assert (done.returncode, done.stderr) == (0, "")
-    assert "u2212" in done.stdout
-    if as_json:
-        assert json.loads(done.stdout) == json.loads(own.stdout)
+    assert r"\u2212" in done.stdout
 
 
 def test_progress_is_shown_on_a_terminal_and_silenced_by_quiet() -> None:
