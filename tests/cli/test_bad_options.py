@@ -162,6 +162,9 @@ def test_every_number_of_a_model_has_limits_that_hold_from_python_too(name: str)
         ("decide", "gamma > 0", "--smoothness="),
         ("decide", "gamma > 0", "--loss", ""),
         ("decide", "gamma > 0", "--eps", ""),
+        ("decide", "gamma > 0", "--eps", "nan"),
+        ("decide", "gamma > 0", "--normaliser=x"),
+        ("check", "--all", "--expect", "prooved"),
         ("decide", "gamma > 0", "--assume", ""),
         ("decide", "gamma > 0", "--vector", ""),
     ],
@@ -172,9 +175,11 @@ def test_a_word_or_path_that_cannot_be_is_refused(refused, tmp_path, arguments) 
     places["folder"].mkdir()
     places["file"].write_text("text")
     places["binary"].write_bytes(bytes(range(128, 256)))
-    option = next(a for a in arguments if a.startswith("--") and a != "--all").rstrip("=")
+    option = next(a for a in arguments if a.startswith("--") and a != "--all").partition("=")[0]
     given = [a.format(**places) for a in arguments]
-    refused(*given, names=option.removeprefix("--").replace("min-m", "min"), writes=False)
+    said = refused(*given, names=option.removeprefix("--").replace("min-m", "min"), writes=False)
+    # as it is typed, where the sentence begins with it
+    assert not re.search(rf"^error: {option.removeprefix('--')}\b", said, re.M | re.I), said
 
 
 @pytest.mark.parametrize("content", ["folder", "nothing", "binary", "a list", "text"])

@@ -120,7 +120,7 @@ def check(
     for name in judge or ():
         one_of("judge", name, JUDGES)
     if expect:
-        one_of("status", expect, tuple(s.value for s in Status))
+        one_of("expect", expect, tuple(s.value for s in Status))
     if scale:
         one_of("scale", scale, tuple(SCALES.values()))
     if device != "cpu":

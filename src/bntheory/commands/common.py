@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -67,7 +69,7 @@ def clear_errors(command: Command) -> Command:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            raise _ended(BAD_USE, f"error: {error}") from None
+            raise _ended(BAD_USE, f"error: {_as_typed(str(error), command, args)}") from None
         except BrokenPipeError:
             # the reader of a pipe went away; there is nobody left to tell
             sys.stderr.close()
@@ -90,6 +92,18 @@ def clear_errors(command: Command) -> Command:
             ) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def _as_typed(text: str, command: Callable[..., Any], arguments: Sequence[Any]) -> str:
+    """The text, and the option that it begins with, which the library says without its dashes, with them."""
+    text = text.removeprefix("LayerDomain: ")
+    if name := re.match(r"[a-z]+(?=: | is | ')", text):
+        own = inspect.signature(command, eval_str=True).parameters.get(name[0])
+        known = [type(about).__name__ for about in getattr(own and own.annotation, "__metadata__", ())]
+        words = [word.partition("=")[0] for several in arguments if isinstance(several, list) for word in several]
+        if "OptionInfo" in known or f"--{name[0]}" in words:  # the latter: of a command that reads its own arguments
+            return f"--{text}"
+    return text
 
 
 def _ended(code: int, message: str) -> SystemExit:

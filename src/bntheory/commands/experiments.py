@@ -137,7 +137,7 @@ def judge_at_scale(
     from bntheory.judges.verdict import Status
     from bntheory.report.claims_run import chosen_claims, claims_folder, compare_claims
 
-    size = cast(Scale, one_of("scale of claims", scale, tuple(SCALES.values())))
+    size = cast(Scale, one_of("scale", scale, tuple(SCALES.values())))
     chosen = chosen_claims(registry(), words)
     folder = claims_folder(out, size, resume=resume, overwrite=overwrite)
     archive = archive_of_checkout()  # which says what records have cost
@@ -251,7 +251,7 @@ def plan_claims(words: str, scale: str, device: str) -> Plan:
     from bntheory.judges.experiments import place_name, rests_on, study_at
     from bntheory.report.claims_run import chosen_claims
 
-    one_of("scale of claims", scale, tuple(SCALES.values()))
+    one_of("scale", scale, tuple(SCALES.values()))
     check_device(device)
     with tempfile.TemporaryDirectory() as nothing, show_progress() as progress:
         study = study_at(place_name(scale, device), store=Path(nothing))

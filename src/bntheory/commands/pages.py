@@ -76,7 +76,7 @@ def papers(
         )
     claims, began = registry(), time.monotonic()
     if paper:
-        one_of("source", paper, claims.sources())
+        one_of("paper", paper, claims.sources())
     chosen = [c for c in claims if not paper or c.key == paper]
     records = Records.load(folder) if folder.is_dir() else Records()
     problems = []
