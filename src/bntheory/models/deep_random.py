@@ -132,8 +132,7 @@ def _standardised(x: Array, axis: int, centred: bool) -> tuple[Array, Backward]:
         rest = g - hat * (hat * g).mean(axis=axis, keepdims=True)
         if centred:
             rest = rest - g.mean(axis=axis, keepdims=True)
-        value: Array = rest / sigma
-        return value
+        return np.asarray(rest / sigma)
 
     return hat, back
 

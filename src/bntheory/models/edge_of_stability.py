@@ -38,21 +38,14 @@ class SharpeningRun:
     kind: str = "exact recursion in float64"
 
 
-def sharpening_run(
-    *,
-    lr: float = 0.1,
-    pull: float = 0.01,
-    goal: float = 30.0,
-    start: tuple[float, float, float] = (0.05, 18.0, 10.0),
-    time: float = 6.0,
-) -> SharpeningRun:
-    """Run all three from ``start`` = (x, y, z) for ``time``/(lr pull) steps. Raises ``ValueError`` where there is no edge to reach."""
-    edge = 2 / lr
+def sharpening_run(*, lr: float = 0.1, pull: float = 0.01, goal: float = 30.0) -> SharpeningRun:
+    """Run all three from (x, y, z) = (0.05, 18, 10) for 6/(lr pull) steps. Raises ``ValueError`` where there is no edge to reach."""
+    edge, start = 2 / lr, (0.05, 18.0, 10.0)
     if not (start[1] < edge < goal and pull > 0):
         raise ValueError(
             f"need y0 < 2/lr < goal and pull > 0, got y0 = {start[1]}, 2/lr = {edge}, goal = {goal}, pull = {pull}"
         )
-    steps = int(np.ceil(time / (lr * pull)))
+    steps = int(np.ceil(6.0 / (lr * pull)))
     descent = np.empty((steps + 1, 3))
     projected, free = np.empty((steps + 1, 2)), np.empty((steps + 1, 2))
     x, y, z = descent[0] = start
@@ -91,13 +84,11 @@ def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Ar
     def slide(_: float, phi: Array) -> Array:
         # along the surface r^2 = lr (1 + tilt cos phi)/2, decay's flow (-r, 0) minus its part along grad S
         slope = -tilt * np.sin(phi) / (2 * (1 + tilt * np.cos(phi)))  # (dr/dphi)/r on the surface
-        value: Array = -slope / (1 + slope**2)
-        return value
+        return -slope / (1 + slope**2)
 
     late = np.maximum(np.asarray(times, dtype=np.float64) - free, 0.0)
     solved = solve_ivp(slide, (0.0, max(float(late[-1]), 1e-12)), [phi0], t_eval=np.unique(late), rtol=1e-9, atol=1e-12)
-    angles: Array = np.interp(late, solved.t, solved.y[0])
-    return angles
+    return np.asarray(np.interp(late, solved.t, solved.y[0]))
 
 
 @dataclass(frozen=True)
@@ -110,8 +101,7 @@ class Bursts:
     @property
     def periods(self) -> Array:
         """Distances of consecutive bursts, in steps."""
-        value: Array = np.diff(self.times)
-        return value
+        return np.diff(self.times)
 
 
 def bursts(values: Array, factor: float = 1e3) -> Bursts:

@@ -12,8 +12,8 @@ which is momentum descent *without* decay and with lr_t = lr alpha^(-2t-1) exact
 coefficients differ by one: alpha^2 - (1 + mu - lr decay) alpha + mu = 0. Both roots serve. What the
 derivation needs (found here, to be said beside the statement): the roots real and positive, lr decay <= (1
 - sqrt mu)^2; the learning rate *outside* the buffer (v <- mu v + g, w <- w - lr_t v), otherwise the
-momentum must become mu/alpha^2; and a first buffer that carries u_{-1} = alpha w_{-1}, v_0 = -(1 - alpha)
-w_0/(alpha lr) + v/alpha.. of :func:`matching_buffer`, which is not zero.
+momentum must become mu/alpha^2; and a first buffer that carries u_{-1} = alpha w_{-1}, that of
+:func:`matching_buffer`, which is not zero.
 """
 
 from __future__ import annotations
@@ -38,18 +38,17 @@ class ExponentialSchedule:
     slow: float  # the root next to 1 (the larger one)
     fast: float  # the root next to momentum; 0 for momentum = 0, where it gives no schedule
 
-    def growth(self, root: float | None = None) -> float:
-        """lr_{t+1}/lr_t = alpha^-2, of the slow root unless told otherwise."""
-        alpha = self.slow if root is None else root
-        return float(alpha**-2)
+    def growth(self) -> float:
+        """lr_{t+1}/lr_t = alpha^-2, of the slow root."""
+        return float(self.slow**-2)
 
-    def growth_after(self, steps: int, root: float | None = None) -> float:
+    def growth_after(self, steps: int) -> float:
         """lr_{t+steps}/lr_t."""
-        return float(self.growth(root) ** steps)
+        return float(self.growth() ** steps)
 
-    def first_rate(self, root: float | None = None) -> float:
+    def first_rate(self) -> float:
         """lr_0 = lr/alpha."""
-        return float(self.lr / (self.slow if root is None else root))
+        return float(self.lr / self.slow)
 
 
 def largest_decay(momentum: float) -> float:
@@ -76,18 +75,15 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
     return ExponentialSchedule(lr, decay, momentum, float(slow), float(momentum / slow))
 
 
-def matching_buffer(w0: Array, lr: float, alpha: float, momentum: float, buffer0: Array | None = None) -> Array:
-    """The buffer before the first step of the run without decay that matches ``buffer0`` (zero) of the one with decay.
+def matching_buffer(w0: Array, lr: float, alpha: float, momentum: float) -> Array:
+    """The buffer before the first step of the run without decay that matches an empty one of the run with decay.
 
-    With v_{-1} = ``buffer0`` the decayed run has w_{-1} = w_0 + lr v_{-1}; the other needs u_{-1} = alpha w_{-1} and
-    u_0 - u_{-1} = -lr_{-1} v, lr_{-1} = lr alpha, which gives v = (alpha w_{-1} - w_0)/(lr alpha). The decayed run is
-    in the form v <- momentum v + (g + decay w), whose w_{-1} is meant in that sense.
+    The decayed run, in the form v <- momentum v + (g + decay w), has w_{-1} = w_0; the other needs u_{-1} = alpha w_0 and u_0 - u_{-1} =
+    -lr_{-1} v, lr_{-1} = lr alpha, which gives v = (alpha - 1) w_0/(lr alpha).
     """
-    before = w0 if buffer0 is None else w0 + lr * buffer0
     if momentum == 0:
         return np.zeros_like(w0)  # the buffer is never read
-    value: Array = (alpha * before - w0) / (lr * alpha)
-    return value
+    return (alpha * w0 - w0) / (lr * alpha)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,6 @@ class NetworkRun:
     statistics: Statistics
     trained: str
     device: str
-    dtype: str
     seed: int
     kind: str = "measurement"
 
@@ -98,8 +97,6 @@ def network_run(
     batch: int = 64,
     statistics: Statistics = "ignored",
     trained: Trained = "bias",
-    affine: bool = True,
-    double: bool = True,
     seed: int = 0,
     device: str = "cpu",
 ) -> NetworkRun:
@@ -115,10 +112,10 @@ def network_run(
     if statistics not in ("ignored", "differentiated") or trained not in ("bias", "all"):
         raise ValueError(f"unknown option: statistics={statistics!r}, trained={trained!r}")
     generator = torch.Generator().manual_seed(seed)
-    dtype = torch.float64 if double else torch.float32
+    dtype = torch.float64
 
     def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device=device, dtype=dtype)
+        return torch.randn(*shape, generator=generator, dtype=dtype).to(device=device)
 
     inputs = draw(batch, 8)
     target = torch.sin(inputs[:, :1] * 2) + inputs[:, 1:2] * inputs[:, 2:3]
@@ -132,7 +129,7 @@ def network_run(
         torch.zeros(1, dtype=dtype, device=device),
     )
     parameters = {n: v.requires_grad_(True) for n, v in zip(names, values, strict=True)}
-    moving = ["bias"] if trained == "bias" else [n for n in names if affine or n not in ("gamma", "beta")]
+    moving = ["bias"] if trained == "bias" else list(names)
     norms, losses = np.empty(steps + 1), np.empty(steps + 1)
     for t in range(steps + 1):
         p = parameters
@@ -147,4 +144,4 @@ def network_run(
         with torch.no_grad():
             for name, g in zip(moving, gradients, strict=True):
                 p[name] -= lr * g
-    return NetworkRun(norms, losses, statistics, trained, device, str(dtype), seed)
+    return NetworkRun(norms, losses, statistics, trained, device, seed)

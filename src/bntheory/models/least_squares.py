@@ -131,8 +131,7 @@ class LeastSquares:
         direction = direction / float(np.linalg.norm(direction))
         complement = np.linalg.svd(direction[None, :])[2][1:]  # rows: orthonormal, orthogonal to the direction
         compressed = complement * self.eigenvalues @ complement.T
-        values: Array = np.linalg.eigvalsh((compressed + compressed.T) / 2)
-        return values
+        return np.linalg.eigvalsh((compressed + compressed.T) / 2)
 
     @property
     def effective_condition_number(self) -> float:
@@ -142,21 +141,18 @@ class LeastSquares:
 
     def scale(self, w: Array) -> Array:
         """s = sqrt(w'Sw + eps)."""
-        value: Array = np.sqrt(np.einsum("...i,...i->...", w @ self.covariance, w) + self.eps)
-        return value
+        return np.asarray(np.sqrt(np.einsum("...i,...i->...", w @ self.covariance, w) + self.eps))
 
     def error(self, w: Array) -> Array:
         """e = u - (w'b/w'Sw) w: what the direction of w misses, (..., d). S-orthogonal to w."""
         Sw = w @ self.covariance
         multiple = (w @ self.correlation) / np.einsum("...i,...i->...", Sw, w)
-        e: Array = self.solution - multiple[..., None] * w
-        return e
+        return np.asarray(self.solution - multiple[..., None] * w)
 
     def excess(self, w: Array) -> Array:
         """||e||_S^2, twice the loss above its minimum when a is optimal (at eps = 0)."""
         e = self.error(w)
-        value: Array = np.einsum("...i,...i->...", e @ self.covariance, e)
-        return value
+        return np.asarray(np.einsum("...i,...i->...", e @ self.covariance, e))
 
     def loss(self, a: ArrayLike, w: Array) -> Array:
         """J(a, w), also for eps > 0."""
@@ -164,8 +160,7 @@ class LeastSquares:
         power = self.signal if self.label_power is None else self.label_power
         A = np.asarray(a, dtype=np.float64)
         share = 1.0 - self.eps / s**2  # w'Sw/s^2
-        value: Array = power / 2 - A * (w @ self.correlation) / s + A**2 * share / 2
-        return value
+        return power / 2 - A * (w @ self.correlation) / s + A**2 * share / 2
 
     def gradient(self, a: ArrayLike, w: Array) -> tuple[Array, Array]:
         """(dJ/da, dJ/dw), shapes (...) and (..., d), for eps >= 0.

@@ -25,8 +25,7 @@ def logistic_loss(signed: Array, w: Array, gamma: Array) -> Array:
     """The loss (...) of weights w (..., d) and gamma (...) on ``signed`` = label_i x_i, (..., n, d)."""
     S = np.einsum("...ni,...nj->...ij", signed, signed) / signed.shape[-2]
     u, _ = _margins(signed, S, w)
-    value: Array = np.logaddexp(0.0, -gamma[..., None] * u).mean(axis=-1)
-    return value
+    return np.asarray(np.logaddexp(0.0, -gamma[..., None] * u).mean(axis=-1))
 
 
 def logistic_gradient(signed: Array, S: Array, w: Array, gamma: Array) -> tuple[Array, Array, Array]:
@@ -39,21 +38,19 @@ def logistic_gradient(signed: Array, S: Array, w: Array, gamma: Array) -> tuple[
     return -gamma[..., None] * (towards - back), -total, u
 
 
-def descend_logistic(
-    signed: ArrayLike, w0: ArrayLike, *, gamma0: float = 1.0, lr: float = 1.0, steps: int = 10_000, points: int = 60
-) -> Trajectories:
-    """Descent at rate ``lr`` from w0 (..., d) and gamma0 on ``signed`` (..., n, d).
+def descend_logistic(signed: ArrayLike, w0: ArrayLike, *, lr: float = 1.0, steps: int = 10_000) -> Trajectories:
+    """Descent at rate ``lr`` from w0 (..., d) and gamma = 1 on ``signed`` (..., n, d).
 
     Series: ``loss``, ``gamma``, ``spread`` (variance of the margins), ``least_margin``. Raises ``ValueError`` where shapes do not fit.
     """
     A, w = np.asarray(signed, dtype=np.float64), np.array(w0, dtype=np.float64)
     if A.ndim < 2 or w.shape != (*A.shape[:-2], A.shape[-1]):
         raise ValueError(f"signed must be (..., n, d) and w0 (..., d); got {A.shape} and {w.shape}")
-    if not lr > 0 or not gamma0 > 0:
-        raise ValueError(f"lr and gamma0 must be positive, got {lr} and {gamma0}")
+    if not lr > 0:
+        raise ValueError(f"lr must be positive, got {lr}")
     S = np.einsum("...ni,...nj->...ij", A, A) / A.shape[-2]
-    gamma = np.full(w.shape[:-1], float(gamma0))
-    recorder = Recorder(recording_steps(steps, points))
+    gamma = np.ones(w.shape[:-1])
+    recorder = Recorder(recording_steps(steps, 60))
     for t in range(steps + 1):
         down_w, down_gamma, u = logistic_gradient(A, S, w, gamma)
         if recorder.wants(t):

@@ -72,14 +72,12 @@ class RayleighPower:
         return (w * w) @ self._diagonal / norm2, norm2
 
     def value(self, w: Array) -> Array:
-        value: Array = self._quotient(w)[0] ** self.power / 2
-        return value
+        return self._quotient(w)[0] ** self.power / 2
 
     def grad(self, w: Array) -> Array:
         R, norm2 = self._quotient(w)
         slope = self.power * R ** (self.power - 1) / norm2
-        value: Array = slope[..., None] * (self._diagonal - R[..., None]) * w
-        return value
+        return slope[..., None] * (self._diagonal - R[..., None]) * w
 
     def spherical_sharpness(self, w: Array) -> Array:
         v = w / np.linalg.norm(w, axis=-1, keepdims=True)
@@ -127,16 +125,14 @@ class CircleOfMinima:
 
     def value(self, w: Array) -> Array:
         v = w / np.linalg.norm(w, axis=-1, keepdims=True)
-        value: Array = v[..., 2] ** 2 * (1 + self.tilt * v[..., 0]) / 2
-        return value
+        return np.asarray(v[..., 2] ** 2 * (1 + self.tilt * v[..., 0]) / 2)
 
     def grad(self, w: Array) -> Array:
         norm = np.linalg.norm(w, axis=-1, keepdims=True)
         v = w / norm
         x, z = v[..., :1], v[..., 2:]
         pull = np.concatenate([self.tilt * z**2 / 2, np.zeros_like(x), z * (1 + self.tilt * x)], axis=-1)
-        value: Array = (pull - np.sum(pull * v, axis=-1, keepdims=True) * v) / norm
-        return value
+        return np.asarray((pull - np.sum(pull * v, axis=-1, keepdims=True) * v) / norm)
 
     def spherical_sharpness(self, w: Array) -> Array:
         v = w / np.linalg.norm(w, axis=-1, keepdims=True)
@@ -154,22 +150,19 @@ def _top_tangent(hessian: Array, v: Array) -> Array:
     """Largest eigenvalue on the complement of v; v itself is pushed below everything, lest its 0 be taken for one."""
     below = 1.0 + 2.0 * np.sqrt(np.sum(hessian**2, axis=(-2, -1)))
     lowered = hessian - below[..., None, None] * v[..., :, None] * v[..., None, :]
-    value: Array = np.linalg.eigvalsh(lowered)[..., -1]
-    return value
+    return np.linalg.eigvalsh(lowered)[..., -1]
 
 
 def orthogonality_defect(loss: ScaleInvariantLoss, w: Array) -> Array:
     """w'grad f(w), without absolute value: 0 for a scale-invariant loss, O(eps) with eps inside the normalisation."""
-    value: Array = np.einsum("...i,...i->...", w, loss.grad(w))
-    return value
+    return np.asarray(np.einsum("...i,...i->...", w, loss.grad(w)))
 
 
 def pythagoras_defect(loss: ScaleInvariantLoss, w: Array, lr: ArrayLike) -> Array:
     """||w - lr g||^2 - ||w||^2 - lr^2 ||g||^2 = -2 lr w'g, evaluated from the definition."""
     rates, g = positive(lr, "lr"), loss.grad(w)
     moved = w - rates[..., None] * g
-    value: Array = np.sum(moved**2, -1) - np.sum(w**2, -1) - rates**2 * np.sum(g**2, -1)
-    return value
+    return np.asarray(np.sum(moved**2, -1) - np.sum(w**2, -1) - rates**2 * np.sum(g**2, -1))
 
 
 def descend(

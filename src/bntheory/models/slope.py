@@ -49,21 +49,18 @@ class Slope:
     def value(self, x: ArrayLike) -> Array:
         X = np.asarray(x, dtype=np.float64)
         drop = self.steepness * (self._hinge(X)[0] - self._hinge(X - self.width)[0])
-        value: Array = -self.plateau * X - drop + self.height + self.bowl * self._bowl(X - self.floor)[0]
-        return value
+        return -self.plateau * X - drop + self.height + self.bowl * self._bowl(X - self.floor)[0]
 
     def grad(self, x: ArrayLike) -> Array:
         X = np.asarray(x, dtype=np.float64)
         drop = self.steepness * (self._hinge(X)[1] - self._hinge(X - self.width)[1])
-        value: Array = -self.plateau - drop + self.bowl * self._bowl(X - self.floor)[1]
-        return value
+        return -self.plateau - drop + self.bowl * self._bowl(X - self.floor)[1]
 
     def curvature(self, x: ArrayLike) -> Array:
         """Second derivative; 0 at the kinks of the unsmoothed function, where there is none."""
         X = np.asarray(x, dtype=np.float64)
         drop = self.steepness * (self._hinge(X)[2] - self._hinge(X - self.width)[2])
-        value: Array = -drop + self.bowl * self._bowl(X - self.floor)[2]
-        return value
+        return -drop + self.bowl * self._bowl(X - self.floor)[2]
 
     def minimiser(self) -> float:
         """The lowest point, by bisection of the slope to the right of the cliff."""
@@ -97,9 +94,9 @@ class Slope:
 class Fate(Enum):
     """What became of a run; the value is the definition."""
 
-    SETTLED = "within the budget the loss fell to within `tolerance` of the drop, and never rose above `ceiling`"
+    SETTLED = "within the budget the loss fell to within `tolerance` of the drop, never rising above twice the start's"
     STALLED = "the budget ended before the loss had fallen that far"
-    EXPLODED = "the loss rose above `ceiling` times its starting height over the minimum"
+    EXPLODED = "the loss rose above twice its starting height over the minimum"
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,6 @@ class SlopeRun:
     excess: Array
     fate: NDArray[np.object_]
     tolerance: float
-    ceiling: float
 
     def window(self) -> tuple[float, float] | None:
         """Smallest and largest learning rate that settled, None where none did."""
@@ -119,24 +115,16 @@ class SlopeRun:
         return (float(good.min()), float(good.max())) if good.size else None
 
 
-def slope_descent(
-    slope: Slope,
-    lr: ArrayLike,
-    *,
-    start: float = -1.0,
-    steps: int = 1000,
-    tolerance: float = 0.05,
-    ceiling: float = 2.0,
-) -> SlopeRun:
-    """Gradient descent from ``start`` at learning rates ``lr`` (runs,). Heights are relative to the start's.
+def slope_descent(slope: Slope, lr: ArrayLike, *, steps: int = 1000, tolerance: float = 0.05) -> SlopeRun:
+    """Gradient descent from x = -1 at learning rates ``lr`` (runs,). Heights are relative to the start's.
 
-    Raises ``ValueError`` for non-positive rates, a tolerance outside (0, 1) or a ceiling below 1.
+    Raises ``ValueError`` for non-positive rates or a tolerance outside (0, 1).
     """
     rates = np.atleast_1d(positive(lr, "lr"))
-    if not 0 < tolerance < 1 or not ceiling > 1:
-        raise ValueError(f"need 0 < tolerance < 1 < ceiling, got {tolerance} and {ceiling}")
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance must lie in (0, 1), got {tolerance}")
     bottom = float(slope.value(slope.minimiser()))
-    x = np.full(rates.shape, float(start))
+    x = np.full(rates.shape, -1.0)
     path = np.empty((len(rates), steps + 1))
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps + 1):
@@ -144,9 +132,9 @@ def slope_descent(
             x = x - rates * slope.grad(x)
             x = np.clip(x, -1e100, 1e100)  # far outside the picture: the fate is decided, keep squares finite
         excess = slope.value(path) - bottom
-    height = float(slope.value(start)) - bottom
-    exploded = (excess > ceiling * height).any(axis=1)
+    height = float(slope.value(-1.0)) - bottom
+    exploded = (excess > 2.0 * height).any(axis=1)
     settled = ~exploded & (excess[:, -1] <= tolerance * height)
     fate = np.full(rates.shape, Fate.STALLED, dtype=object)
     fate[settled], fate[exploded] = Fate.SETTLED, Fate.EXPLODED
-    return SlopeRun(rates, path, excess, fate, tolerance, ceiling)
+    return SlopeRun(rates, path, excess, fate, tolerance)

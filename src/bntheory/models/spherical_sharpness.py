@@ -38,8 +38,7 @@ class EdgeRun:
 
     def ratio(self) -> Array:
         """The whole series, one value a step."""
-        value: Array = self.lr * self.trajectory["sharpness"] / self.trajectory["norm"] ** 2
-        return value
+        return self.lr * self.trajectory["sharpness"] / self.trajectory["norm"] ** 2
 
 
 def edge_start(
@@ -71,8 +70,7 @@ def edge_start(
     if not sharpness > 0:
         raise ValueError(f"minimiser has sharpness {sharpness}: there is no edge where curvature is not positive")
     angle = amplitude * np.sqrt(lr * decay / 2)
-    start: Array = np.sqrt(lr * sharpness / ratio) * (np.cos(angle) * v + np.sin(angle) * p)
-    return start
+    return np.asarray(np.sqrt(lr * sharpness / ratio) * (np.cos(angle) * v + np.sin(angle) * p))
 
 
 def edge_run(

@@ -30,7 +30,6 @@ class Trajectories:
     series: Mapping[str, Array]
     final: Mapping[str, Array]
     total_steps: int
-    seed: int | None = None
     kind: str = "exact recursion in float64"
 
     def __getitem__(self, name: str) -> Array:
@@ -42,8 +41,7 @@ class Trajectories:
 
     def last(self, name: str) -> Array:
         """The value of a series at the last recorded step, shape (*runs,)."""
-        value: Array = self.series[name][..., -1]
-        return value
+        return self.series[name][..., -1]
 
 
 class Recorder:
@@ -65,8 +63,8 @@ class Recorder:
                 self._series[name] = np.full((*data.shape, len(self.steps)), np.nan)
             self._series[name][..., column] = data
 
-    def result(self, final: Mapping[str, Array], total: int, seed: int | None = None) -> Trajectories:
-        return Trajectories(self.steps, dict(self._series), dict(final), total, seed)
+    def result(self, final: Mapping[str, Array], total: int) -> Trajectories:
+        return Trajectories(self.steps, dict(self._series), dict(final), total)
 
 
 def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:

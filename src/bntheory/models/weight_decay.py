@@ -38,7 +38,6 @@ class Equilibrium:
     inner: Array  # of <w_{t+1}, w_t>
     angle: Array  # of the angle between w_{t+1} and w_t, radians
     angle2: Array  # of its square
-    burn_in: int
     steps: int
     seed: int
     kind: str = "estimate with error"
@@ -93,30 +92,21 @@ def norm_recursion(
     squares[0] = norm0**2
     for t in range(steps):
         squares[t + 1] = _next_square(float(squares[t]), lr, decay, noise, clipped)
-    norms: NDArray[np.float64] = np.sqrt(squares)
-    return norms
+    return np.sqrt(squares)
 
 
 def steps_to_equilibrium(
-    norm0: float,
-    lr: float,
-    decay: float,
-    noise: float = 1.0,
-    *,
-    clipped: bool = False,
-    factor: float = 1.05,
-    most: int = 10_000_000,
+    norm0: float, lr: float, decay: float, *, clipped: bool = False, factor: float = 1.05, most: int = 10_000_000
 ) -> int:
-    """How many steps :func:`norm_recursion` takes until ||w||^2 is within ``factor`` of its fixed point, either way.
+    """How many steps :func:`norm_recursion` takes, for gradients of length 1, until ||w||^2 is within ``factor`` of its fixed point, either way.
 
     Raises ``ArithmeticError`` where that takes more than ``most`` steps.
     """
-    _check(lr, decay, 0.0, noise)
-    goal, square = np.sqrt(fixed_norm4(lr, decay, noise)), norm0**2
+    goal, square = np.sqrt(fixed_norm4(lr, decay, 1.0)), norm0**2
     for t in range(most):
         if goal / factor <= square <= goal * factor:
             return t
-        square = _next_square(square, lr, decay, noise, clipped)
+        square = _next_square(square, lr, decay, 1.0, clipped)
     raise ArithmeticError(f"||w||^2 = {square:.3g} is not within {factor} of {goal:.3g} after {most} steps")
 
 
@@ -135,14 +125,12 @@ def simulate_equilibrium(
     momentum: float = 0.0,
     noise: float = 1.0,
     seeds: int = 16,
-    burn_in: int | None = None,
     steps: int | None = None,
     seed: int = 0,
 ) -> Equilibrium:
-    """Run the noise model of this module; ``seeds`` independent runs, each averaged over ``steps`` after
-    ``burn_in``.
+    """Run the noise model of this module; ``seeds`` independent runs, each averaged over ``steps`` after a burn-in.
 
-    Runs start at the leading-order equilibrium norm, so the burn-in (default 10 relaxation times) only has to
+    Runs start at the leading-order equilibrium norm, so the burn-in (10 relaxation times) only has to
     remove what that misses; ``steps`` defaults to 200 relaxation times (1 - momentum)/(lr decay). Raises
     ``ValueError`` for dimension < 2.
     """
@@ -152,7 +140,7 @@ def simulate_equilibrium(
     if seeds < 3:
         raise ValueError(f"seeds must be at least 3 for an interval, got {seeds}")
     relaxation = (1 - momentum) / (lr * decay)
-    warm = int(np.ceil(10 * relaxation)) if burn_in is None else burn_in
+    warm = int(np.ceil(10 * relaxation))
     total = int(np.ceil(200 * relaxation)) if steps is None else steps
     rng = np.random.default_rng(seed)
     w = rng.normal(size=(seeds, dimension))
@@ -174,7 +162,7 @@ def simulate_equilibrium(
             sums += np.stack([norm2**2, norm2, inner, angle, angle**2])
         w = new
     norm4, squares, inner_mean, angle_mean, angle2 = sums / total
-    return Equilibrium(norm4, squares, inner_mean, angle_mean, angle2, warm, total, seed)
+    return Equilibrium(norm4, squares, inner_mean, angle_mean, angle2, total, seed)
 
 
 def _check(lr: float, decay: float, momentum: float, noise: float) -> None:
