@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.explanation import first_backward, second_backward
-from bntheory.bridge.networks.evaluation import convert, plain_storage, transformed
+from bntheory.bridge.networks.evaluation import convert, plain_storage
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
@@ -93,7 +93,7 @@ class _Held(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _constant(self, tensor: Tensor) -> Tensor:
-        if tensor.requires_grad or transformed(tensor) or not plain_storage(tensor):
+        if tensor.requires_grad or not plain_storage(tensor):
             return tensor
         if self._later is None:
             self._kept.append(tensor.clone())

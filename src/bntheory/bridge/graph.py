@@ -17,12 +17,13 @@ class SavedBytes(saved_tensors_hooks):
     """Counts the bytes of all storages that autograd keeps while the context is open, those of ``exclude`` not counted."""
 
     def __init__(self, exclude: Sequence[Tensor]) -> None:
-        known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
+        # by the storage itself: inside of a transform it has no address of its data
+        known = {tensor.untyped_storage()._cdata for tensor in exclude}
         self.total = 0
 
         def count(tensor: Tensor) -> Tensor:
-            if plain_storage(tensor) and tensor.untyped_storage().data_ptr() not in known:
-                known.add(tensor.untyped_storage().data_ptr())
+            if plain_storage(tensor) and tensor.untyped_storage()._cdata not in known:
+                known.add(tensor.untyped_storage()._cdata)
                 self.total += tensor.untyped_storage().nbytes()
             return (
                 tensor.detach()

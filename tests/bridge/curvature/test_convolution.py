@@ -106,3 +106,50 @@ def test_no_parameter_of_the_layer_measured_and_inputs_that_need_no_gradient() -
             ) as op:
                 matrices.append(op.dense())
         assert abs(matrices[0] - matrices[1]).max() < 1e-12 * abs(matrices[1]).max()
+
+
+class _Transformed(nn.Module):
+    """Convolution and batch normalisation under a transform of torch.func; written without it where ``plainly``."""
+
+    def __init__(self, kind: str, plainly: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.out = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+        self.kind, self.plainly = kind, plainly
+
+    def _inner(self, y: Tensor) -> Tensor:
+        if self.kind == "an example at a time":
+            return self.b(y) if self.plainly else torch.vmap(lambda t: self.b(t[None])[0])(y)
+        if self.kind == "statistics of groups":
+            groups = y.unflatten(0, (2, -1))
+            each = torch.stack([self.norm(g) for g in groups]) if self.plainly else torch.vmap(self.norm)(groups)
+            return self.b(each.flatten(0, 1))
+        along = torch.ones_like(y)
+        if self.plainly:
+            return self.b(y) + functional.conv2d(along, self.b.weight)
+        return self.b(y) + torch.func.jvp(self.b, (y,), (along,))[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.tanh(self._inner(torch.tanh(self.a(x)))).mean((2, 3)))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*jit.script.*:DeprecationWarning"
+)  # torch's own, at its first derivative along a direction
+@pytest.mark.parametrize("kind", ["an example at a time", "statistics of groups", "a derivative along a direction"])
+def test_layers_under_a_transform_are_left_to_torch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bntheory.bridge.curvature.batch_norm._ENTRIES", 1)
+    monkeypatch.setattr("bntheory.bridge.curvature.batch_norm._POSITIONS", 1)
+    x, y = torch.randn(6, 2, 6, 6, dtype=torch.float64), torch.randint(3, (6,))
+    plain = _Transformed(kind, plainly=True).double()
+    used = {name: p for name, p in plain.named_parameters() if kind == "statistics of groups" or "norm" not in name}
+    slopes = torch.autograd.grad(functional.cross_entropy(plain(x), y), list(used.values()), create_graph=True)
+    direction = [torch.randn_like(p) for p in used.values()]
+    right = torch.autograd.grad(slopes, list(used.values()), direction)
+    with hessian(
+        _Transformed(kind, plainly=False), functional.cross_entropy, (x, y), dtype=torch.float64, closed_forms=True,
+        parameters=list(used),
+    ) as op:  # fmt: skip
+        found = op.apply(torch.cat([v.reshape(-1) for v in direction]))
+    torch.testing.assert_close(found, torch.cat([r.reshape(-1) for r in right]), rtol=1e-10, atol=1e-13)

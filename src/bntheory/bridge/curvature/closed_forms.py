@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.curvature.batch_norm import batch_norm
 from bntheory.bridge.curvature.convolution import LARGE, convolution
+from bntheory.bridge.networks.evaluation import plain_storage
 
 __all__ = ["ClosedForms"]
 
@@ -27,8 +29,12 @@ class ClosedForms(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is functional.batch_norm:
-            return batch_norm(*args, **(kwargs or {}))
-        if func is torch.conv2d and len(args) >= 2:
-            return convolution(self._least, *args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in (functional.batch_norm, torch.conv2d) and len(args) >= 2:
+            # torch.func's transforms take no autograd.Function of this kind
+            if any(isinstance(t, Tensor) and not plain_storage(t) for t in (*args, *kwargs.values())):
+                return func(*args, **kwargs)
+            if func is functional.batch_norm:
+                return batch_norm(*args, **kwargs)
+            return convolution(self._least, *args, **kwargs)
+        return func(*args, **kwargs)

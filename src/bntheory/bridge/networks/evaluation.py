@@ -260,8 +260,8 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def plain_storage(tensor: Tensor) -> bool:
-    """Whether a tensor is an ordinary one, neither sparse nor nested, of one shape over one storage."""
-    return tensor.layout == torch.strided and not tensor.is_nested
+    """Whether a tensor is an ordinary one, neither sparse nor nested nor of a running transform, of one shape over one storage."""
+    return tensor.layout == torch.strided and not tensor.is_nested and not transformed(tensor)
 
 
 def transformed(x: Tensor) -> bool:
