@@ -281,6 +281,22 @@ def test_a_question_is_any_function_of_a_study(tmp_path: Path) -> None:
     assert {s.name: (s.answer, s.made) for s in answers} == {"a": (2, True), "b": (7, False)}
 
 
+def test_the_checkpoint_of_a_run_that_was_killed_behind_its_last_record_is_dropped(
+    own: Registry, tmp_path: Path
+) -> None:
+    assert compare(tmp_path, claims="made.up.second").exit_code == 0
+    asked: list[Any] = []
+    assert not ask(
+        lambda study: tuple(own["made.up.second"].check(study)), Study("quick", store=tmp_path, asked=asked)
+    )[1]
+    left, other = (Store(tmp_path).checkpoint_path(name) for name in (asked[0][0].state, "of-another-experiment"))
+    for path in (left, other):
+        path.write_bytes(b"the state of a run")
+    assert compare(tmp_path, "--resume", claims="made.up.second").exit_code == 0
+    assert not left.exists()
+    assert other.exists()
+
+
 def test_a_worker_that_dies_between_two_rounds_is_replaced(tmp_path: Path) -> None:
     """The second look of a claim comes to a crew whose only worker is gone."""
     rounds: list[int] = []

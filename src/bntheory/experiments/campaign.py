@@ -88,12 +88,18 @@ def _settled(
 ) -> Iterator[Settled[T]]:
     rounds = 0
     failed: dict[str, str] = {}
+    asked: list[tuple[Needed, object]] = []
+    known, unfinished = set[str](), set[str]()
+    study = replace(study, asked=asked)
     while waiting:
         lacking: dict[str, tuple[Lacking, ...]] = {}
         for name in list(waiting):
             answer, left = ask(waiting[name], study)
+            known |= {n.state for n, record in asked if record is not None}
+            asked.clear()
             why = next((failed[n.address] for part in left for n in part.left if n.address in failed), "")
             if why:
+                unfinished |= {n.state for part in left for n in part.left}
                 yield Settled(name, None, why)
             elif left:
                 lacking[name] = left
@@ -108,6 +114,10 @@ def _settled(
             own = _prefixed(progress, rounds)
             own(0.0, f"{len(lacking)} questions")
             _make(parts, study, crew, failed, own, say)
+    # a run that was killed between its last record and its checkpoint's removal is asked for nothing more
+    assert study.store is not None
+    for state in known - unfinished:
+        Store(study.store).drop_checkpoint(state)
 
 
 def _prefixed(progress: Progress, rounds: int) -> Progress:

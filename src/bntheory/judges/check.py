@@ -154,6 +154,8 @@ def _study(claim: Claim, study: Study) -> Evidence:
     start = time.perf_counter()
     asked: list[Any] = []
     returned: Any = claim.check(replace(study, asked=asked))
+    if study.asked is not None:
+        study.asked.extend(asked)
     listed = isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, dict))
     checks: Iterable[Any] = tuple(returned) if listed else (returned,)
     wrong = [c for c in checks if not isinstance(c, Check)]
