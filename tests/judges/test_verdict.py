@@ -154,3 +154,8 @@ def test_what_fails_is_not_shown_as_if_it_held() -> None:
 def test_a_check_that_cannot_be_is_refused(make):
     with pytest.raises(ValueError, match="check 'x'"):
         make()
+
+
+def test_a_check_of_too_few_seeds_has_no_number_and_says_so():
+    check = Check("gain", math.nan, "le", 0.0, "statistical", "2 seeds", math.inf, 0.95)
+    assert evidence_of_checks("study", [check]).summary.endswith("gain: no number (2 seeds)")

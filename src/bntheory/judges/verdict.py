@@ -300,6 +300,8 @@ def _room(c: Check) -> tuple[bool, float]:
 
 
 def _say(c: Check) -> str:
+    if math.isnan(c.gap):  # of too few seeds
+        return f"{c.name}: no number ({c.scope})"
     sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
     blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
     digits = 3 if c.exactness == "statistical" else 6
