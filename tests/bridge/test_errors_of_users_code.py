@@ -11,7 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bntheory.bridge import Monitor, Objective, capture, frozen_twin, probe, state_fingerprint
+from bntheory.bridge import (
+    Monitor,
+    Objective,
+    SGDConfig,
+    Trainer,
+    capture,
+    evaluate,
+    frozen_twin,
+    loss_and_gradients,
+    probe,
+    state_fingerprint,
+)
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 
 X, Y = torch.randn(10, 4, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
@@ -143,6 +154,24 @@ def test_what_raises_is_told_with_step_layer_and_way_out(step: str, by: str) -> 
     if step in ("everywhere", "float64"):
         assert isinstance(caught.value.__cause__, KeyError)
     assert state_fingerprint(model) == before
+
+
+@pytest.mark.parametrize("door", [evaluate, loss_and_gradients, lambda *three: Trainer(three[0], three[1], SGDConfig(0.1)).train_step(three[2])], ids=["value", "gradients", "trainer"])  # fmt: skip
+def test_what_raises_in_a_plain_pass_is_told_with_step_and_layer(door: Any) -> None:
+    given: list[tuple[str, Any, Any, type[BaseException], str]] = [
+        ("everywhere", F.cross_entropy, (X, Y), KeyError, r"KeyError: 'no such table' \(raised in layer '\(model\)' \(Unlucky\) at .*forward pass"),
+        ("", F.cross_entropy, (X[:, :2], Y), RuntimeError, r"layer '0' \(Linear\).*forward pass.*keyword arguments"),
+        ("", F.cross_entropy, (X,), TypeError, r"TypeError.*the loss\)\. It is called as loss\(outputs, \*rest\)"),
+        ("", F.cross_entropy, (X, Y + 7), IndexError, r"IndexError.*the loss\)"),
+    ]  # fmt: skip
+    if door is not evaluate:
+        given.append(
+            ("backward", F.cross_entropy, (X, Y), RuntimeError, r"RuntimeError: no way back.*the backward pass\)")
+        )
+    for step, loss, data, cause, told in given:
+        with pytest.raises(ValueError, match=told) as caught:
+            door(Unlucky(step), loss, data)
+        assert isinstance(caught.value.__cause__, cause)
 
 
 def test_the_monitor_notes_the_same_words() -> None:

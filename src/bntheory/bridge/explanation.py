@@ -7,9 +7,8 @@ backward pass is held against one plain pass of the same model; one in a second 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,26 +17,12 @@ from torch import Tensor, nn
 from bntheory.bridge.examination import Examined
 from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, scalar, tensors_in
 from bntheory.bridge.networks.state import state_guard
-from bntheory.errors import OutsideVocabulary, Signal, UserError
+from bntheory.bridge.raised import NOT_EXPLAINED, EvaluationError, first_line, line_of, where_of
+from bntheory.errors import UserError
 
-__all__ = ["EvaluationError", "compared", "explained", "first_backward", "plainly_called", "second_backward"]
-
-#: What is no error of a model or a loss: a judge's own signals, and memory that ran out.
-_NOT_EXPLAINED = (Signal, OutsideVocabulary, MemoryError, torch.OutOfMemoryError)
-_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+__all__ = ["compared", "explained", "first_backward", "second_backward"]
 
 _PRECISION = ("dtype", "scalar type", "expected Double", "expected Float", "Double and Float", "Float and Double")
-
-
-class EvaluationError(UserError):
-    """What the model, the loss or torch raised in one step of a measurement; the error itself is its cause.
-
-    compared: whether it was held against a plain pass.
-    """
-
-    def __init__(self, text: str, *, compared: bool = False) -> None:
-        super().__init__(text)
-        self.compared = compared
 
 
 @contextmanager
@@ -48,7 +33,7 @@ def explained(
     try:
         yield
     except UserError as error:
-        told, where = str(error), _where(objective.named_modules(), error)
+        told, where = str(error), where_of(objective.named_modules(), error)
         if where.startswith("layer") and "raised in" not in told and "layer '" not in told:
             told = f"{where}: {told}"
         if len(objective.batches) > 1 and "batch[" not in told:
@@ -58,11 +43,11 @@ def explained(
                 raise EvaluationError(told, compared=error.compared) from error.__cause__
             raise UserError(told) from error
         raise
-    except _NOT_EXPLAINED:
+    except NOT_EXPLAINED:
         raise
     except Exception as error:
-        text = _first_line(error)
-        where = _where(objective.named_modules(), error)
+        text = first_line(error)
+        where = where_of(objective.named_modules(), error)
         batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
         if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
             raise UserError(
@@ -87,22 +72,8 @@ def explained(
                 "a loss that unpacks it, or another mode"
             ) from error
         raise EvaluationError(
-            f"{batch}{type(error).__name__}: {text} (raised in {where}{_line(error)}, {step} in mode {objective.mode!r}"
+            f"{batch}{type(error).__name__}: {text} (raised in {where}{line_of(error)}, {step} in mode {objective.mode!r}"
             f"{'' if objective.dtype is None else f', converted to {objective.dtype}'})"
-        ) from error
-
-
-@contextmanager
-def plainly_called(model: nn.Module) -> Iterator[None]:
-    """An error of a plain forward pass of ``model``, in the mode and precision that it is in, told with the layer."""
-    try:
-        yield
-    except (UserError, *_NOT_EXPLAINED):
-        raise
-    except Exception as error:
-        raise EvaluationError(
-            f"{type(error).__name__}: {_first_line(error)} (raised in {_where(dict(model.named_modules()), error)}{_line(error)}, the forward "
-            "pass of the model on these inputs). Inputs are a tensor, a tuple of positional or a mapping of keyword arguments"
         ) from error
 
 
@@ -116,10 +87,11 @@ def compared(objective: Examined, index: int) -> Iterator[None]:
             raise
         try:
             _plain_pass(objective, index)
-        except _NOT_EXPLAINED:
+        except NOT_EXPLAINED:
             raise error from error.__cause__
         except Exception as plain:
-            what = f"{type(plain).__name__}: {_first_line(plain)}"
+            cause = plain.__cause__ or plain
+            what = f"{type(cause).__name__}: {first_line(cause)}"
             more = f"A plain forward and backward pass raises as well ({what}): mend the model, the loss or the batch"
         else:
             more = (
@@ -169,10 +141,10 @@ def second_backward(
     """``torch.autograd.grad`` through a graph that is kept: None where an input is not used. Raises ValueError for whatever torch raises."""
     try:
         return torch.autograd.grad(list(outputs), list(inputs), list(directions), retain_graph=True, allow_unused=True)
-    except (UserError, *_NOT_EXPLAINED):
+    except (UserError, *NOT_EXPLAINED):
         raise
     except Exception as error:
-        text = _first_line(error)
+        text = first_line(error)
         if "modified by an inplace operation" in text:
             raise UserError(
                 "a tensor of the graph was changed in place after the operator was built (an optimiser step?); "
@@ -189,25 +161,10 @@ def second_backward(
                 f"(capture with second_order=False). torch says: {text}"
             ) from error
         raise EvaluationError(
-            f"{type(error).__name__}: {text} (raised in the second backward pass{of}{_line(error)}). The forward and the first backward "
+            f"{type(error).__name__}: {text} (raised in the second backward pass{of}{line_of(error)}). The forward and the first backward "
             "pass went through, so training does not meet it: write the operation so that its derivative can be differentiated "
             "(a custom autograd.Function needs a backward of differentiable operations)"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _line(error: BaseException) -> str:
-    """The last line on the way that is neither torch's nor bntheory's."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((*_OWN, "<")):
-            found = f" at {Path(file).name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
 
 
 def _precisions(tensors: Iterable[Tensor]) -> str:
@@ -219,18 +176,6 @@ def _described(outputs: Any) -> str:
     if isinstance(outputs, (tuple, list)):
         return f"{type(outputs).__name__} of {', '.join(type(item).__name__ for item in outputs)}"
     return type(outputs).__name__
-
-
-def _where(modules: Mapping[str, nn.Module], error: BaseException) -> str:
-    """The innermost module of the model that was running."""
-    names = {id(module): name for name, module in modules.items()}
-    found, trace = "the loss or the model", error.__traceback__
-    while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        if isinstance(owner, nn.Module) and id(owner) in names:
-            found = f"layer {names[id(owner)] or '(model)'!r} ({type(owner).__name__})"
-        trace = trace.tb_next
-    return found
 
 
 def _unconverted(objective: Examined) -> str:

@@ -95,6 +95,8 @@ class LiveStatistics(TorchFunctionMode):
                 if small and _of_many_examples(tensor, axis, roots):
                     return where
             return None
+        except RuntimeError:
+            return None  # what has no derivative is told where one is asked for
         finally:
             self._stop()
             self._seen.clear()
@@ -106,10 +108,10 @@ class LiveStatistics(TorchFunctionMode):
 
     def _roots(self, inputs: Sequence[Any]) -> list[Tensor]:
         """Tensors whose first axis (or, of sequences, the second) counts examples: the inputs, or what whole numbers are looked up as."""
-        given = tensors_in(inputs)
-        roots = [t for t in given if t.requires_grad and t.dim()]
+        given = [t for t in tensors_in(inputs) if plain_storage(t) and t.dim()]
+        roots = [t for t in given if t.requires_grad]
         if not roots and given:
-            roots = [t for t, _ in self._seen if given[0].dim() and t.shape[: given[0].dim()] == given[0].shape][:1]
+            roots = [t for t, _ in self._seen if t.shape[: given[0].dim()] == given[0].shape][:1]
         return roots
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from bntheory.bridge.arguments import checked
+from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
 __all__ = [
@@ -129,13 +130,15 @@ def scalar(value: Any) -> Tensor:
 def evaluate(model: nn.Module, loss: Loss | None, batch: Any) -> Tensor:
     """``loss(model(inputs), *rest)``, a scalar in the graph, in the modes that the model is in; it may be infinite or NaN.
 
-    Raises:
-        ValueError: ``batch`` is no sequence (inputs, *rest), or the loss is no scalar tensor.
+    Raises ValueError for a ``batch`` that is no sequence (inputs, *rest), a loss that is no scalar tensor, and what either of them raises.
     """
     if isinstance(batch, Tensor) or not isinstance(batch, Sequence) or not batch:
         raise UserError(f"batch: a {type(batch).__name__} was given; use a tuple (inputs, *targets)")
     inputs, *rest = batch
-    return scalar(call_loss(loss, call_model(model, inputs), rest))
+    with plainly_called(model):
+        outputs = call_model(model, inputs)
+    with plainly_called(model, "the loss", "It is called as loss(outputs, *rest), with batch = (inputs, *rest)"):
+        return scalar(call_loss(loss, outputs, rest))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -157,7 +160,9 @@ def loss_and_gradients(
     """The loss (detached) and its gradients by ``parameters`` (default: all trainable), zeros where unused."""
     wanted = list(trainable(model).values()) if parameters is None else list(parameters)
     with torch.enable_grad():
-        return gradients_of(evaluate(model, loss, batch), wanted)
+        value = evaluate(model, loss, batch)
+        with plainly_called(model, "the backward pass", "Training meets it as well"):
+            return gradients_of(value, wanted)
 
 
 def gradients_of(value: Tensor, wanted: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.explanation import plainly_called
 from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import batch_norm_layers
+from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
 __all__ = ["normalised_weight_layers", "reparametrised"]

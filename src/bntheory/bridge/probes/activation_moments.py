@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.explanation import plainly_called
 from bntheory.bridge.networks.evaluation import call_model
 from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
 __all__ = ["ActivationMoments", "activation_moments"]
