@@ -80,19 +80,19 @@ class DeepLinear(NormalisedRegressor):
 
 
 def linear_data(
-    samples: int = 1000, dimension: int = 10, *, condition: float = 1.0, seed: int = 0
+    samples: int = 1000, dimension: int = 10, *, condition: float = 1.0, noise: float = 0.0, seed: int = 0
 ) -> tuple[Floats, Floats]:
     """Gaussian inputs (samples, d) and targets ``X A``, ``A`` square with geometric singular values, largest 1.
 
-    ``condition`` is the condition number of ``A``.
+    ``condition`` is the condition number of ``A``; ``noise`` the standard deviation of Gaussian noise on the target.
     """
-    if samples < 2 or dimension < 1 or not condition >= 1:
+    if samples < 2 or dimension < 1 or not condition >= 1 or not noise >= 0:
         raise UserError(
-            f"samples={samples}, dimension={dimension}, condition={condition}: need samples >= 2, "
-            "dimension >= 1, condition >= 1"
+            f"samples={samples}, dimension={dimension}, condition={condition}, noise={noise}: need samples >= 2, "
+            "dimension >= 1, condition >= 1, noise >= 0"
         )
     rng = np.random.default_rng(seed)
     left, right = (np.linalg.qr(rng.standard_normal((dimension, dimension)))[0] for _ in range(2))
     singular = np.geomspace(1.0, 1.0 / condition, dimension)
     inputs = rng.standard_normal((samples, dimension))
-    return inputs, inputs @ ((left * singular) @ right)
+    return inputs, inputs @ ((left * singular) @ right) + noise * rng.standard_normal((samples, dimension))

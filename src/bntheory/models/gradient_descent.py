@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,16 +44,20 @@ def train(
     steps: int,
     points: int | None = 32,
     tolerance: float = 0.0,
+    bound: float = 1e6,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Descent:
     """``x <- x - learning_rate grad f(x)`` for at most ``steps`` steps.
 
     ``points`` steps are recorded, evenly in the logarithm (None: all of them). The run ends early as CONVERGED when
-    the loss is at most ``tolerance``, and as DIVERGED when it is not finite or above a million times its first value;
+    the loss is at most ``tolerance``, and as DIVERGED when it is not finite or above ``bound`` times its first value;
     the point where it ended is recorded if it is finite. A landscape with ``value_and_grad(x)`` is asked for both at
     once. Raises ValueError for a learning rate that is not positive and a start without a finite loss.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise UserError(f"learning_rate={learning_rate}: must be positive and finite")
+    if not bound > 1:
+        raise UserError(f"bound={bound}: a run may pass its first loss, so the bound is a factor above 1")
     x = as_point(x0, landscape.dimension)
     value_and_grad = getattr(landscape, "value_and_grad", None) or (
         lambda at: (landscape.value(at), landscape.grad(at))
@@ -68,7 +73,7 @@ def train(
         if step == 0 and not math.isfinite(loss):
             raise UserError(f"x0: the loss there is {loss}; start where it is finite")
         losses.append(loss)
-        if not math.isfinite(loss) or loss > 1e6 * max(losses[0], np.finfo(float).tiny):
+        if not math.isfinite(loss) or loss > bound * max(losses[0], np.finfo(float).tiny):
             outcome = Outcome.DIVERGED
         elif loss <= tolerance:
             outcome = Outcome.CONVERGED
@@ -78,6 +83,8 @@ def train(
             kept_steps.append(step)
             kept.append(x.copy())
             norms.append(float(np.linalg.norm(gradient)))
+        if progress is not None and (step in wanted or ends):
+            progress(step, steps)
         if ends:
             break
         x = x - learning_rate * gradient

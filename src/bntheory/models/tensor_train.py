@@ -89,15 +89,21 @@ class TensorTrain(NormalisedRegressor):
         return drawn
 
 
-def tensor_train_data(samples: int = 256, features: int = 6, *, seed: int = 0) -> tuple[Floats, Floats]:
-    """Inputs uniform on [-1, 1] and a random tensor train of bond dimension 2 as target, of mean 0, variance 1."""
-    if samples < 3 or features < 2:
-        raise UserError(f"samples={samples}, features={features}: need samples >= 3, features >= 2")
-    rng, rank = np.random.default_rng(seed), 2
+def tensor_train_data(
+    samples: int = 256, features: int = 6, *, rank: int = 2, noise: float = 0.0, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Inputs uniform on [-1, 1] and a random tensor train of bond dimension ``rank`` as target, of mean 0, variance 1."""
+    if samples < 3 or features < 2 or rank < 1 or not noise >= 0:
+        raise UserError(
+            f"samples={samples}, features={features}, rank={rank}, noise={noise}: need samples >= 3, features >= 2, "
+            "rank >= 1, noise >= 0"
+        )
+    rng = np.random.default_rng(seed)
     x = rng.uniform(-1.0, 1.0, size=(samples, features))
     h = np.ones((samples, rank))
     for site in range(features):
         constant, linear = rng.standard_normal((2, rank, rank)) / np.sqrt(rank)
         h = h @ constant + x[:, site : site + 1] * (h @ linear)
     y = h @ rng.standard_normal(rank)
-    return x, (y - y.mean()) / y.std()
+    y = (y - y.mean()) / y.std()
+    return x, y + noise * rng.standard_normal(samples)
