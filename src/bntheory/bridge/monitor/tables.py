@@ -20,6 +20,22 @@ __all__ = ["What", "layer_rows", "rows", "scalars", "summary", "to_csv", "to_pan
 What = Literal["network", "layers"]
 Row = dict[str, Any]
 _OWN = {"own": "lambda_max"}
+#: What a person reads of the columns, a line each.
+_SAID = (
+    {"loss": "loss {:.4g}", "gradient_norm": "norm of the gradient {:.4g}", "learning_rate": "learning rate {:.4g}"},
+    {
+        "lambda_max": "largest Hessian eigenvalue {:.4g}",
+        "lambda_max twin": "of the frozen twin {:.4g}",
+        "lambda_max mean-alive": "with only the variance frozen {:.4g}",
+        "lambda_max variance-alive": "with only the mean frozen {:.4g}",
+        "eta lambda_max": "the network's times the learning rate {:.4g}",
+    },
+    {
+        "share_mean * m (median)": "the median layer takes {:.4g}/m off the squared gradient along 1",
+        "share_y_hat * m (median)": "{:.4g}/m along y_hat",
+        "left (median)": "leaves {:.4g}",
+    },
+)
 _UNFIT = re.compile(r"[^\w/.-]+")
 
 
@@ -131,15 +147,11 @@ def summary(
 ) -> str:
     """The last values of the network's rows, what following cost, and what is missing: (measure, what, reason)."""
     lines = [f"{name}: {counted(steps, 'step')}, measured at {counted(len(table), 'point')}"]
-    for title, keys in (
-        ("loss", ("loss", "gradient_norm", "learning_rate")),
-        ("curvature", ("lambda_max", "lambda_max twin", "lambda_max mean-alive", "lambda_max variance-alive", "eta lambda_max")),
-        ("split", ("share_mean * m (median)", "share_y_hat * m (median)", "left (median)")),
-    ):  # fmt: skip
+    for said in _SAID:
         for row in reversed(table):
-            known = [f"{key} {row[key]:.4g}" for key in keys if row.get(key) is not None]
+            known = [words.format(row[column]) for column, words in said.items() if row.get(column) is not None]
             if known:
-                lines.append(f"  {title}, step {row['step']}: {', '.join(known)}")
+                lines.append(f"  step {row['step']}: {', '.join(known)}")
                 break
     if not table and steps and share is not None:
         lines.append(
