@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from bntheory.evidence.decision import position
 
-__all__ = ["Check", "Exactness", "Outcome"]
-
 Exactness = Literal["proof", "exact", "numerical", "statistical"]
 Outcome = Literal["holds", "fails", "undecided", "equivalent", "not comparable"]
 

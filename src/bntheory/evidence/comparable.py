@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-__all__ = ["UNTRAINED", "guessing_loss", "has_diverged", "why_not_comparable"]
-
 #: A loss above this share of that of guessing: the network has not trained.
 UNTRAINED = 0.98
 

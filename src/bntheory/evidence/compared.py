@@ -8,8 +8,6 @@ from typing import Any
 
 from bntheory.evidence.checks import Check, Exactness
 
-__all__ = ["Compared", "exact", "numerical", "proof", "statistical"]
-
 
 @dataclass(frozen=True)
 class Compared:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["counted", "listed", "many"]
-
 
 def counted(count: int, noun: str) -> str:
     """ "1 record", "2 records"."""

@@ -14,8 +14,6 @@ from itertools import pairwise
 from bntheory.evidence.decision import position
 from bntheory.evidence.intervals import Estimate, estimate
 
-__all__ = ["Course", "at_loss", "common_losses", "course", "log_ratio", "mean_log_ratio_at_equal_loss", "mean_of_known"]
-
 
 def at_loss(losses: Sequence[float], values: Sequence[float | None], loss: float) -> float:
     """The value of a run where its loss first falls through ``loss``: linear in the logarithms of both; NaN where it never does.

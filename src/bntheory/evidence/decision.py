@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-__all__ = ["LEAST_SEEDS", "Interval", "Outcome", "Side", "outcome", "position"]
-
 Side = Literal["above", "below"]
 Outcome = Literal["supported", "contradicted", "equivalent", "inconclusive"]
 #: With fewer numbers Student's interval is so wide, and normality so unchecked, that nothing is decided.

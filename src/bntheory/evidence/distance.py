@@ -31,8 +31,6 @@ from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import student_quantile
 
-__all__ = ["differs", "distance_interval"]
-
 Floats = NDArray[np.float64]
 #: The normal quantile of 80 %.
 _POWER = 0.8416

@@ -7,8 +7,6 @@ from typing import Any
 
 from bntheory.evidence.checks import Check
 
-__all__ = ["identity"]
-
 
 def identity(name: str, difference: Any, scope: str, why: str = "sympy", *, decisive: bool = True) -> Check:
     """A check that a sympy expression vanishes identically on the whole scope.

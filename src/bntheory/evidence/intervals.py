@@ -23,8 +23,6 @@ import numpy as np
 
 from bntheory.evidence.decision import LEAST_SEEDS
 
-__all__ = ["Estimate", "Summary", "estimate", "simultaneous", "student_quantile", "summarise"]
-
 
 @dataclass(frozen=True)
 class Summary:

@@ -20,8 +20,6 @@ from itertools import pairwise
 from bntheory.evidence.decision import LEAST_SEEDS, Outcome, Side, outcome
 from bntheory.evidence.intervals import Estimate, estimate
 
-__all__ = ["Look", "Looks", "look"]
-
 
 @dataclass(frozen=True)
 class Looks:

@@ -8,8 +8,6 @@ from bisect import bisect_left
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import student_quantile
 
-__all__ = ["seeds_needed"]
-
 #: Beyond this many seeds "how many" is answered by "the effect is at the threshold".
 MOST_SEEDS = 100_000
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Progress", "silent"]
-
 #: Called now and then with the share that is done and what is being done.
 Progress = Callable[[float, str], None]
 

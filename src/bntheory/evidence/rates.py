@@ -10,8 +10,6 @@ from bntheory.evidence.checks import Check
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
 
-__all__ = ["count_check", "slope_bound", "slope_checks"]
-
 
 def slope_bound(
     name: str,

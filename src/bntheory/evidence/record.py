@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["LineFault", "Record", "canonical", "digest", "plain", "read_line"]
-
 Json = dict[str, Any]
 
 

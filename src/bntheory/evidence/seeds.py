@@ -18,8 +18,6 @@ from bntheory.evidence.decision import LEAST_SEEDS, Side
 from bntheory.evidence.intervals import estimate
 from bntheory.evidence.power import seeds_needed
 
-__all__ = ["over_seeds"]
-
 
 def over_seeds(
     name: str,

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Module", "Place", "computing", "imported", "literal", "normalised", "read_module"]
-
 #: Arguments of the decorator ``claim`` that say something about a claim and compute nothing.
 _SAID = frozenset({"note", "repairs", "source"})
 Place = tuple[str, str]

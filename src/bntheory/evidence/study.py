@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from bntheory.evidence.progress import Progress, silent
 
-__all__ = ["APART", "SCALES", "Effort", "Scale", "Study"]
-
 Effort = Literal["quick", "normal", "thorough"]
 Scale = Literal["quick", "cpu", "gpu"]
 #: Families of seeds that must not meet are so far apart; a prime.

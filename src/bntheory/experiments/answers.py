@@ -11,8 +11,6 @@ from bntheory.experiments.network_runs import network_runs
 from bntheory.experiments.outcomes import compare_all
 from bntheory.experiments.preset import Preset
 
-__all__ = ["STATEMENTS", "failures", "run_verdicts"]
-
 Json = Mapping[str, Any]
 
 METHOD = (

@@ -24,8 +24,6 @@ from bntheory.errors import UserError
 from bntheory.experiments.experiment import Arm, Protocol, Task
 from bntheory.experiments.images import LOSSES, measurement_batch
 
-__all__ = ["PREPARATIONS", "build", "make_trainer"]
-
 Batch = tuple[Tensor, Tensor]
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bntheory.experiments.store import Store
     from bntheory.experiments.worker import Workplace
 
-__all__ = ["Lacking", "NotYet", "dataset", "must_be_there", "points_of", "recorded", "workplace"]
-
 
 def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list[dict[str, Any]]:
     """The points of an experiment on the data set ``name``: those in the study's stores, and those that had to be made.

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["Cluster", "look_around", "work"]
-
 #: Seconds between two messages of a task that say no more than how far it is: the scheduler passes on those of all tasks.
 _OFTEN = 1.0
 #: Until nobody is thought to be at an address.

@@ -23,8 +23,6 @@ from bntheory.experiments.effects import (
     times_chance,
 )
 
-__all__ = ["COMPARISONS", "QUESTIONS", "Comparison"]
-
 #: Effects on curvature, and on a loss, that are too small to matter, as factors.
 CURVATURE_MARGIN, LOSS_MARGIN = math.log10(1.25), math.log10(1.05)
 

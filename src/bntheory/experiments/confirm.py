@@ -23,8 +23,6 @@ from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import MemoryStore, Store
 from bntheory.experiments.worker import Workplace
 
-__all__ = ["Confirmed", "confirm"]
-
 Kind = tuple[str, str, str, int, str]
 _BAR = "_error"  # what the name of a number's error bar has more than the number's own
 

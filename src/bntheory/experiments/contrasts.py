@@ -10,8 +10,6 @@ from bntheory.experiments.effects import Numbers
 from bntheory.experiments.outcomes import Effect, effects_of
 from bntheory.experiments.preset import NetworkEntry
 
-__all__ = ["CONTRASTED", "activation_contrasts", "activation_pairs"]
-
 #: The comparisons whose effects are contrasted, with what they are about: curvature as it is, and what no rescaling of the loss changes.
 CONTRASTED = {
     "top-eigenvalue.twin": "λ_max",

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["ONE_THREAD", "Crew", "Processes"]
-
 #: Set while workers start: NumPy's libraries read them when they are loaded, and only then.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 

@@ -6,8 +6,6 @@ import os
 
 from bntheory.errors import UserError
 
-__all__ = ["check_device", "default_workers"]
-
 
 def check_device(name: str) -> str:
     """The device, if torch has it. Raises UserError otherwise."""

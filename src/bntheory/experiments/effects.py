@@ -18,17 +18,6 @@ from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
 from bntheory.experiments.runs import Run
 
-__all__ = [
-    "Numbers",
-    "at_equal_rates",
-    "at_the_end",
-    "from_the_edge",
-    "over_twin",
-    "rises",
-    "shift_by_halves",
-    "times_chance",
-]
-
 Read = Callable[[NetworkRuns], "Numbers"]
 #: The measures that know lambda_max.
 _CURVATURE = ("sharpness", "linearity")

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from bntheory.evidence.record import Record
     from bntheory.experiments.worker import Assignment, Workplace
 
-__all__ = ["hired", "run"]
-
 Say = Callable[[str], None]
 #: So often a task may take its worker with it before the run is given up.
 TRIES = 3

@@ -22,23 +22,6 @@ from bntheory.evidence.curves import at_loss, common_losses, course, log_ratio, 
 from bntheory.evidence.study import Study
 from bntheory.experiments.runs import Json, Run, check_of
 
-__all__ = [
-    "AFTER_START",
-    "EQUAL_LOSSES",
-    "PLACES",
-    "Arms",
-    "Rates",
-    "Reader",
-    "along",
-    "along_training",
-    "at_common_losses",
-    "beside",
-    "common_rates",
-    "end_of",
-    "from_the_edge",
-    "over_the_edge",
-]
-
 #: A number of a recorded point; None where it was not measured or refused.
 Reader = Callable[[Json], float | None]
 #: The name of an arm at each learning rate.

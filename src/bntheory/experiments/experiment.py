@@ -13,20 +13,6 @@ from typing import Any, Literal
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record, address, digest
 
-__all__ = [
-    "TRAINING",
-    "Arm",
-    "Conditions",
-    "Experiment",
-    "Measure",
-    "Needed",
-    "Protocol",
-    "Task",
-    "freshest",
-    "missing",
-    "needed",
-]
-
 Json = dict[str, Any]
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"

@@ -15,18 +15,6 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, TIMINGS, Store
 
-__all__ = [
-    "MANIFEST",
-    "RunFolder",
-    "begun",
-    "compare_manifests",
-    "free_folder",
-    "holds_other_files",
-    "latest_folder",
-    "open_run",
-    "read_manifest",
-]
-
 MANIFEST = "manifest.json"
 Json = dict[str, Any]
 

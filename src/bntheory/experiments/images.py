@@ -20,8 +20,6 @@ from bntheory.bridge.networks.evaluation import Loss
 from bntheory.errors import UserError
 from bntheory.experiments.experiment import Protocol
 
-__all__ = ["LOSSES", "images_of", "measurement_batch", "squared_error", "training_batch"]
-
 #: The measured batch is drawn from the training images by a seed of its own, far from those of the training batches.
 MEASUREMENT_SEED = 1_000_003
 Batch = tuple[Tensor, Tensor]

@@ -19,8 +19,6 @@ from bntheory.experiments.toys import DRAWN, MEASURES
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
-__all__ = ["codes", "conditions", "conditions_of", "device_name", "folded_codes", "here", "make_manifest"]
-
 FORMAT = 3
 
 

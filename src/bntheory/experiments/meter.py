@@ -13,8 +13,6 @@ from bntheory.experiments.plan import Cost
 if TYPE_CHECKING:
     from bntheory.evidence.record import Record
 
-__all__ = ["Meter"]
-
 #: Rough costs of measures in training steps, until something has been timed.
 ROUGH = {"sharpness": 40, "linearity": 60, "accuracy": 6, "shift": 25, "theory": 70}
 ANY_MEASURE = 30

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from bntheory.experiments.experiment import Experiment
 from bntheory.experiments.runs import Json, Protocol, Run, runs_of
 
-__all__ = ["NetworkRuns", "network_runs"]
-
 
 @dataclass(frozen=True)
 class NetworkRuns:

@@ -19,8 +19,6 @@ from bntheory.experiments.comparisons import COMPARISONS, Comparison
 from bntheory.experiments.effects import Numbers
 from bntheory.experiments.network_runs import NetworkRuns
 
-__all__ = ["CONFIDENCE", "Crossing", "Effect", "compare_all", "effects_of"]
-
 #: The confidence at which all deciding rows of one comparison on one network hold together.
 CONFIDENCE = 0.95
 

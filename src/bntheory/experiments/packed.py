@@ -12,8 +12,6 @@ from bntheory.evidence.record import Record
 from bntheory.experiments.plan import Cost
 from bntheory.experiments.store import RECORDS, TIMINGS, write_atomic
 
-__all__ = ["write_packed"]
-
 
 def write_packed(folder: Path, parts: Mapping[str, Iterable[Record]], costs: Mapping[str, Cost]) -> list[Path]:
     """Write the records by the name of their part, and what they have cost by recipe, in place of what is packed there.

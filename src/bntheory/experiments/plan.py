@@ -19,8 +19,6 @@ from bntheory.experiments.experiment import Needed
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
-__all__ = ["Cost", "Plan", "costs_of", "plan", "timed_sample"]
-
 #: Training steps that are timed, after one that is not.
 STEPS = 3
 

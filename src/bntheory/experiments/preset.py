@@ -20,17 +20,6 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol
 
-__all__ = [
-    "CurvatureSpec",
-    "MeasureSpec",
-    "NetworkEntry",
-    "Preset",
-    "TrainingSpec",
-    "load_preset",
-    "preset_from_json",
-    "preset_names",
-]
-
 #: The least and the greatest number that may stand for a rate: anything that a float can hold and square root of.
 TINY, HUGE = 1e-300, 1e100
 LARGEST_SEED = 2**31 - 1

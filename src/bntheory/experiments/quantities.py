@@ -11,8 +11,6 @@ import numpy as np
 from bntheory.evidence.record import Record
 from bntheory.experiments.experiment import Needed
 
-__all__ = ["merged", "quantity"]
-
 Json = Mapping[str, Any]
 
 

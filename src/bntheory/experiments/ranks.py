@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from bntheory.bridge.networks.training import SGDConfig, Trainer
     from bntheory.evidence.record import Record
 
-__all__ = ["RankLost", "Ranks", "by_ranks", "joined", "present", "spoken", "started_by_torchrun", "trail"]
-
 #: A rank may wait so long for the first one, which measures meanwhile.
 _PATIENCE = timedelta(days=60)
 _HERE: ContextVar[Ranks | None] = ContextVar("ranks", default=None)

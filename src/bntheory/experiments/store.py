@@ -28,19 +28,6 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.evidence.record import LineFault, Record, canonical, read_line
 
-__all__ = [
-    "CHECKPOINTS",
-    "LOCK",
-    "RECORDS",
-    "TIMINGS",
-    "Contents",
-    "Fault",
-    "MemoryStore",
-    "Store",
-    "Unwritable",
-    "write_atomic",
-]
-
 RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
 Json = dict[str, Any]
 

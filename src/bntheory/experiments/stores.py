@@ -9,8 +9,6 @@ from typing import Any
 from bntheory.evidence.record import Record, canonical
 from bntheory.experiments.store import Contents, Store
 
-__all__ = ["merge", "read_all"]
-
 
 def read_all(stores: Sequence[Store]) -> Mapping[str, Sequence[Record]]:
     """The records of several stores by address, one after another; faulty lines are nobody's. A file that has not changed is read once."""

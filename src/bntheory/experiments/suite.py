@@ -13,8 +13,6 @@ from bntheory.bridge import CapturedLayer, capture, load_dataset
 from bntheory.experiments.experiment import Arm, Protocol, Task
 from bntheory.experiments.worker import follow
 
-__all__ = ["SUITE", "captured_suite"]
-
 SUITE = ("mlp", "vgg", "resnet")
 _STEPS = 10
 _PROTOCOL = Protocol(12, 12, (_STEPS,), dtype="float64")

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bntheory.bridge.networks.folded import FoldedTrainer
     from bntheory.experiments.measures.situation import Situation
 
-__all__ = ["groups", "step_together", "trained_together"]
-
 #: The kinds of networks that are tried, and how many at least: on a CPU convolutions gain nothing and a few small networks little.
 _TRIED = {
     "cpu": (8, ("mlp", "deep-linear", "ioffe-mnist")),

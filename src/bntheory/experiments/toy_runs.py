@@ -12,8 +12,6 @@ from bntheory.experiments.runs import Protocol as Shared
 from bntheory.experiments.runs import Run, runs_of
 from bntheory.experiments.toys import MEASURE
 
-__all__ = ["toy_runs"]
-
 
 def toy_runs(
     study: Study,

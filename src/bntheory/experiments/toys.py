@@ -23,8 +23,6 @@ from bntheory.smoothness.eigenpairs import extreme_eigenpairs
 from bntheory.smoothness.protocol import Landscape
 from bntheory.smoothness.scale_free import linearity_error
 
-__all__ = ["DRAWN", "GUESSING", "KINDS", "MEASURE", "MEASURES", "SHIFT", "looked_at", "shifted_at"]
-
 Json = dict[str, Any]
 #: The loss of guessing 0.
 GUESSING = 0.5

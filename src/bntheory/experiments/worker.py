@@ -33,8 +33,6 @@ from bntheory.experiments.ranks import Ranks, trail
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
-__all__ = ["Assignment", "Workplace", "do", "failure", "follow", "serve", "single_threaded"]
-
 #: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address of a record
 #: that cannot be had, message, where it happened).
 Emit = Callable[[str, Any], None]

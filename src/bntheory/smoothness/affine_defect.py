@@ -23,8 +23,6 @@ from bntheory.smoothness.measure import Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Ball, unit_directions
 
-__all__ = ["affine_defect", "affine_defect_exponent", "averaged_second_difference", "best_affine_fit"]
-
 _LARGEST_FIT = 32  # parameters: a linear programme with n + 2 unknowns is solved in every round
 
 

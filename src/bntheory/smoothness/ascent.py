@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Vector
 
-__all__ = ["Ascent", "climb", "maximise"]
-
 Objective = Callable[[Vector], float]
 Gradient = Callable[[Vector], Vector]
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from bntheory.smoothness.protocol import Vector
 
-__all__ = ["TorchLandscape"]
-
 
 class TorchLandscape:
     """``function`` maps a flat tensor of shape (dimension,) to a scalar tensor.

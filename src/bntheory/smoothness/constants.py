@@ -20,8 +20,6 @@ from bntheory.smoothness.measure import Measure
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Region
 
-__all__ = ["Secant", "derivative_lipschitz_constant", "lipschitz_constant", "steepest_secant"]
-
 
 def same_dimension(landscape: Landscape, region: Region) -> None:
     if landscape.dimension != region.dimension:

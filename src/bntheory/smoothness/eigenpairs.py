@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.smoothness.measure import Cost
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 
-__all__ = ["DENSE_BELOW", "Eigenpair", "dense_hessian", "extreme_eigenpairs", "hessian_norm_pair", "lanczos"]
-
 DENSE_BELOW = 48  # up to here n products and LAPACK are cheaper than a Lanczos run
 
 

@@ -16,8 +16,6 @@ from bntheory.smoothness.protocol import FunctionLandscape, Landscape
 from bntheory.smoothness.restriction import AffinePullback
 from bntheory.smoothness.unit.losses import LOSSES
 
-__all__ = ["KnownFunction", "gaussian_bump", "logistic_regression", "quadratic", "relu", "sine", "softplus"]
-
 
 @dataclass(frozen=True)
 class KnownFunction:

@@ -9,8 +9,6 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Cost", "Measure", "NumberKind"]
-
 
 class NumberKind(Enum):
     """How far a number can be trusted; the value is the whole explanation."""

@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.measure import Cost
 
-__all__ = ["Counted", "FunctionLandscape", "Landscape", "Vector", "as_point"]
-
 Vector = NDArray[np.float64]
 
 

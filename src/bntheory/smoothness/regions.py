@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.protocol import Vector
 
-__all__ = ["Ball", "Box", "Everywhere", "Region", "Sphere", "interval", "unit_directions"]
-
 
 class Region(Protocol):
     """project: the nearest point of the region. sample: count points in it, (count, n). scale: a typical length."""

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.protocol import Landscape, Vector, as_point
 
-__all__ = ["AffinePullback", "Scaled", "line", "plane"]
-
 
 class AffinePullback:
     """s -> f(origin + A s) for a matrix A of shape (n, k): chain rule, one call of f for each call.

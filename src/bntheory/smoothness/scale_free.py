@@ -24,16 +24,6 @@ from bntheory.smoothness.eigenpairs import extreme_eigenpairs
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 
-__all__ = [
-    "ScaleFree",
-    "gradient_cosine",
-    "linearity_error",
-    "relative_curvature",
-    "scale_free",
-    "spectral_ratio",
-    "trust_fraction",
-]
-
 
 @dataclass(frozen=True)
 class _Slope:

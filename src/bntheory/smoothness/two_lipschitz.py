@@ -26,8 +26,6 @@ from bntheory.smoothness.measure import Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Region, unit_directions
 
-__all__ = ["second_difference_growth", "two_lipschitz", "two_lipschitz_constant"]
-
 _CLOSEST = 1e-4  # |u| relative to the scale; closer in, the norm of the Hessian says the same without cancellation
 
 

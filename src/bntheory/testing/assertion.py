@@ -16,8 +16,6 @@ from bntheory.layer.relations import as_statement
 if TYPE_CHECKING:
     from bntheory.judges.exact.witness import Instance
 
-__all__ = ["assert_claim", "instance_of"]
-
 Assumption = Callable[[Any], Any] | str | Sequence[str]
 
 

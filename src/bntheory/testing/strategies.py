@@ -17,9 +17,6 @@ from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.domain import LayerDomain, ScalarRange
 from bntheory.layer.family import make_layer
 
-__all__ = ["batches", "gradients", "hessians", "layers", "operators", "scalars"]
-
-
 _LONG = 12  # beyond it vectors repeat a pattern: they shrink and are shown by it
 
 

@@ -8,8 +8,6 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.probes.activation_moments import activation_moments
 from bntheory.experiments.measures.situation import Json, Options, Situation
 
-__all__ = ["percentiles"]
-
 
 def percentiles(at: Situation, options: Options) -> Json:
     """The 15th, 50th and 85th percentile of every unit's inputs at a nonlinearity, over the first test images: lists of (3, units).

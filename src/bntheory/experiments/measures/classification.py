@@ -8,8 +8,6 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.evidence.comparable import guessing_loss
 from bntheory.experiments.measures.situation import Batch, Json, Options, Situation, number
 
-__all__ = ["accuracies", "classification"]
-
 
 def accuracies(at: Situation, options: Options) -> Json:
     """Loss (without the arm's factor) and accuracy: on the measured batch in training mode, on the first test images in evaluation mode."""

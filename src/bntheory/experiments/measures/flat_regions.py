@@ -21,8 +21,6 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, nu
 from bntheory.smoothness.affine_defect import best_affine_fit
 from bntheory.smoothness.restriction import line
 
-__all__ = ["affine_defect", "saturation"]
-
 #: Of the segment: an even function's fit touches at both ends and in the middle, and a kink anywhere is met within a sixtieth.
 _POINTS = 65
 

@@ -11,8 +11,6 @@ import torch
 from bntheory.bridge.networks.state import state_guard
 from bntheory.experiments.measures.situation import Json, Options, Situation
 
-__all__ = ["input_robustness"]
-
 #: The noise of a seed is drawn from a seed of its own.
 _NOISE_SEED = 2_000_003
 

@@ -8,8 +8,6 @@ from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.along_gradient import along_gradient
 from bntheory.experiments.measures.situation import Batch, Json, Options, Situation
 
-__all__ = ["along", "twin_walk", "walk"]
-
 
 def along(model: nn.Module, at: Situation, batch: Batch, options: Options) -> Json:
     low, high = options["step_range"]

@@ -13,8 +13,6 @@ from bntheory.bridge.probes.capture import capture
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.experiments.measures.situation import Json, Options, Situation
 
-__all__ = ["layers_alone"]
-
 
 def layers_alone(at: Situation, options: Options) -> Json:
     """ "network": the largest eigenvalues of the network's Hessian and of its frozen twin's; "layers": those of each layer's own

@@ -24,8 +24,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 from bntheory.experiments.measures.situation import Json, Options, Situation, number
 
-__all__ = ["linearity"]
-
 
 def linearity(at: Situation, options: Options) -> Json:
     """By name ("own", "twin", "twin x 0.5", ...): loss, gradient_norm, top, top_error, spectral_norm, converged, linearity_error.

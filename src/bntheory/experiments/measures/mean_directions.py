@@ -19,8 +19,6 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
 from bntheory.experiments.measures.situation import Json, Options, Situation
 
-__all__ = ["channel_directions", "mean_overlap"]
-
 
 def mean_overlap(at: Situation, options: Options) -> Json:
     """Shares of the top Hessian eigenvector in the two spans, and the largest eigenvalue without either.

@@ -16,8 +16,6 @@ from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.errors import UserError
 from bntheory.experiments.measures.situation import Json, Options, Situation, number
 
-__all__ = ["OF", "progress", "sharpness"]
-
 #: How a network is evaluated whose sharpness is asked for, by name.
 OF: Mapping[str, Mapping[str, Any]] = {
     "own": {"mode": "train"},

@@ -10,8 +10,6 @@ from bntheory.bridge.probes.covariate_shift import LayerShift, covariate_shift
 from bntheory.bridge.probes.identities import check_identity
 from bntheory.experiments.measures.situation import Json, Options, Situation, number
 
-__all__ = ["shift", "step_shift"]
-
 
 def shift(at: Situation, options: Options) -> Json:
     """Internal covariate shift of every weight layer by Definition 2.1, for the plain gradient step of the arm's rate."""

@@ -17,8 +17,6 @@ from bntheory.evidence.comparable import has_diverged
 from bntheory.experiments.experiment import Protocol, Task
 from bntheory.experiments.images import measurement_batch, training_batch
 
-__all__ = ["Batch", "Json", "Options", "Situation", "number"]
-
 Json = dict[str, Any]
 Batch = tuple[Tensor, Tensor]
 Options = Mapping[str, Any]

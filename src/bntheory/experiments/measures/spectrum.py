@@ -6,8 +6,6 @@ from bntheory.bridge.curvature import gradient_share, hessian, top_eigenvalues, 
 from bntheory.bridge.objective import Mode
 from bntheory.experiments.measures.situation import Json, Options, Situation
 
-__all__ = ["frozen_outliers", "hessian_trace", "outliers"]
-
 
 def outliers(at: Situation, options: Options) -> Json:
     """The largest eigenvalue in training mode, the count-th largest, and the gradient's share in the eigenvectors of the first ``count``.

@@ -16,8 +16,6 @@ from bntheory.bridge.probes.identities import Identity, check_identity
 from bntheory.bridge.probes.layer_theory import first_order, second_order, single_precision
 from bntheory.experiments.measures.situation import Batch, Json, Options, Situation
 
-__all__ = ["theory"]
-
 
 def theory(at: Situation, options: Options) -> Json:
     """Every normalisation layer in float64 against the closed form, and once more in the precision of training."""

@@ -9,8 +9,6 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOSSES", "SeparableLoss", "cosine_loss", "loss_named"]
-
 Array = NDArray[np.float64]
 Elementwise = Callable[[Array, Array], Array]
 

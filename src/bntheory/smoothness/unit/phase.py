@@ -23,8 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 
-__all__ = ["PhaseDiagram", "norm_margin", "phase_diagram", "top_margin", "two_lipschitz_margin"]
-
 Array = NDArray[np.float64]
 
 

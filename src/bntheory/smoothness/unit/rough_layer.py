@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from bntheory.smoothness.unit.losses import cosine_loss
 
-__all__ = ["RoughLayer", "RoughRun"]
-
 Matrix = NDArray[np.float64]
 
 

@@ -26,8 +26,6 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.unit.unit import BatchNormUnit
 
-__all__ = ["SeparableSpectrum"]
-
 Array = NDArray[np.float64]
 _BLOCK = 16384  # columns swept at a time, so that they stay in the cache
 _NEAR = 4  # deltas kept out of the elimination on either side of x

@@ -48,8 +48,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.protocol import as_point
 
-__all__ = ["SquaredLossSpectrum", "squared_loss_spectrum"]
-
 
 @dataclass(frozen=True)
 class SquaredLossSpectrum:

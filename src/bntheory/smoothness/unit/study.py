@@ -18,8 +18,6 @@ from bntheory.smoothness.two_lipschitz import two_lipschitz
 from bntheory.smoothness.unit.phase import PhaseDiagram, phase_diagram
 from bntheory.smoothness.unit.unit import BatchNormUnit
 
-__all__ = ["CriticalGamma", "SingleUnitStudy", "critical_gamma", "single_unit_study"]
-
 Array = NDArray[np.float64]
 
 

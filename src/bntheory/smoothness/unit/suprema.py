@@ -42,8 +42,6 @@ from numpy.typing import ArrayLike
 
 from bntheory.smoothness.protocol import as_point
 
-__all__ = ["UnitSuprema", "WhitenedSuprema", "unit_suprema", "whitened_suprema"]
-
 
 def _largest(coefficients: list[float]) -> tuple[float, float]:
     """(maximum over [0, 1], where) of the polynomial with the given coefficients, constant first: at an end or a stationary point."""

@@ -35,8 +35,6 @@ from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.protocol import Vector, as_point
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 
-__all__ = ["BatchNormUnit", "FrozenUnit"]
-
 
 class _Unit:
     """Targets, one number an example, and a loss; as a function of y in R^m."""
