@@ -21,8 +21,6 @@ from torch import Tensor
 
 from bntheory.errors import UserError
 
-__all__ = ["check_fields", "checked"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 _WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "True or False", NoneType: "None"}

@@ -18,8 +18,6 @@ from bntheory.bridge.graph import leaves_of, nodes_of
 from bntheory.bridge.networks.evaluation import transformed
 from bntheory.bridge.units import affine_fit, rounding_of_fit
 
-__all__ = ["by_a_statistic", "own_normalisation"]
-
 _DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
 _QUOTIENTS = {"div", "__truediv__", "true_divide", "divide"}
 _PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}

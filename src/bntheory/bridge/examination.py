@@ -26,8 +26,6 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
 
-__all__ = ["Examination", "examine", "example_counts"]
-
 
 class Examined(Protocol):
     """What is known of the objective (:class:`bntheory.bridge.objective.Objective`) that is examined."""

@@ -23,8 +23,6 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge.networks.evaluation import convert
 from bntheory.errors import UserError
 
-__all__ = ["Precision", "differentiating", "fenced", "unwrapped"]
-
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _SHORT_CASTS = {"float", "double", "half", "bfloat16"}
 _IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imod__"}

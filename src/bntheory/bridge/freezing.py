@@ -28,8 +28,6 @@ from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.normalisers import Normalisation, first_tensor
 from bntheory.errors import UserError
 
-__all__ = ["Constants", "Freeze", "freeze_in_place", "observed", "require_freezable"]
-
 Freeze = Literal["both", "mean", "variance"]
 
 

@@ -12,8 +12,6 @@ from torch.nn import functional
 
 from bntheory.bridge.units import Kind
 
-__all__ = ["FUNCTIONS", "Call"]
-
 
 @dataclass(frozen=True)
 class Call:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["NO_GRADIENT", "UNREACHABLE"]
-
 NO_GRAD = "runs under torch.no_grad(): no derivative passes through it"
 CONSTANTS = "its statistics are constants (running or frozen ones): an affine map, and no normalisation of this batch"
 UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed forms (batch, layer, group, instance, RMS) on this batch"

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from bntheory.bridge.fences import unwrapped
 from bntheory.errors import UserError
 
-__all__ = ["MeasuredTensors"]
-
 
 class MeasuredTensors:
     """The parameters and buffers of ``model`` as they are measured, in ``dtype`` (its own if None).

@@ -9,8 +9,6 @@ from torch import nn
 from bntheory.bridge.normalisers import is_normalisation
 from bntheory.errors import UserError
 
-__all__ = ["Dropout", "Mode", "TwinOf", "switch"]
-
 Mode = Literal["train", "eval", "frozen", "current"]
 #: The mode of the network whose twin is measured.
 TwinOf = Literal["train", "eval", "current"]

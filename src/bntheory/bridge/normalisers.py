@@ -25,8 +25,6 @@ from bntheory.bridge.networks.partial_normalisation import detached_statistics
 from bntheory.bridge.units import UnitView, is_scale, is_statistic, matched_view, unit_view
 from bntheory.errors import UserError
 
-__all__ = ["LOSS", "Normalisation", "NormalisationTrace", "first_tensor", "is_normalisation"]
-
 KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
 #: The name of what is called outside of the model.
 LOSS = "(loss)"

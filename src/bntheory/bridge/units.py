@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from bntheory.errors import UserError
 
-__all__ = ["Kind", "UnitView", "affine_fit", "is_scale", "is_statistic", "matched_view", "rounding_of_fit", "unit_view"]
-
 Kind = Literal["batch", "layer", "group", "instance", "rms"]
 
 

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "dot", "dots", "norm"]
-
 Array = np.ndarray[Any, Any]
 
 _PIECE, _LONG, _LARGER = 1 << 13, 1 << 21, 1 << 16  # entries converted at a time; of vectors so long, more

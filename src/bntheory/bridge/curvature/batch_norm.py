@@ -25,8 +25,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["batch_norm"]
-
 # Below these sizes what a call costs outweighs what passes over the data cost.
 _ENTRIES, _POSITIONS = 1 << 17, 16
 # How far two orders of summation may differ, in units of eps sqrt(m) of the terms' size.

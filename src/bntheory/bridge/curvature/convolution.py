@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["LARGE", "convolution"]
-
 #: Multiplications an example from which on a convolution has this second backward pass unless it is asked for by name.
 LARGE = 1 << 22
 

@@ -12,8 +12,6 @@ import numpy as np
 
 from bntheory.bridge.curvature.low_rank_model import LowRankModel, Ritz
 
-__all__ = ["ColdSearch", "Search", "WarmSearch", "Which", "order"]
-
 Which = Literal["LA", "SA", "LM", "both"]
 Array = np.ndarray[Any, Any]
 

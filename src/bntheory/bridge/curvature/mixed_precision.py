@@ -22,8 +22,6 @@ from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel, Ritz
 from bntheory.errors import UserError
 
-__all__ = ["DRAFT", "RIVALS", "RefiningSearch"]
-
 Array = np.ndarray[Any, Any]
 
 #: The tolerance in float32; and vectors kept beside the wanted ones, which may turn out to be these.

@@ -18,8 +18,6 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.networks.evaluation import plain_storage, transformed
 
-__all__ = ["Jitter"]
-
 _OPERATIONS = frozenset(
     getattr(home, name)
     for home, names in (

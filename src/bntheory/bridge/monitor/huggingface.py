@@ -16,8 +16,6 @@ except ImportError:
         "transformers is not installed: pip install 'bntheory[huggingface]', or call Monitor.step() in a loop"
     ) from None
 
-__all__ = ["MonitorCallback"]
-
 
 class MonitorCallback(TrainerCallback):  # type: ignore[misc]
     """Follows a model while a Trainer trains it; afterwards :attr:`monitor` holds what was found.

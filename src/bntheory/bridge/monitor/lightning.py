@@ -22,8 +22,6 @@ except ImportError:
             "neither lightning nor pytorch_lightning is installed: pip install 'bntheory[lightning]', or call Monitor.step() in a loop"
         ) from None
 
-__all__ = ["MonitorCallback"]
-
 
 class MonitorCallback(Callback):  # type: ignore[misc]
     """Follows a LightningModule while it trains; afterwards :attr:`monitor` holds what was found.

@@ -21,8 +21,6 @@ from bntheory.bridge.probes.layer_split import layer_splits
 from bntheory.errors import UserError
 from bntheory.evidence.record import plain
 
-__all__ = ["DEFAULT", "GUESSES", "MEASURES", "TWINS", "Measure", "Situation", "measured", "of_user"]
-
 Json = dict[str, Any]
 
 #: Names of the twins in records: what is left alive of the statistics, and what is frozen.

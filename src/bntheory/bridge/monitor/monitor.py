@@ -28,8 +28,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record
 
-__all__ = ["Missing", "Monitor"]
-
 #: Every so many solves start anew: a warm start may miss what the earlier ones never came near.
 _COLD = 10
 #: A user's own measure, in training steps, before it was ever made.

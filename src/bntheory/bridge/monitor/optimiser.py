@@ -11,8 +11,6 @@ from torch import Tensor
 
 from bntheory.errors import UserError
 
-__all__ = ["StepSize", "step_size"]
-
 
 @dataclass(frozen=True)
 class StepSize:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cost", "Schedule"]
-
 # A tenth of a price short is not short: seconds waver, and a step missed is a whole period lost.
 _ENOUGH = 0.9
 

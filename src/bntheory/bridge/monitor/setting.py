@@ -14,8 +14,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.evidence.closure import package
 from bntheory.evidence.record import digest, plain
 
-__all__ = ["made", "placed", "run_setting", "with_batch"]
-
 Json = dict[str, Any]
 
 

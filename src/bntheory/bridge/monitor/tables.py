@@ -15,8 +15,6 @@ from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.record import Record
 
-__all__ = ["What", "layer_rows", "rows", "scalars", "summary", "to_csv", "to_pandas"]
-
 What = Literal["network", "layers"]
 Row = dict[str, Any]
 _OWN = {"own": "lambda_max"}

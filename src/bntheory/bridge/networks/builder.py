@@ -24,8 +24,6 @@ from bntheory.bridge.networks.partial_normalisation import (
 )
 from bntheory.bridge.networks.spec import ACTIVATIONS, NetworkSpec
 
-__all__ = ["Builder", "Unit"]
-
 
 class Builder:
     """Makes the layers of one network in float64 without drawing random numbers."""

@@ -20,18 +20,6 @@ import numpy.typing as npt
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "CIFAR10_FILES",
-    "IDX_FILES",
-    "Bytes",
-    "find_idx_file",
-    "has_idx_files",
-    "parse_idx",
-    "read_cifar10_file",
-    "read_compressed",
-    "sha256_of",
-]
-
 Bytes = npt.NDArray[np.uint8]
 
 IDX_FILES = {

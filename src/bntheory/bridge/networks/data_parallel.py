@@ -50,8 +50,6 @@ from bntheory.bridge.networks.share import Share
 from bntheory.bridge.networks.spec import ACTIVATIONS
 from bntheory.bridge.networks.training import Trainer
 
-__all__ = ["SharedTrainer", "why_not_shared"]
-
 #: What treats each example by itself, or passes on what it is given.
 _BY_EXAMPLE = (
     *(nn.Sequential, nn.ModuleList, Unit, _Block, _ResNet, Recurrent, _RecurrentLayer, StepNorm),

@@ -30,8 +30,6 @@ from bntheory.bridge.networks.spec import ACTIVATIONS
 from bntheory.bridge.networks.training import Trainer
 from bntheory.errors import UserError
 
-__all__ = ["FoldedNetwork", "FoldedTrainer", "Sample", "timed_sample", "why_not_foldable"]
-
 #: What may hold layers; nn.Sequential and the networks of this package pass on what they are given, whatever the channels mean.
 _CONTAINERS = (nn.Sequential, Unit, _Block, _ResNet)
 #: What acts on each value, or on each channel, by itself.

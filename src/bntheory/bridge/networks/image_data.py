@@ -20,8 +20,6 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.data_files import Bytes
 from bntheory.errors import UserError
 
-__all__ = ["ImageData", "Split", "assemble", "batch_at", "batch_indices", "synthetic_data"]
-
 Split = Literal["train", "test"]
 
 

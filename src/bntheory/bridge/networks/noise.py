@@ -17,8 +17,6 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
-__all__ = ["ActivationNoise", "set_noise_step"]
-
 
 class ActivationNoise(nn.Module):
     """The noise of Santurkar et al. 2018, figure 2, put after a normalisation layer (or in its place).

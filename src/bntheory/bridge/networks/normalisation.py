@@ -17,15 +17,6 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.share import Share
 from bntheory.errors import UserError
 
-__all__ = [
-    "LpBatchNorm",
-    "PrimitiveBatchNorm",
-    "PrimitiveGroupNorm",
-    "PrimitiveLayerNorm",
-    "WithinExamples",
-    "along_channels",
-]
-
 
 class LpBatchNorm(nn.Module):
     """Batch normalisation by the average l_p norm: ``y_hat = (y - mu)/s`` with ``sum |y_hat|^p = m`` at eps = 0.

@@ -23,16 +23,6 @@ from bntheory.bridge.networks.normalisation import (
 )
 from bntheory.errors import UserError
 
-__all__ = [
-    "DetachedBatchNorm",
-    "DetachedGroupNorm",
-    "DetachedLayerNorm",
-    "RootMeanSquareNorm",
-    "VarianceOnlyBatchNorm",
-    "WeightNorm",
-    "detached_statistics",
-]
-
 Detached = Literal["both", "mean", "variance"]
 _WORDS = {"both": "mean and variance", "mean": "mean", "variance": "variance"}
 

@@ -16,8 +16,6 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.normalisation import PrimitiveBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.errors import UserError
 
-__all__ = ["to_primitive"]
-
 
 @checked
 def to_primitive(model: nn.Module) -> nn.Module:

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from bntheory.bridge.networks.builder import Builder
 
-__all__ = ["Recurrent", "StepNorm", "Transformer", "image_sequence"]
-
 
 def image_sequence(images: Tensor, rows: int) -> Tensor:
     """(N, C, H, W) -> (N, H/rows, C*rows*W): an image from top to bottom, ``rows`` rows at a time."""

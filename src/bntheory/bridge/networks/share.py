@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Share", "sum_over_ranks"]
-
 
 @dataclass(frozen=True)
 class Share:

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from bntheory.bridge.arguments import check_fields
 from bntheory.errors import UserError
 
-__all__ = ["ACTIVATIONS", "INITS", "KINDS", "NORMS", "NetworkSpec", "initialise"]
-
 KINDS = ("mlp", "vgg", "resnet", "deep-linear", "ioffe-mnist", "rnn", "transformer")
 IMAGE_KINDS = ("vgg", "resnet", "rnn", "transformer")
 SIZES = ("tiny", "small", "medium", "full")

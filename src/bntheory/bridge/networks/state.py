@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
 
-__all__ = ["seed_generators", "state_fingerprint", "state_guard"]
-
 _CONTAINERS = (dict, list, set, deque)
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 Restore = Callable[[], None]

@@ -21,8 +21,6 @@ from bntheory.bridge.normalisers import LOSS
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
-__all__ = ["batch_norm_layers", "frozen_twin", "rescaled_loss"]
-
 
 @checked
 def batch_norm_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -18,8 +18,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 from bntheory.evidence.record import plain
 
-__all__ = ["AlongGradient", "along_gradient"]
-
 
 @dataclass(frozen=True)
 class AlongGradient:

@@ -23,8 +23,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.errors import UserError
 
-__all__ = ["Capture", "capture", "capture_bytes"]
-
 
 @dataclass(frozen=True)
 class Capture:

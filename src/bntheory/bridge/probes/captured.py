@@ -29,8 +29,6 @@ from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.family import RmsLayer
 
-__all__ = ["CapturedLayer", "Residual", "amplification", "y_hat_size"]
-
 _LAMBDA = 6.0
 
 

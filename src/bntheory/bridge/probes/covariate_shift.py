@@ -20,8 +20,6 @@ from bntheory.bridge.networks.normalisation import PrimitiveLayerNorm
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
-__all__ = ["LayerShift", "covariate_shift", "weight_layers"]
-
 NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, PrimitiveLayerNorm)
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["IDENTITIES", "Identity", "check_identity"]
-
 IDENTITIES: dict[str, str] = {
     "input-gradient": r"dL̂/dy = (γ/σ) P g",
     "input-gradient-float32": r"dL̂/dy = (γ/σ) P g, in single precision",

@@ -10,8 +10,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.capture import capture
 from bntheory.bridge.probes.captured import CapturedLayer
 
-__all__ = ["LayerProbe", "layer_splits"]
-
 
 @dataclass(frozen=True)
 class LayerProbe:

@@ -28,8 +28,6 @@ from bntheory.bridge.probes.captured import CapturedLayer, Residual, amplificati
 from bntheory.bridge.probes.identities import Identity, check_identity
 from bntheory.layer.closed_form import BatchNormLayer
 
-__all__ = ["first_order", "second_order", "single_precision"]
-
 _LAMBDA = 6.0  # as in the tolerance of a captured layer: probability 3e-8 that one sum is off by more
 _KNOWN_DIRECTION = 1e-3  # a direction that is rounding for more than this share of its length is none
 Json = dict[str, Any]

@@ -21,8 +21,6 @@ from bntheory.bridge.fences import differentiating
 from bntheory.bridge.objective import Objective
 from bntheory.smoothness.protocol import Vector, as_point
 
-__all__ = ["NetworkLandscape"]
-
 
 class NetworkLandscape:
     """``value``, ``grad`` and ``hvp`` of an objective by all its trainable parameters.
