@@ -19,15 +19,16 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bntheory.bridge.networks.data import ImageData, load_dataset
+from bntheory.bridge.networks.training import reproducible
 from bntheory.errors import UserError
 from bntheory.experiments.crew import ONE_THREAD, Crew
-from bntheory.experiments.manifest import here
-
-if TYPE_CHECKING:
-    from bntheory.bridge.networks.image_data import ImageData
-    from bntheory.experiments.worker import Assignment, Workplace
+from bntheory.experiments.devices import check_device
+from bntheory.experiments.manifest import device_name, here
+from bntheory.experiments.toys import DRAWN
+from bntheory.experiments.worker import Assignment, Workplace, do, failure, single_threaded
 
 #: Seconds between two messages of a task that say no more than how far it is: the scheduler passes on those of all tasks.
 _OFTEN = 1.0
@@ -209,8 +210,6 @@ def _not_installed(worker: str, error: ImportError) -> str:
 
 def look_around(worker: Any, expected: dict[str, str], device: str) -> tuple[str, str, int]:
     """(why this worker cannot do what is asked, what its device is called, its threads); no name where it offers no GPU."""
-    from bntheory.experiments.manifest import device_name
-
     threads = worker.state.nthreads
     if device.startswith("cuda") and not worker.state.total_resources.get("GPU"):
         return "", "", threads
@@ -219,8 +218,6 @@ def look_around(worker: Any, expected: dict[str, str], device: str) -> tuple[str
 
 
 def _unfit(expected: dict[str, str], device: str) -> str:
-    from bntheory.experiments.devices import check_device
-
     found = here()
     for name in ("bntheory", "torch", "numpy"):
         if found[name] != expected[name]:
@@ -247,9 +244,6 @@ def work(
     folder: str | None,
 ) -> tuple[list[Any], tuple[str, str | None] | None]:
     """(the records of an assignment, why it failed); what it says on the way goes out as messages of a topic."""
-    from bntheory.bridge.networks.training import reproducible
-    from bntheory.experiments.worker import do, failure, single_threaded
-
     said: list[Any] = []
     last = 0.0
 
@@ -288,8 +282,6 @@ class _Dropped(Exception):  # noqa: N818
 
 def _furnished(assignment: Assignment, place: Workplace, folder: str | None) -> Workplace:
     """The workplace with its images, which are to be those that the records will name."""
-    from bntheory.experiments.toys import DRAWN
-
     name = assignment.asked[0].data
     conditions, _ = place.data[name]
     if name == DRAWN:
@@ -304,6 +296,4 @@ def _furnished(assignment: Assignment, place: Workplace, folder: str | None) -> 
 
 @lru_cache(maxsize=4)
 def _images(name: str, folder: str | None, device: str) -> ImageData:
-    from bntheory.bridge.networks.data import load_dataset
-
     return load_dataset(name, folder).to(device)

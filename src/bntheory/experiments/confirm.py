@@ -19,6 +19,7 @@ from typing import Any
 
 from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import Record, canonical
+from bntheory.experiments.engine import hired, run
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import MemoryStore, Store
 from bntheory.experiments.worker import Workplace
@@ -49,8 +50,6 @@ def confirm(
 
     workers, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``.
     """
-    from bntheory.experiments.engine import hired, run
-
     kinds = _kinds(left, store.read().versions)
     sample = {n.address: (n, old) for of in kinds.values() for n, old in _sample(of)}
     again, failed = MemoryStore(), dict[str, str]()

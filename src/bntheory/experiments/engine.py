@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bntheory.bridge.networks.training import reproducible
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
+from bntheory.evidence.record import Record
+from bntheory.experiments import worker
+from bntheory.experiments.cluster import Cluster
 from bntheory.experiments.crew import Crew, Processes
 from bntheory.experiments.devices import check_device, default_workers
 from bntheory.experiments.experiment import Needed, freshest, missing
@@ -25,10 +29,7 @@ from bntheory.experiments.plan import costs_of
 from bntheory.experiments.ranks import RankLost, present
 from bntheory.experiments.store import Store, Unwritable
 from bntheory.experiments.together import groups
-
-if TYPE_CHECKING:
-    from bntheory.evidence.record import Record
-    from bntheory.experiments.worker import Assignment, Workplace
+from bntheory.experiments.worker import Assignment, Workplace, single_threaded
 
 Say = Callable[[str], None]
 #: So often a task may take its worker with it before the run is given up.
@@ -71,8 +72,6 @@ def hired(
         return
     if workers is not None:
         raise UserError("workers, scheduler: choose one; a cluster has as many workers as were started there")
-    from bntheory.experiments.cluster import Cluster
-
     with Cluster(scheduler, device, data_dir, say) as cluster:
         yield cluster
 
@@ -113,15 +112,12 @@ def run(
 
 def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None:
     """Everything in this process."""
-    from bntheory.bridge.networks.training import reproducible
-    from bntheory.experiments.worker import do, single_threaded
-
     own = {name: (held, images and images.to(place.device)) for name, (held, images) in place.data.items()}
     place = replace(place, data=own)
     with single_threaded(), reproducible():
         for assignment in todo:
             try:
-                do(assignment, place, partial(parent.take, assignment))
+                worker.do(assignment, place, partial(parent.take, assignment))
             except (Unwritable, RankLost):
                 raise
             except Exception as error:
@@ -130,8 +126,6 @@ def _here(todo: Sequence[Assignment], place: Workplace, parent: _Parent) -> None
 
 def assignments(left: Sequence[Needed]) -> list[Assignment]:
     """What is left, task by task; measurements of one run on batches of different sizes are two."""
-    from bntheory.experiments.worker import Assignment
-
     found: dict[tuple[str, int], list[Needed]] = {}
     for n in left:
         found.setdefault((n.state, n.protocol.measured), []).append(n)
@@ -140,8 +134,6 @@ def assignments(left: Sequence[Needed]) -> list[Assignment]:
 
 def _grouped(todo: Sequence[Assignment], device: str, workers: int) -> list[Assignment]:
     """The same, with one assignment for runs that are tried as one; those first, since they take longest."""
-    from bntheory.experiments.worker import Assignment
-
     found = groups([assignment.asked for assignment in todo], device, workers)
     of = [[todo[number] for number in group] for group in found]
     together = [Assignment(tuple(n for a in some for n in a.asked), tuple(some)) for some in of]

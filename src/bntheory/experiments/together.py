@@ -10,15 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bntheory.bridge.networks.data import ImageData
+from bntheory.bridge.networks.folded import FoldedTrainer, timed_sample, why_not_foldable
 from bntheory.evidence.record import canonical
+from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Needed
-
-if TYPE_CHECKING:
-    from bntheory.bridge.networks.data import ImageData
-    from bntheory.bridge.networks.folded import FoldedTrainer
-    from bntheory.experiments.measures.situation import Situation
+from bntheory.experiments.images import LOSSES, images_of, training_batch
+from bntheory.experiments.measures.situation import Situation
 
 #: The kinds of networks that are tried, and how many at least: on a CPU convolutions gain nothing and a few small networks little.
 _TRIED = {
@@ -63,11 +63,6 @@ def trained_together(
 
     runs: one of the records of each. said: called with the step that is reached, now and then. Thread counts are the caller's.
     """
-    from bntheory.bridge.networks.folded import FoldedTrainer, timed_sample, why_not_foldable
-    from bntheory.experiments.arms import make_trainer
-    from bntheory.experiments.images import LOSSES, images_of, training_batch
-    from bntheory.experiments.measures.situation import Situation
-
     protocol = runs[0].protocol
     images = [images_of(data, protocol, run.task.seed) for run in runs]
     made = [make_trainer(run.task, own, device, protocol) for run, own in zip(runs, images, strict=True)]
