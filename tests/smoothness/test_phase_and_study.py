@@ -141,7 +141,7 @@ def test_study_and_figures(tmp_path) -> None:  # type: ignore[no-untyped-def]
         ({"m": 3}, "m >= 4"),
         ({"gamma": 0.0}, "gamma"),
         ({"q": 0.0}, "q is"),
-        ({"loss": SeparableLoss("mine", *[lambda z, t: z] * 3, 1.0, True)}, "cannot be chosen"),
+        ({"loss": SeparableLoss("mine", *[lambda z, t: z] * 3)}, "cannot be chosen"),
     ],
 )
 def test_bad_input_is_named(options: dict, message: str) -> None:

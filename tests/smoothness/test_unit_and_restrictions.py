@@ -168,7 +168,6 @@ def test_roughness_is_the_curvature() -> None:
     loss = cosine_loss(3.0, 4.0)
     z = np.linspace(-4, 4, 20001)
     assert np.max(np.abs(loss.second(z, np.zeros_like(z)))) == pytest.approx(48.0)
-    assert loss.max_curvature == 48.0
 
 
 def test_rough_layer_gradient_against_differences() -> None:

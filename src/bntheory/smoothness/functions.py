@@ -22,7 +22,7 @@ class KnownFunction:
     """A landscape with its exact global constants.
 
     lipschitz: sup ||grad||. derivative_lipschitz: Lip(grad), which for C^1 functions is the global 2-Lipschitz constant too.
-    infimum: f*. differentiable: C^1 everywhere.
+    infimum: f*.
     """
 
     name: str
@@ -30,7 +30,6 @@ class KnownFunction:
     lipschitz: float
     derivative_lipschitz: float
     infimum: float
-    differentiable: bool = True
 
 
 Number = Callable[[float], float]
@@ -106,7 +105,7 @@ def relu(slope: float = 1.0) -> KnownFunction:
     """max(0, s x): the gradient jumps by |s| at 0 (taken as 0 there), so Lip(grad) and the 2-Lipschitz constant are infinite."""
     s = float(slope)
     landscape = _scalar("relu", lambda x: max(0.0, s * x), lambda x: s if s * x > 0 else 0.0, lambda x: 0.0)
-    return KnownFunction("relu", landscape, abs(s), math.inf if s else 0.0, 0.0, differentiable=s == 0)
+    return KnownFunction("relu", landscape, abs(s), math.inf if s else 0.0, 0.0)
 
 
 def gaussian_bump(width: float = 1.0) -> KnownFunction:

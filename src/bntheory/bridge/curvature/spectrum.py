@@ -77,18 +77,6 @@ class Spectrum:
         return float(self.values[len(self.values) // 2 if self.which == "both" else 0])
 
     @property
-    def clusters(self) -> tuple[tuple[int, ...], ...]:
-        """Positions of values that are not told apart: nearer to each other than their residuals and rounding together."""
-        order = np.argsort(self.values)
-        reach = self.residuals + self.rounding
-        groups: list[list[int]] = []
-        for before, i in zip([None, *order[:-1]], order, strict=True):
-            if before is None or self.values[i] - self.values[before] > reach[i] + reach[before]:
-                groups.append([])
-            groups[-1].append(int(i))
-        return tuple(tuple(sorted(group)) for group in groups if len(group) > 1)
-
-    @property
     def accurate(self) -> bool:
         """Whether every error, rounding included, is at most tol times its value."""
         return bool(np.all(self.errors <= self.tol * np.abs(self.values)))

@@ -40,7 +40,6 @@ class Residual:
     conditioning. units: which. measured, closed_form: (k,) the norms of both sides.
     """
 
-    quantity: str
     units: Sequence[int]
     relative: Tensor
     tolerance: Tensor
@@ -279,13 +278,7 @@ class CapturedLayer:
         gap = (measured - layer.input_grad).norm(dim=-1)
         relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
         return Residual(
-            "input_grad",
-            chosen,
-            relative,
-            self._tolerance(layer),
-            measured.norm(dim=-1),
-            layer.input_grad.norm(dim=-1),
-            size,
+            chosen, relative, self._tolerance(layer), measured.norm(dim=-1), layer.input_grad.norm(dim=-1), size
         )
 
     @checked
@@ -315,7 +308,7 @@ class CapturedLayer:
         tolerance = math.sqrt(self.m) * self._tolerance(layer) + torch.where(
             noise == 0, torch.zeros_like(noise), _LAMBDA * scale**2 * noise * math.sqrt(self.m) / size
         )
-        return Residual("input_hess", chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size)
+        return Residual(chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size)
 
     def require_second_order(self) -> None:
         """Raise ValueError where the layer was captured without the graph that second derivatives are taken from."""

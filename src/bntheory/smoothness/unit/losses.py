@@ -17,16 +17,13 @@ Elementwise = Callable[[Array, Array], Array]
 class SeparableLoss:
     """value, first and second derivative of l in its first argument z; t is the target.
 
-    max_curvature: sup over z and t of |l''|, inf where it is unbounded. convex: whether l'' >= 0 everywhere. target_for: the t at
-    which l'(z, t) = g, nan where there is none; None where t is a label and cannot be chosen.
+    target_for: the t at which l'(z, t) = g, nan where there is none; None where t is a label and cannot be chosen.
     """
 
     name: str
     value: Elementwise
     first: Elementwise
     second: Elementwise
-    max_curvature: float
-    convex: bool
     target_for: Elementwise | None = None
 
     def total(self, z: Array, t: Array) -> float:
@@ -66,8 +63,6 @@ def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:
         value=lambda z, t: a * (1 - np.cos(k * (z - t))),
         first=lambda z, t: a * k * np.sin(k * (z - t)),
         second=lambda z, t: a * k**2 * np.cos(k * (z - t)),
-        max_curvature=abs(a) * k**2,
-        convex=a == 0.0 or k == 0.0,
         target_for=lambda z, g: z - np.arcsin(np.where(np.abs(g) < a * k, g, np.nan) / (a * k)) / k,
     )
 
@@ -81,20 +76,16 @@ LOSSES = MappingProxyType(
                 lambda z, t: 0.5 * (z - t) ** 2,
                 lambda z, t: z - t,
                 lambda z, t: np.ones_like(z),
-                1.0,
-                True,
                 lambda z, g: z - g,
             ),
             SeparableLoss(  # targets are labels -1 and 1
-                "logistic", lambda z, t: np.logaddexp(0.0, -t * z), _logistic_first, _logistic_second, 0.25, True
+                "logistic", lambda z, t: np.logaddexp(0.0, -t * z), _logistic_first, _logistic_second
             ),
             SeparableLoss(  # targets are probabilities; other numbers only tilt the loss
                 "cross-entropy",
                 lambda z, t: np.logaddexp(0.0, z) - t * z,
                 lambda z, t: _sigmoid(z) - t,
                 lambda z, t: _bell(z),
-                0.25,
-                True,
                 lambda z, g: _sigmoid(z) - g,
             ),
             SeparableLoss(  # a smooth Huber loss
@@ -102,20 +93,14 @@ LOSSES = MappingProxyType(
                 lambda z, t: np.logaddexp(z - t, t - z) - np.log(2.0),
                 lambda z, t: np.tanh(z - t),
                 lambda z, t: _sech2(z - t),
-                1.0,
-                True,
                 lambda z, g: z - np.arctanh(np.where(np.abs(g) < 1, g, np.nan)),
             ),
-            SeparableLoss(
-                "linear", lambda z, t: -t * z, lambda z, t: -t + 0 * z, lambda z, t: np.zeros_like(z), 0.0, True
-            ),
+            SeparableLoss("linear", lambda z, t: -t * z, lambda z, t: -t + 0 * z, lambda z, t: np.zeros_like(z)),
             SeparableLoss(
                 "quartic",
                 lambda z, t: 0.25 * (z - t) ** 4,
                 lambda z, t: (z - t) ** 3,
                 lambda z, t: 3 * (z - t) ** 2,
-                float("inf"),
-                True,
                 lambda z, g: z - np.cbrt(g),
             ),
             cosine_loss(1.0, 1.0),

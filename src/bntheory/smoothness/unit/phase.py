@@ -64,7 +64,7 @@ class PhaseDiagram:
     """Measured ratios to the twin over a grid of (size, alignment). Cells that most draws cannot reach are nan.
 
     alignments: (a,). sizes: (s,). top_ratio: lambda_max(K)/lambda_max(twin), the median over the draws, (s, a). norm_ratio: the
-    same for spectral norms. top_below: share of draws below the twin, (s, a). inside: cells that the proof covers, (s, a).
+    same for spectral norms. inside: cells that the proof covers, (s, a).
     violations: draws inside the proved region, ties aside, whose top eigenvalue is not below the twin's; layers: draws in all.
     """
 
@@ -76,7 +76,6 @@ class PhaseDiagram:
     sizes: Array
     top_ratio: Array
     norm_ratio: Array
-    top_below: Array
     inside: NDArray[np.bool_]
     violations: int
     layers: int
@@ -140,7 +139,6 @@ def phase_diagram(
     norm = np.max(np.abs(values), axis=-1) / np.where(reachable, twin_norm, np.nan)
     margin = top_margin(cosine, size, q)
     inside = margin[0] > 0
-    below = np.where(reachable, top < 1, np.nan)
     wrong = reachable & (margin > 1e-9) & (top >= 1 + 1e-9)
     empty = reachable.mean(axis=0) < 0.5  # a median of a few draws that happen to be reachable would mislead
 
@@ -148,7 +146,6 @@ def phase_diagram(
         filled = np.where(empty, 0.0, x)
         return np.where(empty, np.nan, np.nanmedian(filled, axis=0))
 
-    shares = np.where(empty, np.nan, np.nanmean(np.where(empty, 0.0, below), axis=0))
     return PhaseDiagram(
         loss.name,
         m,
@@ -158,7 +155,6 @@ def phase_diagram(
         s,
         middle(top),
         middle(norm),
-        shares,
         inside,
         int(wrong.sum()),
         int(reachable.sum()),
