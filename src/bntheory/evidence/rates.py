@@ -40,15 +40,13 @@ def slope_bound(
     )
 
 
-def slope_checks(
-    name: str, fit: SlopeFit, claimed: float, margin: float, scope: str, *, decisive: bool = True
-) -> tuple[Check, Check]:
+def slope_checks(name: str, fit: SlopeFit, claimed: float, margin: float, scope: str) -> tuple[Check, Check]:
     """The fitted exponent lies within ``margin`` of the claimed one: two one-sided comparisons (an
     equivalence test)."""
     why = f"{fit}; drift over the range {fit.drift:.3g}; claimed is {claimed:g}, within {margin:g}"
     witness = {"seed": fit.seed, "points": fit.points, "replicates": fit.replicates}
     low, high = claimed - margin, claimed + margin
-    said: dict[str, Any] = {"why": why, "witness": witness, "decisive": decisive}
+    said: dict[str, Any] = {"why": why, "witness": witness}
     least = slope_bound(f"{name}: exponent at least {low:g}", fit, "above", low, scope, **said)
     return least, slope_bound(f"{name}: exponent at most {high:g}", fit, "below", high, scope, **said)
 
