@@ -21,7 +21,6 @@ from bntheory.claims.claim import Study
 from bntheory.claims.sources import arora2019, kohler2019, li2020, lyu2022, vanlaarhoven2017, wan2021
 from bntheory.claims.sources.cai2019 import dynamics as cai2019
 from bntheory.claims.sources.cai2019 import proofs as _least_squares_proofs
-from bntheory.claims.sources.cai2019 import studies as _cai2019_studies
 from bntheory.claims.sources.ioffe2015 import dynamics as ioffe2015_dynamics
 from bntheory.claims.sources.lesswrong2019 import slope as lesswrong2019_dynamics
 from bntheory.evidence.rates import count_check
@@ -107,7 +106,7 @@ def _floats(values):
 
 
 def test_the_orbit_into_the_saddle_by_the_vectorised_trajectories():
-    orbit = _cai2019_studies.SADDLE_ORBIT
+    orbit = cai2019.SADDLE_ORBIT
     problem = LeastSquares(np.diag(_floats(orbit["S"])), _floats(orbit["b"]))
     start = {k: float(Fraction(orbit[k])) for k in ("a0", "eps", "eps_a")}
     run = bngd(problem, _floats(orbit["w0"]), start["eps"], 2, a0=start["a0"], lr_a=start["eps_a"], points=None)
@@ -122,13 +121,13 @@ def test_the_orbit_into_the_saddle_by_the_vectorised_trajectories():
 
 
 def test_a_wrong_orbit_is_noticed(monkeypatch):
-    monkeypatch.setitem(_cai2019_studies.SADDLE_ORBIT, "eps_a", "1/2")
-    outcomes = [c.outcome for c in _cai2019_studies.orbit_into_the_saddle()[:2]]
+    monkeypatch.setitem(cai2019.SADDLE_ORBIT, "eps_a", "1/2")
+    outcomes = [c.outcome for c in cai2019.any_learning_rate_every_start(Study(effort="quick"))[:2]]
     assert outcomes == ["holds", "fails"]
 
 
 def test_the_s_star_counterexample_by_the_vectorised_trajectories():
-    check = _cai2019_studies.contraction_s_star_counterexample(Study(effort="quick"))[0]
+    check = cai2019.contraction_s_star(Study(effort="quick"))[0]
     S, u, w = (_floats(check.witness[k]) for k in ("S", "u", "w"))
     problem = LeastSquares(np.diag(S), S * u)
     run = bngd(problem, w, float(Fraction(check.witness["eps"])), 1, a0=1.0, points=None)

@@ -13,7 +13,7 @@ import pytest
 
 from bntheory.claims import Study, registry
 from bntheory.claims.sources.karakida2019 import _bound
-from bntheory.claims.sources.mean_field_checks import against_networks, against_quadrature, replayed
+from bntheory.claims.sources.yang2019 import against_networks, against_quadrature, replayed
 from bntheory.evidence.slopes import fit_slope
 from bntheory.judges.verdict import evidence_of_checks
 from bntheory.models.mean_field_symbolic import Identity, relu_identity
