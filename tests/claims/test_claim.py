@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bntheory import LayerDomain, Source, all_of, claim, eq, ge, iff, implies, le, lt, registry
+from bntheory import LayerDomain, Source, all_of, any_of, claim, eq, ge, iff, implies, le, lt, registry
 from bntheory.claims.claim import Claim, Registry, collecting, readings
 from bntheory.layer.relations import AllOf, AnyOf, Relation, as_statement, atoms, negate
 
@@ -91,6 +91,15 @@ def test_negation_implication_and_equivalence_are_classical(a, b):
             assert truth(implies(relation, other)) is (not truth(relation) or truth(other))
             assert truth(iff(relation, other)) is (truth(relation) is truth(other))
             assert truth(negate(all_of(relation, other))) is not truth(all_of(relation, other))
+
+
+@pytest.mark.parametrize(
+    "joined",
+    [all_of, any_of, lambda: all_of(A, True), lambda: any_of([A, B]), lambda: negate(None), lambda: implies(True, A), lambda: implies(A, 3)],
+)  # fmt: skip
+def test_only_relations_are_joined_and_at_least_one(joined):
+    with pytest.raises(TypeError, match="takes relations such as le"):
+        joined()
 
 
 def test_a_list_is_a_conjunction_and_atoms_come_in_order():

@@ -154,3 +154,25 @@ WORDS = {
 def test_the_words_of_the_jacobian_are_measured(suite, check, finding):
     claim = Claim("mine.word", "layer", Source("mine", ""), "x", check, LayerDomain())
     assert judge(claim, suite, units=6).finding == finding
+
+
+#: What cancels to rounding against a literal zero, and what does not: x - x + 1e-6 is no zero.
+CANCELS = {
+    "entries sum to m mu": (lambda x: eq(x.dot(x.y - x.mu * x.one, x.one), 0), "holds"),
+    "the variance by its moments": (lambda x: eq(x.norm2(x.y) / x.m - x.mu**2 - x.var, 0), "holds"),
+    "not below zero": (lambda x: le(0, x.norm2(x.y) / x.m - x.mu**2 - x.var), "holds"),
+    "numbers alone": (lambda x: eq((x.gamma + 1) ** 2 - x.gamma**2 - 2 * x.gamma - 1, 0), "holds"),
+    "a free vector": (
+        lambda x: eq(x.norm2(x.vector("u") + x.y) - x.norm2(x.vector("u")) - x.norm2(x.y) - 2 * x.dot(x.vector("u"), x.y), 0),
+        "holds",
+    ),
+    "numbers alone, and a little": (lambda x: eq((x.gamma + 1) ** 2 - x.gamma**2 - 2 * x.gamma - 1 + 1e-6, 0), "fails"),
+    "the variance, and a little": (lambda x: eq(x.norm2(x.y) / x.m - x.mu**2 - x.var * 1.000001, 0), "fails"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "finding"), CANCELS.values(), ids=CANCELS)
+def test_what_cancels_is_known_to_within_its_rounding(suite, check, finding):
+    claim = Claim("mine.cancels", "layer", Source("mine", ""), "x", check, LayerDomain(vectors=("u",)))
+    for seed in range(3):
+        assert judge(claim, suite, units=6, seed=seed).finding == finding

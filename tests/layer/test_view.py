@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bntheory import LayerDomain, all_of, batch_mean, centre, eq, ge, implies, le, lt, negate, sqrt, standardise
+from bntheory import LayerDomain, batch_mean, centre, eq, ge, implies, le, lt, negate, sqrt, standardise
 from bntheory.claims.claim import Claim, Source
 from bntheory.claims.typed.transcript import _Record
 from bntheory.errors import ClaimError
@@ -23,6 +23,7 @@ from bntheory.judges.exact.certificate import certify
 from bntheory.judges.exact.radicals import Radical
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.closed_form import BatchNormLayer
+from bntheory.layer.relations import AllOf
 from bntheory.layer.symbolic import SymbolicLayer
 from bntheory.layer.view import state
 
@@ -237,7 +238,7 @@ def all_together(function: Any) -> Any:
     def together(layer: Any) -> Any:
         returned = function(layer)
         parts = list(returned) if isinstance(returned, (list,)) or hasattr(returned, "__next__") else [returned]
-        return all_of(*(part for part in parts if hasattr(part, "op")))
+        return AllOf(tuple(part for part in parts if hasattr(part, "op")))
 
     return together
 

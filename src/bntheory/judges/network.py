@@ -3,7 +3,8 @@
 Nothing is computed from the layer's formulas: ``grad``, ``input_grad``, ``hess(v)``, ``input_hess(v)``, ``gamma_grad`` and
 ``beta_grad`` are autograd's. Free quantities of a claim are drawn at random, with a seed. A layer counts if it lies in the claim's
 domain and meets its hypotheses. Measurements have rounding errors, so each relation is evaluated again with every measured vector
-shaken by its own derived error bound; what those shakes move is the relation's uncertainty, and a layer fails only beyond it.
+shaken by its own derived error bound, and the result of every operation between them as well, so that what cancels shows its rounding;
+what those shakes move is the relation's uncertainty, and a layer fails only beyond it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,25 @@ _SHAKES = 4
 _MOST_PRODUCTS = 32
 
 
+_ROUNDED = {"add", "sub", "rsub", "mul", "div", "reciprocal", "pow", "sqrt", "sum"}
+
+
+def _inexact(bound: Tensor, noise: torch.Generator) -> type[Tensor]:
+    """Tensors of which every sum, product, quotient and root is moved by the relative bound, at random (Monte Carlo arithmetic)."""
+
+    class Inexact(Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+            if func.__name__.strip("_") not in _ROUNDED:
+                return result
+            plain = result.as_subclass(Tensor)
+            moved = torch.randn(plain.shape, generator=noise, dtype=plain.dtype).to(plain.device)
+            return (plain * (1 + bound * moved)).as_subclass(cls)
+
+    return Inexact
+
+
 class MeasuredLayer:
     """Chosen units of a captured layer in the vocabulary of a claim: scalars (k, 1), vectors (k, m), float64.
 
@@ -53,13 +73,16 @@ class MeasuredLayer:
         self._layer, self._units, self._domain, self._seed = layer, units, domain, seed
         self._base = base
         self._noise = torch.Generator().manual_seed(APART * shake + seed) if base is not None else None
+        self.bound = layer.rounding(units)[:, None]
+        self._number = Tensor if self._noise is None else _inexact(self.bound, self._noise)
         self._products: list[Tensor] = []
         self._calls = 0
         closed = layer.closed_form(units)
-        self.bound = layer.rounding(units)[:, None]
-        self.m, self.one, self.y = layer.m, closed.one, closed.y
-        self.gamma, self.beta, self.eps = closed.gamma, closed.beta, torch.full_like(closed.sigma, layer.eps)
-        self.mu, self.var, self.sigma = closed.mu, closed.var, closed.sigma
+        own = self._number
+        self.m, self.one, self.y = layer.m, closed.one.as_subclass(own), closed.y.as_subclass(own)
+        self.gamma, self.beta = closed.gamma.as_subclass(own), closed.beta.as_subclass(own)
+        self.eps = torch.full_like(closed.sigma, layer.eps).as_subclass(own)
+        self.mu, self.var, self.sigma = (x.as_subclass(own) for x in (closed.mu, closed.var, closed.sigma))
         self.y_hat = self._measured(closed.y_hat)
         self.z = self._measured(layer.z[units])
         self.dual = self.y_hat
@@ -77,7 +100,7 @@ class MeasuredLayer:
         if like is not None:
             size = torch.maximum(size, like.norm(dim=-1, keepdim=True))
         moved: Tensor = v + self.bound * size * direction
-        return moved
+        return moved.as_subclass(self._number)
 
     def dot(self, u: Tensor, v: Tensor) -> Tensor:
         """<u, v>, (k, 1)."""
@@ -144,7 +167,7 @@ class MeasuredLayer:
 
     def _draw(self, name: str, shape: tuple[int, ...]) -> Tensor:
         generator = torch.Generator().manual_seed(self._seed + sum(map(ord, name + self._layer.name)))
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.y)
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.y.device).as_subclass(self._number)
 
     def scalar(self, name: str) -> Tensor:
         """A random value in the free scalar's range."""

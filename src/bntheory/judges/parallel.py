@@ -163,7 +163,7 @@ def _serve(connection: Connection, known: Sequence[Task | tuple[Reference, Effor
 
         torch.set_num_threads(1)
     found: dict[int, Task] = {}
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):  # the last one only a claim raises here
         while True:
             index = connection.recv()
             entry = known[index]

@@ -115,13 +115,20 @@ def eq(left: Any, right: Any, label: str = "") -> Relation:
 
 
 def all_of(*parts: Statement) -> AllOf:
-    """The conjunction."""
-    return AllOf(tuple(parts))
+    """The conjunction of one or more."""
+    return AllOf(_one_or_more("all_of", parts))
 
 
 def any_of(*parts: Statement) -> AnyOf:
-    """The disjunction."""
-    return AnyOf(tuple(parts))
+    """The disjunction of one or more."""
+    return AnyOf(_one_or_more("any_of", parts))
+
+
+def _one_or_more(name: str, parts: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    if wrong := [part for part in parts if not isinstance(part, (Relation, AllOf, AnyOf))] or not parts:
+        found = "nothing" if wrong is True else _said(wrong[0])
+        raise TypeError(f"{name} takes relations such as le(a, b), one or more; this one was given {found}")
+    return parts
 
 
 def negate(statement: Statement) -> Statement:
@@ -133,6 +140,7 @@ def negate(statement: Statement) -> Statement:
         return AnyOf(tuple(negate(part) for part in statement.parts))
     if isinstance(statement, AnyOf):
         return AllOf(tuple(negate(part) for part in statement.parts))
+    _one_or_more("negate", (statement,))
     left, right, label = statement.left, statement.right, statement.label
     if statement.denies is not None:
         return statement.denies
@@ -177,7 +185,7 @@ def _distance2(left: Any, right: Any) -> Any:
 
 def implies(hypothesis: Statement, conclusion: Statement) -> AnyOf:
     """Material implication."""
-    return AnyOf((negate(hypothesis), conclusion))
+    return any_of(negate(hypothesis), conclusion)
 
 
 def iff(one: Statement, other: Statement) -> AllOf:
