@@ -57,8 +57,8 @@ class Values:
             symbol = s._symbols[key]
             if symbol.is_Symbol:
                 at[symbol] = float(np.ravel(getattr(layer, key))[0])
-        if s._variance.is_Symbol:
-            at[s._variance] = float(np.ravel(layer.var)[0])
+        if s.var.value.is_Symbol:
+            at[s.var.value] = float(np.ravel(layer.var)[0])
         for (a, word, b), symbol in s.space.table.items():
             if a in self.named and b in self.named:
                 at[symbol] = self.named[a] @ self.atom((b, word))

@@ -65,7 +65,8 @@ class SymbolicLayer:
         space.known["y_hat", (), "y_hat"] = m * variance / sigma**2
         if kind != "rms":
             space.known["one", (), "y_hat"] = sp.Integer(0)
-        self._variance = variance
+        self.m, self.gamma, self.beta, self.mu = (Expression(x) for x in (m, gamma, self._symbols["beta"], mu))
+        self.eps, self.var, self.sigma = Expression(eps), Expression(variance), Expression(sigma)
         for name in sorted(domain.operators):
             if domain.operators[name] == "psd":
                 space.semidefinite.add(FREE + name)
@@ -83,34 +84,6 @@ class SymbolicLayer:
         return None if bound is None else Expression(bound).value
 
     # -- scalars and vectors ---------------------------------------------------------------------------------------
-
-    @property
-    def m(self) -> Expression:
-        return Expression(self._m)
-
-    @property
-    def gamma(self) -> Expression:
-        return Expression(self._symbols["gamma"])
-
-    @property
-    def beta(self) -> Expression:
-        return Expression(self._symbols["beta"])
-
-    @property
-    def eps(self) -> Expression:
-        return Expression(self._symbols["eps"])
-
-    @property
-    def mu(self) -> Expression:
-        return Expression(self._symbols["mu"])
-
-    @property
-    def var(self) -> Expression:
-        return Expression(self._variance)
-
-    @property
-    def sigma(self) -> Expression:
-        return Expression(self._symbols["sigma"])
 
     @cached_property
     def y(self) -> FormalVector:

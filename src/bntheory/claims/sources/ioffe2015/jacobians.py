@@ -7,6 +7,8 @@ the diagonal, the correlation between units, it leaves alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import statistical
@@ -29,14 +31,13 @@ _FACTOR, _SHARE = 2.0, 0.9
         "quarter-circle law on [0, 2], as in the standard network at its critical scale; ReLU adds exact zeros."
     ),
 )
-def singular_values_of_random_layers(study: Study) -> list[Check]:
+def singular_values_of_random_layers(study: Study) -> Iterator[Check]:
     from bntheory.evidence.intervals import estimate
     from bntheory.models.activations import activation
     from bntheory.models.layer_jacobian import layer_jacobian, quarter_circle_share
 
     width, networks = study.choose(quick=(64, 6), normal=(256, 8), thorough=(512, 32))
     confidence = 0.999
-    checks = []
 
     def measured(name: str, scale: float, normalise: bool, what: str) -> tuple[float, float]:
         found = [
@@ -59,40 +60,33 @@ def singular_values_of_random_layers(study: Study) -> list[Check]:
         scope = f"{networks} networks, width {width}, batch {4 * width}, four layers below"
         share, blur = measured(name, 1.0, True, "share")
         witness = {"activation": name, "seed": study.seed, "factor": _FACTOR}
-        checks.append(
-            statistical(
-                f"{_SHARE:.0%} of the singular values within a factor of 2 of 1, {name}",
+        yield statistical(
+            f"{_SHARE:.0%} of the singular values within a factor of 2 of 1, {name}",
+            scope,
+            uncertainty=blur,
+            confidence=confidence,
+            why="Student's interval over independent networks",
+            witness=witness,
+        ).le(_SHARE, share)
+        for scale in (0.1, 10.0):
+            size, blur = measured(name, scale, True, "size")
+            yield statistical(
+                f"root mean square of the singular values <= 3/2, {name}, weights times {scale:g}",
                 scope,
                 uncertainty=blur,
                 confidence=confidence,
-                why="Student's interval over independent networks",
+                why="without normalisation it would be in proportion to the weights",
                 witness=witness,
-            ).le(_SHARE, share)
-        )
-        for scale in (0.1, 10.0):
-            size, blur = measured(name, scale, True, "size")
-            checks.append(
-                statistical(
-                    f"root mean square of the singular values <= 3/2, {name}, weights times {scale:g}",
-                    scope,
-                    uncertainty=blur,
-                    confidence=confidence,
-                    why="without normalisation it would be in proportion to the weights",
-                    witness=witness,
-                    decisive=False,
-                ).le(size, 1.5)
-            )
+                decisive=False,
+            ).le(size, 1.5)
         study.progress((step + 1) / 3, name)
     standard, blur = measured("linear", 1.0, False, "share")
-    checks.append(
-        statistical(
-            "share within a factor of 2: standard linear network at its critical scale against the quarter-circle law",
-            f"{networks} networks, width {width}",
-            uncertainty=blur + 2.0 / width,
-            confidence=confidence,
-            why="Student's interval, and the granularity of a share of so many values",
-            witness={"seed": study.seed},
-            decisive=False,
-        ).eq(standard, quarter_circle_share(_FACTOR))
-    )
-    return checks
+    yield statistical(
+        "share within a factor of 2: standard linear network at its critical scale against the quarter-circle law",
+        f"{networks} networks, width {width}",
+        uncertainty=blur + 2.0 / width,
+        confidence=confidence,
+        why="Student's interval, and the granularity of a share of so many values",
+        witness={"seed": study.seed},
+        decisive=False,
+    ).eq(standard, quarter_circle_share(_FACTOR))
