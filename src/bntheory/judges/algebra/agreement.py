@@ -132,7 +132,7 @@ def _substitution(calculus: Calculus, frame: Frame, number: _Evaluator) -> dict[
 
     pairs = [
         (layer._m, frame.m),
-        (layer._variance, frame.var),
+        (layer.var.value, frame.var),
         *((layer._symbols[k], getattr(frame, k)) for k in ("gamma", "beta", "sigma", "eps", "mu")),
         *((layer.scalar(name).value, frame.scalar(name)) for name in domain.scalars),
     ]
