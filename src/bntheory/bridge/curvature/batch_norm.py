@@ -35,10 +35,10 @@ _native_backward = torch.ops.aten.native_batch_norm_backward
 
 
 class _Layer:
-    """One call of batch normalisation: its eps, and whether the closed form was found to agree on its data."""
+    """One call of batch normalisation: its eps, how <u, g> is summed, and whether the closed form was found to agree on its data."""
 
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
+    def __init__(self, eps: float, fused: bool) -> None:
+        self.eps, self.inner = eps, _inner_in_place if fused else _inner
         self.agrees: bool | None = None
 
 
@@ -74,27 +74,39 @@ class _Backward(torch.autograd.Function):
         g, x, w, mean, inverse, dw, db = ctx.saved_tensors
         layer: _Layer = ctx.layer
         if layer.agrees is None:
-            found = _second(u, a, b, g, x, w, mean, inverse, dw, db, layer.eps)
+            found = _second(u, a, b, g, x, w, mean, inverse, dw, db, layer)
             plain = _second_by_torch(u, a, b, g, x, w, mean, inverse, layer.eps)
             layer.agrees = _agree(found, plain, x)
             return (*plain, None, None, None)
         if not layer.agrees:
             return (*_second_by_torch(u, a, b, g, x, w, mean, inverse, layer.eps), None, None, None)
-        return (*_second(u, a, b, g, x, w, mean, inverse, dw, db, layer.eps), None, None, None)
+        return (*_second(u, a, b, g, x, w, mean, inverse, dw, db, layer), None, None, None)
 
 
 def _first(g: Tensor, x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, eps: float) -> Any:
     return _native_backward(g, x, w, None, None, mean, inverse, True, eps, [True, True, True])
 
 
+def _inner(u: Tensor, g: Tensor, mean: Tensor) -> Tensor:
+    """<u, g> of each channel."""
+    return torch.einsum("nci,nci->c", u.flatten(2), g.flatten(2))
+
+
+def _inner_in_place(u: Tensor, g: Tensor, mean: Tensor) -> Tensor:
+    """The same without a copy of either, summed in another order: by the weight that a layer of mean 0 and scale 1 has on g."""
+    zero, one = torch.zeros_like(mean), torch.ones_like(mean)
+    found: Tensor = _native_backward(u, g, None, None, None, zero, one, True, 0.0, [False, True, False])[1]
+    return found
+
+
 def _second(
     u: Tensor, a: Tensor, b: Tensor, g: Tensor, x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, q: Tensor, g_sum: Tensor,
-    eps: float,
+    layer: _Layer,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """By g, x and w; q = <g, h> and g_sum = <1, g> are those of the first backward pass."""
     m = x.numel() // x.shape[1]
-    by_g, p, u_sum = _first(u, x, w, mean, inverse, eps)
-    between = torch.einsum("nci,nci->c", u.flatten(2), g.flatten(2)) - (u_sum * g_sum + p * q) / m
+    by_g, p, u_sum = _first(u, x, w, mean, inverse, layer.eps)
+    between = layer.inner(u, g, mean) - (u_sum * g_sum + p * q) / m
     of_u, of_g = -w * inverse * q / m, a - w * inverse * p / m
     h = -inverse * ((of_u * p + of_g * q) / m + w * inverse * between / m)  # P takes off what lies along h and 1
     one = -inverse * (of_u * u_sum + of_g * g_sum) / m
@@ -136,12 +148,17 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    fused: bool = False,
 ) -> Tensor:
-    """``functional.batch_norm``, with the second backward pass of this module where it normalises a large batch by its statistics."""
+    """``functional.batch_norm``, with the second backward pass of this module where it normalises a large batch by its statistics.
+
+    fused: sum without copies, which is faster and rounds otherwise.
+    """
     large = x.dim() > 2 and x.numel() >= _ENTRIES and x.shape[2:].numel() >= _POSITIONS
     if not training or not large or weight is None or bias is None or not x.requires_grad:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     if not x.dtype == weight.dtype == bias.dtype:  # mixed precision is torch's own business
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-    found: Tensor = _Forward.apply(x, weight, bias, running_mean, running_var, momentum, _Layer(eps))  # type: ignore[no-untyped-call]
+    found: Tensor = _Forward.apply(x, weight, bias, running_mean, running_var, momentum, _Layer(eps, fused))  # type: ignore[no-untyped-call]
     return found

@@ -19,12 +19,12 @@ __all__ = ["ClosedForms"]
 class ClosedForms(TorchFunctionMode):
     """Context in which batch normalisation by the statistics of large batches and convolutions have the closed form of this package.
 
-    every: every convolution; otherwise those where much is to be gained, and the rest comes out bit for bit as torch has it.
+    every: every convolution, and the fastest sums; otherwise convolutions where much is to be gained, and the rest is bit for bit torch's.
     """
 
     def __init__(self, *, every: bool = False) -> None:
         super().__init__()
-        self._least = 0 if every else LARGE
+        self._every, self._least = every, 0 if every else LARGE
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -35,6 +35,6 @@ class ClosedForms(TorchFunctionMode):
             if any(isinstance(t, Tensor) and not plain_storage(t) for t in (*args, *kwargs.values())):
                 return func(*args, **kwargs)
             if func is functional.batch_norm:
-                return batch_norm(*args, **kwargs)
+                return batch_norm(*args, **kwargs, fused=self._every)
             return convolution(self._least, *args, **kwargs)
         return func(*args, **kwargs)
