@@ -103,7 +103,7 @@ class GramProblem:
         parts += self._bounded_hessian(largest)
         if layer.domain.gradient == "unit-entries":
             parts.append(("ge", field.cleared(self.scalar(layer._m - layer.space.product("g", (), "g")))))
-        variance = layer._variance
+        variance = layer.var.value
         if variance.free_symbols:
             parts.append(("ge", field.cleared(self.scalar(variance))))
         generators = field.context.gens()
