@@ -56,12 +56,7 @@ SMOOTH: dict[str, tuple[KnownFunction, Region]] = {
     "logistic regression": (logistic_regression(INPUTS, LABELS), Ball(np.zeros(4), 3.0)),
 }
 ABSOLUTE = KnownFunction(
-    "absolute value",
-    FunctionLandscape(1, lambda x: abs(float(x[0])), np.sign, lambda x, v: 0 * v),
-    1.0,
-    math.inf,
-    0.0,
-    False,
+    "absolute value", FunctionLandscape(1, lambda x: abs(float(x[0])), np.sign, lambda x, v: 0 * v), 1.0, math.inf, 0.0
 )
 KINKED = {"relu": relu(), "steep relu": relu(50.0), "absolute value": ABSOLUTE}
 
