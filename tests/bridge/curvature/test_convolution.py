@@ -46,14 +46,46 @@ def test_the_gradient_of_every_product_of_a_layer(stride: int, padding: int, dil
             assert float((a - e).abs().max()) < 1e-12 * float(e.abs().max())
 
 
+class Scaled(nn.Conv2d):
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(x, weight * weight.abs().mean(), bias)
+
+
+def hooked() -> nn.Module:
+    layer = nn.Conv2d(2, 4, 3)
+    layer.register_forward_pre_hook(lambda module, args: (1.3 * args[0],))
+    layer.register_forward_hook(lambda module, args, out: out * out.abs().mean())
+    return layer
+
+
+class Called(nn.Module):
+    """A kernel that is no leaf: expanded, permuted, computed from the data; the same layer twice; inside of a transform."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.same = (
+            nn.Parameter(torch.randn(s)) for s in ((1, 2, 3, 3), (3, 3, 4, 2), (4, 4, 1, 1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = functional.conv2d(x, self.one.expand(4, -1, -1, -1), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
+        h = functional.conv2d(torch.tanh(h), self.two.permute(3, 2, 1, 0), groups=1)
+        h = functional.conv2d(torch.tanh(h), h[:2, :, :1, :1])
+        h = functional.conv2d(functional.conv2d(h.repeat(1, 2, 1, 1), self.same), self.same)
+        return torch.vmap(lambda example: functional.conv2d(example[None], self.same)[0])(torch.tanh(h))
+
+
 @pytest.mark.parametrize(
     "layers",
     [
+        [Scaled(2, 4, 3, padding="same", padding_mode="reflect"), nn.Tanh(), nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 2, 3))],
+        [hooked(), nn.Tanh(), nn.Conv2d(4, 2, (2, 1), stride=(3, 2), padding=(4, 3), dilation=(2, 1)).to(memory_format=torch.channels_last)],
+        [Called()],
         [nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 4, 3, groups=2, padding=1)],
         [nn.Conv2d(2, 4, (3, 1), stride=(2, 1), padding=(1, 0)), nn.Softplus(), nn.Conv2d(4, 2, 3, padding="same")],
         [nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.Tanh(), nn.ConvTranspose2d(4, 2, 3)],
     ],
-    ids=["groups", "pairs and words", "circular and transposed"],
+    ids=["an own forward", "hooks and formats", "any kernel", "groups", "pairs and words", "circular and transposed"],
 )  # fmt: skip
 def test_products_are_those_of_torch(layers: list[nn.Module]) -> None:
     torch.manual_seed(0)
