@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from bntheory.bridge import capture, state_fingerprint
-from bntheory.bridge.curvature import hessian
+from bntheory.bridge.curvature import hessian, top_eigenvalues
 
 CE = F.cross_entropy
 DRAW = torch.Generator().manual_seed(3)
@@ -86,6 +86,18 @@ def lazy() -> nn.Module:
     return model
 
 
+class Extended(nn.Module):
+    """A parameter without entries, and a layer norm over one entry, of which its beta is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.none, self.single = mlp(nn.BatchNorm1d(5)), nn.Parameter(torch.zeros(0, 3)), nn.LayerNorm(1)
+        nn.init.constant_(self.single.bias, 0.7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x * self.single(x[:, :1])) + self.none.sum()
+
+
 def with_constant_feature() -> nn.Module:
     model = mlp(nn.BatchNorm1d(5))
     with torch.no_grad():
@@ -144,6 +156,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any, Any]] = {
     ),
     "inputs with strides": (convolutional, CE, (IMAGES.repeat(1, 1, 2, 2)[:, :, ::2, 1::2].flip(2), LABELS)),
     "one example, many positions": (convolutional, CE, (IMAGES[:1], LABELS[:1])),
+    "nothing, and one entry": (Extended, CE, (X, Y)),
     "inputs of 1e-20": (lambda: mlp(nn.BatchNorm1d(5)), CE, (1e-20 * X, Y)),
 }  # fmt: skip
 
@@ -170,6 +183,38 @@ def test_unusual_networks_are_measured_right(name: str) -> None:
     layers = capture(made(), loss, batch, dtype=torch.float64)
     assert len(layers) == (2 if "two sizes" in name else 1)
     assert all(bool(layer.gradient_residual().passed.all()) for layer in layers)
+    assert all(bool(layer.hessian_residual().passed.all()) for layer in layers)
+
+
+def test_a_mean_far_beyond_the_deviation_is_measured_in_float64() -> None:
+    torch.manual_seed(1)
+    model, batch = mlp(nn.BatchNorm1d(5)), (0.01 * X + 10, Y)
+    expected = oracle.top(oracle.derivatives(model, CE, batch)[2])
+    with pytest.raises(ValueError, match=r"not symmetric.*dtype=torch\.float64"):
+        top_eigenvalues(hessian(model, CE, batch))
+    assert top_eigenvalues(hessian(model, CE, batch, dtype=torch.float64)).top == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_loss_that_calls_the_model_again(frozen: bool) -> None:
+    """Consistency under a change of the input: the second call has statistics of its own."""
+
+    def loss_of(model: nn.Module) -> Any:
+        return lambda o, x, y: CE(o, y) + F.mse_loss(o, model(2 * x + 1 - x.roll(1, 0)))
+
+    torch.manual_seed(1)
+    model = mlp(nn.BatchNorm1d(5))
+    double = oracle.plain(model)
+    names = list(double.parameters())
+    with oracle.written_out(frozen):
+        value = loss_of(double)(double(X.double()), X.double(), Y)
+        slopes = torch.autograd.grad(value, names, create_graph=True)
+        rows = [torch.autograd.grad(e, names, retain_graph=True) for e in torch.cat([g.reshape(-1) for g in slopes])]
+    matrix = torch.stack([torch.cat([r.reshape(-1) for r in row]) for row in rows])
+    for dtype, digits in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        with hessian(model, loss_of(model), (X, X, Y), mode="frozen" if frozen else "train", dtype=dtype) as op:
+            np.testing.assert_allclose(op.dense(), matrix, atol=digits * float(matrix.abs().max()))
+            assert op.loss == pytest.approx(float(value.detach()), rel=digits)
 
 
 def test_a_variance_beyond_float32_is_refused_there_and_right_in_float64() -> None:

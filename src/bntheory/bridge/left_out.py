@@ -26,6 +26,7 @@ HOOKED = "computes it in a hook on its forward, where nothing can be frozen; com
 TRANSPOSED = (
     "does so as a {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
 )
+ONE_ENTRY = "normalises over a single entry, of which a constant is left"
 NOT_OVER_THE_BATCH = " (none of it is over the batch)"
 
 #: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.

@@ -46,7 +46,7 @@ class LiveStatistics(TorchFunctionMode):
         found = func(*args, **(kwargs or {}))
         for tensor in tensors_in(found) if torch.is_grad_enabled() else ():
             if (
-                tensor.grad_fn is not None and tensor.dim() and tensor.is_floating_point() and not transformed(tensor)
+                tensor.grad_fn is not None and tensor.dim() and tensor.numel() and tensor.is_floating_point() and not transformed(tensor)
                 and plain_storage(tensor)
             ):  # fmt: skip
                 self._handles.append(tensor.register_hook(self._look(len(self._seen), tensor)))  # type: ignore[no-untyped-call]

@@ -307,7 +307,13 @@ class NormalisationTrace(TorchFunctionMode):
         if reason:
             self._leave_out(label, frame.name, reason)
             return func(*args, **kwargs)
-        view = unit_view(call.kind, call.x.detach(), call.weight, call.bias, call.eps, call.layout, label)
+        try:
+            view = unit_view(call.kind, call.x.detach(), call.weight, call.bias, call.eps, call.layout, label)
+        except UserError:
+            if call.kind in ("batch", "instance"):  # what torch itself refuses
+                raise
+            self._leave_out(label, frame.name, left_out.ONE_ENTRY)
+            return func(*args, **kwargs)
         if view.over_the_examples(self._examples):
             self._leave_out(label, frame.name, left_out.TRANSPOSED.format(call.kind))
             return func(*args, **kwargs)

@@ -335,7 +335,7 @@ class Objective:
             with self.conditions(index, frozen=False), self.without_graph():
                 kept, stop = observed(self._freezable(found), self._by_hand)
                 try:
-                    self.value(index) if self.batches[index] is None or LOSS in found else self.outputs(index)
+                    self.value(index)  # the loss may call the model, or a normalisation, itself
                 finally:
                     stop()
             self._constants[index] = kept

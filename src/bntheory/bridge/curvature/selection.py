@@ -83,7 +83,7 @@ def _pairs(objective: Objective, parameters: Any) -> Iterable[tuple[str, Tensor]
             raise UserError("parameters is None and so is model: name the tensors to differentiate with respect to")
         seen: dict[int, tuple[str, Tensor]] = {}
         for name, leaf in objective.leaves.items():
-            if leaf.requires_grad:
+            if leaf.requires_grad and leaf.numel():
                 seen.setdefault(id(leaf), (name, leaf))
         return list(seen.values())
     items: list[Any] = [parameters] if isinstance(parameters, str) else list(parameters)

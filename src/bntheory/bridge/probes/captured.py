@@ -304,9 +304,10 @@ class CapturedLayer:
         size = scale**2 * h_norm + 3 * bend * y_norm * g_norm
         gap = (measured - predicted).norm(dim=-1)
         relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
+        rounding = _LAMBDA * scale**2 * noise * math.sqrt(self.m)
         # v is random: its image may be small beside ||H||, by sqrt(m) in the worst case of a rank-one H
         tolerance = math.sqrt(self.m) * self._tolerance(layer) + torch.where(
-            noise == 0, torch.zeros_like(noise), _LAMBDA * scale**2 * noise * math.sqrt(self.m) / size
+            rounding == 0, torch.zeros_like(noise), rounding / size
         )
         return Residual(chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size)
 
