@@ -6,6 +6,8 @@ import sys
 from io import TextIOWrapper
 from typing import Any
 
+from bntheory.commands.common import clear_errors, said
+
 __all__ = ["main"]
 
 
@@ -14,12 +16,29 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a pipe on Windows takes no square root; JSON with such escapes is JSON
             stream.reconfigure(errors="backslashreplace")
-    asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    if asked == "decide":
-        from bntheory.commands.decide import decide
+    clear_errors(_run)()
 
-        decide(sys.argv[2:])
-        return
+
+def _run() -> None:
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    try:
+        if asked == "decide":
+            from bntheory.commands.decide import decide
+
+            decide(sys.argv[2:])
+        else:
+            sys.exit(_typed(asked))
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the library that reads the command line ends with 1
+            raise end.__context__ from None
+        raise
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _typed(asked: str) -> int:
+    """The exit code of the command that was typed."""
     from bntheory.commands.application import COMMANDS, application
 
     try:
@@ -27,12 +46,10 @@ def main() -> None:
     except Exception as error:  # of the library that reads the command line: bad use, said by itself
         if not hasattr(error, "format_message"):
             raise
-        from bntheory.commands.common import said
-
         error.show()  # type: ignore[attr-defined]
         said(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
-        sys.exit(error.exit_code)  # type: ignore[attr-defined]
-    sys.exit(code if isinstance(code, int) else 0)
+        return int(error.exit_code)  # type: ignore[attr-defined]
+    return code if isinstance(code, int) else 0
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -276,24 +278,47 @@ def test_one_of_something_is_said_in_the_singular() -> None:
     assert "\n1 claim. " in shell("claims", "--paper", "cao2023").stdout
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("claims",),
-        ("decide", "dot(one, input_grad) == 0"),
-        ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra"),
-        ("words", "--json"),
-    ],
-    ids=lambda words: words[0],
-)
-def test_a_reader_that_goes_away_ends_a_command_quietly(words: tuple[str, ...]) -> None:
-    """``bntheory claims | head -1``: not with 1, which says that the answer is no, and without a word."""
+def without_reader(words: tuple[str, ...], buffered: bool) -> subprocess.CompletedProcess[str]:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "bntheory", *words], stdout=writing, stderr=subprocess.PIPE, text=True
-        )
+        return into(writing, words, buffered)
     finally:
         os.close(writing)
+
+
+def into(place: Any, words: tuple[str, ...], buffered: bool) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    if not buffered:
+        environment["PYTHONUNBUFFERED"] = "1"
+    return subprocess.run(
+        [sys.executable, "-m", "bntheory", *words], stdout=place, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+OUTPUTS = [
+    ("claims",),
+    ("decide", "dot(one, input_grad) == 0"),
+    ("decide", "--help"),
+    ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra"),
+    ("words", "--json"),
+    ("--help",),
+    ("model", "--help"),
+    ("--version",),
+]
+
+
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("words", OUTPUTS, ids=" ".join)
+def test_a_reader_that_goes_away_ends_a_command_quietly(words: tuple[str, ...], buffered: bool) -> None:
+    """``bntheory claims | head -1``: not with 1, which says that the answer is no, and without a word."""
+    done = without_reader(words, buffered)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without a device that is always full")
+@pytest.mark.parametrize("words", OUTPUTS, ids=" ".join)
+def test_output_that_cannot_be_written_is_said_once(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = into(full, words, buffered=True)
+    assert (done.returncode, done.stderr) == (2, f"error: {os.strerror(errno.ENOSPC)}\n")

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,9 +72,8 @@ def clear_errors(command: Command) -> Command:
         except UserError as error:
             raise _ended(BAD_USE, f"error: {_as_typed(str(error), command, args)}") from None
         except BrokenPipeError:
-            # the reader of a pipe went away; there is nobody left to tell
-            sys.stderr.close()
-            raise SystemExit(0) from None
+            _give_up_output()
+            raise SystemExit(0) from None  # the reader of a pipe went away; there is nobody left to tell
         except OSError as error:
             raise _ended(BAD_USE, f"error: {_said(error)}") from None
         except MemoryError:
@@ -108,8 +108,18 @@ def _as_typed(text: str, command: Callable[..., Any], arguments: Sequence[Any]) 
 
 def _ended(code: int, message: str) -> SystemExit:
     print(message, file=sys.stderr)
-    said(message, code)
+    with suppress(OSError):
+        said(message, code)
+    _give_up_output()
     return SystemExit(code)
+
+
+def _give_up_output() -> None:
+    """Where standard output takes no more, on a full disk or of a reader that went away, the end of Python shall not say it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def said(message: str, code: int) -> None:
