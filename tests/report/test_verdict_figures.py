@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 import bntheory
 from bntheory import LayerDomain, claim, le
 from bntheory.errors import UserError
+from bntheory.report.style import save_figure
 
 
 def sentence(figure) -> str:  # type: ignore[no-untyped-def]
@@ -121,3 +126,18 @@ def test_a_probe_prints_as_the_command_does_and_draws_itself() -> None:
     assert "What each layer does to the gradient" in str(found)
     assert max(map(len, str(found).splitlines())) <= 80
     assert found.plot()._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, begins in {"a.PNG": b"\x89PNG", "b.Svg": b"<?xml", "c.pdf": b"%PDF"}.items():
+        assert save_figure(Figure(), tmp_path / name).read_bytes().startswith(begins)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for suffix in ("png", "svg", "pdf"):
+        with pytest.raises(UserError, match=rf"new\.{suffix}: the figure cannot be written \(No space"):
+            save_figure(Figure(), tmp_path / f"new.{suffix}")
+    assert not list(tmp_path.glob("*new*"))
+    assert len(list(tmp_path.iterdir())) == 3

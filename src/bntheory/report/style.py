@@ -188,14 +188,23 @@ def check_plot(path: Path | None) -> None:
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
-    """Write the figure: PNG by default, SVG or PDF by the suffix. Raises ValueError for another suffix."""
+    """Write the figure, whole or not at all: PNG by default, SVG or PDF by the suffix. Raises ValueError for another suffix."""
+    from bntheory.experiments.store import write_atomic
+
     path = Path(path)
     if path.suffix == "":
         path = path.with_suffix(".png")
-    if path.suffix == ".png":
-        path.write_bytes(as_png(figure, dpi=dpi))
-    elif path.suffix in (".svg", ".pdf"):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"CreationDate": None})
+    kind = path.suffix.lower()
+    if kind == ".png":
+        content = as_png(figure, dpi=dpi)
+    elif kind in (".svg", ".pdf"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind[1:], metadata={"Date" if kind == ".svg" else "CreationDate": None})
+        content = buffer.getvalue()
     else:
         raise ValueError(f"the figure cannot be written as {path.suffix!r} ({path}); use .png, .svg or .pdf")
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: the figure cannot be written ({error.strerror or error})") from None
     return path
