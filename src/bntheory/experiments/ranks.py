@@ -193,9 +193,9 @@ class Ranks:
         """What is in step with the others: an error that is not theirs as well leaves them behind."""
         try:
             yield
-        except UserError:
-            raise
         except Exception as error:
+            if _of_all(error):
+                raise
             self.lost = True
             raise RankLost(
                 f"torchrun: a rank was lost, or this one failed, while it {what} ({_first_line(error)}). What was measured is kept: start "
@@ -232,8 +232,12 @@ class Ranks:
             with reproducible():
                 while (message := self._tell(None)) is not None:
                     if isinstance(message, _Stretch):
-                        with suppress(UserError):  # rank 0 has come to the same, and says so
+                        try:
                             self._take_part(message)
+                        except UserError as error:
+                            if not _of_all(error):
+                                raise
+                            # rank 0 has come to the same, and says so
                     else:
                         self.device, expected = message
                         distributed.all_gather_object([None] * self.size, self._unfit(expected), group=self._control)
@@ -300,7 +304,15 @@ def _ended_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _of_all(error: Exception) -> bool:
+    """Whether every rank comes to this error: a refusal of ours is, what torch raised in a pass of one rank need not be."""
+    from bntheory.bridge.raised import EvaluationError
+
+    return isinstance(error, UserError) and not isinstance(error, EvaluationError)
+
+
 def _first_line(error: Exception) -> str:
     """What it says first, without where in torch's own source, and without advice."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+    told = error.__cause__ or error
+    line = (str(told).splitlines() or [type(told).__name__])[0]
     return re.sub(r"^\[\S+:\d+\] ", "", line).split(". ")[0].rstrip(".")
