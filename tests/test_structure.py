@@ -31,6 +31,11 @@ ROOMS = [
 ]
 LEVEL = {room: level for level, room in enumerate(ROOMS)} | {"testing": ROOMS.index("judges")}
 FILES = sorted(ROOT.rglob("*.py"))
+#: Rooms whose docstring is a table of contents. Elsewhere files bear the names of commands, models, measures or sources.
+TABLES_OF_CONTENTS = (
+    *("layer", "evidence", "smoothness", "judges", "judges/algebra", "judges/exact", "report", "experiments"),
+    *("bridge", "bridge/networks", "bridge/probes", "bridge/curvature", "bridge/monitor"),
+)
 HEAVY = ("torch", "sympy", "z3", "flint", "matplotlib", "scipy", "hypothesis", "jinja2")
 
 
@@ -143,6 +148,13 @@ def test_files_hold_one_concept_each(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_file_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no docstring"
+
+
+@pytest.mark.parametrize("room", TABLES_OF_CONTENTS)
+def test_a_large_room_says_what_each_of_its_files_holds(room):
+    said = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    files = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"``(\w+)``", said)) == files
 
 
 @pytest.mark.parametrize(

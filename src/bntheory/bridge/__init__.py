@@ -1,8 +1,21 @@
 """Real networks seen through the vocabulary of the theory.
 
-What lives here: data, networks and their training, capture of normalisation layers, curvature that is safe
-for batch norm, twins and controls, covariate shift, the measures along the gradient, a monitor of somebody's training. What does not: any
-claim or verdict. torch is imported at the top here, so nothing that must start fast imports this room.
+A network as a function
+    ``objective``    the one front door: a model, a loss and data, evaluated as asked for and checked to be so
+    ``arguments``, ``fences``, ``modes``, ``measured``   arguments refused by name, settings kept out, modes that reach every layer, whose tensors
+    ``examination``, ``custom_functions``   what is checked before a number is returned
+    ``explanation``, ``raised``   what a user's code or torch raised, told by step, layer and line
+    ``graph``        what the graph of a value holds, and the bytes that it keeps
+Its normalisations
+    ``normalisers``  the one list of them, found by running the network; ``left_out`` why one is not measured
+    ``functional_calls``, ``batch_statistics``   functional calls, and code that normalises by none of the closed forms
+    ``units``, ``formulas``   axes and affine map of a normalisation, and the reference for its derivatives
+    ``freezing``, ``live_statistics``   statistics held constant, and whether a twin still normalises
+Rooms
+    :mod:`.networks` builds and trains, :mod:`.probes` measures at a point, :mod:`.curvature` has second derivatives, :mod:`.monitor` follows
+    somebody's training.
+
+What does not live here: any claim or verdict. torch is imported at the top, so nothing that must start fast imports this room.
 """
 
 from bntheory.bridge.monitor import Monitor

@@ -1,7 +1,8 @@
 """What a check is, and what makes numbers into one.
 
 ``checks``     one comparison of two numbers with its uncertainty: what every study brings back
-``study``      what a study receives
+``compared``   checks written as they are read: what is compared, then its two sides
+``study``      what a study receives; ``progress`` how far it is
 ``decision``   the verdict rule: supported, contradicted, equivalent, inconclusive; ``power``: how many seeds would decide
 ``intervals``  from many seeds to a median or a mean with its interval; pairing; several intervals at once
 ``looks``      seeds added until decided, with the error over all looks
@@ -14,6 +15,7 @@
 ``identity``   a symbolic identity as a check
 ``record``     one measurement at one step, its address and the line in which it is kept
 ``closure``    what a function rests on inside this package; ``source`` reads one file
+``counts``     counts with their noun
 
 What does not live here: training, torch, and any particular claim.
 """

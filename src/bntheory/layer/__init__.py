@@ -1,7 +1,14 @@
 """One normalisation layer.
 
-Here live the vocabulary in which claims about a layer are written, the closed-form layer in arrays, the symbolic layer,
-and the family of normalisers. Nothing here knows of networks, claims or verdicts.
+``closed_form``, ``rational``   in arrays, many units at a time, and in exact rational arithmetic; :mod:`.symbolic` for a symbolic batch size
+``family``          the normalisers that the literature compares
+``vocabulary``, ``words``, ``relations``   the words in which a claim is written, and the statements made of them
+``view``, ``parts``, ``constants``   what a claim's function is handed, the same in every world
+``second_batch``, ``second_unit``   a layer at two batches, and two units of one layer
+``domain``, ``three_valued``   where a claim is asserted, and what it says where a part of it has no value
+``checks``, ``refusals``, ``shown``   what is refused, and a layer as text
+
+Nothing here knows of networks, claims or verdicts.
 """
 
 from importlib import import_module

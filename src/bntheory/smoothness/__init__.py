@@ -1,8 +1,14 @@
 """A scalar function and how smooth it is.
 
-Here live the protocol value/grad/hvp, the measures of smoothness (Lipschitz, derivative-Lipschitz, 2-Lipschitz, affine defect),
-the scale-free measures that no rescaling changes, restrictions, and the single normalised unit, for which everything is known
-exactly. Nothing here knows of networks, claims or verdicts; a network becomes a landscape in :mod:`bntheory.bridge`.
+``protocol``, ``autograd``, ``functions``, ``restriction``   functions with gradient and Hessian product: any, torch's, known ones, parts of others
+``regions``, ``ascent``   where a supremum is taken, and how it is found
+``constants``, ``two_lipschitz``, ``affine_defect``   Lipschitz, derivative-Lipschitz, 2-Lipschitz, and a constant that survives ReLU
+``scale_free``      measures that no rescaling changes
+``eigenpairs``      extreme eigenvalues of the Hessian at a point
+``measure``         what a measure returns
+:mod:`.unit` is the single normalised unit, for which everything is known exactly.
+
+Nothing here knows of networks, claims or verdicts; a network becomes a landscape in :mod:`bntheory.bridge`.
 """
 
 from bntheory.smoothness.affine_defect import affine_defect, affine_defect_exponent, averaged_second_difference

@@ -1,11 +1,18 @@
 """Curvature of a network's loss, right through batch normalisation.
 
-What lives here: Hessian, Gauss-Newton and Fisher products by the derivative routes that were measured to be right,
-and what is computed from products: extreme eigenvalues, trace, spectral density. What does not: any claim, and
-measures that need no second derivative.
-
     with hessian(model, torch.nn.functional.cross_entropy, (inputs, targets)) as op:
         spectrum = top_eigenvalues(op, k=5)
+
+``operator``        Hessian, Gauss-Newton, Fisher and empirical Fisher; ``options`` and ``selection`` say of what, ``linear`` what they are
+``products``        their products with vectors; ``routes`` the derivative routes that were measured to be right, ``rounding`` how exact
+``closed_forms``, ``batch_norm``, ``convolution``   layers whose second backward pass is faster by a closed form
+``preflight``, ``memory``   what is checked and foretold before a number is returned
+``spectrum``        eigenvalues with error bars and the gradient's share; ``eigen_search``, ``low_rank_model``, ``mixed_precision``, ``carried``,
+                    ``orthogonality`` and ``accumulation`` are how they are found
+``trace``, ``density``   the trace and the spectral density; ``spherical`` curvature in the units of the weights
+``doctor``          the state of this installation
+
+What does not live here: any claim, and measures that need no second derivative.
 """
 
 from bntheory.bridge.curvature.density import SpectralDensity, spectral_density
