@@ -166,6 +166,9 @@ CANCELS = {
         lambda x: eq(x.norm2(x.vector("u") + x.y) - x.norm2(x.vector("u")) - x.norm2(x.y) - 2 * x.dot(x.vector("u"), x.y), 0),
         "holds",
     ),
+    "a product that vanishes": (lambda x: eq(x.input_hess(x.one), 0), "holds"),
+    "the Jacobian along y": (lambda x: eq(x.jac(x.y), x.gamma * x.eps / x.sigma**2 * x.y_hat), "holds"),
+    "the Jacobian along y, and a little": (lambda x: eq(x.jac(x.y - x.mu * x.one), 1e-6 * x.gamma * x.y_hat), "fails"),
     "numbers alone, and a little": (lambda x: eq((x.gamma + 1) ** 2 - x.gamma**2 - 2 * x.gamma - 1 + 1e-6, 0), "fails"),
     "the variance, and a little": (lambda x: eq(x.norm2(x.y) / x.m - x.mu**2 - x.var * 1.000001, 0), "fails"),
 }  # fmt: skip

@@ -116,7 +116,11 @@ class MeasuredLayer:
             self._products.append(_remembered(self._layer, measure, v + torch.zeros_like(self.y), self._units))
             return self._products[-1]
         self._calls += 1
-        return self._measured(self._base._products[self._calls - 1])
+        # what a direction at random becomes: the size of a product that vanishes
+        usual = self._base._draw("(size)", tuple(self.y.shape))
+        like = _remembered(self._layer, measure, usual, self._units) * v.norm(dim=-1, keepdim=True)
+        like = like / usual.norm(dim=-1, keepdim=True)
+        return self._measured(self._base._products[self._calls - 1], like=like)
 
     def hess(self, v: Tensor) -> Tensor:
         """H v, measured."""
