@@ -123,16 +123,19 @@ def under(setting: str) -> Any:
         return torch.no_grad()
     if setting == "inference_mode":
         return torch.inference_mode()
+    if setting == "default device":
+        return torch.device("meta")  # where nothing has values
     return torch.autocast("cpu", torch.bfloat16)
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float64], ids=["own precision", "float64"])
-@pytest.mark.parametrize("setting", ["no_grad", "inference_mode", "autocast", "default dtype"])
+@pytest.mark.parametrize("setting", ["no_grad", "inference_mode", "autocast", "default device", "default dtype"])
 def test_settings_of_the_caller_do_not_enter(setting: str, dtype: torch.dtype | None) -> None:
     expected = oracle.derivatives(mlp(), CE, (X, Y))[2]
 
     def measure() -> tuple[np.ndarray, float, float]:
-        model, batch = mlp().float(), (X.clone(), Y)
+        with torch.device("cpu"):
+            model, batch = mlp().float(), (X.clone(), Y)
         with hessian(model, CE, batch, dtype=dtype) as op:
             dense = op.dense()
         found = probe(model, CE, batch)

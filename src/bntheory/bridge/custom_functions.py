@@ -40,7 +40,7 @@ def check_custom_functions(objective: Objective) -> None:
         work.examination  # noqa: B018
     leaves = list(work.parameters.values())
     generator = torch.Generator().manual_seed(0)
-    directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p) for p in leaves]
+    directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64, device="cpu").to(p) for p in leaves]
     held = _Held()
     with work.conditions(0, reseed=0):
         with held:

@@ -267,10 +267,10 @@ def _embedding_bag(
         used = entries != padding_idx % len(weight)
     share = used.to(weight) if per_sample_weights is None else used * per_sample_weights.reshape(-1)
     rows = functional.embedding(entries, weight) * share[:, None]
-    total = torch.zeros(count, weight.shape[1]).to(weight).index_add(0, bag, rows)
+    total = torch.zeros(count, weight.shape[1], device="cpu").to(weight).index_add(0, bag, rows)
     if mode == "sum":
         return total
-    return total / torch.zeros(count).to(weight).index_add(0, bag, used.to(weight)).clamp(min=1)[:, None]
+    return total / torch.zeros(count, device="cpu").to(weight).index_add(0, bag, used.to(weight)).clamp(min=1)[:, None]
 
 
 def _on_slow_path(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -84,7 +84,7 @@ class LiveStatistics(TorchFunctionMode):
             while ends and passes < (
                 _PASSES if min((p[0] for p in self._found.values()), default=1) < 0.5 or not passes else 1
             ):
-                g = [torch.randn(t.shape, generator=draw, dtype=torch.float64).to(t) for t in ends]
+                g = [torch.randn(t.shape, generator=draw, dtype=torch.float64, device="cpu").to(t) for t in ends]
                 torch.autograd.grad(ends, list(parameters), g, retain_graph=True, allow_unused=True)
                 passes += 1
             self._stop()
@@ -146,7 +146,9 @@ def _of_many_examples(tensor: Tensor, axis: int | None, roots: Sequence[Tensor])
 
 def _examples_of(tensor: Tensor, axis: int | None, roots: Sequence[Tensor]) -> float:
     """How many examples the first entries along an axis (None: all) are computed from, each counted by its share."""
-    pick = torch.randint(0, 2, tensor.shape, generator=torch.Generator().manual_seed(1)).to(tensor) * 2 - 1
+    pick = (
+        torch.randint(0, 2, tensor.shape, generator=torch.Generator().manual_seed(1), device="cpu").to(tensor) * 2 - 1
+    )
     if axis is not None:
         pick.narrow(axis, 1, pick.shape[axis] - 1).zero_()
     pulled = torch.autograd.grad(tensor, list(roots), pick, retain_graph=True, allow_unused=True) if roots else ()

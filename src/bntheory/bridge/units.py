@@ -90,7 +90,7 @@ def _view(
             f"layer {name!r} normalises over m = {m} entry (input of shape {tuple(x.shape)}): a batch of one equals its own "
             "mean. Give a larger batch, or larger groups"
         )
-    ones, zeros = torch.ones(units).to(x), torch.zeros(units).to(x)
+    ones, zeros = (make(units, device=x.device).to(x) for make in (torch.ones, torch.zeros))
     per_unit = kind == "batch"
     element = None if per_unit or gamma is None else gamma.detach().to(x)
     if per_unit:
@@ -229,7 +229,7 @@ def _differentiates_as(view: UnitView, x: Tensor, z: Tensor, tolerance: float) -
 
     Values alone cannot tell: on one batch an affine map with constants equals batch normalisation, and has another derivative.
     """
-    g = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
+    g = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu").to(z)
     (pulled,) = torch.autograd.grad(z, x, g, retain_graph=True, allow_unused=True)
     if pulled is None:
         return False

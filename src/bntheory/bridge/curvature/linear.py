@@ -100,7 +100,7 @@ class SymmetricOperator(ABC):
     def random_vector(self, generator: torch.Generator, *, signs: bool = False) -> Tensor:
         """A standard normal vector, or one of random signs, the same on every device for the same seed."""
         if signs:
-            drawn = torch.randint(0, 2, (self.size,), generator=generator).to(self.dtype) * 2 - 1
+            drawn = torch.randint(0, 2, (self.size,), generator=generator, device="cpu").to(self.dtype) * 2 - 1
         else:
             drawn = torch.randn(self.size, generator=generator, dtype=torch.float32, device="cpu").to(self.dtype)
         return drawn.to(self.device)

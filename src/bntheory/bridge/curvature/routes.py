@@ -136,7 +136,7 @@ def _problem(layer: str, device: torch.device, seed: int) -> tuple[Callable[[Ten
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device)
+        return torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu").to(device)
 
     features, hidden, examples = 3, 6, 9
     x, y = draw(examples, features), draw(examples, 2)
@@ -232,7 +232,9 @@ def third_derivative_error(device: torch.device | str = "cpu", *, seed: int = 0)
     """Repeated ``autograd.grad`` to third order through BatchNorm along three directions, against primitives."""
     loss, point = _problem("BatchNorm", torch.device(device), seed)
     generator = torch.Generator().manual_seed(seed + 1)
-    u, v = (torch.randn(len(point), generator=generator, dtype=torch.float64).to(device) for _ in range(2))
+    u, v = (
+        torch.randn(len(point), generator=generator, dtype=torch.float64, device="cpu").to(device) for _ in range(2)
+    )
 
     def contracted() -> Tensor:
         p = point.clone().requires_grad_()

@@ -64,13 +64,13 @@ class ActivationNoise(nn.Module):
         generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))  # on the CPU: one noise for all
 
         def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, dtype=torch.float64)
+            return torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
 
         n = x.shape[0] if self.share is None else self.share.total
         mu = uniform(*unit) - 0.5
         s = 1 + 0.25 * uniform(*unit)
         shift = mu + 0.2 * uniform(n, *unit) - 0.1
-        factor = s + 0.1 * torch.randn((n, *unit), generator=generator, dtype=torch.float64)
+        factor = s + 0.1 * torch.randn((n, *unit), generator=generator, dtype=torch.float64, device="cpu")
         if self.share is not None:
             own = slice(self.share.start, self.share.stop)
             factor, shift = factor[own], shift[own]

@@ -214,8 +214,8 @@ def _draw(init: str, shape: tuple[int, ...], generator: torch.Generator) -> Tens
     fan_in, fan_out = shape[1] * positions, shape[0] * positions
     if init == "glorot":  # uniform on +-sqrt(6/(fan in + fan out)): Glorot and Bengio 2010, eq. 16
         bound = math.sqrt(6 / (fan_in + fan_out))
-        return (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1) * bound
-    normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return (2 * torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu") - 1) * bound
+    normal = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
     if init == "glorot-normal":
         return normal * math.sqrt(2 / (fan_in + fan_out))
     if init == "he":  # He et al. 2015, eq. 10

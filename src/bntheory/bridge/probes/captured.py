@@ -291,7 +291,7 @@ class CapturedLayer:
         layer = self.closed_form(chosen)
         generator = torch.Generator(device="cpu").manual_seed(seed)
         shape = (len(chosen), self.m)
-        v, w = (torch.randn(shape, generator=generator, dtype=torch.float64).to(self.y) for _ in range(2))
+        v, w = (torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(self.y) for _ in range(2))
         v, w = v / v.norm(dim=-1, keepdim=True), w / w.norm(dim=-1, keepdim=True)
         measured = self.input_hess(v, chosen)
         predicted = layer.input_hess(v)
