@@ -6,7 +6,7 @@ import os
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import typer
 
@@ -22,7 +22,7 @@ from bntheory.commands.common import (
     plain,
     wrapped,
 )
-from bntheory.commands.options import Jobs, Json, Seed
+from bntheory.commands.options import Jobs, Json, Seed, described
 from bntheory.commands.progress import status_bar
 from bntheory.commands.statements import Kind, Paper, selected
 from bntheory.errors import UserError
@@ -37,59 +37,46 @@ _EFFORTS = ("quick", "normal", "thorough")
 
 
 @clear_errors
+@described(
+    targets=typer.Argument(metavar="[ID|FILE.py]...", help="Ids, or Python files of your own claims."),
+    everything=typer.Option("--all", help="Every claim of the package."),
+    judge="Ask only this judge: algebra, search, network or study. Repeatable.",
+    effort="The budget of search and studies: quick, normal or thorough.",
+    scale="How large experiments are: quick, cpu or gpu. Left out: what the effort amounts to, in this order.",
+    device="torch device for search, networks and studies.",
+    store="Folder in which experiments look for their records and keep new ones, besides the recorded ones of a checkout: a check "
+    "that was cut off goes on, and one made again with the same code reads. `bntheory runs` lists it.",
+    again="Make all records of experiments anew; the recorded ones are not read.",
+    train=typer.Option(
+        " /--no-train",
+        help="With --no-train, experiments are judged from records alone; one that lacks some is unknown.",
+    ),
+    expect="Exit with 1 unless every verdict is this status, e.g. proved.",
+    time_limit=typer.Option(
+        help="Seconds after which a claim is stopped and the others go on; 0 for none. "
+        "Left out: 300 for your own files, none for the claims of the package.",
+        min=0.0,
+        max=1e7,
+    ),
+    witnesses="Folder for the witness of every refutation; `bntheory replay` reads them.",
+)
 def check(
-    targets: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID|FILE.py]...", help="Ids, or Python files of your own claims.")
-    ] = None,
+    targets: list[str] | None = None,
     paper: Paper = "",
     kind: Kind = "",
-    everything: Annotated[bool, typer.Option("--all", help="Every claim of the package.")] = False,
-    judge: Annotated[
-        list[str] | None,
-        typer.Option("--judge", help="Ask only this judge: algebra, search, network or study. Repeatable."),
-    ] = None,
-    effort: Annotated[
-        str, typer.Option(help="The budget of search and studies: quick, normal or thorough.")
-    ] = "normal",
-    scale: Annotated[
-        str,
-        typer.Option(
-            help="How large experiments are: quick, cpu or gpu. Left out: what the effort amounts to, in this order."
-        ),
-    ] = "",
+    everything: bool = False,
+    judge: list[str] | None = None,
+    effort: str = "normal",
+    scale: str = "",
     seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="torch device for search, networks and studies.")] = "cpu",
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder in which experiments look for their records and keep new ones, besides the recorded ones of a checkout: a check "
-            "that was cut off goes on, and one made again with the same code reads. `bntheory runs` lists it."
-        ),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Make all records of experiments anew; the recorded ones are not read.")
-    ] = False,
-    train: Annotated[
-        bool,
-        typer.Option(
-            " /--no-train",
-            help="With --no-train, experiments are judged from records alone; one that lacks some is unknown.",
-        ),
-    ] = True,
+    device: str = "cpu",
+    store: Path | None = None,
+    again: bool = False,
+    train: bool = True,
     jobs: Jobs = 0,
-    expect: Annotated[str, typer.Option(help="Exit with 1 unless every verdict is this status, e.g. proved.")] = "",
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds after which a claim is stopped and the others go on; 0 for none. "
-            "Left out: 300 for your own files, none for the claims of the package.",
-            min=0.0,
-            max=1e7,
-        ),
-    ] = None,
-    witnesses: Annotated[
-        Path | None, typer.Option(help="Folder for the witness of every refutation; `bntheory replay` reads them.")
-    ] = None,
+    expect: str = "",
+    time_limit: float | None = None,
+    witnesses: Path | None = None,
     as_json: Json = False,
 ) -> None:
     """Judge claims and print the verdicts with their evidence.

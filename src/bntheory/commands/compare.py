@@ -9,12 +9,12 @@ import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of
-from bntheory.commands.options import Json
+from bntheory.commands.options import Json, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
@@ -39,78 +39,50 @@ def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
 
 @clear_errors
 @on_all_ranks
+@described(
+    preset="How large a run: smoke (under 40 s), quick (about 2 minutes on 2 cores; the default), cpu (about an hour), "
+    "cpu-cifar10 (a quarter of VGG-11's width, three hours on one core), "
+    "gpu (full-size VGG and ResNet on CIFAR-10, in as many sittings as it takes), or the path of your own .toml file.",
+    device="Where to compute: cpu (default), cuda or cuda:1.",
+    data="Data set instead of the preset's: fashion-mnist-subset (in the package), fashion-mnist, cifar10, idx.",
+    data_dir="Folder with the data: CIFAR-10's binary version, or four IDX files. Nothing is downloaded.",
+    data_note="Where your data come from, shown with every result; say here if they are recompressed.",
+    out="Folder of the run; runs/PRESET (numbered if taken) where left out.",
+    seeds="Seeds instead of the preset's, as 0,1,2.",
+    resume="Go on with a run that was cut off (the latest of the preset, or the one in --out); options left out are taken "
+    "from it. It ends with the same numbers as an uninterrupted run.",
+    workers=typer.Option(
+        help="Processes; one a core where left out, 0 for this one alone. No number depends on it.", min=0, max=1024
+    ),
+    fold="auto: seeds and arms that differ in nothing but values are trained as one network where a timed sample on the device "
+    "says that it is faster (small MLPs, eight or more of a kind); equal to one by one within rounding, not bit for bit, and "
+    "their records say so. never (the default): every number repeats bit for bit.",
+    scheduler="Instead of processes here, the workers of a Dask cluster, as tcp://host:8786; with --device cuda those with --resources "
+    "GPU=1. They read the data for themselves, --data-dir being a folder there as well; records come back to this folder.",
+    overwrite="Replace the run that lies in --out.",
+    claims="Instead of the preset's own questions, judge experiment claims at the scale that --preset names (quick, cpu or gpu): all, or "
+    "sources and ids with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE).",
+    block=typer.Option(
+        help="With --claims: on another block of seeds than the recorded ones, its seeds higher by this many thousands; whether a "
+        "verdict stands there, too, is another question than how sure it is here.",
+        min=0,
+    ),
+)
 def compare_command(
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="How large a run: smoke (under 40 s), quick (about 2 minutes on 2 cores; the default), cpu (about an hour), "
-            "cpu-cifar10 (a quarter of VGG-11's width, three hours on one core), "
-            "gpu (full-size VGG and ResNet on CIFAR-10, in as many sittings as it takes), or the path of your own .toml file."
-        ),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu (default), cuda or cuda:1.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set instead of the preset's: fashion-mnist-subset (in the package), fashion-mnist, cifar10, idx."
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the data: CIFAR-10's binary version, or four IDX files. Nothing is downloaded."),
-    ] = None,
-    data_note: Annotated[
-        str, typer.Option(help="Where your data come from, shown with every result; say here if they are recompressed.")
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; runs/PRESET (numbered if taken) where left out.")
-    ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds instead of the preset's, as 0,1,2.")] = "",
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with a run that was cut off (the latest of the preset, or the one in --out); options left out are taken "
-            "from it. It ends with the same numbers as an uninterrupted run.",
-        ),
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes; one a core where left out, 0 for this one alone. No number depends on it.", min=0, max=1024
-        ),
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(
-            help="auto: seeds and arms that differ in nothing but values are trained as one network where a timed sample on the device "
-            "says that it is faster (small MLPs, eight or more of a kind); equal to one by one within rounding, not bit for bit, and "
-            "their records say so. never (the default): every number repeats bit for bit."
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of processes here, the workers of a Dask cluster, as tcp://host:8786; with --device cuda those with --resources "
-            "GPU=1. They read the data for themselves, --data-dir being a folder there as well; records come back to this folder."
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that lies in --out.")] = False,
-    claims: Annotated[
-        str,
-        typer.Option(
-            help="Instead of the preset's own questions, judge experiment claims at the scale that --preset names (quick, cpu or gpu): all, or "
-            "sources and ids with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE)."
-        ),
-    ] = "",
-    block: Annotated[
-        int,
-        typer.Option(
-            help="With --claims: on another block of seeds than the recorded ones, its seeds higher by this many thousands; whether a "
-            "verdict stands there, too, is another question than how sure it is here.",
-            min=0,
-        ),
-    ] = 0,
+    preset: str | None = None,
+    device: str | None = None,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    data_note: str = "",
+    out: Path | None = None,
+    seeds: str = "",
+    resume: bool = False,
+    workers: int | None = None,
+    fold: str | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    claims: str = "",
+    block: int = 0,
     as_json: Json = False,
 ) -> None:
     """Train matched networks, measure every batch-norm layer in them, and hold the measurements against the theory.

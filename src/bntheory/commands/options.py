@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -14,7 +15,7 @@ from bntheory.commands.common import empty_word
 from bntheory.commands.progress import be_quiet
 from bntheory.experiments.preset import LARGEST_SEED
 
-__all__ = ["CheckedCommand", "Jobs", "Json", "Latex", "Quiet", "Seed", "quietly"]
+__all__ = ["CheckedCommand", "Jobs", "Json", "Latex", "Quiet", "Seed", "described", "quietly"]
 
 Seed = Annotated[int, typer.Option(help="Where all chance comes from.", min=0, max=LARGEST_SEED)]
 Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0, max=1024)]
@@ -22,6 +23,26 @@ Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0,
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else; its fields stay.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; results are printed as ever.")]
 Latex = Annotated[bool, typer.Option("--latex", help="Print a paragraph for a review; it compiles with amsmath.")]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def described(**options: Any) -> Callable[[Command], Command]:
+    """The command whose options have these helps, or are these; a flag that is off has no word for off."""
+
+    def decorate(command: Command) -> Command:
+        parameters = []
+        for p in inspect.signature(command, eval_str=True).parameters.values():
+            option = options.get(p.name)
+            if isinstance(option, str):
+                flag = (f"--{p.name.replace('_', '-')}",) if p.default is False else ()
+                option = typer.Option(*flag, help=option)
+            parameters.append(p if option is None else p.replace(annotation=Annotated[p.annotation, option]))
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
 
 
 def quietly(command: Any) -> Any:

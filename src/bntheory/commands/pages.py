@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bntheory.claims.claim import Effort, Study
 from bntheory.commands.common import FAILED, clear_errors, one_of
 from bntheory.commands.experiments import judged_experiments, record_place, spoken_lack
-from bntheory.commands.options import Jobs, Json
+from bntheory.commands.options import Jobs, Json, described
 from bntheory.commands.progress import status_bar
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
@@ -34,28 +34,24 @@ _TOOLS = ("z3-solver", "python-flint", "sympy", "torch", "bntheory")
 
 
 @clear_errors
+@described(
+    check="Judge every claim again, an experiment from the recorded store (about two minutes on two cores), and "
+    "fail with exit code 1 where code, claims, records and pages disagree.",
+    write="Judge every claim again, experiments from the recorded store, and write records and pages. What is not recorded, or does "
+    "not follow from its numbers, is refused.",
+    again="Train for every experiment anew as well.",
+    paper="Judge and check only the claims of this source.",
+    effort="With --write: quick, normal or thorough.",
+    folder=typer.Option("--dir", help="The folder of pages."),
+)
 def papers(
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Judge every claim again, an experiment from the recorded store (about two minutes on two cores), and "
-            "fail with exit code 1 where code, claims, records and pages disagree.",
-        ),
-    ] = False,
-    write: Annotated[
-        bool,
-        typer.Option(
-            "--write",
-            help="Judge every claim again, experiments from the recorded store, and write records and pages. What is not recorded, or does "
-            "not follow from its numbers, is refused.",
-        ),
-    ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Train for every experiment anew as well.")] = False,
-    paper: Annotated[str, typer.Option(help="Judge and check only the claims of this source.")] = "",
-    effort: Annotated[str, typer.Option(help="With --write: quick, normal or thorough.")] = "normal",
+    check: bool = False,
+    write: bool = False,
+    again: bool = False,
+    paper: str = "",
+    effort: str = "normal",
     jobs: Jobs = 0,
-    folder: Annotated[Path, typer.Option("--dir", help="The folder of pages.")] = Path("papers"),
+    folder: Path = Path("papers"),
     as_json: Json = False,
 ) -> None:
     """The pages under papers/: every claim as printed, its verdict, the evidence, what holds instead.

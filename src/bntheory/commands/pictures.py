@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from bntheory.commands.common import clear_errors, one_of, wrapped
-from bntheory.commands.options import CheckedCommand, Json, Seed, quietly
+from bntheory.commands.options import CheckedCommand, Json, Seed, described, quietly
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.models.limits import check_parameters, limits_of
@@ -24,11 +24,12 @@ Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .p
 
 
 @clear_errors
+@described(example=f"One of: {', '.join(_EXAMPLES)}.", gamma="gamma of the unit.", m="Batch size.")
 def smooth(
-    example: Annotated[str, typer.Option(help=f"One of: {', '.join(_EXAMPLES)}.")] = "single-unit",
+    example: str = "single-unit",
     plot: Plot = None,
-    gamma: Annotated[float, typer.Option(help="gamma of the unit.")] = 1.0,
-    m: Annotated[int, typer.Option(help="Batch size.")] = 16,
+    gamma: float = 1.0,
+    m: int = 16,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from bntheory.commands.common import clear_errors, one_of
-from bntheory.commands.options import Json, Seed
+from bntheory.commands.options import Json, Seed, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
@@ -23,34 +23,31 @@ __all__ = ["probe"]
 
 
 @clear_errors
+@described(
+    factory=typer.Argument(
+        metavar="MODULE:FACTORY",
+        help="A function without arguments that returns model, loss and batch, e.g. my_model:make.",
+    ),
+    infimum="The least value the loss could have, for the scale-free measures.",
+    curvature="Measure curvature; --no-curvature leaves only the layers.",
+    dtype="Precision of the measurement: float64, or float32 for large networks.",
+    batches=typer.Option(
+        help="Average over the first so many, where the factory returns a list or loader of batches; 0 for all.",
+        min=0,
+        max=10**9,
+    ),
+    layers="Only these layers, by name; may be given several times.",
+    plot="Also write a figure (.png, .svg or .pdf).",
+)
 def probe(
-    factory: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODULE:FACTORY",
-            help="A function without arguments that returns model, loss and batch, e.g. my_model:make.",
-        ),
-    ],
-    infimum: Annotated[
-        float, typer.Option(help="The least value the loss could have, for the scale-free measures.")
-    ] = 0.0,
+    factory: str,
+    infimum: float = 0.0,
     seed: Seed = 0,
-    curvature: Annotated[bool, typer.Option(help="Measure curvature; --no-curvature leaves only the layers.")] = True,
-    dtype: Annotated[
-        str, typer.Option(help="Precision of the measurement: float64, or float32 for large networks.")
-    ] = "float64",
-    batches: Annotated[
-        int,
-        typer.Option(
-            help="Average over the first so many, where the factory returns a list or loader of batches; 0 for all.",
-            min=0,
-            max=10**9,
-        ),
-    ] = 0,
-    layers: Annotated[
-        list[str] | None, typer.Option("--layers", help="Only these layers, by name; may be given several times.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Also write a figure (.png, .svg or .pdf).")] = None,
+    curvature: bool = True,
+    dtype: str = "float64",
+    batches: int = 0,
+    layers: list[str] | None = None,
+    plot: Path | None = None,
     as_json: Json = False,
 ) -> None:
     """Measure your own model: per layer what normalisation takes off the gradient, per network how smooth the loss is.

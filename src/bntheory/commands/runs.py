@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bntheory.commands.common import BAD_USE, clear_errors, wrapped
 from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
-from bntheory.commands.options import Json
+from bntheory.commands.options import Json, described
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
@@ -25,28 +25,15 @@ DEVICES = (1, 8, 1000)
 
 
 @clear_errors
-def runs(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FOLDER | merge A B | pack A B | confirm A",
-            help="A run's folder; or merge, or pack, and two of them; or confirm and one.",
-        ),
-    ],
-    claims: Annotated[
-        str,
-        typer.Option(
-            help="Experiment claims to ask of the store: all, or sources and ids with commas between. Left out: those that were asked of it."
-        ),
-    ] = "",
-    scale: Annotated[
-        str,
-        typer.Option(
-            help="With --claims: quick, cpu or gpu; quick+1 for the first other block of seeds; confirm takes several, with commas between."
-        ),
-    ] = "quick",
-    as_json: Json = False,
-) -> None:
+@described(
+    words=typer.Argument(
+        metavar="FOLDER | merge A B | pack A B | confirm A",
+        help="A run's folder; or merge, or pack, and two of them; or confirm and one.",
+    ),
+    claims="Experiment claims to ask of the store: all, or sources and ids with commas between. Left out: those that were asked of it.",
+    scale="With --claims: quick, cpu or gpu; quick+1 for the first other block of seeds; confirm takes several, with commas between.",
+)
+def runs(words: list[str], claims: str = "", scale: str = "quick", as_json: Json = False) -> None:
     """What the store in FOLDER holds, what its preset and claims lack, and what that would cost.
 
     merge A B adds to A what only B holds. pack A B writes into B what the claims that were asked of A rest on, a packed file a source: a
@@ -246,17 +233,19 @@ def _must_be_store(path: Path) -> None:
 
 
 @clear_errors
+@described(
+    preset="The preset, or the path of your own .toml file.",
+    device="Where to time: cpu, cuda or cuda:1.",
+    data="Data set instead of the preset's.",
+    data_dir="Folder with the data.",
+    claims="Instead, of experiment claims at the scale that --preset names: all, or sources and ids with commas between.",
+)
 def plan_command(
-    preset: Annotated[str, typer.Option(help="The preset, or the path of your own .toml file.")] = "quick",
-    device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
-    data: Annotated[str | None, typer.Option(help="Data set instead of the preset's.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data.")] = None,
-    claims: Annotated[
-        str,
-        typer.Option(
-            help="Instead, of experiment claims at the scale that --preset names: all, or sources and ids with commas between."
-        ),
-    ] = "",
+    preset: str = "quick",
+    device: str = "cpu",
+    data: str | None = None,
+    data_dir: Path | None = None,
+    claims: str = "",
     as_json: Json = False,
 ) -> None:
     """How many tasks, how much time and memory a preset takes: a few steps and every measure once are timed on this device.
