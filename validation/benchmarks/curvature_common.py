@@ -81,6 +81,27 @@ def power_iteration(
     return values, seconds
 
 
+def gradient_seconds(model: nn.Module, batch: tuple[Tensor, Tensor], repeats: int) -> float:
+    """CPU seconds that a gradient of the cross-entropy takes, the least of so many after the first."""
+    parameters = list(model.parameters())
+    times = []
+    for _ in range(repeats + 1):
+        begin = time.process_time()
+        torch.autograd.grad(functional.cross_entropy(model(batch[0]), batch[1]), parameters)
+        times.append(time.process_time() - begin)
+    return min(times[1:])
+
+
+def product_seconds(op: SymmetricOperator, v: Tensor, repeats: int = 3) -> float:
+    """CPU seconds that a product takes, the least of so many after the first."""
+    times = []
+    for _ in range(repeats + 1):
+        begin = time.process_time()
+        op.apply(v)
+        times.append(time.process_time() - begin)
+    return min(times[1:])
+
+
 def timed(call: Callable[[], Any], device: str) -> tuple[Any, float]:
     """The result of ``call`` and the seconds that it took, the device's queue included."""
     if device.startswith("cuda"):

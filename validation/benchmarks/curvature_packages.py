@@ -29,7 +29,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from curvature_common import parser, progress, show, trained, write
+from curvature_common import gradient_seconds, parser, product_seconds, progress, show, trained, write
 from scipy.sparse.linalg import eigsh
 
 from bntheory.bridge.curvature import CurvatureOperator, hessian, top_eigenvalues
@@ -134,16 +134,6 @@ def curvlinops(model: nn.Module, batch: tuple[Tensor, Tensor], k: int, seed: int
     return np.sort(values)[::-1].astype(float), calls[0]
 
 
-def gradient_seconds(model: nn.Module, batch: tuple[Tensor, Tensor], repeats: int) -> float:
-    parameters = list(model.parameters())
-    times = []
-    for _ in range(repeats + 1):
-        begin = time.process_time()
-        torch.autograd.grad(functional.cross_entropy(model(batch[0]), batch[1]), parameters)
-        times.append(time.process_time() - begin)
-    return min(times[1:])
-
-
 def cases(args: Any) -> Iterator[tuple[str, nn.Module, tuple[Tensor, Tensor]]]:
     for kind in args.kinds.split(","):
         if kind == "resnet-18":
@@ -223,15 +213,6 @@ def measure(name: str, model: nn.Module, batch: tuple[Tensor, Tensor], args: Any
                 }  # fmt: skip
                 for method in args.methods.split(","):
                     yield base | {"k": k, "accuracy": accuracy, "method": method} | best(methods[method], off, asked, accuracy, seconds)  # fmt: skip
-
-
-def product_seconds(op: CurvatureOperator, v: Tensor, repeats: int = 3) -> float:
-    times = []
-    for _ in range(repeats + 1):
-        begin = time.process_time()
-        op.apply(v)
-        times.append(time.process_time() - begin)
-    return min(times[1:])
 
 
 def best(

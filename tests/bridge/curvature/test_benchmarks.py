@@ -70,3 +70,13 @@ def test_against_other_packages(tmp_path: Path) -> None:
             assert (row["single"] > 0) == (row["method"] == "bntheory")
         else:
             assert row["slower"] is None or row["slower"] >= row["slower_asked"] > 0
+
+
+def test_cost_of_a_probe_and_of_a_product(tmp_path: Path) -> None:
+    (row,) = run("probe_cost.py", tmp_path)["rows"]
+    assert row["steps"] > row["steps_in_products"] > 0
+    assert row["products"] > 0 < row["products_twin"]
+    rows = run("probe_cost.py", tmp_path, "--kinds", "mlp,vgg", "--products")["rows"]
+    assert [r["kind"] for r in rows] == ["mlp", "vgg"]
+    for row in rows:
+        assert all(row[name] > 0 for name in ("torch", "product", "product_every", "product_twin"))

@@ -71,7 +71,7 @@ def test_values_are_as_accurate_as_those_of_a_search_in_float64(
         assert found.products == op.products
         assert found.single_products > 0
         images = a @ found.vectors - found.vectors * torch.as_tensor(found.values)
-        assert np.all(images.norm(dim=0).numpy() <= found.residuals + 1e-12 * abs(truth).max())
+        assert np.all(images.norm(dim=0).numpy() <= found.residuals + 1e-12 * np.linalg.norm(a, 2))
 
 
 def test_few_products_are_taken_in_float64() -> None:
@@ -94,6 +94,34 @@ def test_several_values_take_two_products_each() -> None:
         found = top_eigenvalues(operator(a, single), 5, tol=1e-6, seed=seed, mixed_precision=True)
         assert np.all(np.abs(found.values - wanted(a, "LA", 5)) <= found.errors)
         assert found.products <= 11
+
+
+def moved(values: list[float], shifts: list[float]) -> tuple[Tensor, Tensor]:
+    """As :func:`matrices`, with the first eigenvalues in float32 off by these shifts."""
+    q = torch.as_tensor(np.linalg.qr(np.random.default_rng(0).standard_normal((SIZE, SIZE)))[0])
+    d = torch.cat(
+        [torch.tensor(values, dtype=torch.float64), torch.linspace(-1, 1, SIZE - len(values), dtype=torch.float64)]
+    )
+    other = d.clone()
+    other[: len(shifts)] += torch.tensor(shifts)
+    return (q * d) @ q.T, ((q * other) @ q.T).float()
+
+
+def test_float32_may_move_the_largest_value_further_than_the_one_that_it_takes_for_it() -> None:
+    """The first product shows how far the second one was moved; the largest was moved the other way by twenty times that."""
+    a, single = moved([9.0, -8.99995, 4.0], [-0.004, -0.0002])
+    for seed in range(5):
+        found = top_eigenvalues(operator(a, single), which="LM", tol=1e-6, seed=seed, mixed_precision=True)
+        assert found.products <= 5  # by way of float32
+        assert abs(found.top - 9.0) <= found.errors[0] <= 1e-5
+
+
+def test_an_operator_that_float32_knows_to_three_digits_is_searched_in_float64() -> None:
+    """The value that it takes for the largest is off by 1e-3 of it, and the largest by seven times that."""
+    a, single = moved([9.0, 8.993], [-0.056, 0.008])
+    for seed in range(5):
+        found = top_eigenvalues(operator(a, single), tol=1e-6, seed=seed, mixed_precision=True)
+        assert abs(found.top - 9.0) <= found.errors[0] <= 1e-5
 
 
 class Overflows(FunctionOperator):

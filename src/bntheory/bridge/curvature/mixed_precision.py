@@ -26,8 +26,9 @@ Array = np.ndarray[Any, Any]
 
 #: The tolerance in float32; and vectors kept beside the wanted ones, which may turn out to be these.
 DRAFT, RIVALS = 1e-3, 4
-# The operator in float32 is another one where the first product differs by more than this part.
-_SAME = 1e-2
+# The operator in float32 is another one where the first product differs by more than this part: networks differ by 1e-5 at most, and
+# nearer to DRAFT a search in float32 may end before it has told apart what float32 has put in another order.
+_SAME = 1e-4
 # What the operator in float32 does not know about a correction, relative to its length; and products in a row at most.
 _ROUNDED, _MOST = 1e-4, 12
 # Products in float64, in units of k + 1, after which the search is made in float64 alone.
@@ -42,7 +43,7 @@ class RefiningSearch(WarmSearch):
     factor: by how much a residual is multiplied for the error, share/c.
     """
 
-    _reach = 8.0  # float32 moves each of two values
+    _reach = 32.0  # float32 may move another value more than the one that the first product shows
 
     def __init__(
         self, model: LowRankModel, k: int, which: Which, single: SymmetricOperator, factor: float, tol: float
