@@ -140,7 +140,7 @@ def test_an_infimum_above_the_loss_is_said_once(run):
     assert "missing for the network and frozen twin: relative curvature, " in said
     assert "largest eigenvalue is" in said
     assert "Beyond scaling" not in said
-    assert "Beyond scaling, in relative curvature" in " ".join(run("factories:several").stdout.split())
+    assert "Beyond scaling, their relative curvatures are" in " ".join(run("factories:several").stdout.split())
 
 
 def test_a_wrong_second_derivative_takes_only_the_curvature(run):

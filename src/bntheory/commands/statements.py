@@ -52,7 +52,8 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
             key = c.key
             typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
         typer.echo(f"  {c.kind:<10} {c.id}")
-    typer.echo(f"\n{counted(len(chosen), 'claim')}. `bntheory show ID` prints one, `bntheory check ID` judges it.")
+    counts = counted(len(chosen), "claim")
+    typer.echo("\n" + wrapped(f"{counts}. `bntheory show ID` prints one, `bntheory check ID` judges it."))
 
 
 def _claim_json(c: Claim) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def tour(
             seen.append(stop)
             if as_json:
                 continue
-            title = f"{number}. {stop.title}"
+            title = wrapped(f"{number}. {stop.title}", 3)
             typer.echo(title if plain() else typer.style(title, bold=True))
             for paragraph in stop.paragraphs:
                 typer.echo(wrapped(paragraph, len(paragraph) - len(paragraph.lstrip())))

@@ -68,10 +68,11 @@ def words(as_json: Json = False) -> None:
     _table("Functions", {n: w for n, w in WORDS.items() if w.takes is not None})
     _table("The same layer at a second batch y@2, with one loss", SECOND)
     _table("Another unit b of the layer", UNIT_B)
-    typer.echo("\nSigns\n" + textwrap.indent(_SIGNS.strip("\n"), "  "))
-    typer.echo(
-        "\nFree quantities, for which a claim must hold whatever they are\n" + textwrap.indent(_FREE.strip("\n"), "  ")
-    )
+    for title, text, indent in (
+        ("Signs", _SIGNS, 17),
+        ("Free quantities, for which a claim must hold whatever they are", _FREE, 24),
+    ):
+        typer.echo("\n" + wrapped(f"{title}\n{textwrap.indent(text.strip(), '  ')}", indent))
     outside: dict[str, list[str]] = {}
     for name, hint in NEAREST.items():
         outside.setdefault(hint, []).append(name)
@@ -84,7 +85,7 @@ _LETTERS = {"scalar": "x", "vector": "v", "operator": "A"}
 
 
 def _table(title: str, entries: Mapping[str, Any]) -> None:
-    typer.echo(f"\n{title}")
+    typer.echo(f"\n{wrapped(title)}")
     for name, word in entries.items():
         arguments = [_LETTERS[kind] for kind in word.takes or ()]
         if arguments == ["v", "v"]:

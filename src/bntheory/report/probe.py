@@ -130,7 +130,9 @@ def _verdict(network: NetworkProbe, twin: NetworkProbe | None) -> str:
     own, other = network.relative_curvature, twin.relative_curvature
     if own is None or other is None or not other > 0:
         return text
-    return f"{text} Beyond scaling, in relative curvature, it is {own / other:.3g} times."
+    left = f"{own / other:.3g}"
+    beyond = "are equal to three digits" if left == "1" else f"are {left} to 1"
+    return f"{text} Beyond scaling, their relative curvatures {beyond}."
 
 
 def _wrapped(text: str, width: int) -> list[str]:
