@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import network_oracle as oracle
@@ -37,6 +38,22 @@ class Counts(nn.Module):
         return self.net(x) * self.state.calls
 
 
+class By(nn.Module):
+    """A function of one parameter, whose mode is fixed if it has one."""
+
+    def __init__(self, forward: Callable[..., Tensor], weight: Tensor, fixed: bool = False) -> None:
+        super().__init__()
+        self.weight, self.by, self.fixed = nn.Parameter(weight), forward, fixed
+
+    def train(self, mode: bool = True) -> By:
+        if self.fixed:
+            raise NotImplementedError("no modes here")
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by(self, x)
+
+
 OTHER = copy.deepcopy(NET)
 
 
@@ -61,6 +78,14 @@ REFUSED = {
         lambda: hessian(nn.Linear(5, 3, dtype=torch.complex64), lambda o: o.abs().mean(), (X.to(torch.complex64),)),
         "weight is complex",
     ),
+    "sparse parameters": (
+        lambda: hessian(By(lambda s, x: x @ s.weight.to_dense(), torch.eye(5, 3).to_sparse()), CE, (X, Y)),
+        r"weight is sparse.*\.to_dense\(\)",
+    ),
+    "a model that cannot be put into a mode": (
+        lambda: probe(By(lambda s, x: x @ s.weight, torch.eye(5, 3), fixed=True), CE, (X, Y)),
+        "refuses.*mode='train' asks for .*no modes here.*mode='current'",
+    ),
     "a loss that is no tensor": (lambda: capture(NET, lambda out, y: 3.0, (X, Y)), "returned a float"),
     "an infinite input": (lambda: probe(NET, CE, (X / 0, Y)), "non-finite"),
     "a batch of none": (lambda: probe(NET, CE, (X[:0], Y[:0])), "counts* examples"),
@@ -70,7 +95,7 @@ REFUSED = {
     ),
     "one value a group": (
         lambda: capture(nn.Sequential(nn.Linear(5, 6), nn.GroupNorm(6, 6)), lambda o: o.sum(), (X,)),
-        "'1' normalises over m = 1",
+        "1: normalises over a single entry",
     ),
     "eps of zero": (
         lambda: probe(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6, eps=0.0)), CE, (X, Y)),

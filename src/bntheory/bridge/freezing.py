@@ -11,7 +11,7 @@ x -> A(c + s (x - c)/s(x)), with the scale alone A(c + x - mu(x)): the same rule
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge.functional_calls import FUNCTIONS, Call
 from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.left_out import UNREACHABLE
-from bntheory.bridge.networks.evaluation import convert
+from bntheory.bridge.networks.evaluation import convert, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.normalisers import Normalisation, first_tensor
 from bntheory.errors import UserError
@@ -98,9 +98,13 @@ class FrozenStatistics:
     """What a module's class is extended by: its calls use their constants, in training and in evaluation mode alike."""
 
     has_frozen_statistics = True
+
     _constants: list[Constants | None]
     _freeze: Freeze
     _cursor: int
+
+    def __init_subclass__(cls) -> None:
+        """A class that wants no subclasses is not asked."""
 
     def _inner(self) -> Callable[..., Any]:
         """The forward that the module had: an override of the instance, or its class's."""
@@ -109,8 +113,14 @@ class FrozenStatistics:
 
     def _next(self) -> Constants | None:
         found = self._constants[self._cursor % len(self._constants)]
-        self._cursor = (self._cursor + 1) % len(self._constants)
+        self.__dict__["_cursor"] = (self._cursor + 1) % len(self._constants)
         return found
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """A class that was made while running has no name by which pickle could find it."""
+        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
+        own = getattr(make, "__name__", "") != "__newobj__"
+        return (make, arguments, *rest) if own else (_instance, type(self).__bases__, *rest)
 
 
 class _FrozenModule(FrozenStatistics):
@@ -141,9 +151,10 @@ class _FrozenByHand(FrozenStatistics):
         x = first_tensor(args, kwargs)
         assert x is not None
         assert constants.held is not None
-        held = constants.held.to(x).detach().requires_grad_()
+        held, statistics = constants.held.to(x), _ConstantStatistics(constants.held)
         args, kwargs = convert((args, kwargs), lambda tensor: held if tensor is x else tensor)
-        with _ConstantStatistics(held) as statistics:
+        # a compiler does not follow the context, and computes the same values without it
+        with statistics if not torch.compiler.is_compiling() else nullcontext():
             z = self._inner()(*args, **kwargs)
         if statistics.of_parameters and self._freeze != "both":
             raise UserError(
@@ -172,7 +183,7 @@ class _ConstantStatistics(TorchFunctionMode):
         return found if selects else convert(found, self._constant)
 
     def _constant(self, tensor: Tensor) -> Tensor:
-        if tensor.grad_fn is None or tensor.numel() >= self._held.numel():
+        if transformed(tensor) or tensor.grad_fn is None or tensor.numel() >= self._held.numel():
             return tensor
         leaves = leaves_of(tensor)
         if id(self._held) not in leaves:
@@ -298,7 +309,7 @@ def observed(
                     return own(*args, **kwargs)
             axis, eps = by_hand[name]
             held = x.detach().clone()  # type: ignore[union-attr]
-            kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held))
+            kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held.requires_grad_()))
             return own(*args, **kwargs)
 
         return forward
@@ -315,6 +326,11 @@ def observed(
                 module.__dict__["forward"] = before[name]
 
     return kept, stop
+
+
+def _instance(kind: Any, cls: Any) -> Any:
+    made = _frozen_class(kind, cls)
+    return made.__new__(made)
 
 
 _CLASSES: dict[tuple[Any, Any], Any] = {}
@@ -344,5 +360,5 @@ def freeze_in_place(
             plain = type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
             kind = _FrozenModule if plain and "forward" not in module.__dict__ else _FrozenCalls
         own = module.__dict__.pop("forward", None)
-        module.__class__ = _frozen_class(kind, type(module))
+        object.__setattr__(module, "__class__", _frozen_class(kind, type(module)))  # past a __setattr__ of the user's
         module.__dict__.update(_constants=list(constants[name]), _freeze=freeze, _cursor=0, _own_forward=own)

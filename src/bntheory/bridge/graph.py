@@ -18,7 +18,7 @@ class SavedBytes(saved_tensors_hooks):
 
     def __init__(self, exclude: Sequence[Tensor]) -> None:
         # by the storage itself: inside of a transform it has no address of its data
-        known = {tensor.untyped_storage()._cdata for tensor in exclude}
+        known = {tensor.untyped_storage()._cdata for tensor in exclude if plain_storage(tensor)}
         self.total = 0
 
         def count(tensor: Tensor) -> Tensor:

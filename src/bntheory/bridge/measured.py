@@ -51,6 +51,11 @@ class MeasuredTensors:
             private = other = False
         named = list(self.network.named_parameters(remove_duplicate=False))
         for name, p in named:
+            if p.requires_grad and p.layout != torch.strided:
+                raise UserError(
+                    f"parameter {name} is sparse ({p.layout}), and derivatives here are by every entry; make it dense (.to_dense()), or hold "
+                    "it constant (requires_grad_(False))"
+                )
             if p.is_complex():
                 raise UserError(f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters")
         self.stand_ins: dict[int, Tensor] = {}

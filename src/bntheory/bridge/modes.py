@@ -7,6 +7,7 @@ from typing import Literal
 from torch import nn
 
 from bntheory.bridge.normalisers import is_normalisation
+from bntheory.bridge.raised import first_line
 from bntheory.errors import UserError
 
 Mode = Literal["train", "eval", "frozen", "current"]
@@ -21,12 +22,12 @@ def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> No
     Raises ValueError for dropout that is active and was not asked for.
     """
     if mode in ("train", "frozen"):
-        model.train()
+        _put(model, mode, training=True)
         for module in model.modules():
             if is_normalisation(module):  # an override of train() may have left it in evaluation mode
                 module.training = True
     elif mode == "eval":
-        model.eval()
+        _put(model, mode, training=False)
         for module in model.modules():
             module.training = False
     active = [(name, module) for name, module in model.named_modules() if _drops(module)]
@@ -43,6 +44,16 @@ def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> No
             module.eval()
         else:
             setattr(module, "dropout", 0.0)  # noqa: B010 - typed as a submodule
+
+
+def _put(model: nn.Module, mode: Mode, *, training: bool) -> None:
+    try:
+        model.train(training)
+    except Exception as error:
+        raise UserError(
+            f"the model refuses to be put into the mode that mode={mode!r} asks for ({type(error).__name__}: {first_line(error)}); measure it "
+            "in the mode that it is in: mode='current'"
+        ) from error
 
 
 def _drops(module: nn.Module) -> bool:

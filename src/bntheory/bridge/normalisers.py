@@ -231,6 +231,7 @@ class NormalisationTrace(TorchFunctionMode):
         if (
             any(n.by_hand or n.reason == left_out.HOOKED for n in own)
             or isinstance(frame.module, LpBatchNorm)
+            or hasattr(frame.module, "has_frozen_statistics")
             or not (frame.scales or frame.combines)
         ):
             return

@@ -8,7 +8,9 @@ differences of the twin's loss; the projection formula for what freezing removes
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -443,6 +445,38 @@ def test_shared_layers_stay_shared_in_the_twin(device: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------- rescaled, reparametrised
+
+
+class Sealed(nn.BatchNorm1d):
+    """Lets no attribute but its mode be set, and wants no subclasses."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "sealed" in self.__dict__ and name != "training":
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("no subclasses")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the compiler's own
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, Sealed, ByHand], ids=["torch's", "sealed", "by hand"])
+def test_a_twin_is_copied_saved_compiled_and_frozen_no_further(layer: Any, device: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), layer(4), nn.Tanh(), nn.Linear(4, 2)).to(device, torch.float64)
+    model[1].__dict__["sealed"] = True
+    x = torch.randn(9, 4, dtype=torch.float64, device=device)
+    twin = frozen_twin(model, x)
+    outputs = twin(x)
+    torch.testing.assert_close(outputs, model(x))
+    others = [copy.deepcopy(twin)]
+    if layer is not Sealed:  # pickle and the compiler set attributes
+        others += [pickle.loads(pickle.dumps(twin)), torch.compile(twin, backend="eager")]
+    for other in others:
+        torch.testing.assert_close(other(x), outputs)
+        torch.testing.assert_close(other(2 * x), twin(2 * x))
+    with pytest.raises(ValueError, match=r"nothing to freeze \(1: its statistics are constants"):
+        frozen_twin(twin, x)
 
 
 def test_rescaled_loss(device: str) -> None:

@@ -189,7 +189,7 @@ def _save_attributes(module: nn.Module) -> Restore:
 
     def restore() -> None:
         if module.__class__ is not cls:
-            module.__class__ = cls
+            object.__setattr__(module, "__class__", cls)
         for name in [n for n in module.__dict__ if n not in attributes]:
             del module.__dict__[name]
         module.__dict__.update(attributes)
