@@ -7,17 +7,21 @@ give more than 20 in half of all repetitions. What is certain is the bound over 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from bntheory.evidence.checks import Check
 from bntheory.evidence.decision import outcome
 from bntheory.evidence.intervals import estimate, simultaneous
-from bntheory.evidence.looks import Looks, look
+from bntheory.evidence.looks import Looks
 from bntheory.evidence.power import seeds_needed
+from bntheory.evidence.seeds import over_seeds
+from bntheory.evidence.study import Study
+from bntheory.experiments.runs import until_decided
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 NOISE: dict[str, Draw] = {
@@ -38,9 +42,22 @@ def _told_apart(values: NDArray[np.float64]) -> bool:
     return outcome(estimate(map(float, values)), claim="below", threshold=0.0) in ("supported", "contradicted")
 
 
+def _look(values: Sequence[float], looks: Looks, margin: float | None = None) -> tuple[int, str] | None:
+    """(seeds, outcome) at the first look that decides, or at the last one that there are seeds for."""
+    found = None
+    for size in looks.sizes:
+        if size > len(values):
+            break
+        e = estimate(values[:size], looks.confidence(size))
+        found = size, outcome(e, claim="below", threshold=0.0, margin=margin)
+        if found[1] != "inconclusive":
+            break
+    return found
+
+
 def _told_apart_by_looking(values: NDArray[np.float64], looks: Looks) -> bool:
-    found = look(list(values), looks, claim="below")
-    return found is not None and found.outcome in ("supported", "contradicted")
+    found = _look(list(values), looks)
+    return found is not None and found[1] in ("supported", "contradicted")
 
 
 @pytest.mark.parametrize("noise", NOISE)
@@ -74,10 +91,10 @@ def test_a_planted_effect_of_the_stated_size_is_found_in_four_of_five(noise: str
     ]
     assert stats.binomtest(sum(found), 400, 0.8, alternative="less").pvalue > 0.001
     looks = Looks.doubling(8, -(-n * 5 // 4))  # looking costs a quarter more seeds at the most
-    by_looking = [look(list(v), looks, claim="below") for v in _pairs(NOISE[noise], 400, looks.sizes[-1], effect)]
-    right = sum(one is not None and one.outcome == "supported" for one in by_looking)
+    by_looking = [_look(list(v), looks) for v in _pairs(NOISE[noise], 400, looks.sizes[-1], effect)]
+    right = sum(one is not None and one[1] == "supported" for one in by_looking)
     assert stats.binomtest(right, 400, 0.8, alternative="less").pvalue > 0.001
-    assert not any(one is not None and one.outcome == "contradicted" for one in by_looking)
+    assert not any(one is not None and one[1] == "contradicted" for one in by_looking)
 
 
 def test_several_checks_of_one_claim_share_the_error() -> None:
@@ -107,13 +124,15 @@ def test_the_looks_spend_what_was_stated() -> None:
 
 
 def test_what_comes_after_the_deciding_look_changes_nothing() -> None:
-    values = [-1.0, -1.1, -0.9, -1.05, -1.0, -0.95, -1.0, -1.0]
-    first = look(values, LOOKS, claim="below")
-    assert first is not None
-    assert (first.seeds, first.outcome) == (8, "supported")
-    assert look([*values, *[50.0] * 24], LOOKS, claim="below") == first
-    assert look(values[:7], LOOKS, claim="below") is None
-    small = [0.001 * (-1) ** i for i in range(8)]
-    found = look(small, LOOKS, claim="below", margin=0.05)
-    assert found is not None
-    assert found.outcome == "equivalent"
+    """The laboratory's own rule, which asks for the seeds of one look after another."""
+
+    def decided(values: Sequence[float], margin: float | None = None) -> Check:
+        def read(size: int, confidence: float) -> list[Check]:
+            return [over_seeds("effect", values[:size], "below", 0.0, "", confidence=confidence, margin=margin)]
+
+        (check,) = until_decided(Study(), LOOKS, read)
+        return check
+
+    first = decided([-1.0, -1.1, -0.9, -1.05, -1.0, -0.95, -1.0, -1.0, *[50.0] * 24])
+    assert (first.outcome, first.witness["look"]) == ("holds", 8)
+    assert decided([0.001 * (-1) ** i for i in range(8)], 0.05).outcome == "equivalent"

@@ -13,12 +13,10 @@ dependence between looks and checks. Nothing is gained by the dependence between
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bntheory.evidence.decision import LEAST_SEEDS, Outcome, Side, outcome
-from bntheory.evidence.intervals import Estimate, estimate
+from bntheory.evidence.decision import LEAST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -52,30 +50,3 @@ class Looks:
         last = self.sizes[-1]
         before = self.sizes[place - 1] / last if place else 0.0
         return 1 - self.alpha / self.checks * ((size / last) ** 2 - before**2)
-
-
-@dataclass(frozen=True)
-class Look:
-    """The look that decided, or the last one that there were seeds for."""
-
-    seeds: int
-    estimate: Estimate
-    outcome: Outcome
-
-
-def look(
-    values: Sequence[float], looks: Looks, *, claim: Side, threshold: float = 0.0, margin: float | None = None
-) -> Look | None:
-    """Look at the first n values for every look in turn, and stop at the first that decides; None before the first look.
-
-    values: one a seed, in the order in which seeds were added: what came after the deciding look changes nothing.
-    """
-    found = None
-    for size in looks.sizes:
-        if size > len(values):
-            break
-        e = estimate(values[:size], looks.confidence(size))
-        found = Look(size, e, outcome(e, claim=claim, threshold=threshold, margin=margin))
-        if found.outcome != "inconclusive":
-            break
-    return found
