@@ -56,9 +56,15 @@ def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[Non
             # a compiled graph has no second derivative, and its layers cannot be seen
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(_without_recomputation())
-        stack.enter_context(_without_autocast())
-        stack.enter_context(_without_cached_parametrisations())
+        # activation checkpointing off: its second forward pass would run outside of everything that is set up here (where it cannot be
+        # switched off, a check further on refuses what it breaks)
+        generator = {"_checkpoint_without_reentrant_generator": _nothing, "CheckpointFunction": _Direct}
+        stack.enter_context(_replaced(torch.utils.checkpoint, **generator))
+        # autocast off also where a forward pass asks for it
+        silent = {"__enter__": lambda self: self, "__exit__": lambda self, *error: None}
+        stack.enter_context(_replaced(torch.autocast, **silent))
+        # parametrised weights computed from the measured parameters, also where a caller keeps those of an earlier pass
+        stack.enter_context(_replaced(parametrize, _cache_enabled=0, _cache={}))
         yield
 
 
@@ -88,53 +94,24 @@ class _Direct:
         return function(*args)
 
 
-@contextmanager
-def _without_recomputation() -> Iterator[None]:
-    """Activation checkpointing off: its second forward pass would run outside of everything that is set up here."""
-    module = torch.utils.checkpoint
-    names = ("_checkpoint_without_reentrant_generator", "CheckpointFunction")
-    if not all(hasattr(module, name) for name in names):
-        yield  # another torch: checkpointed segments run as they are, and a check further on refuses what they break
-        return
-    before = [getattr(module, name) for name in names]
-
-    def nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
-        yield
-
-    try:
-        for name, value in zip(names, (nothing, _Direct), strict=True):
-            setattr(module, name, value)
-        yield
-    finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(module, name, value)
+def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
+    yield
 
 
 @contextmanager
-def _without_autocast() -> Iterator[None]:
-    """Autocast off also where a forward pass asks for it."""
-    kind = torch.autocast
-    before = kind.__enter__, kind.__exit__
-    kind.__enter__, kind.__exit__ = lambda self: self, lambda self, *error: None  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        kind.__enter__, kind.__exit__ = before  # type: ignore[method-assign]
-
-
-@contextmanager
-def _without_cached_parametrisations() -> Iterator[None]:
-    """Parametrised weights computed from the measured parameters, also where a caller keeps those of an earlier pass."""
-    module = parametrize
-    if not hasattr(module, "_cache_enabled") or not hasattr(module, "_cache"):
+def _replaced(home: Any, **values: Any) -> Iterator[None]:
+    """Other attributes of a module or class of torch's; of another torch, which lacks one of them, nothing is touched."""
+    if not all(hasattr(home, name) for name in values):
         yield
         return
-    before = module._cache_enabled, module._cache
-    module._cache_enabled, module._cache = 0, {}
+    before = {name: getattr(home, name) for name in values}
     try:
+        for name, value in values.items():
+            setattr(home, name, value)
         yield
     finally:
-        module._cache_enabled, module._cache = before
+        for name, value in before.items():
+            setattr(home, name, value)
 
 
 class Precision(TorchFunctionMode):
