@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import numerical, statistical
 
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
@@ -20,24 +20,13 @@ def slope_bound(
     *,
     half: float | None = None,
     why: str = "",
-    witness: Mapping[str, Any] | None = None,
-    decisive: bool = True,
+    **rest: Any,
 ) -> Check:
-    """The fitted exponent lies ``side`` the bound. half: of its interval; the longer one, where left out."""
+    """The fitted exponent lies ``side`` the bound. half: of its interval; the longer one, where left out. rest: as of :class:`Check`."""
     left, right = (fit.slope, bound) if side == "below" else (bound, fit.slope)
-    return Check(
-        name,
-        left,
-        "le",
-        right,
-        "statistical",
-        scope,
-        uncertainty=max(fit.high - fit.slope, fit.slope - fit.low, 0.0) if half is None else half,
-        confidence=fit.confidence,
-        why=why or str(fit),
-        witness=dict(witness or {}),
-        decisive=decisive,
-    )
+    reach = max(fit.high - fit.slope, fit.slope - fit.low, 0.0) if half is None else half
+    checked = statistical(name, scope, uncertainty=reach, confidence=fit.confidence, why=why or str(fit), **rest)
+    return checked.le(left, right)
 
 
 def slope_checks(name: str, fit: SlopeFit, claimed: float, margin: float, scope: str) -> tuple[Check, Check]:
@@ -51,27 +40,8 @@ def slope_checks(name: str, fit: SlopeFit, claimed: float, margin: float, scope:
     return least, slope_bound(f"{name}: exponent at most {high:g}", fit, "below", high, scope, **said)
 
 
-def count_check(
-    name: str,
-    failures: int,
-    cases: int,
-    scope: str,
-    *,
-    why: str = "",
-    witness: Mapping[str, Any] | None = None,
-    decisive: bool = True,
-) -> Check:
-    """None of the cases fails. ``cases`` = 0 would say nothing, so it is an error."""
+def count_check(name: str, failures: int, cases: int, scope: str, **rest: Any) -> Check:
+    """None of the cases fails. ``cases`` = 0 would say nothing, so it is an error. rest: as of :class:`Check`."""
     if cases < 1:
         raise ValueError(f"check {name!r} ran over no case at all: it cannot fail, so it must not be made")
-    return Check(
-        f"{name} (failures among {cases} cases)",
-        float(failures),
-        "eq",
-        0.0,
-        "numerical",
-        scope,
-        why=why,
-        witness=dict(witness or {}),
-        decisive=decisive,
-    )
+    return numerical(f"{name} (failures among {cases} cases)", scope, **rest).eq(failures, 0)

@@ -13,6 +13,7 @@ from typing import Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import has_diverged
+from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS, Side
 from bntheory.evidence.intervals import estimate
@@ -44,12 +45,8 @@ def over_seeds(
         mean, half = e.mean, e.high - e.mean
         needed = seeds_needed(e.mean, e.deviation, bound, margin=margin, confidence=confidence)
     left, right = (mean, bound) if side == "below" else (bound, mean)
-    check = Check(
+    check = statistical(
         name,
-        left,
-        "le",
-        right,
-        "statistical",
         f"{counted(len(values), 'seed')}, {scope}",
         uncertainty=half,
         confidence=confidence,
@@ -58,7 +55,7 @@ def over_seeds(
         decisive=decisive,
         margin=margin,
         not_comparable=not_comparable,
-    )
+    ).le(left, right)
     if check.outcome == "undecided" and math.isfinite(half):
         return replace(check, witness={**check.witness, "seeds_for_80_percent_power": needed})
     return check
