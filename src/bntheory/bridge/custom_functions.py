@@ -18,8 +18,6 @@ from bntheory.bridge.networks.evaluation import convert, plain_storage
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
-__all__ = ["check_custom_functions"]
-
 
 def check_custom_functions(objective: Objective) -> None:
     """Refuse a loss whose gradient, moved a little, does not change as its second backward pass says.

@@ -20,8 +20,6 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import NOT_EXPLAINED, EvaluationError, first_line, line_of, where_of
 from bntheory.errors import UserError
 
-__all__ = ["compared", "explained", "first_backward", "second_backward"]
-
 _PRECISION = ("dtype", "scalar type", "expected Double", "expected Float", "Double and Float", "Float and Double")
 
 

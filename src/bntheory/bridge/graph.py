@@ -10,8 +10,6 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from bntheory.bridge.networks.evaluation import plain_storage
 
-__all__ = ["SavedBytes", "custom_functions", "leaves_of", "live_batch_norms", "nodes_of"]
-
 
 class SavedBytes(saved_tensors_hooks):
     """Counts the bytes of all storages that autograd keeps while the context is open, those of ``exclude`` not counted."""

@@ -20,8 +20,6 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
 
-__all__ = ["LiveStatistics"]
-
 #: How far the entries of a gradient may be from summing to zero, relative to the sum of their sizes.
 _ZERO = 1e-3
 #: The same for the scale, where an eps leaves a part: the square of a sum relative to the sum of squares, which is 1 for random signs.

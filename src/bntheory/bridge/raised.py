@@ -15,8 +15,6 @@ from torch import nn
 
 from bntheory.errors import OutsideVocabulary, Signal, UserError
 
-__all__ = ["NOT_EXPLAINED", "EvaluationError", "first_line", "line_of", "plainly_called", "where_of"]
-
 #: What is no error of a model or a loss: a judge's own signals, and memory that ran out.
 NOT_EXPLAINED = (Signal, OutsideVocabulary, MemoryError, torch.OutOfMemoryError)
 _OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))

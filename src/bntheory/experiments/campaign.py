@@ -18,8 +18,6 @@ from bntheory.experiments.crew import Crew
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import Store
 
-__all__ = ["Making", "Settled", "ask", "lacking_records", "settle"]
-
 T = TypeVar("T")
 Question = Callable[[Study], T]
 Lacks = Callable[[Mapping[str, Sequence[Lacking]]], None]

@@ -13,8 +13,6 @@ from bntheory.bridge.curvature.batch_norm import batch_norm
 from bntheory.bridge.curvature.convolution import LARGE, convolution
 from bntheory.bridge.networks.evaluation import plain_storage
 
-__all__ = ["ClosedForms"]
-
 
 class ClosedForms(TorchFunctionMode):
     """Context in which batch normalisation by the statistics of large batches and convolutions have the closed form of this package.

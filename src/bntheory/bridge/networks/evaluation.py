@@ -19,28 +19,6 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
-__all__ = [
-    "Batch",
-    "Loss",
-    "call_loss",
-    "call_model",
-    "closure_value",
-    "convert",
-    "evaluate",
-    "flat",
-    "gradients_of",
-    "loss_and_gradients",
-    "loss_input",
-    "pieces",
-    "plain_storage",
-    "read_batches",
-    "scalar",
-    "shape_of",
-    "tensors_in",
-    "trainable",
-    "transformed",
-]
-
 Loss = Callable[..., Any]
 Batch = Sequence[Any]
 

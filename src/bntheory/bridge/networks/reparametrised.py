@@ -18,8 +18,6 @@ from bntheory.bridge.networks.twins import batch_norm_layers
 from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
-__all__ = ["normalised_weight_layers", "reparametrised"]
-
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 

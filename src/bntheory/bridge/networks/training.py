@@ -27,8 +27,6 @@ from bntheory.bridge.networks.evaluation import Batch, Loss, loss_and_gradients,
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.errors import UserError
 
-__all__ = ["SGDConfig", "StepRecord", "Trainer", "reproducible"]
-
 FORMAT = "bntheory-checkpoint-2"
 
 

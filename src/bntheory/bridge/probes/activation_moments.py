@@ -19,8 +19,6 @@ from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
-__all__ = ["ActivationMoments", "activation_moments"]
-
 PERCENTILES = (15.0, 50.0, 85.0)
 NONLINEARITIES = (
     nn.ReLU, nn.Tanh, nn.Softplus, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.ReLU6,
