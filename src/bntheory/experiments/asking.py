@@ -29,7 +29,6 @@ def recorded(study: Study, experiment: Experiment, name: str, what: str) -> list
 
 def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str, Any]]:
     """The same of records that are named one by one."""
-    from bntheory.experiments.engine import run
     from bntheory.experiments.quantities import merged
     from bntheory.experiments.store import Store
     from bntheory.experiments.stores import read_all
@@ -41,19 +40,22 @@ def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str
     if left and study.lacking is not None:
         study.lacking.append(Lacking(what, tuple(left), sum(n.address in found for n in left)))
     elif left:
-        store = own if study.store is None else Store.create(study.store)
-        with store.lock(wait=True):  # another claim may be at the same runs
-            run(
-                left,
-                store,
-                workplace(study, left),
-                progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"),
-            )
+        make(study, left, progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"))
         found = freshest(asked, read_all(stores))
     fresh = {n.address: found[n.address] for n in asked if n.fresh(found.get(n.address))}
     if study.asked is not None:
         study.asked.extend((n, fresh.get(n.address)) for n in asked)
     return merged(asked, fresh)
+
+
+def make(study: Study, left: Sequence[Needed], **how: Any) -> None:
+    """Make these records in the study's store, which another claim may be at. how: as of :func:`bntheory.experiments.engine.run`."""
+    from bntheory.experiments.engine import run
+    from bntheory.experiments.store import Store
+
+    store = _in_memory() if study.store is None else Store.create(study.store)
+    with store.lock(wait=True):
+        run(left, store, workplace(study, left), **how)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypedDict, TypeVar
 
 from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.study import Study
-from bntheory.experiments.asking import Lacking, workplace
+from bntheory.experiments.asking import Lacking, make
 from bntheory.experiments.crew import Crew
 from bntheory.experiments.experiment import Needed
 from bntheory.experiments.store import Store
@@ -109,32 +110,14 @@ def _settled(
             rounds += 1
             lacks(lacking)
             parts = [part for of in lacking.values() for part in of]
-            own = _prefixed(progress, rounds)
+            own = partial(_in_round, progress, rounds)
             own(0.0, f"{len(lacking)} questions")
-            _make(parts, study, crew, failed, own, say)
+            make(study, lacking_records(parts), crew=crew, progress=own, say=say, failed=failed)
     # a run that was killed between its last record and its checkpoint's removal is asked for nothing more
     assert study.store is not None
     for state in known - unfinished:
         Store(study.store).drop_checkpoint(state)
 
 
-def _prefixed(progress: Progress, rounds: int) -> Progress:
-    return lambda fraction, text: progress(fraction, f"round {rounds}: {text}")
-
-
-def _make(
-    lacking: list[Lacking],
-    study: Study,
-    crew: Crew | None,
-    failed: dict[str, str],
-    progress: Progress,
-    say: Callable[[str], None],
-) -> None:
-    from bntheory.experiments.engine import run
-
-    assert study.store is not None
-    store = Store.create(study.store)
-    left = lacking_records(lacking)
-    with store.lock(wait=True):
-        place = workplace(study, left)
-        run(left, store, place, crew=crew, progress=progress, say=say, failed=failed)
+def _in_round(progress: Progress, number: int, fraction: float, text: str) -> None:
+    progress(fraction, f"round {number}: {text}")
