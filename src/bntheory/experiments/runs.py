@@ -208,29 +208,14 @@ def check_of(
     side: Literal["below", "above"],
     bound: float,
     scope: str,
-    *,
-    decisive: bool = True,
-    confidence: float = 0.95,
-    margin: float | None = None,
-    not_comparable: str = "",
+    **options: Any,
 ) -> Check:
-    """:func:`over_seeds` on the seeds that gave a number; the others are counted in the scope."""
+    """:func:`over_seeds`, whose options it takes, on the seeds that gave a number; the others are counted in the scope."""
     values = [x for x in numbers if x is not None]
     missing = len(numbers) - len(values)
     if missing:
         scope = f"{scope}; {missing} of {len(numbers)} seeds gave no number"
-    return over_seeds(
-        name,
-        values,
-        side,
-        bound,
-        scope,
-        witness={"seed": study.seed},
-        decisive=decisive,
-        confidence=confidence,
-        margin=margin,
-        not_comparable=not_comparable,
-    )
+    return over_seeds(name, values, side, bound, scope, witness={"seed": study.seed}, **options)
 
 
 def until_decided(study: Study, looks: Looks, read: Callable[[int, float], Sequence[Check]]) -> list[Check]:
