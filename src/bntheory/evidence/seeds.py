@@ -29,14 +29,13 @@ def over_seeds(
     *,
     confidence: float = 0.95,
     margin: float | None = None,
-    not_comparable: str = "",
-    decisive: bool = True,
     witness: Mapping[str, Any] | None = None,
+    **rest: Any,
 ) -> Check:
     """The mean over seeds lies ``side`` the bound, with Student's t interval.
 
     values: one number a seed. A seed that gave none is left out by the caller, who says so in ``scope``; a value that is not finite, or
-    fewer than ``LEAST_SEEDS`` values, leave the check undecided. margin, not_comparable: as in :class:`Check`. The values go into the
+    fewer than ``LEAST_SEEDS`` values, leave the check undecided. margin, rest: as in :class:`Check`. The values go into the
     witness, and where noise leaves it open, how many seeds would decide it in 80 % of all experiments.
     """
     mean, half, needed = math.nan, math.inf, None
@@ -52,9 +51,8 @@ def over_seeds(
         confidence=confidence,
         why="Student's interval of the mean over seeds; everything within a seed is paired or averaged first",
         witness={**(witness or {}), "values": [round(float(v), 6) for v in values]},
-        decisive=decisive,
         margin=margin,
-        not_comparable=not_comparable,
+        **rest,
     ).le(left, right)
     if check.outcome == "undecided" and math.isfinite(half):
         return replace(check, witness={**check.witness, "seeds_for_80_percent_power": needed})

@@ -18,6 +18,7 @@ must look at: an exponent that is still moving at the end of the range has not b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,9 +112,7 @@ def fit_slope(
     )
 
 
-def fit_power_law(
-    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> SlopeFit:
+def fit_power_law(x: ArrayLike, y: ArrayLike, **options: Any) -> SlopeFit:
     """The exponent p of ``y ~ x**p``: :func:`fit_slope` on logarithms; ``x_range`` is in the units of ``x``.
 
     Raises ``ValueError`` where an entry is not positive: a quantity that reached zero or changed sign
@@ -127,7 +126,7 @@ def fit_power_law(
                 "the range to where the quantity is above its rounding floor, and say so"
             )
     data = np.log(Y[0]) if Y.shape[0] == 1 else np.log(Y)
-    fit = fit_slope(np.log(X), data, confidence=confidence, resamples=resamples, seed=seed)
+    fit = fit_slope(np.log(X), data, **options)
     return replace(fit, x_range=(float(X.min()), float(X.max())))
 
 

@@ -49,11 +49,11 @@ class LpBatchNorm(nn.Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         p: float = 2.0,
         scale_of: Literal["centred", "raw"] = "centred",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if num_features < 1:
@@ -154,18 +154,6 @@ class PrimitiveBatchNorm(LpBatchNorm):
     """
 
     is_batch_norm = True  # how capture knows it
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, p=2.0, device=device, dtype=dtype)
 
 
 class WithinExamples(nn.Module):
