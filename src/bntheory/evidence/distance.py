@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.evidence.checks import Check
+from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import student_quantile
@@ -92,18 +93,14 @@ def differs(
         low, high = distance_interval(kept, confidence)
         middle, half = (low + high) / 2, (high - low) / 2
         estimate = float(np.abs(kept.mean(axis=2)).max(axis=1).min())
-    check = Check(
+    check = statistical(
         name,
-        margin,
-        "le",
-        middle,
-        "statistical",
         f"{kept.shape[2]} seeds, {scope}" + (f"; {counted(missing, 'seed')} gave no number" if missing else ""),
         uncertainty=half,
         confidence=confidence,
         why="Student's intervals of the means over seeds, corrected for the number of measures and of parametrisations",
         witness={**(witness or {}), "estimate": round(estimate, 6), "values": np.round(kept, 6).tolist()},
-    )
+    ).le(margin, middle)
     if check.outcome == "undecided" and math.isfinite(half):
         needed = _seeds_needed(kept, margin, confidence)
         return replace(check, witness={**check.witness, "seeds_for_80_percent_power": needed})
