@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.ascent import maximise
-from bntheory.smoothness.measure import Measure, NumberKind
+from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Ball, unit_directions
 
@@ -142,9 +142,7 @@ def affine_defect_exponent(landscape: Landscape, x: ArrayLike, radii: Sequence[f
     scaled = np.log(2 * values / r**2)
     slopes = np.diff(scaled) / np.diff(np.log(r))
     slope = float(np.polyfit(np.log(r), scaled, 1)[0])
-    cost = defects[0].cost
-    for d in defects[1:]:
-        cost = cost + d.cost
+    cost = sum((d.cost for d in defects), Cost())
     return Measure(
         "exponent of the scaled affine defect",
         slope,

@@ -30,14 +30,6 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.values + other.values, self.gradients + other.gradients, self.products + other.products)
 
-    def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.values - other.values, self.gradients - other.gradients, self.products - other.products)
-
-    @property
-    def total(self) -> int:
-        """All calls together."""
-        return self.values + self.gradients + self.products
-
 
 @dataclass(frozen=True)
 class Measure:

@@ -6,7 +6,7 @@ A region projects a point onto itself and draws starts; it knows nothing of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,19 +42,25 @@ def _centre(centre: ArrayLike) -> Vector:
 
 
 @dataclass(frozen=True)
-class _Round:
+class _Centred:
     centre: Vector
-    radius: float
-    _what: ClassVar[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "centre", _centre(self.centre))
-        if not (self.radius > 0 and np.isfinite(self.radius)):
-            raise ValueError(f"radius is {self.radius}; {self._what}")
 
     @property
     def dimension(self) -> int:
         return int(self.centre.shape[0])
+
+
+@dataclass(frozen=True)
+class _Round(_Centred):
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.radius > 0 and np.isfinite(self.radius)):
+            raise ValueError(f"radius is {self.radius}; it is positive and finite (Everywhere has none)")
 
     @property
     def scale(self) -> float:
@@ -68,8 +74,6 @@ class Ball(_Round):
     Half of the draws are uniform; a quarter lies on the boundary, where suprema often sit, and a quarter at distances spread over
     four powers of ten, since a large ball may be flat but for a neighbourhood of its centre.
     """
-
-    _what = "a ball has a positive finite radius (Everywhere has none)"
 
     def project(self, x: Vector) -> Vector:
         away = x - self.centre
@@ -89,9 +93,6 @@ class Ball(_Round):
 @dataclass(frozen=True)
 class Sphere(_Round):
     """{ x : ||x - centre|| = radius }."""
-
-    radius: float = 1.0
-    _what = "a sphere has a positive finite radius"
 
     def project(self, x: Vector) -> Vector:
         away = x - self.centre
@@ -139,21 +140,16 @@ def interval(lower: float, upper: float) -> Box:
 
 
 @dataclass(frozen=True)
-class Everywhere:
+class Everywhere(_Centred):
     """R^n. Starts are drawn round ``centre`` at distances spread over ``decades`` powers of ten about ``reach``."""
 
-    centre: Vector
     reach: float = 1.0
     decades: float = 4.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "centre", _centre(self.centre))
+        super().__post_init__()
         if not (self.reach > 0 and self.decades >= 0):
             raise ValueError(f"reach is {self.reach} and decades is {self.decades}; both say how far starts lie")
-
-    @property
-    def dimension(self) -> int:
-        return int(self.centre.shape[0])
 
     @property
     def scale(self) -> float:
