@@ -86,7 +86,6 @@ def saturation(at: Situation, options: Options) -> Json:
 def _flat_units(model: nn.Module, inputs: Tensor, flat: float) -> dict[str, Tensor]:
     """By nonlinearity, whether the slope at each of its inputs is below ``flat`` in absolute value."""
     found: dict[str, Tensor] = {}
-    handles = []
 
     def observe(name: str, module: nn.Module) -> None:
         def hook(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -95,15 +94,11 @@ def _flat_units(model: nn.Module, inputs: Tensor, flat: float) -> dict[str, Tens
                 (slope,) = torch.autograd.grad(type(module).forward(module, y).sum(), y)
             found[name] = slope.abs() < flat
 
-        handles.append(module.register_forward_pre_hook(hook))
+        module.register_forward_pre_hook(hook)
 
-    for name, module in model.named_modules():
-        if isinstance(module, NONLINEARITIES):
-            observe(name, module)
-    try:
-        with state_guard(model, parameters=False), torch.no_grad():
-            model(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with state_guard(model, parameters=False), torch.no_grad():  # which takes the hooks out again
+        for name, module in model.named_modules():
+            if isinstance(module, NONLINEARITIES):
+                observe(name, module)
+        model(inputs)
     return found

@@ -71,15 +71,12 @@ def channel_directions(model: nn.Module, inputs: Tensor, seed: int | None) -> Te
     if not units:
         raise UserError(f"{type(model).__name__} has no hidden unit of weight layer and normalisation")
     seen: list[Tensor] = []
-    handles = [u.weight_layer.register_forward_hook(lambda module, x, y: seen.append(y)) for u in units]
     generator = torch.Generator().manual_seed(0 if seed is None else seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    try:
-        with state_guard(model, parameters=False):
-            model(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with state_guard(model, parameters=False):  # which takes the hooks out again
+        for unit in units:
+            unit.weight_layer.register_forward_hook(lambda module, x, y: seen.append(y))
+        model(inputs)
     columns = []
     for y in seen:
         channels = y.transpose(0, 1).flatten(1)  # (C, m)
@@ -92,14 +89,8 @@ def channel_directions(model: nn.Module, inputs: Tensor, seed: int | None) -> Te
         numbers = (channels * weights.to(channels)).sum(1)
         for number in numbers:
             found = torch.autograd.grad(number, parameters, retain_graph=True, allow_unused=True)
-            columns.append(
-                torch.cat(
-                    [
-                        (torch.zeros_like(p) if g is None else g).flatten()
-                        for p, g in zip(parameters, found, strict=True)
-                    ]
-                )
-            )
+            full = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+            columns.append(torch.cat([g.flatten() for g in full]))
     return torch.stack(columns, 1)
 
 
