@@ -85,13 +85,11 @@ def test_kernel_against_its_defining_integral(c: float) -> None:
     ],
 )
 def test_symbolic_identities_hold_for_every_batch_size(identity) -> None:  # type: ignore[no-untyped-def]
-    found = identity()
-    assert found.holds, found.remainder
+    assert identity() == 0
 
 
 def test_numerator_is_a_dirichlet_form_on_polynomials() -> None:
-    found = sphere_identity(4)
-    assert (found.holds, found.cases) == (True, 16), found.remainder
+    assert sphere_identity(4) == 0
 
 
 def test_printed_relu_form_equals_the_derived_one() -> None:

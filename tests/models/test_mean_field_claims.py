@@ -6,17 +6,17 @@ broken identity, a slope on the other side) must change it: that is the second h
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
+import sympy
 
 from bntheory.claims import Study, registry
 from bntheory.claims.sources.karakida2019 import _bound
-from bntheory.claims.sources.yang2019 import against_networks, against_quadrature, replayed
+from bntheory.claims.sources.yang2019 import against_networks, against_quadrature
+from bntheory.evidence.identity import identity
 from bntheory.evidence.slopes import fit_slope
 from bntheory.judges.verdict import evidence_of_checks
-from bntheory.models.mean_field_symbolic import Identity, relu_identity
+from bntheory.models.mean_field_symbolic import relu_identity
 
 QUICK = Study(effort="quick", seed=0)
 FINDINGS = {
@@ -39,7 +39,7 @@ def test_finding_at_quick_effort(claim_id: str) -> None:
 
 
 def test_measurements_overrule_a_proof_of_something_else() -> None:
-    proof = replayed(relu_identity(), "every B")
+    proof = identity("relu", relu_identity(), "every B")
     right = against_quadrature("linear", lambda b: (b - 2) / (b - 3), [5, 9])
     wrong = against_quadrature("linear", lambda b: (b - 1) / (b - 3), [5, 9])
     assert evidence_of_checks([proof, *right], seconds=0, seed=0).finding == "proved"
@@ -48,14 +48,15 @@ def test_measurements_overrule_a_proof_of_something_else() -> None:
 
 def test_networks_refuse_a_wrong_rate() -> None:
     checks = against_networks(QUICK, "linear", lambda b: (b - 1) / (b - 3))
-    assert evidence_of_checks([replayed(relu_identity(), "every B"), *checks], seconds=0, seed=0).finding == "fails"
+    assert (
+        evidence_of_checks([identity("relu", relu_identity(), "every B"), *checks], seconds=0, seed=0).finding
+        == "fails"
+    )
 
 
 def test_a_remainder_is_a_refutation() -> None:
-    broken = dataclasses.replace(relu_identity(), remainder="1/B")
-    assert not broken.holds
-    assert evidence_of_checks([replayed(broken, "every B")], seconds=0, seed=0).finding == "refuted"
-    assert Identity("x", "0").holds
+    broken = relu_identity() + 1 / sympy.Symbol("B", positive=True)
+    assert evidence_of_checks([identity("broken", broken, "every B")], seconds=0, seed=0).finding == "refuted"
 
 
 @pytest.mark.parametrize(

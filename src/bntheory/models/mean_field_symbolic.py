@@ -2,19 +2,18 @@ r"""The mean-field rates with a symbolic batch size: each step of the derivation
 
 What is taken from textbooks, and named where it is used: Green's formula on the sphere, the addition theorem
 (Funk-Hecke) with ``|P_l(x)| < 1`` inside (-1, 1), and the Gaussian averages ``J`` and ``J'`` of ReLU (Cho and Saul).
-Everything else is an identity of rational functions in ``B``, or in ``n = B - 1``, that sympy reduces to zero.
+Everything else is an identity of rational functions in ``B``, or in ``n = B - 1``, that sympy reduces to zero: each function
+returns what is left of the difference of its two sides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import comb
 from typing import Any
 
 from bntheory.errors import UserError
 
 __all__ = [
-    "Identity",
     "averaging_identity",
     "gap_of_degrees",
     "inverse_radius_moment",
@@ -26,31 +25,17 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A statement reduced to ``remainder``, which is 0 where the statement holds."""
-
-    name: str
-    remainder: str  # sympy's print of the reduced difference
-    cases: int = 1  # how many separate identities it stands for
-
-    @property
-    def holds(self) -> bool:
-        """Whether the difference reduced to zero."""
-        return self.remainder == "0"
-
-
-def inverse_radius_moment() -> Identity:
+def inverse_radius_moment() -> Any:
     """``E[1/R^2] = 1/(B - 3)`` for ``R^2`` chi-squared with ``B - 1`` degrees of freedom, by Gamma functions."""
     import sympy as sp
 
     n = sp.symbols("n", positive=True)
     # the integral of r^k exp(-r^2/2) over r > 0 is 2^((k - 1)/2) Gamma((k + 1)/2)
     moment = 2 ** ((n - 4) / 2) * sp.gamma((n - 2) / 2) / (2 ** ((n - 2) / 2) * sp.gamma(n / 2))
-    return Identity("E[1/R^2] = 1/(B - 3)", str(sp.simplify(sp.gammasimp(moment) - 1 / (n - 2))))
+    return sp.simplify(sp.gammasimp(moment) - 1 / (n - 2))
 
 
-def trace_identity() -> Identity:
+def trace_identity() -> Any:
     """``||(G - u u') D G||^2`` in sums over the batch, ``D = diag(d)``, for every ``B``.
 
     ``G`` and ``G - u u'`` are projections (u centred, norm one), so the norm is ``tr((G - u u') D G D)``, which is
@@ -70,10 +55,10 @@ def trace_identity() -> Identity:
         sums += along**2 / b - sum((x * y) ** 2 for x, y in zip(d, u, strict=True))
         found = sp.expand(norm2 - sums)
         remainder = found if found != 0 else remainder
-    return Identity("squared norm of the layer's Jacobian", str(remainder), 3)
+    return remainder
 
 
-def averaging_identity() -> Identity:
+def averaging_identity() -> Any:
     """The averaged trace is ``(B - 1)/B`` times the numerator of the rate, for samples that enter alike, every ``B``.
 
     ``sum d^2 -> B a``, ``(sum d)^2 -> B a + B(B - 1) c``, ``sum d^2 u^2 -> q`` and ``(sum d u)^2 -> q + (B - 1) e`` with
@@ -84,10 +69,10 @@ def averaging_identity() -> Identity:
     b, a, c, q, e = sp.symbols("B a c q e", positive=True)
     averaged = (1 - 2 / b) * b * a + (b * a + b * (b - 1) * c) / b**2 - q + (q + (b - 1) * e) / b
     numerator = (b - 1) * a - q + c + e
-    return Identity("averaged trace", str(sp.simplify(averaged - (b - 1) / b * numerator)))
+    return sp.simplify(averaged - (b - 1) / b * numerator)
 
 
-def relu_limit_identity() -> Identity:
+def relu_limit_identity() -> Any:
     """The limit of the printed ReLU rate as ``B`` grows, with the kernel written out, minus ``pi/(pi - 1)``."""
     import sympy as sp
 
@@ -98,20 +83,20 @@ def relu_limit_identity() -> Identity:
     # the two parts have limits of their own: (B - 1)/(B - 3) -> 1, and everything else over B - 3 vanishes
     leading = sp.limit((b - 1) / (b - 3), b, sp.oo) * sp.limit(1 / (1 - j), b, sp.oo)
     rest = sp.limit(1 / (b - 3), b, sp.oo) * (sp.limit(dj / (1 - j), b, sp.oo) - 1)
-    return Identity("limit of the ReLU rate", str(sp.simplify(leading + rest - sp.pi / (sp.pi - 1))))
+    return sp.simplify(leading + rest - sp.pi / (sp.pi - 1))
 
 
-def linear_identity() -> Identity:
+def linear_identity() -> Any:
     """The rate of the identity activation from the trace formula, minus ``(B - 2)/(B - 3)``."""
     import sympy as sp
 
     b = sp.symbols("B", positive=True)
     off = -1 / (b - 1)  # Sigma_12; Sigma_11 = E t^2 = 1
     derived = _trace_formula(b, 1, 1, 1, off, 1, off)
-    return Identity("linear rate = (B - 2)/(B - 3)", str(sp.simplify(derived - (b - 2) / (b - 3))))
+    return sp.simplify(derived - (b - 2) / (b - 3))
 
 
-def relu_identity() -> Identity:
+def relu_identity() -> Any:
     """The rate of ReLU from the trace formula with symbols ``J, J'``, minus the form of the source."""
     import sympy as sp
 
@@ -119,19 +104,19 @@ def relu_identity() -> Identity:
     half = sp.Rational(1, 2)
     derived = _trace_formula(b, half, half, dj / 2, j / 2, half, j / 2)
     printed = ((b - 1 + dj) / (1 - j) - 1) / (b - 3)
-    return Identity("ReLU rate: derived = printed", str(sp.simplify(derived - printed)))
+    return sp.simplify(derived - printed)
 
 
-def gap_of_degrees() -> Identity:
+def gap_of_degrees() -> Any:
     """``l(l + n - 2) - (n - 1) = (l - 1)(l + n - 1)``: degree 1 has the least eigenvalue, and it alone."""
     import sympy as sp
 
     n, level = sp.symbols("n l")
     difference = level * (level + n - 2) - (n - 1) - (level - 1) * (level + n - 1)
-    return Identity("eigenvalue gap = (l - 1)(l + n - 1)", str(sp.expand(difference)))
+    return sp.expand(difference)
 
 
-def sphere_identity(degree: int = 5) -> Identity:
+def sphere_identity(degree: int = 5) -> Any:
     r"""The rate's numerator is a Dirichlet form, for polynomial activations up to ``degree`` and every ``B``.
 
     With ``f_i(s) = s^i`` (``t = sqrt(n) s``) and ``-Delta s^i = i(i + n - 2) s^i - i(i - 1) s^(i-2)`` on the sphere:
@@ -147,7 +132,6 @@ def sphere_identity(degree: int = 5) -> Identity:
         raise UserError(f"degree={degree}: a polynomial that is not constant has degree at least 1")
     n = sp.symbols("n", positive=True)
     worst: Any = sp.Integer(0)
-    cases = 0
     for i in range(1, degree + 1):
         for j in range(1, degree + 1):
             numerator = _moment(n, i + j - 2, 0) - _moment(n, i + j, 0)
@@ -156,10 +140,9 @@ def sphere_identity(degree: int = 5) -> Identity:
             if i > 1:
                 form -= i * (i - 1) * (_moment(n, i - 2 + j, 0) - _moment(n, i - 2, j))
             remainder = sp.cancel(sp.together(numerator - form))
-            cases += 1
             if remainder != 0:
                 worst = remainder
-    return Identity(f"numerator = Dirichlet form, degrees up to {degree}", str(worst), cases)
+    return worst
 
 
 def _trace_formula(b: Any, d2: Any, d2t2: Any, dd: Any, dtdt: Any, variance: Any, covariance: Any) -> Any:

@@ -14,29 +14,20 @@ from typing import TYPE_CHECKING
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.compared import exact, numerical, proof, statistical
+from bntheory.evidence.compared import exact, numerical, statistical
+from bntheory.evidence.identity import identity
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bntheory.models.activations import Activation
-    from bntheory.models.mean_field_symbolic import Identity
 
 KEY = "yang2019"
+_REDUCED = "the difference of both sides, reduced by sympy"
 _SETTING = (
     "mean field: width -> infinity, the weights of the backward pass taken as independent of the activations, batch covariance at "
     "its symmetric fixed point; B > 3 (at B = 3 the expected squared gradient is infinite, at B = 2 it is 0)"
 )
-
-
-def replayed(identity: Identity, scope: str, why: str = "") -> Check:
-    """A symbolic identity as a check: how many of its cases leave a remainder (none, if it holds)."""
-    return proof(
-        identity.name,
-        scope,
-        why=why or "the difference of both sides, reduced by sympy",
-        witness={"remainder": identity.remainder, "identities": identity.cases},
-    ).eq(0.0 if identity.holds else 1.0, 0.0)
 
 
 def beside_a_proof(check: Check) -> Check:
@@ -98,9 +89,16 @@ def _layer_jacobian() -> list[Check]:
     from bntheory.models.mean_field_symbolic import averaging_identity, inverse_radius_moment, trace_identity
 
     return [
-        replayed(inverse_radius_moment(), "every B > 3", "ratio of Gamma functions, reduced by sympy"),
-        replayed(trace_identity(), "every B: multiplied out at three, which fix its coefficients"),
-        replayed(averaging_identity(), "every B"),
+        identity(
+            "E[1/R^2] = 1/(B - 3)", inverse_radius_moment(), "every B > 3", "ratio of Gamma functions, reduced by sympy"
+        ),
+        identity(
+            "squared norm of the layer's Jacobian",
+            trace_identity(),
+            "every B: multiplied out at three, which fix its coefficients",
+            _REDUCED,
+        ),
+        identity("averaged trace", averaging_identity(), "every B", _REDUCED),
     ]
 
 
@@ -119,7 +117,7 @@ def linear_rate_claim(study: Study) -> list[Check]:
         return float(linear_rate(batch))
 
     return [
-        replayed(linear_identity(), "every B > 3"),
+        identity("linear rate = (B - 2)/(B - 3)", linear_identity(), "every B > 3", _REDUCED),
         *_layer_jacobian(),
         *against_quadrature("linear", rate, (4, 5, 8, 64, 10_000)),
         *against_networks(study, "linear", rate),
@@ -148,9 +146,14 @@ def relu_rate_claim(study: Study) -> list[Check]:
     far = 10**8
     excess = [rate(b) - relu_limit() for b in (far // 100, far // 10, far)]
     return [
-        replayed(relu_identity(), "every B > 3", "rational identity in B, J and J', reduced by sympy"),
+        identity(
+            "ReLU rate: derived = printed",
+            relu_identity(),
+            "every B > 3",
+            "rational identity in B, J and J', reduced by sympy",
+        ),
         *_layer_jacobian(),
-        replayed(relu_limit_identity(), "B -> infinity", "limits of the two parts, by sympy"),
+        identity("limit of the ReLU rate", relu_limit_identity(), "B -> infinity", "limits of the two parts, by sympy"),
         beside_a_proof(
             numerical(
                 "order at which the printed rate approaches its limit: log10 of the ratio of excesses",
@@ -186,13 +189,18 @@ def always_explodes(study: Study) -> Iterator[Check]:
     from bntheory.models.mean_field_quadrature import rate_by_quadrature
     from bntheory.models.mean_field_symbolic import gap_of_degrees, sphere_identity
 
-    yield replayed(
-        sphere_identity(study.choose(quick=3, normal=5, thorough=7)),
+    degree = study.choose(quick=3, normal=5, thorough=7)
+    yield identity(
+        f"numerator = Dirichlet form, degrees up to {degree}",
+        sphere_identity(degree),
         "every B; polynomials, which are dense among activations with a square integrable derivative",
         "Green's formula on the sphere says it for all of them; moments as rational functions of B, by sympy",
     )
-    yield replayed(
-        gap_of_degrees(), "every degree and B: a weighted mean is at least its least term, attained by degree 1 alone"
+    yield identity(
+        "eigenvalue gap = (l - 1)(l + n - 1)",
+        gap_of_degrees(),
+        "every degree and B: a weighted mean is at least its least term, attained by degree 1 alone",
+        _REDUCED,
     )
     yield from _layer_jacobian()
     count = study.choose(quick=20, normal=120, thorough=1000)
