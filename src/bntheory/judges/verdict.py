@@ -180,41 +180,38 @@ class Verdict:
         }
 
 
+#: What the findings of all judges amount to: the first of these that occurs decides.
+_AMOUNTS_TO = {
+    "error": Status.ERROR,
+    "refuted": Status.REFUTED,
+    "vacuous": Status.VACUOUS,
+    "proved": Status.PROVED,
+    "fails": Status.CONTRADICTED,
+    "inconclusive": Status.INCONCLUSIVE,
+    "equivalent": Status.EQUIVALENT,
+    "supported": Status.SUPPORTED,
+    "survives": Status.SURVIVES,
+    "holds": Status.HOLDS_ON_NETWORKS,
+}
+
+
 def verdict_of(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     """The status that the evidence amounts to.
 
-    Order: disagreement (of two judges, or of the two routes of one); error, whatever the other judges found; refuted; vacuous; proved; then what is short of both: contradicted, inconclusive, equivalent, supported for
-    experiments and statistical studies; survives; holds on networks; unknown.
+    Disagreement of two judges, or of the two routes of one, comes before all else; then the order of the table above, in which a
+    counterexample to what nothing satisfies is a disagreement too.
     A failure inside networks without a certificate does not refute, but it contradicts a proof.
     """
     evidence = tuple(evidence)
-    found = {e.finding for e in evidence}
+    found = {"supported" if e.judge == "study" and e.finding == "holds" else e.finding for e in evidence}
     network_fails = any(e.judge == "network" and e.finding == "fails" for e in evidence)
     contradicts_itself = any(e.details.get("internal_error") for e in evidence)
     if contradicts_itself or ("proved" in found and ("refuted" in found or network_fails)):
         status = Status.DISAGREEMENT
-    elif "error" in found:
-        status = Status.ERROR
-    elif "refuted" in found:
-        status = Status.DISAGREEMENT if "vacuous" in found else Status.REFUTED
-    elif "vacuous" in found:
-        status = Status.VACUOUS
-    elif "proved" in found:
-        status = Status.PROVED
-    elif "fails" in found:
-        status = Status.CONTRADICTED
-    elif "inconclusive" in found:
-        status = Status.INCONCLUSIVE
-    elif "equivalent" in found:
-        status = Status.EQUIVALENT
-    elif any(e.finding == "holds" and e.judge == "study" for e in evidence):
-        status = Status.SUPPORTED
-    elif "survives" in found:
-        status = Status.SURVIVES
-    elif "holds" in found:
-        status = Status.HOLDS_ON_NETWORKS
     else:
-        status = Status.UNKNOWN
+        status = next((status for finding, status in _AMOUNTS_TO.items() if finding in found), Status.UNKNOWN)
+        if status is Status.REFUTED and "vacuous" in found:
+            status = Status.DISAGREEMENT
     return Verdict(claim, status, evidence)
 
 
