@@ -189,13 +189,11 @@ class Field:
             if known not in ("+", "+0"):
                 self.partial.add(self.index(symbol))
             self._interned[key] = symbol
-        result: Scalar = outside * self._interned[key]
-        return result.under(conditions)
+        return (outside * self._interned[key]).under(conditions)
 
     def _split_root(self, x: Scalar, squares_of: tuple[str, ...]) -> tuple[Scalar, Scalar]:
         """(a, b) with x = a^2 b and a >= 0: the squares of factors of the given signs are taken out."""
-        outside: Scalar = self.one
-        inside: Scalar = self.one
+        outside = inside = self.one
         radicand, denominator = x.num, x.den
         if self.sign(denominator) == "+":
             radicand = radicand * denominator
@@ -282,7 +280,7 @@ class Scalar(Uncompared):
             num, den = num / lead, den / lead
         return Scalar(self.field, num, den, conditions)
 
-    def __add__(self, x: Any) -> Any:
+    def __add__(self, x: Any) -> Scalar:
         other = self._other(x)
         if other is None:
             return NotImplemented
@@ -299,15 +297,15 @@ class Scalar(Uncompared):
     def __pos__(self) -> Scalar:
         return self
 
-    def __sub__(self, x: Any) -> Any:
+    def __sub__(self, x: Any) -> Scalar:
         other = self._other(x)
         return NotImplemented if other is None else self + (-other)
 
-    def __rsub__(self, x: Any) -> Any:
+    def __rsub__(self, x: Any) -> Scalar:
         other = self._other(x)
         return NotImplemented if other is None else other + (-self)
 
-    def __mul__(self, x: Any) -> Any:
+    def __mul__(self, x: Any) -> Scalar:
         other = self._other(x)
         if other is None:
             return NotImplemented
@@ -317,7 +315,7 @@ class Scalar(Uncompared):
 
     __rmul__ = __mul__
 
-    def __truediv__(self, x: Any) -> Any:
+    def __truediv__(self, x: Any) -> Scalar:
         other = self._other(x)
         if other is None:
             return NotImplemented
@@ -326,11 +324,11 @@ class Scalar(Uncompared):
             return self.field.zero.under(conditions)  # undefined everywhere: one of them cannot be met
         return self._make(self.num * other.den, self.den * other.num, conditions)
 
-    def __rtruediv__(self, x: Any) -> Any:
+    def __rtruediv__(self, x: Any) -> Scalar:
         other = self._other(x)
         return NotImplemented if other is None else other / self
 
-    def __pow__(self, n: Any) -> Any:
+    def __pow__(self, n: Any) -> Scalar:
         try:
             power = exact(n)
         except TypeError:

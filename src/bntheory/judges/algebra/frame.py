@@ -242,8 +242,7 @@ class Frame:
         for i, c in u.parts.items():
             if i in v.parts:
                 total = total + c * v.parts[i] * self.norms[i]
-        result: Scalar = total.under(u.conditions | v.conditions)
-        return result
+        return total.under(u.conditions | v.conditions)
 
     def norm2(self, v: Coordinates) -> Scalar:
         square = self.dot(v, v)

@@ -60,12 +60,10 @@ class GramProblem:
                 product = product * self.scalar(factor)
             return product
         if x.func.__name__ == "Abs":
-            size: Scalar = (self.scalar(x.args[0]) ** 2).sqrt()
-            return size
+            return (self.scalar(x.args[0]) ** 2).sqrt()
         if x.is_Pow and x.exp.is_Rational and x.exp.q in (1, 2):
             base = self.scalar(x.base)
-            power: Scalar = (base if x.exp.q == 1 else base.sqrt()) ** int(x.exp.p)
-            return power
+            return (base if x.exp.q == 1 else base.sqrt()) ** int(x.exp.p)
         raise OutsideVocabulary(f"{type(x).__name__} in a normal form")
 
     def _over_scalars(self, relation: Relation) -> Relation:

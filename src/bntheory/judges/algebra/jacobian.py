@@ -54,10 +54,10 @@ def jacobian_norm(frame: Layer) -> Scalar:
         raise OutsideVocabulary(
             f"jac_norm for {kind}; the nearest thing inside is norm2(jac(u)) <= b**2*norm2(u) for a free vector u"
         )
-    slope: Scalar = (frame.gamma**2).sqrt() / frame.sigma
+    slope = (frame.gamma**2).sqrt() / frame.sigma
     if kind in ("rms", "frozen", "mean-only"):
         return slope
-    alone: Scalar = slope * frame.eps / frame.sigma**2  # m = 2: y_hat is all that is orthogonal to 1
+    alone = slope * frame.eps / frame.sigma**2  # m = 2: y_hat is all that is orthogonal to 1
     if frame.m_value is not None or frame.domain.min_m > 2:
         return alone if frame.m_value == 2 else slope
     norm = frame.field.symbol("jac_norm", "nonnegative")
@@ -74,8 +74,7 @@ def trace(frame: Layer, operator: Any) -> Scalar:
     if operator == frame.hess:
         return frame.hessian_operator.trace()
     if operator == frame.jac:
-        slope: Scalar = _trace_of_dy_hat(frame) * frame.gamma
-        return slope
+        return _trace_of_dy_hat(frame) * frame.gamma
     if operator == frame.input_hess:
         return _trace_of_input_hess(frame)
     raise OutsideVocabulary(
@@ -85,27 +84,24 @@ def trace(frame: Layer, operator: Any) -> Scalar:
 
 def _trace_of_dy_hat(frame: Layer) -> Scalar:
     kind, m = frame.domain.normaliser, frame.m
-    dimension: Scalar = m if kind in _UNCENTRED else m - 1
+    dimension = m if kind in _UNCENTRED else m - 1
     if kind not in ("frozen", "mean-only"):
         dimension = dimension - frame.dot(frame.dual, frame.y_hat) / m
-    total: Scalar = dimension / frame.sigma
-    return total
+    return dimension / frame.sigma
 
 
 def _trace_of_input_hess(frame: Layer) -> Scalar:
     kind, m, sigma, gamma = frame.domain.normaliser, frame.m, frame.sigma, frame.gamma
     hess, dot, y_hat = frame.hess, frame.dot, frame.y_hat
-    curved: Any = frame.hessian_operator.trace()
+    curved = frame.hessian_operator.trace()
     if kind not in _UNCENTRED:
         curved = curved - dot(frame.one, hess(frame.one)) / m
     if kind in ("frozen", "mean-only"):
-        whole: Scalar = curved * gamma**2 / sigma**2
-        return whole
+        return curved * gamma**2 / sigma**2
     w = frame.dual if kind == "rms" else frame.centred(frame.dual)
     bent_y_hat = hess(y_hat)
     curved = curved - dot(w, bent_y_hat) * 2 / m + frame.norm2(w) * dot(y_hat, bent_y_hat) / m**2
     follows = frame.field.zero if kind in ("l1", "linf") else frame.correction
     bend = dot(w, frame.input_grad) * 2
     bend = bend + follows * gamma * _trace_of_dy_hat(frame) * dot(y_hat, frame.grad)
-    total: Scalar = curved * gamma**2 / sigma**2 - bend / (m * sigma)
-    return total
+    return curved * gamma**2 / sigma**2 - bend / (m * sigma)

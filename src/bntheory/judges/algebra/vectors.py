@@ -161,8 +161,7 @@ class SymbolicOperator:
         if self.kind == "zero":
             return field.zero
         if self.kind in ("identity", "isotropic"):
-            repeated: Scalar = self.factor * frame.m
-            return repeated
+            return self.factor * frame.m
         if self.diagonal:
             return frame.dot(frame.one, self(frame.one))
         sign: Sign = "nonnegative" if self.semidefinite else "any"
@@ -171,8 +170,7 @@ class SymbolicOperator:
         if len(frame.norms) < frame.m_value:
             self.elsewhere = field.symbol(f"tr {self.name}", sign)
         parts = [self.entry(i, i) * frame.m / norm for i, norm in enumerate(frame.norms)]
-        total: Scalar = sum(parts, field.zero if self.elsewhere is None else self.elsewhere)
-        return total
+        return sum(parts, field.zero if self.elsewhere is None else self.elsewhere)
 
     def minors(self, used: set[int]) -> list[Scalar]:
         """What is >= 0 exactly if the operator can be positive semidefinite, or within its bound: principal minors, and, where the
@@ -197,7 +195,7 @@ class SymbolicOperator:
 
     def _below_bound(self, i: int, j: int, sign: int) -> Scalar:
         """An entry of bound I - sign H, scaled as the entries are."""
-        entry: Scalar = self.entry(i, j) * -sign
+        entry = self.entry(i, j) * -sign
         return entry + self.bound * self.frame.norms[i] / self.frame.m if i == j else entry
 
     def _about_the_trace(self, block: list[int]) -> list[Scalar]:
