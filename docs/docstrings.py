@@ -1,5 +1,5 @@
 """What docstrings write for a terminal, as Markdown: a class's fields in running text (``name: what it is``) and columns of names with what
-they are become lists, and ``::`` in front of a block of code is a colon.
+they are become lists, below the line that heads them where there is one, and ``::`` in front of a block of code is a colon.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Any
 
 from griffe import Class, Extension, Object
 
-_ENTRY = re.compile(r"^ {0,3}(``[^`]+``(?:, ``[^`]+``)*) {2,}", re.M)
+_ENTRY = re.compile(r"^ {0,4}(``[^`]+``(?:, ``[^`]+``)*) {2,}", re.M)
+_HEAD = re.compile(r"^(?=[^\s`].*\n {4}\S)", re.M)
 
 
 class FieldsAsList(Extension):
@@ -19,7 +20,7 @@ class FieldsAsList(Extension):
         text = re.sub(r"^::$", "", obj.docstring.value, flags=re.M)
         text = re.sub(r"(?<=\w)::$", ":", text, flags=re.M)
         obj.docstring.value = "\n\n".join(
-            _ENTRY.sub(r"\n- \1: ", part).strip("\n") if len(_ENTRY.findall(part)) > 1 else part
+            _ENTRY.sub(r"\n- \1: ", _HEAD.sub("\n", part)).strip("\n") if len(_ENTRY.findall(part)) > 1 else part
             for part in text.split("\n\n")
         )
 

@@ -126,7 +126,7 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
         flags=re.S,
     )
     # a short piece of code stays in one line: a browser breaks --option after its first hyphen
-    return re.sub(r"<code>(?=[^<]{2,30}</code>)", '<code class="whole">', content)
+    return re.sub(r"<code>(?=[^<\n]{2,30}</code>)", '<code class="whole">', content)
 
 
 def _filled(text: str, kind: int) -> str:

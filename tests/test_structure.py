@@ -13,6 +13,7 @@ import pytest
 import bntheory
 
 ROOT = Path(bntheory.__file__).parent
+CHECKOUT = Path(__file__).parents[1]
 ROOMS = [
     "errors",
     "arrays",
@@ -261,3 +262,13 @@ def test_what_judges_trains_no_network(path):
             r"\b(?:Trainer|make_trainer|train_step|torch\.optim)\b|\.backward\(", path.read_text(encoding="utf-8")
         )
         assert found == []
+
+
+@pytest.mark.skipif(not (CHECKOUT / ".git").exists(), reason="no checkout")
+def test_a_checkout_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
+    """Where git makes ends of lines two bytes: what is recorded is sealed by its bytes."""
+    settings = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    names = ["papers/references.bib", "README.md", "src/bntheory/__init__.py"]
+    subprocess.run(["git", *settings, "checkout-index", f"--prefix={tmp_path}/", *names], cwd=CHECKOUT, check=True)
+    for name in names:
+        assert b"\r" not in (tmp_path / name).read_bytes()

@@ -69,33 +69,32 @@ LAYOUTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = MappingProxyType(
 class NetworkSpec:
     """A network, described. ``NetworkSpec("vgg", size="full", norm="none", input_shape=(3, 32, 32))``.
 
-    Fields:
-        kind: "mlp", "vgg", "resnet", "deep-linear" (no activations), "ioffe-mnist" (3 x 100 sigmoid units, small
-            Gaussian weights unless another init is given), "rnn" or "transformer" (the image read from top to bottom).
-        size: "tiny" (unit tests), "small" (2 cores, minutes), "medium" (2 cores, an hour) or "full" (VGG-11,
-            ResNet-18 for 32 x 32 images).
-        norm: what follows each weight layer but the last (in a transformer: what precedes each branch of a block and
-            the last layer). "layer" normalises over channels and positions; "l1", "l2",
-            "linf" divide by the average l_p norm; "noisy-*" adds the noise of Santurkar's figure 2, in training mode.
-            "detached", "detached-mean", "detached-variance" and "layer-detached" have the forward pass of batch and
-            layer normalisation and no gradient through both statistics, the mean or the variance; "variance-only" divides
-            by the standard deviation and keeps the mean; "rms" has no mean, and like its source no beta; "weight" divides
-            by the norms of the rows of weights. Names of parameters are batch normalisation's.
-        init: "glorot" (uniform), "glorot-normal", "he" (normal, fan in), "gaussian" (standard deviation
-            ``init_scale``) or "orthogonal". Biases start at 0, gamma at 1, beta at 0.
-        init_scale: a factor on every initial weight.
-        activation: one of ``ACTIVATIONS``; kinds with a fixed one ignore it.
-        input_shape: (channels, height, width), or (features,) for networks of linear layers.
-        classes: number of outputs.
-        layout: replaces the size's own layout; see ``LAYOUTS`` for its form.
-        eps, momentum: of the normalisation.
-        groups: for norm="group"; must divide every number of channels. 0: at least two channels each, 32 at most.
-        bias: of the weight layers before a normalisation; ``None`` means: only where the normalisation does not
-            cancel it ("none", "layer", "layer-detached", "group", "rms" and "noisy-none") or bring its own. The last layer
-            always has one.
-        pool: "max" or "average", for vgg.
-        noise_unit, noise_dose: "channel" or "activation", and a factor on the noise, for the noisy norms.
-        rows: of the image that make one time step ("rnn") or one token ("transformer"); must divide its height.
+    kind: "mlp", "vgg", "resnet", "deep-linear" (no activations), "ioffe-mnist" (3 x 100 sigmoid units, small
+        Gaussian weights unless another init is given), "rnn" or "transformer" (the image read from top to bottom).
+    size: "tiny" (unit tests), "small" (2 cores, minutes), "medium" (2 cores, an hour) or "full" (VGG-11,
+        ResNet-18 for 32 x 32 images).
+    norm: what follows each weight layer but the last (in a transformer: what precedes each branch of a block and
+        the last layer). "layer" normalises over channels and positions; "l1", "l2",
+        "linf" divide by the average l_p norm; "noisy-*" adds the noise of Santurkar's figure 2, in training mode.
+        "detached", "detached-mean", "detached-variance" and "layer-detached" have the forward pass of batch and
+        layer normalisation and no gradient through both statistics, the mean or the variance; "variance-only" divides
+        by the standard deviation and keeps the mean; "rms" has no mean, and like its source no beta; "weight" divides
+        by the norms of the rows of weights. Names of parameters are batch normalisation's.
+    init: "glorot" (uniform), "glorot-normal", "he" (normal, fan in), "gaussian" (standard deviation
+        ``init_scale``) or "orthogonal". Biases start at 0, gamma at 1, beta at 0.
+    init_scale: a factor on every initial weight.
+    activation: one of ``ACTIVATIONS``; kinds with a fixed one ignore it.
+    input_shape: (channels, height, width), or (features,) for networks of linear layers.
+    classes: number of outputs.
+    layout: replaces the size's own layout; see ``LAYOUTS`` for its form.
+    eps, momentum: of the normalisation.
+    groups: for norm="group"; must divide every number of channels. 0: at least two channels each, 32 at most.
+    bias: of the weight layers before a normalisation; ``None`` means: only where the normalisation does not
+        cancel it ("none", "layer", "layer-detached", "group", "rms" and "noisy-none") or bring its own. The last layer
+        always has one.
+    pool: "max" or "average", for vgg.
+    noise_unit, noise_dose: "channel" or "activation", and a factor on the noise, for the noisy norms.
+    rows: of the image that make one time step ("rnn") or one token ("transformer"); must divide its height.
     """
 
     kind: str
