@@ -47,6 +47,8 @@ _CANCELLED, _PASSES = 0.7, 4
 _EXPLAINED = 4.0
 # A direction of which less than this is new has been searched, as far as its coordinates can say.
 _LEAST_NEW = 1e-10
+# Bytes of a basis that may be kept whole until it is used again.
+_SMALL = 1 << 26
 # Of what another operator was asked for, the part of a unit direction that counts as known.
 _KNOWN = 0.1
 
@@ -313,4 +315,7 @@ class LowRankModel:
     def carried(self, rank: int) -> Carried:
         """The model for a measurement nearby, cut to this rank. Ends the search: the basis is handed on, not copied."""
         known = Carried(self._basis, self.matrix, self._overlap)
-        return known if self.rank <= rank else known.cut(rank)
+        if self.rank <= rank:
+            return known
+        small = self.rank * self._op.size * self._op.dtype.itemsize <= _SMALL
+        return known._replace(most=rank) if small else known.cut(rank)

@@ -129,7 +129,7 @@ def top_eigenvalues(
         max_products: give up after so many; the result then says ``converged=False``.
         max_basis: vectors kept at most; memory is ``max_basis * size`` entries.
         carry: vectors kept in the result for a warm start from it, ``2 k + 14`` unless given; memory is
-            ``carry * size`` entries for as long as the result lives. At least k.
+            ``carry * size`` entries for as long as the result lives, or 64 MiB. At least k.
         callback: called after each product with the number of products and the current wanted Ritz values.
         stop: ``"error"``: where ``errors`` of the result are at most tol. ``"estimate"``: where they are estimated to be, if no
             other eigenvalue lies close by, which saves some products and leaves ``errors`` larger than tol.
