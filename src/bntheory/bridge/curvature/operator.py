@@ -96,7 +96,7 @@ class CurvatureOperator(SymmetricOperator):
                 stack.enter_context(mode)
             found: list[Tensor] = []
             if activation is not None:
-                found = stack.enter_context(captured(objective.network, activation))
+                found = captured(objective.network, activation)
             value, inner = self._forward(index)
             tensors = list(self._selection.tensors)
             if activation is not None:

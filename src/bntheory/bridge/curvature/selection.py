@@ -6,8 +6,7 @@ loss and its derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -125,9 +124,8 @@ def _unknown(objective: Objective, name: str) -> str:
     return f"parameters names {name!r}, which is no module or parameter of {kind}; it has {shown}"
 
 
-@contextmanager
-def captured(model: nn.Module, activation: Activation) -> Iterator[list[Tensor]]:
-    """The list into which the input or output of a module goes during the forward pass.
+def captured(model: nn.Module, activation: Activation) -> list[Tensor]:
+    """The list into which the input or output of a module goes during the forward pass, by a hook that a guard of the state takes out.
 
     The module receives (or passes on) a copy, so that an in-place operation behind it does not change the
     captured tensor.
@@ -152,15 +150,11 @@ def captured(model: nn.Module, activation: Activation) -> Iterator[list[Tensor]]
         return keep(output)
 
     module = model.get_submodule(activation.module)
-    handle = (
+    if activation.at == "input":
         module.register_forward_pre_hook(before, with_kwargs=True)
-        if activation.at == "input"
-        else module.register_forward_hook(after)
-    )
-    try:
-        yield found
-    finally:
-        handle.remove()
+    else:
+        module.register_forward_hook(after)
+    return found
 
 
 def _check(pairs: Sequence[tuple[str, Tensor]], parameters: Any) -> None:
