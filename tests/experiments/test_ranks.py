@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from bntheory.cli import app
 from bntheory.errors import UserError
-from bntheory.evidence.record import Record
+from bntheory.evidence.record import Record, by_ranks, spoken, trail
 from bntheory.experiments import ranks
 from bntheory.experiments.confirm import confirm
 from bntheory.experiments.experiment import Task, missing
-from bntheory.experiments.ranks import by_ranks, joined, present, spoken, trail
+from bntheory.experiments.ranks import joined, present
 from bntheory.experiments.store import CHECKPOINTS, MemoryStore, Store
 from bntheory.experiments.worker import follow
 

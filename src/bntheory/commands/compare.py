@@ -28,6 +28,11 @@ def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def started(*args: Any, **options: Any) -> None:
+        from bntheory.experiments.devices import started_by_torchrun
+
+        if not started_by_torchrun():
+            command(*args, **options)
+            return
         from bntheory.experiments.ranks import joined
 
         with joined() as goes_on:
@@ -35,6 +40,12 @@ def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
                 command(*args, **options)
 
     return started
+
+
+def _among_ranks() -> bool:
+    from bntheory.experiments.ranks import present
+
+    return present() is not None
 
 
 @clear_errors
@@ -102,9 +113,7 @@ def compare_command(
       bntheory compare --preset smoke --out runs/first
     """
     folding = None if fold is None else one_of("fold", fold, ("auto", "never")) == "auto"
-    from bntheory.experiments.ranks import present
-
-    if folding and present() is not None:
+    if folding and _among_ranks():
         raise UserError("--fold: torchrun's ranks train one network after another; leave --fold out")
     if claims and folding:
         raise UserError("--fold, --claims: the runs of claims are trained one by one; leave --fold out")

@@ -314,7 +314,7 @@ def records_text(details: Mapping[str, Any]) -> str:
     """How many records a verdict rests on, and whether they were made on other versions than these."""
     from importlib.metadata import version
 
-    from bntheory.experiments.ranks import spoken
+    from bntheory.evidence.record import spoken
 
     text = f"{details['records']} of {counted(details['record_seeds'], 'seed')} at scale {details['scale']}"
     others = sorted(

@@ -70,8 +70,8 @@ def runs(words: list[str], claims: str = "", scale: str = "quick", as_json: Json
 
 
 def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
+    from bntheory.evidence.record import by_ranks
     from bntheory.experiments.folder import MANIFEST
-    from bntheory.experiments.ranks import by_ranks
     from bntheory.experiments.store import Store
 
     _must_be_store(path)
@@ -142,7 +142,7 @@ def _echo(text: str) -> None:
 
 def _print_store(said: Mapping[str, Any]) -> None:
     seeds = ", ".join(map(str, said["seeds"])) or "none"
-    from bntheory.experiments.ranks import spoken
+    from bntheory.evidence.record import spoken
 
     together = f"; {spoken(said['ranks'])}" if "ranks" in said else ""
     _echo(f"{said['folder']}: {counted(said['records'], 'record')}, seeds {seeds}{together}")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -73,6 +74,25 @@ class Record:
 def address(setting: Mapping[str, Any], seed: int, step: int, measure: str) -> str:
     """The address of the records that answer what this setting, seed, step and measure ask."""
     return digest({"setting": setting, "seed": seed, "step": step, "measure": measure})
+
+
+def trail(before: str, step: int, ranks: int) -> str:
+    """On how many ranks a network has been trained, once so many take it on from ``step``: "2", or "2 > 1" one after another; "" for one alone."""
+    last = before.rpartition(" > ")[2] or ("1" if step else str(ranks))
+    if last == str(ranks):
+        return before or ("" if ranks == 1 else last)
+    return f"{before or '1'} > {ranks}"
+
+
+def by_ranks(records: Iterable[Record]) -> dict[str, dict[str, int]]:
+    """{"ranks": how many of the records are of networks trained on how many ranks}, as ``trail`` says it; {} where none is."""
+    found = Counter(r.made["ranks"] for r in records if "ranks" in r.made)
+    return {"ranks": dict(sorted(found.items()))} if found else {}
+
+
+def spoken(ranks: Mapping[str, int]) -> str:
+    """The same in words."""
+    return ", ".join(f"{n} trained on {where.replace(' > ', ', then ')} ranks" for where, n in ranks.items())
 
 
 _TYPES: dict[str, type] = {

@@ -9,27 +9,28 @@ the device.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import signal
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import distributed, nn
+
+from bntheory.bridge.networks.data_parallel import SharedTrainer, why_not_shared
+from bntheory.bridge.networks.evaluation import Batch, Loss
+from bntheory.bridge.networks.training import SGDConfig, Trainer, reproducible
+from bntheory.bridge.raised import EvaluationError
 from bntheory.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from bntheory.bridge.networks.evaluation import Batch, Loss
-    from bntheory.bridge.networks.training import SGDConfig, Trainer
-    from bntheory.evidence.record import Record
+from bntheory.experiments.devices import check_device, started_by_torchrun
+from bntheory.experiments.manifest import here
 
 #: A rank may wait so long for the first one, which measures meanwhile.
 _PATIENCE = timedelta(days=60)
@@ -54,33 +55,9 @@ class _Stretch:
     batch: list[tuple[torch.Size, torch.dtype]]
 
 
-def started_by_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def present() -> Ranks | None:
     """The ranks that train together, inside :func:`joined`; None where this process trains alone."""
     return _HERE.get()
-
-
-def trail(before: str, step: int, ranks: int) -> str:
-    """On how many ranks a network has been trained, once so many take it on from ``step``: "2", or "2 > 1" one after another; "" for one alone."""
-    last = before.rpartition(" > ")[2] or ("1" if step else str(ranks))
-    if last == str(ranks):
-        return before or ("" if ranks == 1 else last)
-    return f"{before or '1'} > {ranks}"
-
-
-def by_ranks(records: Iterable[Record]) -> dict[str, dict[str, int]]:
-    """{"ranks": how many of the records are of networks trained on how many ranks}, as ``trail`` says it; {} where none is."""
-    found = Counter(r.made["ranks"] for r in records if "ranks" in r.made)
-    return {"ranks": dict(sorted(found.items()))} if found else {}
-
-
-def spoken(ranks: Mapping[str, int]) -> str:
-    """The same in words."""
-    return ", ".join(f"{n} trained on {where.replace(' > ', ', then ')} ranks" for where, n in ranks.items())
 
 
 @contextmanager
@@ -111,9 +88,6 @@ class Ranks:
     """The ranks as one of them sees them. rank, size: which one, of how many."""
 
     def __init__(self) -> None:
-        import torch
-        from torch import distributed
-
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.local = int(os.environ.get("LOCAL_RANK", self.rank))
         self.lost, self._ready = False, set[str]()
@@ -133,10 +107,6 @@ class Ranks:
 
     def make_ready(self, device: str) -> None:
         """See to it that every rank has such a device and the versions and code of this one. Raises UserError, which names a rank that has not."""
-        from torch import distributed
-
-        from bntheory.experiments.manifest import here
-
         if device in self._ready:
             return
         if device.partition(":")[2] not in ("", "0"):
@@ -156,8 +126,6 @@ class Ranks:
 
     def why_alone(self, model: nn.Module, examples: int) -> str:
         """Why rank 0 trains this network by itself; "" where all do."""
-        from bntheory.bridge.networks.data_parallel import why_not_shared
-
         return why_not_shared(model, examples, self.size)
 
     @contextmanager
@@ -168,12 +136,6 @@ class Ranks:
 
         loss, factor: as of :class:`.SharedTrainer`. Raises UserError for what all ranks come to alike, as a scale of zero, and RankLost.
         """
-        import copy
-
-        from torch import distributed
-
-        from bntheory.bridge.networks.data_parallel import SharedTrainer
-
         shared = SharedTrainer(trainer, loss, factor, self.rank, self.size)
         velocity = {name: v.cpu() for name, v in trainer.velocity.items()}
         model = copy.deepcopy(trainer.model).cpu()
@@ -207,8 +169,6 @@ class Ranks:
 
     def dismiss(self) -> None:
         """The other ranks are needed no longer."""
-        from torch import distributed
-
         if self.lost:  # they end with this process
             return
         with suppress(Exception):  # they are gone already
@@ -219,11 +179,6 @@ class Ranks:
 
     def follow(self) -> None:
         """Do what rank 0 says until it says no more. Raises RankLost where it is gone."""
-        import torch
-        from torch import distributed
-
-        from bntheory.bridge.networks.training import reproducible
-
         with suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is rank 0's to deal with
         torch.set_num_threads(1)
@@ -246,9 +201,6 @@ class Ranks:
         distributed.destroy_process_group()
 
     def _unfit(self, expected: dict[str, str]) -> str:
-        from bntheory.experiments.devices import check_device
-        from bntheory.experiments.manifest import here
-
         found = here()
         for name, value in expected.items():
             if found[name] != value:
@@ -262,12 +214,6 @@ class Ranks:
         return ""
 
     def _take_part(self, told: _Stretch) -> None:
-        import torch
-        from torch import distributed
-
-        from bntheory.bridge.networks.data_parallel import SharedTrainer
-        from bntheory.bridge.networks.training import Trainer
-
         trainer = Trainer(told.model.to(self.device), told.loss, told.config)
         trainer.velocity = {name: v.to(self.device) for name, v in told.velocity.items()}
         trainer.step = told.step
@@ -280,8 +226,6 @@ class Ranks:
 
     def _tell(self, content: Any) -> Any:
         """Rank 0's content, on every rank."""
-        from torch import distributed
-
         box = [content]
         distributed.broadcast_object_list(box, 0, group=self._control)
         return box[0]
@@ -306,8 +250,6 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 def _of_all(error: Exception) -> bool:
     """Whether every rank comes to this error: a refusal of ours is, what torch raised in a pass of one rank need not be."""
-    from bntheory.bridge.raised import EvaluationError
-
     return isinstance(error, UserError) and not isinstance(error, EvaluationError)
 
 

@@ -24,12 +24,12 @@ from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
-from bntheory.evidence.record import Record
+from bntheory.evidence.record import Record, trail
 from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import LOSSES, images_of, training_batch
 from bntheory.experiments.measure import Situation, measure
-from bntheory.experiments.ranks import Ranks, trail
+from bntheory.experiments.ranks import Ranks
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 

@@ -174,7 +174,7 @@ def _records(asked: Sequence[Any]) -> dict[str, Any]:
     """How many records a verdict rests on, of how many seeds, how many of them are confirmed (:mod:`bntheory.experiments.confirm`), and with
     which versions of the libraries they were made.
     """
-    from bntheory.experiments.ranks import by_ranks
+    from bntheory.evidence.record import by_ranks
 
     records = {n.address: record for n, record in asked if record is not None}.values()
     libraries = ("torch", "numpy")

@@ -10,6 +10,7 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.progress import Progress, silent
+from bntheory.evidence.record import by_ranks
 from bntheory.experiments.experiment import freshest, needed
 from bntheory.experiments.folder import (
     RunFolder,
@@ -23,7 +24,6 @@ from bntheory.experiments.folder import (
 from bntheory.experiments.manifest import conditions_of, make_manifest
 from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
-from bntheory.experiments.ranks import by_ranks
 from bntheory.experiments.store import CHECKPOINTS
 
 __all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bntheory.experiments.ranks import spoken
+from bntheory.evidence.record import spoken
 from bntheory.report.claims_table import in_words
 
 __all__ = ["render"]

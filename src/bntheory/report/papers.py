@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.evidence.counts import many
-from bntheory.experiments.ranks import spoken
+from bntheory.evidence.record import spoken
 from bntheory.judges.experiments import spoken_place
 from bntheory.judges.verdict import Status
 from bntheory.report.claims_table import in_words
