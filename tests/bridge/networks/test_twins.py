@@ -275,6 +275,22 @@ def test_the_model_is_left_alone(mode: str, action: str, device: str) -> None:
     assert state_fingerprint(model) == before
 
 
+def test_a_copy_that_calls_what_the_model_holds_is_refused(device: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 2)).to(device)
+    own = model[1].forward
+    model[1].forward = lambda x: 2 * own(x)
+    x, y = torch.randn(9, 4, device=device), torch.arange(9, device=device) % 2
+    before = state_fingerprint(model)
+    with pytest.raises(ValueError, match=r"still depends on 1\.weight of the model itself.*mode='frozen'"):
+        frozen_twin(model, x)
+    assert reparametrised(model, x, 2.0)(x).shape == (9, 2)
+    assert state_fingerprint(model) == before
+    assert Objective(model, F.cross_entropy, (x, y)).twin().loss_value() == pytest.approx(
+        float(F.cross_entropy(model(x), y).detach())
+    )
+
+
 def test_a_users_own_forward_on_an_instance_is_kept(device: str) -> None:
     model = network("mlp", device)
     x, y = batch(device)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.networks.evaluation import call_model
+from bntheory.bridge.networks.evaluation import call_model, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import batch_norm_layers
 from bntheory.bridge.raised import plainly_called
@@ -107,12 +107,14 @@ def reparametrised(model: nn.Module, inputs: Any, factor: float, *, scale_eps: b
 def _check_same_function(model: nn.Module, other: nn.Module, inputs: Any) -> None:
     outputs = []
     for network in (model, other):
-        with state_guard(network, parameters=False):
+        with state_guard(model, other, parameters=False):  # a copy may still call what the model holds
             for layer in batch_norm_layers(network).values():
                 layer.train()
             torch.manual_seed(0)
             with plainly_called(network):
-                outputs.append(call_model(network, inputs))
+                found = call_model(network, inputs)
+            parts = [t.reshape(-1) for t in tensors_in(found) if t.is_floating_point()]
+            outputs.append(torch.cat(parts) if parts else torch.zeros(0))
     a, b = outputs
     if not a.numel():
         raise UserError("inputs: hold no example, so that the copy cannot be compared with the model")

@@ -15,8 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.freezing import Freeze, freeze_in_place
-from bntheory.bridge.networks.evaluation import Loss, tensors_in
+from bntheory.bridge.graph import leaves_of
+from bntheory.bridge.networks.evaluation import Loss, call_model, tensors_in
 from bntheory.bridge.networks.normalisation import LpBatchNorm
+from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import LOSS
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
@@ -64,7 +66,29 @@ def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
     modules = dict(twin.named_modules())
     by_hand = {name: at for name, at in frozen.examination.over_the_batch.items() if at is not None}
     freeze_in_place({name: modules[name] for name in constants}, constants, by_hand, freeze)
+    _refuse_shared(frozen, twin)
     return twin
+
+
+def _refuse_shared(frozen: Objective, twin: nn.Module) -> None:
+    """A copy whose outputs depend on the model's own parameters (a method of it that was kept, a closure) is no twin that can be trained."""
+    batch = frozen.plain_batches()[0]
+    if batch is None:
+        return
+    own = {id(p): name for name, p in frozen.network.named_parameters()}
+    with state_guard(frozen.network, twin, parameters=False), torch.enable_grad():
+        try:
+            found = call_model(twin, batch[0])
+        except Exception:
+            return  # a batch that the objective converts: whoever calls the twin is told
+        found = found if isinstance(found, (Tensor, tuple, list, dict)) else getattr(found, "__dict__", {})
+        used = {key for t in tensors_in(found) for key in leaves_of(t)}
+    for name in (name for key, name in own.items() if key in used):
+        raise UserError(
+            f"model: a copy of it still depends on {name} of the model itself (a forward that was set on an instance, a closure), "
+            "and a twin that is trained is a copy. Let the module reach its own parameters by self, or measure the twin in the model's own "
+            "place: Objective(model, loss, batch, mode='frozen'), or hessian(..., mode='frozen')"
+        )
 
 
 def _size_of(outputs: Any) -> Tensor:
