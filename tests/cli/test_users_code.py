@@ -33,7 +33,7 @@ def checked(folder, name, *options, judges=("algebra",)):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr

@@ -59,7 +59,7 @@ def judged(folder, body, *options):
 
 def fresh(folder, *arguments):
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -260,7 +260,7 @@ def slow_{0}(study):
         first = process.stdout.readline()  # the quick claim's verdict: judging is under way
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
-        rest, errors = process.communicate(timeout=30)
+        rest, errors = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

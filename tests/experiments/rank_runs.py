@@ -84,7 +84,7 @@ def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     found = []
     try:
         for process in processes:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=300)
             found.append((process.returncode, out, err))
     finally:
         for process in processes:

@@ -96,7 +96,7 @@ def test_a_worker_killed_in_the_middle_changes_no_number(scheduler: str, tmp_pat
 
     try:
         with distributed.Client(scheduler, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=120)
+            client.wait_for_workers(2, timeout=300)
         compare(preset, out=out, scheduler=scheduler, progress=kill_one, say=said.append)
     finally:
         for worker in workers:
