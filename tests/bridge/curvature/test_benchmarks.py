@@ -60,7 +60,7 @@ def test_warm_start(tmp_path: Path) -> None:
 
 
 def test_against_other_packages(tmp_path: Path) -> None:
-    options = ("--dtype", "float64", "--ks", "1", "--methods", "power iteration,ARPACK")
+    options = ("--kinds", "vgg", "--dtype", "float64", "--ks", "1", "--methods", "power iteration,ARPACK")
     rows = run("curvature_packages.py", tmp_path, *options)["rows"]
     methods = ["bntheory, float64 alone", "bntheory", "power iteration", "ARPACK"]
     assert [r["method"] for r in rows] == 2 * methods

@@ -193,10 +193,21 @@ def test_a_network_with_constants_in_float64(mode: str) -> None:
     assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
 
 
+def test_only_where_products_cost_more_than_vectors() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(40, 30), nn.BatchNorm1d(30), nn.Tanh(), nn.Linear(30, 2)).double()
+    for examples, many in ((8, False), (800, True)):
+        batch = (torch.randn(examples, 40, dtype=torch.float64), torch.arange(examples) % 2)
+        with hessian(net, functional.cross_entropy, batch) as op:
+            found = top_eigenvalues(op, mixed_precision=True)
+            assert (found.single_products > 0) == many
+            assert found.top == pytest.approx(np.linalg.eigvalsh(op.dense())[-1], rel=1e-9)
+
+
 def test_only_of_the_same_point_and_for_operators_in_float64() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)).double()
-    batch = (torch.randn(8, 4, dtype=torch.float64), torch.arange(8) % 2)
+    batch = (torch.randn(80, 4, dtype=torch.float64), torch.arange(80) % 2)
     moved = Objective(net, functional.cross_entropy, batch, private=True)
     with torch.no_grad():
         for p in moved.parameters.values():

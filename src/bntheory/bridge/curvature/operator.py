@@ -34,6 +34,8 @@ from bntheory.errors import UserError
 
 # Rounding of an eigenvalue in units of eps times the norm: 1 to 400 were seen, most in deep networks on few examples.
 _MAGNIFIED = 1000.0
+# From where the graph is so many times a vector on, products cost more than what a search does with vectors.
+_WORTHWHILE = 10.0
 # One random trial is taken for the largest of many by this factor.
 _SEVERAL = 3.0
 
@@ -169,7 +171,13 @@ class CurvatureOperator(SymmetricOperator):
         return max(self._rounding, self.unit_rounding())
 
     def in_single_precision(self) -> CurvatureOperator | None:
-        """The operator of the same model, loss and batches in float32; None where that cannot be built, or is at another point."""
+        """The operator of the same model, loss and batches in float32; None where that cannot be built, or is at another point.
+
+        And where a search spends its time with vectors: on perceptrons on few examples.
+        """
+        kept = self.memory.graph_bytes
+        if kept is not None and kept < _WORTHWHILE * self.size * self.dtype.itemsize:
+            return None
         try:
             found = CurvatureOperator(
                 self.kind, self.objective.changed(dtype=torch.float32), self._parameters, self._options

@@ -134,8 +134,8 @@ def top_eigenvalues(
         stop: ``"error"``: where ``errors`` of the result are at most tol. ``"estimate"``: where they are estimated to be, if no
             other eigenvalue lies close by, which saves some products and leaves ``errors`` larger than tol.
         mixed_precision: without a start, on an operator in float64: search on the same one in float32, whose products cost half or less
-            (and its graph half the memory again), and end on this one, with the error that a search on it alone has. Where float32
-            is too coarse that search is made. ``max_products`` limits each of the two.
+            (and its graph half the memory again), and end on this one, with the error that a search on it alone has. That search is
+            made where float32 is too coarse, or vectors cost as much as products. ``max_products`` limits each of the two.
 
     An eigenvalue of multiplicity larger than one may be returned once only, as by every Lanczos method. And like every
     method that stops after a few products it may, seldom, stop at the eigenvalue next to the wanted one: where much
