@@ -70,6 +70,8 @@ class _Hand:
         """End it, whatever it is at; its exit code."""
         self.process.terminate()
         self.process.join(10)
+        self.process.kill()  # where it has not ended
+        self.process.join()
         self.connection.close()
         return self.process.exitcode
 
@@ -87,7 +89,7 @@ class Processes(Crew):
             with suppress(OSError):  # it is gone
                 hand.connection.send(None)
             hand.process.join(10)
-            hand.connection.close()
+            hand.end()
         self.idle = []
 
     def give(self, assignment: Assignment, place: Workplace) -> Hashable:
