@@ -10,7 +10,8 @@ KEY = "bntheory2026"
 EXACT = LayerDomain(eps="zero")
 
 
-def _own(place: str) -> Source:
+def own(place: str) -> Source:
+    """This project's own statement, which no source prints."""
     return Source(KEY, place, seen="own")
 
 
@@ -20,7 +21,7 @@ def _has_gradient(layer: Layer) -> list[Statement]:
 
 @claim(
     "bntheory2026.affine-share",
-    source=_own("gradient norm"),
+    source=own("gradient norm"),
     statement=r"1 - \frac{\|\nabla_y\hat L\|^2}{\frac{\gamma^2}{\sigma^2}\|g\|^2} = \frac{(\partial\hat L/\partial\beta)^2 + (\partial\hat L/\partial\gamma)^2}{m\|g\|^2}",
     domain=LayerDomain(eps="zero", gamma="nonzero"),
     assume=_has_gradient,
@@ -34,7 +35,7 @@ def affine_share(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.theorem-4.1.eps",
-    source=_own("gradient norm, eps >= 0"),
+    source=own("gradient norm, eps >= 0"),
     statement=r"\|\nabla_y\hat L\|^2 = \frac{\gamma^2}{\sigma^2}\Big(\|g\|^2 - \tfrac1m\langle 1,g\rangle^2 - \tfrac1m\big(1 + \tfrac{\varepsilon}{\sigma^2}\big)\langle g,\hat y\rangle^2\Big)",
     domain=LayerDomain(eps="any"),
     repairs="santurkar2018.theorem-4.1.eps",
@@ -49,7 +50,7 @@ def gradient_norm_eps(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.theorem-4.2.eps",
-    source=_own("curvature along the gradient, eps >= 0"),
+    source=own("curvature along the gradient, eps >= 0"),
     statement=r"v^\top\hat H v = \frac{\gamma^2}{\sigma^2}u^\top H u - \frac{\gamma}{m\sigma^2}\langle g,\hat y\rangle\Big(\big(1 + \tfrac{2\varepsilon}{\sigma^2}\big)\|v\|^2 - \frac{\langle \hat y, v\rangle^2}{m}\Big),\quad u = v - \tfrac1m\langle\hat y,v\rangle\hat y",
     domain=LayerDomain(eps="any"),
     repairs="santurkar2018.theorem-4.2.first.eps",
@@ -68,7 +69,7 @@ def curvature_eps(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.theorem-4.2.eps.equality-at-zero",
-    source=_own("curvature along the gradient"),
+    source=own("curvature along the gradient"),
     statement=r"\varepsilon = 0:\quad v^\top\hat H v = \frac{\gamma^2}{\sigma^2}v^\top H v - \frac{\gamma}{m\sigma^2}\langle g,\hat y\rangle\|v\|^2",
     domain=EXACT,
     repairs="santurkar2018.theorem-4.2.first",
@@ -81,9 +82,14 @@ def curvature_equality(layer: Layer) -> Statement:
     return eq(layer.dot(v, layer.input_hess(v)), scaled - separation)
 
 
+def projected(layer: Layer, v: Vector) -> Vector:
+    """P v: v without its parts along 1 and y_hat (eps = 0: <y_hat, y_hat> = m)."""
+    return centre(layer, v) - layer.dot(layer.y_hat, v) / layer.m * layer.y_hat
+
+
 def grad_perp(layer: Layer) -> Vector:
-    """g without its parts along 1 and y_hat (eps = 0: <y_hat, y_hat> = m)."""
-    return centre(layer, layer.grad) - layer.dot(layer.y_hat, layer.grad) / layer.m * layer.y_hat
+    """P g."""
+    return projected(layer, layer.grad)
 
 
 SQUARED_LOSS = LayerDomain(eps="zero", gamma="nonzero", hessian="identity", min_m=3, vectors=("d",))
@@ -96,7 +102,7 @@ def _orthogonal_direction(layer: Layer) -> list[Statement]:
 
 @claim(
     "bntheory2026.squared-loss.spectrum",
-    source=_own("squared loss, eps = 0"),
+    source=own("squared loss, eps = 0"),
     statement=r"\hat H 1 = 0,\quad \hat H\hat y = -\tfrac{\gamma}{\sigma^2}g_\perp,\quad \hat H g_\perp = \tfrac{\gamma^2}{\sigma^2}\big((1-\rho)g_\perp - \tfrac{\|g_\perp\|^2}{m\gamma}\hat y\big),\quad \hat H d = \tfrac{\gamma^2}{\sigma^2}(1-\rho)d,\qquad \rho = \frac{\langle\hat y,g\rangle}{m\gamma}",
     domain=SQUARED_LOSS,
     assume=_orthogonal_direction,
@@ -132,7 +138,7 @@ def witness_direction(layer: Layer) -> Vector:
 
 @claim(
     "bntheory2026.squared-loss.condition",
-    source=_own("squared loss, eps = 0"),
+    source=own("squared loss, eps = 0"),
     statement=r"\lambda_{\max}(\hat H) \le \frac{\gamma^2}{\sigma^2}\lambda_{\max}(H) \iff \gamma\,\partial\hat L/\partial\gamma \ge \|Pg\|^2 \qquad (m \ge 3)",
     domain=SQUARED_LOSS,
     assume=lambda layer: [gt(layer.norm2(grad_perp(layer)), 0)],
@@ -153,14 +159,13 @@ def squared_loss_condition(layer: Layer) -> Statement:
 
 def _curvature_bound(layer: Layer) -> list[Statement]:
     """H <= h I, at the one direction where the claim uses it: P d."""
-    d = layer.vector("d")
-    u = centre(layer, d) - layer.dot(layer.y_hat, d) / layer.m * layer.y_hat
+    u = projected(layer, layer.vector("d"))
     return [le(layer.dot(u, layer.hess(u)), layer.scalar("h") * layer.norm2(u))]
 
 
 @claim(
     "bntheory2026.any-loss.sufficient",
-    source=_own("any loss, eps = 0"),
+    source=own("any loss, eps = 0"),
     statement=r"H \preceq hI,\ h > 0:\quad \gamma h\langle\hat y,g\rangle \ge \|Pg\|^2 \implies \lambda_{\max}(\hat H) \le \frac{\gamma^2}{\sigma^2}h",
     domain=LayerDomain(eps="zero", gamma="nonzero", scalars={"h": "positive"}, vectors=("d",)),
     assume=_curvature_bound,
@@ -190,7 +195,7 @@ GRAM = LayerDomain(eps="zero", operators={"K": "psd"})
 
 @claim(
     "bntheory2026.weight-space.any-inputs",
-    source=_own("gradient in the weights, y = Xw"),
+    source=own("gradient in the weights, y = Xw"),
     statement=_WEIGHT_SPACE,
     domain=GRAM,
     reading="K = X X' is any positive semidefinite operator",
@@ -208,7 +213,7 @@ def _projection(layer: Layer) -> list[Statement]:
 
 @claim(
     "bntheory2026.weight-space.whitened-inputs",
-    source=_own("gradient in the weights, y = Xw"),
+    source=own("gradient in the weights, y = Xw"),
     statement=_WEIGHT_SPACE + r",\qquad X^\top 1 = 0,\ X^\top X = mI",
     domain=LayerDomain(eps="zero", vectors=("k",)),
     assume=_projection,
@@ -236,7 +241,7 @@ def _dual_pair(layer: Layer) -> list[Statement]:
 
 @claim(
     "bntheory2026.lp.amplification",
-    source=_own("l_p normalisation, every p"),
+    source=own("l_p normalisation, every p"),
     statement=r"\max_g \frac{\|C(g - q\langle\hat y,g\rangle/m)\|}{\|g\|} = \frac{\|\hat y\|\,\|Cq\|}{m} \ge 1, \qquad q = |\hat y|^{p-1}\mathrm{sign}(\hat y)",
     domain=LayerDomain(min_m=3, vectors=("u", "cq", "d")),
     assume=_dual_pair,
@@ -264,14 +269,14 @@ def lp_amplification(layer: Layer) -> Statement:
 @readings(
     claim(
         "bntheory2026.lp.amplification.l1",
-        source=_own("l_1 normalisation"),
+        source=own("l_1 normalisation"),
         statement=r"\|\nabla_y\hat L\| \le \frac{|\gamma|}{s}\frac{\|\hat y\|\,\|Cq\|}{m}\|g\|, \qquad q = \mathrm{sign}(\hat y)",
         domain=LayerDomain(eps="zero", min_m=3, normaliser="l1"),
         repairs="santurkar2018.lp-normalisation.gradient-bound.l1",
     ),
     claim(
         "bntheory2026.lp.amplification.linf",
-        source=_own("l_inf normalisation"),
+        source=own("l_inf normalisation"),
         statement=r"\|\nabla_y\hat L\| \le \frac{|\gamma|}{s}\frac{\|\hat y\|\,\|Cq\|}{m}\|g\|, \qquad q = m\,\mathrm{sign}(\hat y_k)e_k",
         domain=LayerDomain(eps="zero", min_m=3, normaliser="linf"),
         repairs="santurkar2018.lp-normalisation.gradient-bound.linf",
@@ -285,7 +290,7 @@ def lp_amplification_of_layers(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.scale-direction",
-    source=_own("along the batch itself"),
+    source=own("along the batch itself"),
     statement=r"\varepsilon = 0:\quad \hat H (y - \mu 1) = -\nabla_y\hat L",
     domain=EXACT,
     note="BN's Hessian is never zero where its gradient is not, whatever the loss: even a linear loss becomes curved.",
@@ -297,7 +302,7 @@ def scale_direction(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.linear-loss.never-smoother",
-    source=_own("linear loss"),
+    source=own("linear loss"),
     statement=r"H = 0:\quad \nabla_y\hat L \ne 0 \implies \exists u:\ u^\top \hat H u > 0",
     domain=LayerDomain(eps="zero", hessian="zero"),
     assume=lambda layer: [gt(layer.norm2(layer.input_grad), 0)],

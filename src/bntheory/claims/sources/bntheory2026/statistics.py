@@ -11,15 +11,10 @@ So the mean's dependence can only take curvature away; the variance's also bends
 
 from __future__ import annotations
 
-from bntheory.claims.claim import Source, claim
+from bntheory.claims.claim import claim
+from bntheory.claims.sources.bntheory2026.layer import grad_perp, own, projected
 from bntheory.layer import LayerDomain, Statement, all_of, batch_mean, centre, eq, ge, gt, iff, implies, le
 from bntheory.layer.vocabulary import Layer, Scalar, Vector
-
-KEY = "bntheory2026"
-
-
-def _own(place: str) -> Source:
-    return Source(KEY, place, seen="own")
 
 
 def _scaled_bound(layer: Layer, v: Vector) -> Scalar:
@@ -32,7 +27,7 @@ MEAN_ALONE = LayerDomain(gamma="nonzero", normaliser="mean-only", vectors=("d",)
 
 @claim(
     "bntheory2026.mean-alone.compression",
-    source=_own("the mean's dependence"),
+    source=own("the mean's dependence"),
     statement=r"d^\top\hat H_{\text{mean}}\,d = \gamma^2\,(Cd)^\top H\,(Cd), \qquad \hat H_{\text{mean}}\,1 = 0",
     domain=MEAN_ALONE,
     note="With the variance frozen at sigma, gamma stands for gamma/sigma. No term beside the compression: the mean's dependence bends nothing.",
@@ -53,7 +48,7 @@ def _bounded_when_centred(layer: Layer) -> list[Statement]:
 
 @claim(
     "bntheory2026.mean-alone.never-rougher",
-    source=_own("the mean's dependence"),
+    source=own("the mean's dependence"),
     statement=r"H \preceq hI,\ h \ge 0 \implies \hat H_{\text{mean}} \preceq \gamma^2 h I",
     domain=LayerDomain(gamma="nonzero", normaliser="mean-only", vectors=("d",), scalars={"h": "nonnegative"}),
     assume=_bounded_when_centred,
@@ -85,7 +80,7 @@ def _frozen_mean(layer: Layer) -> list[Statement]:
 
 @claim(
     "bntheory2026.variance-alone.never-rougher",
-    source=_own("the variance's dependence"),
+    source=own("the variance's dependence"),
     statement=r"H \preceq hI,\ h \ge 0 \implies \hat H_{\text{var}} \preceq \frac{\gamma^2}{\sigma^2} h I",
     domain=VARIANCE_ALONE,
     assume=_frozen_mean,
@@ -99,7 +94,7 @@ def variance_alone_never_rougher(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.variance-alone.condition",
-    source=_own("the variance's dependence"),
+    source=own("the variance's dependence"),
     statement=r"H \preceq hI,\ h > 0:\quad \gamma h\langle\hat y,g\rangle \ge \|Qg\|^2 \implies \hat H_{\text{var}} \preceq \frac{\gamma^2}{\sigma^2} h I",
     domain=LayerDomain(eps="zero", gamma="nonzero", normaliser="rms", vectors=("d",), scalars={"h": "positive"}),
     assume=_frozen_mean,
@@ -114,14 +109,9 @@ def variance_alone_condition(layer: Layer) -> Statement:
     return implies(condition, le(layer.dot(d, layer.input_hess(d)), _scaled_bound(layer, d)))
 
 
-def _projected(layer: Layer, v: Vector) -> Vector:
-    """P v at eps = 0."""
-    return _without_variance_direction(layer, centre(layer, v))
-
-
 @claim(
     "bntheory2026.several-units.condition",
-    source=_own("several units with any cross-unit Hessian, eps = 0"),
+    source=own("several units with any cross-unit Hessian, eps = 0"),
     statement=r"h > 0,\ \gamma h\langle\hat y,g\rangle \ge \|Pg\|^2 \implies d^\top\hat H d - \frac{\gamma^2}{\sigma^2}(Pd)^\top H (Pd) \le \frac{\gamma^2}{\sigma^2} h\big(\|d\|^2 - \|Pd\|^2\big)",
     domain=LayerDomain(eps="zero", gamma="nonzero", vectors=("d",), scalars={"h": "positive"}),
     reading=(
@@ -134,22 +124,22 @@ def _projected(layer: Layer, v: Vector) -> Vector:
 )
 def several_units_condition(layer: Layer) -> Statement:
     d, h = layer.vector("d"), layer.scalar("h")
-    p = _projected(layer, d)
+    p = projected(layer, d)
     scale = layer.gamma**2 / layer.sigma**2
     bend = layer.dot(d, layer.input_hess(d)) - scale * layer.dot(p, layer.hess(p))
     room = scale * h * (layer.norm2(d) - layer.norm2(p))
-    condition = ge(layer.gamma * h * layer.gamma_grad, layer.norm2(_projected(layer, layer.grad)))
+    condition = ge(layer.gamma * h * layer.gamma_grad, layer.norm2(grad_perp(layer)))
     return implies(condition, le(bend, room))
 
 
 def _isotropic(layer: Layer) -> list[Statement]:
-    p = _projected(layer, layer.grad)
+    p = grad_perp(layer)
     return [gt(layer.norm2(p), 0), eq(layer.dot(p, layer.hess(p)), layer.scalar("h") * layer.norm2(p))]
 
 
 @claim(
     "bntheory2026.several-units.necessary",
-    source=_own("several units, H = h I"),
+    source=own("several units, H = h I"),
     statement=r"H = hI,\ h > 0:\quad \gamma h\langle\hat y,g\rangle \ge \|Pg\|^2 \iff w^\top\hat H w \le \frac{\gamma^2}{\sigma^2} h\|w\|^2, \qquad w = \frac{\|Pg\|^2}{m\gamma h}\hat y - Pg",
     domain=LayerDomain(eps="zero", gamma="nonzero", hessian="isotropic", scalars={"h": "positive"}, min_m=3),
     assume=_isotropic,
@@ -157,7 +147,7 @@ def _isotropic(layer: Layer) -> list[Statement]:
     note="For H = h I over all units the condition of several-units.condition is therefore exact: each unit must meet it.",
 )
 def several_units_necessary(layer: Layer) -> Statement:
-    p, h = _projected(layer, layer.grad), layer.scalar("h")
+    p, h = grad_perp(layer), layer.scalar("h")
     w = layer.norm2(p) / (layer.m * layer.gamma * h) * layer.y_hat - p
     condition = ge(layer.gamma * h * layer.gamma_grad, layer.norm2(p))
     return iff(condition, le(layer.dot(w, layer.input_hess(w)), _scaled_bound(layer, w)))
@@ -165,7 +155,7 @@ def several_units_necessary(layer: Layer) -> Statement:
 
 @claim(
     "bntheory2026.eps.statistics",
-    source=_own("what eps does to each statistic"),
+    source=own("what eps does to each statistic"),
     statement=r"\langle 1,\nabla_y\hat L\rangle = 0, \qquad \langle\hat y,\nabla_y\hat L\rangle = \frac{\gamma}{\sigma}\,\frac{\varepsilon}{\sigma^2}\,\langle\hat y,g\rangle \quad\text{at every } \varepsilon \ge 0",
     domain=LayerDomain(eps="any"),
     note="The mean's projection does not feel eps; of the variance's direction the share eps/sigma^2 comes back.",
