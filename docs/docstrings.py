@@ -1,5 +1,6 @@
 """What docstrings write for a terminal, as Markdown: a class's fields in running text (``name: what it is``) and columns of names with what
-they are become lists, below the line that heads them where there is one, and ``::`` in front of a block of code is a colon.
+they are become lists, below the line that heads them where there is one, tables between rulers of ``=`` become tables, and ``::`` in front of a block of code is a
+colon.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from typing import Any
 from griffe import Class, Extension, Object
 
 _ENTRY = re.compile(r"^ {0,4}(``[^`]+``(?:, ``[^`]+``)*) {2,}", re.M)
-_HEAD = re.compile(r"^(?=[^\s`].*\n {4}\S)", re.M)
+_HEAD = re.compile(r"^(?=[^\s`].*\n {4}\S|:mod:)", re.M)
+_TABLE = re.compile(r"^(?P<ruler>=+(?:  +=+)+)\n(?P<head>.*)\n(?P=ruler)\n(?P<rows>(?:(?!=).*\n)+)(?P=ruler)$", re.M)
+
+
+def _columns(table: re.Match[str]) -> str:
+    begins = [column.start() for column in re.finditer("=+", table["ruler"])]
+    ends = [*begins[1:], None]
+    rows = [table["head"], *table["rows"].splitlines()]
+    cells = [[row[a:b].strip().replace("|", r"\|") for a, b in zip(begins, ends, strict=True)] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in (cells[0], ["---"] * len(begins), *cells[1:])]
+    return "\n".join(lines)
 
 
 class FieldsAsList(Extension):
@@ -19,6 +30,7 @@ class FieldsAsList(Extension):
             return
         text = re.sub(r"^::$", "", obj.docstring.value, flags=re.M)
         text = re.sub(r"(?<=\w)::$", ":", text, flags=re.M)
+        text = _TABLE.sub(_columns, text)
         obj.docstring.value = "\n\n".join(
             _ENTRY.sub(r"\n- \1: ", _HEAD.sub("\n", part)).strip("\n") if len(_ENTRY.findall(part)) > 1 else part
             for part in text.split("\n\n")

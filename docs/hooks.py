@@ -144,4 +144,7 @@ def _simplified(text: str) -> str:
     text = text.replace(r"\thinspace", r"\,").replace(r"\enspace", r"\;").replace(r"\dots", r"\ldots")
     text = re.sub(r"\\(?:Big|big|Bigg|bigg)[lrm]?\b", "", text)
     text = re.sub(r"``(.*?)''", r"“\1”", text)
+    # the converter knows no space beside a function's name
+    text = re.sub(r"(?<=[\w}])\s*(\\(?:log|ln|exp)\b)", r"\\,\1", text)
+    text = re.sub(r"(\\(?:log|ln)\b(?:\^\w)?)\s*(?=[A-Za-z]|\\(?:lambda|theta)(?![a-z]))", r"\1\\,", text)
     return text.replace(r"\tfrac", r"\frac").replace(r"\dfrac", r"\frac").replace(r"\enskip", r"\;")

@@ -125,6 +125,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     pages = {path.resolve(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
     layer = pages[(site / "api" / "layer.html").resolve()]
     assert "q with d sigma = &lt;q, C dy&gt;/m" in layer  # an inner product in a docstring is no tag
+    assert "<p>Its normalisations</p>" in pages[(site / "api" / "bridge.html").resolve()]  # lists, each below its head
     names = {path: set(re.findall(r' (?:id|name)="([^"]+)"', text)) for path, text in pages.items()}
     for path, text in pages.items():
         if path.name == "404.html":  # its links are those of a server's root
@@ -134,7 +135,8 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert not re.search(r"\$[^$<>\n]{1,60}\\[^$<>\n]*\$", body), f"{path}: a formula was left as LaTeX"
         assert not re.search(r"<math[^>]*inline[^>]*>(?:(?!</math>).)*</math>\s*<p>[,.;:]", text, re.S), path
         assert not re.search(r":(?:func|class|meth|mod|attr|data):", body), f"{path}: a role is shown as it is typed"
-        assert not re.search("<code>~|<p>::</p>", text), path
+        assert not re.search("<code>~|<p>::</p>|={9}", text), path
+        assert not re.search(r'<code class="whole">[^<]*\n[^<]', text), f"{path}: lines run together"
         assert not re.search(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//', text), f"{path} needs a network"
         assert not re.search(r'<link[^>]*rel="stylesheet"[^>]* href="(?:https?:)?//', text), f"{path} needs a network"
         assert not [tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r' alt="[^"]+"', tag)], path

@@ -188,16 +188,26 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(monkeypatch, capsys) -> 
     assert capsys.readouterr().err == ""
 
 
-def test_completion_knows_the_commands() -> None:
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("de", ["decide"]),
+        ("show santurkar2018.theorem-4.1.ne", ["santurkar2018.theorem-4.1.neurips"]),
+        ("check cao", ["cao2023.uniform-margin"]),
+        ("claims --paper cai", ["cai2019"]),
+    ],
+)
+def test_completion_knows_commands_ids_and_sources(typed: str, offered: list[str]) -> None:
     # the name that completion looks for is the console script's
     script = "import sys; sys.argv = ['bntheory']; from bntheory.cli import main; main()"
+    words = {"COMP_WORDS": f"bntheory {typed}", "COMP_CWORD": str(len(typed.split()))}
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        env={**os.environ, "_BNTHEORY_COMPLETE": "complete_bash", "COMP_WORDS": "bntheory de", "COMP_CWORD": "1"},
+        env={**os.environ, "_BNTHEORY_COMPLETE": "complete_bash", **words},
     )
-    assert done.stdout.split() == ["decide"]
+    assert done.stdout.split() == offered
     assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
 
 

@@ -24,7 +24,7 @@ from bntheory.commands.common import (
 )
 from bntheory.commands.options import Jobs, Json, Seed, described
 from bntheory.commands.progress import status_bar
-from bntheory.commands.statements import Kind, Paper, selected
+from bntheory.commands.statements import Kind, Paper, ids, selected
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES, Scale
@@ -38,7 +38,9 @@ _EFFORTS = ("quick", "normal", "thorough")
 
 @clear_errors
 @described(
-    targets=typer.Argument(metavar="[ID|FILE.py]...", help="Ids, or Python files of your own claims."),
+    targets=typer.Argument(
+        metavar="[ID|FILE.py]...", autocompletion=ids, help="Ids, or Python files of your own claims."
+    ),
     everything=typer.Option("--all", help="Every claim of the package."),
     judge="Ask only this judge: algebra, search, network or study. Repeatable.",
     effort="The budget of search and studies: quick, normal or thorough.",

@@ -15,10 +15,25 @@ from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.report.strict_json import json_text
 
-__all__ = ["Kind", "Paper", "claims", "selected", "show"]
+__all__ = ["Kind", "Paper", "claims", "ids", "selected", "show"]
 
 _KINDS = ("layer", "landscape", "dynamics", "network", "experiment")
-Paper = Annotated[str, typer.Option("--paper", help="Only the claims of this source, e.g. santurkar2018.")]
+
+
+def ids(incomplete: str) -> list[str]:
+    """The ids that begin so, for the completion of a shell."""
+    from bntheory.claims import registry
+
+    return [claim.id for claim in registry() if claim.id.startswith(incomplete)]
+
+
+def _sources(incomplete: str) -> list[str]:
+    return sorted({name.partition(".")[0] for name in ids(incomplete)})
+
+
+Paper = Annotated[
+    str, typer.Option("--paper", autocompletion=_sources, help="Only the claims of this source, e.g. santurkar2018.")
+]
 Kind = Annotated[str, typer.Option("--kind", help=f"Only claims of this kind: {', '.join(_KINDS)}.")]
 
 
@@ -70,7 +85,7 @@ def _claim_json(c: Claim) -> dict[str, Any]:
 
 @clear_errors
 def show(
-    claim_id: Annotated[str, typer.Argument(metavar="ID", help="The claim's permanent id.")],
+    claim_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=ids, help="The claim's permanent id.")],
     as_latex: Latex = False,
     as_bibtex: Annotated[bool, typer.Option("--bibtex", help="Print a BibTeX entry for the verdict.")] = False,
     as_json: Json = False,
