@@ -67,8 +67,7 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
     if lr * decay > limit:
         raise ValueError(
             f"lr * decay = {lr * decay:.4g} exceeds (1 - sqrt(momentum))^2 = {limit:.4g}: the roots of "
-            f"x^2 - {total:.4g} x + {momentum:.4g} are not real and positive, so no learning rate "
-            "corresponds to them"
+            f"x^2 - {total:.4g} x + {momentum:.4g} are not real and positive, so no learning rate corresponds to them"
         )
     root = np.sqrt(max(total**2 - 4 * momentum, 0.0))
     slow = (total + root) / 2

@@ -136,8 +136,7 @@ def any_learning_rate(study: Study) -> Iterator[Check]:
         share = run["least_sphere_grad"] * np.sqrt(run.steps + 1.0) / bound.constant[..., None]
         scope = (
             f"loss R^{power}/2, R a Rayleigh quotient in R^4, {starts.shape[0]} starts on the unit "
-            "sphere, eta from 1e-3 to "
-            f"1e3, T up to {run.total_steps:g}"
+            f"sphere, eta from 1e-3 to 1e3, T up to {run.total_steps:g}"
         )
         yield count_check(
             "running minimum above its bound C(eta)/sqrt(T)",

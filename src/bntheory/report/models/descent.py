@@ -83,8 +83,7 @@ def least_squares(
         f"Over ten decades of learning rates {finite} of {held.size} runs stay finite, {proved} of them in a "
         "state from which convergence to "
         "a minimiser is proved; plain gradient descent diverges beyond twice the inverse of the largest eigenvalue. The condition number "
-        "that counts is "
-        f"{problem.effective_condition_number:.3g} instead of {problem.condition_number:.3g}."
+        f"that counts is {problem.effective_condition_number:.3g} instead of {problem.condition_number:.3g}."
     )
     return ModelFigure(figure, sentence)
 
@@ -140,8 +139,7 @@ def ignored_statistics(*, steps: int = 300, lr: float = 0.5, seed: int = 0, devi
 def slope(
     *, smoothing: float = 0.5, plateau: float = 0.002, height: float = 5.0, width: float = 0.05, steps: int = 1000
 ) -> ModelFigure:
-    """A slope with a plateau and a cliff, and the same slope smoothed (the post "Rethinking Batch
-    Normalization").
+    """A slope with a plateau and a cliff, and the same slope smoothed (the post "Rethinking Batch Normalization").
 
     Piecewise: slope ``-plateau``, a cliff of the given ``height`` and ``width`` at x = 0, a floor, a bowl
     from x = 1; smoothed by convolution with a Gaussian of standard deviation ``smoothing``, in closed
@@ -208,8 +206,7 @@ def slope(
         else f"only from {windows['as it is'][0]:.2g} to {windows['as it is'][1]:.2g}"
     )
     sentence = (
-        f"Within {steps} steps gradient descent settles {none} on the slope as it is: it stalls on "
-        "the plateau or is thrown out by "
-        f"the cliff. Smoothed, it settles {reach}; outside that window it still stalls or explodes."
+        f"Within {steps} steps gradient descent settles {none} on the slope as it is: it stalls on the plateau or is "
+        f"thrown out by the cliff. Smoothed, it settles {reach}; outside that window it still stalls or explodes."
     )
     return ModelFigure(figure, sentence)

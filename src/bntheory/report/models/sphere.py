@@ -15,8 +15,7 @@ _MARKS = ("o", "s", "^", "v", "D", "P", "X")  # told apart in grey as well
 
 
 def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> ModelFigure:
-    """Gradient descent on a scale-invariant loss at any learning rate, and what eps > 0 breaks (Arora, Li,
-    Lyu 2019).
+    """Gradient descent on a scale-invariant loss at any learning rate, and what eps > 0 breaks (Arora, Li, Lyu 2019).
 
     ``f(w) = R^power/2``, R a Rayleigh quotient in R^4. ``w'grad f = 0``, so ``||w||`` only grows and the
     effective rate ``lr/||w||^2`` adapts. Left: running minimum of the gradient norm on the sphere, times
@@ -69,8 +68,7 @@ def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> Mo
 def weight_decay(
     *, lr: float = 0.1, momentum: float = 0.9, dimension: int = 30, seeds: int = 8, seed: int = 0
 ) -> ModelFigure:
-    """Weight decay on scale-invariant weights: the equilibrium of norm and angle (van Laarhoven 2017; Wan
-    et al. 2021).
+    """Weight decay on scale-invariant weights: the equilibrium of norm and angle (van Laarhoven 2017; Wan et al. 2021).
 
     Noise model: gradients orthogonal to w, Gaussian in the tangent space, of root mean square 1 on the
     unit sphere, independent in time. Left: the norm from three starts without momentum, to
@@ -185,9 +183,8 @@ def exponential_lr(
     legend_below(right, columns=2)
     sentence = (
         "With weights over αᵗ the run with decay and the one with a growing learning rate are one: they agree to "
-        f"{check.discrepancy:.1g} over {steps} steps. The rate grows by a factor of "
-        f"{schedule.growth():.6f} a step and {schedule.growth_after(391):.3f} in 391 steps; a "
-        f"schedule exists for lr·decay up to {edge:.3g}."
+        f"{check.discrepancy:.1g} over {steps} steps. The rate grows by a factor of {schedule.growth():.6f} a step and "
+        f"{schedule.growth_after(391):.3f} in 391 steps; a schedule exists for lr·decay up to {edge:.3g}."
     )
     return ModelFigure(figure, sentence)
 
@@ -195,10 +192,9 @@ def exponential_lr(
 def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, tilt: float = 0.5) -> ModelFigure:
     """Gradient descent with weight decay at the edge of stability on the sphere (Lyu, Li, Arora 2022).
 
-    Loss ``v_3^2 (1 + tilt v_1)/2`` of the direction v in R^3: a circle of minima of different sharpness.
-    Decay shrinks w until ``lr/||w||^2`` times the sharpness reaches 2; there the oscillation feeds the
-    norm. Left: that product over intrinsic time ``lr decay t``. Right: the sharpness, which falls as long
-    as flatter minima are in reach.
+    Loss ``v_3^2 (1 + tilt v_1)/2`` of the direction v in R^3: a circle of minima of different sharpness. Decay shrinks
+    w until ``lr/||w||^2`` times the sharpness reaches 2; there the oscillation feeds the norm. Left: that product over
+    intrinsic time ``lr decay t``. Right: the sharpness, which falls as long as flatter minima are in reach.
     """
     from bntheory.models.scale_invariant import CircleOfMinima
     from bntheory.models.spherical_sharpness import edge_run, edge_start
@@ -222,11 +218,9 @@ def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, 
     legend_below(right)
     early, late = run.intrinsic_time < 4, run.intrinsic_time >= 0.6 * intrinsic_time
     sentence = (
-        f"Up to time 4 the product averages {run.mean[early].mean():.3f} while sharpness "
-        f"falls from {sharp[0]:.2f}; once the "
-        "flattest minimum is reached the oscillation is no longer damped, and late values range from "
-        f"{run.low[late].min():.2g} to "
-        f"{run.high[late].max():.2g}. A burst throws the direction off the circle of minima, where the curvature may for some steps be "
-        "less than that of the flattest minimum."
+        f"Up to time 4 the product averages {run.mean[early].mean():.3f} while sharpness falls from {sharp[0]:.2f}; "
+        "once the flattest minimum is reached the oscillation is no longer damped, and late values range from "
+        f"{run.low[late].min():.2g} to {run.high[late].max():.2g}. A burst throws the direction off the circle of "
+        "minima, where the curvature may for some steps be less than that of the flattest minimum."
     )
     return ModelFigure(figure, sentence)

@@ -113,8 +113,7 @@ def any_learning_rate(study: Study) -> list[Check]:
             uncertainty=float(open_runs),
             why=f"{certified} runs end in a state from which convergence is proved (trap_certificate), {open_runs} are"
             " still open and count as uncertainty, the others have ||e||_S^2 <= 1e-20 u'Su; "
-            f"{flipped} end at the"
-            " minimiser with a < 0, although a_0 > 0",
+            f"{flipped} end at the minimiser with a < 0, although a_0 > 0",
             witness={"seed": study.seed, "rates of open runs, in 2/lambda_max": examples[:10]},
         ).lt(stuck, 1.0),
         count_check(
@@ -356,7 +355,6 @@ def insensitivity(study: Study) -> Iterator[Check]:
         fit = replace(fit, low=fit.low - slack, high=fit.high + slack)
         scope = (
             f"{name}: {rates[0]:g} to {rates[-1]:g}, {int(usable.sum())} starts, d = 5, condition 20; "
-            "limits bracketed by "
-            f"the certificate, which adds {slack:.2g} to the interval"
+            f"limits bracketed by the certificate, which adds {slack:.2g} to the interval"
         )
         yield from slope_checks(f"limiting effective step at {name}", fit, claimed, 0.05, scope)
