@@ -171,7 +171,7 @@ def test_shift_is_told_early_and_late_apart() -> None:
         return p
 
     early, late = deciding(effects(make_records(change=moved)), "covariate-shift.l2")
-    assert (early.place, late.place) == ("steps 5 to 10", "steps 20 to 20")
+    assert (early.place, late.place) == ("steps 5 to 10", "step 20")
     assert early.estimate is not None
     assert late.estimate is not None
     assert early.estimate.mean == pytest.approx(math.log10(2), abs=0.03)

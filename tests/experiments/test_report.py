@@ -162,6 +162,20 @@ def test_a_crossing_and_an_untrained_arm_are_told(tmp_path: Path) -> None:
     assert "rescaled has not trained" in text
 
 
+@pytest.mark.parametrize(("untrained", "other"), [("mlp", "smooth"), ("smooth", "mlp")])
+def test_a_network_that_cannot_be_compared_says_why_beside_others_with_places(untrained: str, other: str) -> None:
+    def change(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if p["network"] == untrained and p["arm"].startswith("standard"):
+            p["training_loss"] = 2.3
+        return p
+
+    found = answers(run_verdicts(preset(), make_records(change=change)))
+    text = "".join(part.text for answer in found for sentence in answer.sentences for part in sentence)
+    assert f"{untrained}\u00a0(an arm has not trained)" in text
+    assert f"{other}\u00a0(start)" in text
+    assert "()" not in text
+
+
 def test_a_failed_identity_stands_at_the_top(tmp_path: Path) -> None:
     made = make_records()
     made[0]["identities"] = [identity("theorem-4.1", "hidden0.norm", failing=2, relative=0.5, left=1.5, right=1.0)]

@@ -149,7 +149,7 @@ def shift_by_halves(name: str) -> Read:
         steps = [step for step in network.steps if step > 0] if rates.used else []
         half = (len(steps) + 1) // 2
         found = {
-            f"steps {part[0]} to {part[-1]}": [
+            f"steps {part[0]} to {part[-1]}" if len(part) > 1 else f"step {part[0]}": [
                 mean_of_known(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
                 for run in network.runs
             ]

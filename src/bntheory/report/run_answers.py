@@ -107,7 +107,7 @@ def _sentences(key: str, rows: Sequence[tuple[int, Json]], verdicts: Json) -> It
 
 def _outcomes(rows: Sequence[tuple[int, Json]]) -> Iterator[Part]:
     """Each verdict with its networks, their places where there are several, and their effects."""
-    several = len({o["place"] for _, o in rows if o["network"] == rows[0][1]["network"]}) > 1
+    several = len({(o["network"], o["place"]) for _, o in rows}) > len({o["network"] for _, o in rows})
     first = True
     for word in ORDER:
         group = [(i, o) for i, o in rows if o["outcome"] == word]
@@ -119,7 +119,7 @@ def _outcomes(rows: Sequence[tuple[int, Json]]) -> Iterator[Part]:
         for n, (i, o) in enumerate(group):
             yield Part("" if n == 0 else " and " if n == len(group) - 1 else ", ")
             place = o["place"].removeprefix("the ")
-            yield Part(f"{o['network']}\u00a0({place if several else _short(o)})", row=i)
+            yield Part(f"{o['network']}\u00a0({place if several and place else _short(o)})", row=i)
         first = False
 
 
