@@ -222,6 +222,19 @@ def test_what_is_carried_is_bounded_and_a_bound_that_cannot_be_is_refused() -> N
         top_eigenvalues(op, 2, carry=1)
 
 
+def test_what_is_cut_where_it_is_used_is_what_is_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, the measurement that starts from it as well, and as often as it is used."""
+    op, near = (FunctionOperator.of_matrix(symmetric(80, 3) + shift * np.eye(80)) for shift in (0.0, 0.01))
+    found = []
+    for small in (1 << 26, 0):
+        monkeypatch.setattr("bntheory.bridge.curvature.low_rank_model._SMALL", small)
+        first = top_eigenvalues(op, 2, tol=1e-8, carry=5)
+        assert (first.model.most is None) == (small == 0)
+        again = [top_eigenvalues(near, 2, tol=1e-8, start=first) for _ in range(2)]
+        found.append([first.model.basis, *(part for a in again for part in (a.vectors, a.model.basis))])
+    assert all(torch.equal(late, once) for late, once in zip(*found, strict=True))
+
+
 def test_a_restart_leaves_the_basis_orthonormal() -> None:
     """Directions at rounding level were kept askew, and operators that are symmetric exactly were refused for it."""
     d = torch.linspace(0, 1, 400, dtype=torch.float64)
