@@ -182,3 +182,5 @@ def test_what_the_bound_on_a_hessian_gives_over_inner_products(text, true):
     problem = gram_problem(calculate(claim.check, claim.assume, domain))
     answers = {ask(problem.field, problem.formulas(size), 20_000).answer for size in (2, 3)}
     assert ("unsat" in answers) is true
+    field, formulas = negation_over_inner_products(claim.check, claim.assume, domain)
+    assert (ask(field, formulas, 20_000).answer == "unsat") is true

@@ -3,9 +3,11 @@
     a1 + a2 <= b1 + b2     follows from   a1 <= b1 and a2 <= b2
     a1 a2 <= b1 b2         follows from   0 <= a1 <= b1 and 0 <= a2 <= b2
     sqrt(a) <= c sqrt(b)   follows from   a <= c^2 b and 0 <= c sqrt(b)
+    a <= b                 follows from   a <= c and c <= b
 
 Two units of a layer, two gradients: the parts share no vector, so each has half the coordinates, and the solver decides it at once
-where the whole is too much.
+where the whole is too much. The middle c is a, or b, with one part put in another's place: a hypothesis p <= q has p and q, and so has
+what the layer and a smooth loss do to a norm. Where the hypothesis holds q has a value, so c has one wherever a and b have.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from typing import Any
 
 from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import read_again
-from bntheory.claims.typed.syntax import Binary, Call, Compare, Node, Number
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Number, parse
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import factors_of, names_of, product_of, sum_of, terms_of
+from bntheory.claims.typed.trees import calls_of, factors_of, names_of, product_of, sum_of, terms_of
 from bntheory.layer.domain import LayerDomain
 
 __all__ = ["sufficient"]
 
-_MOST_PARTS, _LONGEST = 32, 4000
+_MOST_PARTS, _LONGEST, _MOST_KNOWN = 32, 4000, 8
 _Pairs = list[tuple[Node, Node, bool]]  # a <= b; a < b where the last is true and the claim is strict
 
 
@@ -33,10 +35,8 @@ def sufficient(claim: Claim) -> Iterator[list[Claim]]:
     """Lists of claims that together imply the claim, on its domain and under its hypotheses."""
     domain = claim.domain
     assert domain is not None
-    tree = transcribe(claim.check, domain)
-    if not isinstance(tree, Compare) or tree.ops not in (("<=",), ("<",)):
-        return
-    if text_of(tree, _LONGEST).endswith("..."):
+    tree = _inequality(claim)
+    if tree is None:
         return
     left, right = tree.first, tree.rest[0]
     for ways in (_summands(left, right, domain), _factors(left, right, domain), _squares(left, right)):
@@ -44,6 +44,81 @@ def sufficient(claim: Claim) -> Iterator[list[Claim]]:
         checks = [read_again(bound, domain) for bound in bounds]
         if checks and None not in checks:
             yield [replace(claim, check=check) for check in checks if check is not None]
+    yield from _chained(claim, domain, tree)
+
+
+def _inequality(claim: Claim) -> Compare | None:
+    """The claim's tree where it is one bound, and not too long."""
+    assert claim.domain is not None
+    tree = transcribe(claim.check, claim.domain)
+    if not isinstance(tree, Compare) or tree.ops not in (("<=",), ("<",)):
+        return None
+    return None if text_of(tree, _LONGEST).endswith("...") else tree
+
+
+def _chained(claim: Claim, domain: LayerDomain, tree: Compare) -> Iterator[list[Claim]]:
+    """a <= c and c <= b, where p <= q makes c of a or of b. The one that is p <= q itself comes first."""
+    left, right = tree.first, tree.rest[0]
+    for p, q, rest in islice(_known(claim, domain, tree), _MOST_KNOWN):
+        for near, old, new in ((left, p, q), (right, q, p)):
+            middle = _exchanged(near, old, new)
+            if middle is None:
+                continue
+            ends = (left, middle), (middle, right)
+            step, remains = ends if near is left else ends[::-1]
+            checks = [
+                read_again(Compare(a, ops, (b,), 0), domain) for ops, (a, b) in ((("<=",), step), (tree.ops, remains))
+            ]
+            if checks[0] is not None and checks[1] is not None:
+                yield [replace(claim, check=checks[0]), replace(rest, check=checks[1])]
+
+
+def _known(claim: Claim, domain: LayerDomain, tree: Node) -> Iterator[tuple[Node, Node, Claim]]:
+    """p <= q, and the claim without the hypothesis that it is."""
+    hypotheses = [] if claim.assume is None else list(_conjuncts(transcribe(claim.assume, domain)))
+    for i, part in enumerate(hypotheses):
+        if isinstance(part, Compare) and part.ops in (("<=",), ("<",)):
+            others = (*hypotheses[:i], *hypotheses[i + 1 :])
+            yield (
+                part.first,
+                part.rest[0],
+                replace(claim, assume=read_again(Junction("and", others, 0), domain) if others else None),
+            )
+    factors = {"jac": "gamma**2/sigma**2"} | ({"hess": f"({domain.smoothness})**2"} if domain.smoothness else {})
+    for call in calls_of(tree, factors):
+        (v,) = call.arguments
+        yield _norm2(call), Binary("*", parse(factors[call.name]), _norm2(v), 0), claim
+        if call.name == "hess":
+            yield Call("dot", (v, call), 0), Binary("*", parse(domain.smoothness), _norm2(v), 0), claim
+    if "input_grad" in names_of(tree):
+        yield _norm2(Name("input_grad", 0)), Binary("*", parse(factors["jac"]), _norm2(Name("grad", 0)), 0), claim
+
+
+def _norm2(v: Node) -> Node:
+    return Call("norm2", (v,), 0)
+
+
+def _conjuncts(tree: Node) -> Iterator[Node]:
+    if isinstance(tree, Junction) and tree.op == "and":
+        for part in tree.parts:
+            yield from _conjuncts(part)
+    else:
+        yield tree
+
+
+def _exchanged(side: Node, old: Node, new: Node) -> Node | None:
+    """The side with ``new`` for ``old`` in every term that has it as a factor; None where none has."""
+    terms, changed = [], False
+    for c, term in islice(terms_of(side), _MOST_PARTS):
+        wanted, others = [(above, text_of(f)) for above, f in factors_of(old)], []
+        for above, factor in factors_of(term):
+            if (above, text_of(factor)) in wanted:
+                wanted.remove((above, text_of(factor)))
+            else:
+                others.append((above, factor))
+        changed = changed or not wanted
+        terms.append((c, term if wanted else product_of([*others, (True, new)])))
+    return sum_of(terms) if changed else None
 
 
 def _summands(left: Node, right: Node, domain: LayerDomain) -> _Pairs:

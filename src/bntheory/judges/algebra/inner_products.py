@@ -126,6 +126,13 @@ class _Space:
             pairs = [both for both in pairs if not any(self._resolved(x)[0] for x in both)]
             form = [[self.dot(u, image) for _, image in pairs] for u, _ in pairs]
             yield kinds.get(name) in _SEMIDEFINITE, form
+            bound = self.domain.smoothness_in(self.scalar) if name == "hess" else None
+            if bound is not None:  # b I - H, b I + H and b^2 I - H H are semidefinite
+                gram = [[self.dot(u, v) for v, _ in pairs] for u, _ in pairs]
+                moved = [[self.dot(x, image) for _, image in pairs] for _, x in pairs]
+                n = range(len(pairs))
+                for c, sign, table in ((bound, -1, form), (bound, 1, form), (bound**2, -1, moved)):
+                    yield True, [[gram[i][j] * c + table[i][j] * sign for j in n] for i in n]
 
     def scalar(self, name: str) -> Scalar:
         return self._scalar(f"free {name!r}", SIGNS.get(self.domain.scalars[name], "any"))

@@ -139,6 +139,8 @@ def _decide(
             scripts: list[str] = []
             for bound in bounds:
                 remaining = deadline - time.perf_counter()
+                if remaining <= 0:
+                    return []
                 decision = _decide(bound, _calculus(bound, {}), milliseconds, remaining, None, deeper - 1, True)
                 if decision.outcome != "proved":
                     break
