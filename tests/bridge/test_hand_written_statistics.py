@@ -258,16 +258,18 @@ def looped(h: Tensor) -> Tensor:
 
 UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
     "a function of its own": Twice.apply,
-    "expanded": lambda h: (h - h.mean(0).expand_as(h)) * moments(h)[1].expand_as(h),
+    "repeated": lambda h: (h - h.mean(0).repeat(len(h), 1)) * moments(h)[1].repeat(len(h), 1),
     "einsum": lambda h: torch.einsum("nc,c->nc", h - h.mean(0), moments(h)[1]),
     "a linear map": lambda h: F.linear(h, torch.diag(moments(h)[1]), -moments(h)[0] * moments(h)[1]),
     "a transform": looped,
     "whitened": lambda h: Whitened()(h),
     "channels first": across,
+    "a mean alone": lambda h: h - h.mean(0),
 }  # fmt: skip
 
 OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
+    "expanded": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1).expand_as(h)), CE, r"'\(model\)'.*in the middle"),
     "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
@@ -330,6 +332,7 @@ ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "rows of examples": (lambda: Inline(lambda h: within(h, 1)), CE),
     "a graph that joins all, normalised an example": (lambda: Inline(lambda h: F.layer_norm(h + h.mean(0), (5,))), CE),
     "distances": (lambda: Inline(apart), CE),
+    "differences": (lambda: Inline(lambda h: (h[:, :1] - h[:, :1].T).tanh()[:, :5]), CE),
     "a standardised weight": (lambda: Inline(lambda h: h @ F.layer_norm(STANDARDISED.to(h), (5,))), CE),
     "detached statistics": (lambda: Inline(lambda h: h / h.detach().abs().amax(0)), CE),
     "a spread in the loss": (lambda: Inline(lambda h: h), lambda o, y: CE(o, y) + F.relu(1 - o.std(0)).mean()),

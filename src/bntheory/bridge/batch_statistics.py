@@ -7,6 +7,7 @@ closed forms (:mod:`bntheory.bridge.units`), and following a forward pass (:mod:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bntheory.bridge.graph import leaves_of, nodes_of
-from bntheory.bridge.networks.evaluation import transformed
+from bntheory.bridge.networks.evaluation import plain_storage, transformed
 from bntheory.bridge.units import affine_fit, rounding_of_fit
 
 _DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
@@ -27,8 +28,7 @@ _INVERSES = ("Rsqrt", "Reciprocal", "Pow", "Div")
 def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int) -> tuple[bool, bool]:
     """Whether activations are combined with, and whether they are divided by, what lacks the axis of the examples and was computed from
     all of them: from data and parameters, since of data alone it is a constant, and of parameters alone no statistic."""
-    name = getattr(func, "__name__", "").replace("__i", "__").removesuffix("_") if args else ""
-    name = name + "__" if name.startswith("__") and not name.endswith("__") else name
+    name = _name_of(func) if args else ""
     if func is functional.normalize:
         dim = args[2] if len(args) > 2 else kwargs.get("dim", 1)
         pairs = [(args[0], torch.linalg.vector_norm(args[0], dim=dim, keepdim=True))]
@@ -45,15 +45,31 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     return True, inverse and any(_of_data_and_parameters(b) for b in found)
 
 
+def takes_away_a_mean(func: Any, args: tuple[Any, ...], examples: int) -> bool:
+    """Whether from activations something is subtracted that lacks the axis of the examples and was computed from all of them."""
+    pair = len(args) > 1 and _name_of(func) in _DIFFERENCES and _lacks_the_examples(args[0], args[1], examples)
+    return pair and _of_data_and_parameters(args[1])
+
+
+def _name_of(func: Any) -> str:
+    """An operation's name, that of its in-place form included."""
+    name = getattr(func, "__name__", "").replace("__i", "__").removesuffix("_")
+    return name + "__" if name.startswith("__") and not name.endswith("__") else name
+
+
 def _lacks_the_examples(a: Any, b: Any, examples: int) -> bool:
     if (
         not (isinstance(a, Tensor) and isinstance(b, Tensor))
         or b.grad_fn is None
         or a.dim() < b.dim()
         or transformed(b)
+        or not plain_storage(b)
     ):
         return False
-    sizes = [1] * (a.dim() - b.dim()) + list(b.shape)
+    # along an axis that was expanded there is one entry
+    sizes = [1] * (a.dim() - b.dim()) + [n if s else 1 for n, s in zip(b.shape, b.stride(), strict=True)]
+    if not math.prod(sizes) < a.numel():
+        return False  # all examples again, in another order
     if a.dim() and a.shape[0] % examples == 0:
         return sizes[0] == 1 and (a.dim() > 1 or a.shape[0] == examples)
     pairs = list(zip(a.shape, sizes, strict=True))

@@ -277,8 +277,9 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     eps = float(torch.finfo(dtype).eps)
     size = max(abs(loss), abs(again))
     if objective.mode == "frozen":
-        # each frozen layer rounds anew, and what follows amplifies it: half of the digits tell one function from another
-        if abs(again - loss) <= math.sqrt(eps) * size:
+        # each frozen layer rounds anew, and what follows amplifies it: half of the digits tell one function from another; where the loss
+        # takes derivatives, a twin is another function by as little as those are small
+        if abs(again - loss) <= (1000 * eps if objective.differentiates else math.sqrt(eps)) * size:
             return
         raise UserError(
             f"the frozen twin has a loss of {again!r} where the network has {loss!r}: it is not the same function at this point. A layer "
@@ -299,7 +300,8 @@ def _refuse_live_statistics(objective: Examined) -> None:
     batch, freeze = objective.batches[0], objective.freeze
     if batch is None:
         return
-    live = LiveStatistics(objective.named_modules())
+    sizes = [len(t) for t in tensors_in(batch[:1]) if t.dim() and plain_storage(t)]
+    live = LiveStatistics(objective.named_modules(), sizes[0] if sizes else 0)
     try:
         objective.freeze = "both"
         with objective.conditions(0, trace=live):
@@ -311,8 +313,8 @@ def _refuse_live_statistics(objective: Examined) -> None:
         objective.freeze, objective.batches[0] = freeze, batch
     if layer is not None:
         raise UserError(
-            f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift and a "
-            "scale of its channels still change nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
+            f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift of "
+            "its channels (and a scale) still changes nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
             "output have one shape. Its statistics cannot be frozen, and a twin would keep them alive"
         )
 

@@ -139,7 +139,7 @@ class Precision(TorchFunctionMode):
             return func(*convert(args, self._substituted), **kwargs)
         in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
         if in_place and args:
-            args = (convert(args[0], self._substituted), *self._changed(args[1:]))
+            args = self._written(convert(args[0], self._substituted), self._changed(args[1:]))
         else:
             args = self._changed(args)
         kwargs = {key: value if key == "out" else self._changed(value) for key, value in kwargs.items()}
@@ -149,6 +149,12 @@ class Precision(TorchFunctionMode):
         ):
             return args[0].to(self._precision(torch.complex64 if args[0].is_complex() else torch.float32))
         return func(*args, **kwargs)
+
+    def _written(self, target: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What is written into a tensor that keeps its precision (a record of the loss's own) is brought into that."""
+        if isinstance(target, Tensor) and target.is_floating_point() and self._precision(target.dtype) != target.dtype:
+            values = convert(values, lambda t: t.to(target.dtype) if t.is_floating_point() else t)
+        return (target, *values)
 
     def _substituted(self, tensor: Tensor) -> Tensor:
         return self._stands_for.get(id(tensor), tensor)

@@ -2,7 +2,7 @@
 
 Whatever normalises over the batch makes everything behind it indifferent to a shift and to a scale of each channel before it, in
 whichever way it is written: a custom autograd function, an ``einsum``, a product with a diagonal matrix, a transform. In a twin all of
-that is frozen, and nothing is indifferent to both. What lives here: this check, by one backward pass from random numbers at the outputs
+that is frozen, and nothing is indifferent to both; nor to shifts alone where a mean of the batch is taken away. What lives here: this check, by one backward pass from random numbers at the outputs
 (the gradient of a loss may vanish, or sum to zero, for reasons of its own). What does not: normalisation inside of a loss, and what is
 found by its form (:mod:`bntheory.bridge.normalisers`).
 """
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from bntheory.bridge.batch_statistics import takes_away_a_mean
 from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
 
@@ -31,8 +32,9 @@ _PASSES = 8
 class LiveStatistics(TorchFunctionMode):
     """A context in which the forward pass of a twin is followed; :meth:`layer` then names what is still normalised over the batch."""
 
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], examples: int) -> None:
         super().__init__()
+        self._examples, self._centred = examples, set[int]()
         self._names = {id(module): name for name, module in modules.items()}
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
@@ -42,6 +44,8 @@ class LiveStatistics(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         found = func(*args, **(kwargs or {}))
+        if self._examples > 1 and takes_away_a_mean(func, args, self._examples):
+            self._centred.add(id(args[0]))
         for tensor in tensors_in(found) if torch.is_grad_enabled() else ():
             if (
                 tensor.grad_fn is not None and tensor.dim() and tensor.numel() and tensor.is_floating_point() and not transformed(tensor)
@@ -77,20 +81,21 @@ class LiveStatistics(TorchFunctionMode):
         found = outputs if isinstance(outputs, (Tensor, tuple, list, Mapping)) else getattr(outputs, "__dict__", {})
         ends = [t for t in tensors_in(found) if t.grad_fn is not None and t.is_floating_point() and t.numel() > 1]
         ends = ends if parameters else []
+        centred = {index for index, (tensor, _) in enumerate(self._seen) if id(tensor) in self._centred}
         draw, passes = torch.Generator().manual_seed(0), 0
         try:
-            while ends and passes < (
-                _PASSES if min((p[0] for p in self._found.values()), default=1) < 0.5 or not passes else 1
-            ):
+            while ends and passes < _PASSES:
                 g = [torch.randn(t.shape, generator=draw, dtype=torch.float64, device="cpu").to(t) for t in ends]
                 torch.autograd.grad(ends, list(parameters), g, retain_graph=True, allow_unused=True)
                 passes += 1
+                if not any(index in centred or parts[0] < 0.5 for (index, _), parts in self._found.items()):
+                    break
             self._stop()
             roots = self._roots(inputs)
             for (index, axis), parts in self._found.items():
                 tensor, where = self._seen[index]
-                small = len(parts) == _PASSES and sum(parts) < _LITTLE * _PASSES
-                if small and _of_many_examples(tensor, axis, roots):
+                always = len(parts) == _PASSES and (index in centred or sum(parts) < _LITTLE * _PASSES)
+                if always and _of_many_examples(tensor, axis, roots):
                     return where
             return None
         except RuntimeError:
