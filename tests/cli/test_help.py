@@ -60,6 +60,11 @@ def test_what_the_source_says_is_what_is_printed():
     assert "`bntheory words`" in printed
 
 
+@pytest.mark.parametrize("command", [(), ("model",)], ids=["bntheory", "model"])
+def test_lists_of_commands_cut_no_sentence(command):
+    assert "..." not in helped(*command).partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("command", sorted({"bntheory", *COMMANDS} - {"doctor", "papers"}))
 def test_commands_with_options_have_examples(command):
     assert EXAMPLES[command]

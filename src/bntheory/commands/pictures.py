@@ -133,5 +133,9 @@ def model_commands() -> typer.Typer:
         help="Run one of the analytic models with exact dynamics, say what it shows, and draw it with --plot FILE.\n\n\b\nExamples:\n  bntheory model slope --plot slope.png",
     )
     for name, draw in MODELS.items():
-        group.command(name, cls=CheckedCommand)(quietly(_drawer(name, draw)))
+        command = quietly(_drawer(name, draw))
+        shown = " ".join(
+            command.__doc__.partition("\n\n")[0].split()
+        )  # whole: what is short is cut before it says which
+        group.command(name, cls=CheckedCommand, short_help=shown)(command)
     return group
