@@ -84,7 +84,7 @@ def _normal_form(relation: Relation) -> NormalForm:
     import sympy as sp
 
     from bntheory.layer.symbolic import Expression, FormalVector
-    from bntheory.layer.symbolic.space import refuse_large
+    from bntheory.layer.symbolic.space import factored, refuse_large
 
     left, right = relation.left, relation.right
     if isinstance(left, FormalVector) or isinstance(right, FormalVector):
@@ -99,7 +99,7 @@ def _normal_form(relation: Relation) -> NormalForm:
         how: How = "open" if vector.terms else "identity"
         named = vector.space.named
         parts = [
-            rf"\left({sp.latex(sp.factor(c))}\right) {' '.join(named.get(n, n) for n in (*word, name))}"
+            rf"\left({sp.latex(factored(c))}\right) {' '.join(named.get(n, n) for n in (*word, name))}"
             for (name, word), c in vector.terms.items()
         ]
         text = [
@@ -110,7 +110,7 @@ def _normal_form(relation: Relation) -> NormalForm:
     raw = (Expression(0) + right - left).value
     _refuse_long(raw.count_ops())
     refuse_large(raw)
-    difference = _tidy(sp.factor(sp.cancel(sp.together(raw))))
+    difference = _tidy(factored(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
     return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)
 

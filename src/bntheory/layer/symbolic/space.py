@@ -17,7 +17,7 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
 from bntheory.layer.relations import Uncompared
 
-__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space", "refuse_large"]
+__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space", "factored", "refuse_large"]
 
 Atom = tuple[
     str, tuple[str, ...]
@@ -87,13 +87,29 @@ class Expression(Uncompared):
     def sqrt(self) -> Expression:
         """The non-negative square root."""
         refuse_large(self.value)
-        return Expression(_root(sp.factor(self.value)))
+        return Expression(_root(factored(self.value)))
 
     def __repr__(self) -> str:
         return str(self.value)
 
 
 _MOST_TERMS, _HIGHEST_DEGREE = 20_000, 64
+
+
+def factored(x: Any) -> Any:
+    """x as a product of irreducible polynomials.
+
+    The library evaluates at points that it draws, and with some of them, one draw in a few hundred, it takes for ever; so it draws the
+    same ones every time.
+    """
+    from sympy.core.random import rng
+
+    before = rng.getstate()
+    rng.seed(0)
+    try:
+        return sp.factor(x)
+    finally:
+        rng.setstate(before)
 
 
 def refuse_large(x: Any) -> None:
