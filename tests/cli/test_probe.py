@@ -170,6 +170,19 @@ def test_bad_use(run, arguments, message):
     assert pytest.importorskip("re").search(message, result.stderr)
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["factories", "./factories.py", "sub/inner.py", r"sub\inner.py", "../{name}/factories.py", "{whole}/factories.py"],
+)
+def test_a_factory_may_be_named_by_its_file(run, tmp_path, place):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "inner.py").write_text(FACTORIES)
+    searched = list(sys.path)
+    result = run(f"{place.format(name=tmp_path.name, whole=tmp_path)}:several", "--no-curvature")
+    assert result.exit_code == 0, result.stderr
+    assert sys.path == searched
+
+
 def test_a_figure_is_written(run, tmp_path):
     assert run("factories:several", "--plot", "probe.png").exit_code == 0
     assert (tmp_path / "probe.png").read_bytes()[:4] == b"\x89PNG"

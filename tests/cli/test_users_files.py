@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import bntheory
 from bntheory.cli import app
+from bntheory.experiments.preset import load_preset
 
 COMMAND = [sys.executable, "-m", "bntheory.cli"]
 HEAD = """
@@ -61,6 +65,24 @@ def fresh(folder, *arguments):
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def test_files_with_the_mark_that_editors_on_windows_write_are_read(folder):
+    _, verdicts = judged(folder, FALSE, "--witnesses", "w")
+    (witness,) = (folder / "w").iterdir()
+    preset = folder / "p.toml"
+    shutil.copy(Path(bntheory.__file__).parent / "experiments" / "presets" / "smoke.toml", preset)
+    for path in (folder / "mine.py", witness, preset):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    run = CliRunner().invoke
+    assert verdicts["mine.false"]["status"] == "refuted"
+    for command in (
+        ["check", "mine.py", "--judge", "algebra"],
+        ["replay", str(witness)],
+        ["replay", str(witness), "--latex"],
+    ):
+        assert run(app, command).exit_code == 0, command
+    assert load_preset(str(preset)).name == "p"
 
 
 def test_the_witness_of_a_users_claim_carries_what_it_states_and_replays_anywhere(folder):

@@ -165,7 +165,7 @@ def _read(path: Path) -> str:
     if len(raw) > _MAX_BYTES:
         raise UserError(f"{path}: {len(raw)} bytes; a file of claims has at most {_MAX_BYTES}")
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")  # with the mark in front that editors on Windows put there
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 

@@ -97,12 +97,15 @@ def clear_errors(command: Command) -> Command:
 def _as_typed(text: str, command: Callable[..., Any], arguments: Sequence[Any]) -> str:
     """The text, and the option that it begins with, which the library says without its dashes, with them."""
     text = text.removeprefix("LayerDomain: ")
-    if name := re.match(r"[a-z]+(?=: | is | ')", text):
-        own = inspect.signature(command, eval_str=True).parameters.get(name[0])
+    if name := re.match(r"[a-z_]+(?=: | is | ')", text):
+        own, option = (
+            inspect.signature(command, eval_str=True).parameters.get(name[0]),
+            f"--{name[0].replace('_', '-')}",
+        )
         known = [type(about).__name__ for about in getattr(own and own.annotation, "__metadata__", ())]
         words = [word.partition("=")[0] for several in arguments if isinstance(several, list) for word in several]
-        if "OptionInfo" in known or f"--{name[0]}" in words:  # the latter: of a command that reads its own arguments
-            return f"--{text}"
+        if "OptionInfo" in known or option in words:  # the latter: of a command that reads its own arguments
+            return option + text[name.end() :]
     return text
 
 

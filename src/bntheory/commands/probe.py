@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,21 +103,24 @@ def _first(batch: Any, count: int) -> Any:
 
 
 def _load(factory: str) -> tuple[Any, Any, Any]:
-    module_name, separator, function_name = factory.partition(":")
+    module_name, separator, function_name = factory.rpartition(":")
     if not separator or not module_name or not function_name:
         raise UserError(
             f"{factory!r} is not MODULE:FACTORY; for the function make in the file my_model.py write my_model:make"
         )
-    sys.path.insert(0, os.getcwd())
+    place, name = os.getcwd(), module_name.removesuffix(".py")
+    if os.path.isabs(name) or name.startswith(".."):  # a file elsewhere
+        place, name = os.path.split(os.path.abspath(name))
+    sys.path.insert(0, place)
     try:
-        module = importlib.import_module(module_name.removesuffix(".py").replace(os.sep, "."))
+        module = importlib.import_module(re.sub(r"[\\/]", ".", name).lstrip("."))
     except Exception as error:
         raise UserError(
             f"module {module_name!r} does not import: {type(error).__name__}: {error}. It is looked for in this folder and on "
             "Python's path"
         ) from None
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(place)
     function = getattr(module, function_name, None)
     if not callable(function):
         names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]

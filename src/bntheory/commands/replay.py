@@ -42,7 +42,9 @@ def replay(
     if as_latex and not as_json:
         from bntheory.judges.latex import latex_witness
 
-        typer.echo(latex_witness({**json.loads(path.read_text(encoding="utf-8")), "certificate": found["certificate"]}))
+        typer.echo(
+            latex_witness({**json.loads(path.read_text(encoding="utf-8-sig")), "certificate": found["certificate"]})
+        )
     else:
         typer.echo(json_text(found) if as_json else wrapped(result.summary, 4))
     if not result.refuted:

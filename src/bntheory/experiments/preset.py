@@ -225,7 +225,7 @@ def load_preset(name: str) -> Preset:
     if name.endswith(".toml"):
         path = Path(name)
         try:
-            text = path.read_text("utf-8")
+            text = path.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"preset: {path} cannot be read ({error})") from error
         return _parse(text, path.stem, str(path))

@@ -266,7 +266,7 @@ def load_witness(path: str | Path) -> Witness:
             raise UserError(
                 f"{file} has {size} bytes; most witnesses have a few thousand, and {_MAX_BYTES} are read at most"
             )
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(
