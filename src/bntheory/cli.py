@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 from typing import Any
@@ -13,6 +14,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """The entry point of the console script. Only the subcommand that is asked for is loaded."""
+    # a process without a console has none
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a pipe on Windows takes no square root; JSON with such escapes is JSON
             stream.reconfigure(errors="backslashreplace")
@@ -33,8 +37,7 @@ def _run() -> None:
             raise end.__context__ from None
         raise
     finally:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
 
 
 def _typed(asked: str) -> int:

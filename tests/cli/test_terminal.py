@@ -337,3 +337,15 @@ def test_output_that_cannot_be_written_is_said_once(words: tuple[str, ...]) -> N
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = into(full, words, buffered=True)
     assert (done.returncode, done.stderr) == (2, f"error: {os.strerror(errno.ENOSPC)}\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes files")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "code"), [("claims --paper cao2023", 0), ("check nix", 2), ("check nix --json", 2), ("nosuch", 2)]
+)
+def test_a_command_without_a_console_has_its_code(words: str, code: int, closed: str) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m bntheory {words} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
