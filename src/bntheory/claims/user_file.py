@@ -22,8 +22,6 @@ from types import ModuleType
 from bntheory.claims.claim import Claim, Registry, collecting
 from bntheory.errors import UserError
 
-__all__ = ["Problem", "UserClaims", "in_its_folder", "load_claims"]
-
 _MAX_BYTES = 2_000_000
 _CONTINUES = re.compile(r"[\s)\]}]|(?:else|elif|except|finally)\b")
 

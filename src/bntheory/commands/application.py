@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["COMMANDS", "application"]
-
 # name -> (module of bntheory.commands, function there, what it does in a line of the list)
 COMMANDS = {
     "tour": ("tour", "tour", "a first look, in a minute"),

@@ -30,8 +30,6 @@ from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES, Scale
 from bntheory.report.strict_json import json_text
 
-__all__ = ["check"]
-
 _TIME_LIMIT = 300.0
 _EFFORTS = ("quick", "normal", "thorough")
 

@@ -18,23 +18,6 @@ from typing import Any, TypeVar
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "BAD_USE",
-    "EXIT_CODES",
-    "FAILED",
-    "INTERNAL",
-    "INTERRUPTED",
-    "STYLE",
-    "clear_errors",
-    "empty_word",
-    "file_to_write",
-    "folder_to_write",
-    "one_of",
-    "plain",
-    "said",
-    "wrapped",
-]
-
 FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
 #: The same for every command: the table of the README and of ``bntheory --help``.
 EXIT_CODES = {

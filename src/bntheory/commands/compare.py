@@ -20,8 +20,6 @@ from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.report.strict_json import json_text
 
-__all__ = ["compare_command"]
-
 
 def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
     """The command, on the first of the processes that torchrun started; the others train with it and say nothing."""

@@ -17,8 +17,6 @@ from bntheory.commands.common import BAD_USE, FAILED, clear_errors, empty_word, 
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
-__all__ = ["HELP", "decide"]
-
 HELP = """\
 Decide a claim typed on the spot: for every layer, batch size and loss.
 

@@ -13,8 +13,6 @@ from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.report.strict_json import json_text
 
-__all__ = ["doctor"]
-
 
 @clear_errors
 def doctor(as_json: Json = False) -> None:

@@ -28,19 +28,6 @@ if TYPE_CHECKING:
     from bntheory.experiments.plan import Cost, Plan
     from bntheory.judges.verdict import Verdict
 
-__all__ = [
-    "claims_lack",
-    "confirm_records",
-    "judge_at_scale",
-    "judged_experiments",
-    "known_costs",
-    "plan_claims",
-    "record_place",
-    "records_text",
-    "spoken_cost",
-    "spoken_lack",
-]
-
 
 @contextmanager
 def record_place(store: Path | None, *, again: bool) -> Iterator[tuple[Path, Path | None]]:

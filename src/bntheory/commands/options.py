@@ -15,8 +15,6 @@ from bntheory.commands.common import empty_word
 from bntheory.commands.progress import be_quiet
 from bntheory.experiments.preset import LARGEST_SEED
 
-__all__ = ["CheckedCommand", "Jobs", "Json", "Latex", "Quiet", "Seed", "described", "quietly"]
-
 Seed = Annotated[int, typer.Option(help="Where all chance comes from.", min=0, max=LARGEST_SEED)]
 Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0, max=1024)]
 

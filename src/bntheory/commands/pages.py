@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from bntheory.judges.verdict import Verdict
     from bntheory.report.records import Records
 
-__all__ = ["papers"]
-
 _TOOLS = ("z3-solver", "python-flint", "sympy", "torch", "bntheory")
 
 

@@ -17,8 +17,6 @@ from bntheory.report.models.limits import check_parameters, limits_of
 from bntheory.report.strict_json import json_text
 from bntheory.report.style import check_plot
 
-__all__ = ["model_commands", "smooth"]
-
 _EXAMPLES = ("single-unit", "two-lipschitz", "rough-layer")
 Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).")]
 

@@ -20,8 +20,6 @@ from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 from bntheory.report.style import check_plot
 
-__all__ = ["probe"]
-
 
 @clear_errors
 @described(

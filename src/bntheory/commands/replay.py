@@ -12,8 +12,6 @@ from bntheory.commands.common import FAILED, clear_errors, wrapped
 from bntheory.commands.options import Json, Latex
 from bntheory.report.strict_json import json_text
 
-__all__ = ["replay"]
-
 
 @clear_errors
 def replay(

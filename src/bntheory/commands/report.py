@@ -13,8 +13,6 @@ from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
-__all__ = ["report"]
-
 
 @clear_errors
 def report(

@@ -19,8 +19,6 @@ from bntheory.evidence.counts import counted
 if TYPE_CHECKING:
     from bntheory.experiments.plan import Plan
 
-__all__ = ["plan_command", "runs"]
-
 DEVICES = (1, 8, 1000)
 
 

@@ -15,8 +15,6 @@ from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.report.strict_json import json_text
 
-__all__ = ["Kind", "Paper", "claims", "ids", "selected", "show"]
-
 _KINDS = ("layer", "landscape", "dynamics", "network", "experiment")
 
 

@@ -13,8 +13,6 @@ from bntheory.commands.progress import show_progress
 from bntheory.report.strict_json import json_text
 from bntheory.report.style import check_plot
 
-__all__ = ["tour"]
-
 
 @clear_errors
 def tour(

@@ -12,8 +12,6 @@ from bntheory.commands.common import clear_errors, wrapped
 from bntheory.commands.options import Json
 from bntheory.report.strict_json import json_text
 
-__all__ = ["words"]
-
 _SIGNS = """
 + - * /        between scalars; vectors add, subtract and scale
 **             whole powers and, in a file, halves: x**0.5 is sqrt(x)

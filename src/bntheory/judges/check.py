@@ -21,8 +21,6 @@ from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.layer.view import where_defined
 
-__all__ = ["JUDGES", "check", "contradicts_itself", "judge_claim"]
-
 JUDGES: tuple[JudgeName, ...] = ("algebra", "search", "network", "study")
 _STUDY = Study()
 

@@ -16,8 +16,6 @@ from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
 from bntheory.layer.domain import IN_PRACTICE, LayerDomain, OperatorKind, ScalarRange
 from bntheory.layer.words import SECOND, UNIT_B
 
-__all__ = ["Decided", "decide"]
-
 _LONGEST_SHOWN = 400
 
 #: The greatest min_m that may be asked for.

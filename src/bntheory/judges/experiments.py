@@ -27,25 +27,6 @@ if TYPE_CHECKING:
     from bntheory.experiments.campaign import Making
     from bntheory.experiments.store import Store
 
-__all__ = [
-    "CLAIMS",
-    "add_asked",
-    "archive_of_checkout",
-    "asked_at",
-    "changed_texts",
-    "effort_of",
-    "judge_experiments",
-    "judge_recorded",
-    "pack",
-    "place_name",
-    "recorded_verdicts",
-    "rests_on",
-    "spoken_place",
-    "study_at",
-    "text_of",
-    "write_asked",
-]
-
 #: In a store: {place: {claim id: hash of its text when its records were made}}; a place is a scale, and says so where it is one on
 #: another device than the CPU or of another block of seeds (:func:`place_name`).
 CLAIMS = "claims.json"

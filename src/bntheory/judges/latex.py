@@ -14,8 +14,6 @@ from typing import Any, Protocol
 from bntheory.claims.claim import Claim
 from bntheory.evidence.counts import listed
 
-__all__ = ["Reason", "Told", "bibtex", "latex_paragraph", "latex_witness", "middle"]
-
 
 class Reason(Protocol):
     """One judge's answer, as far as it is told (:class:`bntheory.judges.verdict.Evidence`)."""

@@ -12,8 +12,6 @@ from torch import Tensor
 from bntheory.layer.relations import Relation, Statement
 from bntheory.layer.three_valued import false_where, true_where
 
-__all__ = ["certain", "decided", "evaluated", "has_value"]
-
 _SAFETY = 8.0  # the spread of a few shakes underestimates their bound
 
 

@@ -29,8 +29,6 @@ from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.view import state
 
-__all__ = ["Measured", "MeasuredLayer", "judge", "margins"]
-
 _SHAKES = 4
 _MOST_PRODUCTS = 32
 

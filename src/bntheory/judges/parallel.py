@@ -26,8 +26,6 @@ from bntheory.claims.user_file import in_its_folder
 from bntheory.judges.exact.witness import Reference
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, verdict_of
 
-__all__ = ["Task", "judge_many"]
-
 Options = tuple[tuple[JudgeName, ...], Study]
 _FORKS = sys.platform != "darwin" and "fork" in multiprocessing.get_all_start_methods()
 

@@ -16,8 +16,6 @@ from typing import Any, Literal
 from bntheory.claims.claim import Claim, Kind
 from bntheory.evidence.checks import Check
 
-__all__ = ["Evidence", "Finding", "JudgeName", "Status", "Verdict", "deciding", "evidence_of_checks", "verdict_of"]
-
 JudgeName = Literal["algebra", "search", "network", "study"]
 Finding = Literal[
     "proved",

@@ -6,8 +6,6 @@ import numpy as np
 
 from bntheory.arrays import Array, is_object, is_torch, namespace
 
-__all__ = ["as_vector", "first_entry", "refuse_non_finite", "same_kind"]
-
 
 def as_vector(x: Array, name: str, reference: Array | None) -> Array:
     """x, if its last axis can be a batch like that of ``reference`` (None for y itself); ValueError otherwise."""

@@ -26,8 +26,6 @@ from bntheory.arrays import Array, as_float_array, combine, is_object, is_torch,
 from bntheory.layer.checks import as_vector, first_entry, refuse_non_finite, same_kind
 from bntheory.layer.vocabulary import sqrt
 
-__all__ = ["BatchNormLayer", "Operator"]
-
 Operator = Callable[[Array], Array]
 
 

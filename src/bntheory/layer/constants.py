@@ -8,8 +8,6 @@ from fractions import Fraction
 from numbers import Integral, Rational
 from typing import Any
 
-__all__ = ["exact"]
-
 _TYPED_DIGITS = 15  # so many survive in a float, whatever they are
 
 

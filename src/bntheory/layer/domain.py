@@ -12,19 +12,6 @@ from typing import Any, Literal, get_args
 
 from bntheory.layer.constants import exact
 
-__all__ = [
-    "FREE",
-    "IN_PRACTICE",
-    "LOSSES",
-    "EpsRange",
-    "GradientKind",
-    "HessianKind",
-    "LayerDomain",
-    "Normaliser",
-    "OperatorKind",
-    "ScalarRange",
-]
-
 EpsRange = Literal["zero", "positive", "any"]
 ScalarRange = Literal["positive", "nonzero", "any", "nonnegative", "unit"]
 HessianKind = Literal["any", "psd", "zero", "identity", "isotropic", "diagonal", "psd-diagonal"]

@@ -39,8 +39,6 @@ from bntheory.layer.closed_form import BatchNormLayer, Operator
 from bntheory.layer.domain import Normaliser
 from bntheory.layer.vocabulary import sqrt
 
-__all__ = ["FrozenLayer", "LpLayer", "MeanOnlyLayer", "RmsLayer", "UnbiasedLayer", "make_layer"]
-
 
 class UnbiasedLayer(BatchNormLayer):
     """Divides by the root of the unbiased variance, ``var`` m/(m - 1); every formula has m - 1 where the scale is differentiated."""

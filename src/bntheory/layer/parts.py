@@ -16,8 +16,6 @@ from bntheory.layer.refusals import REFUSED, SIGNS
 from bntheory.layer.vocabulary import sqrt
 from bntheory.layer.words import Word, nearest
 
-__all__ = ["Function", "Part", "ScalarValue", "VectorValue"]
-
 _MOST_BITS, _HIGHEST_POWER = 20_000, 64
 
 

@@ -10,22 +10,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import isqrt
 
-__all__ = [
-    "Q",
-    "as_text",
-    "axpy",
-    "centred",
-    "dot",
-    "least_squares",
-    "matvec",
-    "mean",
-    "project",
-    "root",
-    "transposed",
-    "variance",
-    "vector",
-]
-
 Q = Fraction
 Vector = list[Fraction]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["REFUSED", "SIGNS"]
-
 _NO_TRUTH = (
     "has no truth value: a claim speaks of every layer at once. Write implies(hypothesis, conclusion) for 'if', all_of(...) for 'and', "
     "any_of(...) for 'or', negate(...) for 'not'"

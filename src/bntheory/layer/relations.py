@@ -14,25 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = [
-    "AllOf",
-    "AnyOf",
-    "Relation",
-    "Statement",
-    "all_of",
-    "any_of",
-    "as_statement",
-    "atoms",
-    "eq",
-    "ge",
-    "gt",
-    "iff",
-    "implies",
-    "le",
-    "lt",
-    "negate",
-]
-
 Operator = Literal["le", "lt", "eq"]
 
 

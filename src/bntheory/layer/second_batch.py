@@ -19,8 +19,6 @@ from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt
 from bntheory.layer.vocabulary import Layer, Scalar, Vector, centre, sqrt
 from bntheory.layer.words import SECOND
 
-__all__ = ["SecondBatch", "free_of_second_batch", "one_loss", "refusal"]
-
 _OF_THE_LOSS = ("grad@2", "input_grad@2", "rise")
 
 

@@ -20,8 +20,6 @@ from bntheory.layer.second_batch import SecondBatch
 from bntheory.layer.vocabulary import Layer, Scalar, Vector
 from bntheory.layer.words import SECOND, UNIT_B
 
-__all__ = ["CROSS", "SecondUnit", "cross_block", "free_of_unit_b", "refusal_of_unit_b"]
-
 CROSS = ("cross", "input_cross")
 
 

@@ -11,8 +11,6 @@ import numpy as np
 
 from bntheory.arrays import is_object, is_torch
 
-__all__ = ["pasted"]
-
 _LONG, _LONGEST_PERIOD, _MOST_ENTRIES = 12, 12, 4096
 
 

@@ -20,8 +20,6 @@ from typing import Any, TypeVar
 
 from bntheory.layer.relations import AllOf, AnyOf
 
-__all__ = ["conjuncts", "false_where", "map_atoms", "true_where", "undefined_where", "value_of"]
-
 V = TypeVar("V")
 Join = Callable[[Sequence[V]], V]
 

@@ -21,8 +21,6 @@ from bntheory.layer.parts import Function, Part, ScalarValue, VectorValue
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
 from bntheory.layer.words import WORDS, Word, nearest
 
-__all__ = ["View", "state", "where_defined"]
-
 _PACKAGE = Path(__file__).parents[1]
 
 

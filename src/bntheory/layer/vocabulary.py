@@ -27,8 +27,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Layer", "Scalar", "Vector", "batch_mean", "centre", "sqrt", "standardise"]
-
 Scalar = Any
 Vector = Any
 

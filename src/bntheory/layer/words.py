@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-__all__ = ["NEAREST", "SECOND", "UNIT_B", "WORDS", "Kind", "Word", "nearest"]
-
 Kind = Literal["scalar", "vector", "operator"]
 
 

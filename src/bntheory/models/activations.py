@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from bntheory.errors import UserError
 
-__all__ = ["ACTIVATIONS", "Activation", "activation", "leaky_relu"]
-
 Floats = NDArray[np.float64]
 
 

@@ -19,8 +19,6 @@ import numpy as np
 
 from bntheory.models.trajectory import Array
 
-__all__ = ["Rotation", "adamw_rotation", "predicted_angle"]
-
 
 @dataclass(frozen=True)
 class Rotation:

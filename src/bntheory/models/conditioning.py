@@ -28,8 +28,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.errors import UserError
 
-__all__ = ["SMALLEST_COUNTEREXAMPLE", "Conditioning", "best_diagonal_scaling", "condition_number", "conditioning"]
-
 Floats = NDArray[np.float64]
 
 SMALLEST_COUNTEREXAMPLE: tuple[tuple[int, ...], ...] = ((0, 0, 1), (0, -1, -1), (-1, 0, -1), (1, 1, 1))

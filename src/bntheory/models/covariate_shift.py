@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import NormalisedRegressor
 
-__all__ = ["CovariateShift", "covariate_shift"]
-
 Floats = NDArray[np.float64]
 
 

@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
 
-__all__ = ["DeepLinear", "linear_data"]
-
 Floats = NDArray[np.float64]
 
 

@@ -30,8 +30,6 @@ Array = NDArray[np.float64]
 Activation = Literal["linear", "relu"]
 Weights = Literal["gaussian", "orthogonal"]
 
-__all__ = ["DeepRandom", "Pass", "channel_share", "mean_similarity", "orthogonality_gap", "stable_rank"]
-
 
 @dataclass(frozen=True)
 class Pass:

@@ -19,8 +19,6 @@ import numpy as np
 
 from bntheory.models.trajectory import Array
 
-__all__ = ["Bursts", "SharpeningRun", "bursts", "projected_angle", "sharpening_run"]
-
 
 @dataclass(frozen=True)
 class SharpeningRun:

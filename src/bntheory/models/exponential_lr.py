@@ -144,13 +144,3 @@ def compare_runs(
         worst = max(worst, float(np.max(np.linalg.norm(w - root ** (t + 1) * u, axis=-1) / norm)))
         floor = max(floor, float(np.max(np.linalg.norm(w - shaken, axis=-1) / norm)))
     return IdentityCheck(float(root), worst, floor, steps, float(rate), seed)
-
-
-__all__ = [
-    "ExponentialSchedule",
-    "IdentityCheck",
-    "compare_runs",
-    "exponential_schedule",
-    "largest_decay",
-    "matching_buffer",
-]

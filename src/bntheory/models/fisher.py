@@ -31,8 +31,6 @@ from bntheory.evidence.progress import Progress, silent
 from bntheory.models.activations import Activation, activation
 from bntheory.smoothness.eigenpairs import lanczos
 
-__all__ = ["FisherScaling", "RandomNetwork", "TopEigenvalue", "fisher_scaling", "top_eigenvalue"]
-
 Floats = NDArray[np.float64]
 Hidden = Literal["none", "batch-norm", "layer-norm"]
 Output = Literal["none", "mean", "batch-norm", "layer-norm"]

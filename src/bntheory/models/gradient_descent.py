@@ -13,8 +13,6 @@ from bntheory.errors import UserError
 from bntheory.models.trajectory import Outcome, recording_steps
 from bntheory.smoothness.protocol import Landscape, as_point
 
-__all__ = ["Descent", "train"]
-
 Floats = NDArray[np.float64]
 
 

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
 
-__all__ = ["LayerJacobian", "layer_jacobian", "quarter_circle_share"]
-
 Floats = NDArray[np.float64]
 
 

@@ -20,8 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
 
-__all__ = ["MatrixFactorisation", "low_rank_data"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -26,22 +26,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "OverflowDepth",
-    "ResidualGrowth",
-    "arc_cosine_kernel",
-    "arc_cosine_kernel_derivative",
-    "fixed_point_correlation",
-    "leaky_relu_fixed_point",
-    "leaky_relu_rate",
-    "linear_rate",
-    "overflow_depth",
-    "relu_limit",
-    "relu_rate",
-    "relu_rate_as_printed",
-    "residual_growth",
-]
-
 Floats = NDArray[np.float64]
 
 

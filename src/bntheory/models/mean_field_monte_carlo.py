@@ -32,16 +32,6 @@ from bntheory.models.activations import Activation
 from bntheory.models.mean_field import check_batch_size
 from bntheory.models.mean_field_quadrature import fixed_point_scale
 
-__all__ = [
-    "DepthProfile",
-    "MonteCarloLimit",
-    "MonteCarloRate",
-    "depth_profile",
-    "monte_carlo_limit",
-    "monte_carlo_rate",
-    "residual_profile",
-]
-
 Floats = NDArray[Any]
 
 

@@ -31,8 +31,6 @@ from bntheory.errors import UserError
 from bntheory.models.activations import Activation
 from bntheory.models.mean_field import check_batch_size
 
-__all__ = ["QuadratureRate", "degree_weights", "fixed_point_scale", "rate_by_quadrature", "sphere_averages"]
-
 Floats = NDArray[np.float64]
 
 

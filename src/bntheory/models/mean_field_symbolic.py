@@ -13,17 +13,6 @@ from typing import Any
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "averaging_identity",
-    "gap_of_degrees",
-    "inverse_radius_moment",
-    "linear_identity",
-    "relu_identity",
-    "relu_limit_identity",
-    "sphere_identity",
-    "trace_identity",
-]
-
 
 def inverse_radius_moment() -> Any:
     """``E[1/R^2] = 1/(B - 3)`` for ``R^2`` chi-squared with ``B - 1`` degrees of freedom, by Gamma functions."""

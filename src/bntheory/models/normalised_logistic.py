@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 
 from bntheory.models.trajectory import Array, Recorder, Trajectories, recording_steps
 
-__all__ = ["descend_logistic", "logistic_gradient", "logistic_loss"]
-
 
 def _margins(A: Array, S: Array, w: Array) -> tuple[Array, Array]:
     norm = np.sqrt(np.einsum("...i,...ij,...j->...", w, S, w))

@@ -24,8 +24,6 @@ from bntheory.errors import UserError
 from bntheory.smoothness.autograd import TorchLandscape
 from bntheory.smoothness.protocol import as_point
 
-__all__ = ["NormalisedRegressor", "Statistics"]
-
 Floats = NDArray[np.float64]
 Statistics = tuple[tuple[Floats, Floats], ...]
 """For every normalised stage the mean and the standard deviation sqrt(var + eps), each of shape (units,)."""

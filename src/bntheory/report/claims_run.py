@@ -25,8 +25,6 @@ from bntheory.report.strict_json import json_text
 if TYPE_CHECKING:
     from bntheory.experiments.campaign import Making
 
-__all__ = ["ClaimsResult", "chosen_claims", "claims_folder", "compare_claims"]
-
 
 @dataclass(frozen=True)
 class ClaimsResult:

@@ -11,8 +11,6 @@ from bntheory.evidence.checks import Check
 from bntheory.judges.verdict import Verdict, deciding
 from bntheory.report.effect_text import number_text
 
-__all__ = ["effect_of", "in_words", "row_of"]
-
 
 def effect_of(check: Check) -> tuple[float, float]:
     """(effect, bound): which of the two sides of a check was measured.

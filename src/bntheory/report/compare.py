@@ -26,8 +26,6 @@ from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import CHECKPOINTS
 
-__all__ = ["CompareResult", "compare", "figures", "rebuilt", "side_by_side"]
-
 
 @dataclass(frozen=True)
 class CompareResult:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["effect_text", "mean_text", "number_text"]
-
 
 def effect_text(effect: Mapping[str, Any]) -> str:
     """The effect and its interval as printed, ratios as factors. ``effect`` is an entry of verdicts.json."""

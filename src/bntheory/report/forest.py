@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Axis", "axis_of", "bar"]
-
 Json = Mapping[str, Any]
 WIDTH, HEIGHT = 400.0, 16.0
 #: No axis reaches further: an interval that does ends in an arrow.

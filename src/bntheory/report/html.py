@@ -8,8 +8,6 @@ from typing import Any
 from bntheory.evidence.record import spoken
 from bntheory.report.claims_table import in_words
 
-__all__ = ["render"]
-
 
 def render(template: str, **values: Any) -> str:
     """The template ``templates/<template>.j2`` with these values."""

@@ -11,8 +11,6 @@ from bntheory.bridge.probes.identities import IDENTITIES, Identity
 from bntheory.experiments.answers import STATEMENTS
 from bntheory.report.style import new_panel
 
-__all__ = ["margins_panel", "violations_panel"]
-
 Json = Mapping[str, Any]
 _FLOOR = 1e-9
 _NETWORKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")

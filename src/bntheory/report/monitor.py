@@ -11,8 +11,6 @@ from typing import Any
 
 from bntheory.report.style import COLOURS, complete, legend_below, new_grid
 
-__all__ = ["monitor_figure"]
-
 Rows = Sequence[Mapping[str, Any]]
 #: Column, label, colour and line: told apart in grey by the line and its marker.
 _CURVATURE = (

@@ -16,8 +16,6 @@ from bntheory.report.style import COLOURS, PARTS, complete, legend_below, new_gr
 if TYPE_CHECKING:
     from bntheory.bridge.probes.probe import LayerProbe, NetworkProbe, Probe
 
-__all__ = ["probe_figure", "probe_text"]
-
 #: Title, attribute, and what the number is compared with.
 MEASURES = (
     ("loss", "loss"),

@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["ClaimLink", "claim_links", "contradictions"]
-
 _LINK = re.compile(r"\[`([a-z0-9.-]+)`\]\(([^)\s]*)#([^)\s]+)\)(?:\s+\(([a-z-]+)\))?")
 _TOKEN = re.compile(
     rf"(?P<link>{_LINK.pattern})|```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|\b(?P<word>[Tt]rue|[Ff]alse)\b", re.S

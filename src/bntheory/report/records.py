@@ -23,8 +23,6 @@ from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Verdict, evidence_of_checks, verdict_of
 from bntheory.report.strict_json import json_text
 
-__all__ = ["Record", "Records", "digest", "fingerprint", "outdated", "record_of", "unsealed"]
-
 
 @dataclass(frozen=True)
 class Record:

@@ -20,8 +20,6 @@ from bntheory.evidence.checks import Check
 from bntheory.judges.verdict import Verdict, evidence_of_checks, verdict_of
 from bntheory.report.records import Record, proof_text
 
-__all__ = ["disagreements", "follows_from_checks"]
-
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 #: Judges whose sentences hold exact or reproducible numbers; where a search stopped, a network came closest or a judge gave up depends on
 #: the machine.

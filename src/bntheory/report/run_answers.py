@@ -13,8 +13,6 @@ from bntheory.evidence.counts import listed, many
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.report.effect_text import mean_text
 
-__all__ = ["ORDER", "Answer", "Group", "Part", "answers", "deciding"]
-
 Json = Mapping[str, Any]
 ORDER = ("supported", "contradicted", "equivalent", "inconclusive", "not comparable")
 #: For every question its sentences, each telling some comparisons; where a comparison has several places, each place is a sentence of one.

@@ -23,8 +23,6 @@ from bntheory.report.run_answers import Answer, answers, deciding, seeds_text, s
 from bntheory.report.run_panels import largest_eigenvalue, layer_rows
 from bntheory.report.style import as_png
 
-__all__ = ["run_figures", "write_comparison", "write_report"]
-
 Json = Mapping[str, Any]
 
 

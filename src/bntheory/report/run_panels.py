@@ -10,8 +10,6 @@ from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
 from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, new_panel
 
-__all__ = ["largest_eigenvalue", "layer_rows"]
-
 #: What is drawn: label and look, the arm whose records hold it, and of which twin of it.
 _CURVES = (
     ("batchnorm", "batchnorm", "own"),

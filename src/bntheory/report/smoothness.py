@@ -14,8 +14,6 @@ from bntheory.report.style import legend_below, new_grid
 from bntheory.smoothness.unit.phase import PhaseDiagram, norm_margin, top_margin, two_lipschitz_margin
 from bntheory.smoothness.unit.study import CriticalGamma, SingleUnitStudy, single_unit_study
 
-__all__ = ["rough_layer", "single_unit", "single_unit_figure", "two_lipschitz"]
-
 _INK, _NORM, _TWO = "#111827", "#7c2d12", "#ffffff"
 
 

@@ -10,24 +10,6 @@ from typing import Any
 
 from bntheory.errors import UserError
 
-__all__ = [
-    "ARM_LABELS",
-    "BLUE",
-    "COLOURS",
-    "GREEN",
-    "GREY",
-    "LINES",
-    "ORANGE",
-    "PARTS",
-    "as_png",
-    "check_plot",
-    "complete",
-    "legend_below",
-    "new_grid",
-    "new_panel",
-    "save_figure",
-]
-
 #: Okabe and Ito's palette: told apart also with colour-blind eyes; line styles tell them apart in grey.
 COLOURS = {
     "batchnorm": "#0072B2",

@@ -16,8 +16,6 @@ from bntheory.judges.check import judge_claim
 from bntheory.judges.latex import middle
 from bntheory.judges.verdict import Verdict
 
-__all__ = ["Stop", "tour"]
-
 PRINTED, REPAIRED = "santurkar2018.theorem-4.1.neurips", "santurkar2018.theorem-4.1.arxiv"
 
 

@@ -17,8 +17,6 @@ from bntheory.experiments.runs import each_seed
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, new_grid
 
-__all__ = ["percentiles_along_training", "sharpness_along_training"]
-
 
 def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> ModelFigure:
     """The sharpness of one network with batch norm along full-batch descent, at two learning rates, and 2/eta (Cohen et al. 2021)."""

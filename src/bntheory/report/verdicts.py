@@ -17,8 +17,6 @@ from bntheory.report.style import BLUE, COLOURS, ORANGE, legend_below, new_grid
 if TYPE_CHECKING:
     from bntheory.judges.verdict import Verdict
 
-__all__ = ["verdict_figure"]
-
 _LAYERS = 4000
 _MOST_ROWS = 24
 

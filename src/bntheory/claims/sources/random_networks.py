@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
     from bntheory.models.deep_random import DeepRandom, Pass
 
-__all__ = ["exponent", "passes", "seeds"]
-
 
 def seeds(study: Study) -> list[int]:
     """The study's seeds: 5, 8 or 16 networks."""

@@ -15,8 +15,6 @@ from typing import NoReturn
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, complain
 from bntheory.claims.typed.trees import calls_of
 
-__all__ = ["with_directions"]
-
 _ALLOWED = {"max_eig": ("<=", "<"), "min_eig": (">=", ">")}
 _TURNED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
 

@@ -29,8 +29,6 @@ from bntheory.layer.second_unit import CROSS, cross_block, free_of_unit_b, refus
 from bntheory.layer.view import View, state
 from bntheory.layer.words import SECOND, UNIT_B, WORDS, nearest
 
-__all__ = ["TypedClaim", "claim_of_expression", "parse_claim", "read_again"]
-
 _WORDS = {**WORDS, **SECOND, **UNIT_B}
 _SCALARS, _VECTORS = (
     tuple(name for name, word in _WORDS.items() if word.takes is None and word.kind == kind)

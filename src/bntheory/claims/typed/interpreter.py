@@ -15,8 +15,6 @@ from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.vocabulary import batch_mean, centre, sqrt, standardise
 from bntheory.layer.words import SECOND, UNIT_B
 
-__all__ = ["Interpreter", "Kind", "Typed"]
-
 Kind = Literal["scalar", "vector", "operator", "relation"]
 
 

@@ -8,8 +8,6 @@ from fractions import Fraction
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign, parse
 
-__all__ = ["latex_of", "legend"]
-
 _LETTERS = {
     "m": "m",
     "gamma": r"\gamma",

@@ -24,8 +24,6 @@ from typing import NoReturn
 
 from bntheory.errors import UserError
 
-__all__ = ["Binary", "Call", "Compare", "Junction", "Name", "Node", "Not", "Number", "Sign", "complain", "parse"]
-
 _MAX_LENGTH, _MAX_DEPTH, _MAX_TOKENS, _MAX_POWER, _MAX_DIGITS, _MAX_EXPONENT = 4000, 60, 400, 16, 60, 300
 
 _TOKEN = re.compile(

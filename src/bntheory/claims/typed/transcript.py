@@ -20,8 +20,6 @@ from bntheory.layer.relations import AllOf, Relation, Statement
 from bntheory.layer.view import state
 from bntheory.layer.words import WORDS
 
-__all__ = ["answers_differently", "text_of", "transcribe"]
-
 _CALLS, _SECONDS = 16, 0.5
 _SIGN = {"le": "<=", "lt": "<", "eq": "=="}
 

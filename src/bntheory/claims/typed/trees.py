@@ -8,8 +8,6 @@ from fractions import Fraction
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 
-__all__ = ["calls_of", "factors_of", "names_of", "parts", "product_of", "same", "sum_of", "terms_of"]
-
 
 def parts(node: Node) -> tuple[Node, ...]:
     """The nodes right below one, from left to right."""

@@ -20,8 +20,6 @@ from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.relations import atoms
 from bntheory.layer.view import state
 
-__all__ = ["compare_routes"]
-
 _BATCH = 4
 _DIGITS = 60
 

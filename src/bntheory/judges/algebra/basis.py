@@ -6,8 +6,6 @@ import itertools
 import math
 from fractions import Fraction
 
-__all__ = ["rational_basis", "standard_basis"]
-
 
 def standard_basis(m: int) -> list[list[int]]:
     """The unit vectors."""

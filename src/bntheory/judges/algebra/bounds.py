@@ -25,8 +25,6 @@ from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.claims.typed.trees import calls_of, factors_of, names_of, product_of, sum_of, terms_of
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["sufficient"]
-
 _MOST_PARTS, _LONGEST, _MOST_KNOWN = 32, 4000, 8
 _Pairs = list[tuple[Node, Node, bool]]  # a <= b; a < b where the last is true and the claim is strict
 

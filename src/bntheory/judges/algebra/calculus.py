@@ -16,8 +16,6 @@ from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.view import state
 
-__all__ = ["Calculus", "NormalForm", "calculate", "plain"]
-
 How = Literal["identity", "manifest", "open"]
 _MAX_OPERATIONS = 600  # beyond it a normal form takes longer than everything else, and nobody reads it
 

@@ -25,8 +25,6 @@ from bntheory.layer.relations import Relation
 from bntheory.layer.three_valued import map_atoms
 from bntheory.layer.view import View, state
 
-__all__ = ["Definitions", "definitions_of"]
-
 _MOST_TERMS, _LONGEST = 64, 4000
 _SHORT = sorted({Fraction(a, b) for b in (1, 2, 3, 4) for a in range(1, 12 * b)}, key=lambda s: (s.denominator, s))
 

@@ -20,20 +20,6 @@ from bntheory.layer.relations import AllOf, Relation, Statement, atoms
 from bntheory.layer.three_valued import false_where, map_atoms, true_where, undefined_where
 from bntheory.layer.view import state
 
-__all__ = [
-    "Formula",
-    "Problem",
-    "both",
-    "either",
-    "evaluate",
-    "evaluate_at",
-    "formula_symbols",
-    "relevant",
-    "to_z3",
-    "where",
-    "z3_symbol",
-]
-
 Formula = tuple[str, Any]
 
 

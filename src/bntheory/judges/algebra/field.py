@@ -20,8 +20,6 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
 from bntheory.layer.relations import Uncompared
 
-__all__ = ["SIGNS", "Condition", "Field", "Scalar", "Sign"]
-
 Sign = Literal["positive", "nonnegative", "nonzero", "any"]
 #: What the range of a domain's scalar says of its sign.
 SIGNS: Mapping[str, Sign] = {

@@ -26,8 +26,6 @@ from bntheory.judges.algebra.statistics import statistics, statistics_by_entry
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside, SymbolicOperator
 from bntheory.layer.domain import FREE, LayerDomain
 
-__all__ = ["Frame", "needs_entries"]
-
 
 def needs_entries(domain: LayerDomain) -> bool:
     """Whether a rotation that fixes the ones can lead out of the domain, so that concrete batches need a standard frame."""

@@ -19,8 +19,6 @@ from bntheory.judges.algebra.vectors import determinant
 from bntheory.layer.relations import Relation
 from bntheory.layer.three_valued import false_where, map_atoms, true_where
 
-__all__ = ["GramProblem", "gram_problem"]
-
 
 class GramProblem:
     """The negation of a claim over inner products, in the form that :func:`bntheory.judges.algebra.solver.ask` takes."""

@@ -22,8 +22,6 @@ from bntheory.layer.second_batch import SecondBatch
 from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.view import View
 
-__all__ = ["Guard", "guards_of"]
-
 _LATEX = {
     "gamma": r"\gamma", "beta": r"\beta", "eps": r"\varepsilon", "mu": r"\mu", "sigma": r"\sigma",
     "var": r"\mathrm{var}", "one": "1", "y_hat": r"\hat y", "grad": "g", "input_grad": r"\nabla_y \hat L",

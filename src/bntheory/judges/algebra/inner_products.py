@@ -25,8 +25,6 @@ from bntheory.layer.three_valued import false_where, map_atoms, true_where
 from bntheory.layer.view import state
 from bntheory.layer.words import WORDS
 
-__all__ = ["negation_over_inner_products"]
-
 _MOST_VECTORS = 6
 _SEMIDEFINITE = ("psd", "psd-diagonal", "identity", "zero")
 

@@ -18,8 +18,6 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar
 from bntheory.judges.algebra.vectors import Basis, Coordinates, SymbolicOperator
 
-__all__ = ["Layer", "jacobian_norm", "trace"]
-
 _UNCENTRED = ("rms", "frozen")
 
 

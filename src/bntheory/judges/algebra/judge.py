@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bntheory.judges.algebra.procedure import Decision
     from bntheory.judges.exact.certificate import Certificate
 
-__all__ = ["judge"]
-
 _MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
 _MOST_HYPOTHESES = 8
 

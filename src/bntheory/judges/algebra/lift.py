@@ -13,8 +13,6 @@ from bntheory.judges.algebra.vectors import Coordinates, SymbolicOperator
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import FREE, LayerDomain
 
-__all__ = ["lift"]
-
 
 def lift(frame: Frame, values: Mapping[int, Fraction], domain: LayerDomain | None = None) -> Instance:
     """The layer of a concrete frame at the given values; symbols without a value are 0, or 1 where they must not vanish.

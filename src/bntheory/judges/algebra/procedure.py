@@ -28,8 +28,6 @@ from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation, as_statement
 from bntheory.layer.three_valued import conjuncts
 
-__all__ = ["MOST_PARTS", "Decision", "decide_by_coordinates", "part_of"]
-
 MOST_PARTS = 6  # of a conjunction, to be decided one by one
 _LARGEST_CURVED, _LARGEST_STANDARD = 128, 6  # with matrices, m^2 numbers; the latter has m^2/2 unknowns in H
 _PATIENCE = 3

@@ -9,8 +9,6 @@ from bntheory.judges.algebra.encode import Formula, Problem
 from bntheory.judges.algebra.solver import Reply, ask, batch_size_at_least, batch_size_of, not_between
 from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
 
-__all__ = ["Questions"]
-
 _CUTS = 8
 _MOST_TERMS = 20_000
 

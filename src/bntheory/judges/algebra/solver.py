@@ -16,8 +16,6 @@ from typing import Any, Literal
 from bntheory.judges.algebra.encode import Formula, Problem, formula_symbols, to_z3, z3_symbol
 from bntheory.judges.algebra.field import Field
 
-__all__ = ["Answer", "Reply", "ask", "batch_size_at_least", "batch_size_of", "not_between", "rational_model", "smt_lib"]
-
 Answer = Literal["sat", "unsat", "unknown"]
 
 

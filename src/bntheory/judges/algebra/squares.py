@@ -15,8 +15,6 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.encode import Formula, Problem, both, either
 from bntheory.judges.algebra.field import Field
 
-__all__ = ["cauchy_schwarz", "without_roots"]
-
 _MOST_TERMS, _MOST_VECTORS = 600, 6
 _MOST_ROOTS = 4  # every root that is squared away makes six atoms of one
 _TRUE: Formula = ("and", ())

@@ -12,8 +12,6 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar
 from bntheory.judges.algebra.vectors import Basis, Coordinates
 
-__all__ = ["Statistics", "statistics", "statistics_by_entry"]
-
 
 @dataclass(frozen=True)
 class Statistics:

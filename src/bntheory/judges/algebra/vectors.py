@@ -9,8 +9,6 @@ from bntheory.errors import Signal
 from bntheory.judges.algebra.field import Field, Scalar, Sign
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["Basis", "Coordinates", "NeedsOutside", "SymbolicOperator", "determinant"]
-
 
 class Basis(Protocol):
     """What vectors and normalisers know of the frame (:class:`bntheory.judges.algebra.frame.Frame`) in which they live."""

@@ -16,8 +16,6 @@ from flint import arb, ctx, fmpq
 
 from bntheory.layer.constants import exact
 
-__all__ = ["Ball", "Ordered", "Undecided", "precision"]
-
 
 class Undecided(ArithmeticError):  # noqa: N818 - a state of knowledge, not a failure
     """Two balls overlap, so their order is not known at this precision."""

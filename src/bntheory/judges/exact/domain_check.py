@@ -7,8 +7,6 @@ from fractions import Fraction
 from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["outside_domain"]
-
 
 def outside_domain(domain: LayerDomain, x: Instance) -> str | None:
     """Why the layer is outside the claim's domain, or None; rational arithmetic throughout."""

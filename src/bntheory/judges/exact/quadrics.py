@@ -14,8 +14,6 @@ from functools import lru_cache
 
 from bntheory.layer.rational import axpy, dot, root
 
-__all__ = ["Quadric"]
-
 Point = tuple[Fraction, ...]
 _DENOMINATORS = (1, 2, 3, 5, 4, 10, 6)
 _LARGEST = {1: 9, 2: 4, 3: 2}  # numerators, by how many entries are not zero

@@ -24,8 +24,6 @@ from flint import arb, ctx, fmpq, fmpz
 from bntheory.judges.exact.balls import Ordered
 from bntheory.layer.constants import exact
 
-__all__ = ["Inexact", "Radical", "coefficients"]
-
 Missing = Literal["", "undefined", "unknown"]
 _MAX_TERMS = 64
 _FACTOR_BITS = 80  # larger radicands are not factored

@@ -29,8 +29,6 @@ from bntheory.layer.family import make_layer
 from bntheory.layer.rational import axpy, centred, dot, mean, variance
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
 
-__all__ = ["has_equality_hypotheses", "rational_sigma", "repair"]
-
 _LARGEST_QUADRIC = 8  # numbers in a block; n^2/2 evaluations tell its quadric
 
 

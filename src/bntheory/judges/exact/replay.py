@@ -14,8 +14,6 @@ from bntheory.errors import OutsideVocabulary, UserError
 from bntheory.judges.exact.certificate import Certificate, certify
 from bntheory.judges.exact.witness import Reference, Witness, load_witness
 
-__all__ = ["ReplayResult", "carrying", "claim_of", "replay"]
-
 
 @dataclass(frozen=True)
 class ReplayResult:

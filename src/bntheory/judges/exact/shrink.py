@@ -16,8 +16,6 @@ from typing import Any
 from bntheory.judges.exact.certificate import Certificate
 from bntheory.judges.exact.witness import Instance
 
-__all__ = ["Path", "Rounding", "entries", "map_numbers", "minimise", "put", "roundings"]
-
 _GRIDS = (1, 2, 4, 12, 60, 1000, 10**5, 10**8, 10**12)
 Accept = Callable[[Instance], tuple[Instance, Certificate] | None]
 Rounding = Callable[[Fraction], Fraction]

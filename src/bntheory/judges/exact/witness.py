@@ -27,8 +27,6 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["LARGEST_BATCH", "SCHEMA", "Instance", "Reference", "Witness", "load_witness"]
-
 SCHEMA = "bntheory.witness/1"
 LARGEST_BATCH = 1024  # every entry is written out
 _MAX_BYTES = 32_000_000  # matrices of that size in short fractions

@@ -12,8 +12,6 @@ from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.search.objective import PENALTY, score
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["FEASIBLE", "Attacked", "ascend", "evaluate"]
-
 FEASIBLE = 1e-7  # relative; exact arithmetic decides in the end
 
 

@@ -8,8 +8,6 @@ from bntheory.claims.claim import Effort
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["MEMORY", "Budget", "fitting"]
-
 MEMORY = 2**30  # bytes that candidates of one batch size and their gradients may take
 _COPIES = 40  # of every number: the kinds of starts, a shaken copy, what the gradient keeps; measured
 _FEWEST = 4

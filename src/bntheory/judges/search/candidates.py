@@ -18,8 +18,6 @@ from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search.starts import Start, structured
 from bntheory.layer.domain import FREE, LayerDomain
 
-__all__ = ["Candidates", "Values"]
-
 Values = dict[str, Any]
 
 

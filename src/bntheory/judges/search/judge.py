@@ -23,8 +23,6 @@ from bntheory.judges.search.starts import small_integers
 from bntheory.judges.verdict import Evidence
 from bntheory.layer.domain import LayerDomain
 
-__all__ = ["judge"]
-
 # Characters of a closest call that a reader still takes in.
 _LONGEST = 240
 

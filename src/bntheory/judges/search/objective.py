@@ -24,8 +24,6 @@ from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, Relation, Statement
 from bntheory.layer.three_valued import true_where
 
-__all__ = ["PENALTY", "VISIBLE", "score"]
-
 PENALTY = 4.0
 _SHAKE = 1e-10
 VISIBLE = 1e-8  # rounding errors of 1e-16 over a shake of 1e-10 stay two orders of magnitude below

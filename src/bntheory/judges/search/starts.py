@@ -13,8 +13,6 @@ import torch
 
 from bntheory.layer.domain import FREE, LayerDomain
 
-__all__ = ["Start", "small_integers", "structured"]
-
 
 @dataclass(frozen=True)
 class Start:

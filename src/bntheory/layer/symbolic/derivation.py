@@ -17,8 +17,6 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.layer.domain import Normaliser
 from bntheory.layer.symbolic.space import FormalVector, Space, refuse_large
 
-__all__ = ["Jet", "moved_output", "pulled_back"]
-
 _PRODUCTS = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (0, 2, 2), (2, 0, 2), (0, 3, 3), (3, 0, 3), (1, 2, 3), (2, 1, 3))
 
 

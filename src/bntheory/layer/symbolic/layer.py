@@ -13,8 +13,6 @@ from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.symbolic.derivation import moved_output, pulled_back
 from bntheory.layer.symbolic.space import Expression, FormalVector, Space
 
-__all__ = ["SymbolicLayer"]
-
 _ASSUMPTIONS: dict[str, dict[str, bool]] = {
     "positive": {"positive": True},
     "nonzero": {"real": True, "nonzero": True},

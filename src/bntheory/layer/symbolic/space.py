@@ -17,8 +17,6 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
 from bntheory.layer.relations import Uncompared
 
-__all__ = ["Atom", "Expression", "FormalVector", "Key", "Space", "factored", "refuse_large"]
-
 Atom = tuple[
     str, tuple[str, ...]
 ]  # (name, word): the operators of the word applied to the named vector, the last one first

@@ -17,8 +17,6 @@ from bntheory.report.models.sphere import exponential_lr, scale_invariant, spher
 from bntheory.report.models.training import adamw, logistic, periodic, projected_descent
 from bntheory.report.smoothness import rough_layer, single_unit, two_lipschitz
 
-__all__ = ["MODELS", "SMOOTH", "picture"]
-
 #: what ``bntheory smooth --example`` draws
 SMOOTH: dict[str, Callable[..., ModelFigure]] = {
     "single-unit": single_unit,

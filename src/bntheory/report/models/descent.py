@@ -13,8 +13,6 @@ import numpy as np
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
-__all__ = ["ignored_statistics", "least_squares", "slope"]
-
 
 def least_squares(
     *, dimension: int = 20, condition: float = 30.0, starts: int = 40, steps: int = 3000, seed: int = 0

@@ -7,8 +7,6 @@ from typing import Any
 
 from bntheory.report.style import complete
 
-__all__ = ["ModelFigure"]
-
 
 @dataclass(frozen=True)
 class ModelFigure:

@@ -7,8 +7,6 @@ import numpy as np
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import BLUE, GREY, PARTS, legend_below, new_grid
 
-__all__ = ["deep_random"]
-
 
 def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks: int = 5, seed: int = 0) -> ModelFigure:
     """Deep random networks with and without normalisation, medians over several draws (Daneshmand et al. 2020; De and Smith 2020).

@@ -13,8 +13,6 @@ from bntheory.errors import UserError
 from bntheory.experiments.devices import check_device
 from bntheory.experiments.preset import LARGEST_SEED
 
-__all__ = ["check_parameters", "limits_of"]
-
 Limits = tuple[float, float]
 #: Of every picture with a parameter of this name; where one differs, its name and a dot stand in front.
 _LIMITS: dict[str, Limits] = {

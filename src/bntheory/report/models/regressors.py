@@ -12,8 +12,6 @@ from bntheory.evidence.progress import Progress, silent
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import COLOURS, legend_below, new_grid
 
-__all__ = ["deep_linear", "matrix_factorisation", "tensor_train"]
-
 
 def deep_linear(
     *,

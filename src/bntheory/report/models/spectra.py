@@ -15,8 +15,6 @@ from bntheory.evidence.progress import Progress, silent
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
-__all__ = ["conditioning", "fisher", "layer_jacobian", "mean_field"]
-
 _EXTRA = ("#CC79A7", "#E69F00", "#56B4E9")
 
 

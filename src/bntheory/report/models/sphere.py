@@ -8,8 +8,6 @@ import numpy as np
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import BLUE, GREY, ORANGE, legend_below, new_grid
 
-__all__ = ["exponential_lr", "scale_invariant", "spherical_sharpness", "weight_decay"]
-
 _ROW = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#4d4d4d")
 _MARKS = ("o", "s", "^", "v", "D", "P", "X")  # told apart in grey as well
 

@@ -7,8 +7,6 @@ import numpy as np
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
-__all__ = ["adamw", "logistic", "periodic", "projected_descent"]
-
 
 def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 0) -> ModelFigure:
     """AdamW on scale-invariant weights: the angle of a step at equilibrium (Kosson et al. 2023; the momentum's part is derived here).

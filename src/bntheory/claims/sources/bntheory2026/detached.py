@@ -29,8 +29,6 @@ from bntheory.experiments.runs import (
     until_decided,
 )
 
-__all__ = ["NETWORKS", "Network"]
-
 KEY = "bntheory2026"
 #: log10 of a ratio of losses: a twentieth more or less is too little to matter.
 MARGIN = 0.02

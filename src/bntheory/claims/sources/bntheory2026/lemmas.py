@@ -14,8 +14,6 @@ from typing import Any
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import proof
 
-__all__ = ["Lemma", "decide", "global_lemmas", "two_lipschitz_lemmas"]
-
 
 @dataclass(frozen=True)
 class Lemma:
