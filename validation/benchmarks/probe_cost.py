@@ -13,6 +13,7 @@ stands, and with every closed form, as a probe has it, of the network and of its
 from __future__ import annotations
 
 import resource
+import statistics
 import sys
 import time
 from collections import Counter
@@ -89,17 +90,19 @@ def cost(kind: str, args: Any) -> dict[str, Any]:
     x = torch.randn(args.batch, *shape, generator=generator)
     y = torch.randint(10, (args.batch,), generator=generator)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
-    times = []
-    for _ in range(args.steps):
+
+    def step() -> float:
         begin = time.process_time()
         optimiser.zero_grad()
         functional.cross_entropy(model(x), y).backward()
         optimiser.step()
-        times.append(time.process_time() - begin)
-    step, before = min(times[-3:]), peak()
-    row = {"kind": kind, "size": sum(p.numel() for p in model.parameters()), "step": step}
+        return time.process_time() - begin
+
+    times = [step() for _ in range(args.steps)][-3:]
+    before = peak()
+    row = {"kind": kind, "size": sum(p.numel() for p in model.parameters())}
     if args.products:
-        return row | products(model, (x, y), step)
+        return row | products(model, (x, y), min(times))
     spent: Counter[str] = Counter()
     timed(CurvatureOperator, "apply", spent)
     timed(Objective, "loss_value", spent)
@@ -109,10 +112,13 @@ def cost(kind: str, args: Any) -> dict[str, Any]:
     )
     seconds, taken = time.process_time() - begin, peak() - before
     assert found.twin is not None
+    middle = statistics.median(
+        [*times, step(), step(), step()]
+    )  # a busy machine makes all of it slower, and not the same all the time
     return row | {
-        "steps": seconds / step,
-        "products": found.network.products, "products_twin": found.twin.products, "steps_in_products": spent["apply"] / step,
-        "steps_in_loss_values": spent["loss_value"] / step, "mib": taken,
+        "step": middle, "steps": seconds / middle,
+        "products": found.network.products, "products_twin": found.twin.products, "steps_in_products": spent["apply"] / middle,
+        "steps_in_loss_values": spent["loss_value"] / middle, "mib": taken,
         "stated_mib": memory_needed(Objective(model, functional.cross_entropy, (x, y), dtype=torch.float32)) / 2**20,
     }  # fmt: skip
 
@@ -121,7 +127,12 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--kinds", default="resnet-18", help="of networks; all but resnet-18 of this size")
     options.add_argument("--side", type=int, default=32, help="of the images, in pixels")
-    options.add_argument("--steps", type=int, default=4, help="of training before the probe; the last three are timed")
+    options.add_argument(
+        "--steps",
+        type=int,
+        default=4,
+        help="of training before the probe; the last three and three more after it are timed",
+    )
     options.add_argument("--products", action="store_true", help="measure what a product costs, and no probe")
     options.set_defaults(size="small", batch=64, dtype="float32")
     args = options.parse_args()
