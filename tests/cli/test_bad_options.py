@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,25 @@ def test_a_word_or_path_that_cannot_be_is_refused(refused, tmp_path, arguments) 
     said = refused(*given, names=option.removeprefix("--"), writes=False)
     # as it is typed, where the sentence begins with it
     assert not re.search(rf"^error: {option.removeprefix('--')}\b", said, re.M | re.I), said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("decide", "gamma > 0", "--witness", "w.json"),
+        ("decide", "gamma > 0", "--plot", "w.png"),
+        ("tour", "--plot", "t.png"),
+        ("smooth", "--plot", "s.pdf"),
+        ("model", "slope", "--plot", "m.svg"),
+        ("probe", "m:f", "--plot", "p.png"),
+        ("check", "--all", "--witnesses", "new/w"),
+        ("check", "--all", "--store", "s"),
+    ],
+    ids=" ".join,
+)
+def test_a_place_that_may_not_be_written_is_refused_before_the_work(refused, monkeypatch, arguments) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "may not be written" in refused(*arguments, names=f"{arguments[-2]} {arguments[-1]}")
 
 
 @pytest.mark.parametrize("content", ["folder", "nothing", "binary", "a list", "text"])

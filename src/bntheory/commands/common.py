@@ -154,12 +154,16 @@ def file_to_write(option: str, path: Path | None) -> None:
     """UserError for what cannot be written as a file, before the work is done whose result would go there."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise UserError(f"{option} {path}: is a folder, or lies in none; name a file in a folder that is there")
+    if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserError(f"{option} {path}: may not be written; name another place, or change its permissions")
 
 
 def folder_to_write(option: str, path: Path | None) -> None:
     """UserError for what cannot be a folder, before the work is done whose results would go there."""
     if path is not None and any(p.exists() and not p.is_dir() for p in (path, *path.parents)):
         raise UserError(f"{option} {path}: is a file, or lies in one; name a folder")
+    if path is not None and not os.access(next(p for p in (path, *path.absolute().parents) if p.exists()), os.W_OK):
+        raise UserError(f"{option} {path}: may not be written; name another folder, or change its permissions")
 
 
 def one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,10 @@ def check_plot(path: Path | None) -> None:
         raise UserError(f"--plot {path}: the ending decides the format; use .png, .pdf or .svg")
     if not path.parent.is_dir():
         raise UserError(f"--plot {path}: the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(
+            f"--plot {path}: the folder {path.parent} may not be written; name another, or change its permissions"
+        )
 
 
 def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
