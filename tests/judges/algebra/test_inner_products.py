@@ -184,3 +184,30 @@ def test_what_the_bound_on_a_hessian_gives_over_inner_products(text, true):
     assert ("unsat" in answers) is true
     field, formulas = negation_over_inner_products(claim.check, claim.assume, domain)
     assert (ask(field, formulas, 20_000).answer == "unsat") is true
+
+
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("norm2(e@case + f@case + g@case) >= 3", True),
+        ("norm2(e@case + f@case + g@case) >= 3.01", False),
+        ("norm2(e@case - f@case) == 2 or e@case == f@case", True),
+        ("dot(e@case, f@case)*dot(f@case, g@case) <= dot(e@case, g@case)", True),
+        ("dot(e@case, f@case) <= dot(f@case, g@case)", False),
+        ("norm2(2*e@case) == 1", False),
+        ("norm2(gamma*e@case) == 1", False),
+    ],
+)
+def test_one_example_is_another_one_or_not(text, true):
+    domain = LayerDomain(vectors=("e@case", "f@case", "g@case"))
+    claim = claim_of_expression(text, domain=domain)
+    field, formulas = negation_over_inner_products(claim.check, claim.assume, domain)
+    assert (ask(field, formulas, 20_000).answer == "unsat") is true
+
+
+def test_a_normal_form_of_many_numbers_is_not_looked_for():
+    """Twelve vectors have 78 inner products, and to factor their sum took a minute."""
+    vectors = tuple("abcdefghijkl")
+    claim = claim_of_expression(f"norm2({' + '.join(vectors)}) >= 0", domain=LayerDomain(vectors=vectors))
+    with pytest.raises(OutsideVocabulary, match="between 78 symbols"):
+        calculate(claim.check, claim.assume, claim.domain)

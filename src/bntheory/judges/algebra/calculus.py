@@ -17,7 +17,10 @@ from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.view import state
 
 How = Literal["identity", "manifest", "open"]
-_MAX_OPERATIONS = 600  # beyond it a normal form takes longer than everything else, and nobody reads it
+_MAX_OPERATIONS, _MOST_SYMBOLS = (
+    600,
+    48,
+)  # beyond it a normal form takes longer than everything else, and nobody reads it
 
 
 @dataclass(frozen=True)
@@ -106,16 +109,17 @@ def _normal_form(relation: Relation) -> NormalForm:
         ]
         return NormalForm(relation.op, relation.label, how, " + ".join(parts) or "0", " + ".join(text) or "0", vector)
     raw = (Expression(0) + right - left).value
-    _refuse_long(raw.count_ops())
+    _refuse_long(raw.count_ops(), len(raw.free_symbols))
     refuse_large(raw)
     difference = _tidy(factored(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
     return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)
 
 
-def _refuse_long(operations: int) -> None:
-    if operations > _MAX_OPERATIONS:
-        raise OutsideVocabulary(f"a difference with {operations} operations is too long for a normal form")
+def _refuse_long(operations: int, symbols: int = 0) -> None:
+    if operations > _MAX_OPERATIONS or symbols > _MOST_SYMBOLS:
+        said = f"{operations} operations" + f" between {symbols} symbols" * (symbols > _MOST_SYMBOLS)
+        raise OutsideVocabulary(f"a difference with {said} is too long for a normal form")
 
 
 def _tidy(x: Any) -> Any:

@@ -211,7 +211,9 @@ def negation_over_inner_products(
     scout, space = _Space(domain), _Space(domain)
     for function in filter(None, (check, assume)):
         state(function, scout, domain)
-    for v in sorted(scout.seen, key=lambda v: len(v.parts)):  # the simplest are the basis
+    parts = dict.fromkeys(name for v in scout.seen for name in v.parts)
+    cases_seen = [_Vector(space, {name: Fraction(1)}, frozenset()) for name in parts if _is_case(name, Fraction(1))]
+    for v in sorted([*scout.seen, *cases_seen], key=lambda v: len(v.parts)):  # the simplest are the basis
         if v.parts:
             space._coordinates(_Vector(space, v.parts, frozenset()))
     field = space.field
@@ -237,6 +239,11 @@ def negation_over_inner_products(
         formulas += [("eq", field.cleared(form[i][j] - form[j][i])) for i, j in pairs]
         formulas += _minors(field, form, (1, 2)) if semidefinite else []
     n = range(len(space.basis))
+    one_of = [[*b.parts.items()] for b in space.basis]
+    cases = [i for i in n if len(one_of[i]) == 1 and _is_case(*one_of[i][0])]
+    for i, j in itertools.combinations_with_replacement(cases, 2):  # one example is another one or not
+        same = space.product(i, j)
+        formulas.append(("eq", field.cleared(same - 1 if i == j else same * (same - 1))))
     formulas += _minors(field, [[space.product(i, j) for j in n] for i in n], (2, 3))
     formulas = [without_roots(field, f) for f in formulas]
     used: set[int] = set().union(*map(formula_symbols, formulas))
@@ -248,6 +255,11 @@ def negation_over_inner_products(
     generators = field.context.gens()
     kinds = [(field.signs[i], i) for i in sorted(used) if field.signs[i] != "any"]
     return field, formulas + [(signs[kind], generators[i]) for kind, i in kinds]
+
+
+def _is_case(name: str, factor: Fraction) -> bool:
+    """Whether a part of a vector is one example's basis vector itself."""
+    return factor == 1 and name.startswith("free '") and name.endswith("@case'")
 
 
 def _minors(field: Field, matrix: list[list[Scalar]], sizes: Iterable[int]) -> list[Formula]:
