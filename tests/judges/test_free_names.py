@@ -116,3 +116,12 @@ def test_batches_beyond_what_is_tried_otherwise():
 )
 def test_the_batch_size_is_a_whole_number(text, assume, status):
     assert decide(text, assume=[assume], search=False).verdict.status.value == status
+
+
+def test_examples_that_contradict_a_hypothesis_are_told():
+    """|e + f|^2 is 2 or 4."""
+    for square, status in ((3, "vacuous"), (4, "refuted")):
+        found = decide(
+            "beta <= 3", vectors=["e@case", "f@case"], assume=[f"norm2(e@case + f@case) == {square}"], search=False
+        )
+        assert found.status.value == status

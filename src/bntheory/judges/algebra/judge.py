@@ -12,7 +12,7 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence
-from bntheory.layer.relations import AllOf
+from bntheory.layer.relations import AllOf, lt
 from bntheory.layer.three_valued import conjuncts
 
 if TYPE_CHECKING:
@@ -116,12 +116,14 @@ def _decide(
     proof_only: bool = False,
 ) -> Decision:
     """What the coordinates say, with the inner products asked where they are too hard for the solver."""
-    from bntheory.judges.algebra.procedure import MOST_PARTS, Decision, decide_by_coordinates, part_of
+    from bntheory.judges.algebra.procedure import MOST_PARTS, NOTHING, Decision, decide_by_coordinates, part_of
 
     assert claim.domain is not None
     deadline = time.perf_counter() + seconds
 
     def second_opinion(part: int | None = None) -> str | None:
+        if part == NOTHING:
+            return _in_any_space(replace(claim, check=lambda layer: lt(0, 0)), milliseconds)
         check = claim.check if part is None else part_of(claim.check, part)
         script = _in_any_space(replace(claim, check=check), milliseconds)
         if script or calculus is None:

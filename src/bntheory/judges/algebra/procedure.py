@@ -92,6 +92,10 @@ def decide_by_coordinates(
     )
 
 
+#: In place of a part of the claim: what is false everywhere, so that a proof of it is one that nothing meets the hypotheses.
+NOTHING = -1
+
+
 def part_of(check: Callable[[Any], Any], part: int) -> Callable[[Any], Any]:
     """The claim that one part of a conjunction is."""
     return lambda layer: conjuncts(as_statement(check(layer)), MOST_PARTS)[part]
@@ -317,6 +321,11 @@ class _Run(Questions):
         reply = self._ask_whole("negation without the assumptions", formulas, self.domain.min_m, quick=True)
         return {"sat": True, "unsat": False}.get(reply.answer)
 
+    def _contradiction(self) -> Decision | None:
+        """Whether the hypotheses contradict each other in every inner-product space already."""
+        script = None if self.assume is None else self.second_opinion(NOTHING)
+        return Decision("vacuous", "no layer of the domain meets the assumptions", smt=(script,)) if script else None
+
     def _vacuity(self) -> Decision | None:
         """Whether anything meets the hypotheses and gives the claim a value; a claim about nothing proves nothing."""
 
@@ -333,11 +342,11 @@ class _Run(Questions):
         while reply.answer != "unsat":
             late = time.perf_counter() > self.deadline
             if late or reply.answer == "unknown" or m > least + self.directions + 2:
-                return None
+                return self._contradiction()
             for small in evaluate_at(self.check, self.assume, self.domain, m, self.directions):
                 at_m = self._ask(f"hypotheses, m = {m}", small, small.closed(needed(small)))
                 if at_m.answer != "unsat":
-                    return None
+                    return None if at_m.answer == "sat" else self._contradiction()
                 scripts.append(smt_lib(small.frame.field, at_m.formulas))
             m += 1
             rest = max(m, self.directions)
