@@ -64,7 +64,7 @@ EDITS = {
     "encoder of the solver": Edit(
         "judges/algebra/encode.py", '"gt": total > zero', '"gt": total >= zero', (TIGHT, "than2025.product")
     ),
-    "what proves": Edit("judges/verdict.py", 'elif "vacuous" in found:', 'elif "unknown" in found:', (TIGHT,)),
+    "what proves": Edit("judges/verdict.py", '"vacuous": Status.VACUOUS', '"unknown": Status.VACUOUS', (TIGHT,)),
     "rule of equal loss": Edit(
         "evidence/curves.py", "return math.log10(left / right)", "return math.log10(right / left)", (CURVED,)
     ),

@@ -26,7 +26,13 @@ def plant_points(
         for task in experiment.tasks():
             for step in experiment.protocol.at:
                 point = values(task.arm.name, task.seed, step)
-                known = {"arm": task.arm.name, "seed": task.seed, "step": step, "diverged": point is None}
+                known = {
+                    "network": task.arm.network,
+                    "arm": task.arm.name,
+                    "seed": task.seed,
+                    "step": step,
+                    "diverged": point is None,
+                }
                 found.append({**known, **(point or {})})
         return found
 

@@ -180,7 +180,13 @@ def plant_deep(monkeypatch: pytest.MonkeyPatch, values: Callable[[str, int], dic
         found = []
         for n in asked:
             point = values(n.task.arm.name, n.task.seed)
-            known = {"arm": n.task.arm.name, "seed": n.task.seed, "step": n.step, "diverged": point is None}
+            known = {
+                "network": n.task.arm.network,
+                "arm": n.task.arm.name,
+                "seed": n.task.seed,
+                "step": n.step,
+                "diverged": point is None,
+            }
             found.append({**known, **(point or {})})
         return found
 

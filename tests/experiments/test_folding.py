@@ -52,7 +52,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets how many times faster the timed sample finds folding."""
 
     def set_to(ratio: float) -> None:
-        monkeypatch.setattr("bntheory.bridge.networks.folded.timed_sample", lambda *rest: Sample(ratio, 1.0))
+        monkeypatch.setattr("bntheory.experiments.together.timed_sample", lambda *rest: Sample(ratio, 1.0))
 
     return set_to
 
