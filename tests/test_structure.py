@@ -211,6 +211,7 @@ def test_test_files_have_names_of_their_own():
     [
         ("intervals over seeds", r"scipy(\.stats)? import .*\b(t|stats)\b|stdtrit|\bnct\b", "evidence/"),
         ("Student's quantile", r"\bt\.ppf\(", "evidence/intervals.py"),
+        ("a standard error", r"\bstd\(.*ddof=1", "evidence/"),
         ("a symbolic identity", r"\"simplified\"", "evidence/identity.py"),
         ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
         ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
