@@ -2,9 +2,9 @@
 
 Whatever normalises over the batch makes everything behind it indifferent to a shift and to a scale of each channel before it, in
 whichever way it is written: a custom autograd function, an ``einsum``, a product with a diagonal matrix, a transform. In a twin all of
-that is frozen, and nothing is indifferent to both; nor to shifts alone where a mean of the batch is taken away. What lives here: this check, by one backward pass from random numbers at the outputs
-(the gradient of a loss may vanish, or sum to zero, for reasons of its own). What does not: normalisation inside of a loss, and what is
-found by its form (:mod:`bntheory.bridge.normalisers`).
+that is frozen, and nothing is indifferent to both; nor to shifts alone where a mean of the batch is taken away. What lives here: this
+check, by one backward pass from random numbers at the outputs (the gradient of a loss may vanish, or sum to zero, for reasons of its
+own). What does not: normalisation inside of a loss, and what is found by its form (:mod:`bntheory.bridge.normalisers`).
 """
 
 from __future__ import annotations
