@@ -218,6 +218,7 @@ def test_test_files_have_names_of_their_own():
         ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),
         ("the training loop", r"\btrain_step\(training_batch", "experiments/worker.py"),
         ("an address", r"\baddress\(setting", ("experiments/experiment.py", "evidence/record.py")),
+        ("a recorded Hessian", r"closed_forms=False", "experiments/measures/situation.py"),
         ("which record counts", r"\.made\.get\(\"code\"\) (==|in)", "experiments/experiment.py"),
     ],
 )
@@ -273,3 +274,16 @@ def test_a_checkout_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
     subprocess.run(["git", *settings, "checkout-index", f"--prefix={tmp_path}/", *names], cwd=CHECKOUT, check=True)
     for name in names:
         assert b"\r" not in (tmp_path / name).read_bytes()
+
+
+def test_measures_take_the_hessian_whose_sums_records_rest_on():
+    """By ``recorded_hessian``: the default of ``hessian`` follows what is fastest, and a record is made again bit for bit."""
+    for path in FILES:
+        if "measures" in path.parts and path.name != "situation.py":
+            names = {
+                alias.name
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            assert "hessian" not in names, path

@@ -70,7 +70,7 @@ def test_products_are_those_of_primitive_operations(
     layers = 2 if affine else 1
     assert calls["torch"] == 3 * layers  # each is compared once
     assert calls["ours"] > 50 * layers
-    # recorded measures rest on the sums that are taken unless closed forms are asked for
+    # recorded measures rest on the sums that are taken where closed forms are declined
     assert calls["fused" if every else "copied"] >= calls["ours"]
     assert calls["copied" if every else "fused"] == 0
 

@@ -215,7 +215,7 @@ def hessian(
     ghost_batches: bool = False,
     keep_graphs: bool = True,
     memory_limit: float | None = None,
-    closed_forms: bool = False,
+    closed_forms: bool = True,
 ) -> CurvatureOperator:
     """The Hessian of ``loss(model(inputs), *rest)`` on ``batch = (inputs, *rest)``.
 
@@ -237,8 +237,8 @@ def hessian(
         examples: the number of examples of each batch, where it cannot be told from the shapes.
         keep_graphs: ``False`` rebuilds each batch's graph at every product: memory of one batch, twice the time.
         memory_limit: bytes that the graphs may take; the free memory if ``None``, ``math.inf`` for no check.
-        closed_forms: ``True`` has the second backward pass of every convolution by its closed form, which is faster by a third and rounds
-            otherwise than torch's; by default that of large ones alone.
+        closed_forms: have the second backward pass of every convolution by its closed form, which is faster by a third and rounds
+            otherwise than torch's; ``False`` that of large ones alone.
 
     Raises ValueError for everything that would make the numbers meaningless, saying what to do.
     """

@@ -12,4 +12,4 @@ class Options:
     ghost_batches: bool = False
     keep_graphs: bool = True
     memory_limit: float | None = None
-    closed_forms: bool = False
+    closed_forms: bool = True

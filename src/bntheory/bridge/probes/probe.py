@@ -212,7 +212,7 @@ def _curvature(
         progress(0.0, "curvature")
         unused = objective.examination.unused  # their rows of the Hessian are zero
         used = [name for name in objective.parameters if name not in unused] if unused else None
-        with hessian(objective, parameters=used, closed_forms=True) as operator:
+        with hessian(objective, parameters=used) as operator:
             if used is None:
                 landscape.know(operator.loss, operator.gradient)
             spectrum = top_eigenvalues(

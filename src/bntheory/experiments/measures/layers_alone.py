@@ -6,12 +6,12 @@ import math
 
 from torch import Tensor
 
-from bntheory.bridge.curvature import hessian, top_eigenvalues
+from bntheory.bridge.curvature import top_eigenvalues
 from bntheory.bridge.curvature.linear import FunctionOperator
 from bntheory.bridge.networks.twins import frozen_twin
 from bntheory.bridge.probes.capture import capture
 from bntheory.bridge.probes.captured import CapturedLayer
-from bntheory.experiments.measures.situation import Json, Options, Situation
+from bntheory.experiments.measures.situation import Json, Options, Situation, recorded_hessian
 
 
 def layers_alone(at: Situation, options: Options) -> Json:
@@ -22,7 +22,7 @@ def layers_alone(at: Situation, options: Options) -> Json:
     """
     batch, tolerance = at.batch(options["batch_size"]), options["tolerance"]
     network = [
-        top_eigenvalues(hessian(model, at.loss, batch), tol=tolerance, stop="estimate").top
+        top_eigenvalues(recorded_hessian(model, at.loss, batch), tol=tolerance, stop="estimate").top
         for model in (at.model, frozen_twin(at.model, batch[0]))
     ]
     layers = [_alive_and_frozen(layer, tolerance) for layer in capture(at.model, at.loss, batch)]

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bntheory.bridge.curvature import FunctionOperator, SymmetricOperator, hessian, top_eigenvalues
+from bntheory.bridge.curvature import FunctionOperator, SymmetricOperator, top_eigenvalues
 from bntheory.bridge.networks.reparametrised import normalised_weight_layers
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
-from bntheory.experiments.measures.situation import Json, Options, Situation, number
+from bntheory.experiments.measures.situation import Json, Options, Situation, number, recorded_hessian
 
 
 def linearity(at: Situation, options: Options) -> Json:
@@ -56,7 +56,7 @@ def _in_coordinates(
     found: dict[str, Json] = {}
     moves: dict[str, tuple[Tensor, float]] = {}
     try:
-        with hessian(objective) as operator:
+        with recorded_hessian(objective) as operator:
             loss = float(operator.loss)
             for name, factors in coordinates.items():
                 scale = torch.cat(

@@ -12,12 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.curvature import hessian, top_eigenvalues
+from bntheory.bridge.curvature import top_eigenvalues
 from bntheory.bridge.curvature.linear import FunctionOperator
 from bntheory.bridge.networks.builder import Unit
 from bntheory.bridge.networks.state import state_guard
 from bntheory.errors import UserError
-from bntheory.experiments.measures.situation import Json, Options, Situation
+from bntheory.experiments.measures.situation import Json, Options, Situation, recorded_hessian
 
 
 def mean_overlap(at: Situation, options: Options) -> Json:
@@ -29,7 +29,7 @@ def mean_overlap(at: Situation, options: Options) -> Json:
     batch, seed, search = at.batch(options["batch_size"]), at.task.seed, at.search(options)
     means, contrasts = (_orthonormal(channel_directions(at.model, batch[0], weights)) for weights in (None, seed))
     try:
-        with hessian(at.model, at.loss, batch, mode="train") as operator:
+        with recorded_hessian(at.model, at.loss, batch, mode="train") as operator:
             top = top_eigenvalues(operator, **search)
             v = top.vectors[:, 0]
             without = {}

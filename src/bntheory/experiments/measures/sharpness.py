@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from bntheory.bridge.curvature import hessian, top_eigenvalues
+from bntheory.bridge.curvature import top_eigenvalues
 from bntheory.errors import UserError
-from bntheory.experiments.measures.situation import Json, Options, Situation, number
+from bntheory.experiments.measures.situation import Json, Options, Situation, number, recorded_hessian
 
 #: How a network is evaluated whose sharpness is asked for, by name.
 OF: Mapping[str, Mapping[str, Any]] = {
@@ -44,7 +44,7 @@ def _top(
     at: Situation, batch: Any, how: Mapping[str, Any], start: Tensor | None, options: Options
 ) -> tuple[Json, Tensor | None]:
     try:
-        with hessian(at.model, at.loss, batch, **how) as operator:
+        with recorded_hessian(at.model, at.loss, batch, **how) as operator:
             spectrum = top_eigenvalues(operator, start=start, **at.search(options))
             loss, norm = float(operator.loss), float(operator.gradient.norm())
     except ValueError as error:

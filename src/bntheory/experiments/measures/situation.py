@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.curvature.operator import CurvatureOperator, hessian
 from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.evaluation import Loss, flat, loss_and_gradients
 from bntheory.bridge.networks.state import state_guard
@@ -81,3 +82,8 @@ class Situation:
 def number(x: float) -> float | None:
     """A float that JSON can hold; None for what overflowed."""
     return float(x) if math.isfinite(x) else None
+
+
+def recorded_hessian(*measured: Any, **how: Any) -> CurvatureOperator:
+    """:func:`bntheory.bridge.hessian` with sums in the order of every record so far, so that a record can be made again bit for bit."""
+    return hessian(*measured, closed_forms=False, **how)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bntheory.bridge.curvature import gradient_share, hessian, top_eigenvalues, trace
+from bntheory.bridge.curvature import gradient_share, top_eigenvalues, trace
 from bntheory.bridge.objective import Mode
-from bntheory.experiments.measures.situation import Json, Options, Situation
+from bntheory.experiments.measures.situation import Json, Options, Situation, recorded_hessian
 
 
 def outliers(at: Situation, options: Options) -> Json:
@@ -21,7 +21,7 @@ def frozen_outliers(at: Situation, options: Options) -> Json:
 
 
 def _outliers(at: Situation, mode: Mode, options: Options) -> Json:
-    with hessian(at.model, at.loss, at.batch(options["batch_size"]), mode=mode) as operator:
+    with recorded_hessian(at.model, at.loss, at.batch(options["batch_size"]), mode=mode) as operator:
         found = top_eigenvalues(operator, options["count"], **at.search(options))
         return {
             "loss": operator.loss,
@@ -34,6 +34,6 @@ def _outliers(at: Situation, mode: Mode, options: Options) -> Json:
 
 def hessian_trace(at: Situation, options: Options) -> Json:
     """The trace in training mode with the standard error of its estimate. options: batch_size, samples (random vectors)."""
-    with hessian(at.model, at.loss, at.batch(options["batch_size"]), mode="train") as operator:
+    with recorded_hessian(at.model, at.loss, at.batch(options["batch_size"]), mode="train") as operator:
         found = trace(operator, options["samples"], seed=at.task.seed)
         return {"trace": {"loss": operator.loss, "value": found.value, "error": found.error}}
