@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
-from bntheory.bridge.graph import SavedBytes, custom_functions, leaves_of, live_batch_norms, nodes_of
+from bntheory.bridge.graph import SavedBytes, custom_functions, differentiated, leaves_of, live_batch_norms, nodes_of
 from bntheory.bridge.live_statistics import LiveStatistics
 from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
 from bntheory.bridge.networks.state import state_guard
@@ -105,7 +105,7 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
             before = {name: leaf._version for name, leaf in objective.leaves.items()}
             value, kept = _value_and_bytes(objective, hooks)
             _refuse_changed_parameters(objective, before)
-            objective.differentiates = trace.differentiates
+            objective.differentiates = trace.differentiates or differentiated(value)
             if any(tensor._version != version for tensor, version in given):
                 _refuse_overwritten_twice(batch)
                 objective.overwrites_inputs = True

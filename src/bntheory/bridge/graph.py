@@ -54,6 +54,11 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
     return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
 
 
+def differentiated(value: Tensor) -> bool:
+    """Whether a value was computed from derivatives of torch's own operations, by whichever call they were taken."""
+    return any("BackwardBackward" in node.name() for node in nodes_of(value))
+
+
 def live_batch_norms(value: Tensor) -> int:
     """How many fused normalisations by statistics of their input a graph holds (torch's instance normalisation is one of them)."""
     return sum("BatchNorm" in node.name() and bool(getattr(node, "_saved_training", False)) for node in nodes_of(value))

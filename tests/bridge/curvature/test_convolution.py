@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.curvature import convolution as closed_form
 from bntheory.bridge.curvature import hessian
@@ -185,3 +192,135 @@ def test_layers_under_a_transform_are_left_to_torch(kind: str, monkeypatch: pyte
     ) as op:  # fmt: skip
         found = op.apply(torch.cat([v.reshape(-1) for v in direction]))
     torch.testing.assert_close(found, torch.cat([r.reshape(-1) for r in right]), rtol=1e-10, atol=1e-13)
+
+
+class _Squaring(Tensor):
+    """A tensor whose convolutions and normalisations are by its square."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in (torch.conv2d, functional.batch_norm):
+            return super().__torch_function__(func, types, args, kwargs or {})
+        plain = [_squared(a) if isinstance(a, _Squaring) else a for a in args]
+        named = {k: _squared(a) if isinstance(a, _Squaring) else a for k, a in (kwargs or {}).items()}
+        return func(*plain, **named)
+
+
+def _squared(t: Tensor) -> Tensor:
+    return t.as_subclass(Tensor).square()
+
+
+class _Halving(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.conv2d:
+            args = (args[0], args[1] / 2, *args[2:])
+        return func(*args, **(kwargs or {}))
+
+
+class _Meaning(nn.Module):
+    """A convolution that is more than its arguments, and the same by a weight that says all of it."""
+
+    def __init__(self, kind: str, plainly: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.out = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+        self.kind, self.plainly = kind, plainly
+
+    def _inner(self, y: Tensor) -> Tensor:
+        w, b = self.b.weight, self.b.bias
+        if self.kind == "a class of its own":
+            if self.plainly:
+                return functional.batch_norm(
+                    functional.conv2d(y, w.square(), b), None, None, w[0, :, 0, 0].square(), b, True
+                )
+            z = functional.conv2d(y, w.as_subclass(_Squaring), b)
+            return functional.batch_norm(z, None, None, w[0, :, 0, 0].as_subclass(_Squaring), b, True)
+        if self.kind == "a context around it":
+            return functional.conv2d(y, w / 2 if self.plainly else w, b)
+        if self.kind == "numbers of another kind":
+            two = 2 if self.plainly else np.int64(2)
+            return functional.conv2d(y, w, b, two, two // 2)
+        along = torch.ones_like(y)
+        if self.plainly:
+            return functional.conv2d(y, w, b) + functional.conv2d(along, w)
+        with forward_ad.dual_level():
+            value, slope = forward_ad.unpack_dual(functional.conv2d(forward_ad.make_dual(y, along), w, b))
+        return value + slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.tanh(
+            self.a(x)
+            if self.kind != "a context around it"
+            else functional.conv2d(x, self.a.weight / (2 if self.plainly else 1), self.a.bias)
+        )
+        return self.out(torch.tanh(self._inner(y)).mean((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.script.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "kind", ["a class of its own", "a context around it", "numbers of another kind", "dual tensors"]
+)
+def test_calls_that_mean_more_than_their_arguments(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bntheory.bridge.curvature.batch_norm._ENTRIES", 1)
+    monkeypatch.setattr("bntheory.bridge.curvature.batch_norm._POSITIONS", 1)
+    x, y = torch.randn(6, 2, 6, 6, dtype=torch.float64), torch.randint(3, (6,))
+    plain = _Meaning(kind, plainly=True).double()
+    weights = list(plain.parameters())
+    slopes = torch.autograd.grad(functional.cross_entropy(plain(x), y), weights, create_graph=True)
+    direction = [torch.randn_like(p) for p in weights]
+    right = torch.autograd.grad(slopes, weights, direction)
+    around = _Halving() if kind == "a context around it" else contextlib.nullcontext()
+    with around, hessian(_Meaning(kind, plainly=False), functional.cross_entropy, (x, y), dtype=torch.float64) as op:
+        found = op.apply(torch.cat([v.reshape(-1) for v in direction]))
+    torch.testing.assert_close(found, torch.cat([r.reshape(-1) for r in right]), rtol=1e-10, atol=1e-13)
+
+
+def test_a_derivative_taken_past_torchs_functions_is_seen() -> None:
+    """The loss contains a gradient that the engine was asked for directly; right is the gradient of a convolution, written out."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(48, 2))
+    batch = (torch.randn(4, 2, 6, 6, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64))
+
+    def penalised(model: nn.Sequential, slope: Callable[[Tensor], Tensor]) -> Tensor:
+        x, t = batch
+        return (model(x) - t).square().mean() + slope(x).square().mean()
+
+    def asked(x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        y = torch.sin(net[0](x)).sum()
+        engine = torch.autograd.Variable._execution_engine
+        return engine.run_backward(
+            (y,), (torch.ones_like(y),), True, True, (x,), allow_unreachable=True, accumulate_grad=False
+        )[0]
+
+    def written(x: Tensor) -> Tensor:
+        y = by_patches(x, net[0].weight, net[0].bias, 1, 0, 1)
+        return functional.fold(net[0].weight.flatten(1).T @ torch.cos(y).flatten(2), x.shape[2:], 3)
+
+    with hessian(net, lambda model: penalised(model, asked), dtype=torch.float64) as op:
+        found = op.dense()
+    weights = list(net.double().parameters())
+    slopes = torch.autograd.grad(penalised(net, written), weights, create_graph=True)
+    rows = [
+        torch.autograd.grad(s, weights, retain_graph=True, materialize_grads=True)
+        for s in torch.cat([g.reshape(-1) for g in slopes])
+    ]
+    right = torch.stack([torch.cat([t.reshape(-1) for t in row]) for row in rows]).numpy()
+    assert abs(found - right).max() < 1e-12 * abs(right).max()
+
+
+def test_derivatives_beyond_the_second_are_those_of_patches() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 6, 6, dtype=torch.float64)
+    w, b = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((4, 2, 3, 3), (4,)))
+    found = []
+    for ours in (True, False):
+        with ClosedForms(every=True):
+            y = functional.conv2d(x, w, b, 2, 1) if ours else by_patches(x, w, b, 2, 1, 1)
+        value = torch.sin(y).square().sum()
+        for _ in range(3):
+            gradients = torch.autograd.grad(value, (w, b), create_graph=True)
+            value = sum((torch.sin(g).sum() for g in gradients), torch.zeros(()))
+        found.append(gradients)
+    for a, e in zip(*found, strict=True):
+        assert float((a - e).detach().abs().max()) < 1e-11 * float(e.detach().abs().max())

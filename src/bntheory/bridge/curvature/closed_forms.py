@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from bntheory.bridge.curvature.batch_norm import batch_norm
 from bntheory.bridge.curvature.convolution import LARGE, convolution
@@ -29,8 +31,12 @@ class ClosedForms(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in (functional.batch_norm, torch.conv2d) and len(args) >= 2:
-            # torch.func's transforms take no autograd.Function of this kind
-            if any(isinstance(t, Tensor) and not plain_storage(t) for t in (*args, *kwargs.values())):
+            # what a tensor's class or a context around it makes of the call is not known here, and derivatives along a direction
+            # (dual tensors, torch.func's transforms) take no autograd.Function of this kind
+            around = [mode for mode in _get_current_function_mode_stack() if not isinstance(mode, DeviceContext)]  # type: ignore[no-untyped-call]
+            tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+            own = any(type(t) not in (Tensor, nn.Parameter) or not plain_storage(t) for t in tensors)
+            if own or around or forward_ad._current_level >= 0:
                 return func(*args, **kwargs)
             if func is functional.batch_norm:
                 return batch_norm(*args, **kwargs, fused=self._every)

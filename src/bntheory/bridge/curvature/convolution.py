@@ -12,6 +12,7 @@ than the kernels of the first backward pass. They sum in another order, so resul
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,7 +46,6 @@ class _Backward(torch.autograd.Function):
         return _first(g, x, w, how, wanted, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, u: Tensor | None, a: Tensor | None, b: Tensor | None) -> Any:
         g, x, w = ctx.saved_tensors
         by_g = None if u is None else torch.conv2d(u, w, b, *ctx.how)
@@ -69,15 +69,18 @@ def convolution(
 ) -> Tensor:  # fmt: skip
     """``torch.conv2d``, with this second backward pass where an example takes at least ``least`` multiplications."""
     of_one_kind = x.dtype == weight.dtype and (bias is None or bias.dtype == x.dtype)
-    plain = (
-        x.dim() == 4 and x.is_floating_point() and not isinstance(padding, str) and of_one_kind and weight.requires_grad
-    )
-    how = [v if isinstance(v, int) else tuple(v) for v in (stride, padding, dilation)] if plain else []
-    if not plain or weight.numel() * x.shape[2:].numel() < least * math.prod(_pair(how[0])):
+    how = (stride, padding, dilation)
+    plain = x.dim() == 4 and x.is_floating_point() and all(isinstance(v, (int, tuple, list)) for v in how)
+    if (
+        not plain
+        or not of_one_kind
+        or not weight.requires_grad
+        or weight.numel() * x.shape[2:].numel() < least * math.prod(_pair(how[0]))
+    ):
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
     found: Tensor = _Forward.apply(x, weight, bias, (*(_pair(v) for v in how), groups))  # type: ignore[no-untyped-call]
     return found
 
 
-def _pair(value: int | tuple[int, ...]) -> list[int]:
+def _pair(value: int | Sequence[int]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value) * (2 // len(value))
