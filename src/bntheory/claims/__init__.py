@@ -1,6 +1,7 @@
 """What is said about batch normalisation: printed claims, users' files, typed lines.
 
-Nothing here decides. The sources stand under :mod:`bntheory.claims.sources`; :func:`registry` gives their claims by permanent ids.
+Nothing here decides. The sources stand under :mod:`bntheory.claims.sources`; :func:`registry` gives their claims by
+permanent ids.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What a claim is, and the registry of all claims.
 
 A claim is data and one function. The data: a permanent id, where it was printed, the statement as printed (LaTeX), the
-domain on which it is asserted. The function states it over a vocabulary and decides nothing: for ``kind="layer"`` it receives
-a layer (:mod:`bntheory.layer.vocabulary`) and returns relations; for the other kinds it receives a :class:`Study` and returns
-the :class:`~bntheory.evidence.checks.Check` s that it made, from which a judge computes the verdict.
+domain on which it is asserted. The function states it over a vocabulary and decides nothing: for ``kind="layer"`` it
+receives a layer (:mod:`bntheory.layer.vocabulary`) and returns relations; for the other kinds it receives a
+:class:`Study` and returns the :class:`~bntheory.evidence.checks.Check` s that it made, from which a judge computes the
+verdict.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class Source:
     """Where a claim was printed.
 
     key: the source's key in ``papers/references.bib``. place: theorem, section or figure. version: which printing.
-    seen: whether the statement was read in the source itself, in somebody's transcription, or is recalled. printed: whether the source
-    prints the statement in these words or symbols; a reading or a threshold of ours is not printed, and is shown "as read here".
+    seen: whether the statement was read in the source itself, in somebody's transcription, or is recalled. printed:
+    whether the source prints the statement in these words or symbols; a reading or a threshold of ours is not printed,
+    and is shown "as read here".
     """
 
     key: str
@@ -56,10 +58,10 @@ class Source:
 class Claim:
     """One claim, written once.
 
-    check: the function that states it. assume: for layer claims, a function ``layer -> relations`` with further hypotheses.
-    reading: how an ambiguous print was read. repairs: the id of the printed claim that this one puts right.
-    note: what a reader should know. candidates: layers (the ``layer`` block of a witness file) that somebody believes to be
-    counterexamples; the judges try them first and believe nothing.
+    check: the function that states it. assume: for layer claims, a function ``layer -> relations`` with further
+    hypotheses. reading: how an ambiguous print was read. repairs: the id of the printed claim that this one puts right.
+    note: what a reader should know. candidates: layers (the ``layer`` block of a witness file) that somebody believes
+    to be counterexamples; the judges try them first and believe nothing.
     """
 
     id: str
@@ -144,8 +146,8 @@ def _wrong_parameters(function: Any) -> str:
 class Registry:
     """Claims by id, in the order of their definition.
 
-    lenient: a claim that cannot be added is kept in ``rejected``, with the reason, instead of raising: how a user's file is read
-    to its end.
+    lenient: a claim that cannot be added is kept in ``rejected``, with the reason, instead of raising: how a user's
+    file is read to its end.
     """
 
     _claims: dict[str, Claim] = field(default_factory=dict)
@@ -265,7 +267,8 @@ def claim(
 def readings(
     *claims: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """Register the decorated function under several claims, ``readings(claim(...), claim(...))``: one statement on several domains."""
+    """Register the decorated function under several claims, ``readings(claim(...), claim(...))``: one statement on
+    several domains."""
 
     def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         for one in claims:

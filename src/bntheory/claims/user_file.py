@@ -1,7 +1,7 @@
 """Read a user's own file of claims, to its end, whatever is wrong with parts of it.
 
-The file is Python and is run: it is the user's own. Each top-level statement runs by itself, so that a mistake in one claim costs that
-claim only; a part that does not parse is set aside with its line number, and the rest is read.
+The file is Python and is run: it is the user's own. Each top-level statement runs by itself, so that a mistake in one
+claim costs that claim only; a part that does not parse is set aside with its line number, and the rest is read.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class UserClaims:
 def load_claims(path: str | Path, seconds: float | None = None) -> UserClaims:
     """Run the file and collect its claims. UserError where it cannot be read at all.
 
-    Modules beside the file can be imported, and, where it lies in a package, by relative imports. seconds: a statement that is still
-    running after it is stopped, where the system can (in the main thread, on Unix).
+    Modules beside the file can be imported, and, where it lies in a package, by relative imports. seconds: a statement
+    that is still running after it is stopped, where the system can (in the main thread, on Unix).
     """
     path = Path(path)
     source = _read(path)
@@ -60,7 +60,8 @@ def load_claims(path: str | Path, seconds: float | None = None) -> UserClaims:
     module.__file__ = str(path)
     module.__package__ = module.__name__.rpartition(".")[0]
     with collecting(registry), in_its_folder(path, first=True):
-        # decorated functions and dataclasses look their module up, and so does a module that it imports and that imports it
+        # decorated functions and dataclasses look their module up, and so does a module that it imports and that
+        # imports it
         sys.modules[module.__name__] = module
         for statement in _statements(source, path, problems):
             code = compile(ast.Module([statement], []), str(path), "exec")
@@ -97,9 +98,11 @@ _KEPT: dict[Path, dict[str, ModuleType]] = {}
 
 @contextmanager
 def in_its_folder(path: str | Path, *, first: bool = False) -> Iterator[None]:
-    """Within this block imports find what lies beside a file of claims, and each of two files finds its own ("": nothing changes).
+    """Within this block imports find what lies beside a file of claims, and each of two files finds its own ("":
+    nothing changes).
 
-    first: before what is installed, as for a script; otherwise after it, so that nothing there takes the place of a library.
+    first: before what is installed, as for a script; otherwise after it, so that nothing there takes the place of a
+    library.
     """
     if not str(path):
         yield

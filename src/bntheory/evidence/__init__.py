@@ -3,7 +3,8 @@
 ``checks``     one comparison of two numbers with its uncertainty: what every study brings back
 ``compared``   checks written as they are read: what is compared, then its two sides
 ``study``      what a study receives; ``progress`` how far it is
-``decision``   the verdict rule: supported, contradicted, equivalent, inconclusive; ``power``: how many seeds would decide
+``decision``   the verdict rule: supported, contradicted, equivalent, inconclusive
+``power``      how many seeds would decide
 ``intervals``  from many seeds to a median or a mean with its interval; pairing; several intervals at once
 ``looks``      seeds added until decided, with the error over all looks
 ``curves``     two runs at equal loss, and the course of an effect along training

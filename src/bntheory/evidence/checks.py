@@ -33,13 +33,13 @@ class Check:
       ``"proof"``        left and right are symbolic or rational identities valid on the whole scope of the claim;
       ``"exact"``        rational or ball arithmetic at one point: a failure here refutes, a success is one instance;
       ``"numerical"``    floating point, deterministic; ``uncertainty`` bounds |error of (left - right)|;
-      ``"statistical"``  an estimate; ``uncertainty`` is the half-width of the interval of left - right at ``confidence``.
+      ``"statistical"``  an estimate; ``uncertainty`` is the half-width of left - right's interval at ``confidence``.
     uncertainty: absolute, in the units of left and right; derived, never guessed (say from what in ``why``).
     witness: what is needed to replay the comparison (rationals as "p/q" strings, seeds, parameters), JSON-ready.
     decisive: False for a check that only illustrates and must not decide the verdict.
-    margin: of a statistical check: an effect that lies this close to the bound is too small to matter, and an interval that lies
-    wholly within it says "equivalent"; None where no such margin was stated. not_comparable: why the comparison says nothing at all
-    (an arm that has not trained), else empty.
+    margin: of a statistical check: an effect that lies this close to the bound is too small to matter, and an interval
+    that lies wholly within it says "equivalent"; None where no such margin was stated.
+    not_comparable: why the comparison says nothing at all (an arm that has not trained), else empty.
     """
 
     name: str
@@ -111,7 +111,8 @@ class Check:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Check:
-        """The inverse of :meth:`as_json`, also where JSON has no number for a NaN; the outcome is computed, not read."""
+        """The inverse of :meth:`as_json`, also where JSON has no number for a NaN; the outcome is computed, not
+        read."""
         given = {key: value for key, value in data.items() if key != "outcome"}
         numbers = {key: float(given[key]) for key in ("left", "right", "uncertainty")}
         return cls(**{**given, **numbers})

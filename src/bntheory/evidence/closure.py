@@ -1,13 +1,16 @@
-"""What a function rests on inside this package, found by reading the source: everything whose change could change its numbers.
+"""What a function rests on inside this package, found by reading the source: everything whose change could change its
+numbers.
 
-A *definition* is a function, a class or a value at the top of a module. It reaches the definitions that its text names, through
-imports at the top, imports inside functions, re-exports and the lazy tables of a room; a class is reached whole, so that methods
-need no types to be found; what a module does on import (a registration, a loop) is reached with each of its definitions. Data files
-are reached by the code that opens them with ``files(package)``. Names are over-approximated: a local variable that is called like
-something of the module counts as it. Attributes that are spelt out at run time are not followed.
+A *definition* is a function, a class or a value at the top of a module. It reaches the definitions that its text names,
+through imports at the top, imports inside functions, re-exports and the lazy tables of a room; a class is reached
+whole, so that methods need no types to be found; what a module does on import (a registration, a loop) is reached with
+each of its definitions. Data files are reached by the code that opens them with ``files(package)``. Names are
+over-approximated: a local variable that is called like something of the module counts as it. Attributes that are spelt
+out at run time are not followed.
 
-A fingerprint leaves out what computes nothing (docstrings, comments, layout, annotations) and where things lie: moving a definition
-to another module changes no fingerprint; changing a line of it, or what one of its names stands for, does. Libraries are not in it.
+A fingerprint leaves out what computes nothing (docstrings, comments, layout, annotations) and where things lie: moving
+a definition to another module changes no fingerprint; changing a line of it, or what one of its names stands for, does.
+Libraries are not in it.
 """
 
 from __future__ import annotations
@@ -64,7 +67,8 @@ class Package:
         return _hash(*sorted(self._hashed(place, _STEPS) for place in self.closure(roots)))[:16]
 
     def text(self, roots: Iterable[Place], room: str) -> str:
-        """16 hexadecimal digits for what the roots reach inside one room (the start of its modules' names), and nothing beyond it."""
+        """16 hexadecimal digits for what the roots reach inside one room (the start of its modules' names), and nothing
+        beyond it."""
         inside = sorted(place for place in self.closure(roots) if place[0].startswith(room))
         return _hash(*(self._hashed(place, 0) for place in inside))[:16]
 

@@ -1,7 +1,7 @@
 """Guards: which runs may be compared at all.
 
-A comparison with a network that has not trained, or that has diverged, says nothing about what the two arms differ in. It is *not
-comparable*, which is no verdict on a claim.
+A comparison with a network that has not trained, or that has diverged, says nothing about what the two arms differ in.
+It is *not comparable*, which is no verdict on a claim.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ UNTRAINED = 0.98
 
 
 def guessing_loss(classes: int, loss: str = "cross-entropy") -> float:
-    """The loss of giving every class the same probability; with "squared-error", half the squared distance to the one-hot label."""
+    """The loss of giving every class the same probability; with "squared-error", half the squared distance to the
+    one-hot label."""
     return math.log(classes) if loss == "cross-entropy" else 0.5 * (1 - 1 / classes)
 
 
@@ -26,7 +27,8 @@ def has_diverged(numbers: Iterable[float]) -> bool:
 def why_not_comparable(losses: Mapping[str, float | None], guessing: float | None) -> str:
     """Why these arms cannot be compared, from the loss with which each ends; empty where they can.
 
-    losses: None or not finite for an arm that has diverged. guessing: the loss of guessing, None where there is no such thing.
+    losses: None or not finite for an arm that has diverged. guessing: the loss of guessing, None where there is no such
+    thing.
     """
     for arm, loss in losses.items():
         if loss is None or not math.isfinite(loss):

@@ -1,4 +1,5 @@
-"""Checks written as they are read: what is compared and how exactly, then the two sides, ``exact("area", "r = 1").le(a, b)``."""
+"""Checks written as they are read: what is compared and how exactly, then the two sides, ``exact("area", "r = 1").le(a,
+b)``."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from bntheory.evidence.checks import Check, Exactness
 
 @dataclass(frozen=True)
 class Compared:
-    """A :class:`~bntheory.evidence.checks.Check` without its sides, which are given as anything that ``float`` takes."""
+    """A :class:`~bntheory.evidence.checks.Check` without its sides, which are given as anything that ``float``
+    takes."""
 
     name: str
     exactness: Exactness
@@ -32,7 +34,8 @@ class Compared:
 
 
 def proof(name: str, scope: str, **rest: Any) -> Compared:
-    """Sides that hold on the whole scope of the claim. rest: as of :class:`~bntheory.evidence.checks.Check`, here and below."""
+    """Sides that hold on the whole scope of the claim. rest: as of :class:`~bntheory.evidence.checks.Check`, here and
+    below."""
     return Compared(name, "proof", scope, rest)
 
 

@@ -16,5 +16,6 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def many(count: int, most: int = 1000) -> str:
-    """A number of seeds that would decide; beyond what anybody runs it hangs on the last digit of the effect, and is said to be so large."""
+    """A number of seeds that would decide; beyond what anybody runs it hangs on the last digit of the effect, and is
+    said to be so large."""
     return str(count) if count <= most else f"over {most}"

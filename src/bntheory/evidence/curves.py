@@ -1,7 +1,9 @@
-"""Two runs compared along training: at equal losses, at the start, at the end; and whether the effect changes sign on the way.
+"""Two runs compared along training: at equal losses, at the start, at the end; and whether the effect changes sign on
+the way.
 
-A curve is (losses, values) in the order of training. What lives here: the one rule that reads a curve at a loss, the log-ratios that
-it gives, and the course of an effect over seeds. What does not: what was measured, and on which network.
+A curve is (losses, values) in the order of training. What lives here: the one rule that reads a curve at a loss, the
+log-ratios that it gives, and the course of an effect over seeds. What does not: what was measured, and on which
+network.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from bntheory.evidence.intervals import Estimate, estimate
 
 
 def at_loss(losses: Sequence[float], values: Sequence[float | None], loss: float) -> float:
-    """The value of a run where its loss first falls through ``loss``: linear in the logarithms of both; NaN where it never does.
+    """The value of a run where its loss first falls through ``loss``: linear in the logarithms of both; NaN where it
+    never does.
 
-    Points whose loss or value is not positive and finite are passed over. An arithmetic mean would lie above the geometric one, and
-    a comparison of ratios would favour the run that is not interpolated. A loss that rises again is not read twice: the first time
-    counts.
+    Points whose loss or value is not positive and finite are passed over. An arithmetic mean would lie above the
+    geometric one, and a comparison of ratios would favour the run that is not interpolated. A loss that rises again is
+    not read twice: the first time counts.
     """
     if not (loss > 0 and math.isfinite(loss)):
         return math.nan
@@ -66,7 +69,8 @@ def mean_of_known(values: Iterable[float | None]) -> float | None:
 
 
 def common_losses(runs: Sequence[Sequence[float]], count: int) -> tuple[float, ...]:
-    """``count`` losses, even in the logarithm, strictly inside the range that every one of the runs went through, falling.
+    """``count`` losses, even in the logarithm, strictly inside the range that every one of the runs went through,
+    falling.
 
     Empty where the runs have no range in common.
     """
@@ -80,13 +84,15 @@ def common_losses(runs: Sequence[Sequence[float]], count: int) -> tuple[float, .
 
 @dataclass(frozen=True)
 class Course:
-    """An effect along training: the estimate of log10 of a ratio at each place ("start", "loss 0.9", "end"), in order."""
+    """An effect along training: the estimate of log10 of a ratio at each place ("start", "loss 0.9", "end"), in
+    order."""
 
     estimates: Mapping[str, Estimate]
 
     @property
     def crossing(self) -> tuple[str, str] | None:
-        """Two places, the earlier first, at which the effect has opposite signs beyond its intervals; None where it has not.
+        """Two places, the earlier first, at which the effect has opposite signs beyond its intervals; None where it has
+        not.
 
         An effect with a crossing is not averaged: one mean would mix both sides.
         """

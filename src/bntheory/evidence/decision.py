@@ -1,10 +1,10 @@
 """What an interval says about a claim: the one rule.
 
-A claim is that an effect lies ``above`` (or ``below``) a threshold. The interval of the effect lies strictly on the claim's side
-(*supported*), strictly on the other (*contradicted*), wholly within a margin of the threshold that was stated beforehand
-(*equivalent*: whatever the effect is, it is too small to matter), or none of these (*inconclusive*: too noisy). Equivalence comes
-first: with enough seeds any effect is told from zero. Non-inferiority needs no rule of its own: it is the same claim with the
-threshold moved by the margin.
+A claim is that an effect lies ``above`` (or ``below``) a threshold. The interval of the effect lies strictly on the
+claim's side (*supported*), strictly on the other (*contradicted*), wholly within a margin of the threshold that was
+stated beforehand (*equivalent*: whatever the effect is, it is too small to matter), or none of these (*inconclusive*:
+too noisy). Equivalence comes first: with enough seeds any effect is told from zero. Non-inferiority needs no rule of
+its own: it is the same claim with the threshold moved by the margin.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-r"""Do two landscapes differ by more than a rescaling? One two-sided check from several scale-free measures and many seeds.
+r"""Do two landscapes differ by more than a rescaling? One two-sided check from several scale-free measures and many
+seeds.
 
-Paired values d[a][j] of measure j, one a seed: log10 of the ratio of a scale-free measure to that of a control, and the control in
-several parametrisations a. A rescaling of loss and of the unit of length changes no scale-free measure, so if BN did only that, some
-a would have d = 0 in all measures. Looked at is
+Paired values d[a][j] of measure j, one a seed: log10 of the ratio of a scale-free measure to that of a control, and the
+control in several parametrisations a. A rescaling of loss and of the unit of length changes no scale-free measure, so
+if BN did only that, some a would have d = 0 in all measures. Looked at is
 
     D = min_a max_j |mean of d[a][j]|,
 
-and the claim is D >= margin: it can fail, when the interval of D lies below the margin, and is not met by a difference too small to
-matter. What lives here: the interval of D and the check. What does not: measures and networks.
+and the claim is D >= margin: it can fail, when the interval of D lies below the margin, and is not met by a difference
+too small to matter. What lives here: the interval of D and the check. What does not: measures and networks.
 
-The interval (level alpha/2 for each end). Let m, h be |mean| and the half-width of its Student interval. If the truth is below the
-lower end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed, on either side, since the sign of a mean
-is lost: two-sided level alpha/(2J) each, probability alpha/2 at most. If it is above the upper end min_a max_j(m + h), then for the a
-that attains this the interval of the one measure that is largest in truth missed, on the one side that makes |mean| too small: one
-for each of A candidates, two-sided level alpha/A each.
+The interval (level alpha/2 for each end). Let m, h be |mean| and the half-width of its Student interval. If the truth
+is below the lower end min_a max_j(m - h), then at the best a of the truth some of its J intervals missed, on either
+side, since the sign of a mean is lost: two-sided level alpha/(2J) each, probability alpha/2 at most. If it is above the
+upper end min_a max_j(m + h), then for the a that attains this the interval of the one measure that is largest in truth
+missed, on the one side that makes |mean| too small: one for each of A candidates, two-sided level alpha/A each.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float,
 
 
 def _seeds_needed(samples: Floats, margin: float, confidence: float) -> int | None:
-    """About how many seeds would put the interval on one side of the margin in 80 % of experiments, if means and spreads are these.
+    """About how many seeds would put the interval on one side of the margin in 80 % of experiments, if means and
+    spreads are these.
 
     The least of 4, 5, 6, 8, ... (steps of a quarter); None where ten thousand would not do.
     """
@@ -81,7 +83,8 @@ def differs(
     confidence: float = 0.95,
     witness: Mapping[str, Any] | None = None,
 ) -> Check:
-    """``margin <= D``, with D by the middle of its interval; the estimate, which lies elsewhere in it, is in the witness.
+    """``margin <= D``, with D by the middle of its interval; the estimate, which lies elsewhere in it, is in the
+    witness.
 
     A seed with a value that is not finite is left out and counted; too few seeds leave it undecided.
     """

@@ -11,8 +11,9 @@ from bntheory.evidence.checks import Check
 def identity(name: str, difference: Any, scope: str, why: str = "sympy", *, decisive: bool = True) -> Check:
     """A check that a sympy expression vanishes identically on the whole scope.
 
-    What sympy cannot reduce to 0 is evaluated to 50 digits at a few rational points: a value that is not zero there shows
-    that the identity fails; zeros alone prove nothing, and the check is undecided. So is one of non-commuting symbols.
+    What sympy cannot reduce to 0 is evaluated to 50 digits at a few rational points: a value that is not zero there
+    shows that the identity fails; zeros alone prove nothing, and the check is undecided. So is one of non-commuting
+    symbols.
     """
     import sympy as sp
 

@@ -1,12 +1,15 @@
 """From many seeds to one statement: medians and means with intervals that say what they cover.
 
-Two intervals, for two purposes, both over seeds (one number a seed: everything within a seed is paired or averaged first):
+Two intervals, for two purposes, both over seeds (one number a seed: everything within a seed is paired or averaged
+first):
 
-- *shown*: the median with order statistics. The interval from the k-th smallest to the k-th largest of n values covers the
-  population's median with probability 1 - 2 P(Binomial(n, 1/2) < k), whatever the distribution (exactly, for continuous ones).
-  The narrowest one that reaches the asked confidence is taken, else smallest to largest, and its actual coverage is given.
-- *decisive*: Student's t interval of the mean at 95 %. It assumes that the number (a log-ratio, mostly) is roughly normal over
-  seeds, which a handful of seeds cannot confirm; in return it can decide with few. Fewer than ``LEAST_SEEDS`` have no interval.
+- *shown*: the median with order statistics. The interval from the k-th smallest to the k-th largest of n values covers
+  the population's median with probability 1 - 2 P(Binomial(n, 1/2) < k), whatever the distribution (exactly, for
+  continuous ones). The narrowest one that reaches the asked confidence is taken, else smallest to largest, and its
+  actual coverage is given.
+- *decisive*: Student's t interval of the mean at 95 %. It assumes that the number (a log-ratio, mostly) is roughly
+  normal over seeds, which a handful of seeds cannot confirm; in return it can decide with few. Fewer than
+  ``LEAST_SEEDS`` have no interval.
 
 What an interval decides is in :mod:`bntheory.evidence.decision`.
 """
@@ -26,7 +29,8 @@ from bntheory.evidence.decision import LEAST_SEEDS
 
 @dataclass(frozen=True)
 class Summary:
-    """The median of n values, with the order-statistics interval and the probability with which it covers the true median."""
+    """The median of n values, with the order-statistics interval and the probability with which it covers the true
+    median."""
 
     n: int
     median: float
@@ -98,7 +102,8 @@ def student_quantile(n: int, confidence: float) -> float:
 
 
 def simultaneous(confidence: float, checks: int) -> float:
-    """The confidence of each of several intervals that together hold at ``confidence`` (Bonferroni, whatever their dependence).
+    """The confidence of each of several intervals that together hold at ``confidence`` (Bonferroni, whatever their
+    dependence).
 
     Raises ValueError where there is no check.
     """

@@ -1,14 +1,16 @@
-r"""Seeds are added until a question is decided or the budget is spent, and the error over all looks is still the stated one.
+r"""Seeds are added until a question is decided or the budget is spent, and the error over all looks is still the stated
+one.
 
-Looking again and again at 95 % tells identical arms apart far more often than in 5 %. Here the looks are named beforehand, by their
-numbers of seeds n_1 < ... < n_K, and look k spends
+Looking again and again at 95 % tells identical arms apart far more often than in 5 %. Here the looks are named
+beforehand, by their numbers of seeds n_1 < ... < n_K, and look k spends
 
     alpha_k = (alpha / checks) (t_k^2 - t_{k-1}^2),      t_k = n_k / n_K
 
-(a power family of spending, after Kim and DeMets 1987): little early, where only a large effect counts, most of it at the end. The
-interval of look k stands at confidence 1 - alpha_k. The alpha_k sum to alpha / checks, so by the union bound the probability that any
-look at any of a claim's ``checks`` decisive checks puts an interval on the wrong side of the truth is at most alpha, whatever the
-dependence between looks and checks. Nothing is gained by the dependence between looks, which keeps the rule simple and a little strict.
+(a power family of spending, after Kim and DeMets 1987): little early, where only a large effect counts, most of it at
+the end. The interval of look k stands at confidence 1 - alpha_k. The alpha_k sum to alpha / checks, so by the union
+bound the probability that any look at any of a claim's ``checks`` decisive checks puts an interval on the wrong side of
+the truth is at most alpha, whatever the dependence between looks and checks. Nothing is gained by the dependence
+between looks, which keeps the rule simple and a little strict.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ def seeds_needed(
 ) -> int | None:
     """The least number of seeds with which an interval at ``confidence`` decides in ``power`` of all experiments.
 
-    mean, deviation: of one number a seed, taken for the truth. Decided is the side of the threshold (noncentral t) or, with a margin,
-    that the effect lies within it (each of its two sides then in half of what ``power`` leaves); the cheaper of the two counts.
-    None where the effect sits on the threshold, or on the edge of the margin, so that no number would do.
+    mean, deviation: of one number a seed, taken for the truth. Decided is the side of the threshold (noncentral t) or,
+    with a margin, that the effect lies within it (each of its two sides then in half of what ``power`` leaves); the
+    cheaper of the two counts. None where the effect sits on the threshold, or on the edge of the margin, so that no
+    number would do.
     """
     if not (math.isfinite(mean) and math.isfinite(deviation) and deviation >= 0):
         return None

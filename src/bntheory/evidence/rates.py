@@ -22,7 +22,8 @@ def slope_bound(
     why: str = "",
     **rest: Any,
 ) -> Check:
-    """The fitted exponent lies ``side`` the bound. half: of its interval; the longer one, where left out. rest: as of :class:`Check`."""
+    """The fitted exponent lies ``side`` the bound. half: of its interval; the longer one, where left out. rest: as of
+    :class:`Check`."""
     left, right = (fit.slope, bound) if side == "below" else (bound, fit.slope)
     reach = max(fit.high - fit.slope, fit.slope - fit.low, 0.0) if half is None else half
     checked = statistical(name, scope, uncertainty=reach, confidence=fit.confidence, why=why or str(fit), **rest)

@@ -1,9 +1,10 @@
 """A record: one measurement of one arm from one seed after one number of steps, and the text in which it is kept.
 
-It is addressed by a hash of the question that it answers: the arm, the protocol, data, seed, step, the measure with its options, device
-kind and precision. So two runs that ask for the same measurement ask for the same record, whatever they call it. Beside it stands what
-answered: the versions of the libraries, and the fingerprint of the code that trained and measured. One question may have answers of
-several makes. The line also carries a checksum of all that it says: a changed digit shows.
+It is addressed by a hash of the question that it answers: the arm, the protocol, data, seed, step, the measure with its
+options, device kind and precision. So two runs that ask for the same measurement ask for the same record, whatever they
+call it. Beside it stands what answered: the versions of the libraries, and the fingerprint of the code that trained and
+measured. One question may have answers of several makes. The line also carries a checksum of all that it says: a
+changed digit shows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Json = dict[str, Any]
 
 
 def canonical(content: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces; floats keep all their bits. Raises ValueError for NaN and infinities."""
+    """The one JSON text of a value: sorted keys, no spaces; floats keep all their bits. Raises ValueError for NaN and
+    infinities."""
     return json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -44,9 +46,9 @@ def plain(value: Any) -> Any:
 class Record:
     """One measurement.
 
-    network, arm: what its experiment calls them; they decide nothing and are no part of the address. setting: all of the question but
-    seed, step and measure. diverged: the run was no longer finite at this step; values is empty then, and there is no later record of
-    this run. made: what answered, by name ("code", "torch", "numpy").
+    network, arm: what its experiment calls them; they decide nothing and are no part of the address. setting: all of
+    the question but seed, step and measure. diverged: the run was no longer finite at this step; values is empty then,
+    and there is no later record of this run. made: what answered, by name ("code", "torch", "numpy").
     """
 
     network: str
@@ -77,7 +79,8 @@ def address(setting: Mapping[str, Any], seed: int, step: int, measure: str) -> s
 
 
 def trail(before: str, step: int, ranks: int) -> str:
-    """On how many ranks a network has been trained, once so many take it on from ``step``: "2", or "2 > 1" one after another; "" for one alone."""
+    """On how many ranks a network has been trained, once so many take it on from ``step``: "2", or "2 > 1" one after
+    another; "" for one alone."""
     last = before.rpartition(" > ")[2] or ("1" if step else str(ranks))
     if last == str(ranks):
         return before or ("" if ranks == 1 else last)
@@ -85,7 +88,8 @@ def trail(before: str, step: int, ranks: int) -> str:
 
 
 def by_ranks(records: Iterable[Record]) -> dict[str, dict[str, int]]:
-    """{"ranks": how many of the records are of networks trained on how many ranks}, as ``trail`` says it; {} where none is."""
+    """{"ranks": how many of the records are of networks trained on how many ranks}, as ``trail`` says it; {} where none
+    is."""
     found = Counter(r.made["ranks"] for r in records if "ranks" in r.made)
     return {"ranks": dict(sorted(found.items()))} if found else {}
 
@@ -104,7 +108,8 @@ _TYPES: dict[str, type] = {
 
 
 class LineFault(ValueError):  # noqa: N818 - it is reported, not raised to a user
-    """A line that is no record. kind: "broken" (no JSON), "foreign" (JSON of another kind), "edited" (its checksum does not fit)."""
+    """A line that is no record. kind: "broken" (no JSON), "foreign" (JSON of another kind), "edited" (its checksum does
+    not fit)."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -138,7 +143,8 @@ def read_line(line: bytes) -> tuple[str, Record]:
 
 
 def _as_written(line: bytes, said: str) -> bool:
-    """Whether the line's own bytes, without the checksum that it says, have this checksum: then its content has, and need not be put down anew."""
+    """Whether the line's own bytes, without the checksum that it says, have this checksum: then its content has, and
+    need not be put down anew."""
     if b"NaN" in line or b"Infinity" in line:
         return False
     before, _, after = line.partition(f'"checksum":"{said}",'.encode())

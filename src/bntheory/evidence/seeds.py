@@ -1,7 +1,7 @@
 """One number a seed, many seeds, one check: how every trained network of a claim ends as evidence.
 
-Everything within a seed is paired or averaged first, so the numbers are independent over seeds. What lives here: the check that their
-interval makes. What does not: the interval (:mod:`.intervals`), training, and what the number is.
+Everything within a seed is paired or averaged first, so the numbers are independent over seeds. What lives here: the
+check that their interval makes. What does not: the interval (:mod:`.intervals`), training, and what the number is.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def over_seeds(
 ) -> Check:
     """The mean over seeds lies ``side`` the bound, with Student's t interval.
 
-    values: one number a seed. A seed that gave none is left out by the caller, who says so in ``scope``; a value that is not finite, or
-    fewer than ``LEAST_SEEDS`` values, leave the check undecided. margin, rest: as in :class:`Check`. The values go into the
-    witness, and where noise leaves it open, how many seeds would decide it in 80 % of all experiments.
+    values: one number a seed. A seed that gave none is left out by the caller, who says so in ``scope``; a value that
+    is not finite, or fewer than ``LEAST_SEEDS`` values, leave the check undecided. margin, rest: as in :class:`Check`.
+    The values go into the witness, and where noise leaves it open, how many seeds would decide it in 80 % of all
+    experiments.
     """
     mean, half, needed = math.nan, math.inf, None
     if len(values) >= LEAST_SEEDS and not has_diverged(values):

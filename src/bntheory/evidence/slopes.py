@@ -61,8 +61,7 @@ class SlopeFit:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """A limit obtained by assuming an expansion in powers of ``h``, with the spread of its last
-    refinements."""
+    """A limit obtained by assuming an expansion in powers of ``h``, with the spread of its last refinements."""
 
     value: float
     error: float  # distance between the two last refinements: an estimate, no bound
@@ -76,9 +75,8 @@ def fit_slope(
 ) -> SlopeFit:
     """Slope of ``y`` against ``x`` with a bootstrap interval.
 
-    ``x`` has shape (n,) with n >= 3 and at least two distinct values; ``y`` has shape (n,) or (k, n), k >= 3
-    being replicates. Raises ``ValueError`` for other shapes, non-finite entries, or a confidence outside (0,
-    1).
+    ``x`` has shape (n,) with n >= 3 and at least two distinct values; ``y`` has shape (n,) or (k, n), k >= 3 being
+    replicates. Raises ``ValueError`` for other shapes, non-finite entries, or a confidence outside (0, 1).
     """
     X, Y = _checked(x, y)
     if not 0.0 < confidence < 1.0:
@@ -131,13 +129,11 @@ def fit_power_law(x: ArrayLike, y: ArrayLike, **options: Any) -> SlopeFit:
 
 
 def extrapolate(h: ArrayLike, values: ArrayLike, *, order: float | None = None) -> Extrapolation:
-    """The limit of ``values`` as ``h`` -> 0, by Richardson extrapolation in powers of a geometric sequence
-    ``h``.
+    """The limit of ``values`` as ``h`` -> 0, by Richardson extrapolation in powers of a geometric sequence ``h``.
 
-    ``h`` (n,), n >= 3, positive and strictly decreasing by one common factor; ``values`` (n,). With
-    ``order`` = p the expansion v(h) = v0 + c1 h**p + c2 h**(2p) + ... is assumed; without it p is read off
-    the last three values (Aitken). ``error`` is the change made by the last refinement. Raises
-    ``ValueError`` otherwise.
+    ``h`` (n,), n >= 3, positive and strictly decreasing by one common factor; ``values`` (n,). With ``order`` = p the
+    expansion v(h) = v0 + c1 h**p + c2 h**(2p) + ... is assumed; without it p is read off the last three values
+    (Aitken). ``error`` is the change made by the last refinement. Raises ``ValueError`` otherwise.
     """
     H, V = np.asarray(h, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if H.ndim != 1 or H.shape != V.shape or len(H) < 3:

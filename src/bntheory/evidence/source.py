@@ -1,6 +1,8 @@
-"""One file of Python read as definitions: what stands at its top, where its names come from, what it does when it is imported.
+"""One file of Python read as definitions: what stands at its top, where its names come from, what it does when it is
+imported.
 
-And the text of a statement without what computes nothing: docstrings, comments, layout, annotations, what is only said about a claim.
+And the text of a statement without what computes nothing: docstrings, comments, layout, annotations, what is only said
+about a claim.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ def _file(statement: ast.stmt, module: Module, package: str) -> None:
 
 
 def _registers(decorator: ast.expr, module: Module) -> bool:
-    """Whether a decorator is the package's own, and so may keep the function somewhere; ``claim`` keeps it for the judges only."""
+    """Whether a decorator is the package's own, and so may keep the function somewhere; ``claim`` keeps it for the
+    judges only."""
     while isinstance(decorator, (ast.Call, ast.Attribute)):
         decorator = decorator.func if isinstance(decorator, ast.Call) else decorator.value
     name = getattr(decorator, "id", "")
@@ -115,7 +118,8 @@ def computing(statement: ast.AST) -> Iterator[ast.AST]:
 
 
 def _only_said(parent: ast.AST, child: ast.AST) -> bool:
-    """Whether this is the decorator ``claim``, one of its arguments that computes nothing, or the package whose ``files`` are opened."""
+    """Whether this is the decorator ``claim``, one of its arguments that computes nothing, or the package whose
+    ``files`` are opened."""
     if not isinstance(parent, ast.Call):
         return False
     called = getattr(parent.func, "id", "")
@@ -125,7 +129,8 @@ def _only_said(parent: ast.AST, child: ast.AST) -> bool:
 
 
 def normalised(node: Any, own: Callable[[str], bool], in_class: bool = False) -> str:
-    """A statement as text that stays the same from one Python to the next; empty parts, places and annotations are left out."""
+    """A statement as text that stays the same from one Python to the next; empty parts, places and annotations are left
+    out."""
     if isinstance(node, list):
         return "[" + " ".join(filter(None, (normalised(child, own, in_class) for child in node))) + "]"
     if not isinstance(node, ast.AST):

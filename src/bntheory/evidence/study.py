@@ -1,4 +1,5 @@
-"""What a claim of kind landscape, dynamics, network or experiment is given: how hard to try, from which seed, on which device."""
+"""What a claim of kind landscape, dynamics, network or experiment is given: how hard to try, from which seed, on which
+device."""
 
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ SCALES: dict[Effort, Scale] = {"quick": "quick", "normal": "cpu", "thorough": "g
 class Study:
     """What a claim of kind landscape, dynamics, network or experiment receives.
 
-    effort bounds the work ("quick" is seconds); every random draw comes from ``seed``; ``device`` is a torch device name;
-    ``progress(fraction, text)`` may be called now and then. ``store``: the folder in which experiments look for their records and keep
-    new ones; none: they last as long as the process. ``archive``: a store that is read as well and never written. ``lacking``: a list
-    where nothing is to be trained: what would have to be is put into it, and the checks are those of runs without it. ``asked``: a
-    list that receives every record that is asked for, with the one that counts (None where there is none).
+    effort bounds the work ("quick" is seconds); every random draw comes from ``seed``; ``device`` is a torch device
+    name; ``progress(fraction, text)`` may be called now and then. ``store``: the folder in which experiments look for
+    their records and keep new ones; none: they last as long as the process. ``archive``: a store that is read as well
+    and never written. ``lacking``: a list where nothing is to be trained: what would have to be is put into it, and the
+    checks are those of runs without it. ``asked``: a list that receives every record that is asked for, with the one
+    that counts (None where there is none).
     """
 
     effort: Effort = "normal"

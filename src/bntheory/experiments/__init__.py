@@ -9,7 +9,7 @@ How it is made
     ``engine``       does what is asked for and lacking, nothing twice; ``worker`` takes one task after another
     ``arms``, ``images``   networks that differ in what their arm says, and what a seed trains and measures them on
     ``toys``         toy regressors as arms
-    ``crew``, ``cluster``, ``ranks``   workers on this machine, on a Dask cluster, and processes that train one network together
+    ``crew``, ``cluster``, ``ranks``   workers here, on a Dask cluster, and processes that train one network together
     ``together``     runs trained as one, where that is faster; ``devices`` where to compute
     ``plan``, ``meter``   what it will cost, and how much of it is done
 Where it is kept
@@ -22,9 +22,11 @@ How it is read
     ``runs``, ``toy_runs``   paired runs, as claims read them
     ``network_runs``, ``quantities``   the runs of one network by seed and arm, and their numbers by name
     ``equal_rates``  arms compared at equal learning rates
-    ``comparisons``, ``effects``, ``contrasts``, ``outcomes``, ``answers``   the comparisons that every run makes, and what they come to
+    ``comparisons``, ``contrasts``   the comparisons that every run makes
+    ``effects``, ``outcomes``, ``answers``   what they come to
 
-What does not live here: claims and verdicts, figures and pages. Importing this package is cheap; torch loads when something is trained.
+What does not live here: claims and verdicts, figures and pages. Importing this package is cheap; torch loads when
+something is trained.
 """
 
 from bntheory.experiments.preset import Preset, load_preset, preset_names

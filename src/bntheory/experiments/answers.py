@@ -1,4 +1,5 @@
-"""What a run amounts to: identities with their worst margins, printed statements counted, comparisons with their outcomes."""
+"""What a run amounts to: identities with their worst margins, printed statements counted, comparisons with their
+outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ METHOD = (
     "Supported or contradicted only where the whole interval lies on one side; equivalent where it lies within the margin."
 )
 
-#: Printed inequalities that are counted on every unit and decide no exit code: id, text, and how to find the counts in a record.
+#: Printed inequalities that are counted on every unit and decide no exit code: id, text, and how to find the counts in
+#: a record.
 STATEMENTS: tuple[tuple[str, str, str, str], ...] = (
     ("santurkar2018.theorem-4.1.neurips", r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/√m)", "layers", "neurips"),
     ("santurkar2018.theorem-4.1.eps", r"‖dL̂/dy‖² ≤ (γ²/σ²)(‖g‖² − ⟨1,g⟩²/m − ⟨g,ŷ⟩²/m)", "layers", "arxiv"),

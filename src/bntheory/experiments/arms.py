@@ -1,8 +1,9 @@
 """Arms made real: networks that start from the same weights, see the same batches, and differ in what their arm says.
 
-``batchnorm``: the network with batch norm. ``standard``: the same without. ``rescaled``: the standard one on the loss c L, with c
-such that its gradient norm at initialisation is batch norm's: what a mere rescaling would do. The *frozen-statistics twin* is no
-arm of its own: it is made anew at every measured point of ``batchnorm`` and never trained.
+``batchnorm``: the network with batch norm. ``standard``: the same without. ``rescaled``: the standard one on the loss c
+L, with c such that its gradient norm at initialisation is batch norm's: what a mere rescaling would do. The
+*frozen-statistics twin* is no arm of its own: it is made anew at every measured point of ``batchnorm`` and never
+trained.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ Batch = tuple[Tensor, Tensor]
 
 
 def make_trainer(task: Task, data: ImageData, device: str, protocol: Protocol) -> tuple[Trainer, float]:
-    """The task's network at its initial values, ready to train, and the factor on its loss. data: the images of its seed."""
+    """The task's network at its initial values, ready to train, and the factor on its loss. data: the images of its
+    seed."""
     arm, seed, dtype = task.arm, task.seed, getattr(torch, protocol.dtype)
     model = build(arm, seed, data, device, dtype)
     loss, factor = LOSSES[protocol.loss], 1.0

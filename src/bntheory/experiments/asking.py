@@ -1,4 +1,5 @@
-"""How a study comes by the records that a question asks for: read from its stores, made by the engine, or named as lacking."""
+"""How a study comes by the records that a question asks for: read from its stores, made by the engine, or named as
+lacking."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str
 
 
 def make(study: Study, left: Sequence[Needed], **how: Any) -> None:
-    """Make these records in the study's store, which another claim may be at. how: as of :func:`bntheory.experiments.engine.run`."""
+    """Make these records in the study's store, which another claim may be at. how: as of
+    :func:`bntheory.experiments.engine.run`."""
     from bntheory.experiments.engine import run
     from bntheory.experiments.store import Store
 
@@ -60,7 +62,8 @@ def make(study: Study, left: Sequence[Needed], **how: Any) -> None:
 
 @dataclass(frozen=True)
 class Lacking:
-    """What an experiment of a claim asks for and no store has: which records, and how many of them are there but stale."""
+    """What an experiment of a claim asks for and no store has: which records, and how many of them are there but
+    stale."""
 
     what: str
     left: tuple[Needed, ...]
@@ -72,7 +75,8 @@ class NotYet(Exception):  # noqa: N818
 
 
 def must_be_there(study: Study) -> None:
-    """Raise :class:`NotYet` where something that was asked for is lacking: for a question whose next runs depend on these."""
+    """Raise :class:`NotYet` where something that was asked for is lacking: for a question whose next runs depend on
+    these."""
     if study.lacking:
         raise NotYet(f"{len(study.lacking)} experiments are not there yet")
 

@@ -1,8 +1,10 @@
-"""Many questions answered from one store: what they lack is found out, made in one go, and asked again until nothing is lacking.
+"""Many questions answered from one store: what they lack is found out, made in one go, and asked again until nothing is
+lacking.
 
-A question is a function of a study. Which records it needs is known by asking it: with a list for what it lacks, a study trains nothing,
-and the answer counts only where that list stays empty. So a question that adds seeds until it is decided asks for one look after
-another, questions that share runs share them, and no list of what a question needs has to be kept beside it.
+A question is a function of a study. Which records it needs is known by asking it: with a list for what it lacks, a
+study trains nothing, and the answer counts only where that list stays empty. So a question that adds seeds until it is
+decided asks for one look after another, questions that share runs share them, and no list of what a question needs has
+to be kept beside it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Making(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Settled(Generic[T]):
-    """A question's answer; failed: why its records could not be made, and the answer is None then. made: whether some had to be made."""
+    """A question's answer; failed: why its records could not be made, and the answer is None then. made: whether some
+    had to be made."""
 
     name: str
     answer: T | None
@@ -45,7 +48,8 @@ class Settled(Generic[T]):
 
 
 def ask(question: Question[T], study: Study) -> tuple[T, tuple[Lacking, ...]]:
-    """What a question says without anything being trained, and what it lacks; its answer counts only where that is nothing."""
+    """What a question says without anything being trained, and what it lacks; its answer counts only where that is
+    nothing."""
     lacking: list[Lacking] = []
     answer = question(replace(study, lacking=lacking))
     return answer, tuple(lacking)
@@ -66,10 +70,12 @@ def settle(
     say: Callable[[str], None] = lambda text: None,
     lacks: Lacks = lambda lacking: None,
 ) -> Iterator[Settled[T]]:
-    """The answers of all questions, each as soon as it is there; what they lack is made in the study's store, which must be a folder.
+    """The answers of all questions, each as soon as it is there; what they lack is made in the study's store, which
+    must be a folder.
 
-    workers, scheduler, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``. lacks: called with what each question lacks before it is made. An interrupt loses nothing that was recorded. What one question
-    cannot have does not take the others with it. Raises UserError where the store cannot be written.
+    workers, scheduler, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``. lacks: called with
+    what each question lacks before it is made. An interrupt loses nothing that was recorded. What one question cannot
+    have does not take the others with it. Raises UserError where the store cannot be written.
     """
     from bntheory.experiments.engine import hired
 

@@ -1,9 +1,10 @@
-"""Workers of a Dask cluster that exists already: a task there is one assignment, and its records come back to this machine's store.
+"""Workers of a Dask cluster that exists already: a task there is one assignment, and its records come back to this
+machine's store.
 
-Workers share no folder with this machine: they load the data themselves, by name or from a folder that is there, and are held to the
-versions and the code that the records will name. Dask says which worker does what and does the task of a lost one again elsewhere; what
-a task has measured is sent as soon as it is measured, so neither that nor an interrupt loses it. Nothing is asked of the scheduler but
-that it passes on what it is given.
+Workers share no folder with this machine: they load the data themselves, by name or from a folder that is there, and
+are held to the versions and the code that the records will name. Dask says which worker does what and does the task of
+a lost one again elsewhere; what a task has measured is sent as soon as it is measured, so neither that nor an interrupt
+loses it. Nothing is asked of the scheduler but that it passes on what it is given.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from bntheory.experiments.manifest import device_name, here
 from bntheory.experiments.toys import DRAWN
 from bntheory.experiments.worker import Assignment, Workplace, do, failure, single_threaded
 
-#: Seconds between two messages of a task that say no more than how far it is: the scheduler passes on those of all tasks.
+#: Seconds between two messages of a task that say no more than how far it is: the scheduler passes on those of all
+#: tasks.
 _OFTEN = 1.0
 #: Until nobody is thought to be at an address.
 _PATIENCE = "20s"
@@ -39,10 +41,11 @@ _AT_WORK = threading.Lock()
 
 
 class Cluster(Crew):
-    """The workers of the scheduler at an address, as tcp://host:8786; where the device is a GPU, those with the resource GPU, one task for each.
+    """The workers of the scheduler at an address, as tcp://host:8786; where the device is a GPU, those with the
+    resource GPU, one task for each.
 
-    Raises UserError where Dask is not installed here, nobody is at the address, or a worker cannot do what is asked: other versions or
-    code than here, several threads for one sum, no such device.
+    Raises UserError where Dask is not installed here, nobody is at the address, or a worker cannot do what is asked:
+    other versions or code than here, several threads for one sum, no such device.
     """
 
     size = sys.maxsize  # Dask knows who is free, and an adaptive cluster grows with what waits
@@ -84,7 +87,8 @@ class Cluster(Crew):
         self.client.close()
 
     def _look_around(self) -> None:
-        """Whether the workers that are there can do what is asked; those that come later find out with their first task."""
+        """Whether the workers that are there can do what is asked; those that come later find out with their first
+        task."""
         told = False
         while not (found := self.client.run(_there("look_around"), _packed(here(), self.device), on_error="return")):
             if not told:
@@ -174,7 +178,8 @@ class Cluster(Crew):
 
 
 def _there(name: str) -> Callable[..., bytes]:
-    """A function of this file, to be called where a worker is. Sent by value, so that the scheduler needs nothing of this package."""
+    """A function of this file, to be called where a worker is. Sent by value, so that the scheduler needs nothing of
+    this package."""
 
     def call(content: bytes, dask_worker: Any = None) -> bytes:
         import pickle
@@ -209,7 +214,8 @@ def _not_installed(worker: str, error: ImportError) -> str:
 
 
 def look_around(worker: Any, expected: dict[str, str], device: str) -> tuple[str, str, int]:
-    """(why this worker cannot do what is asked, what its device is called, its threads); no name where it offers no GPU."""
+    """(why this worker cannot do what is asked, what its device is called, its threads); no name where it offers no
+    GPU."""
     threads = worker.state.nthreads
     if device.startswith("cuda") and not worker.state.total_resources.get("GPU"):
         return "", "", threads

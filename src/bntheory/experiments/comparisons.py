@@ -46,10 +46,11 @@ QUESTIONS: Mapping[str, str] = {
 class Comparison:
     """One statement put to every network of a run.
 
-    question: a key of QUESTIONS. name: stable. statement: in words, so that "supported" is an answer to it. control: what batch norm is
-    compared with. read: the numbers. claims: ids that the answer bears on. claim, threshold: supported where the interval lies ``claim``
-    the threshold. margin: an effect so close to the threshold is too small to matter. unit: "ratio" for log10 of ratios. decisive:
-    whether places decide or only illustrate; a place after step 0 never does, for nothing has been trained there.
+    question: a key of QUESTIONS. name: stable. statement: in words, so that "supported" is an answer to it. control:
+    what batch norm is compared with. read: the numbers. claims: ids that the answer bears on. claim, threshold:
+    supported where the interval lies ``claim`` the threshold. margin: an effect so close to the threshold is too small
+    to matter. unit: "ratio" for log10 of ratios. decisive: whether places decide or only illustrate; a place after step
+    0 never does, for nothing has been trained there.
     """
 
     question: str

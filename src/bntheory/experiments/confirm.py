@@ -1,14 +1,18 @@
-"""Stale records confirmed: a sample is made again by the code of today, and where it is the same bit for bit, the rest is taken over.
+"""Stale records confirmed: a sample is made again by the code of today, and where it is the same bit for bit, the rest
+is taken over.
 
-A fingerprint follows every definition that a measure reaches, so a change that computes nothing else makes records stale as one that
-does. Here each kind of record (one way of training, one measure with its options, one make) is sampled: one seed, the looks of the first
-third of the run, the first look at least. If every value of the sample comes out as it was, the others of its kind are written once more
-under the code of today, and say that they are *confirmed*, from which code (one after another, where it was done before) and by how many. If one differs, none of its kind is.
+A fingerprint follows every definition that a measure reaches, so a change that computes nothing else makes records
+stale as one that does. Here each kind of record (one way of training, one measure with its options, one make) is
+sampled: one seed, the looks of the first third of the run, the first look at least. If every value of the sample comes
+out as it was, the others of its kind are written once more under the code of today, and say that they are *confirmed*,
+from which code (one after another, where it was done before) and by how many. If one differs, none of its kind is.
 
-The error bar of a number (``top_error`` beside ``top``) alone may differ, since no reading decides anything by it: where the sample has
-the same number with another bar, what is taken over keeps the bars of its time and names them (``other_bars``).
+The error bar of a number (``top_error`` beside ``top``) alone may differ, since no reading decides anything by it:
+where the sample has the same number with another bar, what is taken over keeps the bars of its time and names them
+(``other_bars``).
 
-What this cannot see: a change that shows late in a run only, or for other seeds. Records of other versions of the libraries are left.
+What this cannot see: a change that shows late in a run only, or for other seeds. Records of other versions of the
+libraries are left.
 """
 
 from __future__ import annotations
@@ -30,7 +34,8 @@ _BAR = "_error"  # what the name of a number's error bar has more than the numbe
 
 @dataclass(frozen=True)
 class Confirmed:
-    """taken_over: how many records were confirmed; made: how many were made again for that; differing: a sentence for each kind that differs."""
+    """taken_over: how many records were confirmed; made: how many were made again for that; differing: a sentence for
+    each kind that differs."""
 
     taken_over: int
     made: int
@@ -84,7 +89,8 @@ def confirm(
 
 
 def _kinds(left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[Kind, list[tuple[Needed, Record]]]:
-    """What is stale, by kind: each with the last record of these libraries, one that was itself made if there is one."""
+    """What is stale, by kind: each with the last record of these libraries, one that was itself made if there is
+    one."""
     found: dict[Kind, list[tuple[Needed, Record]]] = {}
     for n in {n.address: n for n in left}.values():
         same = [r for r in versions.get(n.address, ()) if _libraries(r.made) == _libraries(n.made)]

@@ -10,7 +10,8 @@ from bntheory.experiments.effects import Numbers
 from bntheory.experiments.outcomes import Effect, effects_of
 from bntheory.experiments.preset import NetworkEntry
 
-#: The comparisons whose effects are contrasted, with what they are about: curvature as it is, and what no rescaling of the loss changes.
+#: The comparisons whose effects are contrasted, with what they are about: curvature as it is, and what no rescaling of
+#: the loss changes.
 CONTRASTED = {
     "top-eigenvalue.twin": "λ_max",
     "relative-curvature.twin": "the scale-free curvature",
@@ -39,7 +40,8 @@ def _rest(network: NetworkEntry) -> dict[str, Any]:
 
 
 def activation_contrasts(effects: Sequence[Effect], networks: Sequence[NetworkEntry]) -> Iterator[Effect]:
-    """Batch norm's factor with ReLU over its factor with the other activation, after the last step. Seeds that lack one of the two give none."""
+    """Batch norm's factor with ReLU over its factor with the other activation, after the last step. Seeds that lack one
+    of the two give none."""
     last: dict[tuple[str, str], Effect] = {(e.comparison.name, e.network): e for e in effects}
     for relu, smooth in activation_pairs(networks):
         for name, what in CONTRASTED.items():

@@ -1,8 +1,8 @@
 """Workers: what the engine asks of them, and those that are processes of this machine.
 
-Who does what, what is done again and what is given up is the engine's to say; a crew carries assignments to workers and back what these
-say. Each process has a pipe of its own, so the death of one leaves the others alone, and computes on one thread. What a task needs of
-data is sent to a process once. Workers elsewhere: :mod:`bntheory.experiments.cluster`.
+Who does what, what is done again and what is given up is the engine's to say; a crew carries assignments to workers and
+back what these say. Each process has a pipe of its own, so the death of one leaves the others alone, and computes on
+one thread. What a task needs of data is sent to a process once. Workers elsewhere: :mod:`bntheory.experiments.cluster`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VEC
 class Crew(ABC):
     """Workers that do assignments; they may outlive a run and end with the block.
 
-    size: how many assignments are given out at a time. device_name: what their device is called, where it is not this machine's.
+    size: how many assignments are given out at a time. device_name: what their device is called, where it is not this
+    machine's.
     """
 
     size: int
@@ -49,8 +50,8 @@ class Crew(ABC):
     def hear(self) -> Iterator[tuple[Any, str, Any]]:
         """(name, kind, content) of what workers say, once one says something; dealt with before the next is asked for.
 
-        The kinds are those of :data:`bntheory.experiments.worker.Emit`, and of an end: "done"; "failed" (message, where it happened);
-        "lost" (why): its worker is gone, and nobody else does it.
+        The kinds are those of :data:`bntheory.experiments.worker.Emit`, and of an end: "done"; "failed" (message, where
+        it happened); "lost" (why): its worker is gone, and nobody else does it.
         """
 
     @abstractmethod

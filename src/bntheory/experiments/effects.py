@@ -1,7 +1,8 @@
 """The kinds of number that a comparison takes from the runs of one network: by place along training, one a seed.
 
-Everything here is a pure function of records. Within a seed arms share initial values and batches, so numbers are paired; what is read
-at several learning rates is averaged over them (:mod:`bntheory.experiments.equal_rates`), which leaves one number a seed.
+Everything here is a pure function of records. Within a seed arms share initial values and batches, so numbers are
+paired; what is read at several learning rates is averaged over them (:mod:`bntheory.experiments.equal_rates`), which
+leaves one number a seed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _CURVATURE = ("sharpness", "linearity")
 class Numbers:
     """By place, one number a seed in the order of the seeds (None: it gave none).
 
-    deciding: the places that decide; the others show the course. scope: at which learning rates, in words. arms, measures: of the
-    records behind the numbers. why: not comparable, else empty.
+    deciding: the places that decide; the others show the course. scope: at which learning rates, in words. arms,
+    measures: of the records behind the numbers. why: not comparable, else empty.
     """
 
     places: Mapping[str, Sequence[float | None]]
@@ -40,7 +41,8 @@ class Numbers:
 
 
 def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
-    """log10 of a quantity of the network (or of a twin) over another twin's, at the same weights, after every step at which both are known.
+    """log10 of a quantity of the network (or of a twin) over another twin's, at the same weights, after every step at
+    which both are known.
 
     Its mean over the steps after the start decides; where it changes sign between two of them, these two do.
     """
@@ -91,7 +93,8 @@ def at_equal_rates(name: str, kind: str, other: str) -> Read:
 
 
 def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
-    """log10 of a quantity of one arm over another's after the last step (or their difference), the mean over all rates at which both train."""
+    """log10 of a quantity of one arm over another's after the last step (or their difference), the mean over all rates
+    at which both train."""
 
     def read(network: NetworkRuns) -> Numbers:
         arms = _both(network, kind, other)
@@ -108,10 +111,11 @@ def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
 
 
 def rises(kind: str, other: str = "") -> Read:
-    """d log lambda_max / d log loss along a run after the start: below 0, the curvature rises as the loss falls. Or the difference of two arms'.
+    """d log lambda_max / d log loss along a run after the start: below 0, the curvature rises as the loss falls. Or the
+    difference of two arms'.
 
-    One slope for all rates at which the arms train, each with an intercept of its own, by least squares: a rate at which the loss hardly
-    moves says little about it.
+    One slope for all rates at which the arms train, each with an intercept of its own, by least squares: a rate at
+    which the loss hardly moves says little about it.
     """
 
     def read(network: NetworkRuns) -> Numbers:
@@ -128,7 +132,8 @@ def rises(kind: str, other: str = "") -> Read:
 
 
 def from_the_edge(kind: str) -> Read:
-    """log10 of the learning rate times lambda_max over 2 after the last step: below 0 descent is stable, at 0 it is at the edge of stability."""
+    """log10 of the learning rate times lambda_max over 2 after the last step: below 0 descent is stable, at 0 it is at
+    the edge of stability."""
 
     def read(network: NetworkRuns) -> Numbers:
         arms = network.at_rates(kind)
@@ -140,7 +145,8 @@ def from_the_edge(kind: str) -> Read:
 
 
 def shift_by_halves(name: str) -> Read:
-    """log10 of batch norm's covariate shift over the standard network's: the mean over the first half of the measured steps, and the second."""
+    """log10 of batch norm's covariate shift over the standard network's: the mean over the first half of the measured
+    steps, and the second."""
 
     def read(network: NetworkRuns) -> Numbers:
         kinds = "batchnorm", "standard"
@@ -162,7 +168,8 @@ def shift_by_halves(name: str) -> Read:
 
 
 def times_chance(share: str) -> Read:
-    """log10 of a share of a layer's gradient over what chance gives, 1/m: the mean of share m over the layers, after every measured step."""
+    """log10 of a share of a layer's gradient over what chance gives, 1/m: the mean of share m over the layers, after
+    every measured step."""
 
     def read(network: NetworkRuns) -> Numbers:
         values: list[float | None] = []

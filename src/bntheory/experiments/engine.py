@@ -1,9 +1,9 @@
 """The engine: it does what experiments ask for and a store lacks, nothing twice, by as many workers as there are.
 
-These are processes of this machine, one a core, or those of a Dask cluster. Processes and not threads: two threads that run small
-networks hinder each other, two processes do not. Every one computes on one thread, so no number depends on how many cores there are or
-how many workers were asked for. The parent alone writes. What a process hands over is on the disk before it goes on; one that dies is
-replaced, and its task goes on from its last checkpoint.
+These are processes of this machine, one a core, or those of a Dask cluster. Processes and not threads: two threads that
+run small networks hinder each other, two processes do not. Every one computes on one thread, so no number depends on
+how many cores there are or how many workers were asked for. The parent alone writes. What a process hands over is on
+the disk before it goes on; one that dies is replaced, and its task goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ def hired(
 ) -> Iterator[Crew | None]:
     """Who is to do the tasks; None: this process.
 
-    workers: so many processes; None: :func:`default_workers`; 0: this process, for tests and debuggers. scheduler: the address of a Dask
-    cluster, whose workers do them instead. device: is to be there, with whoever does them. data_dir: the folder from which a cluster's
-    workers read the data. say: as in :func:`run`. Where ranks train together (:func:`.ranks.joined`), it is they, from this process.
+    workers: so many processes; None: :func:`default_workers`; 0: this process, for tests and debuggers. scheduler: the
+    address of a Dask cluster, whose workers do them instead. device: is to be there, with whoever does them. data_dir:
+    the folder from which a cluster's workers read the data. say: as in :func:`run`. Where ranks train together
+    (:func:`.ranks.joined`), it is they, from this process.
 
-    Raises UserError for a negative number, a device that is missing, both workers and scheduler, and as :class:`.cluster.Cluster`.
+    Raises UserError for a negative number, a device that is missing, both workers and scheduler, and as
+    :class:`.cluster.Cluster`.
     """
     if workers is not None and workers < 0:
         raise UserError(f"workers: {workers} is negative; give a number of processes, 0 for this one alone")
@@ -86,11 +88,12 @@ def run(
     say: Say = lambda text: None,
     failed: dict[str, str] | None = None,
 ) -> None:
-    """Make every record that is asked for, by one experiment or many, and has no fresh one in the store. Hold the store's lock.
+    """Make every record that is asked for, by one experiment or many, and has no fresh one in the store. Hold the
+    store's lock.
 
-    crew: who does it (:func:`hired`); where left out, this process. say: called with a sentence for everything that a person should
-    know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record that cannot be had is put
-    here, by its address with the reason, and the others are made.
+    crew: who does it (:func:`hired`); where left out, this process. say: called with a sentence for everything that a
+    person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record
+    that cannot be had is put here, by its address with the reason, and the others are made.
 
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """

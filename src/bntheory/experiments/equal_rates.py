@@ -1,10 +1,10 @@
 """Arms compared at equal learning rates: the one rule.
 
-Descent at rate eta does not stay where lambda_max is far above 2/eta, so two arms at different rates differ in curvature by that
-alone. Arms are therefore compared at every rate of a grid at which all of them train, in every seed; the number of a seed is the mean
-over these rates, and eta lambda_max is shown beside it. An effect may change along training, so there is one number at each place: at
-the start (the first recorded step), at losses that both arms went through, and at the end. Rates that only some arms survive are left
-out and named.
+Descent at rate eta does not stay where lambda_max is far above 2/eta, so two arms at different rates differ in
+curvature by that alone. Arms are therefore compared at every rate of a grid at which all of them train, in every seed;
+the number of a seed is the mean over these rates, and eta lambda_max is shown beside it. An effect may change along
+training, so there is one number at each place: at the start (the first recorded step), at losses that both arms went
+through, and at the end. Rates that only some arms survive are left out and named.
 
 What lives here: functions of recorded runs. What does not: which arms a claim compares, and what is measured on them.
 """
@@ -34,7 +34,8 @@ PLACES = ("the start", *AFTER_START)
 
 @dataclass(frozen=True)
 class Rates:
-    """used: the rates at which all arms trained, in every seed. left_out: the others, and which arm did not, in how many seeds."""
+    """used: the rates at which all arms trained, in every seed. left_out: the others, and which arm did not, in how
+    many seeds."""
 
     used: tuple[float, ...]
     left_out: Mapping[float, str]
@@ -124,8 +125,8 @@ def along_training(
 ) -> dict[str, list[float | None]]:
     """log10(own/other) at every place, one number a seed: the mean over ``rates``. None where no rate gave one.
 
-    other_value: how the number is read off the other arm, where not as off the own one. A frozen twin is the own arm read otherwise:
-    it has the same loss at every point.
+    other_value: how the number is read off the other arm, where not as off the own one. A frozen twin is the own arm
+    read otherwise: it has the same loss at every point.
     """
     read = other_value or value
     found: dict[str, list[float | None]] = {}
@@ -137,7 +138,8 @@ def along_training(
 
 
 def at_common_losses(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
-    """Of :func:`along_training`: the mean over the losses that both arms went through, seed after seed; None where one is missing."""
+    """Of :func:`along_training`: the mean over the losses that both arms went through, seed after seed; None where one
+    is missing."""
     return _means({place: effects[place] for place in EQUAL_LOSSES})
 
 
@@ -175,8 +177,9 @@ def along(
 ) -> list[Check]:
     """The decisive check on log10 of ``what`` along training, and the effect at every place beside it.
 
-    Decisive is the mean over all places after the start. Where the effect has opposite signs, beyond intervals at ``confidence``, at
-    two of them, a mean would mix both sides: then the two places decide, each for itself. So there are at most two decisive checks.
+    Decisive is the mean over all places after the start. Where the effect has opposite signs, beyond intervals at
+    ``confidence``, at two of them, a mean would mix both sides: then the two places decide, each for itself. So there
+    are at most two decisive checks.
     """
     later = {place: effects[place] for place in AFTER_START}
     crossing = None if rates.not_comparable else course(later, confidence).crossing
@@ -204,7 +207,8 @@ def beside(
     side: Literal["below", "above"] = "below",
     margin: float | None = None,
 ) -> list[Check]:
-    """log10 of ``what`` at every place: what decides nothing and shows the course, with its crossing where there is one."""
+    """log10 of ``what`` at every place: what decides nothing and shows the course, with its crossing where there is
+    one."""
     crossing = None if rates.not_comparable else course(effects).crossing
     if crossing:
         scope = f"{scope}; crossing: opposite signs at {crossing[0]} and at {crossing[1]}"
@@ -217,7 +221,8 @@ def beside(
 def from_the_edge(
     study: Study, what: str, runs: Sequence[Mapping[str, Run]], arms: Arms, rates: Rates, top: Reader, scope: str
 ) -> Check:
-    """log10 of eta lambda_max/2 at the end, the mean over the rates: below 0 descent is stable, at 0 it is at the edge of stability."""
+    """log10 of eta lambda_max/2 at the end, the mean over the rates: below 0 descent is stable, at 0 it is at the edge
+    of stability."""
     numbers = [over_the_edge(seed, arms, rates, top) for seed in runs]
     name = f"log10 of learning rate times largest eigenvalue over 2, {what}, at the end: below the edge of stability"
     return rates.check(study, name, numbers, "below", scope, decisive=False)
@@ -229,7 +234,8 @@ def over_the_edge(seed: Mapping[str, Run], arms: Arms, rates: Rates, top: Reader
 
 
 def _means(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
-    """The mean over the places, seed after seed; None where one is not known, for then it would be a mean of something else."""
+    """The mean over the places, seed after seed; None where one is not known, for then it would be a mean of something
+    else."""
     return [
         None if any(x is None or not math.isfinite(x) for x in values) else mean_of_known(values)
         for values in zip(*effects.values(), strict=True)

@@ -22,10 +22,11 @@ TRAINING = "training"
 class Arm:
     """One way to train one network.
 
-    network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.NetworkSpec`, the
-    normalisation among the options; shape and classes come from the data. rescaled_on: trained on c times the loss, c such that at
-    initialisation, on that many examples, its gradient norm is that of the same network with batch norm; 0: on the loss itself.
-    prepared: what is done to the fresh network, a name in :data:`bntheory.experiments.arms.PREPARATIONS`.
+    network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.NetworkSpec`,
+    the normalisation among the options; shape and classes come from the data. rescaled_on: trained on c times the loss,
+    c such that at initialisation, on that many examples, its gradient norm is that of the same network with batch norm;
+    0: on the loss itself. prepared: what is done to the fresh network, a name in
+    :data:`bntheory.experiments.arms.PREPARATIONS`.
     """
 
     network: str
@@ -47,10 +48,10 @@ class Arm:
 class Protocol:
     """What all arms share: plain stochastic gradient descent on a mean loss, looked at after the steps ``at``.
 
-    measured: how many training images the fixed batch holds on which a seed's arms are measured. loss: "cross-entropy", or
-    "squared-error", half the squared distance to the one-hot label. dtype: "float32" or "float64". images: how many of the training
-    images, chosen by the seed, are all that there is to train on (0: all of them); with a batch_size no smaller, every step takes
-    them all. side: images are averaged down to side x side pixels (0: they are as they are).
+    measured: how many training images the fixed batch holds on which a seed's arms are measured. loss: "cross-entropy",
+    or "squared-error", half the squared distance to the one-hot label. dtype: "float32" or "float64". images: how many
+    of the training images, chosen by the seed, are all that there is to train on (0: all of them); with a batch_size no
+    smaller, every step takes them all. side: images are averaged down to side x side pixels (0: they are as they are).
     """
 
     batch_size: int
@@ -78,10 +79,11 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES`, the options that decide its numbers, and where it is made.
+    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES`, the options that decide its numbers,
+    and where it is made.
 
-    arms: of these names alone. at: after these steps of the protocol's. seeds: of these. Empty: everywhere. None of them decides a
-    number, so none is part of a record's address.
+    arms: of these names alone. at: after these steps of the protocol's. seeds: of these. Empty: everywhere. None of
+    them decides a number, so none is part of a record's address.
     """
 
     name: str
@@ -92,7 +94,8 @@ class Measure:
     seeds: tuple[int, ...] = ()
 
     def applies(self, arm: Arm) -> bool:
-        """Whether it is made on this arm: what freezes or takes apart batch norm needs some, what a factor on the loss does not change needs none."""
+        """Whether it is made on this arm: what freezes or takes apart batch norm needs some, what a factor on the loss
+        does not change needs none."""
         if self.arms and arm.name not in self.arms:
             return False
         if self.on == "batch normalised":
@@ -143,10 +146,12 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What else decides numbers: the data (name, hashes) and the kind of device, which are part of the question, and what answers it.
+    """What else decides numbers: the data (name, hashes) and the kind of device, which are part of the question, and
+    what answers it.
 
-    versions: of the libraries. codes: fingerprints of what each measure rests on, training included, by its name; that of training
-    alone by :data:`TRAINING`. folded: those of measures of runs that are trained as one with others; empty where none may be.
+    versions: of the libraries. codes: fingerprints of what each measure rests on, training included, by its name; that
+    of training alone by :data:`TRAINING`. folded: those of measures of runs that are trained as one with others; empty
+    where none may be.
     """
 
     data: Mapping[str, Any]
@@ -184,8 +189,9 @@ class Conditions:
 class Needed:
     """One record that an experiment asks for.
 
-    made: what answers now. state: the address of the task. protocol, data: those of the experiment, and the name of its data set.
-    folded: the code that answers where the run is trained as one with others, which is another make; "": that is no answer.
+    made: what answers now. state: the address of the task. protocol, data: those of the experiment, and the name of its
+    data set. folded: the code that answers where the run is trained as one with others, which is another make; "": that
+    is no answer.
     """
 
     task: Task
@@ -228,7 +234,8 @@ def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
 
 
 def freshest(asked: Iterable[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[str, Record]:
-    """By address, the record that counts for each question that has an answer: made by the code of today and on its libraries.
+    """By address, the record that counts for each question that has an answer: made by the code of today and on its
+    libraries.
 
     Else by the code of today on other versions; else the last one that was written, which is stale.
     """

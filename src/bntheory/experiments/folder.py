@@ -1,6 +1,7 @@
 """The folder of one run: a store, and a manifest that says which run it is.
 
-The manifest is written once the store's lock is held and compared before a run goes on, so two runs never mix and none is begun twice.
+The manifest is written once the store's lock is held and compared before a run goes on, so two runs never mix and none
+is begun twice.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """Hold the run in ``path`` for this process: a new one, or the one that lies there.
 
-    resume: go on with it; seeds may have been added, everything else must be as it was. overwrite: remove the run that lies there.
+    resume: go on with it; seeds may have been added, everything else must be as it was. overwrite: remove the run that
+    lies there.
 
-    Raises UserError where the folder cannot be written or is held by another process, holds a run already (or none, to go on with), or
-    holds another run than ``manifest`` describes.
+    Raises UserError where the folder cannot be written or is held by another process, holds a run already (or none, to
+    go on with), or holds another run than ``manifest`` describes.
     """
     old = read_manifest(path, resume=True) if resume else None
     store = Store(path) if resume else Store.create(path)
@@ -66,7 +68,8 @@ def open_run(
 
 @contextmanager
 def begun(path: Path) -> Iterator[None]:
-    """Where a run in a new folder ends in an error before its first record, the folder goes again; an interrupted one stays."""
+    """Where a run in a new folder ends in an error before its first record, the folder goes again; an interrupted one
+    stays."""
     new = not path.exists()
     try:
         yield
@@ -77,7 +80,8 @@ def begun(path: Path) -> Iterator[None]:
 
 
 def read_manifest(path: Path, *, resume: bool = False) -> Json:
-    """The manifest of the run in ``path``, which is to be gone on with or only read. Raises UserError where there is none or it is no such."""
+    """The manifest of the run in ``path``, which is to be gone on with or only read. Raises UserError where there is
+    none or it is no such."""
     try:
         content = json.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
@@ -118,7 +122,8 @@ def _missing(content: Any) -> str:
 
 
 def _remove_run(path: Path) -> None:
-    """Remove what a run writes, and nothing else; the manifest goes first, so that half a removal leaves no run behind."""
+    """Remove what a run writes, and nothing else; the manifest goes first, so that half a removal leaves no run
+    behind."""
     (path / MANIFEST).unlink()
     for pattern in (RECORDS, TIMINGS, "verdicts.json", "report.html", "figures/*.png", f"{CHECKPOINTS}/*.safetensors"):
         for file in path.glob(pattern):
@@ -135,7 +140,8 @@ def holds_other_files(path: Path) -> bool:
 
 
 def compare_manifests(old: Json, new: Json) -> list[str]:
-    """In words, what makes two runs different experiments; empty where they are the same one, seeds that were added apart."""
+    """In words, what makes two runs different experiments; empty where they are the same one, seeds that were added
+    apart."""
     differences = []
     for key, label in (
         ("format", "format of the folder"),

@@ -1,7 +1,7 @@
 """What one seed of an experiment is trained and measured on: its training images, its batches, the loss on them.
 
-All of it is a function of the protocol and the seed, so arms of one seed share it. What does not live here: which images there are
-(:mod:`bntheory.bridge`), and the networks.
+All of it is a function of the protocol and the seed, so arms of one seed share it. What does not live here: which
+images there are (:mod:`bntheory.bridge`), and the networks.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ LOSSES: Mapping[str, Loss] = MappingProxyType({"cross-entropy": F.cross_entropy,
 
 
 def images_of(data: ImageData, protocol: Protocol, seed: int) -> ImageData:
-    """The images of one seed: ``protocol.images`` of the training images, chosen by the seed, all averaged down to ``protocol.side``.
+    """The images of one seed: ``protocol.images`` of the training images, chosen by the seed, all averaged down to
+    ``protocol.side``.
 
-    They are standardised by the moments of all training images as they are, so a seed's choice does not move the others.
+    They are standardised by the moments of all training images as they are, so a seed's choice does not move the
+    others.
 
     Raises:
         UserError: more images than there are, or a side that does not divide theirs.
@@ -73,7 +75,8 @@ def _coarse(images: Tensor, side: int) -> Tensor:
 
 
 def training_batch(data: ImageData, protocol: Protocol, seed: int, step: int, device: str) -> Batch:
-    """The batch of a step, from the images of the seed; all of them in a fixed order where they are no more than a batch holds."""
+    """The batch of a step, from the images of the seed; all of them in a fixed order where they are no more than a
+    batch holds."""
     dtype = getattr(torch, protocol.dtype)
     if protocol.images and protocol.batch_size >= protocol.images:
         return data.inputs(slice(None), dtype=dtype, device=device)
@@ -81,7 +84,8 @@ def training_batch(data: ImageData, protocol: Protocol, seed: int, step: int, de
 
 
 def measurement_batch(data: ImageData, seed: int, size: int, **options: Any) -> Batch:
-    """The fixed batch on which a seed's arms are measured; a smaller one holds the first examples of a larger one's epoch."""
+    """The fixed batch on which a seed's arms are measured; a smaller one holds the first examples of a larger one's
+    epoch."""
     available = data.size("train")
     if size > available:
         raise UserError(

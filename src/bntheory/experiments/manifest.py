@@ -53,7 +53,8 @@ def _libraries() -> dict[str, str]:
     return {"torch": str(torch.__version__), "numpy": numpy.__version__}
 
 
-#: Where training is, besides the measures: how a network is built, trained and looked at, on which images and in how many threads.
+#: Where training is, besides the measures: how a network is built, trained and looked at, on which images and in how
+#: many threads.
 _TRAINING = {
     "bntheory.experiments.worker": ("_taken_up", "_trained", "single_threaded"),
     "bntheory.experiments.images": ("images_of",),
@@ -68,7 +69,8 @@ _FOLDED = {"bntheory.experiments.together": ("step_together",), "bntheory.bridge
 
 @cache
 def codes(source: Package | None = None) -> dict[str, str]:
-    """The fingerprint of the code that each measure rests on, training included, by the measure's name; of training alone by ``TRAINING``.
+    """The fingerprint of the code that each measure rests on, training included, by the measure's name; of training
+    alone by ``TRAINING``.
 
     source: the package to read; this one where left out.
     """

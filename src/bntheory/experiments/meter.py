@@ -1,4 +1,5 @@
-"""How much of a run is done, in what its parts have cost so far: what the time left is read from. No number of a record depends on it."""
+"""How much of a run is done, in what its parts have cost so far: what the time left is read from. No number of a record
+depends on it."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ Part = tuple[str, str]
 class Meter:
     """Counts what is left of a run by its parts, and what each part has cost.
 
-    A part that has not been timed costs what it does on the average of those that have, of the same network if there are any; a measure
-    that nobody has timed costs so many training steps.
+    A part that has not been timed costs what it does on the average of those that have, of the same network if there
+    are any; a measure that nobody has timed costs so many training steps.
 
     costs: what is known at the start.
     """
@@ -74,7 +75,8 @@ class Meter:
         self.progress(self.fraction, f"{task.arm.network}, seed {task.seed}, {task.arm.name}: {what}")
 
     def measured(self, asked: Sequence[Needed], records: Sequence[Record], timing: Mapping[str, Any]) -> None:
-        """The records of a task after one step are kept. asked: all that the task is to do; timing: what the store keeps of it."""
+        """The records of a task after one step are kept. asked: all that the task is to do; timing: what the store
+        keeps of it."""
         one, step = asked[0], int(timing["step"])
         self._trained(one, step)
         if any(record.diverged for record in records):  # and it ends there

@@ -45,7 +45,8 @@ class NetworkRuns:
 
 
 def network_runs(experiment: Experiment, points: Iterable[Json]) -> dict[str, NetworkRuns]:
-    """The runs of every network of the experiment; a point that has diverged, and all that would come later, is none of its run."""
+    """The runs of every network of the experiment; a point that has diverged, and all that would come later, is none of
+    its run."""
     points = list(points)
     asked = experiment.protocol
     protocol = Protocol(asked.at[-1], asked.at, asked.batch_size, asked.measured, side=asked.side)

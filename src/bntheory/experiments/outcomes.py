@@ -1,7 +1,8 @@
 """What the comparisons of a run come to: a row for every place at which a comparison is read, on every network.
 
-Each place that decides (the start, a loss that both arms went through, the end, a mean over steps) is a row of its own, its interval
-corrected for the number of them. An effect with opposite signs at two places is a crossing, told as such and never averaged away.
+Each place that decides (the start, a loss that both arms went through, the end, a mean over steps) is a row of its own,
+its interval corrected for the number of them. An effect with opposite signs at two places is a crossing, told as such
+and never averaged away.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ CONFIDENCE = 0.95
 class Effect:
     """A comparison's answer on one network at one place.
 
-    estimate: None where no seed gave a number. numbers: of all places of the comparison there. why: of "not comparable".
+    estimate: None where no seed gave a number. numbers: of all places of the comparison there. why: of "not
+    comparable".
     """
 
     comparison: Comparison

@@ -1,4 +1,5 @@
-"""Recorded stores: packed, split into a file a source so that a change of one shows as one, the same bytes for the same records."""
+"""Recorded stores: packed, split into a file a source so that a change of one shows as one, the same bytes for the same
+records."""
 
 from __future__ import annotations
 

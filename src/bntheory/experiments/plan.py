@@ -1,7 +1,7 @@
 """What experiments would cost: from a timed sample on this device, or from what a store says that it has cost.
 
-A task is trained step by step and cannot be cut, so however many devices there are, the longest task is the least time (of one device: what
-several would make of a task together, :mod:`.ranks`, is not reckoned).
+A task is trained step by step and cannot be cut, so however many devices there are, the longest task is the least time
+(of one device: what several would make of a task together, :mod:`.ranks`, is not reckoned).
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ Costs = Mapping[str, Cost]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do. seconds: of every task with something left, by its address; memory: bytes at the peak of the sample, None if unknown."""
+    """What is left to do. seconds: of every task with something left, by its address; memory: bytes at the peak of the
+    sample, None if unknown."""
 
     seconds: Mapping[str, float]
     records: int
@@ -57,7 +58,8 @@ class Plan:
 def timed_sample(
     asked: Sequence[Needed], data: Mapping[str, ImageData], device: str, progress: Progress = silent
 ) -> tuple[dict[str, Cost], int | None]:
-    """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a worker has it.
+    """(cost of every arm, peak memory): a few steps and every measure once, from the first seed, on one thread as a
+    worker has it.
 
     data: the images by the name of their data set.
     """

@@ -1,7 +1,7 @@
 """Presets: how large a run is, as data. Each is a TOML file in the package, or a user's own file.
 
-A preset names the data, the networks, how they are trained, at which steps they are measured, and how thoroughly. Unknown or
-missing keys are errors: a misspelt option must not silently mean its default.
+A preset names the data, the networks, how they are trained, at which steps they are measured, and how thoroughly.
+Unknown or missing keys are errors: a misspelt option must not silently mean its default.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 class NetworkEntry:
     """One architecture, built with batch norm and without it.
 
-    name: for records and figures. kind and options: of :class:`bntheory.bridge.networks.images.NetworkSpec`; its norm, input_shape and
-    classes are set by the arm and the data.
+    name: for records and figures. kind and options: of :class:`bntheory.bridge.networks.images.NetworkSpec`; its norm,
+    input_shape and classes are set by the arm and the data.
     """
 
     name: str
@@ -54,8 +54,8 @@ class NetworkEntry:
 class TrainingSpec:
     """Plain stochastic gradient descent on the mean cross-entropy; the same for every arm.
 
-    learning_rate: of every arm. rates: further ones, at which the networks with batch norm, without it, and with its statistics detached
-    are trained too: arms are compared at equal rates, over all rates at which both train.
+    learning_rate: of every arm. rates: further ones, at which the networks with batch norm, without it, and with its
+    statistics detached are trained too: arms are compared at equal rates, over all rates at which both train.
     """
 
     steps: int
@@ -77,7 +77,8 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class CurvatureSpec:
-    """Largest eigenvalues. batch_size: of the batch whose Hessian it is. tolerance: relative, of an eigenvalue's residual."""
+    """Largest eigenvalues. batch_size: of the batch whose Hessian it is. tolerance: relative, of an eigenvalue's
+    residual."""
 
     batch_size: int
     tolerance: float = 0.01
@@ -91,10 +92,11 @@ class CurvatureSpec:
 class MeasureSpec:
     """What is measured, and after which steps.
 
-    at: steps of the largest eigenvalue of every arm that is compared in it. twins_at, theory_at: the steps among them at which batch
-    norm is held against its twins, and its layers against the closed form; all where left out. theory_seeds: on how many seeds the
-    latter (0: on all). batch_size: of the fixed batch on which losses, gradients and covariate shift are taken. theory_batch_size: of
-    the float64 batch for the layers; hessian_units: how many units a layer for the second-order part.
+    at: steps of the largest eigenvalue of every arm that is compared in it. twins_at, theory_at: the steps among them
+    at which batch norm is held against its twins, and its layers against the closed form; all where left out.
+    theory_seeds: on how many seeds the latter (0: on all). batch_size: of the fixed batch on which losses, gradients
+    and covariate shift are taken. theory_batch_size: of the float64 batch for the layers; hessian_units: how many units
+    a layer for the second-order part.
     """
 
     at: tuple[int, ...]
@@ -121,7 +123,8 @@ class MeasureSpec:
 
 @dataclass(frozen=True)
 class Preset:
-    """A whole run as data. ``about`` is shown in the report. side: images are averaged down to side x side pixels (0: as they are)."""
+    """A whole run as data. ``about`` is shown in the report. side: images are averaged down to side x side pixels (0:
+    as they are)."""
 
     name: str
     about: str
@@ -162,7 +165,8 @@ class Preset:
 
     @property
     def sha256(self) -> str:
-        """A hash of everything in it but the seeds, which may be added to: runs with the same hash measure the same things."""
+        """A hash of everything in it but the seeds, which may be added to: runs with the same hash measure the same
+        things."""
         content = {key: value for key, value in self.as_json().items() if key != "seeds"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -220,7 +224,8 @@ def preset_names() -> tuple[str, ...]:
 def load_preset(name: str) -> Preset:
     """A preset of the package by name, or a user's own from a path that ends in ``.toml``.
 
-    Raises UserError for an unknown name (with the list), an unreadable file, unknown or missing keys, values out of range.
+    Raises UserError for an unknown name (with the list), an unreadable file, unknown or missing keys, values out of
+    range.
     """
     if name.endswith(".toml"):
         path = Path(name)

@@ -17,8 +17,8 @@ Json = Mapping[str, Any]
 def merged(asked: Sequence[Needed], records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """One mapping for every point of every run, with the values of all its measures; in the order of the experiment.
 
-    Names are those of the experiment that asks, whatever the store calls them; "addresses" are those of its records, by measure. A
-    point without any record is left out.
+    Names are those of the experiment that asks, whatever the store calls them; "addresses" are those of its records, by
+    measure. A point without any record is left out.
     """
     points: dict[tuple[str, int], dict[str, Any]] = {}
     for n in asked:
@@ -68,7 +68,8 @@ def _number(x: float | None) -> float | None:
 
 
 def _shift(point: Json, name: str) -> float | None:
-    """Of the layers after the first, whose shift is zero by definition: geometric mean of lengths, mean of 1 - cosine."""
+    """Of the layers after the first, whose shift is zero by definition: geometric mean of lengths, mean of 1 -
+    cosine."""
     found = (point.get("shift") or {}).get("l2" if name == "shift_l2" else "cosine") or []
     later = [x for x in found[1:] if x is not None]
     if not later:

@@ -1,10 +1,11 @@
-"""The processes (ranks) that torchrun started, which train one network together; the first of them does everything else.
+"""The processes (ranks) that torchrun started, which train one network together; the first of them does everything
+else.
 
-Rank 0 runs the command as it would alone: it plans, measures, writes the store and shows progress. The others wait for it, and are given
-all that they need for a stretch of training: the network as it is now, its optimiser's state, and every batch, of which each takes its
-share (:mod:`bntheory.bridge.networks.data_parallel`). So there is one plan and one reader of data, and nothing that ranks could see
-differently. What is said goes through a group of its own on the CPU, in which a rank may wait for hours; what is trained through that of
-the device.
+Rank 0 runs the command as it would alone: it plans, measures, writes the store and shows progress. The others wait for
+it, and are given all that they need for a stretch of training: the network as it is now, its optimiser's state, and
+every batch, of which each takes its share (:mod:`bntheory.bridge.networks.data_parallel`). So there is one plan and one
+reader of data, and nothing that ranks could see differently. What is said goes through a group of its own on the CPU,
+in which a rank may wait for hours; what is trained through that of the device.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ def present() -> Ranks | None:
 
 @contextmanager
 def joined() -> Iterator[bool]:
-    """Inside, the processes that torchrun started train together. True for the one that is to go on, which is any that was not started so.
+    """Inside, the processes that torchrun started train together. True for the one that is to go on, which is any that
+    was not started so.
 
-    For the others False, and their part is done. Raises UserError where they do not find each other, and :class:`RankLost` on a rank
-    whose first one is gone.
+    For the others False, and their part is done. Raises UserError where they do not find each other, and
+    :class:`RankLost` on a rank whose first one is gone.
     """
     if not started_by_torchrun():
         yield True
@@ -106,7 +108,8 @@ class Ranks:
     # -- what rank 0 does --------------------------------------------------------------------------------------
 
     def make_ready(self, device: str) -> None:
-        """See to it that every rank has such a device and the versions and code of this one. Raises UserError, which names a rank that has not."""
+        """See to it that every rank has such a device and the versions and code of this one. Raises UserError, which
+        names a rank that has not."""
         if device in self._ready:
             return
         if device.partition(":")[2] not in ("", "0"):
@@ -132,9 +135,11 @@ class Ranks:
     def stretch(
         self, trainer: Trainer, loss: Loss, factor: float, last: int, batch: Batch
     ) -> Iterator[Callable[[Batch], None]]:
-        """Gives the step that all ranks take together, up to step ``last`` of the trainer. batch: one of those that will be given to it.
+        """Gives the step that all ranks take together, up to step ``last`` of the trainer. batch: one of those that
+        will be given to it.
 
-        loss, factor: as of :class:`.SharedTrainer`. Raises UserError for what all ranks come to alike, as a scale of zero, and RankLost.
+        loss, factor: as of :class:`.SharedTrainer`. Raises UserError for what all ranks come to alike, as a scale of
+        zero, and RankLost.
         """
         shared = SharedTrainer(trainer, loss, factor, self.rank, self.size)
         velocity = {name: v.cpu() for name, v in trainer.velocity.items()}
@@ -249,7 +254,8 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 
 def _of_all(error: Exception) -> bool:
-    """Whether every rank comes to this error: a refusal of ours is, what torch raised in a pass of one rank need not be."""
+    """Whether every rank comes to this error: a refusal of ours is, what torch raised in a pass of one rank need not
+    be."""
     return isinstance(error, UserError) and not isinstance(error, EvaluationError)
 
 

@@ -1,10 +1,10 @@
 """Runs of paired arms, read from records: what the claims that compare trained networks are functions of.
 
-What lives here: the recorded points of one run, and how points at several steps become one number a seed, and seeds a check. What does
-not: how records are come by (:mod:`.asking`), which arms a claim compares, and what would support it.
+What lives here: the recorded points of one run, and how points at several steps become one number a seed, and seeds a
+check. What does not: how records are come by (:mod:`.asking`), which arms a claim compares, and what would support it.
 
-Arms of one seed are paired: common parameters have the same initial values (:func:`bntheory.bridge.build_network`), and step t has the
-same batch in all of them. No global random state is read or moved.
+Arms of one seed are paired: common parameters have the same initial values (:func:`bntheory.bridge.build_network`), and
+step t has the same batch in all of them. No global random state is read or moved.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ __all__ = [
 
 Json = Mapping[str, Any]
 Numbers = Mapping[int, float | None]
-#: The seeds before this one were looked at while the designs were reviewed: they are pilots, and what was chosen on them is judged on others.
+#: The seeds before this one were looked at while the designs were reviewed: they are pilots, and what was chosen on
+#: them is judged on others.
 FIRST_JUDGED = 100
 #: Loss and accuracy on training images, accuracy on the first 1000 test images.
 CLASSIFICATION = Measure("classification", {"test_size": 1000})
@@ -129,7 +130,8 @@ def each_seed(
 def runs_of(
     points: Iterable[Json], arms: Sequence[Arm], protocol: Protocol, seeds: Sequence[int], chance: float
 ) -> list[dict[str, Run]]:
-    """The runs of these arms by name, seed after seed; a point that has diverged, and all that would come later, are none of its run."""
+    """The runs of these arms by name, seed after seed; a point that has diverged, and all that would come later, are
+    none of its run."""
     found: dict[tuple[str, str, int], dict[int, Json]] = {}
     for point in points:
         if not point["diverged"]:
@@ -165,7 +167,8 @@ def progress_loss(point: Json) -> float | None:
 
 
 def late_loss(run: Run) -> float:
-    """The mean of :func:`progress_loss` over the recorded steps, those of the later part of a run; infinite where it diverged."""
+    """The mean of :func:`progress_loss` over the recorded steps, those of the later part of a run; infinite where it
+    diverged."""
     losses = [None if step not in run.points else progress_loss(run.points[step]) for step in run.after_start]
     known = [x for x in losses if x is not None]
     return sum(known) / len(known) if len(known) == len(losses) else math.inf
@@ -175,7 +178,8 @@ def late_loss(run: Run) -> float:
 
 
 def mean_difference(left: Numbers, right: Numbers, *, log: bool = False) -> float | None:
-    """Mean of left - right (log: of log10(left/right)) over the steps at which both are known; None where there is none."""
+    """Mean of left - right (log: of log10(left/right)) over the steps at which both are known; None where there is
+    none."""
     pairs = ((_usable(left[s], log=log), _usable(right[s], log=log)) for s in sorted(left.keys() & right.keys()))
     return mean_of_known(a - b for a, b in pairs if a is not None and b is not None)
 
@@ -183,7 +187,8 @@ def mean_difference(left: Numbers, right: Numbers, *, log: bool = False) -> floa
 def difference_at_equal_loss(
     left: Numbers, right: Numbers, left_losses: Numbers, right_losses: Numbers
 ) -> float | None:
-    """Mean of log10(left/right), right read where its loss is left's (:func:`bntheory.evidence.curves.at_loss`); None where it never is."""
+    """Mean of log10(left/right), right read where its loss is left's (:func:`bntheory.evidence.curves.at_loss`); None
+    where it never is."""
     return mean_log_ratio_at_equal_loss(*_curve(left, left_losses), *_curve(right, right_losses))
 
 
@@ -210,7 +215,8 @@ def check_of(
     scope: str,
     **options: Any,
 ) -> Check:
-    """:func:`over_seeds`, whose options it takes, on the seeds that gave a number; the others are counted in the scope."""
+    """:func:`over_seeds`, whose options it takes, on the seeds that gave a number; the others are counted in the
+    scope."""
     values = [x for x in numbers if x is not None]
     missing = len(numbers) - len(values)
     if missing:
@@ -221,12 +227,13 @@ def check_of(
 def until_decided(study: Study, looks: Looks, read: Callable[[int, float], Sequence[Check]]) -> list[Check]:
     """Add seeds, look after look, until every decisive check is decided or the last look is made.
 
-    read(seeds, confidence): the checks from the first so many seeds, every decisive one with an interval at ``confidence``. A decisive
-    check stands as it was at the first look that decided it, the others as they are at the last one. The probability that any decisive
-    check lies on the wrong side is at most ``looks.alpha`` (:mod:`bntheory.evidence.looks`).
+    read(seeds, confidence): the checks from the first so many seeds, every decisive one with an interval at
+    ``confidence``. A decisive check stands as it was at the first look that decided it, the others as they are at the
+    last one. The probability that any decisive check lies on the wrong side is at most ``looks.alpha``
+    (:mod:`bntheory.evidence.looks`).
 
-    Raises ValueError where there are more decisive checks than the looks were made for, where two share a name, or where one stands
-    at another confidence than the look's.
+    Raises ValueError where there are more decisive checks than the looks were made for, where two share a name, or
+    where one stands at another confidence than the look's.
     """
     decided: dict[str, Check] = {}
     checks: list[Check] = []

@@ -1,14 +1,14 @@
 """The store: a folder of records and checkpoints that survives being killed, copied, merged and edited by hand.
 
-``records.jsonl`` is append-only, one record a line (``pandas.read_json("records.jsonl", lines=True)``). A line that is broken, foreign,
-edited or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the contents, and the record that it
-may have been is missing, so a run makes it anew. ``timings.jsonl`` holds what differs from run to run.
-A recorded store may have them packed, in one file or several (``records*.jsonl.gz``), to be read and not to be added to. Checkpoints are safetensors
-files with checksum and address; nothing is ever unpickled.
+``records.jsonl`` is append-only, one record a line (``pandas.read_json("records.jsonl", lines=True)``). A line that is
+broken, foreign, edited or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the
+contents, and the record that it may have been is missing, so a run makes it anew. ``timings.jsonl`` holds what differs
+from run to run. A recorded store may have them packed, in one file or several (``records*.jsonl.gz``), to be read and
+not to be added to. Checkpoints are safetensors files with checksum and address; nothing is ever unpickled.
 
-One process writes, under a lock that dies with it; anybody may read. Nothing in the folder is touched before the lock is held. Every
-moment is a good one to die: half a line that a killed run left is cut off by the next writer, every other file is written beside its
-place and moved there in one step.
+One process writes, under a lock that dies with it; anybody may read. Nothing in the folder is touched before the lock
+is held. Every moment is a good one to die: half a line that a killed run left is cut off by the next writer, every
+other file is written beside its place and moved there in one step.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Store:
 
     @contextmanager
     def lock(self, *, wait: bool = False) -> Iterator[None]:
-        """Hold the store for this process. Raises UserError where another one holds it (unless it may wait), or where it cannot be written.
+        """Hold the store for this process. Raises UserError where another one holds it (unless it may wait), or where
+        it cannot be written.
 
         What a killed writer left is put in order once the lock is held, and not before: it may be a living one's.
         """
@@ -166,7 +167,8 @@ class Store:
         return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in _parts(self.path / RECORDS)]
 
     def timings(self) -> list[Json]:
-        """Seconds, in the order of the measurements; lines that are none are left out, since no number rests on them."""
+        """Seconds, in the order of the measurements; lines that are none are left out, since no number rests on
+        them."""
         found = []
         for _, _, line in _numbered(self.path / TIMINGS):
             try:
@@ -273,7 +275,8 @@ def _append(path: Path, text: str) -> None:
 
 
 def _numbered(path: Path) -> Iterator[tuple[str, int, bytes]]:
-    """(file, number, line), so that 100 000 records need not lie in memory twice; packed ones where only those are there."""
+    """(file, number, line), so that 100 000 records need not lie in memory twice; packed ones where only those are
+    there."""
     for part in _parts(path):
         try:
             with gzip.open(part) if part.suffix == ".gz" else open(part, "rb") as file:

@@ -11,12 +11,14 @@ from bntheory.experiments.store import Contents, Store
 
 
 def read_all(stores: Sequence[Store]) -> Mapping[str, Sequence[Record]]:
-    """The records of several stores by address, one after another; faulty lines are nobody's. A file that has not changed is read once."""
+    """The records of several stores by address, one after another; faulty lines are nobody's. A file that has not
+    changed is read once."""
     return _Together([_known(store).versions for store in stores])
 
 
 class _Together(Mapping[str, Sequence[Record]]):
-    """Several stores looked into one after another: a question asks for a few hundred of their records, so none is copied."""
+    """Several stores looked into one after another: a question asks for a few hundred of their records, so none is
+    copied."""
 
     def __init__(self, parts: Sequence[Mapping[str, Sequence[Record]]]) -> None:
         self.parts = parts
@@ -50,8 +52,8 @@ def _known(store: Store) -> Contents:
 def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:
     """Add to ``into`` what only ``other`` holds; faulty lines stay behind.
 
-    Returns how many records were added, the contents of ``other``, and a sentence for each address at which the two hold different
-    values of one make; there ``into`` keeps its own. Hold the lock of ``into``.
+    Returns how many records were added, the contents of ``other``, and a sentence for each address at which the two
+    hold different values of one make; there ``into`` keeps its own. Hold the lock of ``into``.
     """
     theirs = other.read()
     own = {(r.address, canonical(r.made)): r for r in into.read().every()}

@@ -1,7 +1,8 @@
 """The networks on which layer claims are measured: an MLP, a VGG-like and a ResNet-like network on real images.
 
-Each comes twice, with the epsilon of practice and with eps = 0 (in primitive operations: the fused kernel refuses it), in float64,
-after a few steps of training from a start in which gamma takes both signs and beta is not zero, so that no layer is special.
+Each comes twice, with the epsilon of practice and with eps = 0 (in primitive operations: the fused kernel refuses it),
+in float64, after a few steps of training from a start in which gamma takes both signs and beta is not zero, so that no
+layer is special.
 """
 
 from __future__ import annotations

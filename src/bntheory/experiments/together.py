@@ -1,8 +1,8 @@
 """Several runs trained as one: which of them may be, whether it is faster here and now, and the training itself.
 
-A run may be trained as one with others where its records were asked for so (:attr:`bntheory.experiments.experiment.Needed.folded`). It
-then has the same initial values and batches as alone, and its numbers differ by rounding (:mod:`bntheory.bridge.networks.folded`), so
-its records name a make of their own.
+A run may be trained as one with others where its records were asked for so
+(:attr:`bntheory.experiments.experiment.Needed.folded`). It then has the same initial values and batches as alone, and
+its numbers differ by rounding (:mod:`bntheory.bridge.networks.folded`), so its records name a make of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from bntheory.experiments.experiment import Needed
 from bntheory.experiments.images import LOSSES, images_of, training_batch
 from bntheory.experiments.measures.situation import Situation
 
-#: The kinds of networks that are tried, and how many at least: on a CPU convolutions gain nothing and a few small networks little.
+#: The kinds of networks that are tried, and how many at least: on a CPU convolutions gain nothing and a few small
+#: networks little.
 _TRIED = {
     "cpu": (8, ("mlp", "deep-linear", "ioffe-mnist")),
     "cuda": (2, ("mlp", "deep-linear", "ioffe-mnist", "vgg", "resnet")),
@@ -34,8 +35,8 @@ _STEPS = 50
 def groups(runs: Sequence[Sequence[Needed]], device: str, workers: int) -> list[list[int]]:
     """Which of the runs, each given by what is asked of it, are tried as one: lists of their numbers.
 
-    They share kind, options and preparation of the network, protocol and data, and all the steps at which they are looked at. No worker
-    is left idle by it.
+    They share kind, options and preparation of the network, protocol and data, and all the steps at which they are
+    looked at. No worker is left idle by it.
     """
     least, kinds = _TRIED[device.partition(":")[0]]
     alike: dict[str, list[int]] = {}
@@ -59,9 +60,11 @@ def trained_together(
     device: str,
     said: Callable[[int], None] = lambda step: None,
 ) -> Iterator[tuple[int, float, list[Situation]]] | None:
-    """(step, seconds that a run's training took, the situation of each run) after each step; None where one by one is faster or they cannot be one.
+    """(step, seconds that a run's training took, the situation of each run) after each step; None where one by one is
+    faster or they cannot be one.
 
-    runs: one of the records of each. said: called with the step that is reached, now and then. Thread counts are the caller's.
+    runs: one of the records of each. said: called with the step that is reached, now and then. Thread counts are the
+    caller's.
     """
     protocol = runs[0].protocol
     images = [images_of(data, protocol, run.task.seed) for run in runs]

@@ -23,7 +23,8 @@ def toy_runs(
     first: int = 0,
     measure: Measure = MEASURE,
 ) -> list[dict[str, Run]]:
-    """The runs of all arms by name, seed after seed, looked at after the steps ``record``; made where the study's stores lack them."""
+    """The runs of all arms by name, seed after seed, looked at after the steps ``record``; made where the study's
+    stores lack them."""
     numbers = study.seeds(seeds, first)
     shared = Protocol(0, 0, tuple(record), loss="squared-error", dtype="float64")
     asked = list(needed(Experiment(what, tuple(arms), shared, (measure,), numbers), toy_conditions()))

@@ -1,8 +1,10 @@
-"""Toy regressors in the laboratory: trained by full-batch gradient descent, measured like networks, kept in the same store.
+"""Toy regressors in the laboratory: trained by full-batch gradient descent, measured like networks, kept in the same
+store.
 
-A toy is an arm like any other: its kind names the model, its options say how large it is and whether it is normalised. The loss is
-that of :class:`bntheory.models.normalised_regressor.NormalisedRegressor`, half the mean squared error in float64, on data whose mean
-square is 1: guessing 0 costs 1/2. A record holds what the measure "linearity", or "step-shift", holds of networks.
+A toy is an arm like any other: its kind names the model, its options say how large it is and whether it is normalised.
+The loss is that of :class:`bntheory.models.normalised_regressor.NormalisedRegressor`, half the mean squared error in
+float64, on data whose mean square is 1: guessing 0 costs 1/2. A record holds what the measure "linearity", or
+"step-shift", holds of networks.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ KINDS: Mapping[str, Callable[..., NormalisedRegressor]] = {
 
 
 def looked_at(task: Task, steps: Sequence[int]) -> Iterator[Json | None]:
-    """The values of the measure after each of the steps, in their order; None, and nothing after it, where the run had diverged."""
+    """The values of the measure after each of the steps, in their order; None, and nothing after it, where the run had
+    diverged."""
     model = KINDS[task.arm.kind](task.seed, **task.arm.options)
     run = train(model, model.initial(task.seed), learning_rate=task.arm.learning_rate, steps=steps[-1], points=None)
     place = {int(step): i for i, step in enumerate(run.steps)}
@@ -89,7 +92,8 @@ def _point(landscape: Landscape, x: np.ndarray[Any, Any], seed: int) -> Json:
 
 
 def shifted_at(task: Task, steps: Sequence[int]) -> Iterator[Json | None]:
-    """The covariate shift of every layer of a deep linear network, as of :func:`looked_at`; its options are its size and its samples.
+    """The covariate shift of every layer of a deep linear network, as of :func:`looked_at`; its options are its size
+    and its samples.
 
     Gaussian inputs, and a target that is an orthogonal map of them.
     """

@@ -1,7 +1,7 @@
 """One task after another in a process of its own: train to each step that is asked for, measure, hand the records over.
 
-A worker owns no file but its tasks' checkpoints. Records go to the parent, which writes them and says so; only then is the checkpoint
-that follows them written, so work is repeated rather than lost, and repeating it gives the same numbers.
+A worker owns no file but its tasks' checkpoints. Records go to the parent, which writes them and says so; only then is
+the checkpoint that follows them written, so work is repeated rather than lost, and repeating it gives the same numbers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from bntheory.experiments.ranks import Ranks
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
-#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address of a record
-#: that cannot be had, message, where it happened).
+#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address
+#: of a record that cannot be had, message, where it happened).
 Emit = Callable[[str, Any], None]
 
 
@@ -42,8 +42,9 @@ Emit = Callable[[str, Any], None]
 class Workplace:
     """What all tasks of a run share.
 
-    data: by the name of a data set, its conditions and images; none of what is drawn from the seed. checkpoints: the folder of the tasks' states; None: none are kept.
-    ranks: who trains each network together with this process; None: nobody.
+    data: by the name of a data set, its conditions and images; none of what is drawn from the seed. checkpoints: the
+    folder of the tasks' states; None: none are kept. ranks: who trains each network together with this process; None:
+    nobody.
     """
 
     data: Mapping[str, tuple[Conditions, ImageData | None]]
@@ -113,7 +114,8 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
 
 
 def _do_together(members: Sequence[Assignment], place: Workplace, emit: Emit) -> None:
-    """Tasks that are looked at after the same steps, as one where that is faster; else, and where they cannot be, one by one.
+    """Tasks that are looked at after the same steps, as one where that is faster; else, and where they cannot be, one
+    by one.
 
     As one they keep no checkpoints: a checkpoint goes on to the numbers of its run alone.
     """
@@ -145,7 +147,8 @@ def _without_steps(emit: Emit) -> Emit:
 def _recorded(
     at: Situation, asked: Sequence[Needed], conditions: Conditions, trained: float, emit: Emit, made: Mapping[str, str]
 ) -> bool:
-    """Measure, and hand over the records; whether the run has diverged. trained: seconds. made: how, where it was not by this process alone.
+    """Measure, and hand over the records; whether the run has diverged. trained: seconds. made: how, where it was not
+    by this process alone.
 
     "folded": with how many runs it was trained as one; "ranks": on how many ranks.
     """
@@ -201,7 +204,8 @@ def _writable(values: Any) -> Any:
 
 
 def follow(task: Task, steps: Sequence[int], data: ImageData, device: str, protocol: Protocol) -> Iterator[Situation]:
-    """The task after each of the steps, in their order, without a store: for what no record holds. Thread counts are the caller's."""
+    """The task after each of the steps, in their order, without a store: for what no record holds. Thread counts are
+    the caller's."""
     images = images_of(data, protocol, task.seed)
     trainer, factor = make_trainer(task, images, device, protocol)
     for step in steps:
@@ -211,7 +215,8 @@ def follow(task: Task, steps: Sequence[int], data: ImageData, device: str, proto
 def _taken_up(
     task: Task, images: ImageData, path: Path | None, own: str, first: int, device: str, protocol: Protocol, emit: Emit
 ) -> tuple[Trainer, float, str]:
-    """The task's trainer where its checkpoint left it, trained on these ranks; at its start where there is none that can be believed."""
+    """The task's trainer where its checkpoint left it, trained on these ranks; at its start where there is none that
+    can be believed."""
     trainer, factor = make_trainer(task, images, device, protocol)
     if path is None or not path.exists():
         return trainer, factor, ""
@@ -237,7 +242,8 @@ def _trained(
     emit: Emit,
     ranks: Ranks | None = None,
 ) -> Situation:
-    """The one training loop of all experiments, up to a step; and the situation there. ranks: who takes part in each step."""
+    """The one training loop of all experiments, up to a step; and the situation there. ranks: who takes part in each
+    step."""
     together: AbstractContextManager[Callable[[Any], Any]] = nullcontext(trainer.train_step)
     if ranks is not None and trainer.step < step:
         first = training_batch(images, protocol, task.seed, trainer.step, device)
@@ -293,7 +299,8 @@ def failure(error: Exception) -> tuple[str, str | None]:
 def single_threaded() -> Iterator[None]:
     """One thread an operation inside, put back afterwards: how a sum is split over threads changes its last bits.
 
-    Those of torch. NumPy's take their number from the environment when they are loaded (:data:`bntheory.experiments.crew.ONE_THREAD`).
+    Those of torch. NumPy's take their number from the environment when they are loaded
+    (:data:`bntheory.experiments.crew.ONE_THREAD`).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

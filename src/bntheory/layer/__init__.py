@@ -1,6 +1,7 @@
 """One normalisation layer.
 
-``closed_form``, ``rational``   in arrays, many units at a time, and in exact rational arithmetic; :mod:`.symbolic` for a symbolic batch size
+``closed_form``, ``rational``   in arrays, many units at a time, and in exact rationals
+:mod:`.symbolic`    with a symbolic batch size
 ``family``          the normalisers that the literature compares
 ``vocabulary``, ``words``, ``relations``   the words in which a claim is written, and the statements made of them
 ``view``, ``parts``, ``constants``   what a claim's function is handed, the same in every world

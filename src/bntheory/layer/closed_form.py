@@ -7,9 +7,9 @@ With P = I - 11'/m - y_hat y_hat'/m (a projection only when eps = 0) and sigma =
     input_hess(v)  = (gamma^2/sigma^2) P H P v
                      - gamma/(m sigma^2) [ <y_hat,g> P v + <y_hat,v> P g + <P g,v> y_hat ]
 
-Derivation: d sigma/dy = (y - mu)/(m sigma) = y_hat/m, whence dy_hat/dy = (1/sigma) P. Differentiating (gamma/sigma) P g once
-more gives the H term by the chain rule, -y_hat/(m sigma) from 1/sigma, and from P the change of y_hat; collecting terms and
-using that P is symmetric gives the bracket. Both products cost O(m): no m-by-m matrix is formed.
+Derivation: d sigma/dy = (y - mu)/(m sigma) = y_hat/m, whence dy_hat/dy = (1/sigma) P. Differentiating (gamma/sigma) P g
+once more gives the H term by the chain rule, -y_hat/(m sigma) from 1/sigma, and from P the change of y_hat; collecting
+terms and using that P is symmetric gives the bracket. Both products cost O(m): no m-by-m matrix is formed.
 
 Leading axes are independent layers. Scalars have shape (..., 1), so that scalar times vector broadcasts.
 """
@@ -36,13 +36,13 @@ class BatchNormLayer:
     ----------
     y: pre-activations, (..., m), m >= 2; float32, float64, a torch tensor on any device, or an object array.
     grad: dL/dz at z, (..., m); zero where it is left out.
-    hess: the Hessian of L at z: a function v -> H v over (..., m), a dense symmetric array (..., m, m), or None for zero.
+    hess: the Hessian of L at z: a function v -> H v over (..., m), a symmetric array (..., m, m), or None for zero.
     gamma, beta: scale and shift, scalars or (...) or (..., 1).
     eps: >= 0, likewise.
-    free: values of the free quantities of a claim: scalars (..., 1), vectors (..., m), operators as functions or (..., m, m).
+    free: a claim's free quantities by name: scalars (..., 1), vectors (..., m), operators as functions or (..., m, m).
 
-    Raises ValueError for a batch of one, a constant batch with eps = 0, non-finite entries, negative eps, integer arrays and
-    shapes that disagree.
+    Raises ValueError for a batch of one, a constant batch with eps = 0, non-finite entries, negative eps, integer
+    arrays and shapes that disagree.
     """
 
     def __init__(
@@ -251,7 +251,8 @@ class BatchNormLayer:
     def jac_norm(self) -> Array:
         """The largest singular value of dz/dy, (..., 1).
 
-        P has the eigenvalues 0 on 1, eps/sigma^2 on y_hat and 1 on what is orthogonal to both, which at m = 2 is nothing.
+        P has the eigenvalues 0 on 1, eps/sigma^2 on y_hat and 1 on what is orthogonal to both, which at m = 2 is
+        nothing.
         """
         slope = abs(self.gamma) / self.sigma
         return slope if self.m > self._not_passed else slope * self.eps / (self.sigma * self.sigma)
@@ -269,7 +270,8 @@ class BatchNormLayer:
     def input_hess(self, v: Array) -> Array:
         """(d2L_hat/dy2) v in O(m) beyond the one product with H; (..., m) -> (..., m).
 
-        All terms are combinations of v, P g, y_hat, 1 and one product with H, so they are added up once, by coefficients.
+        All terms are combinations of v, P g, y_hat, 1 and one product with H, so they are added up once, by
+        coefficients.
         """
         y_hat, pg, m = self.y_hat, self.projected_grad, self._degrees
         bend = -self.gamma / (m * self.sigma * self.sigma)

@@ -14,8 +14,9 @@ _TYPED_DIGITS = 15  # so many survive in a float, whatever they are
 def exact(x: Any) -> Fraction:
     """A Python number as the rational that its author meant.
 
-    A float is its shortest decimal, 0.1 one tenth. One that needs more than 15 digits was not typed but computed, and is the simple
-    fraction that it rounds, if there is one: 1/3 is a third. TypeError for what is no real number, ValueError for what is not finite.
+    A float is its shortest decimal, 0.1 one tenth. One that needs more than 15 digits was not typed but computed, and
+    is the simple fraction that it rounds, if there is one: 1/3 is a third. TypeError for what is no real number,
+    ValueError for what is not finite.
     """
     if isinstance(x, Fraction):
         return x

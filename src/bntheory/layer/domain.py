@@ -20,7 +20,8 @@ OperatorKind = Literal["any", "psd"]
 FREE = "free "  # before every free name where it stands among names of ours, so that no spelling makes two things one
 Normaliser = Literal["batch", "mean-only", "rms", "frozen", "l1", "l2", "linf", "unbiased"]
 
-# What a normaliser of practice is on one unit. An affine map with a gamma an entry belongs to the loss: then gamma = 1 and z = y_hat.
+# What a normaliser of practice is on one unit. An affine map with a gamma an entry belongs to the loss: then gamma = 1
+# and z = y_hat.
 IN_PRACTICE: Mapping[str, tuple[Normaliser, str]] = MappingProxyType(
     {
         "batch-norm": ("batch", "batch normalisation: y is one channel over the batch"),
@@ -70,17 +71,18 @@ class LayerDomain:
 
     eps: ``"zero"``, ``"positive"`` or ``"any"`` (>= 0). With eps = 0 the batch is never constant.
     gamma: ``"positive"``, ``"nonzero"`` or ``"any"``.
-    hessian: ``"any"`` symmetric matrix, ``"psd"``, ``"zero"``, ``"identity"``, ``"isotropic"`` (h I, h real), ``"diagonal"``,
-    ``"psd-diagonal"``.
-    smoothness: an upper bound on the spectral norm of the Hessian, the name of a free scalar or a positive number such as ``"1/4"``: the
-    loss is that smooth. gradient: ``"unit-entries"`` for |g_i| <= 1. loss: ``"squared"``, ``"linear"`` or ``"logistic-bounds"``
-    sets all three.
+    hessian: ``"any"`` symmetric matrix, ``"psd"``, ``"zero"``, ``"identity"``, ``"isotropic"`` (h I, h real),
+    ``"diagonal"``, ``"psd-diagonal"``.
+    smoothness: an upper bound on the spectral norm of the Hessian, the name of a free scalar or a positive number such
+    as ``"1/4"``: the loss is that smooth. gradient: ``"unit-entries"`` for |g_i| <= 1. loss: ``"squared"``,
+    ``"linear"`` or ``"logistic-bounds"`` sets all three.
     min_m: least batch size, at least 2.
-    normaliser: which member of :mod:`the family <bntheory.layer.family>` the layer is, or a name of practice (``"layer-norm"``,
-    ``"instance-norm"``, ``"group-norm"``, ``"rms-norm"``, ``"batch-norm"``) for what it is on one unit; kept as the member.
+    normaliser: which member of :mod:`the family <bntheory.layer.family>` the layer is, or a name of practice
+    (``"layer-norm"``, ``"instance-norm"``, ``"group-norm"``, ``"rms-norm"``, ``"batch-norm"``) for what it is on one
+    unit; kept as the member.
     scalars, vectors, operators: free quantities by name. A scalar has a range (``"unit"`` is the closed interval
-    [0, 1]); an operator is symmetric, ``"any"`` or ``"psd"``. A vector name ending in ``"@case"`` is a standard basis vector
-    of the batch (one example singled out); any other vector is arbitrary.
+    [0, 1]); an operator is symmetric, ``"any"`` or ``"psd"``. A vector name ending in ``"@case"`` is a standard basis
+    vector of the batch (one example singled out); any other vector is arbitrary.
     """
 
     eps: EpsRange = "any"

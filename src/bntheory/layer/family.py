@@ -15,15 +15,16 @@ normaliser     mu          sigma                                   source
 ``linf``       mean        max |y-mu|                              the same
 =============  ==========  ======================================  =============================
 
-For the l_p members sigma^p = mean |y-mu|^p + eps, whence d sigma = <q, C dy>/m with the *dual* vector q = |y_hat|^(p-1) sign(y_hat)
-and C the centring matrix. In the limit p = inf q is m sign(y_hat_k) at the entry k of largest size and 0 elsewhere. Then
+For the l_p members sigma^p = mean |y-mu|^p + eps, whence d sigma = <q, C dy>/m with the *dual* vector q = |y_hat|^(p-1)
+sign(y_hat) and C the centring matrix. In the limit p = inf q is m sign(y_hat_k) at the entry k of largest size and 0
+elsewhere. Then
 
     dz/dy v       = (gamma/sigma) (C v - y_hat <q, C v>/m)               not symmetric unless q = y_hat
     input_grad    = (gamma/sigma) C (g - q <y_hat, g>/m)
     input_hess(v) = J' H J v - (d sigma/sigma) input_grad - (gamma/(m sigma)) C (q <dy_hat, g> + dq <y_hat, g>)
 
-with dy_hat = J v/gamma (J dz/dy) and dq = (p-1) |y_hat|^(p-2) dy_hat, zero for p = 1 and p = inf. These derivatives hold where sigma is
-differentiable: for p = 1 no entry equals the mean, for p = inf one entry alone is the largest.
+with dy_hat = J v/gamma (J dz/dy) and dq = (p-1) |y_hat|^(p-2) dy_hat, zero for p = 1 and p = inf. These derivatives
+hold where sigma is differentiable: for p = 1 no entry equals the mean, for p = inf one entry alone is the largest.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from bntheory.layer.vocabulary import sqrt
 
 
 class UnbiasedLayer(BatchNormLayer):
-    """Divides by the root of the unbiased variance, ``var`` m/(m - 1); every formula has m - 1 where the scale is differentiated."""
+    """Divides by the root of the unbiased variance, ``var`` m/(m - 1); every formula has m - 1 where the scale is
+    differentiated."""
 
     made_as = "unbiased"
 
@@ -187,8 +189,9 @@ class LpLayer(BatchNormLayer):
     def jac_norm(self) -> Array:
         """The largest singular value of dz/dy, (..., 1).
 
-        Up to gamma/sigma, dz/dy is I - u w' on the vectors orthogonal to 1, with u = y_hat and w = C q/m. All its singular values are 1
-        but two, whose squares have the sum t = 2 - 2 <u,w> + |u|^2 |w|^2 and the product (1 - <u,w>)^2. At m = 2 it is a number.
+        Up to gamma/sigma, dz/dy is I - u w' on the vectors orthogonal to 1, with u = y_hat and w = C q/m. All its
+        singular values are 1 but two, whose squares have the sum t = 2 - 2 <u,w> + |u|^2 |w|^2 and the product (1 -
+        <u,w>)^2. At m = 2 it is a number.
         """
         slope, w = abs(self.gamma) / self.sigma, (self.dual - self._mean(self.dual)) / self.m
         kept = 1 - self.dot(self.y_hat, w)
@@ -237,7 +240,8 @@ def make_layer(
     eps: Any = 0.0,
     free: Mapping[str, Any] | None = None,
 ) -> BatchNormLayer:
-    """The member of the family by name; arguments as for :class:`BatchNormLayer`. Raises ValueError for an unknown name."""
+    """The member of the family by name; arguments as for :class:`BatchNormLayer`. Raises ValueError for an unknown
+    name."""
     rest: dict[str, Any] = {"gamma": gamma, "beta": beta, "eps": eps, "free": free}
     if normaliser in ("l1", "linf"):
         return LpLayer(y, grad, hess, p=1 if normaliser == "l1" else np.inf, **rest)

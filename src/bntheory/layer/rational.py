@@ -1,7 +1,7 @@
 """Batch normalisation and least squares in exact rational arithmetic, for small data sets.
 
-sigma is a square root and need not be rational; sigma^2, P v and anything that multiplies gamma/sigma twice are. Lists of
-:class:`fractions.Fraction` throughout.
+sigma is a square root and need not be rational; sigma^2, P v and anything that multiplies gamma/sigma twice are. Lists
+of :class:`fractions.Fraction` throughout.
 """
 
 from __future__ import annotations

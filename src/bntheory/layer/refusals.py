@@ -1,4 +1,5 @@
-"""What Python can be asked to do with the parts of a claim's layer and cannot mean, and the word to write in its place."""
+"""What Python can be asked to do with the parts of a claim's layer and cannot mean, and the word to write in its
+place."""
 
 from __future__ import annotations
 

@@ -136,7 +136,8 @@ def negate(statement: Statement) -> Statement:
 
 
 def _is_vector(x: Any) -> bool:
-    """Symbolic vectors know their own length; in arrays a scalar has one entry on its last axis, and a batch has more."""
+    """Symbolic vectors know their own length; in arrays a scalar has one entry on its last axis, and a batch has
+    more."""
     if kind := _kind_of(x):
         return kind == "vector"
     shape: tuple[int, ...] = tuple(getattr(x, "shape", ()))
@@ -192,7 +193,8 @@ def as_statement(returned: Statement | Iterable[Statement]) -> Statement:
 
 
 def _kind_of(x: Any) -> str | None:
-    """What a part of a claim's layer is, as :mod:`bntheory.layer.view` hands it out: "scalar", "vector" or "function"."""
+    """What a part of a claim's layer is, as :mod:`bntheory.layer.view` hands it out: "scalar", "vector" or
+    "function"."""
     return getattr(type(x), "kind", None)
 
 

@@ -1,11 +1,13 @@
 """One layer at two batches, with one loss: what a statement about Lipschitz constants speaks of.
 
-The second batch is a free vector ``y@2`` of the claim's domain, and the gradient of the loss at its output another, ``grad@2``; gamma,
-beta and eps are the layer's. Everything else follows by the vocabulary's own operations, in whatever world the layer belongs to. What
-makes the two gradients those of *one* loss is a hypothesis, :func:`one_loss`. For two points it is exact: a quadratic loss
-interpolates whatever meets it (for a smooth loss S = H with S dz = dg and ||S|| = |dg|/|dz|, for a convex one S = dg dg'/<dg, dz>).
-``rise`` is L(z@2) - L(z); what it can be beside both gradients is known exactly for losses with a Lipschitz gradient (Taylor,
-Hendrickx and Glineur 2017, SIAM J. Optim. 27, 1283, interpolation of smooth functions). The Hessian at a point is not tied to gradients elsewhere beyond that, so a bounded Hessian and a second gradient are not mixed.
+The second batch is a free vector ``y@2`` of the claim's domain, and the gradient of the loss at its output another,
+``grad@2``; gamma, beta and eps are the layer's. Everything else follows by the vocabulary's own operations, in whatever
+world the layer belongs to. What makes the two gradients those of *one* loss is a hypothesis, :func:`one_loss`. For two
+points it is exact: a quadratic loss interpolates whatever meets it (for a smooth loss S = H with S dz = dg and ||S|| =
+|dg|/|dz|, for a convex one S = dg dg'/<dg, dz>). ``rise`` is L(z@2) - L(z); what it can be beside both gradients is
+known exactly for losses with a Lipschitz gradient (Taylor, Hendrickx and Glineur 2017, SIAM J. Optim. 27, 1283,
+interpolation of smooth functions). The Hessian at a point is not tied to gradients elsewhere beyond that, so a bounded
+Hessian and a second gradient are not mixed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _OF_THE_LOSS = ("grad@2", "input_grad@2", "rise")
 
 
 class SecondBatch:
-    """The words of :data:`~bntheory.layer.words.SECOND`, without the suffix, at the free vectors ``y@2`` and ``grad@2`` of ``layer``'s domain."""
+    """The words of :data:`~bntheory.layer.words.SECOND`, without the suffix, at the free vectors ``y@2`` and ``grad@2``
+    of ``layer``'s domain."""
 
     _suffix = "@2"
 
@@ -126,9 +129,10 @@ def free_of_second_batch(names: Collection[str]) -> tuple[dict[str, ScalarRange]
 def one_loss(layer: Layer, domain: LayerDomain) -> list[Statement]:
     """What ties the gradients at two batches together: they are those of one loss of the domain's kind.
 
-    Squared and linear losses by what they are. Otherwise ||dg|| <= b ||dz|| for a loss of smoothness b, ||dg||^2 <= b <dg, dz> where
-    it is convex as well (``hessian="psd"`` at every point), <dg, dz> > 0 or dg = 0 where it is only convex, and in any case equal
-    gradients at equal outputs. Where the domain has the scalar ``rise``, what ties it to the gradients.
+    Squared and linear losses by what they are. Otherwise ||dg|| <= b ||dz|| for a loss of smoothness b, ||dg||^2 <= b
+    <dg, dz> where it is convex as well (``hessian="psd"`` at every point), <dg, dz> > 0 or dg = 0 where it is only
+    convex, and in any case equal gradients at equal outputs. Where the domain has the scalar ``rise``, what ties it to
+    the gradients.
     """
     other = SecondBatch(layer, domain.normaliser)
     dz, dg = other.z - layer.z, other.grad - layer.grad
@@ -147,7 +151,8 @@ def one_loss(layer: Layer, domain: LayerDomain) -> list[Statement]:
 def _one_loss_with_values(
     layer: Layer, domain: LayerDomain, other: SecondBatch, dz: Vector, dg: Vector
 ) -> list[Statement]:
-    """As :func:`one_loss`, with the difference of the loss's values. What follows from the rest is said too: it shortens proofs."""
+    """As :func:`one_loss`, with the difference of the loss's values. What follows from the rest is said too: it
+    shortens proofs."""
     dot, rise = layer.dot, layer.scalar("rise")
     before, after = dot(layer.grad, dz), dot(other.grad, dz)  # slopes at the two ends
     if domain.loss == "squared":

@@ -1,13 +1,13 @@
 """Two units of one layer: the second, unit b, and the block of the Hessian between the two.
 
-Unit b has a batch ``y@b``, a scale and a shift of its own; the batch size, eps and the normaliser are the layer's. The gradient of the
-loss at its output is ``grad@b``. With H_ab = d2L/dz_a dz_b, a matrix that need not be symmetric, the block of the Hessian with respect to
-the inputs is J_a H_ab J_b: the two units meet in nothing but the loss.
+Unit b has a batch ``y@b``, a scale and a shift of its own; the batch size, eps and the normaliser are the layer's. The
+gradient of the loss at its output is ``grad@b``. With H_ab = d2L/dz_a dz_b, a matrix that need not be symmetric, the
+block of the Hessian with respect to the inputs is J_a H_ab J_b: the two units meet in nothing but the loss.
 
-A claim applies the block to one vector q of unit b. For every w there is then a block with H_ab q = w, unless q = 0; its norm can be
-||w||/||q||. So ``cross(q)`` is a free vector, tied to q by :func:`cross_block`, and what is decided is decided for every loss. Applied to
-two vectors the block would have to be a matrix of its own, and beside hess of a smooth or convex loss a part of a larger one; both
-are outside.
+A claim applies the block to one vector q of unit b. For every w there is then a block with H_ab q = w, unless q = 0;
+its norm can be ||w||/||q||. So ``cross(q)`` is a free vector, tied to q by :func:`cross_block`, and what is decided is
+decided for every loss. Applied to two vectors the block would have to be a matrix of its own, and beside hess of a
+smooth or convex loss a part of a larger one; both are outside.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def free_of_unit_b(names: Collection[str], domain: LayerDomain) -> tuple[dict[st
 
 
 def cross_block(layer: Layer, domain: LayerDomain, q: Vector, direction: Vector | None = None) -> list[Statement]:
-    """What ties w = H_ab q to q: it is linear, and of a norm of at most the loss's smoothness b; for a convex loss, 0 <= H <= b I, at most
-    b/2, since H - b/2 I has that norm and the same block.
+    """What ties w = H_ab q to q: it is linear, and of a norm of at most the loss's smoothness b; for a convex loss, 0
+    <= H <= b I, at most b/2, since H - b/2 I has that norm and the same block.
 
     direction: v where q is J_b v; then ||q|| <= (gamma_b/sigma_b) ||v|| is said too, which shortens proofs.
     """

@@ -1,6 +1,7 @@
 """A layer as text that can be pasted back: the call that makes it, with its numbers as short as they are.
 
-Long vectors that repeat a pattern, and matrices that are diagonal or repeat one, are written by it; the text uses ``np`` then.
+Long vectors that repeat a pattern, and matrices that are diagonal or repeat one, are written by it; the text uses
+``np`` then.
 """
 
 from __future__ import annotations

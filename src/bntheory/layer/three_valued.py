@@ -1,14 +1,14 @@
 """What a statement says where a part of it has no value: strong Kleene logic over true, false and undefined.
 
-An atom is undefined where one of its sides is: a quotient whose divisor vanishes, the root of a negative number. That is
-its own affair and not the whole statement's: false and undefined is false, true or undefined is true, and
-everything else with an undefined part that matters is undefined. Negation and implication come as conjunctions and
-disjunctions of atoms (:func:`~bntheory.layer.relations.negate`), and a negated atom is undefined where the atom is.
+An atom is undefined where one of its sides is: a quotient whose divisor vanishes, the root of a negative number. That
+is its own affair and not the whole statement's: false and undefined is false, true or undefined is true, and everything
+else with an undefined part that matters is undefined. Negation and implication come as conjunctions and disjunctions of
+atoms (:func:`~bntheory.layer.relations.negate`), and a negated atom is undefined where the atom is.
 
 A claim is refuted where it is false, and proved if it is false nowhere; hypotheses count where they are true.
 
-Every world has its own values for "here" (a truth value, a formula, an array of numbers); what is common to all is written
-here once, over a world's *both* (all of a list) and *either* (one of a list).
+Every world has its own values for "here" (a truth value, a formula, an array of numbers); what is common to all is
+written here once, over a world's *both* (all of a list) and *either* (one of a list).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def map_atoms(statement: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def conjuncts(statement: Any, most: int) -> list[Any]:
-    """Statements that are false somewhere exactly if this one is, each as small as can be; the statement alone where there are more than ``most``.
+    """Statements that are false somewhere exactly if this one is, each as small as can be; the statement alone where
+    there are more than ``most``.
 
     a or (b and c) is (a or b) and (a or c) in strong Kleene logic too.
     """
@@ -71,7 +72,8 @@ def undefined_where(
     both: Join[V],
     either: Join[V],
 ) -> V:
-    """Where the statement is neither, in worlds in which "not" is not to be had: a part is undefined, and no part decides."""
+    """Where the statement is neither, in worlds in which "not" is not to be had: a part is undefined, and no part
+    decides."""
     if not isinstance(statement, (AllOf, AnyOf)):
         return undefined(statement)
     unknown = [undefined_where(part, true, false, undefined, both, either) for part in statement.parts]

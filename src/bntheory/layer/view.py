@@ -1,9 +1,10 @@
-"""What a claim's function is handed, in every world: the words of the vocabulary and what Python's operators mean between them.
+"""What a claim's function is handed, in every world: the words of the vocabulary and what Python's operators mean
+between them.
 
-The worlds in which a claim is judged have number types of their own: polynomials, symbols, balls, arrays. What ``==``, ``if``,
-``max`` or ``np.sqrt`` would do differs from one to the next, and some of it is silent. A claim never meets them: it sees scalars and
-vectors of this module, which do what is meant, the same everywhere, or raise one error that names the word to write. An error that
-the claim itself catches counts all the same.
+The worlds in which a claim is judged have number types of their own: polynomials, symbols, balls, arrays. What ``==``,
+``if``, ``max`` or ``np.sqrt`` would do differs from one to the next, and some of it is silent. A claim never meets
+them: it sees scalars and vectors of this module, which do what is meant, the same everywhere, or raise one error that
+names the word to write. An error that the claim itself catches counts all the same.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _PACKAGE = Path(__file__).parents[1]
 def state(function: Callable[[Any], Any], world: Any, domain: LayerDomain | None = None) -> Statement:
     """The statement that a claim's function makes about a world's layer, its sides numbers of that world.
 
-    Raises ClaimError, which names the line, where the function breaks or returns no statement. What the world itself raises passes
-    (an ArithmeticError: a division by zero at this layer); it is no mistake of the claim.
+    Raises ClaimError, which names the line, where the function breaks or returns no statement. What the world itself
+    raises passes (an ArithmeticError: a division by zero at this layer); it is no mistake of the claim.
     """
     view = View(world, domain)
     try:

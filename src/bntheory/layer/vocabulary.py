@@ -5,19 +5,20 @@ variance ``var``, ``sigma = sqrt(var + eps)``, ``y_hat = (y - mu)/sigma``, ``z =
 downstream loss L(z) with gradient ``grad`` and Hessian ``hess`` *at z*. ``L_hat(y) = L(z(y))`` has gradient
 ``input_grad`` and Hessian ``input_hess`` with respect to y; the layer itself has the Jacobian ``jac`` = dz/dy.
 
-The same words are spoken in four worlds: closed-form arrays (numpy, torch, Arb balls), inner-product algebra
-(symbolic m), real arithmetic (z3), and layers captured inside a network. A claim that uses nothing else can be judged
-in all of them. Vectors add, subtract and scale; scalars have field arithmetic and non-negative integer powers;
-``dot``, ``norm2``, ``trace`` and :func:`sqrt` are the only other operations. In array worlds a division by zero gives no number, so
-a claim asserts nothing there; write products instead of quotients where that matters.
+The same words are spoken in four worlds: closed-form arrays (numpy, torch, Arb balls), inner-product algebra (symbolic
+m), real arithmetic (z3), and layers captured inside a network. A claim that uses nothing else can be judged in all of
+them. Vectors add, subtract and scale; scalars have field arithmetic and non-negative integer powers; ``dot``,
+``norm2``, ``trace`` and :func:`sqrt` are the only other operations. In array worlds a division by zero gives no number,
+so a claim asserts nothing there; write products instead of quotients where that matters.
 
 Some claims speak of more than the layer: a factor a > 0, an arbitrary shift s of the batch, a data matrix X. These are
 *free* quantities, declared in the claim's :class:`~bntheory.layer.domain.LayerDomain` and universally quantified:
 ``layer.scalar("a")``, ``layer.vector("s")``, ``layer.operator("K")(v)``.
 
-What else papers speak of is built from these words: the same layer at a second batch (:mod:`bntheory.layer.second_batch`), a second
-unit and the block of the Hessian between the two (:mod:`bntheory.layer.second_unit`), and bounds on eigenvalues, which are
-claims for all directions (:mod:`bntheory.claims.typed.eigenvalues`). Normalisers by name, losses and their smoothness belong to the
+What else papers speak of is built from these words: the same layer at a second batch
+(:mod:`bntheory.layer.second_batch`), a second unit and the block of the Hessian between the two
+(:mod:`bntheory.layer.second_unit`), and bounds on eigenvalues, which are claims for all directions
+(:mod:`bntheory.claims.typed.eigenvalues`). Normalisers by name, losses and their smoothness belong to the
 :class:`~bntheory.layer.domain.LayerDomain`.
 """
 

@@ -1,7 +1,7 @@
 """The words of the vocabulary: what each stands for, what it is applied to, and what it gives.
 
-The tables are read by the view that a claim is handed, by the grammar of typed claims, and by the help. :mod:`bntheory.layer.vocabulary`
-says what the words mean together.
+The tables are read by the view that a claim is handed, by the grammar of typed claims, and by the help.
+:mod:`bntheory.layer.vocabulary` says what the words mean together.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ Kind = Literal["scalar", "vector", "operator"]
 
 @dataclass(frozen=True)
 class Word:
-    """kind: what it is, or gives. takes: the kinds of its arguments, None for a word that is not applied. meaning: in a line.
+    """kind: what it is, or gives. takes: the kinds of its arguments, None for a word that is not applied. meaning: in a
+    line.
 
-    In a file a word is the layer's, ``layer.norm2(v)``; with ``helper`` it is a function of the package: ``sqrt(x)``, or
-    ``centre(layer, v)``.
+    In a file a word is the layer's, ``layer.norm2(v)``; with ``helper`` it is a function of the package: ``sqrt(x)``,
+    or ``centre(layer, v)``.
     """
 
     kind: Kind

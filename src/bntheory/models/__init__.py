@@ -43,9 +43,9 @@ __all__ = sorted([*_NAMES, "show"])
 def show(name: str, **parameters: Any) -> Any:
     """The picture of a model, as a matplotlib Figure: ``show("slope")``, ``show("slope", smoothing=1.0)``.
 
-    The names are those of ``bntheory model --help`` and, of ``bntheory smooth``, single-unit, two-lipschitz and rough-layer; parameters are the
-    options of that command. In a notebook the figure is shown by being the cell's last value; elsewhere ``figure.savefig("slope.png")``.
-    Raises UserError for a name or parameter that there is not.
+    The names are those of ``bntheory model --help`` and, of ``bntheory smooth``, single-unit, two-lipschitz and
+    rough-layer; parameters are the options of that command. In a notebook the figure is shown by being the cell's last
+    value; elsewhere ``figure.savefig("slope.png")``. Raises UserError for a name or parameter that there is not.
     """
     # drawing is a room above, reached only when a figure is asked for
     return import_module("bntheory.report.models.catalogue").picture(name, **parameters).figure

@@ -2,13 +2,15 @@ r"""AdamW on scale-invariant weights: how far the direction turns in a step once
 
     m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  w <- (1 - lr decay) w - lr m_hat/sqrt(v_hat)      (no epsilon)
 
-with g = n/||w||, n standard normal in the tangent space at w, independent in time: a random walk, no signal. Every entry of
-m_hat/sqrt(v_hat) then has mean square (1 - b1)/(1 + b1) for b2 near 1, while a gradient's contributions over all later steps add up to
-an entry of size one. Uncorrelated contributions of squared length lr^2 d a step balance the decay 2 lr decay ||w||^2, so
+with g = n/||w||, n standard normal in the tangent space at w, independent in time: a random walk, no signal. Every
+entry of m_hat/sqrt(v_hat) then has mean square (1 - b1)/(1 + b1) for b2 near 1, while a gradient's contributions over
+all later steps add up to an entry of size one. Uncorrelated contributions of squared length lr^2 d a step balance the
+decay 2 lr decay ||w||^2, so
 
-    ||w||^2 = lr d/(2 decay),      angle of a step = sqrt(2 lr decay (1 - b1)/(1 + b1))                     (derived here)
+    ||w||^2 = lr d/(2 decay),      angle of a step = sqrt(2 lr decay (1 - b1)/(1 + b1))      (derived here)
 
-Kosson et al. (2023) give sqrt(2 lr decay), which is the angle without momentum, and the angle by which one gradient turns w in the end.
+Kosson et al. (2023) give sqrt(2 lr decay), which is the angle without momentum, and the angle by which one gradient
+turns w in the end.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from bntheory.models.trajectory import Array
 
 @dataclass(frozen=True)
 class Rotation:
-    """Stationary averages, one number a run: root mean square angle of a step (radians) and norm over its prediction."""
+    """Stationary averages, one number a run: root mean square angle of a step (radians) and norm over its
+    prediction."""
 
     angle: Array  # (seeds,)
     norm_ratio: Array  # (seeds,)
@@ -47,7 +50,8 @@ def adamw_rotation(
     relaxations: int = 20,
     seed: int = 0,
 ) -> Rotation:
-    """Run AdamW on the noise model of this module from its equilibrium norm; averages over ``relaxations``/(2 lr decay) steps.
+    """Run AdamW on the noise model of this module from its equilibrium norm; averages over ``relaxations``/(2 lr decay)
+    steps.
 
     Raises ``ValueError`` for rates outside their range or a dimension below 2.
     """

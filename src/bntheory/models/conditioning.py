@@ -11,7 +11,8 @@ and ``(1, 0)`` to ``1``. So ``sigma_min(A)^2 <= ||X_c w||^2/(|w|^2 + (m'w)^2)`` 
 
 *Scaling does not hurt for one or two columns*: for one, the scaled matrix has kappa 1; for two, ``kappa + 1/kappa + 2``
 of a 2 x 2 Gram matrix is ``trace^2/det``, and ``(a + c)^2/(ac - b^2) >= 4ac/(ac - b^2)``. *For three it can hurt*:
-``SMALLEST_COUNTEREXAMPLE`` has entries -1, 0, 1 only, and the claim ``lange2022.scaling`` is refuted by a matrix in exact arithmetic.
+``SMALLEST_COUNTEREXAMPLE`` has entries -1, 0, 1 only, and the claim ``lange2022.scaling`` is refuted by a matrix in
+exact arithmetic.
 
 *Within sqrt(columns) of the best* (van der Sluis 1969): let ``A`` have unit columns and ``E`` be diagonal. Then
 ``sigma_max(AE) >= max e_i`` and ``sigma_min(AE) <= sigma_min(A) max e_i``, so ``kappa(AE) >= 1/sigma_min(A)``, while

@@ -1,7 +1,7 @@
 r"""A deep linear network with optional batch normalisation (Santurkar et al. 2018, section 3: 25 layers of 10 x 10).
 
-``prediction = BN(... BN(BN(X W_1) W_2) ...) W_L``: every layer but the last is normalised, no activation, no bias of its
-own (beta plays that part). The target is a linear function of the inputs, so without normalisation the model can
+``prediction = BN(... BN(BN(X W_1) W_2) ...) W_L``: every layer but the last is normalised, no activation, no bias of
+its own (beta plays that part). The target is a linear function of the inputs, so without normalisation the model can
 fit it exactly, and what makes training hard is depth alone. Initial weights are Glorot's, variance ``2/(in + out)``.
 """
 

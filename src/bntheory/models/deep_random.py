@@ -1,12 +1,13 @@
-r"""Deep random networks: what a batch becomes on its way through many layers, and what its gradient becomes on the way back.
+r"""Deep random networks: what a batch becomes on its way through many layers, and what its gradient becomes on the way
+back.
 
 One instrument for statements about initialisation. A layer maps the batch H (width x batch) to
 
     plain      H <- act(norm(W H))
     residual   H <- H + branch,  branch = W act(norm(H))
 
-with independent W, Gaussian of variance 2/width for relu and 1/width for linear layers, or Haar orthogonal. The normalisers, all at
-eps = 0 and without gamma and beta:
+with independent W, Gaussian of variance 2/width for relu and 1/width for linear layers, or Haar orthogonal. The
+normalisers, all at eps = 0 and without gamma and beta:
 
     "batch"       each row minus its mean over the batch, over its standard deviation
     "batch-rms"   each row over its root mean square over the batch (no centring, as in the theory of Daneshmand et al.)
@@ -14,7 +15,8 @@ eps = 0 and without gamma and beta:
     "group-G"     each column, in groups of G units
     "none"
 
-Backward, a gradient of norm one at the output is drawn and carried to every layer's pre-activation by the exact adjoint.
+Backward, a gradient of norm one at the output is drawn and carried to every layer's pre-activation by the exact
+adjoint.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ Weights = Literal["gaussian", "orthogonal"]
 class Pass:
     """One batch through one network.
 
-    representations: H after each layer, (width, batch) each, the input first. gradient_norms: ||dL/d(W H)|| at each layer, from the
-    first to the last, for a gradient of norm one after the last. branch_over_skip: for residual networks the ratio of standard
-    deviations at each layer, empty otherwise.
+    representations: H after each layer, (width, batch) each, the input first. gradient_norms: ||dL/d(W H)|| at each
+    layer, from the first to the last, for a gradient of norm one after the last. branch_over_skip: for residual
+    networks the ratio of standard deviations at each layer, empty otherwise.
     """
 
     representations: tuple[Array, ...]
@@ -47,7 +49,8 @@ class Pass:
 
 @dataclass(frozen=True)
 class DeepRandom:
-    """A random network's kind: width, depth, batch size, normaliser, activation, weights, and whether layers are residual."""
+    """A random network's kind: width, depth, batch size, normaliser, activation, weights, and whether layers are
+    residual."""
 
     width: int
     depth: int
@@ -64,7 +67,8 @@ class DeepRandom:
         _normaliser(self.norm, self.width)  # raises for a name that is none
 
     def run(self, seed: int, inputs: Array | None = None) -> Pass:
-        """Draw the network and a batch of independent Gaussian inputs (or take ``inputs``, (width, batch)) and go through it both ways.
+        """Draw the network and a batch of independent Gaussian inputs (or take ``inputs``, (width, batch)) and go
+        through it both ways.
 
         Raises ``ValueError`` for inputs of another shape.
         """
@@ -121,7 +125,8 @@ Backward = Callable[[Array], Array]
 
 
 def _standardised(x: Array, axis: int, centred: bool) -> tuple[Array, Backward]:
-    """x minus its mean along the axis (if centred), over its root mean square there; and the adjoint of that map at x."""
+    """x minus its mean along the axis (if centred), over its root mean square there; and the adjoint of that map at
+    x."""
     c = x - x.mean(axis=axis, keepdims=True) if centred else x
     sigma = np.sqrt((c**2).mean(axis=axis, keepdims=True))
     hat = c / sigma
@@ -179,5 +184,6 @@ def mean_similarity(H: Array) -> float:
 
 
 def channel_share(H: Array) -> float:
-    """The share of H's mean square that lies in what each unit gives to all samples alike, sum_c (mean_c)^2/sum_c mean(H_c^2)."""
+    """The share of H's mean square that lies in what each unit gives to all samples alike, sum_c (mean_c)^2/sum_c
+    mean(H_c^2)."""
     return float((H.mean(axis=1) ** 2).sum() / (H**2).mean(axis=1).sum())

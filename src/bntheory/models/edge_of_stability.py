@@ -1,14 +1,17 @@
 r"""Descent at the edge of stability, and descent that is kept below it by projection (Damian, Nichani, Lee 2022).
 
-Two losses with progressive sharpening, each with the projected descent that the theory puts in place of the oscillating one:
+Two losses with progressive sharpening, each with the projected descent that the theory puts in place of the oscillating
+one:
 
-*Without normalisation*, f(x, y, z) = y x^2/2 + a (y - Y)^2/2 + a (z - y)^2/2. The sharp direction is x and its curvature is y, which
-the rest of the loss pulls to Y > 2/lr. Where y exceeds 2/lr, x oscillates and grows, and x^2/2 pushes y back.
+*Without normalisation*, f(x, y, z) = y x^2/2 + a (y - Y)^2/2 + a (z - y)^2/2. The sharp direction is x and its
+curvature is y, which the rest of the loss pulls to Y > 2/lr. Where y exceeds 2/lr, x oscillates and grows, and x^2/2
+pushes y back.
 
-*With normalisation*, a scale-invariant loss with a circle of minima (:class:`~bntheory.models.scale_invariant.CircleOfMinima`) under
-weight decay: decay shrinks w, which raises the sharpness S = (1 + tilt cos phi)/||w||^2. Projected descent on {S <= 2/lr} has a closed
-form as an equation for (||w||, phi): decay's flow, minus its component along the gradient of S where S has reached 2/lr. It slides along
-the circle towards less sharpness, although the loss is constant there.
+*With normalisation*, a scale-invariant loss with a circle of minima
+(:class:`~bntheory.models.scale_invariant.CircleOfMinima`) under weight decay: decay shrinks w, which raises the
+sharpness S = (1 + tilt cos phi)/||w||^2. Projected descent on {S <= 2/lr} has a closed form as an equation for (||w||,
+phi): decay's flow, minus its component along the gradient of S where S has reached 2/lr. It slides along the circle
+towards less sharpness, although the loss is constant there.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from bntheory.models.trajectory import Array
 
 @dataclass(frozen=True)
 class SharpeningRun:
-    """(steps + 1, 3) iterates of descent, (steps + 1, 2) of projected and of free descent in (y, z); means over a sliding window.
+    """(steps + 1, 3) iterates of descent, (steps + 1, 2) of projected and of free descent in (y, z); means over a
+    sliding window.
 
-    distance: of the averaged descent to the averaged projected one, over the distance of the free one to it, at the end and halfway.
+    distance: of the averaged descent to the averaged projected one, over the distance of the free one to it, at the end
+    and halfway.
     """
 
     descent: Array
@@ -37,7 +42,8 @@ class SharpeningRun:
 
 
 def sharpening_run(*, lr: float = 0.1, pull: float = 0.01, goal: float = 30.0) -> SharpeningRun:
-    """Run all three from (x, y, z) = (0.05, 18, 10) for 6/(lr pull) steps. Raises ``ValueError`` where there is no edge to reach."""
+    """Run all three from (x, y, z) = (0.05, 18, 10) for 6/(lr pull) steps. Raises ``ValueError`` where there is no edge
+    to reach."""
     edge, start = 2 / lr, (0.05, 18.0, 10.0)
     if not (start[1] < edge < goal and pull > 0):
         raise ValueError(
@@ -67,7 +73,8 @@ def _averaged(series: Array, window: int) -> Array:
 
 
 def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Array) -> Array:
-    """phi at intrinsic times lr decay t (increasing, from 0 up) of projected descent on the circle of minima, (len(times),).
+    """phi at intrinsic times lr decay t (increasing, from 0 up) of projected descent on the circle of minima,
+    (len(times),).
 
     Weight decay alone until S = 2/lr, then along {S = 2/lr}. Raises ``ValueError`` for a start beyond the edge.
     """
@@ -103,7 +110,8 @@ class Bursts:
 
 
 def bursts(values: Array, factor: float = 1e3) -> Bursts:
-    """The bursts of a series of losses (steps + 1,), positive. Raises ``ValueError`` for a factor that is not above 1."""
+    """The bursts of a series of losses (steps + 1,), positive. Raises ``ValueError`` for a factor that is not above
+    1."""
     if not factor > 1:
         raise ValueError(f"factor must exceed 1, got {factor}")
     times: list[int] = []

@@ -77,8 +77,8 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
 def matching_buffer(w0: Array, lr: float, alpha: float, momentum: float) -> Array:
     """The buffer before the first step of the run without decay that matches an empty one of the run with decay.
 
-    The decayed run, in the form v <- momentum v + (g + decay w), has w_{-1} = w_0; the other needs u_{-1} = alpha w_0 and u_0 - u_{-1} =
-    -lr_{-1} v, lr_{-1} = lr alpha, which gives v = (alpha - 1) w_0/(lr alpha).
+    The decayed run, in the form v <- momentum v + (g + decay w), has w_{-1} = w_0; the other needs u_{-1} = alpha w_0
+    and u_0 - u_{-1} = -lr_{-1} v, lr_{-1} = lr alpha, which gives v = (alpha - 1) w_0/(lr alpha).
     """
     if momentum == 0:
         return np.zeros_like(w0)  # the buffer is never read

@@ -102,10 +102,9 @@ def network_run(
 ) -> NetworkRun:
     """Linear, BN, tanh, linear on a fixed regression batch; ``trained`` "bias" moves only the bias in front of BN.
 
-    BN is written in primitive operations, its mean and variance detached from the graph when
-    ``statistics`` is "ignored". With ``affine`` BN has gamma and beta, which are trained when all is.
-    Randomness is drawn on the CPU, so that devices start from the same numbers. Raises ``ValueError`` for
-    unknown options.
+    BN is written in primitive operations, its mean and variance detached from the graph when ``statistics`` is
+    "ignored". With ``affine`` BN has gamma and beta, which are trained when all is. Randomness is drawn on the CPU, so
+    that devices start from the same numbers. Raises ``ValueError`` for unknown options.
     """
     import torch
 

@@ -84,10 +84,9 @@ def bngd(
 def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int, *, points: int | None = None) -> Trajectories:
     """Gradient descent on rho(w) = -(w'b)^2/(w'Sw) with the adaptive step w'Sw/(2 L |rho|), L = lambda_max(S).
 
-    Written in the paper's own terms (gradient of rho, adaptive step), so that its equality with a fixed
-    effective step 1/L is a theorem to test and not an assumption. Series ``gap`` = rho - rho* and
-    ``norm``. Raises ``ValueError`` where w0'b = 0: there rho = 0, the step is infinite and the claim says
-    nothing.
+    Written in the paper's own terms (gradient of rho, adaptive step), so that its equality with a fixed effective step
+    1/L is a theorem to test and not an assumption. Series ``gap`` = rho - rho* and ``norm``. Raises ``ValueError``
+    where w0'b = 0: there rho = 0, the step is infinite and the claim says nothing.
     """
     start = _start(problem, w0)
     wb = start @ problem.correlation

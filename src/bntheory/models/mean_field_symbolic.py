@@ -2,8 +2,8 @@ r"""The mean-field rates with a symbolic batch size: each step of the derivation
 
 What is taken from textbooks, and named where it is used: Green's formula on the sphere, the addition theorem
 (Funk-Hecke) with ``|P_l(x)| < 1`` inside (-1, 1), and the Gaussian averages ``J`` and ``J'`` of ReLU (Cho and Saul).
-Everything else is an identity of rational functions in ``B``, or in ``n = B - 1``, that sympy reduces to zero: each function
-returns what is left of the difference of its two sides.
+Everything else is an identity of rational functions in ``B``, or in ``n = B - 1``, that sympy reduces to zero: each
+function returns what is left of the difference of its two sides.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def trace_identity() -> Any:
 def averaging_identity() -> Any:
     """The averaged trace is ``(B - 1)/B`` times the numerator of the rate, for samples that enter alike, every ``B``.
 
-    ``sum d^2 -> B a``, ``(sum d)^2 -> B a + B(B - 1) c``, ``sum d^2 u^2 -> q`` and ``(sum d u)^2 -> q + (B - 1) e`` with
-    ``a = E d^2, c = E d_1 d_2, q = E d^2 t^2, e = E d_1 t_1 d_2 t_2`` and ``t = sqrt(B) u``.
+    ``sum d^2 -> B a``, ``(sum d)^2 -> B a + B(B - 1) c``, ``sum d^2 u^2 -> q`` and ``(sum d u)^2 -> q + (B - 1) e``
+    with ``a = E d^2, c = E d_1 d_2, q = E d^2 t^2, e = E d_1 t_1 d_2 t_2`` and ``t = sqrt(B) u``.
     """
     import sympy as sp
 

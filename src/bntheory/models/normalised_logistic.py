@@ -1,9 +1,9 @@
 r"""Logistic loss of a linear unit behind batch normalisation, trained by gradient descent on the weights and on gamma.
 
-    f(x) = gamma <w, x>/||w||_S,   S = X'X/n,   loss = mean log(1 + exp(-label f(x)))                 (Cao et al. 2023: no centring)
+    f(x) = gamma <w, x>/||w||_S,   S = X'X/n,   loss = mean log(1 + exp(-label f(x)))    (Cao et al. 2023: no centring)
 
-The *margins* are u_i = label_i <w, x_i>/||w||_S, whose mean square is 1; a classifier of uniform margin has all u_i = 1. Their spread
-is the variance of u over the examples.
+The *margins* are u_i = label_i <w, x_i>/||w||_S, whose mean square is 1; a classifier of uniform margin has all u_i =
+1. Their spread is the variance of u over the examples.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def logistic_gradient(signed: Array, S: Array, w: Array, gamma: Array) -> tuple[
 def descend_logistic(signed: ArrayLike, w0: ArrayLike, *, lr: float = 1.0, steps: int = 10_000) -> Trajectories:
     """Descent at rate ``lr`` from w0 (..., d) and gamma = 1 on ``signed`` (..., n, d).
 
-    Series: ``loss``, ``gamma``, ``spread`` (variance of the margins), ``least_margin``. Raises ``ValueError`` where shapes do not fit.
+    Series: ``loss``, ``gamma``, ``spread`` (variance of the margins), ``least_margin``. Raises ``ValueError`` where
+    shapes do not fit.
     """
     A, w = np.asarray(signed, dtype=np.float64), np.array(w0, dtype=np.float64)
     if A.ndim < 2 or w.shape != (*A.shape[:-2], A.shape[-1]):

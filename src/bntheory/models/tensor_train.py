@@ -77,7 +77,8 @@ class TensorTrain(NormalisedRegressor):
         return h @ weights["a"]
 
     def initial_weights(self, rng: np.random.Generator) -> Mapping[str, Floats]:
-        """The identity plus Gaussian cores of deviation ``spread/sqrt(r)``; the read-out has deviation ``1/sqrt(r)``."""
+        """The identity plus Gaussian cores of deviation ``spread/sqrt(r)``; the read-out has deviation
+        ``1/sqrt(r)``."""
         drawn: dict[str, Floats] = {}
         for name, shape in self.weight_shapes().items():
             drawn[name] = rng.standard_normal(shape) / np.sqrt(self.rank)
@@ -90,7 +91,8 @@ class TensorTrain(NormalisedRegressor):
 def tensor_train_data(
     samples: int = 256, features: int = 6, *, rank: int = 2, noise: float = 0.0, seed: int = 0
 ) -> tuple[Floats, Floats]:
-    """Inputs uniform on [-1, 1] and a random tensor train of bond dimension ``rank`` as target, of mean 0, variance 1."""
+    """Inputs uniform on [-1, 1] and a random tensor train of bond dimension ``rank`` as target, of mean 0, variance
+    1."""
     if samples < 3 or features < 2 or rank < 1 or not noise >= 0:
         raise UserError(
             f"samples={samples}, features={features}, rank={rank}, noise={noise}: need samples >= 3, features >= 2, "

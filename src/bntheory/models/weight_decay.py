@@ -98,7 +98,8 @@ def norm_recursion(
 def steps_to_equilibrium(
     norm0: float, lr: float, decay: float, *, clipped: bool = False, factor: float = 1.05, most: int = 10_000_000
 ) -> int:
-    """How many steps :func:`norm_recursion` takes, for gradients of length 1, until ||w||^2 is within ``factor`` of its fixed point, either way.
+    """How many steps :func:`norm_recursion` takes, for gradients of length 1, until ||w||^2 is within ``factor`` of its
+    fixed point, either way.
 
     Raises ``ArithmeticError`` where that takes more than ``most`` steps.
     """

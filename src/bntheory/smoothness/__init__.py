@@ -1,8 +1,10 @@
 """A scalar function and how smooth it is.
 
-``protocol``, ``autograd``, ``functions``, ``restriction``   functions with gradient and Hessian product: any, torch's, known ones, parts of others
+``protocol``        functions with gradient and Hessian product; ``autograd`` torch's, ``functions`` known ones
+``restriction``     parts of other functions
 ``regions``, ``ascent``   where a supremum is taken, and how it is found
-``constants``, ``two_lipschitz``, ``affine_defect``   Lipschitz, derivative-Lipschitz, 2-Lipschitz, and a constant that survives ReLU
+``constants``, ``two_lipschitz``   Lipschitz, derivative-Lipschitz and 2-Lipschitz
+``affine_defect``   a constant that survives ReLU
 ``scale_free``      measures that no rescaling changes
 ``eigenpairs``      extreme eigenvalues of the Hessian at a point
 ``measure``         what a measure returns

@@ -2,12 +2,14 @@ r"""How far a function is from affine on a ball: a 2-Lipschitz constant that sur
 
     E(x, r) = min over affine l of max over |u| <= r of |f(x+u) - l(u)|
 
-is finite for every continuous f. The Taylor polynomial is one affine function, so 2 E(x, r)/r^2 <= the 2-Lipschitz constant at x
-within r, with equality for a saddle, half of it for a one-dimensional parabola. As r -> 0 the ratio tends to a constant where f
-has curvature and grows like 1/r at a kink: its exponent tells the two apart (0 and -1; +1 at an inflection).
+is finite for every continuous f. The Taylor polynomial is one affine function, so 2 E(x, r)/r^2 <= the 2-Lipschitz
+constant at x within r, with equality for a saddle, half of it for a one-dimensional parabola. As r -> 0 the ratio tends
+to a constant where f has curvature and grows like 1/r at a kink: its exponent tells the two apart (0 and -1; +1 at an
+inflection).
 
-Relatives in analysis: Jones' beta numbers (distance of a set from its best line), Dorronsoro's coefficients (the L^p version
-of E), and Zygmund's second difference f(x+u) + f(x-u) - 2 f(x), which affine functions do not feel and which is at most 4 E.
+Relatives in analysis: Jones' beta numbers (distance of a set from its best line), Dorronsoro's coefficients (the L^p
+version of E), and Zygmund's second difference f(x+u) + f(x-u) - 2 f(x), which affine functions do not feel and which is
+at most 4 E.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ def affine_defect(
 ) -> Measure:
     """E(x, radius) by exchange: fit on finitely many points (a linear programme), add the worst point found, repeat.
 
-    The fit's value is a lower bound on E, since it sees fewer points; the largest deviation found by ascent is where the upper
-    end would be, so ``error`` is the gap and the rounds end when it is below ``tolerance`` relatively. witness: ``a0``, ``a1`` of the
-    fit, the worst ``u``, and ``scaled`` = 2 E/radius^2, to be compared with a 2-Lipschitz constant.
+    The fit's value is a lower bound on E, since it sees fewer points; the largest deviation found by ascent is where
+    the upper end would be, so ``error`` is the gap and the rounds end when it is below ``tolerance`` relatively.
+    witness: ``a0``, ``a1`` of the fit, the worst ``u``, and ``scaled`` = 2 E/radius^2, to be compared with a
+    2-Lipschitz constant.
 
-    Raises ValueError for more than 32 parameters: restrict to a line or plane there, or use :func:`averaged_second_difference`.
+    Raises ValueError for more than 32 parameters: restrict to a line or plane there, or use
+    :func:`averaged_second_difference`.
     """
     n = landscape.dimension
     if n > _LARGEST_FIT:
@@ -127,8 +131,8 @@ def best_affine_fit(points: NDArray[np.float64], values: NDArray[np.float64]) ->
 def affine_defect_exponent(landscape: Landscape, x: ArrayLike, radii: Sequence[float], *, seed: int = 0) -> Measure:
     """The slope of log(2 E/r^2) against log r: -1 at a kink, 0 where f has curvature, +1 at an inflection.
 
-    radii: at least three, positive. The error is the largest deviation of the slope between neighbouring radii from the mean
-    slope. Raises ValueError where the defect vanishes at some radius (f is affine there: no exponent).
+    radii: at least three, positive. The error is the largest deviation of the slope between neighbouring radii from the
+    mean slope. Raises ValueError where the defect vanishes at some radius (f is affine there: no exponent).
     """
     r = np.array(sorted(radii), dtype=np.float64)
     if r.size < 3 or r[0] <= 0 or bool((np.diff(r) == 0).any()):

@@ -1,8 +1,8 @@
 """Multi-start projected gradient ascent: how suprema are found here.
 
-Many points are screened, the best ones climb. Steps are Barzilai-Borwein with a backtracking test of sufficient increase, so
-no curvature of the (often non-concave, non-smooth) objective has to be known. What comes back is attained: a lower bound on
-the supremum, with its witness.
+Many points are screened, the best ones climb. Steps are Barzilai-Borwein with a backtracking test of sufficient
+increase, so no curvature of the (often non-concave, non-smooth) objective has to be known. What comes back is attained:
+a lower bound on the supremum, with its witness.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A torch function as a landscape: double backward, numpy in and out.
 
-Only ``autograd.grad`` twice is used: the nested ``torch.func`` routes are wrong through batch normalisation. The graph of the
-gradient at a point is kept, so a Lanczos run at one point builds it once.
+Only ``autograd.grad`` twice is used: the nested ``torch.func`` routes are wrong through batch normalisation. The graph
+of the gradient at a point is kept, so a Lanczos run at one point builds it once.
 """
 
 from __future__ import annotations

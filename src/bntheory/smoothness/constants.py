@@ -1,9 +1,10 @@
 """Lipschitz and derivative-Lipschitz constants on a region.
 
-A supremum of a smooth function over a region is at least what any point attains, so every value here is a lower bound with a
-witness unless the landscape is known exactly. Kinks are looked for as well: halving a segment never lowers the larger of the
-two halves' secant slopes (triangle inequality), so bisection either converges to a curvature or follows a jump of the
-gradient, whose secant slope doubles with every halving. In the second case the constant is infinite and the result says so.
+A supremum of a smooth function over a region is at least what any point attains, so every value here is a lower bound
+with a witness unless the landscape is known exactly. Kinks are looked for as well: halving a segment never lowers the
+larger of the two halves' secant slopes (triangle inequality), so bisection either converges to a curvature or follows a
+jump of the gradient, whose secant slope doubles with every halving. In the second case the constant is infinite and the
+result says so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def same_dimension(landscape: Landscape, region: Region) -> None:
 def lipschitz_constant(
     landscape: Landscape, region: Region, *, samples: int = 64, climbs: int = 4, max_steps: int = 60, seed: int = 0
 ) -> Measure:
-    """sup of ||grad f|| over the region: Lip(f) there, where the region is convex. The gradient of ||grad f|| is H grad f/||grad f||."""
+    """sup of ||grad f|| over the region: Lip(f) there, where the region is convex. The gradient of ||grad f|| is H grad
+    f/||grad f||."""
     same_dimension(landscape, region)
     counted = Counted(landscape)
     rng = np.random.default_rng(seed)
@@ -54,8 +56,8 @@ def lipschitz_constant(
 class Secant:
     """The steepest secant found between x and y: slope = ||grad f(x) - grad f(y)||/||x - y||.
 
-    doublings: by how many powers of two the slope grew over the last ``halvings`` halvings. A smooth gradient gives 0, a jump one
-    a halving.
+    doublings: by how many powers of two the slope grew over the last ``halvings`` halvings. A smooth gradient gives 0,
+    a jump one a halving.
     """
 
     slope: float
@@ -113,9 +115,9 @@ def derivative_lipschitz_constant(
 ) -> Measure:
     """sup of the spectral norm of the Hessian over the region, or inf where the gradient jumps.
 
-    The ascent direction on lambda(x) = v'H(x)v is the third derivative in (v, v, .), taken as a central difference of the
-    product H v along v: two products, exact up to O(h^2) since third derivatives are symmetric. ``segments`` random chords of
-    the region are bisected for kinks.
+    The ascent direction on lambda(x) = v'H(x)v is the third derivative in (v, v, .), taken as a central difference of
+    the product H v along v: two products, exact up to O(h^2) since third derivatives are symmetric. ``segments`` random
+    chords of the region are bisected for kinks.
     """
     same_dimension(landscape, region)
     counted = Counted(landscape)

@@ -42,10 +42,11 @@ def extreme_eigenpairs(
     seed: int = 0,
     max_products: int = 2000,
 ) -> tuple[Eigenpair, ...]:
-    """The ``count`` extreme eigenpairs at x: ``which`` is "norm" (largest |value|), "top" or "bottom"; most extreme first.
+    """The ``count`` extreme eigenpairs at x: ``which`` is "norm" (largest |value|), "top" or "bottom"; most extreme
+    first.
 
-    Dense for fewer than 48 parameters, otherwise implicitly restarted Lanczos with a seeded start. ``tolerance`` is relative
-    to the eigenvalue. Raises RuntimeError where Lanczos did not converge within ``max_products``.
+    Dense for fewer than 48 parameters, otherwise implicitly restarted Lanczos with a seeded start. ``tolerance`` is
+    relative to the eigenvalue. Raises RuntimeError where Lanczos did not converge within ``max_products``.
     """
     codes = {"norm": "LM", "top": "LA", "bottom": "SA"}
     if which not in codes:
@@ -89,7 +90,8 @@ def lanczos(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(values, vectors (size, count)) of a symmetric operator at an end of its spectrum that has ARPACK's code.
 
-    Raises ValueError for a product that is not finite, and ARPACK's own error where it did not converge within ``max_products``.
+    Raises ValueError for a product that is not finite, and ARPACK's own error where it did not converge within
+    ``max_products``.
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 

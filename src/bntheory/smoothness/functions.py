@@ -21,8 +21,8 @@ from bntheory.smoothness.unit.losses import LOSSES
 class KnownFunction:
     """A landscape with its exact global constants.
 
-    lipschitz: sup ||grad||. derivative_lipschitz: Lip(grad), which for C^1 functions is the global 2-Lipschitz constant too.
-    infimum: f*.
+    lipschitz: sup ||grad||. derivative_lipschitz: Lip(grad), which for C^1 functions is the global 2-Lipschitz constant
+    too. infimum: f*.
     """
 
     name: str
@@ -47,7 +47,8 @@ def _scalar(name: str, f: Number, d: Number, dd: Number) -> FunctionLandscape:
 
 
 def quadratic(matrix: ArrayLike, linear: ArrayLike | None = None) -> KnownFunction:
-    """(1/2) x'Ax + b'x with A symmetric: Hessian A everywhere, so every 2-Lipschitz constant, at any point and radius, is ||A||."""
+    """(1/2) x'Ax + b'x with A symmetric: Hessian A everywhere, so every 2-Lipschitz constant, at any point and radius,
+    is ||A||."""
     a = np.atleast_2d(np.asarray(matrix, dtype=np.float64))
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"matrix has shape {a.shape}; a quadratic form needs a square one")
@@ -86,7 +87,8 @@ def sine(amplitude: float = 1.0, frequency: float = 1.0) -> KnownFunction:
 
 
 def softplus(sharpness: float = 1.0) -> KnownFunction:
-    """log(1 + exp(kx)): slope up to |k|, not attained; curvature k^2/4 at 0. Divided by k it tends to ReLU, its curvature to infinity."""
+    """log(1 + exp(kx)): slope up to |k|, not attained; curvature k^2/4 at 0. Divided by k it tends to ReLU, its
+    curvature to infinity."""
     k = float(sharpness)
 
     def sigmoid(t: float) -> float:
@@ -102,7 +104,8 @@ def softplus(sharpness: float = 1.0) -> KnownFunction:
 
 
 def relu(slope: float = 1.0) -> KnownFunction:
-    """max(0, s x): the gradient jumps by |s| at 0 (taken as 0 there), so Lip(grad) and the 2-Lipschitz constant are infinite."""
+    """max(0, s x): the gradient jumps by |s| at 0 (taken as 0 there), so Lip(grad) and the 2-Lipschitz constant are
+    infinite."""
     s = float(slope)
     landscape = _scalar("relu", lambda x: max(0.0, s * x), lambda x: s if s * x > 0 else 0.0, lambda x: 0.0)
     return KnownFunction("relu", landscape, abs(s), math.inf if s else 0.0, 0.0)
@@ -125,9 +128,10 @@ def gaussian_bump(width: float = 1.0) -> KnownFunction:
 def logistic_regression(inputs: ArrayLike, labels: ArrayLike) -> KnownFunction:
     """The mean over examples of log(1 + exp(-l_i <x_i, w>)), labels -1 or 1.
 
-    Hessian X' diag(p (1-p)) X/m, largest at w = 0 in every direction at once: Lip(grad) = lambda_max(X'X)/(4m), attained.
-    Lip(f): each example's slope is below its ||x_i||/m, and all reach it along a separating direction; the constant is exact,
-    ||X' l||/m, where the data are separable by that direction, and the bound sum ||x_i||/m is not stated (``nan``) otherwise.
+    Hessian X' diag(p (1-p)) X/m, largest at w = 0 in every direction at once: Lip(grad) = lambda_max(X'X)/(4m),
+    attained. Lip(f): each example's slope is below its ||x_i||/m, and all reach it along a separating direction; the
+    constant is exact, ||X' l||/m, where the data are separable by that direction, and ``nan`` otherwise (the bound
+    sum ||x_i||/m is not stated).
     """
     x = np.asarray(inputs, dtype=np.float64)
     l_ = np.asarray(labels, dtype=np.float64)

@@ -35,10 +35,10 @@ class Cost:
 class Measure:
     """One measured number.
 
-    name: what was measured, in words. value: the number (``inf`` where the quantity was found to diverge; ``note`` says how
-    that was seen). error: for EXACT a bound on the rounding error, for ESTIMATE the standard error or the stated spread, for
-    bounds the uncertainty of the bound itself; all absolute. witness: the points and directions that attain the value.
-    seed: of the random starts; None where nothing was drawn.
+    name: what was measured, in words. value: the number (``inf`` where the quantity was found to diverge; ``note`` says
+    how that was seen). error: for EXACT a bound on the rounding error, for ESTIMATE the standard error or the stated
+    spread, for bounds the uncertainty of the bound itself; all absolute. witness: the points and directions that attain
+    the value. seed: of the random starts; None where nothing was drawn.
     """
 
     name: str

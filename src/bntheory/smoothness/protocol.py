@@ -1,8 +1,8 @@
 """The protocol: a scalar function of a flat float64 vector with its gradient and Hessian-vector product.
 
-A toy function, a single normalised unit with a loss, a least-squares model and a whole network are all landscapes, so that
-each measure of smoothness is written once. Points are flat numpy vectors; a torch function becomes a landscape through
-:class:`bntheory.smoothness.autograd.TorchLandscape`.
+A toy function, a single normalised unit with a loss, a least-squares model and a whole network are all landscapes, so
+that each measure of smoothness is written once. Points are flat numpy vectors; a torch function becomes a landscape
+through :class:`bntheory.smoothness.autograd.TorchLandscape`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def as_point(x: ArrayLike, dimension: int, name: str = "x") -> Vector:
 class FunctionLandscape:
     """A landscape made of plain functions, for toys and tests.
 
-    Without ``hvp`` the product is a central difference of the gradient (relative error about 1e-10 where the third derivative
-    is of the order of the second); where that matters give the product itself.
+    Without ``hvp`` the product is a central difference of the gradient (relative error about 1e-10 where the third
+    derivative is of the order of the second); where that matters give the product itself.
     """
 
     def __init__(

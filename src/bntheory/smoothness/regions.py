@@ -71,8 +71,8 @@ class _Round(_Centred):
 class Ball(_Round):
     """{ x : ||x - centre|| <= radius }.
 
-    Half of the draws are uniform; a quarter lies on the boundary, where suprema often sit, and a quarter at distances spread over
-    four powers of ten, since a large ball may be flat but for a neighbourhood of its centre.
+    Half of the draws are uniform; a quarter lies on the boundary, where suprema often sit, and a quarter at distances
+    spread over four powers of ten, since a large ball may be flat but for a neighbourhood of its centre.
     """
 
     def project(self, x: Vector) -> Vector:

@@ -1,6 +1,7 @@
 """Landscapes made of others: on a line, a plane or any affine subspace, scaled and rotated.
 
-A ball or a sphere is not a restriction of the function but of where it is looked at: see :mod:`bntheory.smoothness.regions`.
+A ball or a sphere is not a restriction of the function but of where it is looked at: see
+:mod:`bntheory.smoothness.regions`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from bntheory.smoothness.protocol import Landscape, Vector, as_point
 class AffinePullback:
     """s -> f(origin + A s) for a matrix A of shape (n, k): chain rule, one call of f for each call.
 
-    With A the data matrix X and f a function of pre-activations this is the landscape in the weights; with A orthonormal it is
-    a restriction to a subspace (k < n) or a rotation (k = n); with A = a I a change of the unit of length.
+    With A the data matrix X and f a function of pre-activations this is the landscape in the weights; with A
+    orthonormal it is a restriction to a subspace (k < n) or a rotation (k = n); with A = a I a change of the unit of
+    length.
     """
 
     def __init__(self, landscape: Landscape, matrix: ArrayLike, origin: ArrayLike | None = None) -> None:

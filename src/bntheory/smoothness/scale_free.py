@@ -1,11 +1,13 @@
-r"""Measures that no rescaling can change: of the loss (f -> c f), of the unit of length (x -> a x), of the axes (rotation).
+r"""Measures that no rescaling can change: of the loss (f -> c f), of the unit of length (x -> a x), of the axes
+(rotation).
 
-A smaller gradient or a smaller curvature proves nothing, since multiplying the loss by 1/2 halves both. These ask instead how
-curvature compares with slope and with what is left to gain, f - f*:
+A smaller gradient or a smaller curvature proves nothing, since multiplying the loss by 1/2 halves both. These ask
+instead how curvature compares with slope and with what is left to gain, f - f*:
 
-- relative curvature  lambda_max (f - f*)/||grad f||^2,
+- relative curvature lambda_max (f - f*)/||grad f||^2,
 - relative linearity error of the gradient step that would, by the linear model, remove a given fraction of f - f*,
-- trust fraction: the largest fraction that such a step can be asked to remove before the linear prediction errs by half,
+- trust fraction: the largest fraction that such a step can be asked to remove before the linear prediction errs by
+  half,
 - cosine of the gradients before and after such a step,
 - spectral ratio |lambda_1|/|lambda_k|.
 
@@ -107,8 +109,8 @@ def trust_fraction(
 ) -> Measure:
     """The largest fraction of f - f*, at most 1, up to which the linear prediction errs by at most ``allowed``.
 
-    The scan doubles the fraction from ``smallest`` up, so a failure narrower than a factor of two can be missed: an estimate.
-    Its error is the width of the last bracket.
+    The scan doubles the fraction from ``smallest`` up, so a failure narrower than a factor of two can be missed: an
+    estimate. Its error is the width of the last bracket.
     """
     at = _slope(landscape, x, infimum)
     if not 0 < smallest < 1:
@@ -160,7 +162,7 @@ def gradient_cosine(landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1
 
 
 def spectral_ratio(landscape: Landscape, x: ArrayLike, *, bulk: int = 10, seed: int = 0) -> Measure:
-    """|lambda_1|/|lambda_bulk|, eigenvalues ordered by size: how far the largest stands out. inf where lambda_bulk is zero."""
+    """|lambda_1|/|lambda_bulk|, eigenvalues by size: how far the largest stands out. inf where lambda_bulk = 0."""
     n = landscape.dimension
     if not 2 <= bulk <= n:
         raise ValueError(
@@ -199,7 +201,8 @@ class ScaleFree:
 def scale_free(
     landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1, infimum: float = 0.0, seed: int = 0
 ) -> ScaleFree:
-    """The scale-free measures at x; ``infimum`` is f* (0 for a loss that can be fitted). See the module for the definitions."""
+    """The scale-free measures at x; ``infimum`` is f* (0 for a loss that can be fitted). See the module for the
+    definitions."""
     counted = Counted(landscape)
     return ScaleFree(
         relative_curvature(counted, x, infimum=infimum, seed=seed),

@@ -6,10 +6,11 @@ u = 0 forces a0 = f(x), and where f is differentiable small u force a1 = grad f(
 
     sup over 0 < |u| <= r of phi(u) = 2 |f(x+u) - f(x) - <grad f(x), u>| / |u|^2.
 
-u is not small: the constant is at least the spectral norm of the Hessian at x (u -> 0) and may be larger, and it may be far below the
-supremum of the Hessian's norm. Its supremum over a convex region, both ends in the region, is Lip(grad f) there (Taylor's
-formula one way, u -> 0 the other). Whatever a1 is, adding the bounds at u and -u gives a2 >= |f(x+u) + f(x-u) - 2 f(x)|/|u|^2: where
-this second difference grows like 1/|u|, as at a kink of ReLU, no a1 helps and the constant is infinite.
+u is not small: the constant is at least the spectral norm of the Hessian at x (u -> 0) and may be larger, and it may be
+far below the supremum of the Hessian's norm. Its supremum over a convex region, both ends in the region, is Lip(grad f)
+there (Taylor's formula one way, u -> 0 the other). Whatever a1 is, adding the bounds at u and -u gives a2 >= |f(x+u) +
+f(x-u) - 2 f(x)|/|u|^2: where this second difference grows like 1/|u|, as at a kink of ReLU, no a1 helps and the
+constant is infinite.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ def _clear(remainder: float, *terms: float) -> float:
 def second_difference_growth(
     landscape: Landscape, x: ArrayLike, direction: ArrayLike, *, scale: float = 1.0, halvings: int = 20
 ) -> tuple[float, float, float]:
-    """(doublings a halving of |second difference|/r^2 as r -> 0, its last value, the last r); 1 is a kink, 0 a curvature.
+    """(doublings a halving of |second difference|/r^2 as r -> 0, its last value, the last r); 1 is a kink, 0 a
+    curvature.
 
-    Only radii where the second difference stands above its rounding error are used; with fewer than four the growth is 0.
+    Only radii where the second difference stands above its rounding error are used; with fewer than four the growth is
+    0.
     """
     point = as_point(x, landscape.dimension)
     v = as_point(direction, landscape.dimension, "direction")
@@ -77,8 +80,8 @@ def two_lipschitz(
 ) -> Measure:
     """The 2-Lipschitz constant at x over |u| <= radius: a lower bound with witness u, or inf at a kink.
 
-    reach: where the starts for u lie, when the radius is infinite (default: the larger of 1 and ||x||). Raises ValueError for a
-    radius that is not positive.
+    reach: where the starts for u lie, when the radius is infinite (default: the larger of 1 and ||x||). Raises
+    ValueError for a radius that is not positive.
     """
     if not radius > 0:
         raise ValueError(f"radius is {radius}; u ranges over a ball of positive radius (or inf)")
@@ -157,7 +160,8 @@ def two_lipschitz_constant(
     segments: int = 8,
     seed: int = 0,
 ) -> Measure:
-    """sup over x and x + u in a convex region: a lower bound with witness (x, u), found by ascent in both ends at once."""
+    """sup over x and x + u in a convex region: a lower bound with witness (x, u), found by ascent in both ends at
+    once."""
     same_dimension(landscape, region)
     counted = Counted(landscape)
     n = counted.dimension

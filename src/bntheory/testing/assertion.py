@@ -57,13 +57,14 @@ def assert_claim(
 ) -> None:
     """Fail with a small counterexample and both sides there; pass if ``claim`` is proved, or survives an attack.
 
-    claim: a claim, the id of a printed one, a function of a layer that returns relations, or a typed expression; for the last two
-    ``domain`` and ``assume`` (a function, or typed expressions) say where it is asserted. layer: decide at this layer alone, from its
-    floats, without rounding; outside the domain or where a hypothesis fails, nothing is asserted. Otherwise algebra decides for every
-    layer, and where it cannot, the search judge attacks with ``effort``, ``seed`` and ``device``.
+    claim: a claim, the id of a printed one, a function of a layer that returns relations, or a typed expression; for
+    the last two ``domain`` and ``assume`` (a function, or typed expressions) say where it is asserted. layer: decide at
+    this layer alone, from its floats, without rounding; outside the domain or where a hypothesis fails, nothing is
+    asserted. Otherwise algebra decides for every layer, and where it cannot, the search judge attacks with ``effort``,
+    ``seed`` and ``device``.
 
-    Raises AssertionError where the claim fails, ValueError where it cannot be judged: its code raises or contradicts itself, or no layer
-    meets its hypotheses.
+    Raises AssertionError where the claim fails, ValueError where it cannot be judged: its code raises or contradicts
+    itself, or no layer meets its hypotheses.
     """
     from bntheory.judges.check import contradicts_itself
     from bntheory.judges.exact.certificate import certify

@@ -1,8 +1,8 @@
 """Hypothesis strategies for normalisation layers, their batches, gradients and Hessians.
 
-hypothesis.extra.numpy.arrays with its default ``fill`` gives a constant batch in more than half of its draws. The strategies here
-draw every entry by itself, keep the variance away from zero, and give the degenerate cases only when asked. Numbers are often short,
-and become short where a failure is shrunk.
+hypothesis.extra.numpy.arrays with its default ``fill`` gives a constant batch in more than half of its draws. The
+strategies here draw every entry by itself, keep the variance away from zero, and give the degenerate cases only when
+asked. Numbers are often short, and become short where a failure is shrunk.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def _away_from_zero(values: list[float]) -> bool:
 def batches(m: int, *, degenerate: bool = False, constant: bool = False) -> st.SearchStrategy[np.ndarray]:
     """Pre-activations of shape (m,), float64.
 
-    Plain batches spread by more than a thousandth of their size. degenerate adds almost constant batches, equal entries, +-1
-    batches, outliers, and sizes from 1e-150 to 1e150; constant adds batches of one value, for which eps must be positive.
-    Raises ValueError for m < 2.
+    Plain batches spread by more than a thousandth of their size. degenerate adds almost constant batches, equal
+    entries, +-1 batches, outliers, and sizes from 1e-150 to 1e150; constant adds batches of one value, for which eps
+    must be positive. Raises ValueError for m < 2.
     """
     if m < 2:
         raise ValueError(f"m is {m}; a batch has at least 2 entries")
@@ -65,8 +65,9 @@ def batches(m: int, *, degenerate: bool = False, constant: bool = False) -> st.S
 def gradients(y: np.ndarray, *, degenerate: bool = False) -> st.SearchStrategy[np.ndarray]:
     """Gradients g = dL/dz for the batch y, of shape (m,).
 
-    Plain ones are zero, or have a part that the layer passes on: one orthogonal to 1 and y, beside which rounding is small.
-    degenerate adds zero, ones, one example alone, multiples of the centred batch, and sizes from 1e-150 to 1e150.
+    Plain ones are zero, or have a part that the layer passes on: one orthogonal to 1 and y, beside which rounding is
+    small. degenerate adds zero, ones, one example alone, multiples of the centred batch, and sizes from 1e-150 to
+    1e150.
     """
     m = len(y)
     plain = _entries(_floats(100.0), m).map(lambda v: np.array(v, dtype=np.float64))
@@ -164,9 +165,10 @@ def layers(
 ) -> BatchNormLayer:
     """Single layers (shapes (m,) and (m, m), float64) of a claim's domain, free quantities included.
 
-    max_m: the largest batch; the least is the domain's. Vectors and matrices of batches beyond 12 repeat a pattern. With
-    eps = 0 plain layers have m >= 3, since at m = 2 nothing is passed on but rounding. degenerate: also the cases at which code breaks (see
-    :func:`batches`, :func:`gradients`), among them gamma = 0 and, with eps > 0, constant batches.
+    max_m: the largest batch; the least is the domain's. Vectors and matrices of batches beyond 12 repeat a pattern.
+    With eps = 0 plain layers have m >= 3, since at m = 2 nothing is passed on but rounding. degenerate: also the cases
+    at which code breaks (see :func:`batches`, :func:`gradients`), among them gamma = 0 and, with eps > 0, constant
+    batches.
     """
     domain = domain or LayerDomain()
     if max_m < domain.min_m:

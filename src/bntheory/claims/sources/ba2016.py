@@ -1,8 +1,10 @@
-"""Ba, Kiros and Hinton: Layer Normalization, 2016, arXiv 1607.06450: Table 1, which transformation leaves which normaliser's output.
+"""Ba, Kiros and Hinton: Layer Normalization, 2016, arXiv 1607.06450: Table 1, which transformation leaves which
+normaliser's output.
 
-Every entry is one claim, "invariant". For batch normalisation the vector y is one unit's pre-activations over the batch; for layer
-normalisation it is one example's pre-activations over the units; the same algebra standardises either. For weight normalisation
-the output is y/n with y = Xw over the batch and n = ||w||. All at eps = 0, for factors a > 0, without a bias before the layer.
+Every entry is one claim, "invariant". For batch normalisation the vector y is one unit's pre-activations over the
+batch; for layer normalisation it is one example's pre-activations over the units; the same algebra standardises either.
+For weight normalisation the output is y/n with y = Xw over the batch and n = ||w||. All at eps = 0, for factors a > 0,
+without a bias before the layer.
 
 ==========================  =======================  ========================  =======================
 transformation              batch norm: y becomes    layer norm: y becomes     weight norm: y, n become

@@ -1,8 +1,9 @@
 """Bjorck, Gomes, Selman, Weinberger, Understanding batch normalization, NeurIPS 2018, arXiv 1806.02375.
 
-What batch normalisation buys are large learning rates: without it training diverges at rates that a normalised network bears well, and
-at the small rates that both bear the normalised network has no great advantage. A residual network with batch norm and the same one
-without are searched for the largest learning rate at which a short training is stable, and compared at equal small rate.
+What batch normalisation buys are large learning rates: without it training diverges at rates that a normalised network
+bears well, and at the small rates that both bear the normalised network has no great advantage. A residual network with
+batch norm and the same one without are searched for the largest learning rate at which a short training is stable, and
+compared at equal small rate.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Protocol, Run, check_of, each_seed, held_out_accuracy, until_decided
 
 KEY = "bjorck2018"
-#: The grid of learning rates, from the top; refined by bisection below the lowest unstable rate above the first stable one.
+#: The grid of learning rates, from the top; refined by bisection below the lowest unstable rate above the first stable
+#: one.
 GRID = tuple(4.0**k for k in range(2, -8, -1))
 _STEP = math.log10(4.0)
 #: Bisections: the bracket that is left is much narrower than what seeds differ by.
 HALVINGS = 4
 RESOLUTION = _STEP * 0.5**HALVINGS
-#: Stable: every loss finite, and the mean training loss of the last quarter below this share of the loss of guessing. Close to 1:
-#: a rate so small that little is learned in a short training is not unstable (0.9, tried on other seeds, took it for that).
+#: Stable: every loss finite, and the mean training loss of the last quarter below this share of the loss of guessing.
+#: Close to 1: a rate so small that little is learned in a short training is not unstable (0.9, tried on other seeds,
+#: took it for that).
 STABLE_SHARE = 0.98
 #: Diverged, the weaker failure that is shown beside: a training loss above this, or one that is not finite.
 _DIVERGED = 1e3
@@ -62,10 +65,11 @@ class Setting:
 
 
 def search() -> Generator[float, bool, tuple[float, bool]]:
-    """Asks whether a rate is stable, rate after rate; returns the largest stable one, and whether the grid's top was stable.
+    """Asks whether a rate is stable, rate after rate; returns the largest stable one, and whether the grid's top was
+    stable.
 
-    It goes down the grid from the top, so an unstable island below a stable rate does not end it, and then bisects the logarithm. NaN
-    where no rate of the grid is stable.
+    It goes down the grid from the top, so an unstable island below a stable rate does not end it, and then bisects the
+    logarithm. NaN where no rate of the grid is stable.
     """
     first = None
     for i, rate in enumerate(GRID):
@@ -101,9 +105,10 @@ def has_exploded(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """Of one seed, by normalisation. largest: the largest stable rate, NaN where there is none; bounded: the largest one of the grid
-    that did not explode; above: whether the top of the grid was stable. small: test accuracy at the equal small rate, own: that with
-    batch norm at half its own largest stable rate; None for a training that diverged, or where there is no such rate.
+    """Of one seed, by normalisation. largest: the largest stable rate, NaN where there is none; bounded: the largest
+    one of the grid that did not explode; above: whether the top of the grid was stable. small: test accuracy at the
+    equal small rate, own: that with batch norm at half its own largest stable rate; None for a training that diverged,
+    or where there is no such rate.
     """
 
     largest: Mapping[str, float]

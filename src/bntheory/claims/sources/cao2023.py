@@ -1,5 +1,5 @@
-"""Cao, Zou, Li and Gu: The implicit bias of batch normalization in linear models and two-layer linear convolutional neural networks, COLT
-2023, arXiv 2306.11680."""
+"""Cao, Zou, Li and Gu: The implicit bias of batch normalization in linear models and two-layer linear convolutional
+neural networks, COLT 2023, arXiv 2306.11680."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Cohen, Kaur, Li, Kolter, Talwalkar, Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021, arXiv 2103.00065.
+"""Cohen, Kaur, Li, Kolter, Talwalkar, Gradient descent on neural networks typically occurs at the edge of stability,
+ICLR 2021, arXiv 2103.00065.
 
-Full-batch gradient descent with step size eta: the largest eigenvalue of the Hessian (the sharpness) rises until it reaches 2/eta, the
-value above which gradient descent on a quadratic diverges, and then stays there. The claim here is that networks with batch
-normalisation do the same.
+Full-batch gradient descent with step size eta: the largest eigenvalue of the Hessian (the sharpness) rises until it
+reaches 2/eta, the value above which gradient descent on a quadratic diverges, and then stays there. The claim here is
+that networks with batch normalisation do the same.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ def mlp(norm: str, rate: float) -> Arm:
 
 
 def protocol_of(study: Study) -> Protocol:
-    """Full-batch descent on the squared error, in float64: rounding must not decide what happens at the border of stability.
+    """Full-batch descent on the squared error, in float64: rounding must not decide what happens at the border of
+    stability.
 
-    The late points are an odd distance apart: at the edge the iterates jump from side to side, and an even one would see one side only.
+    The late points are an odd distance apart: at the edge the iterates jump from side to side, and an even one would
+    see one side only.
     """
     images, steps, points = study.choose(quick=(100, 400, 6), normal=(200, 1500, 10), thorough=(400, 4000, 20))
     distance = (steps // 2 // points - 1) | 1
@@ -56,7 +59,8 @@ def measures_of(protocol: Protocol) -> tuple[Measure, ...]:
 
 
 def logs_to_the_edge(run: Run) -> dict[int, float]:
-    """log(eta sharpness/2) by step: 0 at the edge. NaN where no eigenvalue above 0 was found; empty where the run diverged."""
+    """log(eta sharpness/2) by step: 0 at the edge. NaN where no eigenvalue above 0 was found; empty where the run
+    diverged."""
     if run.diverged_at is not None:
         return {}
     found = {}
@@ -81,7 +85,8 @@ def highest(run: Run) -> float | None:
 def rate_checks(
     study: Study, arm: Arm, runs: Sequence[Mapping[str, Run]], scope: str, confidence: float, *, decisive: bool
 ) -> list[Check]:
-    """The mean of log(eta sharpness/2), late in the run, lies above -log(band) and below log(band); whether 2/eta was reached, beside."""
+    """The mean of log(eta sharpness/2), late in the run, lies above -log(band) and below log(band); whether 2/eta was
+    reached, beside."""
     log = math.log(_BAND)
     own = [r[arm.name] for r in runs]
     diverged = sum(run.diverged_at is not None for run in own)

@@ -1,5 +1,5 @@
-"""Damian, Nichani and Lee: Self-stabilization: the implicit bias of gradient descent at the edge of stability, ICLR 2023, arXiv
-2209.15594."""
+"""Damian, Nichani and Lee: Self-stabilization: the implicit bias of gradient descent at the edge of stability, ICLR
+2023, arXiv 2209.15594."""
 
 from __future__ import annotations
 

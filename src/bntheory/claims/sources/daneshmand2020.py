@@ -1,5 +1,5 @@
-"""Daneshmand, Kohler, Bach, Hofmann and Lucchi: Batch normalization provably avoids rank collapse for randomly initialised deep
-networks, NeurIPS 2020, arXiv 2003.01652."""
+"""Daneshmand, Kohler, Bach, Hofmann and Lucchi: Batch normalization provably avoids rank collapse for randomly
+initialised deep networks, NeurIPS 2020, arXiv 2003.01652."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Daneshmand, Joudaki and Bach: Batch normalization orthogonalizes representations in deep random networks, NeurIPS 2021, arXiv
-2106.03970."""
+"""Daneshmand, Joudaki and Bach: Batch normalization orthogonalizes representations in deep random networks, NeurIPS
+2021, arXiv 2106.03970."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def _nearly_parallel(width: int, seed: int) -> Any:
 
 
 def _gaps(study: Study, power: int) -> tuple[tuple[int, ...], list[list[float]], list[float], list[float]]:
-    """Widths; the plateau (mean over the last third) a seed and width; at the largest width the gap of the inputs and of the plateau."""
+    """Widths; the plateau (mean over the last third) a seed and width; at the largest width the gap of the inputs and
+    of the plateau."""
     from bntheory.models.deep_random import DeepRandom, orthogonality_gap
 
     widths = study.choose(quick=(16, 32, 64, 128), normal=(16, 32, 64, 128, 256), thorough=(16, 32, 64, 128, 256, 512))

@@ -1,7 +1,8 @@
-"""Dannemann and Junike: a counterexample to a lemma on batch normalisation and initialisation. arXiv 2502.17913 (abstract seen).
+"""Dannemann and Junike: a counterexample to a lemma on batch normalisation and initialisation. arXiv 2502.17913
+(abstract seen).
 
-A single linear neuron z = <x, w>, squared loss, and the same neuron with batch normalisation. The data set is found here, by
-enumeration in the order of size, and decided in rational arithmetic.
+A single linear neuron z = <x, w>, squared loss, and the same neuron with batch normalisation. The data set is found
+here, by enumeration in the order of size, and decided in rational arithmetic.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Neuron:
 
     @property
     def batchnorm_gradient(self) -> list[Fraction]:
-        """(sigma/gamma) times the gradient in w, at w*, of the BN loss with eps = 0: X'P(gamma y_hat + beta - t) = -X'P t.
+        """(sigma/gamma) times the gradient in w, at w*, of the BN loss with eps = 0: X'P(gamma y_hat + beta - t) = -X'P
+        t.
 
         Neither gamma nor beta is in it, since P annihilates 1 and y_hat.
         """
@@ -49,7 +51,8 @@ class Neuron:
 def data_sets(points: int, inputs: int) -> Iterator[Neuron]:
     """All data sets with non-negative integer entries, in the order of their largest entry, then of their sum.
 
-    Left out: dependent columns (no unique optimum) and optima whose output is constant over the batch (BN is undefined there).
+    Left out: dependent columns (no unique optimum) and optima whose output is constant over the batch (BN is undefined
+    there).
     """
     for height in count(1):
         entries = list(product(range(height + 1), repeat=points * inputs + points))
@@ -69,7 +72,8 @@ def data_sets(points: int, inputs: int) -> Iterator[Neuron]:
 
 
 def simplest(points: int = 3, inputs: int = 2) -> Neuron:
-    """The first data set whose standard optimum is no stationary point of the BN loss, for any gamma != 0 and beta (eps = 0)."""
+    """The first data set whose standard optimum is no stationary point of the BN loss, for any gamma != 0 and beta (eps
+    = 0)."""
     return next(n for n in data_sets(points, inputs) if any(n.batchnorm_gradient))
 
 

@@ -1,5 +1,5 @@
-"""De and Smith: Batch normalization biases residual blocks towards the identity function in deep networks, NeurIPS 2020, arXiv
-2002.10444."""
+"""De and Smith: Batch normalization biases residual blocks towards the identity function in deep networks, NeurIPS
+2020, arXiv 2002.10444."""
 
 from __future__ import annotations
 
@@ -98,8 +98,9 @@ def _rates(study: Study) -> tuple[float, ...]:
 class Seed:
     """One seed at one batch size.
 
-    best: the rate of the grid with the highest test accuracy, the smaller one of two, by arm. gain: by how much batch norm's accuracy
-    at its best rate exceeds that at its best among the rates up to the other network's best. barred: why an arm says nothing.
+    best: the rate of the grid with the highest test accuracy, the smaller one of two, by arm. gain: by how much batch
+    norm's accuracy at its best rate exceeds that at its best among the rates up to the other network's best. barred:
+    why an arm says nothing.
     """
 
     best: Mapping[str, float]

@@ -1,8 +1,9 @@
-"""Galloway, Golubeva, Tanay, Moussa and Taylor: Batch normalization is a cause of adversarial vulnerability, 2019, arXiv 1905.02161.
+"""Galloway, Golubeva, Tanay, Moussa and Taylor: Batch normalization is a cause of adversarial vulnerability, 2019,
+arXiv 1905.02161.
 
-What is measured: accuracy on test images in evaluation mode, with Gaussian noise on the standardised pixels, and after one step of the
-fast gradient sign method. Networks with and without batch normalisation are compared at equal learning rates and where they classify
-clean images equally well.
+What is measured: accuracy on test images in evaluation mode, with Gaussian noise on the standardised pixels, and after
+one step of the fast gradient sign method. Networks with and without batch normalisation are compared at equal learning
+rates and where they classify clean images equally well.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Ghorbani, Krishnan, Xiao, An investigation into neural net optimization via Hessian eigenvalue density, ICML 2019, arXiv 1901.10159.
+"""Ghorbani, Krishnan, Xiao, An investigation into neural net optimization via Hessian eigenvalue density, ICML 2019,
+arXiv 1901.10159.
 
-The Hessian of a trained classifier has about as many eigenvalues far outside the bulk as there are classes, and the gradient lies
-largely in their eigenvectors. With batch normalisation these outliers are pulled towards the bulk; they come back where the
-normalisation uses constants, the statistics of the whole training set, in the place of the statistics of the present activations.
+The Hessian of a trained classifier has about as many eigenvalues far outside the bulk as there are classes, and the
+gradient lies largely in their eigenvectors. With batch normalisation these outliers are pulled towards the bulk; they
+come back where the normalisation uses constants, the statistics of the whole training set, in the place of the
+statistics of the present activations.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Karakida, Akaho, Amari, The normalization method for alleviating pathological sharpness, NeurIPS 2019, arXiv 1906.02926.
+"""Karakida, Akaho, Amari, The normalization method for alleviating pathological sharpness, NeurIPS 2019, arXiv
+1906.02926.
 
-The largest eigenvalue of the Fisher matrix of random networks against the width M. All exponents are slopes of logarithms
-over a stated range of widths, with intervals over independent networks. ReLU, weight variance 2/fan-in, no biases, two hidden
-layers of width M, inputs standard Gaussian of dimension M. What the statement needs is
-measured next to it: the number of samples growing in proportion to the width (the abstract states that width and sample number
+The largest eigenvalue of the Fisher matrix of random networks against the width M. All exponents are slopes of
+logarithms over a stated range of widths, with intervals over independent networks. ReLU, weight variance 2/fan-in, no
+biases, two hidden layers of width M, inputs standard Gaussian of dimension M. What the statement needs is measured next
+to it: the number of samples growing in proportion to the width (the abstract states that width and sample number
 satisfy a condition), and activations with a mean (or biases).
 """
 

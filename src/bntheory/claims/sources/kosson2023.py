@@ -1,5 +1,5 @@
-"""Kosson, Messmer and Jaggi: Rotational equilibrium: how weight decay balances learning across neural networks, 2023, arXiv
-2305.17212."""
+"""Kosson, Messmer and Jaggi: Rotational equilibrium: how weight decay balances learning across neural networks, 2023,
+arXiv 2305.17212."""
 
 from __future__ import annotations
 

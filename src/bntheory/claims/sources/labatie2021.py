@@ -1,5 +1,5 @@
-"""Labatie, Masters, Eaton-Rosen and Luschi: Proxy-normalizing activations to match batch normalization while removing batch
-dependence, NeurIPS 2021, arXiv 2106.03743."""
+"""Labatie, Masters, Eaton-Rosen and Luschi: Proxy-normalizing activations to match batch normalization while removing
+batch dependence, NeurIPS 2021, arXiv 2106.03743."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Lange et al.: conditioning of the design matrix [1, X] under centring and scaling, 2022, arXiv 2108.01110.
 
-kappa is the condition number of a matrix A; kappa^2 = lambda_max/lambda_min of A'A. Extreme eigenvalues enter a claim as free scalars
-with the inequalities that define them, at the vectors where a proof uses them: what holds under fewer hypotheses holds for the
-eigenvalues themselves, so a proof covers every X, every number of columns, every number of rows.
+kappa is the condition number of a matrix A; kappa^2 = lambda_max/lambda_min of A'A. Extreme eigenvalues enter a claim
+as free scalars with the inequalities that define them, at the vectors where a proof uses them: what holds under fewer
+hypotheses holds for the eigenvalues themselves, so a proof covers every X, every number of columns, every number of
+rows.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def _minors(s: list[list[Scalar]]) -> list[Statement]:
 
 
 def _spectrum_of_unscaled(layer: Layer) -> list[Statement]:
-    """low I <= X'CX <= high I, and the column of ones lies between as well: the extreme eigenvalues of [1, CX]'[1, CX]."""
+    """low I <= X'CX <= high I, and the column of ones lies between as well: the extreme eigenvalues of [1, CX]'[1,
+    CX]."""
     s, low, high = _gram(layer), layer.scalar("low"), layer.scalar("high")
     below = [[s[i][j] - (low if i == j else 0) for j in range(3)] for i in range(3)]
     above = [[(high if i == j else 0) - s[i][j] for j in range(3)] for i in range(3)]
@@ -112,10 +114,12 @@ def scaling(layer: Layer) -> Statement:
 
 
 def _diagonal_scaling(layer: Layer) -> list[Statement]:
-    """For unit columns r_i and b_i = |b_i| r_i, the columns under the best diagonal scaling, with eigenvalues in [low, high]:
+    """For unit columns r_i and b_i = |b_i| r_i, the columns under the best diagonal scaling, with eigenvalues in [low,
+    high]:
 
     ||sum u_i r_i|| <= sum |u_i|, by the triangle inequality (image_u; u holds absolute values);
-    with w_i = |b_i| q_i: ||sum w_i r_i||^2 = ||sum q_i b_i||^2 >= low ||q||^2 and sum w_i^2 <= high ||q||^2 since |b_i|^2 <= high.
+    with w_i = |b_i| q_i: ||sum w_i r_i||^2 = ||sum q_i b_i||^2 >= low ||q||^2 and sum w_i^2 <= high ||q||^2
+    since |b_i|^2 <= high.
     """
     u, w = layer.vector("u"), layer.vector("w")
     low, high, q2 = layer.scalar("low"), layer.scalar("high"), layer.scalar("q2")

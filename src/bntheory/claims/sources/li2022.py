@@ -1,5 +1,5 @@
-"""Li, Bhojanapalli, Zaheer, Reddi and Kumar: Robust training of neural networks using scale invariant architectures, ICML 2022, arXiv
-2202.00980."""
+"""Li, Bhojanapalli, Zaheer, Reddi and Kumar: Robust training of neural networks using scale invariant architectures,
+ICML 2022, arXiv 2202.00980."""
 
 from __future__ import annotations
 

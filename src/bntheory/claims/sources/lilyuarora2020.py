@@ -1,5 +1,5 @@
-"""Li, Lyu and Arora: Reconciling modern deep learning with traditional optimization analyses: the intrinsic learning rate, NeurIPS 2020,
-arXiv 2010.02916."""
+"""Li, Lyu and Arora: Reconciling modern deep learning with traditional optimization analyses: the intrinsic learning
+rate, NeurIPS 2020, arXiv 2010.02916."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Lobacheva, Kodryan, Chirkova, Malinin and Vetrov: On the periodic behavior of neural network training with batch normalization and
-weight decay, NeurIPS 2021, arXiv 2106.15739."""
+"""Lobacheva, Kodryan, Chirkova, Malinin and Vetrov: On the periodic behavior of neural network training with batch
+normalization and weight decay, NeurIPS 2021, arXiv 2106.15739."""
 
 from __future__ import annotations
 

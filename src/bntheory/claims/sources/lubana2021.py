@@ -1,5 +1,5 @@
-"""Lubana, Dick and Tanaka: Beyond BatchNorm: towards a unified understanding of normalization in deep learning, NeurIPS 2021, arXiv
-2106.05956."""
+"""Lubana, Dick and Tanaka: Beyond BatchNorm: towards a unified understanding of normalization in deep learning, NeurIPS
+2021, arXiv 2106.05956."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 r"""Luo, Wang, Shao and Peng: Towards understanding regularization in batch normalization, ICLR 2019, arXiv 1809.00846.
 
-One unit with squared loss over a finite population of pre-activations h_j with targets t_j: the expectation over all batches of a size is
-a finite sum, and with batches of two the standard deviations are rational, so that both sides are exact fractions. Population
-normalisation uses the mean and variance of the whole population.
+One unit with squared loss over a finite population of pre-activations h_j with targets t_j: the expectation over all
+batches of a size is a finite sum, and with batches of two the standard deviations are rational, so that both sides are
+exact fractions. Population normalisation uses the mean and variance of the whole population.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Meterez, Joudaki, Orabona, Immer, Raetsch and Daneshmand: Towards training without depth limits: batch normalization without gradient
-explosion, ICLR 2024, arXiv 2310.02012."""
+"""Meterez, Joudaki, Orabona, Immer, Raetsch and Daneshmand: Towards training without depth limits: batch normalization
+without gradient explosion, ICLR 2024, arXiv 2310.02012."""
 
 from __future__ import annotations
 

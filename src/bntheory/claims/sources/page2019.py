@@ -1,9 +1,10 @@
 """Page, How to train your ResNet 7: batch norm, 2019 (myrtle.ai).
 
-Without normalisation, the post argues, the outlying curvature of a deep network belongs to the directions that move the means of its
-hidden layers, so that internal covariate shift and a rough loss are two sides of one thing. Here that is measured inside trained
-networks: the share of the sharpest direction that lies in the span of the gradients of the channels' means
-(:mod:`bntheory.experiments.measures.mean_directions`), against as many random contrasts of the same channels.
+Without normalisation, the post argues, the outlying curvature of a deep network belongs to the directions that move the
+means of its hidden layers, so that internal covariate shift and a rough loss are two sides of one thing. Here that is
+measured inside trained networks: the share of the sharpest direction that lies in the span of the gradients of the
+channels' means (:mod:`bntheory.experiments.measures.mean_directions`), against as many random contrasts of the same
+channels.
 """
 
 from __future__ import annotations

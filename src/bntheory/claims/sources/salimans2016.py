@@ -1,7 +1,8 @@
 """Salimans and Kingma: Weight Normalization, NeurIPS 2016, arXiv 1602.07868.
 
-w = (s/||v||) v is root-mean-square normalisation of the vector v itself: with m the number of weights, y = v, y_hat = v sqrt(m)/||v||
-and gamma = s/sqrt(m). So ``grad`` is the gradient with respect to w, and ``input_grad`` the one with respect to v.
+w = (s/||v||) v is root-mean-square normalisation of the vector v itself: with m the number of weights, y = v, y_hat = v
+sqrt(m)/||v|| and gamma = s/sqrt(m). So ``grad`` is the gradient with respect to w, and ``input_grad`` the one with
+respect to v.
 """
 
 from __future__ import annotations

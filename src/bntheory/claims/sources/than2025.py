@@ -1,7 +1,7 @@
 """Than (2025), arXiv 2511.00958: Lipschitz constants of networks with normalisation layers on running statistics.
 
-With running statistics a normalisation layer is an affine map, y -> (gamma/sigma) y + const: the frozen member of the family. Two
-hidden units stand for a layer: input weights c1, c2, output weights r1, r2, slopes k_j = gamma_j/sigma_j.
+With running statistics a normalisation layer is an affine map, y -> (gamma/sigma) y + const: the frozen member of the
+family. Two hidden units stand for a layer: input weights c1, c2, output weights r1, r2, slopes k_j = gamma_j/sigma_j.
 """
 
 from __future__ import annotations

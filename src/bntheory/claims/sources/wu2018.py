@@ -1,7 +1,7 @@
 """Wu and He: Group Normalization, ECCV 2018, arXiv 1803.08494: the two limits.
 
-One example's activations over channels and positions are the vector y, m = channels times positions. Two channels stand for any
-number: their indicator vectors ``a`` and ``b`` add up to 1, and ``y_a`` and ``y_b`` are y restricted to them.
+One example's activations over channels and positions are the vector y, m = channels times positions. Two channels stand
+for any number: their indicator vectors ``a`` and ``b`` add up to 1, and ``y_a`` and ``y_b`` are y restricted to them.
 """
 
 from __future__ import annotations

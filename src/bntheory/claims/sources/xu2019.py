@@ -156,7 +156,8 @@ def _nearer(
 
 
 def _at_best_rates(study: Study, network: str, runs: Sequence[Mapping[str, Run]]) -> list[Check]:
-    """Beside: each arm at the rate of the grid at which its own late loss is lowest, rates at which another arm diverges included."""
+    """Beside: each arm at the rate of the grid at which its own late loss is lowest, rates at which another arm
+    diverges included."""
     best = [
         {n: min(late_loss(run) for name, run in s.items() if name.rsplit(" ", 1)[0] == n) for n in _ARMS} for s in runs
     ]

@@ -1,8 +1,9 @@
-"""Yao, Gholami, Keutzer, Mahoney, PyHessian: neural networks through the lens of the Hessian, IEEE Big Data 2020, arXiv 1912.07145.
+"""Yao, Gholami, Keutzer, Mahoney, PyHessian: neural networks through the lens of the Hessian, IEEE Big Data 2020, arXiv
+1912.07145.
 
-The trace of the Hessian at the end of training, with batch normalisation and without, in residual networks of small and of larger
-depth. The source finds that what batch norm does to it depends on the depth: in the shallow network the Hessian trace is smaller
-without batch norm, in the deep one it is larger.
+The trace of the Hessian at the end of training, with batch normalisation and without, in residual networks of small and
+of larger depth. The source finds that what batch norm does to it depends on the depth: in the shallow network the
+Hessian trace is smaller without batch norm, in the deep one it is larger.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def _depths(study: Study) -> tuple[int, int, int]:
 
 
 def _protocol(study: Study) -> tuple[Protocol, int, int]:
-    """(protocol, images on which the trace is measured, random vectors); steps that double, for the losses fall like that."""
+    """(protocol, images on which the trace is measured, random vectors); steps that double, for the losses fall like
+    that."""
     images, last, measured, samples = study.choose(
         quick=(200, 64, 64, 5), normal=(500, 256, 100, 10), thorough=(1000, 1024, 200, 40)
     )
@@ -97,7 +99,8 @@ def trace_and_depth(study: Study) -> list[Check]:
 def depth_checks(
     study: Study, runs: Sequence[Mapping[str, Run]], depths: tuple[int, int, int], confidence: float, scope: str
 ) -> list[Check]:
-    """Opposite sides of 0 at the two outer depths; the depth between, the difference, and the end of the training beside."""
+    """Opposite sides of 0 at the two outer depths; the depth between, the difference, and the end of the training
+    beside."""
     sides: tuple[Literal["above", "below"], ...] = ("above", "below", "below")
     checks: list[Check] = []
     ratios: list[list[float | None]] = []

@@ -1,9 +1,10 @@
 """``max_eig(A) <= b`` and ``min_eig(A) >= b``: one bound for all directions.
 
-For a symmetric A the largest eigenvalue is at most b exactly if <u, A u> <= b <u, u> for every u, so such a comparison is that
-inequality with one more free vector. Free vectors are universally quantified, and a comparison under ``and`` and ``or`` may be: what
-follows is proved for all directions, and a counterexample comes with its direction. In a hypothesis, under ``not``, or turned round
-it would speak of *some* direction, which no free vector says; there it is refused.
+For a symmetric A the largest eigenvalue is at most b exactly if <u, A u> <= b <u, u> for every u, so such a comparison
+is that inequality with one more free vector. Free vectors are universally quantified, and a comparison under ``and``
+and ``or`` may be: what follows is proved for all directions, and a counterexample comes with its direction. In a
+hypothesis, under ``not``, or turned round it would speak of *some* direction, which no free vector says; there it is
+refused.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ _TURNED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
 def with_directions(
     text: str, tree: Node, operators: tuple[str, ...], *, assumed: bool = False
 ) -> tuple[Node, tuple[str, ...]]:
-    """The tree with every such comparison spelt out, and the names of the directions: ``direction 1``, ``direction 2``, ...
+    """The tree with every such comparison spelt out, and the names of the directions: ``direction 1``, ``direction 2``,
+    ...
 
-    operators: what may stand in the parentheses. The names have a space, so that none that is typed can meet them. UserError, pointing at the word, where it says something else.
+    operators: what may stand in the parentheses. The names have a space, so that none that is typed can meet them.
+    UserError, pointing at the word, where it says something else.
     """
     for call in calls_of(tree, _ALLOWED):
         if [a.name for a in call.arguments if isinstance(a, Name) and a.name in operators] == [] or len(

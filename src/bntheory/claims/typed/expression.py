@@ -4,9 +4,9 @@
 >>> typed.names
 ('gamma', 'grad', 'input_grad', 'norm2', 'sigma')
 
-The text is parsed into a small syntax tree (:mod:`bntheory.claims.typed.syntax`), checked for the types scalar, vector and
-relation, and then interpreted over whatever layer it is given: symbols, arrays, balls. It is never evaluated as code.
-Numbers are exact: 0.1 is 1/10 in every world that has it.
+The text is parsed into a small syntax tree (:mod:`bntheory.claims.typed.syntax`), checked for the types scalar, vector
+and relation, and then interpreted over whatever layer it is given: symbols, arrays, balls. It is never evaluated as
+code. Numbers are exact: 0.1 is 1/10 in every world that has it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _ON_VECTORS: tuple[tuple[Kind, ...], Kind] = (("vector",), "vector")
 
 @dataclass(frozen=True)
 class TypedClaim:
-    """A parsed and type-checked expression. ``names`` are the words of the vocabulary and the free names that it uses."""
+    """A parsed and type-checked expression. ``names`` are the words of the vocabulary and the free names that it
+    uses."""
 
     text: str
     tree: Node
@@ -66,7 +67,8 @@ class TypedClaim:
 
 
 def read_again(tree: Node, domain: LayerDomain) -> TypedClaim | None:
-    """What was written down by :func:`~bntheory.claims.typed.transcript.transcribe`; None where a free name is a word too, so that it has two meanings."""
+    """What was written down by :func:`~bntheory.claims.typed.transcript.transcribe`; None where a free name is a word
+    too, so that it has two meanings."""
     free = tuple(domain.scalars), domain.vectors, tuple(domain.operators)
     if any(name in WORDS for names in free for name in names):
         return None
@@ -82,11 +84,12 @@ def parse_claim(
     assumed: bool = False,
     normaliser: Normaliser = "batch",
 ) -> TypedClaim:
-    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names; ``assumed`` for a hypothesis.
+    """Parse and check a typed claim; ``scalars``, ``vectors`` and ``operators`` are its free names; ``assumed`` for a
+    hypothesis.
 
-    normaliser: what the second batch of a word such as ``z@2`` goes through (:mod:`bntheory.layer.second_batch`).
-    A bound on an eigenvalue adds a vector of its own (:mod:`bntheory.claims.typed.eigenvalues`) to the claim's.
-    Raises UserError that points at the column, for anything outside the grammar, unknown names and types that do not fit.
+    normaliser: what the second batch of a word such as ``z@2`` goes through (:mod:`bntheory.layer.second_batch`). A
+    bound on an eigenvalue adds a vector of its own (:mod:`bntheory.claims.typed.eigenvalues`) to the claim's. Raises
+    UserError that points at the column, for anything outside the grammar, unknown names and types that do not fit.
     """
     free = {"scalar": tuple(scalars), "vector": tuple(vectors), "operator": tuple(operators)}
     for what, names in free.items():

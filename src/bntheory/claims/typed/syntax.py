@@ -10,8 +10,8 @@
     power       := atom ["**" whole number]
     atom        := number | name | name "(" sum ("," sum)* ")" | "(" statement ")"
 
-Nothing else exists: no attribute, no index, no string, no keyword, so there is nothing that could be run. Every error is a
-:class:`~bntheory.errors.UserError` that points at its column.
+Nothing else exists: no attribute, no index, no string, no keyword, so there is nothing that could be run. Every error
+is a :class:`~bntheory.errors.UserError` that points at its column.
 """
 
 from __future__ import annotations

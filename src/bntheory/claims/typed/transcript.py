@@ -182,7 +182,8 @@ def text_of(node: Node, most: int = 4000) -> str:
 
 
 def _pieces(node: Node) -> list[Node | str]:
-    """The text of a node, its parts still nodes: so a tree that shares its parts is written no further than it is read."""
+    """The text of a node, its parts still nodes: so a tree that shares its parts is written no further than it is
+    read."""
     if isinstance(node, Number):
         return [str(node.value)]
     if isinstance(node, Name):

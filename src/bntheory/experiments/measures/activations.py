@@ -10,10 +10,12 @@ from bntheory.experiments.measures.situation import Json, Options, Situation
 
 
 def percentiles(at: Situation, options: Options) -> Json:
-    """The 15th, 50th and 85th percentile of every unit's inputs at a nonlinearity, over the first test images: lists of (3, units).
+    """The 15th, 50th and 85th percentile of every unit's inputs at a nonlinearity, over the first test images: lists of
+    (3, units).
 
-    "batch": normalised by the statistics of these images; "running": by the running ones. options: place (a module's name),
-    test_size. Rounded to five digits: there are many of them, and they are looked at in units of their own distance.
+    "batch": normalised by the statistics of these images; "running": by the running ones. options: place (a module's
+    name), test_size. Rounded to five digits: there are many of them, and they are looked at in units of their own
+    distance.
     """
     inputs = at.held_out(options["test_size"])[0]
     found = {}

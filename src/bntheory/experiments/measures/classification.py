@@ -10,7 +10,8 @@ from bntheory.experiments.measures.situation import Batch, Json, Options, Situat
 
 
 def accuracies(at: Situation, options: Options) -> Json:
-    """Loss (without the arm's factor) and accuracy: on the measured batch in training mode, on the first test images in evaluation mode."""
+    """Loss (without the arm's factor) and accuracy: on the measured batch in training mode, on the first test images in
+    evaluation mode."""
     return {
         "guessing_loss": guessing_loss(at.data.classes, at.protocol.loss),
         **_classified(at, at.batch(), "training_"),
@@ -29,7 +30,8 @@ def _classified(at: Situation, batch: Batch, prefix: str, *, evaluation: bool = 
 
 
 def classification(at: Situation, options: Options) -> Json:
-    """Loss and accuracy on the measured images in training mode, in batches of the size that is trained on; accuracy on test images."""
+    """Loss and accuracy on the measured images in training mode, in batches of the size that is trained on; accuracy on
+    test images."""
     images, labels = at.batch()
     held_out = at.held_out(options["test_size"])
     with state_guard(at.model, parameters=False), torch.no_grad():

@@ -1,7 +1,9 @@
-"""Where a network does not bend and where it does not respond: its affine defect along the gradient, and units in flat regions.
+"""Where a network does not bend and where it does not respond: its affine defect along the gradient, and units in flat
+regions.
 
-The affine defect survives ReLU, whose kinks make every second derivative along a finite step a matter of luck. Units in flat regions
-pass no gradient; the *counterfactual update* is the step that the arm would take now, made on a copy of the weights and taken back.
+The affine defect survives ReLU, whose kinks make every second derivative along a finite step a matter of luck. Units in
+flat regions pass no gradient; the *counterfactual update* is the step that the arm would take now, made on a copy of
+the weights and taken back.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, nu
 from bntheory.smoothness.affine_defect import best_affine_fit
 from bntheory.smoothness.restriction import line
 
-#: Of the segment: an even function's fit touches at both ends and in the middle, and a kink anywhere is met within a sixtieth.
+#: Of the segment: an even function's fit touches at both ends and in the middle, and a kink anywhere is met within a
+#: sixtieth.
 _POINTS = 65
 
 
 def affine_defect(at: Situation, options: Options) -> Json:
     """How far the loss is from affine on the segment of half-length r about the point, along the gradient.
 
-    options: batch_size; steps: radii in lengths of the arm's plain gradient step; twin: whether that of the frozen-statistics twin is
-    measured along its own gradient too. Values by network and radius: ``radius``, ``defect`` E(r) (a lower bound: that on 65 even
-    points), ``scaled`` = 2 E/r^2, to be compared with a second derivative. In float64.
+    options: batch_size; steps: radii in lengths of the arm's plain gradient step; twin: whether that of the
+    frozen-statistics twin is measured along its own gradient too. Values by network and radius: ``radius``, ``defect``
+    E(r) (a lower bound: that on 65 even points), ``scaled`` = 2 E/r^2, to be compared with a second derivative. In
+    float64.
     """
     batch = at.batch(options["batch_size"])
     modes = {"own": "train", **({"twin": "frozen"} if options["twin"] else {})}
@@ -55,10 +59,12 @@ def affine_defect(at: Situation, options: Options) -> Json:
 
 
 def saturation(at: Situation, options: Options) -> Json:
-    """The share of units (times examples and positions) in flat regions, before and after the counterfactual update, by nonlinearity.
+    """The share of units (times examples and positions) in flat regions, before and after the counterfactual update, by
+    nonlinearity.
 
-    options: batch_size of the measured batch; flat: below which absolute slope of its nonlinearity a unit counts as flat. The update is
-    the plain gradient step of the arm's rate on the batch of the step. ``moved``: the share that is flat on one side of it alone.
+    options: batch_size of the measured batch; flat: below which absolute slope of its nonlinearity a unit counts as
+    flat. The update is the plain gradient step of the arm's rate on the batch of the step. ``moved``: the share that is
+    flat on one side of it alone.
 
     Raises UserError for a network without nonlinearities.
     """

@@ -1,7 +1,7 @@
 """How accuracy on test images falls when these are disturbed a little: by noise, and against the network.
 
-Images are standardised, so sizes are in standard deviations of a pixel over the training images. Everything is in evaluation mode, as
-a trained network is used.
+Images are standardised, so sizes are in standard deviations of a pixel over the training images. Everything is in
+evaluation mode, as a trained network is used.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ _NOISE_SEED = 2_000_003
 
 
 def input_robustness(at: Situation, options: Options) -> Json:
-    """Accuracy on the first ``test_size`` test images: ``clean``; with Gaussian ``noise``, by its size; and after ``sign`` steps.
+    """Accuracy on the first ``test_size`` test images: ``clean``; with Gaussian ``noise``, by its size; and after
+    ``sign`` steps.
 
-    options: test_size; noise: standard deviations; sign: lengths e of x + e sign(dL/dx), the fast gradient sign step (Goodfellow et
-    al. 2015) against the loss that the network was trained on. The noise is the same for every arm and step of a seed.
+    options: test_size; noise: standard deviations; sign: lengths e of x + e sign(dL/dx), the fast gradient sign step
+    (Goodfellow et al. 2015) against the loss that the network was trained on. The noise is the same for every arm and
+    step of a seed.
     """
     x, labels = at.held_out(options["test_size"])
     generator = torch.Generator().manual_seed(_NOISE_SEED + at.task.seed)

@@ -1,4 +1,5 @@
-"""Along the gradient: loss, gradient and Santurkar's three measures at multiples of the learning rate, on one batch or another."""
+"""Along the gradient: loss, gradient and Santurkar's three measures at multiples of the learning rate, on one batch or
+another."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, re
 
 
 def layers_alone(at: Situation, options: Options) -> Json:
-    """ "network": the largest eigenvalues of the network's Hessian and of its frozen twin's; "layers": those of each layer's own
-    Hessian, d2L_hat/dy2 over all of its units, and of the same layer with its statistics frozen, (gamma/sigma) H (gamma/sigma).
+    """ "network": the largest eigenvalues of the network's Hessian and of its frozen twin's; "layers": those of each
+    layer's own Hessian, d2L_hat/dy2 over all of its units, and of the same layer with its statistics frozen,
+    (gamma/sigma) H (gamma/sigma).
 
     options: batch_size, tolerance.
     """

@@ -1,12 +1,13 @@
-"""Is it more than scaling? A point of training, its frozen twin, and the twin with other weights in front of every batch norm.
+"""Is it more than scaling? A point of training, its frozen twin, and the twin with other weights in front of every
+batch norm.
 
-Each is known by its loss, its gradient norm, the largest eigenvalue and the spectral norm of its Hessian, and by the relative error
-of the linear prediction for the gradient step that would remove a fixed fraction of the loss. From these come the scale-free numbers
-that no rescaling of the loss, or of all parameters by one factor, changes.
+Each is known by its loss, its gradient norm, the largest eigenvalue and the spectral norm of its Hessian, and by the
+relative error of the linear prediction for the gradient step that would remove a fixed fraction of the loss. From these
+come the scale-free numbers that no rescaling of the loss, or of all parameters by one factor, changes.
 
-The twin whose weights in front of batch norm are a times as large, its constants along with them, is the same function of other
-coordinates, W = a W': with D = 1/a on these weights and 1 elsewhere its gradient is D g, its Hessian D H D, and a step s down its
-gradient moves the twin by -s D^2 g.
+The twin whose weights in front of batch norm are a times as large, its constants along with them, is the same function
+of other coordinates, W = a W': with D = 1/a on these weights and 1 elsewhere its gradient is D g, its Hessian D H D,
+and a step s down its gradient moves the twin by -s D^2 g.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, nu
 
 
 def linearity(at: Situation, options: Options) -> Json:
-    """By name ("own", "twin", "twin x 0.5", ...): loss, gradient_norm, top, top_error, spectral_norm, converged, linearity_error.
+    """By name ("own", "twin", "twin x 0.5", ...): loss, gradient_norm, top, top_error, spectral_norm, converged,
+    linearity_error.
 
-    options: batch_size; tolerance, max_products of the eigenvalues; fraction of the loss that the linear prediction removes; twin:
-    whether the frozen twin is measured; factors: by which the twin's weights in front of batch norm are multiplied, each a further
-    one.
+    options: batch_size; tolerance, max_products of the eigenvalues; fraction of the loss that the linear prediction
+    removes; twin: whether the frozen twin is measured; factors: by which the twin's weights in front of batch norm are
+    multiplied, each a further one.
     """
     batch, search = at.batch(options["batch_size"]), at.search(options)
     own = Objective(at.model, at.loss, batch, mode="current")
@@ -51,7 +53,8 @@ def _in_coordinates(
 ) -> dict[str, Json]:
     """What one function is in several coordinates, each given by the factors on the weights of some layers.
 
-    Where the operator refuses (asymmetric beyond rounding, as on the brink of overflow) there is the reason instead of numbers.
+    Where the operator refuses (asymmetric beyond rounding, as on the brink of overflow) there is the reason instead of
+    numbers.
     """
     found: dict[str, Json] = {}
     moves: dict[str, tuple[Tensor, float]] = {}

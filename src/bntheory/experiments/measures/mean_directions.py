@@ -1,10 +1,11 @@
-r"""How far the sharpest direction of the loss moves the means of the hidden units, against directions that leave them alone.
+r"""How far the sharpest direction of the loss moves the means of the hidden units, against directions that leave them
+alone.
 
-A *mean direction* of a channel is the gradient, by all parameters, of its mean pre-activation over the batch (and over positions). A
-*contrast direction* is the gradient of a random contrast of the same channel: sum_i c_i y_i with random c of zero sum, of the length
-that the mean has (1/sqrt(m)). There are as many of the ones as of the others, and they lie in the same layers, so the share of the top
-eigenvector in the span of the contrasts is what chance gives to a channel's movements; the share of a random direction in a span of
-dimension r among P parameters is r/P.
+A *mean direction* of a channel is the gradient, by all parameters, of its mean pre-activation over the batch (and over
+positions). A *contrast direction* is the gradient of a random contrast of the same channel: sum_i c_i y_i with random c
+of zero sum, of the length that the mean has (1/sqrt(m)). There are as many of the ones as of the others, and they lie
+in the same layers, so the share of the top eigenvector in the span of the contrasts is what chance gives to a channel's
+movements; the share of a random direction in a span of dimension r among P parameters is r/P.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, re
 def mean_overlap(at: Situation, options: Options) -> Json:
     """Shares of the top Hessian eigenvector in the two spans, and the largest eigenvalue without either.
 
-    options: batch_size; tolerance and max_products of each eigenvalue. ``top``, ``without_means``, ``without_contrasts``: the largest
-    eigenvalues of H, and of H between the projections off either span. ``refused``: why there are none.
+    options: batch_size; tolerance and max_products of each eigenvalue. ``top``, ``without_means``,
+    ``without_contrasts``: the largest eigenvalues of H, and of H between the projections off either span. ``refused``:
+    why there are none.
     """
     batch, seed, search = at.batch(options["batch_size"]), at.task.seed, at.search(options)
     means, contrasts = (_orthonormal(channel_directions(at.model, batch[0], weights)) for weights in (None, seed))
@@ -61,9 +63,11 @@ def mean_overlap(at: Situation, options: Options) -> Json:
 
 
 def channel_directions(model: nn.Module, inputs: Tensor, seed: int | None) -> Tensor:
-    """The gradients by all trainable parameters, flat, of one number of each channel of each hidden weight layer: (parameters, channels).
+    """The gradients by all trainable parameters, flat, of one number of each channel of each hidden weight layer:
+    (parameters, channels).
 
-    seed: None for the channel's mean over the batch and its positions; else a random contrast of length 1/sqrt(m) from this seed.
+    seed: None for the channel's mean over the batch and its positions; else a random contrast of length 1/sqrt(m) from
+    this seed.
 
     Raises UserError for a model without units of weight layer and normalisation.
     """
@@ -97,8 +101,8 @@ def channel_directions(model: nn.Module, inputs: Tensor, seed: int | None) -> Te
 def _orthonormal(columns: Tensor) -> Tensor:
     """An orthonormal basis of the span, the directions that rounding cannot tell from none left out.
 
-    By the eigenvectors of the Gram matrix in float64: a twentieth of the cost of a singular value decomposition, and its squared
-    condition number is no loss where directions below 1e-5 of the longest are left out.
+    By the eigenvectors of the Gram matrix in float64: a twentieth of the cost of a singular value decomposition, and
+    its squared condition number is no loss where directions below 1e-5 of the longest are left out.
     """
     lengths = torch.linalg.vector_norm(columns, dim=0)
     live = (columns[:, lengths > 0] / lengths[lengths > 0]).double()

@@ -1,8 +1,9 @@
-"""The largest Hessian eigenvalue at a point of training, of the network itself and of its twins; and the loss alone, for many steps.
+"""The largest Hessian eigenvalue at a point of training, of the network itself and of its twins; and the loss alone,
+for many steps.
 
-A twin is the network with statistics of the measured batch as constants: both of them, or one, so that the other is the only one whose
-dependence on the activations is alive. All have one loss and one gradient with respect to what follows the layers; what differs is
-the derivative through the statistics.
+A twin is the network with statistics of the measured batch as constants: both of them, or one, so that the other is the
+only one whose dependence on the activations is alive. All have one loss and one gradient with respect to what follows
+the layers; what differs is the derivative through the statistics.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ OF: Mapping[str, Mapping[str, Any]] = {
 def sharpness(at: Situation, options: Options) -> Json:
     """By name of :data:`OF`, as ``options["of"]`` lists them: loss, gradient norm, largest eigenvalue with its error.
 
-    options: batch_size of the measured batch; tolerance and max_products of each eigenvalue, which starts at the vector of the one
-    before it and as much of a random one. ``top`` is None where the operator refuses, and ``refused`` says why.
+    options: batch_size of the measured batch; tolerance and max_products of each eigenvalue, which starts at the vector
+    of the one before it and as much of a random one. ``top`` is None where the operator refuses, and ``refused`` says
+    why.
     """
     unknown = set(options["of"]) - set(OF)
     if unknown:

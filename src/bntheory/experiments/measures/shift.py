@@ -12,7 +12,8 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, nu
 
 
 def shift(at: Situation, options: Options) -> Json:
-    """Internal covariate shift of every weight layer by Definition 2.1, for the plain gradient step of the arm's rate."""
+    """Internal covariate shift of every weight layer by Definition 2.1, for the plain gradient step of the arm's
+    rate."""
     found = covariate_shift(at.model, at.loss, at.batch(), learning_rate=at.task.arm.learning_rate)
     l2 = torch.tensor([found[0].l2], dtype=torch.float64)
     zero = torch.zeros_like(l2)

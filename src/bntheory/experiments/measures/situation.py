@@ -67,7 +67,8 @@ class Situation:
 
     @property
     def diverged(self) -> bool:
-        """Whether a weight, the loss or its gradient is no longer finite; the loss can be where its gradient overflows."""
+        """Whether a weight, the loss or its gradient is no longer finite; the loss can be where its gradient
+        overflows."""
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
             return True
         return has_diverged(self.loss_and_gradient_norm(self.batch()))
@@ -85,5 +86,6 @@ def number(x: float) -> float | None:
 
 
 def recorded_hessian(*measured: Any, **how: Any) -> CurvatureOperator:
-    """:func:`bntheory.bridge.hessian` with sums in the order of every record so far, so that a record can be made again bit for bit."""
+    """:func:`bntheory.bridge.hessian` with sums in the order of every record so far, so that a record can be made again
+    bit for bit."""
     return hessian(*measured, closed_forms=False, **how)

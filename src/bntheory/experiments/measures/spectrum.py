@@ -8,7 +8,8 @@ from bntheory.experiments.measures.situation import Json, Options, Situation, re
 
 
 def outliers(at: Situation, options: Options) -> Json:
-    """The largest eigenvalue in training mode, the count-th largest, and the gradient's share in the eigenvectors of the first ``count``.
+    """The largest eigenvalue in training mode, the count-th largest, and the gradient's share in the eigenvectors of
+    the first ``count``.
 
     options: batch_size, count, tolerance, max_products.
     """
@@ -33,7 +34,8 @@ def _outliers(at: Situation, mode: Mode, options: Options) -> Json:
 
 
 def hessian_trace(at: Situation, options: Options) -> Json:
-    """The trace in training mode with the standard error of its estimate. options: batch_size, samples (random vectors)."""
+    """The trace in training mode with the standard error of its estimate. options: batch_size, samples (random
+    vectors)."""
     with recorded_hessian(at.model, at.loss, at.batch(options["batch_size"]), mode="train") as operator:
         found = trace(operator, options["samples"], seed=at.task.seed)
         return {"trace": {"loss": operator.loss, "value": found.value, "error": found.error}}

@@ -58,8 +58,9 @@ def _spread(total: int, wanted: int) -> list[int]:
 def _twin_loss(model: nn.Module, found: Capture, loss: Loss, batch: Batch) -> Identity:
     """The twin's loss is the network's, to rounding.
 
-    The two differ in how each unit's z is rounded: by at most its tolerance times the size of its terms. To first order that moves
-    the loss by the inner product with the gradient at z, so the sum over all units of ||g|| times that difference bounds it.
+    The two differ in how each unit's z is rounded: by at most its tolerance times the size of its terms. To first order
+    that moves the loss by the inner product with the gradient at z, so the sum over all units of ||g|| times that
+    difference bounds it.
     """
     twin = frozen_twin(model, batch[0])
     with torch.no_grad():

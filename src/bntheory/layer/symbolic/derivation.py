@@ -1,9 +1,9 @@
 """Jacobian and Hessian of a normaliser, derived from its definition for symbolic m and eps.
 
-Move y along two directions at once, y + s d + t v, and compute with numbers a + b s + c t + e st (s^2 = t^2 = 0). The mean is
-linear, the variance quadratic, sigma = sqrt(var + eps) is expanded, and z = gamma (y - mu)/sigma + beta follows. The coefficient
-of s in L(z) is <g, z_s>, that of st is <g, z_st> + <z_s, H z_t>: linear in d, so as a vector it is read off as what d
-is multiplied with. No formula for P, the Jacobian or the Hessian enters.
+Move y along two directions at once, y + s d + t v, and compute with numbers a + b s + c t + e st (s^2 = t^2 = 0). The
+mean is linear, the variance quadratic, sigma = sqrt(var + eps) is expanded, and z = gamma (y - mu)/sigma + beta
+follows. The coefficient of s in L(z) is <g, z_s>, that of st is <g, z_st> + <z_s, H z_t>: linear in d, so as a vector
+it is read off as what d is multiplied with. No formula for P, the Jacobian or the Hessian enters.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def moved_output(
 
 
 def pulled_back(space: Space, functional: Any, direction: str) -> FormalVector:
-    """The vector w with <w, d> = ``functional``, an expression that is linear in the table's entries with ``direction``."""
+    """The vector w with <w, d> = ``functional``, an expression that is linear in the table's entries with
+    ``direction``."""
     refuse_large(functional)
     expanded = sp.expand(functional)
     w: dict[Any, Any] = {}

@@ -97,8 +97,8 @@ _MOST_TERMS, _HIGHEST_DEGREE = 20_000, 64
 def factored(x: Any) -> Any:
     """x as a product of irreducible polynomials.
 
-    The library evaluates at points that it draws, and with some of them, one draw in a few hundred, it takes for ever; so it draws the
-    same ones every time.
+    The library evaluates at points that it draws, and with some of them, one draw in a few hundred, it takes for ever;
+    so it draws the same ones every time.
     """
     from sympy.core.random import rng
 
@@ -152,8 +152,8 @@ def _expanded(factors: dict[Any, int], without: dict[Any, int]) -> int:
 
 
 def _root(x: Any) -> Any:
-    """sqrt(x). Where sympy takes it factor by factor, a factor whose sign is open may stand under its root only beside positive
-    ones: sqrt(a^2 b) is 0 at a = 0 whatever b is, and a sqrt(b) is not."""
+    """sqrt(x). Where sympy takes it factor by factor, a factor whose sign is open may stand under its root only beside
+    positive ones: sqrt(a^2 b) is 0 at a = 0 whatever b is, and a sqrt(b) is not."""
     root = sp.sqrt(x)
     half = sp.Rational(1, 2)
     loose = [p for p in root.atoms(sp.Pow) if p.exp in (half, -half) and not p.base.is_nonnegative]

@@ -56,7 +56,8 @@ def _sech2(x: Array) -> Array:
 
 
 def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:
-    """l(z) = amplitude (1 - cos(frequency (z - t))): as contorted as one likes, |l'| <= A k and |l''| <= A k^2, both attained."""
+    """l(z) = amplitude (1 - cos(frequency (z - t))): as contorted as one likes, |l'| <= A k and |l''| <= A k^2, both
+    attained."""
     a, k = float(amplitude), float(frequency)
     return SeparableLoss(
         name=f"cosine (amplitude {a:g}, frequency {k:g})",

@@ -1,7 +1,8 @@
 r"""Where batch normalisation smooths a single unit and where it roughens it, against its frozen twin.
 
-Coordinates of a layer, whatever its loss: the *size* of the residual, ||g_c||/(sqrt(m) |gamma| h), g_c the centred gradient at z
-and h = lambda_max(H), and its *alignment*, the cosine of g_c with gamma y_hat. With q = var/(var + eps) (1 at eps = 0)
+Coordinates of a layer, whatever its loss: the *size* of the residual, ||g_c||/(sqrt(m) |gamma| h), g_c the centred
+gradient at z and h = lambda_max(H), and its *alignment*, the cosine of g_c with gamma y_hat. With q = var/(var + eps)
+(1 at eps = 0)
 
     rho = sqrt(q) size * alignment,     tau^2 = q size^2 (1 - alignment^2),
 
@@ -9,8 +10,9 @@ the top eigenvalue of the BN Hessian is below the twin's, (gamma^2/sigma^2) h, w
 
     rho > 0,  A = (1-q)^2 - 3(1-q) rho < 1,  rho (1 - A) > tau^2        (eps = 0: size < alignment/(1 - alignment^2)).
 
-For H = h I this is exact (:mod:`bntheory.smoothness.unit.squared_loss`). **For every other loss it is sufficient**: H <= h I gives P H P <=
-h P P, so the BN Hessian lies below that of the squared loss with the same g and h, while both twins have the top (gamma^2/sigma^2) h.
+For H = h I this is exact (:mod:`bntheory.smoothness.unit.squared_loss`). **For every other loss it is sufficient**: H
+<= h I gives P H P <= h P P, so the BN Hessian lies below that of the squared loss with the same g and h, while both
+twins have the top (gamma^2/sigma^2) h.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ def top_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
 
 
 def norm_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
-    """Positive where, for the squared loss, the spectral norm is below the twin's; at eps = 0: 1 - |1 - rho| - tau^2."""
+    """Positive where, for the squared loss, the spectral norm is below the twin's; at eps = 0: 1 - |1 - rho| -
+    tau^2."""
     rho, tau2, A = _coordinates(alignment, size, q)
     below = np.minimum(np.minimum(1 + A, 2 - rho), (1 + A) * (2 - rho) - tau2)
     return np.minimum(top_margin(alignment, size, q), below)
@@ -53,7 +56,8 @@ def norm_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
 def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
     """Positive where, for the squared loss at eps = 0, the 2-Lipschitz constant over all u is below the twin's.
 
-    2(1 + |phi|) T/|gamma| < 1, written in the coordinates: T/|gamma| = sqrt((1-rho)^2 + tau^2) and phi T/gamma = 1 - rho.
+    2(1 + |phi|) T/|gamma| < 1, written in the coordinates: T/|gamma| = sqrt((1-rho)^2 + tau^2) and phi T/gamma = 1 -
+    rho.
     """
     rho, tau2, _ = _coordinates(alignment, size, 1.0)
     return np.asarray(1 - 2 * (np.sqrt((1 - rho) ** 2 + tau2) + np.abs(1 - rho)))
@@ -63,9 +67,10 @@ def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
 class PhaseDiagram:
     """Measured ratios to the twin over a grid of (size, alignment). Cells that most draws cannot reach are nan.
 
-    alignments: (a,). sizes: (s,). top_ratio: lambda_max(K)/lambda_max(twin), the median over the draws, (s, a). norm_ratio: the
-    same for spectral norms. inside: cells that the proof covers, (s, a).
-    violations: draws inside the proved region, ties aside, whose top eigenvalue is not below the twin's; layers: draws in all.
+    alignments: (a,). sizes: (s,). top_ratio: lambda_max(K)/lambda_max(twin), the median over the draws, (s, a).
+    norm_ratio: the same for spectral norms. inside: cells that the proof covers, (s, a).
+    violations: draws inside the proved region, ties aside, whose top eigenvalue is not below the twin's; layers: draws
+    in all.
     """
 
     loss: str
@@ -101,8 +106,8 @@ def phase_diagram(
 ) -> PhaseDiagram:
     """Draw layers at every (size, alignment), compute their spectra densely, and compare with the frozen twin.
 
-    The residual is prescribed and the targets are solved for, so the loss must have ``target_for``. Raises ValueError where it has
-    not, for m < 4 (no room for a residual beside 1 and y_hat), gamma = 0, or q outside (0, 1].
+    The residual is prescribed and the targets are solved for, so the loss must have ``target_for``. Raises ValueError
+    where it has not, for m < 4 (no room for a residual beside 1 and y_hat), gamma = 0, or q outside (0, 1].
     """
     loss = loss_named(loss)
     if loss.target_for is None:

@@ -1,8 +1,8 @@
 """A linear network with an arbitrarily rough loss, and both definitions of internal covariate shift.
 
-With one layer both shifts are zero whatever the loss does: the layer's input is the data, and no earlier layer exists. So a
-network can be as contorted as one likes without any internal covariate shift. More layers are there to show that the same
-measurement is not zero by construction.
+With one layer both shifts are zero whatever the loss does: the layer's input is the data, and no earlier layer exists.
+So a network can be as contorted as one likes without any internal covariate shift. More layers are there to show that
+the same measurement is not zero by construction.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ Matrix = NDArray[np.float64]
 class RoughRun:
     """What a run saw, all maxima over its steps, for the last layer (of one or more).
 
-    input_shift: largest change between successive steps of the mean or standard deviation of any of the layer's inputs (Ioffe and
-    Szegedy 2015). gradient_shift: largest ||G - G'||, G the gradient of the layer's weights, G' the same with all earlier layers at
-    their next weights (Santurkar et al. 2018, definition 2.1). distance: how far the weights moved in all.
+    input_shift: largest change between successive steps of the mean or standard deviation of any of the layer's inputs
+    (Ioffe and Szegedy 2015). gradient_shift: largest ||G - G'||, G the gradient of the layer's weights, G' the same
+    with all earlier layers at their next weights (Santurkar et al. 2018, definition 2.1). distance: how far the weights
+    moved in all.
     """
 
     input_shift: float
@@ -36,9 +37,11 @@ class RoughRun:
 
 
 class RoughLayer:
-    """``depth`` linear layers of ``width`` units and one output, loss mean_i A (1 - cos(k (z_i - t_i))) with A k^2 = roughness.
+    """``depth`` linear layers of ``width`` units and one output, loss mean_i A (1 - cos(k (z_i - t_i))) with A k^2 =
+    roughness.
 
-    frequency: k; the slope A k is then roughness/k. Raises ValueError for a depth below one or a roughness that is not positive.
+    frequency: k; the slope A k is then roughness/k. Raises ValueError for a depth below one or a roughness that is not
+    positive.
     """
 
     def __init__(

@@ -4,18 +4,19 @@ With D = diag(l''(z_i)), c = gamma^2/sigma^2, b = -gamma/(m sigma^2), s = <y_hat
 
     K = c P D P + b [ s P + Pg y_hat' + y_hat (Pg)' ] = diag(delta) + U J U',     delta_i = c l''(z_i) + b s,
 
-where U has at most five columns, which span 1, y_hat, D1, D y_hat, Pg, and J is diagonal with entries -1 and 1. Sylvester's
-law of inertia, applied to the block matrix [[diag(delta) - x, U], [U', -J]] and its Schur complements, counts eigenvalues. Split
-the deltas into a few *near* x and all that are *far*, and eliminate only the far ones:
+where U has at most five columns, which span 1, y_hat, D1, D y_hat, Pg, and J is diagonal with entries -1 and 1.
+Sylvester's law of inertia, applied to the block matrix [[diag(delta) - x, U], [U', -J]] and its Schur complements,
+counts eigenvalues. Split the deltas into a few *near* x and all that are *far*, and eliminate only the far ones:
 
     #{eigenvalues < x} = #{far delta_i < x} + n_-(M(x)) - n_-(-J),
 
     M(x) = [[diag(near delta) - x, U_near], [U_near', -J - U_far' diag(1/(far delta - x)) U_far]].
 
-M is small and one evaluation costs O(m); no division by a small number occurs, so counts are right to rounding even where x
-sits on a delta. M decreases in x, hence an eigenvalue is the only zero of one eigenvalue of M between two neighbouring deltas:
-bracketed by counts, polished by Brent's method. Equal deltas (all of them, for the squared loss) are first reduced to at most
-five by a rotation; the others are eigenvalues of K themselves. The case of rank one is the secular equation of Golub (1973).
+M is small and one evaluation costs O(m); no division by a small number occurs, so counts are right to rounding even
+where x sits on a delta. M decreases in x, hence an eigenvalue is the only zero of one eigenvalue of M between two
+neighbouring deltas: bracketed by counts, polished by Brent's method. Equal deltas (all of them, for the squared loss)
+are first reduced to at most five by a rotation; the others are eigenvalues of K themselves. The case of rank one is the
+secular equation of Golub (1973).
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _NEAR = 4  # deltas kept out of the elimination on either side of x
 class SeparableSpectrum:
     """The spectrum of ``unit``'s Hessian in y at one point, and of its frozen twin. float64.
 
-    ``rounding`` is the absolute accuracy that is asked of an eigenvalue; ``evaluations`` counts the O(m) evaluations of M.
+    ``rounding`` is the absolute accuracy that is asked of an eigenvalue; ``evaluations`` counts the O(m) evaluations of
+    M.
     """
 
     def __init__(self, unit: BatchNormUnit, y: ArrayLike) -> None:
@@ -80,7 +82,8 @@ class SeparableSpectrum:
     def _inertia_matrix(self, x: float, low: int, high: int) -> Array:
         """Eigenvalues, ascending, of M(x) with the deltas low..high-1 near, after an equilibrating congruence.
 
-        Directions of very different strength meet in M; without the scaling the weak ones drown in the rounding of the strong.
+        Directions of very different strength meet in M; without the scaling the weak ones drown in the rounding of the
+        strong.
         """
         self.evaluations += 1
         delta, basis = self._reduced, self._basis
@@ -141,7 +144,8 @@ class SeparableSpectrum:
         return self._polish(k, left, right)
 
     def _polish(self, k: int, left: float, right: float) -> float:
-        """The zero in (left, right), which no delta interrupts, of the eigenvalue of M that counts the k-th eigenvalue of K.
+        """The zero in (left, right), which no delta interrupts, of the eigenvalue of M that counts the k-th eigenvalue
+        of K.
 
         The near set is held fixed across the interval, so the function is smooth up to its ends.
         """
@@ -185,7 +189,8 @@ class SeparableSpectrum:
         return self.factor * max(abs(self.largest), abs(self.smallest))
 
     def top_below_twin(self) -> bool:
-        """Whether no eigenvalue reaches the twin's largest: the exact condition, one evaluation (ties within rounding aside)."""
+        """Whether no eigenvalue reaches the twin's largest: the exact condition, one evaluation (ties within rounding
+        aside)."""
         return self.count_below(self.twin_top) == self.m
 
     def norm_below_twin(self) -> bool:
@@ -209,10 +214,11 @@ class SeparableSpectrum:
 
 
 def _orthonormal_rows(rows: Array) -> tuple[Array, Array, Array]:
-    """(w, b, r) with q = w b orthonormal rows, (k, m), and rows = r' q; w is k x k and left unmultiplied to save a sweep.
+    """(w, b, r) with q = w b orthonormal rows, (k, m), and rows = r' q; w is k x k and left unmultiplied to save a
+    sweep.
 
-    Two rounds of Cholesky on the k x k Gram matrix wherever it is conditioned well enough for that to be as good as Householder's
-    method; otherwise Householder's.
+    Two rounds of Cholesky on the k x k Gram matrix wherever it is conditioned well enough for that to be as good as
+    Householder's method; otherwise Householder's.
     """
     k, m = rows.shape
     gram = rows @ rows.T

@@ -1,41 +1,44 @@
 r"""The BN Hessian of a single unit with squared loss: its whole spectrum, and when it is below its frozen twin's.
 
-Setting: L(z) = (h/2) ||z - t||^2, so H = h I with h > 0; any m >= 2, eps >= 0, gamma. K = d2L_hat/dy2. Write sigma^2 = var + eps,
-q = var/sigma^2 (so <y_hat,y_hat> = m q, and q = 1 exactly when eps = 0), g = h (z - t), and
+Setting: L(z) = (h/2) ||z - t||^2, so H = h I with h > 0; any m >= 2, eps >= 0, gamma. K = d2L_hat/dy2. Write sigma^2 =
+var + eps, q = var/sigma^2 (so <y_hat,y_hat> = m q, and q = 1 exactly when eps = 0), g = h (z - t), and
 
     rho   = <y_hat,g>/(m gamma h)
     g_perp = g minus its components along 1 and y_hat,   tau^2 = q ||g_perp||^2/(m gamma^2 h^2)
     A = (1-q)^2 - 3 (1-q) rho,      B = 1 - rho.
 
-**Spectrum.** In the orthonormal basis e1 || 1, e2 || y_hat, e3 || g_perp, ... the matrix P is diag(0, 1-q, 1, 1, ...) and
-P g = (1-q) <e2,g> e2 + ||g_perp|| e3. Insert both into the formula of :mod:`bntheory.layer.closed_form`:
+**Spectrum.** In the orthonormal basis e1 || 1, e2 || y_hat, e3 || g_perp, ... the matrix P is diag(0, 1-q, 1, 1, ...)
+and P g = (1-q) <e2,g> e2 + ||g_perp|| e3. Insert both into the formula of :mod:`bntheory.layer.closed_form`:
 
-    K = (h gamma^2/sigma^2) ( 0  on e1,   [[A, -tau], [-tau, B]]  on (e2, e3),   B  on the m - 3 directions that are left )
+    K = (h gamma^2/sigma^2) ( 0  on e1,   [[A, -tau], [-tau, B]]  on (e2, e3),   B  on the m - 3 others )
 
     spec K = (h gamma^2/sigma^2) { 0,  B (m - 3 times),  (A+B)/2 +- sqrt(((A-B)/2)^2 + tau^2) }              (m >= 3)
 
 (m = 2: {0, A}; var = 0: {0, and h gamma^2/eps m - 1 times}.) The frozen twin has h gamma^2/sigma^2 on all of R^m.
 
-**Condition.** lambda_max(K) < lambda_max(twin) exactly when I - [[A, -tau], [-tau, B]] is positive definite (then B < 1 too):
+**Condition.** lambda_max(K) < lambda_max(twin) exactly when I - [[A, -tau], [-tau, B]] is positive definite (then B < 1
+too):
 
     rho > 0   and   A < 1   and   rho (1 - A) > tau^2;                at eps = 0:   rho > tau^2,
 
-that is gamma <y_hat,g> > ||P g||^2/h. Both sides are gradients that training computes anyway (<y_hat,g> = dL_hat/dgamma, and P g
-= (sigma/gamma) dL_hat/dy). *Where gamma is stationary the top eigenvalue is therefore never below the twin's*, and it is
-strictly above unless g_perp = 0. For the spectral norm, -lambda_min < twin as well: (1 + A)(1 + B) > tau^2, A > -1, B > -1; at
-eps = 0 both together read |1 - rho| + tau^2 < 1.
+that is gamma <y_hat,g> > ||P g||^2/h. Both sides are gradients that training computes anyway (<y_hat,g> =
+dL_hat/dgamma, and P g = (sigma/gamma) dL_hat/dy). *Where gamma is stationary the top eigenvalue is therefore never
+below the twin's*, and it is strictly above unless g_perp = 0. For the spectral norm, -lambda_min < twin as well: (1 +
+A)(1 + B) > tau^2, A > -1, B > -1; at eps = 0 both together read |1 - rho| + tau^2 < 1.
 
-**2-Lipschitz constant at a point, eps = 0** (u not small). On the centred space f(v) = const - h gamma sqrt(m) <v,t>/|v|. With
-x = v/|Cy|, s = |x|, psi the angle between x and y, c = |corr(y,t)|, kappa = h |gamma| T/sigma^2, T the standard deviation of t, the
-claim  sup_u 2|f(y+u) - f(y) - <f'(y),u>|/|u|^2 = 2 (1 + c) kappa  is, after the supremum over directions,
+**2-Lipschitz constant at a point, eps = 0** (u not small). On the centred space f(v) = const - h gamma sqrt(m)
+<v,t>/|v|. With x = v/|Cy|, s = |x|, psi the angle between x and y, c = |corr(y,t)|, kappa = h |gamma| T/sigma^2, T the
+standard deviation of t, the claim sup_u 2|f(y+u) - f(y) - <f'(y),u>|/|u|^2 = 2 (1 + c) kappa is, after the supremum
+over directions,
 
     sqrt((2s(1+c) - c)^2 + (1-c^2)(1-s)^2) <= 1 + s^2 (1+c),
 
-which, squared and divided by s (1+c)^2, is (s-1)^2 (s+2) >= 0: true for every s, with equality in the limit s -> 0, where x comes
-from the direction of +-t. So it is exact, not attained, and exceeds the Hessian's norm at every y: the best quadratic majorant
-is dictated by the jump at constant batches, not by the local curvature.
+which, squared and divided by s (1+c)^2, is (s-1)^2 (s+2) >= 0: true for every s, with equality in the limit s -> 0,
+where x comes from the direction of +-t. So it is exact, not attained, and exceeds the Hessian's norm at every y: the
+best quadratic majorant is dictated by the jump at constant batches, not by the local curvature.
 
-Over all y with one sigma (eps = 0): the top eigenvalue is largest at |corr| = 1/sqrt 3, where it is (2/sqrt 3) h |gamma| T/sigma^2 (m >= 3).
+Over all y with one sigma (eps = 0): the top eigenvalue is largest at |corr| = 1/sqrt 3, where it is (2/sqrt 3) h
+|gamma| T/sigma^2 (m >= 3).
 """
 
 from __future__ import annotations
@@ -53,8 +56,8 @@ from bntheory.smoothness.protocol import as_point
 class SquaredLossSpectrum:
     """The exact curvature of one unit with squared loss and of its frozen twin. All numbers are O(m) to compute.
 
-    m, gamma, eps, sigma, h: the layer. q, rho, tau: the dimensionless coordinates of the module docstring. T: standard deviation
-    of the targets (h-free). phi: correlation of y with t, nan where either is constant.
+    m, gamma, eps, sigma, h: the layer. q, rho, tau: the dimensionless coordinates of the module docstring. T: standard
+    deviation of the targets (h-free). phi: correlation of y with t, nan where either is constant.
     """
 
     m: int
@@ -80,7 +83,8 @@ class SquaredLossSpectrum:
 
     @property
     def twin(self) -> float:
-        """The frozen twin's only eigenvalue, h gamma^2/sigma^2: its global Lipschitz constant of the gradient as well."""
+        """The frozen twin's only eigenvalue, h gamma^2/sigma^2: its global Lipschitz constant of the gradient as
+        well."""
         return self.h * self.gamma**2 / self.sigma**2
 
     @property
@@ -125,8 +129,8 @@ class SquaredLossSpectrum:
 
     @property
     def top_margin(self) -> float:
-        """Positive exactly where lambda_max(K) is below the twin's: the least of the quantities that the condition asks to be
-        positive (dimensionless, times gamma^2 where a product is formed)."""
+        """Positive exactly where lambda_max(K) is below the twin's: the least of the quantities that the condition asks
+        to be positive (dimensionless, times gamma^2 where a product is formed)."""
         gamma, d = self.gamma, 1 - self.q
         if gamma == 0:
             return 0.0
@@ -173,7 +177,8 @@ def squared_loss_spectrum(
 ) -> SquaredLossSpectrum:
     """The exact curvature in y of (h/2)||gamma y_hat + beta - t||^2 at y (it does not depend on beta).
 
-    y, target: shape (m,), m >= 2. Raises ValueError for a constant batch with eps = 0, eps < 0, h <= 0 or shapes that disagree.
+    y, target: shape (m,), m >= 2. Raises ValueError for a constant batch with eps = 0, eps < 0, h <= 0 or shapes that
+    disagree.
     """
     y = np.asarray(y, dtype=np.float64)
     if y.ndim != 1 or y.shape[0] < 2:

@@ -23,11 +23,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CriticalGamma:
-    """The |gamma|/T above which each constant of the unit (squared loss, eps = 0, gamma > 0) is below its frozen twin's.
+    """The |gamma|/T above which each constant of the unit (squared loss, eps = 0, gamma > 0) is below its frozen
+    twin's.
 
-    correlations: phi = corr(y, t), (k,). top, norm: local, (k,). two_lipschitz: at that y, over all u. worst: the top eigenvalue over all y
-    of one sigma, one number. stationary: |gamma|/T where dL/dgamma = 0, that is phi where positive. The measured ones, at ``at``, come
-    from dense spectra and from ascents over u that know values and gradients only.
+    correlations: phi = corr(y, t), (k,). top, norm: local, (k,). two_lipschitz: at that y, over all u. worst: the top
+    eigenvalue over all y of one sigma, one number. stationary: |gamma|/T where dL/dgamma = 0, that is phi where
+    positive. The measured ones, at ``at``, come from dense spectra and from ascents over u that know values and
+    gradients only.
     """
 
     correlations: Array
@@ -45,8 +47,8 @@ class CriticalGamma:
 def critical_gamma(*, m: int = 5, points: int = 7, seed: int = 0) -> CriticalGamma:
     """Closed forms on a fine grid of correlations and measurements at ``points`` of them.
 
-    Every constant is proportional to gamma and T while the twin's goes with gamma^2, so the critical |gamma|/T is the constant itself
-    at gamma = T = sigma = 1.
+    Every constant is proportional to gamma and T while the twin's goes with gamma^2, so the critical |gamma|/T is the
+    constant itself at gamma = T = sigma = 1.
     """
     if m < 4 or points < 1:
         raise ValueError(f"m is {m} and points is {points}; measuring needs m >= 4 and at least one point")

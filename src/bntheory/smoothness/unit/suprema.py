@@ -1,4 +1,5 @@
-r"""The single unit with squared loss over whole regions: globally, on spheres, along a trajectory. In y and in whitened weights.
+r"""The single unit with squared loss over whole regions: globally, on spheres, along a trajectory. In y and in whitened
+weights.
 
 Let k = T/|gamma|, T the standard deviation of the targets, and r = sqrt(var/(var + eps)).
 
@@ -7,29 +8,33 @@ Let k = T/|gamma|, T the standard deviation of the targets, and r = sqrt(var/(va
                both over 0 <= r <= 1, attained with y parallel to t;
     eps = 0:   both infinite (zero where gamma = 0 or T = 0: then f is constant).
 
-The first maximum is at least 1 (r = 0), and above it for every k > 0, while a frozen twin has gamma^2/sigma^2 <= gamma^2/eps: globally BN
-never reduces the constant. For k -> infinity it tends to 48/(25 sqrt 5) k, at r = 1/sqrt 5.
+The first maximum is at least 1 (r = 0), and above it for every k > 0, while a frozen twin has gamma^2/sigma^2 <=
+gamma^2/eps: globally BN never reduces the constant. For k -> infinity it tends to 48/(25 sqrt 5) k, at r = 1/sqrt 5.
 
-**Proof.** Scale lengths by sqrt(m eps) and f by m gamma^2: up to a constant f(v) = -1/(2(1+|v|^2)) - k <v,t'>/sqrt(1+|v|^2), v the centred y and t' the
-unit vector along the centred t. On a line v = p + s d (p orthogonal to d, |d| = 1) put pi = 1/(1+|p|^2), s = x^(1/2)/pi^(1/2), and maximise over
-the direction of t' within the plane of p and d. The derivatives along the line become
+**Proof.** Scale lengths by sqrt(m eps) and f by m gamma^2: up to a constant f(v) = -1/(2(1+|v|^2)) - k
+<v,t'>/sqrt(1+|v|^2), v the centred y and t' the unit vector along the centred t. On a line v = p + s d (p orthogonal to
+d, |d| = 1) put pi = 1/(1+|p|^2), s = x^(1/2)/pi^(1/2), and maximise over the direction of t' within the plane of p and
+d. The derivatives along the line become
 
     f''  =  pi^2 D(x) +- k G,     D = (1-3x)/(1+x)^3,           G^2  = pi^2 (9x + (1-pi)(1-2x)^2)/(1+x)^5,
     f'   =  pi^(3/2) E(x) +- k F,  E = sqrt(x)/(1+x)^2,          F^2  = pi (1 + (1-pi) x)/(1+x)^3.
 
-pi = 1 is the line through the origin along t, where G^2 = h(x) = 9x/(1+x)^5 and F^2 = 1/(1+x)^3; with x = r^2/(1-r^2) it gives the polynomials above.
-It remains to find, for every (pi, x), a y with D(y) >= +-pi^2 D(x) and h(y) >= G^2, whatever k:
+pi = 1 is the line through the origin along t, where G^2 = h(x) = 9x/(1+x)^5 and F^2 = 1/(1+x)^3; with x = r^2/(1-r^2)
+it gives the polynomials above. It remains to find, for every (pi, x), a y with D(y) >= +-pi^2 D(x) and h(y) >= G^2,
+whatever k:
 
-- if pi^2 D(x) >= D(1/4), the y in [x, 1/4] with D(y) = pi^2 D(x) (D falls there); since 1 - pi <= 1 - pi^2 the second inequality follows from one
-  between polynomials in x and y;
+- if pi^2 D(x) >= D(1/4), the y in [x, 1/4] with D(y) = pi^2 D(x) (D falls there); since 1 - pi <= 1 - pi^2 the second
+  inequality follows from one between polynomials in x and y;
 - otherwise y = 1/4, where h is largest: G^2 <= h(1/4) for all pi and x;
-- for -f'': y = 1/4 where D(x) >= 0; elsewhere x > 1/3, y = 19/100, as -D <= 1/4 <= D(19/100) and G^2 <= h(19/100) there.
+- for -f'': y = 1/4 where D(x) >= 0; elsewhere x > 1/3, y = 19/100, as -D <= 1/4 <= D(19/100) and G^2 <= h(19/100)
+  there.
 
-For f': the y in [0, 1/3] with E(y)^2 = pi^3 E(x)^2, E^2 being largest at 1/3, has 1/(1+y)^3 >= F^2. Each of these polynomial inequalities is decided by real
-arithmetic in the tests, and the derivatives along the line by symbolic differentiation.
+For f': the y in [0, 1/3] with E(y)^2 = pi^3 E(x)^2, E^2 being largest at 1/3, has 1/(1+y)^3 >= F^2. Each of these
+polynomial inequalities is decided by real arithmetic in the tests, and the derivatives along the line by symbolic
+differentiation.
 
-Whitened weights (y = X w, X'1 = 0, X'X = m I): |y|^2 = m |w|^2, and everything is m times (sqrt(m) times, for Lip(f)) that of y, with T
-replaced by T_X, the standard deviation of the projection of t on the range of X.
+Whitened weights (y = X w, X'1 = 0, X'X = m I): |y|^2 = m |w|^2, and everything is m times (sqrt(m) times, for Lip(f))
+that of y, with T replaced by T_X, the standard deviation of the projection of t on the range of X.
 """
 
 from __future__ import annotations
@@ -44,7 +49,8 @@ from bntheory.smoothness.protocol import as_point
 
 
 def _largest(coefficients: list[float]) -> tuple[float, float]:
-    """(maximum over [0, 1], where) of the polynomial with the given coefficients, constant first: at an end or a stationary point."""
+    """(maximum over [0, 1], where) of the polynomial with the given coefficients, constant first: at an end or a
+    stationary point."""
     p = np.polynomial.Polynomial(coefficients)
     roots = p.deriv().roots()
     real = roots[np.abs(roots.imag) < 1e-9].real
@@ -58,8 +64,8 @@ def _largest(coefficients: list[float]) -> tuple[float, float]:
 class UnitSuprema:
     """Over all y in R^m. derivative_lipschitz: Lip(grad f), the global 2-Lipschitz constant. lipschitz: Lip(f).
 
-    attained_at: r = sqrt(var/(var+eps)) of the batch that attains the first, nan where it is infinite. twin_at_most: the largest
-    constant that any frozen twin can have, gamma^2/eps.
+    attained_at: r = sqrt(var/(var+eps)) of the batch that attains the first, nan where it is infinite. twin_at_most:
+    the largest constant that any frozen twin can have, gamma^2/eps.
     """
 
     m: int
@@ -97,10 +103,11 @@ def unit_suprema(m: int, gamma: float, T: float, eps: float) -> UnitSuprema:
 
 @dataclass(frozen=True)
 class WhitenedSuprema:
-    """In the weights, for whitened inputs. everywhere: over all w. on_unit_sphere: sup of the Hessian's norm over |w| = 1 at eps = 0.
+    """In the weights, for whitened inputs. everywhere: over all w. on_unit_sphere: sup of the Hessian's norm over |w| =
+    1 at eps = 0.
 
-    ``everywhere`` is infinite or of order 1/eps; a trajectory of gradient descent (eps = 0, no weight decay) nevertheless sees a
-    finite constant, :meth:`at_most`, since its weights never get shorter.
+    ``everywhere`` is infinite or of order 1/eps; a trajectory of gradient descent (eps = 0, no weight decay)
+    nevertheless sees a finite constant, :meth:`at_most`, since its weights never get shorter.
     """
 
     m: int
@@ -112,7 +119,8 @@ class WhitenedSuprema:
     on_unit_sphere: float
 
     def at_most(self, norm: float) -> float:
-        """sup of the Hessian's norm over |w| = norm, eps = 0: a bound on all of gradient descent that starts at this norm.
+        """sup of the Hessian's norm over |w| = norm, eps = 0: a bound on all of gradient descent that starts at this
+        norm.
 
         The gradient is orthogonal to w, so |w - s grad| >= |w| for every s: no point of a step is closer to the origin.
         """
@@ -126,7 +134,8 @@ class WhitenedSuprema:
 
 
 def whitened_suprema(inputs: ArrayLike, target: ArrayLike, *, gamma: float = 1.0, eps: float = 0.0) -> WhitenedSuprema:
-    """The suprema for f(w) = (1/2)||gamma BN(X w) + beta - t||^2. Raises ValueError where X'1 = 0 or X'X = m I does not hold."""
+    """The suprema for f(w) = (1/2)||gamma BN(X w) + beta - t||^2. Raises ValueError where X'1 = 0 or X'X = m I does not
+    hold."""
     x = np.asarray(inputs, dtype=np.float64)
     if x.ndim != 2 or not 1 <= x.shape[1] < x.shape[0]:
         raise ValueError(f"inputs have shape {x.shape}; give (m, n) with 1 <= n < m")

@@ -2,26 +2,27 @@ r"""A single normalised unit with a separable loss, as a landscape in its pre-ac
 
     f(y) = sum_i l(gamma y_hat_i + beta, t_i),    y_hat = (y - mean(y))/sqrt(var(y) + eps)
 
-and its control, which is a landscape too: the *frozen twin* (mean and sigma are the constants they have at one point, so that the
-forward map is affine; with mean 0 and sigma 1 it is the unit without normalisation). In weight space y = X w, and f(X w) is a
-:class:`~bntheory.smoothness.restriction.AffinePullback` of the same object.
+and its control, which is a landscape too: the *frozen twin* (mean and sigma are the constants they have at one point,
+so that the forward map is affine; with mean 0 and sigma 1 it is the unit without normalisation). In weight space y = X
+w, and f(X w) is a :class:`~bntheory.smoothness.restriction.AffinePullback` of the same object.
 
 What is true of it (squared loss unless said otherwise; T the standard deviation of t, phi the correlation of y and t):
 
-In y. f depends on y through the direction of its centred part only (eps = 0). It has no limit at constant batches, unless gamma
-= 0 or t is constant: no global Lipschitz constant of any order exists. With eps > 0, f_eps(y) = f_1(y/sqrt(eps)), so that
+In y. f depends on y through the direction of its centred part only (eps = 0). It has no limit at constant batches,
+unless gamma = 0 or t is constant: no global Lipschitz constant of any order exists. With eps > 0, f_eps(y) =
+f_1(y/sqrt(eps)), so that
 
     Lip(f_eps) = Lip(f_1)/sqrt(eps),     Lip(grad f_eps) = Lip(grad f_1)/eps,        exactly,
 
-and Lip(grad f_eps) >= gamma^2/eps (the Hessian at a constant batch is (gamma^2/eps)(I - 11'/m)) >= gamma^2/sigma^2, the frozen
-twin's constant at any sigma: globally in y, BN never reduces it.
+and Lip(grad f_eps) >= gamma^2/eps (the Hessian at a constant batch is (gamma^2/eps)(I - 11'/m)) >= gamma^2/sigma^2, the
+frozen twin's constant at any sigma: globally in y, BN never reduces it.
 
-In w. The same scaling in eps; Lip(grad) >= (gamma^2/eps) lambda_max(X'CX), the Hessian at w = 0, C the centring matrix. With
-eps = 0 and X'CX positive definite, f is smooth away from 0, Hess(w) = Hess(w/|w|)/|w|^2, and the gradient is orthogonal to w:
-a step of gradient descent never shortens w, nor does any point of the step, so the loss along a whole trajectory is
-M/|w_0|^2-smooth, M the supremum of the spectral norm over the unit sphere. For whitened inputs (X'1 = 0, X'X = m I, at least
-two weights) M = (2/sqrt 3) m |gamma| T_X, T_X the standard deviation of the projection of t on the range of X (any loss with H
-= I; see :mod:`bntheory.smoothness.unit.squared_loss`).
+In w. The same scaling in eps; Lip(grad) >= (gamma^2/eps) lambda_max(X'CX), the Hessian at w = 0, C the centring matrix.
+With eps = 0 and X'CX positive definite, f is smooth away from 0, Hess(w) = Hess(w/|w|)/|w|^2, and the gradient is
+orthogonal to w: a step of gradient descent never shortens w, nor does any point of the step, so the loss along a whole
+trajectory is M/|w_0|^2-smooth, M the supremum of the spectral norm over the unit sphere. For whitened inputs (X'1 = 0,
+X'X = m I, at least two weights) M = (2/sqrt 3) m |gamma| T_X, T_X the standard deviation of the projection of t on the
+range of X (any loss with H = I; see :mod:`bntheory.smoothness.unit.squared_loss`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Is it the smoothing that helps? Networks trained with batch normalisation's forward pass and without the gradient of its statistics.
+"""Is it the smoothing that helps? Networks trained with batch normalisation's forward pass and without the gradient of
+its statistics.
 
-Batch normalisation changes what a network computes, and through the derivative of its mean and variance how the loss changes along a
-step. Detaching the statistics keeps the first and takes the second away: a detached arm has the outputs of batch normalisation at
-every step and moves by the gradient of its frozen-statistics twin.
+Batch normalisation changes what a network computes, and through the derivative of its mean and variance how the loss
+changes along a step. Detaching the statistics keeps the first and takes the second away: a detached arm has the outputs
+of batch normalisation at every step and moves by the gradient of its frozen-statistics twin.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Network:
-    """A network of these claims: kind and layout of its description; how many steps it is trained, on images of which side."""
+    """A network of these claims: kind and layout of its description; how many steps it is trained, on images of which
+    side."""
 
     kind: str
     layout: tuple[Any, ...]
@@ -107,7 +109,8 @@ def _name(norm: str, rate: float) -> str:
 
 
 def _checks(study: Study, own: str, other: str, words: str) -> list[Check]:
-    """own's late loss is higher than other's at equal rates, network by network; beside it, each at its best rate, and rate by rate."""
+    """own's late loss is higher than other's at equal rates, network by network; beside it, each at its best rate, and
+    rate by rate."""
 
     def read(seeds: int, confidence: float) -> list[Check]:
         checks = []

@@ -1,4 +1,5 @@
-"""Candidates of this project about the landscape of a single normalised unit with squared loss. No source states them."""
+"""Candidates of this project about the landscape of a single normalised unit with squared loss. No source states
+them."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def pointwise_two_lipschitz_of_the_unit(study: Study) -> Iterator[Check]:
     from bntheory.smoothness import BatchNormUnit, squared_loss_spectrum, two_lipschitz
 
     c, s, psi = sp.symbols("c s psi", real=True)
-    # |D| on the plane of y and t at its worst, in units of kappa; psi is the angle between x and y, 1 + s^2 - 2 s cos(psi) = |x - y|^2
+    # |D| on the plane of y and t at its worst, in units of kappa; psi is the angle between x and y,
+    # 1 + s^2 - 2 s cos(psi) = |x - y|^2
     worst = c * (1 - sp.cos(psi)) + sp.sqrt(1 - c**2) * (1 - s) * sp.sin(psi)
     room = (1 + c) * (1 + s**2 - 2 * s * sp.cos(psi)) - worst
     along = 2 * s * (1 + c) - c

@@ -126,7 +126,8 @@ def squared_loss_spectrum(layer: Layer) -> Statement:
 
 
 def curvature_below_twin(layer: Layer) -> Statement:
-    """gamma <y_hat, g> >= ||P g||^2: BN's largest eigenvalue does not exceed the frozen twin's (squared loss, eps = 0, m >= 3)."""
+    """gamma <y_hat, g> >= ||P g||^2: BN's largest eigenvalue does not exceed the frozen twin's (squared loss, eps = 0,
+    m >= 3)."""
     return ge(layer.gamma * layer.gamma_grad, layer.norm2(grad_perp(layer)))
 
 
@@ -206,7 +207,8 @@ def weight_space_any(layer: Layer) -> Statement:
 
 
 def _projection(layer: Layer) -> list[Statement]:
-    """What <k, .> satisfies for k = Qg, Q the orthogonal projection on the range of X: Q1 = 0, Q y_hat = y_hat, Q^2 = Q = Q'."""
+    """What <k, .> satisfies for k = Qg, Q the orthogonal projection on the range of X: Q1 = 0, Q y_hat = y_hat, Q^2 = Q
+    = Q'."""
     k, g, dot = layer.vector("k"), layer.grad, layer.dot
     return [eq(dot(k, layer.one), 0), eq(dot(k, layer.y_hat), dot(g, layer.y_hat)), eq(dot(k, k), dot(k, g))]
 

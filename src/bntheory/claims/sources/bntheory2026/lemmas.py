@@ -1,7 +1,7 @@
 """The scalar inequalities that the exact results on the single unit end in, as z3 formulas.
 
-Each lemma is a domain and what would violate it when its right-hand side is multiplied by a factor c: c = 1 must have no model, and the
-tests require that c = 1/2 has one, so that no lemma holds vacuously. The derivations stand in
+Each lemma is a domain and what would violate it when its right-hand side is multiplied by a factor c: c = 1 must have
+no model, and the tests require that c = 1/2 has one, so that no lemma holds vacuously. The derivations stand in
 :mod:`bntheory.smoothness.unit.squared_loss` and :mod:`bntheory.smoothness.unit.suprema`.
 """
 
@@ -17,7 +17,8 @@ from bntheory.evidence.compared import proof
 
 @dataclass(frozen=True)
 class Lemma:
-    """name: the inequality in words. domain: z3 constraints. violated: factor -> z3 constraint; scope: over what it is decided."""
+    """name: the inequality in words. domain: z3 constraints. violated: factor -> z3 constraint; scope: over what it is
+    decided."""
 
     name: str
     domain: tuple[Any, ...]

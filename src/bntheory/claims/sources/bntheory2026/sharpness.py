@@ -1,8 +1,10 @@
-"""Which statistic smooths, and how the sharpness of a network moves while its loss falls: largest Hessian eigenvalues along training.
+"""Which statistic smooths, and how the sharpness of a network moves while its loss falls: largest Hessian eigenvalues
+along training.
 
-Both claims look at networks while they train. *Partial twins* freeze one statistic of batch normalisation at a point, so the reduction
-of lambda_max splits into what the mean's and what the variance's dependence on the activations makes. *Progressive sharpening* is the
-rise of lambda_max with a falling loss, looked at below the edge of stability, where descent itself does not hold it back.
+Both claims look at networks while they train. *Partial twins* freeze one statistic of batch normalisation at a point,
+so the reduction of lambda_max splits into what the mean's and what the variance's dependence on the activations makes.
+*Progressive sharpening* is the rise of lambda_max with a falling loss, looked at below the edge of stability, where
+descent itself does not hold it back.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ def _partial_runs(study: Study, network: Network, rates: Sequence[float], seeds:
 
 
 def reductions(point: Json) -> dict[str, float] | None:
-    """log10 of the frozen twin's lambda_max over that with both statistics, the mean, the variance alive; None where one is missing."""
+    """log10 of the frozen twin's lambda_max over that with both statistics, the mean, the variance alive; None where
+    one is missing."""
     tops = {name: point["sharpness"][name]["top"] for name in TWINS}
     if any(top is None or not top > 0 for top in tops.values()):
         return None
@@ -157,10 +160,11 @@ _RATE = 0.01
 
 
 def sharpening(run: Run) -> float | None:
-    """Minus the slope of log lambda_max against log loss, over the recorded points with learning rate times lambda_max below 2.
+    """Minus the slope of log lambda_max against log loss, over the recorded points with learning rate times lambda_max
+    below 2.
 
-    Positive where the curvature rises as the loss falls. None where fewer than four points are below the edge, or where their losses
-    do not differ by half.
+    Positive where the curvature rises as the loss falls. None where fewer than four points are below the edge, or where
+    their losses do not differ by half.
     """
     points = [run.points[step]["sharpness"]["own"] for step in run.after_start if step in run.points]
     stable = [p for p in points if p["top"] is not None and 0 < p["top"] * run.arm.learning_rate < 2 and p["loss"] > 0]
@@ -269,7 +273,8 @@ def scaled_defect(run: Run) -> float | None:
 
 
 def moved_units(run: Run) -> float | None:
-    """The share of units that the next update moves into or out of a flat region, after the last step: the mean over nonlinearities."""
+    """The share of units that the next update moves into or out of a flat region, after the last step: the mean over
+    nonlinearities."""
     point = run.points.get(run.protocol.steps)
     return None if point is None else sum(moved := point["saturation"]["moved"]) / len(moved)
 
@@ -277,7 +282,8 @@ def moved_units(run: Run) -> float | None:
 def _at_the_end(
     study: Study, name: str, runs: Sequence[Mapping[str, Run]], arms: tuple[str, str], scope: str, barred: str
 ) -> list[Check]:
-    """What deciding nothing is shown beside: curvature that survives ReLU, and how many units an update moves in or out of flat regions."""
+    """What deciding nothing is shown beside: curvature that survives ReLU, and how many units an update moves in or out
+    of flat regions."""
     rows = [
         ("log10 of the affine defect within one step over its squared length", scaled_defect),
         ("log10 of the share of units that an update moves into or out of a flat region", moved_units),

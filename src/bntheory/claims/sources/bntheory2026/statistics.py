@@ -1,10 +1,12 @@
 r"""What each statistic of batch normalisation does: the mean's dependence, the variance's, several units, and eps.
 
-Partial twins of one unit. With the variance frozen the layer is mean subtraction (``mean-only``, gamma standing for gamma/sigma);
-with the mean frozen at its value it is division by the root mean square (``rms``) of activations whose mean is zero.
+Partial twins of one unit. With the variance frozen the layer is mean subtraction (``mean-only``, gamma standing for
+gamma/sigma); with the mean frozen at its value it is division by the root mean square (``rms``) of activations whose
+mean is zero.
 
     mean alone      (gamma/sigma)^2 C H C,  C = I - 11'/m                     a compression of the twin's Hessian
-    variance alone  (gamma/sigma)^2 Q H Q - gamma/(m sigma^2) [<y_hat,g> Q + (Q g) y_hat' + y_hat (Q g)'],  Q = I - y_hat y_hat'/m
+    variance alone  (gamma/sigma)^2 Q H Q - gamma/(m sigma^2) [<y_hat,g> Q + (Q g) y_hat' + y_hat (Q g)'],
+                    Q = I - y_hat y_hat'/m
 
 So the mean's dependence can only take curvature away; the variance's also bends, and may add some.
 """

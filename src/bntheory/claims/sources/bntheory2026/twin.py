@@ -1,10 +1,12 @@
 r"""Can the curvature of a network over its frozen twin's be predicted from its layers alone?
 
-For each layer, from what ``capture`` gives: the largest eigenvalue of the layer's own Hessian, d2L_hat/dy2 over all of its units, over that of
-the same layer with its statistics frozen, (gamma/sigma) H (gamma/sigma). The sum of the logarithms over the layers is the predictor; two numbers are
-fitted, on kinds of networks that are not the one predicted. It is the best of about fifteen quantities that were tried on the two seeds
-1 000 000 and 1 000 001 and three stages of training (the shares of H's top eigenvector along 1 and y_hat, quadratic forms of H along 1,
-y_hat, P g and random directions, per unit and per layer, first, last, largest, mean and sum over the layers); the seeds here are others.
+For each layer, from what ``capture`` gives: the largest eigenvalue of the layer's own Hessian, d2L_hat/dy2 over all of
+its units, over that of the same layer with its statistics frozen, (gamma/sigma) H (gamma/sigma). The sum of the
+logarithms over the layers is the predictor; two numbers are fitted, on kinds of networks that are not the one
+predicted. It is the best of about fifteen quantities that were tried on the two seeds 1 000 000 and 1 000 001 and three
+stages of training (the shares of H's top eigenvector along 1 and y_hat, quadratic forms of H along 1, y_hat, P g and
+random directions, per unit and per layer, first, last, largest, mean and sum over the layers); the seeds here are
+others.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def points(study: Study) -> list[Point]:
 
 
 def held_out_errors(found: list[Point]) -> tuple[list[float], list[float]]:
-    """|error| of log10 ratio for every point, by a line and by a constant that were fitted on all kinds but the point's own."""
+    """|error| of log10 ratio for every point, by a line and by a constant fitted on all kinds but the point's own."""
     by_line, by_constant = [], []
     for point in found:
         others = [p for p in found if p.kind != point.kind]

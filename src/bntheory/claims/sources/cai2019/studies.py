@@ -1,4 +1,5 @@
-"""What stands beside the proofs of the claims of Cai, Li and Shen: the same statements along runs and on random problems, in floats."""
+"""What stands beside the proofs of the claims of Cai, Li and Shen: the same statements along runs and on random
+problems, in floats."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Ioffe and Szegedy 2015, arXiv 1502.03167, section 3.3: singular values of layer Jacobians in random networks.
 
-The source's argument: were the normalised inputs and outputs of a layer Gaussian and uncorrelated and the layer linear, its
-Jacobian J would satisfy I = J J'. Normalisation makes the diagonal of J J' one for linear layers with white inputs; what is off
-the diagonal, the correlation between units, it leaves alone.
+The source's argument: were the normalised inputs and outputs of a layer Gaussian and uncorrelated and the layer linear,
+its Jacobian J would satisfy I = J J'. Normalisation makes the diagonal of J J' one for linear layers with white inputs;
+what is off the diagonal, the correlation between units, it leaves alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Ioffe and Szegedy 2015, arXiv 1502.03167, section 4.1: the inputs of the last hidden layer's sigmoids along a training.
+"""Ioffe and Szegedy 2015, arXiv 1502.03167, section 4.1: the inputs of the last hidden layer's sigmoids along a
+training.
 
-Three fully connected hidden layers of 100 sigmoid units each, small random Gaussian weights, batches of 60. The source's figure 1 shows
-the 15th, 50th and 85th percentiles of the inputs of one typical sigmoid of the last hidden layer against the training step: with batch
-norm they hardly move, without it they wander.
+Three fully connected hidden layers of 100 sigmoid units each, small random Gaussian weights, batches of 60. The
+source's figure 1 shows the 15th, 50th and 85th percentiles of the inputs of one typical sigmoid of the last hidden
+layer against the training step: with batch norm they hardly move, without it they wander.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def measures_of(protocol: Protocol) -> tuple[Measure, ...]:
 def unsteadiness(percentiles: Array, *, relative: bool = True) -> float:
     """How far a typical unit's percentiles wander over a training.
 
-    For each unit the largest range over time of its three percentiles; relative to the mean over time of the distance between the
-    outer two, unless ``relative`` is false, which leaves the units of the sigmoid's input. The median over units: a unit whose three
-    percentiles never move gives 0. percentiles: (times, 3, units).
+    For each unit the largest range over time of its three percentiles; relative to the mean over time of the distance
+    between the outer two, unless ``relative`` is false, which leaves the units of the sigmoid's input. The median over
+    units: a unit whose three percentiles never move gives 0. percentiles: (times, 3, units).
     """
     wandering = (percentiles.max(0) - percentiles.min(0)).max(0)
     if relative:

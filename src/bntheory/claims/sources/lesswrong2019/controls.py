@@ -1,4 +1,5 @@
-"""A model with batch normalisation against its controls: the frozen twin at the same point, other arms at equal learning rates.
+"""A model with batch normalisation against its controls: the frozen twin at the same point, other arms at equal
+learning rates.
 
 The same for trained networks and for the toys: a recorded point holds the measure "linearity" of
 :mod:`bntheory.experiments.linearity`.
@@ -44,7 +45,8 @@ def number(key: str, of: str = "own") -> Reader:
 
 
 def relative(curvature: str, of: str = "own") -> Reader:
-    """A curvature times f/||grad f||^2 (f* = 0): no rescaling of the loss or of all parameters by one factor changes it."""
+    """A curvature times f/||grad f||^2 (f* = 0): no rescaling of the loss or of all parameters by one factor changes
+    it."""
 
     def read(point: Json) -> float | None:
         found = point["linearity"][of]
@@ -109,7 +111,8 @@ class Compared:
 
 
 def beyond_scaling(model: Compared, confidence: float) -> list[Check]:
-    """Whether the curvature along training is lower than scaling alone makes it: the twin decides, the rest stands beside."""
+    """Whether the curvature along training is lower than scaling alone makes it: the twin decides, the rest stands
+    beside."""
     curvature, free = (lambda of: number("top", of)), (lambda of: relative("top", of))
     standard = "the standard model's at equal learning rate"
     return [

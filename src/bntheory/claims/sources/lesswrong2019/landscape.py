@@ -1,7 +1,9 @@
-"""The post "Rethinking Batch Normalization" (2019) and its discussion: what smooth means, and what no amount of it shows.
+"""The post "Rethinking Batch Normalization" (2019) and its discussion: what smooth means, and what no amount of it
+shows.
 
-The 2-Lipschitz constant at x is inf { a2 : |f(x+u) - a0 - a1.u| <= (1/2) a2 |u|^2 for all u, some a0, a1 }, u not small; the global
-one is its supremum over x. Every claim here is decided exactly; measurements on a family of functions stand beside the proofs.
+The 2-Lipschitz constant at x is inf { a2 : |f(x+u) - a0 - a1.u| <= (1/2) a2 |u|^2 for all u, some a0, a1 }, u not
+small; the global one is its supremum over x. Every claim here is decided exactly; measurements on a family of functions
+stand beside the proofs.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def no_shift_yet_rough(study: Study) -> Iterator[Check]:
     amplitude, frequency, w, x, t = sp.symbols("A k w x t", positive=True)
     loss = amplitude * (1 - sp.cos(frequency * (x * w - t)))
     curvature = sp.diff(loss, w, 2).subs(w, t / x)
-    # A k^2 = R at A = 1/k: slope A k stays 1 and the range of the loss 2/k vanishes while the curvature R = k is unbounded
+    # A k^2 = R at A = 1/k: slope A k stays 1 and the range of the loss 2/k vanishes while the curvature R = k is
+    # unbounded
     unbounded = sp.limit(curvature.subs({amplitude: 1 / frequency, x: 1}), frequency, sp.oo)
     yield identity(
         "curvature at the minimum minus A k^2 x^2", curvature - amplitude * frequency**2 * x**2, "every A, k, x, t > 0"
@@ -313,7 +316,8 @@ def relu_kink(study: Study) -> list[Check]:
     ),
 )
 def batchnorm_reduces_globally(study: Study) -> list[Check]:
-    # X = (1, 1, -1, -1)', so var(X w) = w^2 and z = X w/sqrt(w^2 + eps). With t orthogonal to X the losses are even in w.
+    # X = (1, 1, -1, -1)', so var(X w) = w^2 and z = X w/sqrt(w^2 + eps). With t orthogonal to X the losses are even in
+    # w.
     inputs, target = vector([1, 1, -1, -1]), vector([1, -1, 1, -1])
 
     def loss(z_over_x: Q, t: list[Q]) -> Q:

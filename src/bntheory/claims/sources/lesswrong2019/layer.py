@@ -1,7 +1,8 @@
 """The post "Rethinking Batch Normalization" (2019) and its discussion: the statements about one layer.
 
-The discussion's 2-Lipschitz constant is a supremum over all directions and distances; a lower bound on it is the Hessian in any
-direction. What the post leaves open, whether BN lowers it, is asked here of one unit against its frozen-statistics twin.
+The discussion's 2-Lipschitz constant is a supremum over all directions and distances; a lower bound on it is the
+Hessian in any direction. What the post leaves open, whether BN lowers it, is asked here of one unit against its
+frozen-statistics twin.
 """
 
 from __future__ import annotations

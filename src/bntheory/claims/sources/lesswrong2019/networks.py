@@ -1,7 +1,8 @@
 """The post "Rethinking Batch Normalization" (2019), its discussion: smoothness along the training of real networks.
 
-Whether batch normalisation lowers the second-order constant, whether that is more than a rescaling, and in which architectures it
-holds. The discussion asks; readings and thresholds are ours. Networks, rates and seeds are in :mod:`.trained`.
+Whether batch normalisation lowers the second-order constant, whether that is more than a rescaling, and in which
+architectures it holds. The discussion asks; readings and thresholds are ours. Networks, rates and seeds are in
+:mod:`.trained`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The post "Rethinking Batch Normalization" (2019), its discussion: does any of it hold outside neural networks?
 
 Two models without activations and without layers of weights that multiply activations of a layer before: a tensor train
-(matrix product state) whose weights multiply the inputs site by site, and a matrix factorisation. Each is trained by full-batch
-gradient descent with and without batch normalisation at the same five learning rates, and read as the networks are.
+(matrix product state) whose weights multiply the inputs site by site, and a matrix factorisation. Each is trained by
+full-batch gradient descent with and without batch normalisation at the same five learning rates, and read as the
+networks are.
 """
 
 from __future__ import annotations

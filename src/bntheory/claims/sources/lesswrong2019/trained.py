@@ -1,9 +1,10 @@
-"""The post's discussion in trained networks: which networks, which arms at which learning rates, and what is measured on them.
+"""The post's discussion in trained networks: which networks, which arms at which learning rates, and what is measured
+on them.
 
-Everything is scaled down: the packaged Fashion-MNIST subset, batches of 64, plain SGD, 120 steps at normal effort. Seeds begin at 100:
-those from 0 and from 1000 were seen by a review of an earlier design, which served as the pilot for the grids of rates (a
-transformer without normalisation diverges at larger rates than these). Grids, margins and places were written before there was any
-record of these seeds.
+Everything is scaled down: the packaged Fashion-MNIST subset, batches of 64, plain SGD, 120 steps at normal effort.
+Seeds begin at 100: those from 0 and from 1000 were seen by a review of an earlier design, which served as the pilot for
+the grids of rates (a transformer without normalisation diverges at larger rates than these). Grids, margins and places
+were written before there was any record of these seeds.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Santurkar et al. 2018, figure 1 and the appendix on l_p norms: how networks train with and without batch normalisation; and what all
-figures share.
+"""Santurkar et al. 2018, figure 1 and the appendix on l_p norms: how networks train with and without batch
+normalisation; and what all figures share.
 
-Scaled down: the packaged subset of Fashion-MNIST for CIFAR-10; a VGG-11 without its last pair of convolutions, at an eighth of its
-width, on images halved by a pooling; batches of 64 for 128; tens to hundreds of steps for 15 000. Kept: plain SGD, the learning rates
-0.1 and 0.5, Glorot's initial weights, the noise. The last pair was left out because without normalisation, at these learning rates,
-the whole VGG-11 stays at its initial loss for longer than is run here; that was seen on the standard network alone.
+Scaled down: the packaged subset of Fashion-MNIST for CIFAR-10; a VGG-11 without its last pair of convolutions, at an
+eighth of its width, on images halved by a pooling; batches of 64 for 128; tens to hundreds of steps for 15 000. Kept:
+plain SGD, the learning rates 0.1 and 0.5, Glorot's initial weights, the noise. The last pair was left out because
+without normalisation, at these learning rates, the whole VGG-11 stays at its initial loss for longer than is run here;
+that was seen on the standard network alone.
 
-Training accuracy is that on 512 training images in training mode (batch statistics, and noise where there is noise), and "over the
-run" its mean over evenly spaced steps after the first: the speed of training. Where the source says that two ways of training are as
-good, the reading is "closer to batch normalisation than to the standard network", which needs no margin of our choosing. Seeds that
-were seen when this was designed are not used.
+Training accuracy is that on 512 training images in training mode (batch statistics, and noise where there is noise),
+and "over the run" its mean over evenly spaced steps after the first: the speed of training. Where the source says that
+two ways of training are as good, the reading is "closer to batch normalisation than to the standard network", which
+needs no margin of our choosing. Seeds that were seen when this was designed are not used.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def vgg(norm: str, rate: float = RATE, *, name: str = "", prepared: str = "") ->
 
 
 def measures_of(arm: Arm) -> tuple[Measure, ...]:
-    """What is measured on an arm: the two that all figures share are trained once, so everything is measured on them at once."""
+    """What is measured on an arm: the two that all figures share are trained once, so everything is measured on them at
+    once."""
     shared = arm.name in ("batch", "none") and arm.learning_rate == RATE
     return (CLASSIFICATION, *ON_THE_STEP) if shared else (CLASSIFICATION,)
 
@@ -112,7 +114,8 @@ def diverged(runs: Sequence[Mapping[str, Run]], names: Sequence[str]) -> str:
 
 
 def closer_to(values: Mapping[str, float], name: str, to: str = "batch", than: str = "none") -> float:
-    """How far an arm lies on one side of the middle between two others: positive where it is nearer to the better one, ``to``."""
+    """How far an arm lies on one side of the middle between two others: positive where it is nearer to the better one,
+    ``to``."""
     return values[name] - (values[to] + values[than]) / 2
 
 

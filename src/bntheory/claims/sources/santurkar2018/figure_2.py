@@ -1,8 +1,10 @@
-"""Santurkar et al. 2018, figure 2: noise of changing mean and variance after every normalisation layer, or in its place.
+"""Santurkar et al. 2018, figure 2: noise of changing mean and variance after every normalisation layer, or in its
+place.
 
-The networks are those of figure 1 (:mod:`bntheory.claims.sources.santurkar2018.figure_1`). What the noise does to the standard network is
-asked of VGG-11's whole depth, at a rate at which it trains: of 0.05, 0.1 and 0.2 the only one at which two pilots of the standard network
-alone (seeds 1 000 000 and 1 000 001) had left their initial loss after 240 steps.
+The networks are those of figure 1 (:mod:`bntheory.claims.sources.santurkar2018.figure_1`). What the noise does to the
+standard network is asked of VGG-11's whole depth, at a rate at which it trains: of 0.05, 0.1 and 0.2 the only one at
+which two pilots of the standard network alone (seeds 1 000 000 and 1 000 001) had left their initial loss after 240
+steps.
 """
 
 from __future__ import annotations
@@ -162,7 +164,8 @@ def dose_checks(
     scope: str,
     confidence: float,
 ) -> list[Check]:
-    """The figure's dose against half of what the standard network has learned; all doses against it, and the largest against the least.
+    """The figure's dose against half of what the standard network has learned; all doses against it, and the largest
+    against the least.
 
     beside: the first seeds again, with all doses.
     """

@@ -1,9 +1,11 @@
-"""Santurkar et al. 2018, figures 3 and 4: covariate shift, and smoothness along the gradient, at equal steps of training.
+"""Santurkar et al. 2018, figures 3 and 4: covariate shift, and smoothness along the gradient, at equal steps of
+training.
 
 The networks, their training and the steps at which they are looked at are those of figures 1 and 2
-(:mod:`bntheory.claims.sources.santurkar2018.figure_1`). At a step everything is measured on the batch of that step, in training mode. All
-quantities are in absolute units, as printed: a rescaled loss changes them, and a network on a plateau looks smooth. So the same
-numbers against the frozen-statistics twin, and against the standard network at equal loss, are shown beside; they decide nothing.
+(:mod:`bntheory.claims.sources.santurkar2018.figure_1`). At a step everything is measured on the batch of that step, in
+training mode. All quantities are in absolute units, as printed: a rescaled loss changes them, and a network on a
+plateau looks smooth. So the same numbers against the frozen-statistics twin, and against the standard network at equal
+loss, are shown beside; they decide nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ _AVERAGED = (
 
 
 def _along(run: Run, quantity: str, *, twin: bool = False) -> dict[int, float | None]:
-    """A quantity along the gradient at the recorded steps after the first; None where the run had diverged, or it overflowed."""
+    """A quantity along the gradient at the recorded steps after the first; None where the run had diverged, or it
+    overflowed."""
     place = "twin_walk" if twin else "walk"
     walks = {step: run.points.get(step, {}).get(place) for step in run.after_start}
     return {step: None if walk is None else _of(walk, quantity) for step, walk in walks.items()}
@@ -151,14 +154,16 @@ def effective_smoothness(study: Study) -> list[Check]:
 # -- figure 3 ---------------------------------------------------------------------------------------------------------
 
 Shift = Mapping[int, tuple[float, float, float]]
-"""By step: the shift's l2, 1 - cosine, and l2 over the gradient's norm, each summarised over the layers after the first."""
+"""By step: the shift's l2, 1 - cosine, and l2 over the gradient's norm, each summarised over the layers after the
+first."""
 DEEP_LINEAR_RATE = 0.1
 #: Smaller by less than this factor is not reduced.
 FACTOR = 1.25
 
 
 def summarise_layers(l2: list[float], cosines: list[float], norms: list[float]) -> tuple[float, float, float]:
-    """Geometric mean of the shifts, mean of 1 - cosine, geometric mean of the shifts over the gradients' norms; layers after the first."""
+    """Geometric mean of the shifts, mean of 1 - cosine, geometric mean of the shifts over the gradients' norms; layers
+    after the first."""
     turns = [1 - c for c in cosines if math.isfinite(c)]
     relative = [a / n if n > 0 else math.nan for a, n in zip(l2, norms, strict=True)]
     return _geometric(l2), sum(turns) / len(turns) if turns else math.nan, _geometric(relative)
@@ -191,7 +196,8 @@ def _deep_linear(normalise: bool, samples: int) -> Arm:
 def _shift_checks(
     study: Study, pairs: Sequence[tuple[Shift, Shift]], what: str, scope: str, confidence: float
 ) -> list[Check]:
-    """BN's shift over the standard network's, three measures of it, from (BN, standard) of every seed: not smaller than by the factor."""
+    """BN's shift over the standard network's, three measures of it, from (BN, standard) of every seed: not smaller than
+    by the factor."""
     bound = -math.log10(FACTOR)
     measures: list[tuple[str, list[float | None]]] = []
     for index, name in enumerate(("the shift's l2 norm", "the shift's 1 - cosine", "the shift over the gradient")):

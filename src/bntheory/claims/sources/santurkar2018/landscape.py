@@ -1,6 +1,7 @@
 """Santurkar et al. (2018): the statements about whole landscapes, minima and optima.
 
-The proofs here are small, so each is decided exactly: a rational counterexample, or a symbolic identity that carries the proof.
+The proofs here are small, so each is decided exactly: a rational counterexample, or a symbolic identity that carries
+the proof.
 """
 
 from __future__ import annotations
@@ -209,13 +210,14 @@ def lemma_as_printed(study: Study) -> list[Check]:
 
     neuron = simplest()
     rows, target, best = [list(r) for r in neuron.rows], list(neuron.target), list(neuron.optimum)
-    # The BN network fits t exactly where the centred X w is parallel to the centred t. The centred columns of X and the centred
-    # t live in a plane, so that direction is unique up to its length: solve it exactly.
+    # The BN network fits t exactly where the centred X w is parallel to the centred t. The centred columns of X and the
+    # centred t live in a plane, so that direction is unique up to its length: solve it exactly.
     columns = [centred(c) for c in transposed(rows)]
     direction = least_squares(transposed(columns), centred(target))
     fitted = matvec(rows, direction)
     misfit = axpy(-1, centred(target), centred(fitted))
-    # W0 = W*: the right-hand side is 0. The distance from W* to the line {a direction} is a lower bound on the left-hand side.
+    # W0 = W*: the right-hand side is 0. The distance from W* to the line {a direction} is a lower bound on the
+    # left-hand side.
     along = dot(best, direction)
     distance2 = dot(best, best) - along**2 / dot(direction, direction)
     witness = {

@@ -1,7 +1,8 @@
 """Santurkar, Tsipras, Ilyas and Madry: How does batch normalization help optimization? NeurIPS 2018, arXiv 1805.11604.
 
-Setting: one BN layer after one fully connected W, gamma and beta constants, no epsilon, gradient and Hessian of the downstream loss
-at z. Here are the statements about one layer; those about landscapes stand in ``santurkar2018_landscape``.
+Setting: one BN layer after one fully connected W, gamma and beta constants, no epsilon, gradient and Hessian of the
+downstream loss at z. Here are the statements about one layer; those about landscapes stand in
+``santurkar2018_landscape``.
 """
 
 from __future__ import annotations
@@ -200,7 +201,8 @@ LAMBDA = LayerDomain(eps="zero", scalars={"lam": "positive"})
 
 
 def _weight_gradient_maxima(layer: Layer) -> tuple[Scalar, Scalar]:
-    """max over ||X|| <= lambda of ||X' u||^2 is lambda^2 ||u||^2, reached by X = lambda u u'/||u||^2, for u = grad and input_grad."""
+    """max over ||X|| <= lambda of ||X' u||^2 is lambda^2 ||u||^2, reached by X = lambda u u'/||u||^2, for u = grad and
+    input_grad."""
     lam2 = layer.scalar("lam") ** 2
     return lam2 * layer.norm2(layer.grad), lam2 * layer.norm2(layer.input_grad)
 

@@ -1,7 +1,8 @@
-"""Santurkar et al. 2018, section 2.2: two consequences of the definition of internal covariate shift, measured in networks.
+"""Santurkar et al. 2018, section 2.2: two consequences of the definition of internal covariate shift, measured in
+networks.
 
-Definition 2.1: the shift of layer i at step t is ||G - G'||, G the gradient by W_i at W^(t), G' the same with layers 1, ..., i-1 already at
-W^(t+1), on the same batch.
+Definition 2.1: the shift of layer i at step t is ||G - G'||, G the gradient by W_i at W^(t), G' the same with layers 1,
+..., i-1 already at W^(t+1), on the same batch.
 """
 
 from __future__ import annotations
