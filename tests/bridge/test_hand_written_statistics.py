@@ -256,6 +256,25 @@ def looped(h: Tensor) -> Tensor:
     return torch.vmap(lambda c, mean, scale: (c - mean) * scale, (1, 0, 0), 1)(h, *moments(h))
 
 
+def unit(h: Tensor, eps: float = 0.0) -> Tensor:
+    return torch.einsum("nc,c->nc", h, (torch.einsum("nc,nc->c", h, h) / len(h) + eps).rsqrt())
+
+
+def entropy_and(term: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda o, y: CE(o, y) + term(o)
+
+
+HIDDEN_IN_A_LOSS: dict[str, Any] = {
+    "a correlation alone": lambda o, y: (torch.corrcoef(o.T) - torch.eye(3)).square().sum(),
+    "a correlation beside it": entropy_and(lambda o: torch.corrcoef(o.T).abs().mean()),
+    "a correlation of what it computes": entropy_and(
+        lambda o: torch.corrcoef(torch.tanh(o @ o.new_tensor([[1, 2], [3, -1], [0, 1]])).T).sum()
+    ),
+    "a correlation with the labels": lambda o, y: 1 - torch.corrcoef(torch.stack([o[:, 0], y.to(o)]))[0, 1],
+    "einsum": lambda o, y: CE(unit(o), y),
+    "columns' cosines": entropy_and(lambda o: F.cosine_similarity(o, o.roll(1, 1), dim=0).sum()),
+}
+
 UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
     "a function of its own": Twice.apply,
     "repeated": lambda h: (h - h.mean(0).repeat(len(h), 1)) * moments(h)[1].repeat(len(h), 1),
@@ -265,6 +284,8 @@ UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
     "whitened": lambda h: Whitened()(h),
     "channels first": across,
     "a mean alone": lambda h: h - h.mean(0),
+    "a second moment": lambda h: unit(h, 1e-3),
+    "orthonormal columns": lambda h: torch.linalg.qr(h)[0],
 }  # fmt: skip
 
 OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
@@ -274,6 +295,7 @@ OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
     **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
+    **{f"in the loss, {name}": (lambda: Inline(lambda h: h), loss, r"'\(loss\)' normalises what the model returns") for name, loss in HIDDEN_IN_A_LOSS.items()},
     "transposed": (lambda: net(Calls(lambda x: F.layer_norm(x.T, (len(x),)).T)), CE, "'1'.*layer normalisation of a transposed input"),
     "as instances": (lambda: net(Calls(lambda x: F.instance_norm(x.T[None])[0].T)), CE, "'1'.*instance normalisation of a transposed"),
     "past the functional interface": (
@@ -323,6 +345,29 @@ def apart(h: Tensor) -> Tensor:
     return (h[:, None] - h).square().mean(1)
 
 
+def graph_attention(h: Tensor) -> Tensor:
+    """A softmax over each node's edges, with the largest taken away for safety's sake, and each node's mean of its neighbours."""
+    to, of = (
+        torch.arange(12).repeat(3),
+        (torch.arange(12).repeat(3) + torch.tensor([1, 2, 5]).repeat_interleave(12)) % 12,
+    )
+    e = h[to] * h[of]
+    e = torch.exp(e - e.max())
+    total = h.new_zeros(12, 5).index_add(0, to, e)
+    mean = h.new_zeros(12, 5).index_add(0, to, torch.einsum("ec,ec,ec->ec", e, total.reciprocal()[to], h[of]))
+    return F.normalize(torch.cat([h, mean], 1), dim=1)[:, 2:7]
+
+
+def variance_and_covariance(o: Tensor) -> Tensor:
+    centred = o - o.mean(0)
+    return F.relu(1 - o.std(0)).mean() + (centred.T @ centred / len(o)).square().sum() + torch.cov(o.T).abs().sum()
+
+
+def contrast(o: Tensor) -> Tensor:
+    z = F.normalize(o, dim=1)
+    return CE(z @ z.roll(1, 1).T / 0.2, torch.arange(len(z)))
+
+
 ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "examples that mix": (lambda: Inline(mixed), CE),
     "a context that is taken away": (lambda: net(Calls(lambda x: x - torch.tanh(x.mean(0)))), CE),
@@ -336,6 +381,10 @@ ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "a standardised weight": (lambda: Inline(lambda h: h @ F.layer_norm(STANDARDISED.to(h), (5,))), CE),
     "detached statistics": (lambda: Inline(lambda h: h / h.detach().abs().amax(0)), CE),
     "a spread in the loss": (lambda: Inline(lambda h: h), lambda o, y: CE(o, y) + F.relu(1 - o.std(0)).mean()),
+    "a graph's attention": (lambda: Inline(graph_attention), CE),
+    "covariances in the loss": (lambda: Inline(lambda h: h), entropy_and(variance_and_covariance)),
+    "contrasts in the loss": (lambda: Inline(lambda h: h), entropy_and(contrast)),
+    "a softmax over the batch in the loss": (lambda: Inline(lambda h: h), entropy_and(lambda o: (torch.softmax(o, 0) * o).sum())),
     "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),
 }  # fmt: skip
 

@@ -61,6 +61,7 @@ class Examined(Protocol):
         self, index: int = 0, *, frozen: bool = True, reseed: int | None = None, trace: TorchFunctionMode | None = None
     ) -> AbstractContextManager[None]: ...
     def outputs(self, index: int = 0) -> Any: ...
+    def loss_of(self, outputs: Any, index: int = 0) -> Any: ...
     def value(self, index: int = 0) -> Tensor: ...
     def plain_batches(self) -> list[Any]: ...
     def without_graph(self) -> AbstractContextManager[Any]: ...
@@ -301,7 +302,7 @@ def _refuse_live_statistics(objective: Examined) -> None:
     if batch is None:
         return
     sizes = [len(t) for t in tensors_in(batch[:1]) if t.dim() and plain_storage(t)]
-    live = LiveStatistics(objective.named_modules(), sizes[0] if sizes else 0)
+    live, in_loss = LiveStatistics(objective.named_modules(), sizes[0] if sizes else 0), False
     try:
         objective.freeze = "both"
         with objective.conditions(0, trace=live):
@@ -309,6 +310,9 @@ def _refuse_live_statistics(objective: Examined) -> None:
             outputs = objective.outputs(0)
             parameters = [t for t in objective.leaves.values() if t.requires_grad]
             layer = live.layer(outputs, objective.batches[0][:1], parameters)
+            if layer is None and objective.loss is not None:
+                objective.loss_of(outputs)
+                in_loss = live.in_loss(outputs)
     finally:
         objective.freeze, objective.batches[0] = freeze, batch
     if layer is not None:
@@ -316,6 +320,12 @@ def _refuse_live_statistics(objective: Examined) -> None:
             f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift of "
             "its channels (and a scale) still changes nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
             "output have one shape. Its statistics cannot be frozen, and a twin would keep them alive"
+        )
+    if in_loss:
+        raise UserError(
+            "layer '(loss)' normalises what the model returns over the batch in a way that is not recognised (a correlation, an einsum): a "
+            "scale of a channel changes nothing. Write it by torch.nn.functional.batch_norm. Its statistics cannot be frozen, and a twin "
+            "would keep them alive"
         )
 
 

@@ -9,6 +9,7 @@ own). What does not: normalisation inside of a loss, and what is found by its fo
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,8 @@ from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, trans
 _ZERO = 1e-3
 #: The same for the scale, where an eps leaves a part: the square of a sum relative to the sum of squares, which is 1 for random signs.
 _LITTLE = 0.1
+#: At how many places a loss is looked at, the last ones.
+_PLACES = 16
 #: Backward passes from other random numbers, so that chance is left out, once a first one gives cause.
 _PASSES = 8
 
@@ -34,26 +37,30 @@ class LiveStatistics(TorchFunctionMode):
 
     def __init__(self, modules: Mapping[str, nn.Module], examples: int) -> None:
         super().__init__()
-        self._examples, self._centred = examples, set[int]()
+        self._examples, self._centred = examples, dict[int, Tensor]()
         self._names = {id(module): name for name, module in modules.items()}
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
         self._found: dict[tuple[int, int | None], list[float]] = {}
+        self._reduced: dict[int, Tensor] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         found = func(*args, **(kwargs or {}))
         if self._examples > 1 and takes_away_a_mean(func, args, self._examples):
-            self._centred.add(id(args[0]))
-        for tensor in tensors_in(found) if torch.is_grad_enabled() else ():
-            if (
-                tensor.grad_fn is not None and tensor.dim() and tensor.numel() and tensor.is_floating_point() and not transformed(tensor)
-                and plain_storage(tensor)
-            ):  # fmt: skip
-                self._handles.append(tensor.register_hook(self._look(len(self._seen), tensor)))  # type: ignore[no-untyped-call]
-                self._seen.append((tensor, self._where()))
+            self._centred[id(args[0])] = found
+        results = tensors_in(found) if torch.is_grad_enabled() else []
+        self._follow(results, self._where())
+        if results and all(tensor.numel() == 1 and _followed(tensor) for tensor in results):
+            self._reduced.update((id(t), t) for t in tensors_in(args) if t.numel() > 1 and _followed(t))
         return found
+
+    def _follow(self, tensors: Sequence[Tensor], where: str) -> None:
+        for tensor in tensors:
+            if tensor.dim() and tensor.numel() and _followed(tensor):
+                self._handles.append(tensor.register_hook(self._look(len(self._seen), tensor)))  # type: ignore[no-untyped-call]
+                self._seen.append((tensor, where))
 
     def _where(self) -> str:
         """The innermost module of the model that is running."""
@@ -68,7 +75,7 @@ class LiveStatistics(TorchFunctionMode):
     def _look(self, index: int, tensor: Tensor) -> Callable[[Tensor | None], None]:
         def hook(gradient: Tensor | None) -> None:
             if gradient is not None and plain_storage(gradient):
-                for axis, part in _indifferent_to_shifts(tensor.detach(), gradient.detach()):
+                for axis, part in _indifferent(tensor.detach(), gradient.detach()):
                     self._found.setdefault((index, axis), []).append(part)
 
         return hook
@@ -76,38 +83,61 @@ class LiveStatistics(TorchFunctionMode):
     def layer(self, outputs: Any, inputs: Sequence[Any], parameters: Sequence[Tensor]) -> str | None:
         """The layer whose output is normalised over the batch in a way that was not frozen, if there is one; call it once.
 
-        inputs: what the model was given, as nodes of the graph.
+        inputs: what the model was given, as nodes of the graph. Afterwards a loss of the outputs can be followed.
         """
-        found = outputs if isinstance(outputs, (Tensor, tuple, list, Mapping)) else getattr(outputs, "__dict__", {})
-        ends = [t for t in tensors_in(found) if t.grad_fn is not None and t.is_floating_point() and t.numel() > 1]
-        ends = ends if parameters else []
-        centred = {index for index, (tensor, _) in enumerate(self._seen) if id(tensor) in self._centred}
+        ends = [t for t in _ends(outputs) if t.numel() > 1] if parameters else []
+        places = {id(tensor): index for index, (tensor, _) in enumerate(self._seen)}
+        centred = {places[a]: places.get(id(b)) for a, b in self._centred.items() if a in places}
+        try:
+            return self._indifferent_layer(ends, parameters, self._roots(inputs), centred)
+        finally:
+            self._stop()
+            self._reduced.clear()
+            self._follow(_ends(outputs), "'(loss)'")
+
+    def in_loss(self, outputs: Any) -> bool:
+        """Whether the loss, since :meth:`layer`, was taken of outputs that it first normalises by a mean and a scale, or by a scale."""
+        ends = _ends(outputs)
+        own = {id(t) for t in ends}
+        try:
+            places = [t for key, t in self._reduced.items() if key not in own][-_PLACES:] if ends else []
+            return any(self._indifferent_layer([place], ends, ends, {}) is not None for place in places)
+        finally:
+            self._stop()
+
+    def _indifferent_layer(
+        self,
+        ends: Sequence[Tensor],
+        starts: Sequence[Tensor],
+        roots: Sequence[Tensor],
+        centred: Mapping[int, int | None],
+    ) -> str | None:
         draw, passes = torch.Generator().manual_seed(0), 0
+        self._found.clear()
         try:
             while ends and passes < _PASSES:
                 g = [torch.randn(t.shape, generator=draw, dtype=torch.float64, device="cpu").to(t) for t in ends]
-                torch.autograd.grad(ends, list(parameters), g, retain_graph=True, allow_unused=True)
+                torch.autograd.grad(ends, list(starts), g, retain_graph=True, allow_unused=True)
                 passes += 1
                 if not any(index in centred or parts[0] < 0.5 for (index, _), parts in self._found.items()):
                     break
-            self._stop()
-            roots = self._roots(inputs)
-            for (index, axis), parts in self._found.items():
+            found, self._found = self._found, {}  # what follows takes derivatives of its own
+            for (index, axis), parts in found.items():
                 tensor, where = self._seen[index]
-                always = len(parts) == _PASSES and (index in centred or sum(parts) < _LITTLE * _PASSES)
+                # a maximum that is taken away for safety's sake leaves a function that is indifferent in itself, a softmax
+                away = index in centred and (centred[index], axis) not in found
+                always = len(parts) == _PASSES and (away or sum(parts) < _LITTLE * _PASSES)
                 if always and _of_many_examples(tensor, axis, roots):
                     return where
             return None
         except RuntimeError:
             return None  # what has no derivative is told where one is asked for
-        finally:
-            self._stop()
-            self._seen.clear()
 
     def _stop(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._seen.clear()
 
     def _roots(self, inputs: Sequence[Any]) -> list[Tensor]:
         """Tensors whose first axis (or, of sequences, the second) counts examples: the inputs, or what whole numbers are looked up as."""
@@ -118,24 +148,44 @@ class LiveStatistics(TorchFunctionMode):
         return roots
 
 
-def _indifferent_to_shifts(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float]]:
-    """The axes of channels (None: all of it is one) along which a function with gradient g at y may be shifted, and what scaling changes."""
+def _followed(tensor: Tensor) -> bool:
+    differentiable = tensor.grad_fn is not None and tensor.is_floating_point()
+    return differentiable and not transformed(tensor) and plain_storage(tensor)
+
+
+def _ends(outputs: Any) -> list[Tensor]:
+    found = outputs if isinstance(outputs, (Tensor, tuple, list, Mapping)) else getattr(outputs, "__dict__", {})
+    return [t for t in tensors_in(found) if t.grad_fn is not None and t.is_floating_point()]
+
+
+def _indifferent(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float]]:
+    """The axes of channels (None: all of it is one) along which a function with gradient g at y may be shifted, and what scaling changes
+    then; or along which it may be scaled alone (all of it may be where every example's own scale is taken off behind what joins them)."""
     for axis in (None, *sorted({0, min(1, y.dim() - 1), y.dim() - 1})):
         over = [a for a in range(y.dim()) if a != axis]
-        one = g if axis is None else g.select(axis, 0)
-        if one.numel() < 4 or not bool(_vanish(one, None)):
+        if math.prod(y.shape[a] for a in over) < 4:
             continue
-        within = (_vanish(g, [a for a in over if a != other]).all() for other in over if len(over) > 1)
-        if not bool(g.any()) or not bool(_vanish(g, over).all()) or any(map(bool, within)):
-            continue  # nothing, not all, or already within each example
-        terms = (g * (y - y.mean(over, keepdim=True))).double()
-        squares = terms.square().sum(over)
-        yield axis, float((terms.sum(over).square() / squares)[squares > 0].mean())
+        within = [[a for a in over if a != other] for other in over if len(over) > 1]
+        one = g if axis is None else g.select(axis, 0)
+        if bool(_vanish(one, None)) and bool(g.any()) and bool(_vanish(g, over).all()):
+            if not any(bool(_vanish(g, axes).all()) for axes in within):
+                yield axis, _part(g * (y - y.mean(over, keepdim=True)), over)
+        elif axis is not None and _part(one * y.select(axis, 0), None) < _LITTLE and _part(g * y, over) < _LITTLE**2:
+            signed = bool((y > 0).any()) and bool((y < 0).any())
+            if signed and all(_part(g * y, axes) > _LITTLE for axes in within):
+                yield axis, 0.0
 
 
 def _vanish(g: Tensor, over: list[int] | None) -> Tensor:
     over = list(range(g.dim())) if over is None else over
     return g.sum(over).abs() <= _ZERO * g.abs().sum(over)
+
+
+def _part(terms: Tensor, over: list[int] | None) -> float:
+    """The square of a sum relative to the sum of squares, on average: 1 for random signs, 0 where the sum vanishes."""
+    over, terms = list(range(terms.dim())) if over is None else over, terms.double()
+    squares = terms.square().sum(over)
+    return float((terms.sum(over).square() / squares)[squares > 0].mean())
 
 
 def _of_many_examples(tensor: Tensor, axis: int | None, roots: Sequence[Tensor]) -> bool:
