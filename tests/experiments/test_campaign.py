@@ -215,6 +215,43 @@ def test_check_says_what_is_missing_and_stale_and_makes_it(
     assert "name a new folder" in again.output
 
 
+def test_a_check_that_names_no_store_keeps_what_it_makes(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bntheory.judges.experiments.archive_of_checkout", lambda: None)
+    monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
+    words = ("check", "made.up.second", "--scale", "quick")
+    made = command(*words)
+    assert "kept in runs/check:" in made.stderr
+    count = len(trained)
+    assert command(*words, "--store", "runs/check").exit_code == 0
+    assert len(trained) == count
+    assert "kept in runs/check-2:" in command(*words).stderr
+    for nothing in (("--no-train",), ("--judge", "algebra")):
+        command(*words, *nothing)
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["check", "check-2"]
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bntheory.commands.check._print_verdict", cut_off)
+    assert "kept in runs/check-3:" in command(*words).stderr
+
+
+def test_a_check_where_nothing_can_be_written_says_that_it_keeps_nothing(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bntheory.judges.experiments.archive_of_checkout", lambda: None)
+    monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
+    Path("runs").write_text("a file", encoding="utf-8")
+    made = command("check", "made.up.second", "--scale", "quick")
+    assert made.exit_code == 0
+    assert "will not be kept" in made.stderr
+    assert Path("runs").read_text(encoding="utf-8") == "a file"
+
+
 def test_a_recorded_store_is_read_and_never_written(own: Registry, tmp_path: Path, trained: list[str]) -> None:
     archive = tmp_path / "archive"
     assert compare(archive).exit_code == 0

@@ -45,7 +45,7 @@ _EFFORTS = ("quick", "normal", "thorough")
     scale="How large experiments are: quick, cpu or gpu. Left out: what the effort amounts to, in this order.",
     device="torch device for search, networks and studies.",
     store="Folder in which experiments look for their records and keep new ones, besides the recorded ones of a checkout: a check "
-    "that was cut off goes on, and one made again with the same code reads. `bntheory runs` lists it.",
+    "that was cut off goes on, and one made again with the same code reads. `bntheory runs` lists it. Left out: a new one, runs/check.",
     again="Make all records of experiments anew; the recorded ones are not read.",
     train=typer.Option(
         " /--no-train",
@@ -136,7 +136,8 @@ def check(
     ]
     others = [t for t in tasks if t not in asked]
     try:
-        with record_place(store, again=again) as (folder, archive):
+        experiments = train and "study" in judges and any(t.claim.kind == "experiment" for t in tasks)
+        with record_place(store, again=again, asked=experiments) as (folder, archive):
             study = Study(size, seed, device, store=folder, archive=archive)
             with status_bar(len(others), others[0].claim.id if others else "") as advance:
                 judged = judge_many(

@@ -5,10 +5,11 @@ Importing this module is cheap: torch loads once a claim is judged.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,9 +30,16 @@ if TYPE_CHECKING:
     from bntheory.judges.verdict import Verdict
 
 
+#: Where records are kept of a check that names no store; numbered if taken, as every run is.
+_PLACE = Path("runs", "check")
+
+
 @contextmanager
-def record_place(store: Path | None, *, again: bool) -> Iterator[tuple[Path, Path | None]]:
-    """(the store in which records are kept, the recorded one that is read as well); a store of its own where none is named.
+def record_place(store: Path | None, *, again: bool, asked: bool) -> Iterator[tuple[Path, Path | None]]:
+    """(the store in which records are kept, the recorded one that is read as well).
+
+    Where none is named, a new one of its own among the runs here: it is named, and stays, where records were made.
+    asked: whether any may be.
 
     Raises UserError where everything is to be made again in a store that holds records.
     """
@@ -44,8 +52,38 @@ def record_place(store: Path | None, *, again: bool) -> Iterator[tuple[Path, Pat
             raise UserError(f"--again, --store: {store} holds records; name a new folder, in which all are made anew")
         yield store, archive
         return
-    with tempfile.TemporaryDirectory(prefix="bntheory-records-") as folder:
-        yield Path(folder), archive
+    own = _new_place() if asked else None
+    if own is None:
+        with tempfile.TemporaryDirectory(prefix="bntheory-records-") as folder:
+            yield Path(folder), archive
+        return
+    try:
+        yield own, archive
+    finally:
+        if Store(own).state():
+            said = f"new records are kept in {own}: --store {own} reads them, and goes on with what is left"
+            typer.echo(wrapped(said, 4), err=True)
+        else:
+            shutil.rmtree(own, ignore_errors=True)
+            with suppress(OSError):
+                own.parent.rmdir()
+
+
+def _new_place() -> Path | None:
+    """An empty folder that nobody else has; None, which is said, where none can be made here."""
+    from bntheory.experiments.folder import free_folder
+
+    while True:
+        own = free_folder(_PLACE.parent, _PLACE.name)
+        try:
+            own.mkdir(parents=True)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and own.is_dir():
+                continue  # somebody else was faster
+            said = f"new records will not be kept: {own} cannot be made ({error.strerror}); --store FOLDER keeps them"
+            typer.echo(wrapped(said, 4), err=True)
+            return None
+        return own
 
 
 def judged_experiments(

@@ -207,7 +207,7 @@ def _judged(chosen: Sequence[Claim], effort: Any, jobs: int, again: bool) -> Ite
         for c in experiments:
             yield _recorded(c, effort, archive)
         return
-    with record_place(None, again=again) as (folder, _):
+    with record_place(None, again=again, asked=bool(experiments)) as (folder, _):
         study = Study(effort, store=folder)
         for verdict in judged_experiments(experiments, study, workers=jobs or None):
             yield _Judged(verdict.claim, verdict)
