@@ -17,7 +17,8 @@ from torch.func import functional_call
 
 from bntheory.bridge import load_dataset
 from bntheory.experiments.experiment import Arm, Measure, Protocol, Task
-from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.measure import measure
+from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.worker import follow
 
 LAYOUT, RATE = (6, 5), 0.2

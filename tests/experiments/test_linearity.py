@@ -18,7 +18,8 @@ from torch import Tensor
 
 from bntheory.bridge import load_dataset
 from bntheory.experiments.experiment import Arm, Measure, Protocol, Task
-from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.measure import measure
+from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.worker import follow
 
 EPS, FRACTION, FACTORS = 1e-3, 0.1, (0.5, 4.0)

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from bntheory.bridge import load_dataset
 from bntheory.experiments.experiment import Arm, Measure, Protocol, Task
-from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.measure import measure
+from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.worker import follow
 
 K = 10

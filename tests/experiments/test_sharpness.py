@@ -17,9 +17,10 @@ from torch import Tensor
 
 from bntheory.bridge import load_dataset
 from bntheory.experiments.experiment import Arm, Measure, Protocol, Task
-from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.measure import measure
 from bntheory.experiments.measures.input_robustness import _NOISE_SEED
 from bntheory.experiments.measures.mean_directions import _orthonormal, channel_directions
+from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.worker import follow
 
 OPTIONS = {"batch_size": 24, "tolerance": 1e-5, "max_products": 400}

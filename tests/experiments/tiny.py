@@ -7,7 +7,8 @@ from typing import Any
 
 from bntheory.bridge.networks.image_data import ImageData
 from bntheory.experiments.experiment import Task
-from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.measure import measure
+from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.preset import Preset
 from bntheory.experiments.worker import follow
 

@@ -87,10 +87,8 @@ def test_runs_are_independent_of_how_they_are_batched():
 def test_more_runs_than_a_block_holds():
     problem = LeastSquares.random(3, 4.0, seed=0)
     w0 = np.random.default_rng(1).normal(size=(5000, 3))
-    seen = []
-    run = bngd(problem, w0, 0.5, 4, progress=lambda done, total: seen.append((done, total)))
+    run = bngd(problem, w0, 0.5, 4)
     np.testing.assert_allclose(run["w"][4321], bngd(problem, w0[4321], 0.5, 4)["w"], rtol=1e-12)
-    assert seen[-1][0] == seen[-1][1]
 
 
 def test_excess_splits_the_loss():

@@ -305,10 +305,10 @@ def test_residual_growth_is_a_power_of_the_depth_and_networks_agree() -> None:
     found = residual_profile(activation("relu"), 16, offset=1.0, depth=12, width=512, networks=24, seed=0)
     growth = np.exp(found.log_gradient[:, 0])
     error = growth.std(ddof=1) / math.sqrt(len(growth))
-    expected = float(np.exp(predicted.log_growth[0]))
+    expected = float(np.exp(predicted[0]))
     # every layer lowers the mean by about 2/width of its increment: 12 of them are allowed for
     assert abs(growth.mean() - expected) <= 3 * error + expected * 12 * 2 / 512
-    far = residual_growth(rate, 1.0, [1e6, 1e7]).log_growth
+    far = residual_growth(rate, 1.0, [1e6, 1e7])
     assert (far[1] - far[0]) / math.log(10) == pytest.approx(rate, abs=1e-5)
     # the product over layers, multiplied out
     product = np.prod([1 + rate / (1.0 + level) for level in range(12)])
@@ -340,15 +340,15 @@ def relu_overflow(b: int, *, depth: int, width: int = 256) -> int | None:
 def test_overflow_depth_against_a_network_in_float32() -> None:
     rate = float(relu_rate(8))
     predicted = overflow_depth(rate, "float32")
-    assert rate ** (predicted.depth / 2) == pytest.approx(float(np.finfo(np.float32).max), rel=1e-9)
-    found = relu_overflow(8, depth=int(1.2 * predicted.depth))
+    assert rate ** (predicted / 2) == pytest.approx(float(np.finfo(np.float32).max), rel=1e-9)
+    found = relu_overflow(8, depth=int(1.2 * predicted))
     # the typical gradient grows more slowly than the mean one, by a few per cent at width 256
     assert found is not None
-    assert 0.95 * predicted.depth <= found <= 1.1 * predicted.depth
+    assert 0.95 * predicted <= found <= 1.1 * predicted
     assert relu_overflow(8, depth=40) is None
-    assert overflow_depth(rate, "float64").depth > 7 * predicted.depth
-    assert overflow_depth(1.0).depth == math.inf
-    assert overflow_depth(rate, squared=True).depth == pytest.approx(predicted.depth / 2)
+    assert overflow_depth(rate, "float64") > 7 * predicted
+    assert overflow_depth(1.0) == math.inf
+    assert overflow_depth(rate, squared=True) == pytest.approx(predicted / 2)
 
 
 def test_deep_linear_networks_leave_the_fixed_point_at_finite_width() -> None:

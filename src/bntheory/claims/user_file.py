@@ -146,9 +146,7 @@ def _stopped_after(seconds: float | None) -> Iterator[None]:
         raise TimeoutError(f"still running after {seconds:g} s (--time-limit)")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(
-        signal.ITIMER_REAL, seconds, 1.0
-    )  # again and again: what swallows it once shall not go on for ever
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again and again: it may be swallowed once, not for ever
     try:
         yield
     finally:

@@ -24,8 +24,6 @@ from typing import Any
 
 from bntheory.evidence.source import Module, Place, computing, imported, literal, normalised, read_module
 
-__all__ = ["Package", "Place", "package", "place_of"]
-
 #: How far what a name stands for is hashed together with the name; what lies further off is hashed beside it.
 _STEPS = 4
 

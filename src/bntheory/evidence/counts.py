@@ -15,7 +15,6 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def many(count: int, most: int = 1000) -> str:
-    """A number of seeds that would decide; beyond what anybody runs it hangs on the last digit of the effect, and is
-    said to be so large."""
-    return str(count) if count <= most else f"over {most}"
+def many(count: int) -> str:
+    """A number of seeds that would decide. Beyond 1000, which nobody runs, it hangs on the effect's last digit."""
+    return str(count) if count <= 1000 else "over 1000"

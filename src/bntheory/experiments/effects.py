@@ -95,6 +95,7 @@ def at_equal_rates(name: str, kind: str, other: str) -> Read:
 def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
     """log10 of a quantity of one arm over another's after the last step (or their difference), the mean over all rates
     at which both train."""
+    compare = log_ratio if ratio else _difference
 
     def read(network: NetworkRuns) -> Numbers:
         arms = _both(network, kind, other)
@@ -102,9 +103,7 @@ def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
         values: list[float | None] = []
         for run in network.runs:
             ends = [[end_of(run[of[rate]], _reader(name)) for of in arms] for rate in rates.used]
-            values.append(
-                mean_of_known(log_ratio(a, b) if ratio else None if a is None or b is None else a - b for a, b in ends)
-            )
+            values.append(mean_of_known(compare(a, b) for a, b in ends))
         return _numbers({"the end": values}, rates, arms, ("accuracy",))
 
     return read
@@ -154,14 +153,14 @@ def shift_by_halves(name: str) -> Read:
         rates = _rates(network, *arms)
         steps = [step for step in network.steps if step > 0] if rates.used else []
         half = (len(steps) + 1) // 2
-        found = {
-            f"steps {part[0]} to {part[-1]}" if len(part) > 1 else f"step {part[0]}": [
-                mean_of_known(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
-                for run in network.runs
-            ]
-            for part in (steps[:half], steps[half:])
-            if part
-        }
+
+        def mean(run: Mapping[str, Run], part: Sequence[int]) -> float | None:
+            return mean_of_known(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
+
+        found = {}
+        for part in filter(None, (steps[:half], steps[half:])):
+            place = f"steps {part[0]} to {part[-1]}" if len(part) > 1 else f"step {part[0]}"
+            found[place] = [mean(run, part) for run in network.runs]
         return Numbers(found, tuple(found), rates.scope, kinds, ("shift",), rates.not_comparable)
 
     return read
@@ -221,6 +220,10 @@ def _at(run: Run, step: int, name: str) -> float | None:
     return None if point is None else quantity(point, name)
 
 
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
 def _slope(runs: Sequence[Run]) -> float | None:
     """The common slope of log lambda_max over log loss; None where no run has three points."""
     along = across = 0.0
@@ -228,10 +231,9 @@ def _slope(runs: Sequence[Run]) -> float | None:
         known = [
             (math.log(loss), math.log(top))
             for step in run.after_start
-            if (point := run.points.get(step)) is not None
-            and (loss := quantity(point, "loss")) is not None
-            and (top := quantity(point, "top")) is not None
-            and loss > 0 < top
+            if (loss := _at(run, step, "loss")) is not None
+            and (top := _at(run, step, "top")) is not None
+            and min(loss, top) > 0
         ]
         if len(known) < 3:
             continue

@@ -171,11 +171,10 @@ def along(
     rates: Rates,
     scope: str,
     *,
-    side: Literal["below", "above"] = "below",
     confidence: float,
     margin: float,
 ) -> list[Check]:
-    """The decisive check on log10 of ``what`` along training, and the effect at every place beside it.
+    """The decisive check that log10 of ``what`` is below 0 along training, and the effect at every place beside it.
 
     Decisive is the mean over all places after the start. Where the effect has opposite signs, beyond intervals at
     ``confidence``, at two of them, a mean would mix both sides: then the two places decide, each for itself. So there
@@ -191,10 +190,10 @@ def along(
     if crossing:
         scope = f"{scope}; the effect changes sign between {crossing[0]} and {crossing[1]}"
     decisive = [
-        rates.check(study, name, values, side, scope, confidence=confidence, margin=margin)
+        rates.check(study, name, values, "below", scope, confidence=confidence, margin=margin)
         for name, values in chosen.items()
     ]
-    return [*decisive, *beside(study, what, effects, rates, scope, side=side, margin=margin)]
+    return [*decisive, *beside(study, what, effects, rates, scope, margin=margin)]
 
 
 def beside(

@@ -23,8 +23,6 @@ from bntheory.experiments.measures.situation import Json, Options, Situation
 from bntheory.experiments.measures.spectrum import frozen_outliers, hessian_trace, outliers
 from bntheory.experiments.measures.theory import theory
 
-__all__ = ["MEASURES", "Situation", "measure"]
-
 
 def measure(situation: Situation, asked: Measure) -> Json:
     """The values of one measure, JSON-ready. Raises UserError for a name that no measure has."""

@@ -68,7 +68,8 @@ def timed_sample(
     from bntheory.bridge.networks.training import reproducible
     from bntheory.experiments.arms import make_trainer
     from bntheory.experiments.images import images_of, training_batch
-    from bntheory.experiments.measure import Situation, measure
+    from bntheory.experiments.measure import measure
+    from bntheory.experiments.measures.situation import Situation
     from bntheory.experiments.worker import single_threaded
 
     on_cuda = torch.device(device).type == "cuda"

@@ -199,10 +199,10 @@ class Preset:
         others = tuple(name for name in names if name.startswith("batchnorm@"))
         own, beside = {**ends, "of": ["own"]}, {**ends, "fraction": FRACTION, "twin": True, "factors": []}
         for which, at in ((("batchnorm",), twins), (others, trained)):
-            rest = tuple(step for step in later if step not in at)
-            if which:
-                yield Measure("linearity", beside, arms=which, at=at)
-            if which and rest:
+            if not which:
+                continue
+            yield Measure("linearity", beside, arms=which, at=at)
+            if rest := tuple(step for step in later if step not in at):
                 yield Measure("sharpness", own, arms=which, at=rest)
         partial = {**ends, "of": ["mean-alive", "variance-alive"]}
         yield Measure("sharpness", partial, arms=("batchnorm",), at=twins)

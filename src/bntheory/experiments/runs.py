@@ -24,24 +24,6 @@ from bntheory.experiments import experiment as data
 from bntheory.experiments.asking import dataset, recorded
 from bntheory.experiments.experiment import Arm, Experiment, Measure
 
-__all__ = [
-    "CLASSIFICATION",
-    "FIRST_JUDGED",
-    "Protocol",
-    "Run",
-    "check_of",
-    "difference_at_equal_loss",
-    "each_seed",
-    "held_out_accuracy",
-    "late_loss",
-    "mean_difference",
-    "progress_loss",
-    "recorded",
-    "runs_of",
-    "training_point",
-    "until_decided",
-]
-
 Json = Mapping[str, Any]
 Numbers = Mapping[int, float | None]
 #: The seeds before this one were looked at while the designs were reviewed: they are pilots, and what was chosen on

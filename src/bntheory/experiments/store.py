@@ -68,9 +68,9 @@ class Contents:
         """The records of all makes."""
         return [record for found in self.versions.values() for record in found]
 
-    def fault_text(self, most: int = 5) -> str:
-        """The faults in words, a line each."""
-        lines = [str(fault) for fault in self.faults[:most]]
+    def fault_text(self) -> str:
+        """The first five faults in words, a line each, and how many more there are."""
+        lines = [str(fault) for fault in self.faults[:5]]
         rest = len(self.faults) - len(lines)
         return "\n".join([*lines, *([f"and {rest} more"] if rest else [])])
 

@@ -6,7 +6,6 @@ the checkpoint that follows them written, so work is repeated rather than lost, 
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import time
@@ -24,11 +23,12 @@ from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
-from bntheory.evidence.record import Record, trail
+from bntheory.evidence.record import Record, plain, trail
 from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import LOSSES, images_of, training_batch
-from bntheory.experiments.measure import Situation, measure
+from bntheory.experiments.measure import measure
+from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.ranks import Ranks
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
@@ -157,7 +157,7 @@ def _recorded(
     for n in asked:
         began, name = time.perf_counter(), n.measure.name
         try:
-            values = {} if diverged else _writable(measure(at, n.measure))
+            values = {} if diverged else plain(measure(at, n.measure))
         except Exception as error:  # the other measures of this run may do
             emit("refused", (n.address, *failure(error)))
             continue
@@ -189,18 +189,9 @@ def _do_toy(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace
         own = {step: n for step, asked in steps.items() for n in asked if n.measure.name == name}
         began = time.perf_counter()
         for n, values in zip(own.values(), MEASURES[name](one.task, list(own)), strict=False):
-            record = _record(n, conditions, _writable(values or {}), values is None, {})
+            record = _record(n, conditions, plain(values or {}), values is None, {})
             _hand_over(n, [record], {"train": 0.0, name: time.perf_counter() - began}, emit)
             began = time.perf_counter()
-
-
-def _writable(values: Any) -> Any:
-    """The values with None for every number that overflowed on the brink of divergence: a record has no word for it."""
-    if isinstance(values, Mapping):
-        return {key: _writable(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_writable(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def follow(task: Task, steps: Sequence[int], data: ImageData, device: str, protocol: Protocol) -> Iterator[Situation]:

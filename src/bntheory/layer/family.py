@@ -169,7 +169,7 @@ class LpLayer(BatchNormLayer):
             return sign
         size = abs(self.centred)
         first = size.argmax(-1)[..., None]
-        index = namespace(size).arange(self.m) if not is_torch(size) else _torch_arange(self.m, size)
+        index = namespace(size).arange(self.m, device=size.device)
         return sign * ((index == first) * self.m)
 
     def jac(self, v: Array) -> Array:
@@ -223,10 +223,6 @@ def _sign(x: Array) -> Array:
         # the entries' own numbers: a sum of ints divided by m would be a rounded float
         return np.vectorize(lambda e: 0 * e + (int(e > 0) - int(e < 0)), otypes=[object])(x)
     return namespace(x).sign(x)
-
-
-def _torch_arange(m: int, like: Array) -> Array:
-    return namespace(like).arange(m, device=like.device)
 
 
 def make_layer(

@@ -103,8 +103,8 @@ def network_run(
     """Linear, BN, tanh, linear on a fixed regression batch; ``trained`` "bias" moves only the bias in front of BN.
 
     BN is written in primitive operations, its mean and variance detached from the graph when ``statistics`` is
-    "ignored". With ``affine`` BN has gamma and beta, which are trained when all is. Randomness is drawn on the CPU, so
-    that devices start from the same numbers. Raises ``ValueError`` for unknown options.
+    "ignored"; gamma and beta are trained when all is. Randomness is drawn on the CPU, so that devices start from the
+    same numbers. Raises ``ValueError`` for unknown options.
     """
     import torch
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.models.least_squares import LeastSquares
-from bntheory.models.trajectory import Array, Progress, Recorder, Trajectories, positive, recording_steps
+from bntheory.models.trajectory import Array, Recorder, Trajectories, positive, recording_steps
 
 _BLOCK = 2048  # runs a block: a (block, d) array and its temporaries stay in cache
 
@@ -55,7 +55,6 @@ def bngd(
     a0: ArrayLike | None = None,
     lr_a: ArrayLike = 1.0,
     points: int | None = 64,
-    progress: Progress | None = None,
 ) -> Trajectories:
     """Gradient descent on J(a, w) with batch normalisation (for eps > 0 with the gradient of that J).
 
@@ -71,17 +70,14 @@ def bngd(
     first = (start @ problem.correlation / problem.scale(start)) if a0 is None else np.asarray(a0, dtype=float)
     pieces = []
     columns = [np.broadcast_to(v, runs).reshape(-1) for v in (first, rates, rates_a)]
-    blocks = range(0, len(flat), _BLOCK)
-    for number, at in enumerate(blocks):
+    for at in range(0, len(flat), _BLOCK):
         chunk = slice(at, at + _BLOCK)
         a, eta, eta_a = (np.array(column[chunk]) for column in columns)
         pieces.append(_bngd_block(problem, flat[chunk], a, eta, eta_a, steps, points))
-        if progress is not None:
-            progress((number + 1) * steps, len(blocks) * steps)
     return _joined(pieces, runs, steps)
 
 
-def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int, *, points: int | None = None) -> Trajectories:
+def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int) -> Trajectories:
     """Gradient descent on rho(w) = -(w'b)^2/(w'Sw) with the adaptive step w'Sw/(2 L |rho|), L = lambda_max(S).
 
     Written in the paper's own terms (gradient of rho, adaptive step), so that its equality with a fixed effective step
@@ -96,10 +92,9 @@ def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int, *, points: 
         )
     S, b, L = problem.covariance, problem.correlation, problem.eigenvalues[-1]
     w = start.copy()
-    recorder = Recorder(recording_steps(steps, points))
+    recorder = Recorder(recording_steps(steps, None))
     for t in range(steps + 1):
-        if recorder.wants(t):
-            recorder.store(t, gap=problem.excess(w), norm=np.linalg.norm(w, axis=-1))
+        recorder.store(t, gap=problem.excess(w), norm=np.linalg.norm(w, axis=-1))
         if t == steps:
             break
         wb, Sw = (w @ b)[..., None], w @ S
@@ -124,8 +119,6 @@ class TrapCertificate:
     """
 
     holds: NDArray[np.bool_]
-    theta: Array
-    norm2_low: Array
     norm2_high: Array
     step_low: Array
     step_high: Array
@@ -153,7 +146,7 @@ def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Array, lr: ArrayLik
         growth = eta * top * np.sqrt(U2) / (U2 - E2) * E2 / (2.0 - theta)
         high = np.where(holds, norm2 + growth, np.inf)
         u2 = float(problem.solution @ problem.solution)
-        return TrapCertificate(holds, theta, norm2, high, eta * u2 / high, eta * u2 / norm2)
+        return TrapCertificate(holds, high, eta * u2 / high, eta * u2 / norm2)
 
 
 def _bngd_block(

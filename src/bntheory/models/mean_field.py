@@ -19,7 +19,6 @@ multiplied by ``E[B/R^2] E||(G - u u') D G||^2/n``. With ``E[1/R^2] = 1/(s (B - 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,17 +46,13 @@ def check_batch_size(batch_size: ArrayLike, *, minimum: int = 4) -> Floats:
 
 def arc_cosine_kernel(correlation: ArrayLike) -> Floats:
     """``J(c) = 2 E[relu(a) relu(b)]`` for standard Gaussians ``a, b`` of correlation ``c`` (Cho and Saul 2009)."""
-    c = np.asarray(correlation, dtype=np.float64)
-    if np.any(~(np.abs(c) <= 1)):
-        raise UserError("correlation must lie in [-1, 1]; divide the covariance by the standard deviations")
+    c = _check_correlation(correlation)
     return np.asarray((np.sqrt((1 - c) * (1 + c)) + (math.pi - np.arccos(c)) * c) / math.pi)
 
 
 def arc_cosine_kernel_derivative(correlation: ArrayLike) -> Floats:
     """``J'(c) = 2 P(a > 0, b > 0)``, the derivative of :func:`arc_cosine_kernel`."""
-    c = np.asarray(correlation, dtype=np.float64)
-    if np.any(~(np.abs(c) <= 1)):
-        raise UserError("correlation must lie in [-1, 1]; divide the covariance by the standard deviations")
+    c = _check_correlation(correlation)
     return np.asarray((math.pi - np.arccos(c)) / math.pi)
 
 
@@ -117,44 +112,21 @@ def relu_limit() -> float:
     return math.pi / (math.pi - 1.0)
 
 
-@dataclass(frozen=True)
-class OverflowDepth:
-    """Depth at which a unit gradient, propagated down, is expected to leave the range of a float type."""
+def overflow_depth(rate: float, dtype: str = "float32", *, squared: bool = False) -> float:
+    """Depth ``L``, not rounded, with ``rate^(L/2)`` (or ``rate^L`` for ``squared``) equal to the largest ``dtype``.
 
-    depth: float  # layers, not rounded; math.inf where the gradients do not grow; beyond 1e300 given as inf
-    log_limit: float  # natural logarithm of the largest finite number of the type
-    dtype: str
-    quantity: str  # "norm" or "squared norm"
-
-
-def overflow_depth(rate: float, dtype: str = "float32", *, squared: bool = False) -> OverflowDepth:
-    """Depth ``L`` with ``rate^(L/2)`` (or ``rate^L`` for ``squared``) equal to the largest finite ``dtype``.
-
-    The gradient at the top has norm one. ``squared`` asks when the sum of squares overflows, which is what a naive norm
-    computes. Raises ValueError for a rate that is not positive and for types other than float16, float32, float64.
+    The gradient at the top has norm one; inf where gradients do not grow. ``squared`` asks when the sum of squares
+    overflows, which is what a naive norm computes. Raises ValueError for a rate that is not positive and for types
+    other than float16, float32, float64.
     """
-    if not (math.isfinite(rate) and rate > 0):
-        raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")
-    log_limit = _log_limit(dtype)
-    growth = math.log(rate) * (1.0 if squared else 0.5)
-    depth = log_limit / growth if growth > 0 else math.inf
-    return OverflowDepth(depth, log_limit, dtype, "squared norm" if squared else "norm")
+    growth = math.log(_check_rate(rate)) * (1.0 if squared else 0.5)
+    return _log_limit(dtype) / growth if growth > 0 else math.inf
 
 
-@dataclass(frozen=True)
-class ResidualGrowth:
-    """Growth of ``E||dL/dy||^2`` down a residual stream ``y <- y + tau W phi(BN(y))``."""
+def residual_growth(rate: float, offset: float, depth: ArrayLike) -> Floats:
+    r"""The logarithm of the growth of ``E||dL/dy||^2`` down ``depth`` layers of a residual stream.
 
-    depth: Floats  # layers
-    log_growth: Floats  # natural logarithm of the growth over that many layers
-    exponent: float  # the growth behaves like depth^exponent; equals the rate of the plain network
-    offset: float  # a = s_0/(tau^2 s_phi)
-
-
-def residual_growth(rate: float, offset: float, depth: ArrayLike) -> ResidualGrowth:
-    r"""Gradient growth with residual connections: a power of the depth instead of an exponential.
-
-    The stream is Gaussian with centred variance ``s_l = s_0 + l tau^2 s_phi``, ``s_phi = Sigma_11 - Sigma_12``,
+    With ``y <- y + tau W phi(BN(y))`` it is a power of the depth instead of an exponential. The stream is Gaussian with centred variance ``s_l = s_0 + l tau^2 s_phi``, ``s_phi = Sigma_11 - Sigma_12``,
     so the branch's Jacobian shrinks like ``1/s_l`` and, the cross terms having mean zero,
 
         E||dL/dy_l||^2 = (1 + rate/(a + l)) E||dL/dy_{l+1}||^2,      a = s_0/(tau^2 s_phi) > 0.
@@ -166,14 +138,26 @@ def residual_growth(rate: float, offset: float, depth: ArrayLike) -> ResidualGro
     from scipy.special import gammaln
 
     layers = np.asarray(depth, dtype=np.float64)
-    if not (math.isfinite(rate) and rate > 0):
-        raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")
+    _check_rate(rate)
     if not (math.isfinite(offset) and offset > 0):
         raise UserError(f"offset={offset}: s_0/(tau^2 s_phi) must be positive; a stream of variance 0 has no BN")
     if np.any(layers < 0) or not np.all(np.isfinite(layers)):
         raise UserError("depth must be finite and not negative")
     grown = gammaln(offset + layers + rate) - gammaln(offset + layers)
-    return ResidualGrowth(layers, np.asarray(grown - gammaln(offset + rate) + gammaln(offset)), rate, offset)
+    return np.asarray(grown - gammaln(offset + rate) + gammaln(offset))
+
+
+def _check_correlation(correlation: ArrayLike) -> Floats:
+    c = np.asarray(correlation, dtype=np.float64)
+    if np.any(~(np.abs(c) <= 1)):
+        raise UserError("correlation must lie in [-1, 1]; divide the covariance by the standard deviations")
+    return c
+
+
+def _check_rate(rate: float) -> float:
+    if not (math.isfinite(rate) and rate > 0):
+        raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")
+    return rate
 
 
 def _check_slope(negative_slope: float) -> float:

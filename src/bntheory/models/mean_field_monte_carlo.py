@@ -36,23 +36,26 @@ Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class MonteCarloRate:
-    """A measured rate with standard errors over independent networks."""
-
-    rate: float  # conditional estimate: finite variance at every B > 3
+class _Measured:
+    rate: float
     standard_error: float
+
+    def deviation(self, expected: float) -> float:
+        """Distance from an expected rate in standard errors, with its sign."""
+        return (self.rate - expected) / self.standard_error
+
+
+@dataclass(frozen=True)
+class MonteCarloRate(_Measured):
+    """A measured rate with standard errors over independent networks. rate: the conditional estimate, of finite
+    variance at every B > 3."""
+
     plain_rate: float  # mean of the plain ratios
     plain_standard_error: float  # meaningless where plain_has_variance is False
     plain_has_variance: bool  # B >= 6
     networks: int
     width: int
     batch_size: int
-    activation: str
-    seed: int
-
-    def deviation(self, expected: float) -> float:
-        """Distance from an expected rate in standard errors, with its sign."""
-        return (self.rate - expected) / self.standard_error
 
 
 def monte_carlo_rate(
@@ -96,23 +99,15 @@ def monte_carlo_rate(
         networks=networks,
         width=width,
         batch_size=b,
-        activation=act.name,
-        seed=seed,
     )
 
 
 @dataclass(frozen=True)
-class MonteCarloLimit:
+class MonteCarloLimit(_Measured):
     """A rate with the bias of order 1/width removed: twice the one at ``width`` minus the one at half of it."""
 
-    rate: float
-    standard_error: float
     fine: MonteCarloRate  # at the full width
     coarse: MonteCarloRate  # at half the width
-
-    def deviation(self, expected: float) -> float:
-        """Distance from an expected rate in standard errors, with its sign."""
-        return (self.rate - expected) / self.standard_error
 
 
 def monte_carlo_limit(
@@ -135,10 +130,6 @@ class DepthProfile:
 
     log_gradient: Floats  # (networks, depth): natural logarithm, relative to the top layer
     participation: Floats  # (networks, depth): tr(S)^2/((B - 1) tr(S^2)) of the centred batch covariance, 1 at G
-    width: int
-    batch_size: int
-    activation: str
-    seed: int
 
 
 def depth_profile(
@@ -150,24 +141,17 @@ def depth_profile(
     for index in range(networks):
         rng = np.random.default_rng([seed, index])
         h = rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(variance - covariance)
-        weights, directions, radii = [], [], []
-        for level in range(depth):
-            u, radius = _direction(h)
-            directions.append(u)
-            radii.append(radius)
-            shares[index, level] = _participation(h)
-            weights.append(rng.standard_normal((width, width)) / math.sqrt(width))
-            h = weights[-1] @ act.value(math.sqrt(b) * u)
+        layers, inputs = _upwards(act, h, depth, rng, stream=False)
+        shares[index] = [_participation(h) for h in inputs[:depth]]
         gradient, log_scale = rng.standard_normal((width, b)), 0.0
-        for level in reversed(range(depth)):
-            u, radius = directions[level], radii[level]
+        for level, (u, radius, weights) in reversed(list(enumerate(layers))):
             if level < depth - 1:
-                gradient = weights[level].T @ gradient
+                gradient = weights.T @ gradient
             gradient = _through_batch_norm(u, act.derivative(math.sqrt(b) * u) * gradient) * (math.sqrt(b) / radius)
             size = float(np.linalg.norm(gradient))
             gradient, log_scale = gradient / size, log_scale + 2 * math.log(size)
             logs[index, level] = log_scale
-    return DepthProfile(logs - logs[:, -1:], shares, width, b, act.name, seed)
+    return DepthProfile(logs - logs[:, -1:], shares)
 
 
 def residual_profile(
@@ -192,24 +176,35 @@ def residual_profile(
     for index in range(networks):
         rng = np.random.default_rng([seed, index])
         y = rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(offset * (variance - covariance))
-        weights, directions, radii = [], [], []
-        for level in range(depth):
-            u, radius = _direction(y)
-            directions.append(u)
-            radii.append(radius)
-            shares[index, level] = _participation(y)
-            weights.append(rng.standard_normal((width, width)) / math.sqrt(width))
-            y = y + weights[-1] @ act.value(math.sqrt(b) * u)
-        shares[index, depth] = _participation(y)
+        layers, inputs = _upwards(act, y, depth, rng, stream=True)
+        shares[index] = [_participation(y) for y in inputs]
         gradient = rng.standard_normal((width, b))
         gradient -= gradient.mean(axis=1, keepdims=True)
         logs[index, depth] = math.log(float(np.sum(gradient**2)))
-        for level in reversed(range(depth)):
-            u, radius = directions[level], radii[level]
-            branch = act.derivative(math.sqrt(b) * u) * (weights[level].T @ gradient)
+        for level, (u, radius, weights) in reversed(list(enumerate(layers))):
+            branch = act.derivative(math.sqrt(b) * u) * (weights.T @ gradient)
             gradient = gradient + _through_batch_norm(u, branch) * (math.sqrt(b) / radius)
             logs[index, level] = math.log(float(np.sum(gradient**2)))
-    return DepthProfile(logs - logs[:, -1:], shares, width, b, act.name, seed)
+    return DepthProfile(logs - logs[:, -1:], shares)
+
+
+def _upwards(
+    act: Activation, h: Floats, depth: int, rng: np.random.Generator, *, stream: bool
+) -> tuple[list[tuple[Floats, Floats, Floats]], list[Floats]]:
+    """The directions, radii and weights of every layer on the way up from h, (width, B), and its ``depth + 1`` inputs.
+
+    stream: what a layer gives is added to its input.
+    """
+    width, b = h.shape
+    layers, inputs = [], [h]
+    for _ in range(depth):
+        u, radius = _direction(h)
+        weights = rng.standard_normal((width, width)) / math.sqrt(width)
+        given = weights @ act.value(math.sqrt(b) * u)
+        h = h + given if stream else given
+        layers.append((u, radius, weights))
+        inputs.append(h)
+    return layers, inputs
 
 
 def _prepare(act: Activation, batch_size: int, depth: int, width: int, networks: int) -> tuple[int, float, float]:

@@ -99,9 +99,8 @@ def lanczos(
     image = product(first)
     if not np.isfinite(image).all():
         raise ValueError("the landscape returned a non-finite Hessian product; move the point to where it is smooth")
-    if (
-        float(np.linalg.norm(image)) == 0.0
-    ):  # Lanczos cannot start in the kernel; a random vector is there only if H = 0
+    if float(np.linalg.norm(image)) == 0.0:
+        # Lanczos cannot start in the kernel; a random vector is there only if H = 0
         second = product(np.random.default_rng(seed + 1).standard_normal(size))
         if float(np.linalg.norm(second)) == 0.0:
             return np.zeros(size), np.eye(size, count)

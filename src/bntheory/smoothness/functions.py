@@ -89,16 +89,14 @@ def sine(amplitude: float = 1.0, frequency: float = 1.0) -> KnownFunction:
 def softplus(sharpness: float = 1.0) -> KnownFunction:
     """log(1 + exp(kx)): slope up to |k|, not attained; curvature k^2/4 at 0. Divided by k it tends to ReLU, its
     curvature to infinity."""
+    from scipy.special import expit
+
     k = float(sharpness)
-
-    def sigmoid(t: float) -> float:
-        return 1 / (1 + math.exp(-t)) if t >= 0 else math.exp(t) / (1 + math.exp(t))
-
     landscape = _scalar(
         "softplus",
         lambda x: float(np.logaddexp(0.0, k * x)),
-        lambda x: k * sigmoid(k * x),
-        lambda x: k * k * sigmoid(k * x) * sigmoid(-k * x),
+        lambda x: float(k * expit(k * x)),
+        lambda x: float(k * k * expit(k * x) * expit(-k * x)),
     )
     return KnownFunction("softplus", landscape, abs(k), k * k / 4, 0.0 if k else math.log(2.0))
 

@@ -14,6 +14,7 @@ import numpy as np
 from bntheory.claims.claim import Source, Study, claim, readings
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import statistical
+from bntheory.evidence.intervals import longer_side, summarise
 from bntheory.evidence.rates import count_check
 from bntheory.layer import LayerDomain, Statement, eq
 from bntheory.layer.domain import ScalarRange
@@ -103,17 +104,6 @@ def _late_exponents(run: Any) -> tuple[Any, int]:
     return np.array(slopes), len(least)
 
 
-def _median_interval(values: Any) -> tuple[float, float]:
-    """The median and the half-width of its 95 % interval, by order statistics (no assumption on the distribution)."""
-    ordered, n = np.sort(values), len(values)
-    if n < 10:
-        raise ValueError(f"only {n} runs have begun to fall: too few for an interval; raise the effort")
-    reach = int(np.ceil(0.98 * np.sqrt(n))) + 1
-    middle = float(np.median(ordered))
-    low, high = ordered[max(n // 2 - reach, 0)], ordered[min(n // 2 + reach, n - 1)]
-    return middle, float(max(middle - low, high - middle))
-
-
 _RATE = r"\min_{t<T}\|\nabla_{w/\|w\|}L(w_t)\|\ \text{falls like}\ T^{-1/2}\ \text{for } \eta \text{ over six orders of magnitude}"
 
 
@@ -146,16 +136,16 @@ def any_learning_rate(study: Study) -> Iterator[Check]:
             why=f"C(eta) is derived (AnyRateBound); closest call {float(share.max()):.3g} of it",
         )
         slopes, runs = _late_exponents(run)
-        middle, half = _median_interval(slopes)
+        found = summarise(slopes)
         why = f"{len(slopes)} of {runs} runs have fallen tenfold by T/30; the others are covered by the bound alone"
         yield statistical(
             "median exponent of the running minimum is at most -1/2",
             scope,
-            uncertainty=half,
-            confidence=0.95,
+            uncertainty=longer_side(found),
+            confidence=found.coverage,
             why=why,
             witness={"seed": study.seed},
-        ).le(middle, -0.5)
+        ).le(found.median, -0.5)
 
 
 @claim(
@@ -172,12 +162,12 @@ def any_learning_rate_exactly(study: Study) -> Iterator[Check]:
     for power in (2, 4):
         _, _, starts, run = _runs(study, power)
         slopes, runs = _late_exponents(run)
-        middle, half = _median_interval(slopes)
+        found = summarise(slopes)
         yield statistical(
             "median exponent of the running minimum is at least -0.6",
             f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to {run.total_steps:g}",
-            uncertainty=half,
-            confidence=0.95,
+            uncertainty=longer_side(found),
+            confidence=found.coverage,
             why=f"{len(slopes)} of {runs} runs have fallen tenfold by T/30",
             witness={"seed": study.seed},
-        ).le(-0.6, middle)
+        ).le(-0.6, found.median)

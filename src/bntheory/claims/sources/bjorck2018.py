@@ -212,9 +212,7 @@ def checks(
     later = f"{setting.steps} steps; the small rate is half the largest stable one of the standard network"
 
     def ratio(name: str, values: list[float | None], resolution: float, *, decisive: bool) -> Check:
-        check = check_of(
-            study, name, values, "above", 1.0, scope, decisive=decisive, confidence=confidence
-        )  # fmt: skip
+        check = check_of(study, name, values, "above", 1.0, scope, decisive=decisive, confidence=confidence)
         # what lies above the grid is not known, so a search that ended at its top leaves the ratio open
         blur = math.inf if above else check.uncertainty + resolution
         why = f"{check.why}, widened by the resolution {resolution:.3f} of the search, which no number of seeds averages away"

@@ -30,9 +30,7 @@ def rank(study: Study) -> list[Check]:
     from bntheory.models.deep_random import DeepRandom, stable_rank
 
     widths = study.choose(quick=(8, 16, 32, 64), normal=(16, 32, 64, 128), thorough=(16, 32, 64, 128, 256))
-    depth = study.choose(
-        quick=10, normal=12, thorough=20
-    )  # in widths: the plain network collapses over depths of that order
+    depth = study.choose(quick=10, normal=12, thorough=20)  # in widths: over such depths the plain network collapses
     scope = f"linear networks of width {widths[0]} to {widths[-1]}, {depth} times as deep, batch = width"
 
     def ranks(norm: str) -> list[list[float]]:

@@ -71,10 +71,10 @@ def data_sets(points: int, inputs: int) -> Iterator[Neuron]:
             yield Neuron(tuple(map(tuple, rows)), tuple(target), tuple(optimum))
 
 
-def simplest(points: int = 3, inputs: int = 2) -> Neuron:
-    """The first data set whose standard optimum is no stationary point of the BN loss, for any gamma != 0 and beta (eps
-    = 0)."""
-    return next(n for n in data_sets(points, inputs) if any(n.batchnorm_gradient))
+def simplest() -> Neuron:
+    """The first data set of three points and two inputs whose standard optimum is no stationary point of the BN loss,
+    for any gamma != 0 and beta (eps = 0)."""
+    return next(n for n in data_sets(3, 2) if any(n.batchnorm_gradient))
 
 
 @claim(

@@ -83,7 +83,7 @@ def mean_field(
     plain = depth_profile(relu, batch_size, depth=depth, width=width // 2, networks=4, seed=seed)
     stream = residual_profile(relu, batch_size, depth=depth, width=width // 2, networks=4, seed=seed)
     steps = np.arange(depth + 1)
-    from_bottom = residual_growth(rate, 1.0, steps).log_growth / math.log(10)
+    from_bottom = residual_growth(rate, 1.0, steps) / math.log(10)
     predicted = from_bottom[-1] - from_bottom[::-1]  # the layers just below the top have the smallest branches
     for index in range(4):
         right.plot(np.arange(depth)[::-1], plain.log_gradient[index] / math.log(10), "^", color=ORANGE, markersize=3)
@@ -93,11 +93,10 @@ def mean_field(
     right.set(xlabel="layers L below the top", ylabel="log₁₀ of the growth of ‖∂L/∂h‖²")
     legend_below(right, title=f"ReLU, B = {batch_size}; points: 4 networks each")
     variance, covariance = leaky_relu_fixed_point(batch_size)
-    overflow = overflow_depth(rate)
     sentence = (
         f"Gradients of random BN networks grow by a factor per layer that depends on the batch size only, least for linear ones; the "
         f"measured rates lie within {worst:.1f} standard errors of the theory. A ReLU network at B = {batch_size} overflows float32 "
-        f"after about {overflow.depth:.0f} layers; with residual connections (branch variance {float(variance - covariance):.3f}) the growth "
+        f"after about {overflow_depth(rate):.0f} layers; with residual connections (branch variance {float(variance - covariance):.3f}) the growth "
         "is a power of the depth."
     )
     return ModelFigure(figure, sentence)

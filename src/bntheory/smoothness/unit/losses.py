@@ -32,8 +32,9 @@ class SeparableLoss:
 
 
 def _sigmoid(x: Array) -> Array:
-    small = np.exp(-np.abs(x))  # no overflow on either side
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+    from scipy.special import expit
+
+    return np.asarray(expit(x))
 
 
 def _logistic_first(z: Array, t: Array) -> Array:
@@ -41,9 +42,8 @@ def _logistic_first(z: Array, t: Array) -> Array:
 
 
 def _bell(x: Array) -> Array:
-    """sigmoid(x) sigmoid(-x), without overflow or cancellation in the tails."""
-    small = np.exp(-np.abs(x))
-    return np.asarray(small / (1 + small) ** 2)
+    """The derivative of the sigmoid, without cancellation in the tails."""
+    return _sigmoid(x) * _sigmoid(-x)
 
 
 def _logistic_second(z: Array, t: Array) -> Array:
@@ -51,8 +51,7 @@ def _logistic_second(z: Array, t: Array) -> Array:
 
 
 def _sech2(x: Array) -> Array:
-    small = np.exp(-2 * np.abs(x))
-    return np.asarray(4 * small / (1 + small) ** 2)
+    return 4 * _bell(2 * x)
 
 
 def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:

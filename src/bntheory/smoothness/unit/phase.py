@@ -24,33 +24,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
+from bntheory.smoothness.unit.squared_loss import margins
 
 Array = NDArray[np.float64]
 
 
-def _coordinates(alignment: ArrayLike, size: ArrayLike, q: float) -> tuple[Array, Array, Array]:
+def _coordinates(alignment: ArrayLike, size: ArrayLike, q: float) -> tuple[Array, Array]:
+    """rho and tau^2."""
     c, s = np.asarray(alignment, dtype=np.float64), np.asarray(size, dtype=np.float64)
     if not 0 <= q <= 1:
         raise ValueError(f"q is {q}; it is var/(var + eps), between 0 and 1")
     if bool((np.abs(c) > 1).any()) or bool((s < 0).any()):
         raise ValueError("an alignment is a cosine, in [-1, 1], and a size is at least 0")
-    rho = np.sqrt(q) * s * c
-    d = 1 - q
-    return rho, q * s**2 * (1 - c**2), d**2 - 3 * d * rho
+    return np.sqrt(q) * s * c, q * s**2 * (1 - c**2)
 
 
 def top_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
     """Positive where the top eigenvalue is proved to be below the twin's (squared loss: exactly there). Broadcasts."""
-    rho, tau2, A = _coordinates(alignment, size, q)
-    return np.minimum(np.minimum(rho, 1 - A), rho * (1 - A) - tau2)
+    return margins(*_coordinates(alignment, size, q), q)[0]
 
 
 def norm_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
     """Positive where, for the squared loss, the spectral norm is below the twin's; at eps = 0: 1 - |1 - rho| -
     tau^2."""
-    rho, tau2, A = _coordinates(alignment, size, q)
-    below = np.minimum(np.minimum(1 + A, 2 - rho), (1 + A) * (2 - rho) - tau2)
-    return np.minimum(top_margin(alignment, size, q), below)
+    return margins(*_coordinates(alignment, size, q), q)[1]
 
 
 def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
@@ -59,7 +56,7 @@ def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
     2(1 + |phi|) T/|gamma| < 1, written in the coordinates: T/|gamma| = sqrt((1-rho)^2 + tau^2) and phi T/gamma = 1 -
     rho.
     """
-    rho, tau2, _ = _coordinates(alignment, size, 1.0)
+    rho, tau2 = _coordinates(alignment, size, 1.0)
     return np.asarray(1 - 2 * (np.sqrt((1 - rho) ** 2 + tau2) + np.abs(1 - rho)))
 
 

@@ -16,15 +16,15 @@ and P g = (1-q) <e2,g> e2 + ||g_perp|| e3. Insert both into the formula of :mod:
 
 (m = 2: {0, A}; var = 0: {0, and h gamma^2/eps m - 1 times}.) The frozen twin has h gamma^2/sigma^2 on all of R^m.
 
-**Condition.** lambda_max(K) < lambda_max(twin) exactly when I - [[A, -tau], [-tau, B]] is positive definite (then B < 1
-too):
+**Condition.** lambda_max(K) < lambda_max(twin) exactly when I - [[A, -tau], [-tau, B]] is positive definite
+(then B < 1 too):
 
     rho > 0   and   A < 1   and   rho (1 - A) > tau^2;                at eps = 0:   rho > tau^2,
 
 that is gamma <y_hat,g> > ||P g||^2/h. Both sides are gradients that training computes anyway (<y_hat,g> =
 dL_hat/dgamma, and P g = (sigma/gamma) dL_hat/dy). *Where gamma is stationary the top eigenvalue is therefore never
-below the twin's*, and it is strictly above unless g_perp = 0. For the spectral norm, -lambda_min < twin as well: (1 +
-A)(1 + B) > tau^2, A > -1, B > -1; at eps = 0 both together read |1 - rho| + tau^2 < 1.
+below the twin's*, and it is strictly above unless g_perp = 0. For the spectral norm, -lambda_min < twin as well:
+(1 + A)(1 + B) > tau^2, A > -1, B > -1; at eps = 0 both together read |1 - rho| + tau^2 < 1.
 
 **2-Lipschitz constant at a point, eps = 0** (u not small). On the centred space f(v) = const - h gamma sqrt(m)
 <v,t>/|v|. With x = v/|Cy|, s = |x|, psi the angle between x and y, c = |corr(y,t)|, kappa = h |gamma| T/sigma^2, T the
@@ -45,11 +45,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.smoothness.protocol import as_point
+
+Array = NDArray[np.float64]
+
+
+def along_y_hat(rho: Any, q: float) -> Any:
+    """A, the entry of K's block on (e2, e3) that belongs to y_hat, in units of the twin's eigenvalue. Elementwise."""
+    d = 1 - q
+    return d**2 - 3 * d * rho
+
+
+def margins(rho: Any, tau2: Any, q: float) -> tuple[Array, Array]:
+    """Positive where lambda_max(K), and where its spectral norm, is below the twin's: the least of the quantities that
+    the conditions ask to be positive. tau2: tau^2. Elementwise; m >= 3."""
+    A = along_y_hat(rho, q)
+    top = np.minimum(np.minimum(rho, 1 - A), rho * (1 - A) - tau2)
+    below = np.minimum(np.minimum(1 + A, 2 - rho), (1 + A) * (2 - rho) - tau2)
+    return top, np.minimum(top, below)
 
 
 @dataclass(frozen=True)
@@ -107,7 +125,7 @@ class SquaredLossSpectrum:
         return table
 
     @property
-    def eigenvalues(self) -> NDArray[np.float64]:
+    def eigenvalues(self) -> Array:
         """All m of them, ascending."""
         table = self.distinct
         return np.repeat(np.array(sorted(table)), [table[v] for v in sorted(table)])
@@ -130,25 +148,23 @@ class SquaredLossSpectrum:
     @property
     def top_margin(self) -> float:
         """Positive exactly where lambda_max(K) is below the twin's: the least of the quantities that the condition asks
-        to be positive (dimensionless, times gamma^2 where a product is formed)."""
-        gamma, d = self.gamma, 1 - self.q
-        if gamma == 0:
-            return 0.0
-        A = d**2 - 3 * d * self.rho
-        if self.m == 2:
-            return 1 - A
-        return min(self.rho, 1 - A, self.rho * (1 - A) - self.tau**2)
+        to be positive, all of them dimensionless; 0 at gamma = 0."""
+        return self._margins[0]
 
     @property
     def norm_margin(self) -> float:
         """Positive exactly where the spectral norm of K is below the twin's."""
-        gamma, d = self.gamma, 1 - self.q
-        if gamma == 0:
-            return 0.0
-        A = d**2 - 3 * d * self.rho
+        return self._margins[1]
+
+    @property
+    def _margins(self) -> tuple[float, float]:
+        if self.gamma == 0:
+            return 0.0, 0.0
         if self.m == 2:
-            return min(1 - A, 1 + A)
-        return min(self.top_margin, 1 + A, 2 - self.rho, (1 + A) * (2 - self.rho) - self.tau**2)
+            A = along_y_hat(self.rho, self.q)
+            return 1 - A, min(1 - A, 1 + A)
+        top, norm = margins(self.rho, self.tau**2, self.q)
+        return float(top), float(norm)
 
     @property
     def two_lipschitz(self) -> float:

@@ -112,26 +112,19 @@ def single_unit_study(
     *,
     gamma: float = 1.0,
     m: int = 16,
-    with_eps: float | None = 1.0,
     resolution: int = 41,
     draws: int = 4,
     seed: int = 0,
     progress: Progress = silent,
 ) -> SingleUnitStudy:
-    """Phase diagrams of the named losses at batch size m and eps = 0, and the critical gamma of the squared loss.
-
-    with_eps: one more diagram of the squared loss, at this eps in units of the batch variance; None for none.
-    """
+    """Phase diagrams of the named losses at batch size m and eps = 0, one of the squared loss at eps = var (q = 1/2),
+    and the critical gamma of the squared loss."""
     if resolution < 5:
         raise ValueError(f"resolution is {resolution}; a diagram needs at least 5 cells a side")
     phases = []
-    wanted = [(name, 1.0) for name in losses]
-    if with_eps is not None:
-        if not with_eps > 0:
-            raise ValueError(f"with_eps is {with_eps}; it is an epsilon > 0 in units of the variance, or None")
-        wanted.append(("squared", 1 / (1 + with_eps)))
+    wanted = [*((name, 1.0) for name in losses), ("squared", 0.5)]
     for number, (name, q) in enumerate(wanted):
-        progress(0.9 * number / max(len(wanted), 1), f"phase diagram, {name} loss")
+        progress(0.9 * number / len(wanted), f"phase diagram, {name} loss")
         phases.append(
             phase_diagram(
                 name,

@@ -126,13 +126,13 @@ def predicts_the_twin(study: Study) -> list[Check]:
 
 
 def _median_check(name: str, values: list[float], bound: float, scope: str, witness: dict[str, Any]) -> Check:
-    from bntheory.evidence.intervals import summarise
+    from bntheory.evidence.intervals import longer_side, summarise
 
     found = summarise(values)
     return statistical(
         name,
         scope,
-        uncertainty=max(found.high - found.median, found.median - found.low),
+        uncertainty=longer_side(found),
         confidence=found.coverage,
         why="order statistics of the points, taken as independent",
         witness=witness,

@@ -17,7 +17,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.cai2019 import studies
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import exact, numerical, statistical
-from bntheory.evidence.intervals import summarise
+from bntheory.evidence.intervals import longer_side, summarise
 from bntheory.evidence.rates import count_check, slope_checks
 from bntheory.layer.rational import axpy, dot, root, vector
 
@@ -313,7 +313,7 @@ def rate_s_star(study: Study) -> list[Check]:
         statistical(
             "the rate is reached: median of (decay rate)/(log rho*) is at least 0.98",
             scope,
-            uncertainty=max(share.median - share.low, share.high - share.median),
+            uncertainty=longer_side(share),
             confidence=share.coverage,
             why=f"{share.n} runs; the longer side of the distribution-free interval of the median",
         ).le(0.98, share.median),

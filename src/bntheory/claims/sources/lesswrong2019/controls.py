@@ -2,7 +2,7 @@
 learning rates.
 
 The same for trained networks and for the toys: a recorded point holds the measure "linearity" of
-:mod:`bntheory.experiments.linearity`.
+:mod:`bntheory.experiments.measures.linearity`.
 """
 
 from __future__ import annotations

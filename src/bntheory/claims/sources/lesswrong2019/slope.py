@@ -18,11 +18,11 @@ _STATEMENT = (
 _BUDGET = 1000
 
 
-def _sweep(study: Study, smoothing: float, steps: int = _BUDGET) -> Any:
+def _sweep(study: Study, smoothing: float) -> Any:
     from bntheory.models.slope import Slope, slope_descent
 
     rates = np.geomspace(1e-4, 10.0, study.choose(quick=51, normal=201, thorough=1001))
-    return slope_descent(Slope(smoothing=smoothing), rates, steps=steps)
+    return slope_descent(Slope(smoothing=smoothing), rates, steps=_BUDGET)
 
 
 @claim(

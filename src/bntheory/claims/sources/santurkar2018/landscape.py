@@ -167,9 +167,8 @@ def minima_without_bias(study: Study) -> list[Check]:
 def minima_with_bias(study: Study) -> list[Check]:
     import sympy as sp
 
-    x, w, b, mean, gamma, beta = sp.symbols(
-        "x w b mean gamma beta", real=True
-    )  # x w stands for <x, w>, mean for its batch mean
+    # x w stands for <x, w>, mean for its batch mean
+    x, w, b, mean, gamma, beta = sp.symbols("x w b mean gamma beta", real=True)
     sigma = sp.symbols("sigma", positive=True)
     batchnorm = gamma * (x * w + b - (mean + b)) / sigma + beta
     standard = x * (gamma / sigma * w) + (beta - gamma * mean / sigma)

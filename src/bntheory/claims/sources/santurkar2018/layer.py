@@ -2,7 +2,7 @@
 
 Setting: one BN layer after one fully connected W, gamma and beta constants, no epsilon, gradient and Hessian of the
 downstream loss at z. Here are the statements about one layer; those about landscapes stand in
-``santurkar2018_landscape``.
+:mod:`.landscape`.
 """
 
 from __future__ import annotations
