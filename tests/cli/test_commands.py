@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from bntheory.cli import app
@@ -251,8 +252,11 @@ def test_the_exit_codes_are_one_table(run):
             2,
             "error: /somewhere/file: No space left on device",
         ),
+        (OSError(21, "Is a directory", "/at/.tmp-1", None, "/at/page"), 2, "error: /at/page: Is a directory"),
         (PermissionError(13, "Permission denied"), 2, "error: Permission denied"),
         (MemoryError(), 2, "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 2, "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), 2, "not enough memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("division by zero"), 3, "Please report it"),
         (KeyError("gone"), 3, "internal error: KeyError: 'gone'"),
@@ -268,6 +272,14 @@ def test_whatever_is_raised_has_its_exit_code_and_its_message(monkeypatch, raise
     assert result.exit_code == code
     assert said in result.stderr
     assert ("Traceback" in result.stderr) == (code == 3)
+
+
+def test_a_judge_that_does_not_take_a_claim_says_so(run):
+    layer, study = "santurkar2018.theorem-4.1.neurips", "santurkar2018.figure-1.accuracy"
+    said = " ".join(run("check", layer, "--judge", "study").stdout.split())
+    assert "does not judge claims of kind layer; ask algebra, search or network" in said
+    said = " ".join(run("check", study, "--judge", "algebra", "--judge", "search").stdout.split())
+    assert "does not judge claims of kind experiment; ask study" in said
 
 
 def test_probe_measures_a_users_model(run, factories):

@@ -243,6 +243,9 @@ def test_a_broken_manifest_is_bad_use(preset: str, tmp_path: Path, monkeypatch: 
         result = command("--out", str(tmp_path / "run"), "--resume")
         assert (name, result.exit_code) == (name, 2), result.output
         assert "manifest" in result.output
+    manifest.write_text("[" * 100_000)
+    result = command("--out", str(tmp_path / "run"), "--resume")
+    assert (result.exit_code, "nested too deeply" in result.output) == (2, True), result.output
 
 
 def test_help_teaches() -> None:

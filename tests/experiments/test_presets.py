@@ -105,6 +105,18 @@ def test_unknown_preset_lists_the_known() -> None:
         ("seeds = [0]", "seeds = 'all'", "expected tuple"),
         ("about =", "abut =", "unknown key 'abut'"),
         ("[training]", "[training", "not valid TOML"),
+        ("steps = 4", f"steps = {'[' * 3000}{']' * 3000}", "not valid TOML"),
+        ("steps = 4", f"steps = {'1' * 6000}", "not valid TOML"),
+        ("at = [0, 4]", "at = [0]", "one after 0 among them"),
+        ("learning_rate = 0.1", "learning_rate = 1e99", "at most 1e\\+37"),
+        ("learning_rate = 0.1", "learning_rate = 1e-299", "at least 1e-37"),
+        ("steps = 4", "steps = 4\nweight_decay = 1e99", "at most 1e\\+37"),
+        ('{ size = "tiny" }', "3", "they are a table"),
+        ('{ size = "tiny" }', "{ siz = 'tiny' }", "'siz' is unknown; known are size, init"),
+        ('{ size = "tiny" }', "{ norm = 'layer' }", "'norm' is set by the arms"),
+        ('{ size = "tiny" }', "{ input_shape = [1, 2, 3] }", "'input_shape' is that of the data"),
+        ('{ size = "tiny" }', "{ classes = 3 }", "'classes' is that of the data"),
+        ('{ size = "tiny" }', "{ layout = [true] }", "layout is \\[True\\]"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:

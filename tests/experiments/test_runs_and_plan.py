@@ -153,6 +153,13 @@ def test_bad_use(words: list[str], said: str, tmp_path: Path, monkeypatch: pytes
     assert "Traceback" not in found.output
 
 
+def test_a_run_killed_before_its_first_record_lacks_all_of_them(copy: Path) -> None:
+    (copy / "records.jsonl").unlink()
+    found = command("runs", str(copy), "--json")
+    said = json.loads(found.output)
+    assert (found.exit_code, said["records"], said["missing"]) == (0, 0, said["asked"])
+
+
 def test_a_store_is_not_merged_with_itself(copy: Path) -> None:
     found = command("runs", "merge", str(copy), str(copy / "." / ""))
     assert found.exit_code == 2

@@ -121,6 +121,7 @@ def _reforged(line: bytes) -> bytes:
         (lambda line: b"\n", "broken"),
         (lambda line: b'{"loss": 3}\n', "foreign"),
         (lambda line: b"[1, 2]\n", "foreign"),
+        (lambda line: b'{"a":' * 100_000 + b"\n", "broken"),
         (lambda line: _edit(line, "seed", "0"), "foreign"),
         (lambda line: _edit(line, "seed", True), "foreign"),
         (_reforged, "foreign"),

@@ -51,8 +51,8 @@ def test_different_claims_are_written_differently() -> None:
 
 def test_the_legend_names_what_occurs() -> None:
     assert legend("norm2(input_grad) <= norm2(grad)") == [
-        "$g$ the gradient of the loss at the layer's output",
-        r"$\nabla_y\hat L$ the gradient through the layer",
+        "$g$ is the gradient of the loss at the layer's output",
+        r"$\nabla_y\hat L$ is the gradient through the layer",
     ]
 
 

@@ -239,12 +239,11 @@ def _print_verdict(verdict: Any) -> None:
     console = Piped(soft_wrap=True, highlight=False)
     status = verdict.status.value
     console.print(Text(f"{status:<18}", STYLE.get(status, "")), Text(verdict.claim.id, "bold"), sep="")
-    for e in verdict.evidence:
-        if e.finding != "not-applicable":
-            if e.details.get("records"):
-                console.print(f"    records  {records_text(e.details)}", markup=False, style="dim")
-            summary = e.summary if e.finding == "error" else _short(e.summary)
-            console.print(wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27), markup=False, style="dim")
+    for e in verdict.answers:
+        if e.details.get("records"):
+            console.print(f"    records  {records_text(e.details)}", markup=False, style="dim")
+        summary = e.summary if e.finding == "error" else _short(e.summary)
+        console.print(wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27), markup=False, style="dim")
 
 
 def _short(text: str, limit: int = 260) -> str:

@@ -42,6 +42,7 @@ STYLE = {
     "error": "bold magenta",
     "disagreement": "bold white on red",
 }
+_NO_MEMORY = "error: there is not enough memory for this; ask for less at a time"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -58,14 +59,16 @@ def clear_errors(command: Command) -> Command:
             _give_up_output()
             raise SystemExit(0) from None  # the reader of a pipe went away; there is nobody left to tell
         except OSError as error:
-            raise _ended(BAD_USE, f"error: {_said(error)}") from None
+            raise _ended(BAD_USE, f"error: {refused(error)}") from None
         except MemoryError:
-            raise _ended(BAD_USE, "error: there is not enough memory for this; ask for less at a time") from None
+            raise _ended(BAD_USE, _NO_MEMORY) from None
         except KeyboardInterrupt:
             raise _ended(INTERRUPTED, "interrupted") from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] in ("typer", "click"):
                 raise  # an exit code, or a usage error, on its way out
+            if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # as torch says it
+                raise _ended(BAD_USE, _NO_MEMORY) from None
             traceback.print_exc()
             what = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _ended(
@@ -78,17 +81,17 @@ def clear_errors(command: Command) -> Command:
 
 
 def _as_typed(text: str, command: Callable[..., Any], arguments: Sequence[Any]) -> str:
-    """The text, and the option that it begins with, which the library says without its dashes, with them."""
+    """The text, and the options that it begins with, which the library says without their dashes, with them."""
     text = text.removeprefix("LayerDomain: ")
-    if name := re.match(r"[a-z_]+(?=: | is | ')", text):
-        own, option = (
-            inspect.signature(command, eval_str=True).parameters.get(name[0]),
-            f"--{name[0].replace('_', '-')}",
-        )
-        known = [type(about).__name__ for about in getattr(own and own.annotation, "__metadata__", ())]
+    if names := re.match(r"[a-z_]+(, [a-z_]+)*(?=: | is | ')", text):
         words = [word.partition("=")[0] for several in arguments if isinstance(several, list) for word in several]
-        if "OptionInfo" in known or option in words:  # the latter: of a command that reads its own arguments
-            return option + text[name.end() :]
+        options = []
+        for name in names[0].split(", "):
+            own, option = inspect.signature(command, eval_str=True).parameters.get(name), f"--{name.replace('_', '-')}"
+            known = [type(about).__name__ for about in getattr(own and own.annotation, "__metadata__", ())]
+            # the latter: of a command that reads its own arguments
+            options.append(option if "OptionInfo" in known or option in words else name)
+        return ", ".join(options) + text[names.end() :]
     return text
 
 
@@ -131,9 +134,10 @@ def plain() -> bool:
     return bool(os.environ.get("NO_COLOR"))
 
 
-def _said(error: OSError) -> str:
-    """What the system refused, and of which file."""
-    where = f"{error.filename}: " if error.filename else ""
+def refused(error: OSError) -> str:
+    """What the system refused, and of which file; of one that was to be moved into its place, that place."""
+    name = error.filename2 or error.filename
+    where = f"{name}: " if name else ""
     return f"{where}{error.strerror or error}"
 
 

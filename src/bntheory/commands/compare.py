@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of
+from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of, refused
 from bntheory.commands.options import Json, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
@@ -162,7 +162,7 @@ def compare_command(
                 say=lambda text: typer.echo(text, err=True),
             )
     except OSError as error:
-        raise UserError(f"{error}; --resume goes on once that is put right") from None
+        raise UserError(f"{refused(error)}; --resume goes on once that is put right") from None
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command with --resume goes on with it", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -63,6 +63,10 @@ def papers(
     one_of("effort", effort, ("quick", "normal", "thorough"))
     if check and write:
         raise UserError("--check, --write: choose one; the first changes nothing, the second writes")
+    if effort != "normal" and not write:
+        raise UserError("--effort: is for --write; --check judges with the recorded effort")
+    if (again or jobs) and not (check or write):
+        raise UserError("--again, --jobs: are for --check or --write; without them nothing is judged")
     if not folder.is_dir() and not (write and (again or archive_of_checkout())):
         more = ", or add --again to write new ones, for which every experiment is trained" if write else ""
         raise UserError(

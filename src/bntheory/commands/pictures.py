@@ -46,6 +46,10 @@ def smooth(
     one_of("example", example, _EXAMPLES)
     check_plot(plot)
     check_parameters("smooth", {"gamma": gamma, "m": m})
+    if example != "single-unit" and (gamma, m) != (1.0, 16):
+        raise UserError(
+            f"--gamma, --m: are of the single unit, which --example {example} does not draw; leave them out"
+        )
     if example == "single-unit":
         from bntheory.report.smoothness import single_unit_figure
         from bntheory.smoothness.unit.study import single_unit_study

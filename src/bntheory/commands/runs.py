@@ -222,11 +222,12 @@ def _pack(a: Path, b: Path) -> None:
 
 
 def _must_be_store(path: Path) -> None:
+    from bntheory.experiments.folder import MANIFEST
     from bntheory.experiments.store import RECORDS, Store
 
     if not path.is_dir():
         raise UserError(f"runs: {path} is no folder; give the one that `bntheory compare` wrote")
-    if not Store(path).state():
+    if not Store(path).state() and not (path / MANIFEST).exists():  # killed before its first record, it lacks all
         raise UserError(f"runs: {path} holds no {RECORDS}; give the folder that `bntheory compare` wrote")
 
 

@@ -116,10 +116,18 @@ class LineFault(ValueError):  # noqa: N818 - it is reported, not raised to a use
         self.kind = kind
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for all that is none, nesting deeper than Python follows among it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_line(line: bytes) -> tuple[str, Record]:
     """(address, record) of one line. Raises LineFault."""
     try:
-        content = json.loads(line)
+        content = parsed_json(line)
     except ValueError as error:
         raise LineFault("broken", f"not JSON ({error})") from None
     if not isinstance(content, dict) or content.keys() != _TYPES.keys():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.record import parsed_json
 from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, TIMINGS, Store
 
 MANIFEST = "manifest.json"
@@ -83,7 +84,7 @@ def read_manifest(path: Path, *, resume: bool = False) -> Json:
     """The manifest of the run in ``path``, which is to be gone on with or only read. Raises UserError where there is
     none or it is no such."""
     try:
-        content = json.loads((path / MANIFEST).read_text("utf-8"))
+        content = parsed_json((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         if (path / RECORDS).exists():
             what = f"{path} holds records and no {MANIFEST}, as a run of claims does, which `bntheory compare --claims` goes on with and reports"
@@ -157,7 +158,9 @@ def compare_manifests(old: Json, new: Json) -> list[str]:
         before, now = old.get(key), new.get(key)
         if before == now or (key == "seeds" and set(before or ()) <= set(now or ())):
             continue
-        if isinstance(before, dict) and isinstance(now, dict):
+        if key == "folded" and not (before and now):
+            differences.append(f"folding of seeds {'auto, now never' if before else 'never, now auto'}")
+        elif isinstance(before, dict) and isinstance(now, dict):
             parts = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
             said = ", ".join(f"{k} {_short(before.get(k))}, now {_short(now.get(k))}" for k in parts[:4])
             differences.append(f"{label}: {said}")
@@ -187,7 +190,7 @@ def latest_folder(root: Path, preset: str) -> Path:
 
 def _preset_of(manifest: Path) -> str | None:
     try:
-        return str(json.loads(manifest.read_text("utf-8")).get("preset"))
+        return str(parsed_json(manifest.read_text("utf-8")).get("preset"))
     except (OSError, ValueError, AttributeError):
         return None
 

@@ -20,8 +20,8 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol
 
-#: The least and the greatest number that may stand for a rate: anything that a float can hold and square root of.
-TINY, HUGE = 1e-300, 1e100
+#: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
+TINY, HUGE = 1e-37, 1e37
 LARGEST_SEED = 2**31 - 1
 #: The linear prediction is held against the gradient step that should remove this share of the loss.
 FRACTION = 0.1
@@ -34,6 +34,11 @@ ARMS = (
     ("detached-variance", "detached-variance", False),
     ("rescaled", "none", False),
 )
+_NOT_OPTIONS = {
+    "norm": "is set by the arms, each of which has its own; leave it out",
+    "input_shape": "is that of the data; leave it out",
+    "classes": "is that of the data; leave it out",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 
 
@@ -48,6 +53,21 @@ class NetworkEntry:
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from bntheory.bridge.networks.spec import NetworkSpec
+
+        where = f"preset: the options of network {self.name!r:.60}"
+        if not isinstance(self.options, dict):
+            raise UserError(f"{where} are {self.options!r:.40}; they are a table, such as {{ layout = [64, 64] }}")
+        own = [f.name for f in dataclasses.fields(NetworkSpec) if f.name not in ("kind", *_NOT_OPTIONS)]
+        unknown = next((key for key in self.options if key not in own), None)
+        if unknown is not None:
+            why = _NOT_OPTIONS.get(unknown, f"is unknown; known are {', '.join(own)}")
+            raise UserError(f"{where}: {unknown!r} {why}")
+        layout = self.options.get("layout", ())
+        if isinstance(layout, (list, tuple)) and any(isinstance(width, bool) for width in layout):
+            raise UserError(f"{where}: layout is {list(layout)}; it is a list of whole numbers")
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ class TrainingSpec:
         grid = [self.learning_rate, *self.rates]
         if len(set(grid)) != len(grid) or not all(TINY <= rate <= HUGE for rate in grid):
             raise UserError(
-                f"preset: training.rates is {list(self.rates)} beside learning_rate {self.learning_rate}; give different rates above 0"
+                f"preset: training.rates is {list(self.rates)} beside learning_rate {self.learning_rate}; give different rates from {TINY:g} to {HUGE:g}"
             )
 
 
@@ -111,8 +131,10 @@ class MeasureSpec:
     def __post_init__(self) -> None:
         _within("measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6))
         _within("measure", self, test_size=(1, 10**9), theory_seeds=(0, 10**6))
-        if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0:
-            raise UserError(f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up")
+        if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0 or not self.at[-1]:
+            raise UserError(
+                f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up, one after 0 among them"
+            )
         for name in ("twins_at", "theory_at"):
             steps = getattr(self, name)
             if list(steps) != sorted(set(steps)) or not set(steps) <= set(self.at):
@@ -248,7 +270,7 @@ def _folder() -> Any:
 def _parse(text: str, name: str, where: str) -> Preset:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # nested too deeply, or a number of thousands of digits, among them
         raise UserError(f"{where}: not valid TOML ({error})") from error
     return _from_table({**table, "name": name}, where)
 
@@ -310,8 +332,7 @@ def _within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(spec, name)
         if not low <= value <= high:
-            bound = f"at least {low:g}" if low != TINY else "above 0"
-            raise UserError(f"preset: {where}.{name} is {value}; it must be {bound} and at most {high:g}")
+            raise UserError(f"preset: {where}.{name} is {value}; it must be at least {low:g} and at most {high:g}")
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

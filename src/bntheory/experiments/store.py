@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import LineFault, Record, canonical, read_line
+from bntheory.evidence.record import LineFault, Record, canonical, parsed_json, read_line
 
 RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
 Json = dict[str, Any]
@@ -172,7 +172,7 @@ class Store:
         found = []
         for _, _, line in _numbered(self.path / TIMINGS):
             try:
-                timing = json.loads(line)
+                timing = parsed_json(line)
             except ValueError:
                 continue
             if isinstance(timing, dict):

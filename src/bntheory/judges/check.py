@@ -79,7 +79,7 @@ def judge_claim(
     if claim.kind != "layer":
         if "study" in judges:
             ask("study", lambda: _study(claim, study))
-        return verdict_of(claim, evidence)
+        return verdict_of(claim, evidence or [_not_its_kind(judges, claim)])
     reference = reference or Reference("registry", claim.id)
     asked = [judge for judge in judges if judge != "study"]
     if own and asked:
@@ -102,7 +102,13 @@ def judge_claim(
         ask("search", lambda: _search(claim, study.effort, study.seed, study.device, reference))
     if "network" in judges:
         ask("network", lambda: _network(claim, study.seed, study.device))
-    return verdict_of(claim, evidence)
+    return verdict_of(claim, evidence or [_not_its_kind(judges, claim)])
+
+
+def _not_its_kind(judges: Sequence[JudgeName], claim: Claim) -> Evidence:
+    """What the judges that were asked say of a claim that none of them takes."""
+    others = "algebra, search or network" if claim.kind == "layer" else "study"
+    return Evidence(judges[0], "not-applicable", f"does not judge claims of kind {claim.kind}; ask {others}")
 
 
 @contextmanager

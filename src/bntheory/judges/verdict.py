@@ -128,6 +128,11 @@ class Verdict:
         needed = (w["text"] for e in self.evidence if e.finding == "proved" for w in e.details.get("wherever", ()))
         return tuple(needed) if self.status is Status.PROVED else ()
 
+    @property
+    def answers(self) -> tuple[Evidence, ...]:
+        """The evidence of every judge that had an answer; where none had, why."""
+        return tuple(e for e in self.evidence if e.finding != "not-applicable") or self.evidence
+
     def latex(self) -> str:
         """A paragraph for a review: statement, verdict, proof or counterexample."""
         from bntheory.judges.latex import latex_paragraph
@@ -147,9 +152,7 @@ class Verdict:
     def render(self) -> str:
         """Plain text for the terminal: the status, and a line for each judge that had an answer."""
         lines = [f"{self.status.value:<18}{self.claim.id}"]
-        lines += [
-            f"    {e.judge:<8} {e.finding:<13} {e.summary}" for e in self.evidence if e.finding != "not-applicable"
-        ]
+        lines += [f"    {e.judge:<8} {e.finding:<13} {e.summary}" for e in self.answers]
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -62,5 +62,6 @@ def violations_panel(records: Sequence[Json]) -> Any:
     axes.set_ylim(0, 112)
     axes.set_ylabel("units that break it, %")
     axes.grid(axis="x", visible=False)
-    axes.legend(title=None)
+    if networks:
+        axes.legend(title=None)
     return figure

@@ -18,6 +18,7 @@ from typing import Any
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import Package, package, place_of
+from bntheory.evidence.record import parsed_json
 from bntheory.evidence.study import Study
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Verdict, evidence_of_checks, verdict_of
@@ -69,7 +70,7 @@ class Records:
         if not path.exists():
             return cls()
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parsed_json(path.read_text(encoding="utf-8"))
             verdicts = {
                 key: Record(
                     **{

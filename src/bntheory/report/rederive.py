@@ -17,6 +17,7 @@ from typing import Any
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
+from bntheory.evidence.record import parsed_json
 from bntheory.judges.verdict import Verdict, evidence_of_checks, verdict_of
 from bntheory.report.records import Record, proof_text
 
@@ -142,7 +143,7 @@ def follows_from_checks(claim: Claim, record: Record, folder: Path) -> Iterator[
             yield f"recorded {record.status} without the checks that it rests on"
         return
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parsed_json(path.read_text(encoding="utf-8"))
         checks = [Check.from_json(item) for item in data]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         yield f"{path.name}: not a list of checks ({type(error).__name__}: {error})"

@@ -61,7 +61,11 @@ def latex_of(expression: str) -> str:
 def legend(expression: str) -> list[str]:
     """What the letters in it stand for, one entry a word of the vocabulary, mathematics between dollar signs."""
     words = re.findall(r"[A-Za-z][A-Za-z0-9_]*", expression)
-    return [f"${letter}$ {meaning}".strip() for word, (letter, meaning) in _MEANING.items() if word in words]
+    return [
+        f"${letter}$ {meaning}".replace("$ the ", "$ is the ").strip()
+        for word, (letter, meaning) in _MEANING.items()
+        if word in words
+    ]
 
 
 def _logic(node: Node, *, top: bool = False) -> str:
