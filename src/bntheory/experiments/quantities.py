@@ -68,8 +68,8 @@ def _number(x: float | None) -> float | None:
 
 
 def _shift(point: Json, name: str) -> float | None:
-    """Of the layers after the first, whose shift is zero by definition: geometric mean of lengths, mean of 1 -
-    cosine."""
+    """Of the layers after the first, whose shift is zero by definition: geometric mean of lengths, mean of
+    1 - cosine."""
     found = (point.get("shift") or {}).get("l2" if name == "shift_l2" else "cosine") or []
     later = [x for x in found[1:] if x is not None]
     if not later:

@@ -190,8 +190,8 @@ class LpLayer(BatchNormLayer):
         """The largest singular value of dz/dy, (..., 1).
 
         Up to gamma/sigma, dz/dy is I - u w' on the vectors orthogonal to 1, with u = y_hat and w = C q/m. All its
-        singular values are 1 but two, whose squares have the sum t = 2 - 2 <u,w> + |u|^2 |w|^2 and the product (1 -
-        <u,w>)^2. At m = 2 it is a number.
+        singular values are 1 but two, whose squares have the sum t = 2 - 2 <u,w> + |u|^2 |w|^2 and the product
+        (1 - <u,w>)^2. At m = 2 it is a number.
         """
         slope, w = abs(self.gamma) / self.sigma, (self.dual - self._mean(self.dual)) / self.m
         kept = 1 - self.dot(self.y_hat, w)

@@ -2,8 +2,8 @@ r"""Logistic loss of a linear unit behind batch normalisation, trained by gradie
 
     f(x) = gamma <w, x>/||w||_S,   S = X'X/n,   loss = mean log(1 + exp(-label f(x)))    (Cao et al. 2023: no centring)
 
-The *margins* are u_i = label_i <w, x_i>/||w||_S, whose mean square is 1; a classifier of uniform margin has all u_i =
-1. Their spread is the variance of u over the examples.
+The *margins* are u_i = label_i <w, x_i>/||w||_S, whose mean square is 1; a classifier of uniform margin has all
+u_i = 1. Their spread is the variance of u over the examples.
 """
 
 from __future__ import annotations

@@ -231,12 +231,12 @@ def descend(
 class AnyRateBound:
     """For plain gradient descent at any learning rate: min over t < T of ||grad on the sphere|| <= constant / sqrt(T).
 
-    From three facts, with K and G bounds on curvature and gradient on the unit sphere, C = (K + sqrt(K^2 +
-    4G^2))/2 one on the whole Hessian there, and D the range of f: the norm grows by lr^2 ||grad||^2 a
-    step; once ||w||^2 >= lr C a step lowers f by at least lr ||grad||^2/2; and the one step that passes
-    that threshold adds at most (lr G/||w0||)^2. Hence ||w_T||^2 <= norm2 for every T, and
-    T min ||grad on the sphere||^2 <= norm2 (norm2 - ||w0||^2)/lr^2. The constant depends on lr: it claims no
-    uniform rate. (The route of Arora, Li, Lyu 2019, theorem 3.1; constants derived here.)
+    From three facts, with K and G bounds on curvature and gradient on the unit sphere, C = (K + sqrt(K^2 + 4G^2))/2 one
+    on the whole Hessian there, and D the range of f: the norm grows by lr^2 ||grad||^2 a step; once ||w||^2 >= lr C a
+    step lowers f by at least lr ||grad||^2/2; and the one step that passes that threshold adds at most (lr G/||w0||)^2.
+    Hence ||w_T||^2 <= norm2 for every T, and T min ||grad on the sphere||^2 <= norm2 (norm2 - ||w0||^2)/lr^2. The
+    constant depends on lr: it claims no uniform rate. (The route of Arora, Li, Lyu 2019, theorem 3.1; constants derived
+    here.)
     """
 
     norm2: NDArray[np.float64]

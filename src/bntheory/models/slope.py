@@ -4,9 +4,9 @@ Seen from the left: a plateau falling gently (slope -plateau), a cliff of the gi
 a floor and a bowl of curvature ``bowl`` that starts at ``floor``. A learning rate large enough to cross the plateau
 within the budget is thrown out of the valley by the cliff; one that survives the cliff does not get there.
 
-``smoothing`` = tau convolves the whole function with a Gaussian of standard deviation tau, in closed form: a kink (x -
-k)+ becomes d Phi(d/tau) + tau phi(d/tau), d = x - k, and (x - k)+^2/2 becomes ((d^2 + tau^2) Phi + d tau phi)/2. The
-picture is that of the post "Rethinking Batch Normalization"; the numbers and the definitions below are ours.
+``smoothing`` = tau convolves the whole function with a Gaussian of standard deviation tau, in closed form: a kink
+(x - k)+ becomes d Phi(d/tau) + tau phi(d/tau), d = x - k, and (x - k)+^2/2 becomes ((d^2 + tau^2) Phi + d tau phi)/2.
+The picture is that of the post "Rethinking Batch Normalization"; the numbers and the definitions below are ours.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ u = 0 forces a0 = f(x), and where f is differentiable small u force a1 = grad f(
 
 u is not small: the constant is at least the spectral norm of the Hessian at x (u -> 0) and may be larger, and it may be
 far below the supremum of the Hessian's norm. Its supremum over a convex region, both ends in the region, is Lip(grad f)
-there (Taylor's formula one way, u -> 0 the other). Whatever a1 is, adding the bounds at u and -u gives a2 >= |f(x+u) +
-f(x-u) - 2 f(x)|/|u|^2: where this second difference grows like 1/|u|, as at a kink of ReLU, no a1 helps and the
-constant is infinite.
+there (Taylor's formula one way, u -> 0 the other). Whatever a1 is, adding the bounds at u and -u gives
+a2 >= |f(x+u) + f(x-u) - 2 f(x)|/|u|^2: where this second difference grows like 1/|u|, as at a kink of ReLU, no a1 helps
+and the constant is infinite.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@ r"""Shen, Yao, Gholami, Mahoney and Keutzer: PowerNorm, ICML 2020, arXiv 2003.07
 
 The abstract says: under mild assumptions, power normalisation leads to a smaller Lipschitz constant for the loss,
 compared with batch normalisation. Power normalisation divides by a running root mean square, which the forward pass
-treats as a constant, and subtracts no mean. For one batch whose root mean square psi it carries, psi^2 = mean y^2 =
-mu^2 + sigma^2, its gradient is (gamma/psi) g.
+treats as a constant, and subtracts no mean. For one batch whose root mean square psi it carries, psi^2 = mean
+y^2 = mu^2 + sigma^2, its gradient is (gamma/psi) g.
 """
 
 from __future__ import annotations

@@ -45,16 +45,16 @@ def top_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
 
 
 def norm_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
-    """Positive where, for the squared loss, the spectral norm is below the twin's; at eps = 0: 1 - |1 - rho| -
-    tau^2."""
+    """Positive where, for the squared loss, the spectral norm is below the twin's; at eps = 0:
+    1 - |1 - rho| - tau^2."""
     return margins(*_coordinates(alignment, size, q), q)[1]
 
 
 def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
     """Positive where, for the squared loss at eps = 0, the 2-Lipschitz constant over all u is below the twin's.
 
-    2(1 + |phi|) T/|gamma| < 1, written in the coordinates: T/|gamma| = sqrt((1-rho)^2 + tau^2) and phi T/gamma = 1 -
-    rho.
+    2(1 + |phi|) T/|gamma| < 1, written in the coordinates: T/|gamma| = sqrt((1-rho)^2 + tau^2) and phi
+    T/gamma = 1 - rho.
     """
     rho, tau2 = _coordinates(alignment, size, 1.0)
     return np.asarray(1 - 2 * (np.sqrt((1 - rho) ** 2 + tau2) + np.abs(1 - rho)))

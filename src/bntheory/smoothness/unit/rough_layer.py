@@ -37,8 +37,8 @@ class RoughRun:
 
 
 class RoughLayer:
-    """``depth`` linear layers of ``width`` units and one output, loss mean_i A (1 - cos(k (z_i - t_i))) with A k^2 =
-    roughness.
+    """``depth`` linear layers of ``width`` units and one output, loss mean_i A (1 - cos(k (z_i - t_i))) with A
+    k^2 = roughness.
 
     frequency: k; the slope A k is then roughness/k. Raises ValueError for a depth below one or a roughness that is not
     positive.

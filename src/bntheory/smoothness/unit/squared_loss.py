@@ -1,7 +1,7 @@
 r"""The BN Hessian of a single unit with squared loss: its whole spectrum, and when it is below its frozen twin's.
 
-Setting: L(z) = (h/2) ||z - t||^2, so H = h I with h > 0; any m >= 2, eps >= 0, gamma. K = d2L_hat/dy2. Write sigma^2 =
-var + eps, q = var/sigma^2 (so <y_hat,y_hat> = m q, and q = 1 exactly when eps = 0), g = h (z - t), and
+Setting: L(z) = (h/2) ||z - t||^2, so H = h I with h > 0; any m >= 2, eps >= 0, gamma. K = d2L_hat/dy2. Write
+sigma^2 = var + eps, q = var/sigma^2 (so <y_hat,y_hat> = m q, and q = 1 exactly when eps = 0), g = h (z - t), and
 
     rho   = <y_hat,g>/(m gamma h)
     g_perp = g minus its components along 1 and y_hat,   tau^2 = q ||g_perp||^2/(m gamma^2 h^2)
@@ -21,10 +21,10 @@ and P g = (1-q) <e2,g> e2 + ||g_perp|| e3. Insert both into the formula of :mod:
 
     rho > 0   and   A < 1   and   rho (1 - A) > tau^2;                at eps = 0:   rho > tau^2,
 
-that is gamma <y_hat,g> > ||P g||^2/h. Both sides are gradients that training computes anyway (<y_hat,g> =
-dL_hat/dgamma, and P g = (sigma/gamma) dL_hat/dy). *Where gamma is stationary the top eigenvalue is therefore never
-below the twin's*, and it is strictly above unless g_perp = 0. For the spectral norm, -lambda_min < twin as well:
-(1 + A)(1 + B) > tau^2, A > -1, B > -1; at eps = 0 both together read |1 - rho| + tau^2 < 1.
+that is gamma <y_hat,g> > ||P g||^2/h. Both sides are gradients that training computes anyway
+(<y_hat,g> = dL_hat/dgamma, and P g = (sigma/gamma) dL_hat/dy). *Where gamma is stationary the top eigenvalue is
+therefore never below the twin's*, and it is strictly above unless g_perp = 0. For the spectral norm, -lambda_min < twin
+as well: (1 + A)(1 + B) > tau^2, A > -1, B > -1; at eps = 0 both together read |1 - rho| + tau^2 < 1.
 
 **2-Lipschitz constant at a point, eps = 0** (u not small). On the centred space f(v) = const - h gamma sqrt(m)
 <v,t>/|v|. With x = v/|Cy|, s = |x|, psi the angle between x and y, c = |corr(y,t)|, kappa = h |gamma| T/sigma^2, T the

@@ -8,8 +8,9 @@ Let k = T/|gamma|, T the standard deviation of the targets, and r = sqrt(var/(va
                both over 0 <= r <= 1, attained with y parallel to t;
     eps = 0:   both infinite (zero where gamma = 0 or T = 0: then f is constant).
 
-The first maximum is at least 1 (r = 0), and above it for every k > 0, while a frozen twin has gamma^2/sigma^2 <=
-gamma^2/eps: globally BN never reduces the constant. For k -> infinity it tends to 48/(25 sqrt 5) k, at r = 1/sqrt 5.
+The first maximum is at least 1 (r = 0), and above it for every k > 0, while a frozen twin has
+gamma^2/sigma^2 <= gamma^2/eps: globally BN never reduces the constant. For k -> infinity it tends to 48/(25 sqrt 5) k,
+at r = 1/sqrt 5.
 
 **Proof.** Scale lengths by sqrt(m eps) and f by m gamma^2: up to a constant f(v) = -1/(2(1+|v|^2)) - k
 <v,t'>/sqrt(1+|v|^2), v the centred y and t' the unit vector along the centred t. On a line v = p + s d (p orthogonal to

@@ -9,8 +9,8 @@ w, and f(X w) is a :class:`~bntheory.smoothness.restriction.AffinePullback` of t
 What is true of it (squared loss unless said otherwise; T the standard deviation of t, phi the correlation of y and t):
 
 In y. f depends on y through the direction of its centred part only (eps = 0). It has no limit at constant batches,
-unless gamma = 0 or t is constant: no global Lipschitz constant of any order exists. With eps > 0, f_eps(y) =
-f_1(y/sqrt(eps)), so that
+unless gamma = 0 or t is constant: no global Lipschitz constant of any order exists. With eps > 0,
+f_eps(y) = f_1(y/sqrt(eps)), so that
 
     Lip(f_eps) = Lip(f_1)/sqrt(eps),     Lip(grad f_eps) = Lip(grad f_1)/eps,        exactly,
 

@@ -1,7 +1,7 @@
 """Cai, Li and Shen: A quantitative analysis of the effect of batch normalization on gradient descent, ICML 2019.
 
-arXiv 1810.00122. Only the abstract was seen; the statements are recalled. Inputs of mean zero and covariance S, b =
-E[xy], u = S^-1 b; the iteration (BNGD) is that of :mod:`bntheory.models.least_squares_dynamics`.
+arXiv 1810.00122. Only the abstract was seen; the statements are recalled. Inputs of mean zero and covariance S,
+b = E[xy], u = S^-1 b; the iteration (BNGD) is that of :mod:`bntheory.models.least_squares_dynamics`.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ SADDLE_ORBIT = {
     "eps": "25/81",
     "eps_a": "64/69",
 }
-"""Found by solving a_2 = 0 and w_2'b = 0 for a_0, eps and eps_a, over small diagonal S with rational s_0
-and s_1: rho = K/(t s_0) with t = eps a_0/s_0 and K = -s_1 w_1'b/(b'Se_1), then 1 - eps_a = p_1 rho/(p_1 -
-p_0 rho), p_k = w_k'b/s_k."""
+"""Found by solving a_2 = 0 and w_2'b = 0 for a_0, eps and eps_a, over small diagonal S with rational s_0 and s_1:
+rho = K/(t s_0) with t = eps a_0/s_0 and K = -s_1 w_1'b/(b'Se_1), then 1 - eps_a = p_1 rho/(p_1 - p_0 rho),
+p_k = w_k'b/s_k."""
 
 
 def _root(value: Fraction) -> Fraction:

@@ -1,8 +1,8 @@
 """Symbolic steps of the proofs about least squares with BN, for every dimension and every covariance.
 
-Vectors enter through their S-inner products only: <x, y> = x'Sy, uu = <u,u>, uw = <u,w>, ... with f = S e,
-so that what is proved holds in any dimension. c = uw/ww, e = u - c w, and BNGD moves w to w + d f with d =
-lr a/s, effective step t = c d.
+Vectors enter through their S-inner products only: <x, y> = x'Sy, uu = <u,u>, uw = <u,w>, ... with f = S e, so that what
+is proved holds in any dimension. c = uw/ww, e = u - c w, and BNGD moves w to w + d f with d = lr a/s, effective step
+t = c d.
 """
 
 from __future__ import annotations
