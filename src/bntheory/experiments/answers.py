@@ -3,7 +3,7 @@ outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bntheory.bridge.probes.identities import IDENTITIES, Identity
@@ -11,8 +11,7 @@ from bntheory.experiments.contrasts import activation_contrasts
 from bntheory.experiments.network_runs import network_runs
 from bntheory.experiments.outcomes import compare_all
 from bntheory.experiments.preset import Preset
-
-Json = Mapping[str, Any]
+from bntheory.experiments.runs import Json
 
 METHOD = (
     "One number a seed, paired within the seed and averaged over the learning rates at which both arms train; Student's t interval of its "

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import Record, address, digest
+from bntheory.evidence.record import Json, Record, address, digest
 
-Json = dict[str, Any]
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"
 

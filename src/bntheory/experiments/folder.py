@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import parsed_json
+from bntheory.evidence.record import Json, parsed_json
 from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, TIMINGS, Store
 
 MANIFEST = "manifest.json"
-Json = dict[str, Any]
 
 
 class RunFolder(Store):

@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import LineFault, Record, canonical, parsed_json, read_line
+from bntheory.evidence.record import Json, LineFault, Record, canonical, parsed_json, read_line
 
 RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
-Json = dict[str, Any]
 
 
 class Unwritable(UserError):  # noqa: N818 - it reads as what it is

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.evidence.record import Json
 from bntheory.experiments.experiment import Measure, Task
 from bntheory.models.covariate_shift import covariate_shift
 from bntheory.models.deep_linear import DeepLinear, linear_data
@@ -25,7 +26,6 @@ from bntheory.smoothness.eigenpairs import extreme_eigenpairs
 from bntheory.smoothness.protocol import Landscape
 from bntheory.smoothness.scale_free import linearity_error
 
-Json = dict[str, Any]
 #: The loss of guessing 0.
 GUESSING = 0.5
 #: In place of the name of a data set.

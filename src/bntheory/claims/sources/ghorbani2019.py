@@ -9,14 +9,14 @@ statistics of the present activations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import along_training, at_common_losses, common_rates, end_of
+from bntheory.experiments.equal_rates import Reader, along_training, at_common_losses, common_rates, end_of
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Protocol, Run, check_of, each_seed, until_decided
 
@@ -85,8 +85,6 @@ def _scope(study: Study) -> str:
 
 
 # -- what is read off a recorded point; None where the eigenvalues did not converge, or lambda_K is not positive -------
-
-Reader = Callable[[Mapping[str, Any]], float | None]
 
 
 def _of(quantity: str, place: str = "outliers") -> Reader:
