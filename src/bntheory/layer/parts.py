@@ -17,6 +17,7 @@ from bntheory.layer.vocabulary import sqrt
 from bntheory.layer.words import Word, nearest
 
 _MOST_BITS, _HIGHEST_POWER = 20_000, 64
+_BY_A_VECTOR = "nothing can be divided by a vector; layer.norm2(v) is a scalar"
 
 
 class Owner(Protocol):
@@ -182,7 +183,7 @@ class ScalarValue(Part):
 
     def __truediv__(self, x: Any) -> Any:
         if isinstance(x, VectorValue):
-            raise self._view._refusal(TypeError, "nothing can be divided by a vector; layer.norm2(v) is a scalar")
+            raise self._view._refusal(TypeError, _BY_A_VECTOR)
         return self._with(x, "/", operator.truediv)
 
     def __rtruediv__(self, x: Any) -> Any:
@@ -286,7 +287,7 @@ class VectorValue(Part):
         return self._scaled(x, operator.truediv)
 
     def __rtruediv__(self, x: Any) -> NoReturn:
-        raise self._view._refusal(TypeError, "nothing can be divided by a vector; layer.norm2(v) is a scalar")
+        raise self._view._refusal(TypeError, _BY_A_VECTOR)
 
     def __pow__(self, exponent: Any, modulus: Any = None) -> NoReturn:
         raise self._view._refusal(TypeError, "a vector has no power; layer.norm2(v) is its squared norm")

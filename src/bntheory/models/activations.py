@@ -34,11 +34,16 @@ class Activation:
         return tuple(sorted({*self.kinks, *self.jumps}))
 
 
-def leaky_relu(negative_slope: float) -> Activation:
-    """``max(t, 0) + a min(t, 0)`` with slope ``a`` on the left (finite, else ValueError)."""
+def finite_slope(negative_slope: float) -> float:
+    """The slope of a leaky ReLU on the left. Raises UserError where it is not finite."""
     if not math.isfinite(negative_slope):
         raise UserError(f"negative_slope={negative_slope}: must be finite")
-    a = float(negative_slope)
+    return float(negative_slope)
+
+
+def leaky_relu(negative_slope: float) -> Activation:
+    """``max(t, 0) + a min(t, 0)`` with slope ``a`` on the left (finite, else ValueError)."""
+    a = finite_slope(negative_slope)
     return Activation(
         f"leaky_relu({a:g})",
         lambda t: np.where(t > 0, t, a * t),

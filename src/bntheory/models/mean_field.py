@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.errors import UserError
+from bntheory.models.activations import finite_slope
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def leaky_relu_fixed_point(batch_size: ArrayLike, negative_slope: float = 0.0) -
     ``phi(t) = max(t, 0) + a min(t, 0)`` is homogeneous, so the mean over the sphere is the Gaussian one at
     correlation ``c = -1/(B - 1)``: ``Sigma_12 = (1 + a^2) J/2 - a (J - c)``, using ``J(c) - J(-c) = c``.
     """
-    slope = _check_slope(negative_slope)
+    slope = finite_slope(negative_slope)
     c = fixed_point_correlation(batch_size)
     j = arc_cosine_kernel(c)
     square = (1.0 + slope**2) / 2.0
@@ -94,7 +95,7 @@ def leaky_relu_rate(batch_size: ArrayLike, negative_slope: float = 0.0) -> Float
     From the trace formula in the module's docstring with, for slope ``a`` and ``q = (1 + a^2)/2``,
     ``E d^2 = E d^2 t^2 = q``, ``E d_1 d_2 = q J' + a (1 - J')`` and ``E d_1 t_1 d_2 t_2 = Sigma_12``.
     """
-    slope = _check_slope(negative_slope)
+    slope = finite_slope(negative_slope)
     b = check_batch_size(batch_size)
     variance, covariance = leaky_relu_fixed_point(b, slope)
     dj = arc_cosine_kernel_derivative(fixed_point_correlation(b))
@@ -158,12 +159,6 @@ def _check_rate(rate: float) -> float:
     if not (math.isfinite(rate) and rate > 0):
         raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")
     return rate
-
-
-def _check_slope(negative_slope: float) -> float:
-    if not math.isfinite(negative_slope):
-        raise UserError(f"negative_slope={negative_slope}: must be finite")
-    return float(negative_slope)
 
 
 def _log_limit(dtype: str) -> float:
