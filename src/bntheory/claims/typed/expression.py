@@ -135,20 +135,11 @@ def claim_of_expression(
         raise UserError(f"outside the vocabulary: {reason}")
     of_2, second = free_of_second_batch(names)
     of_b, unit_b = free_of_unit_b(names, domain)
-    own = domain = domain.with_free({**of_2, **of_b}, (*check.vectors, *second, *unit_b))
-    crossed = _crossed(text, (check, *assumed))
-
-    def tie_units(layer: Any) -> list[Statement]:
-        if crossed is None:
-            return []
-        value = Interpreter(check, layer).value
-        through = crossed.arguments[0] if isinstance(crossed, Call) and crossed.name == "jac@b" else None
-        return cross_block(layer, own, value(crossed), None if through is None else value(through))
-
-    ties: list[Callable[[Any], list[Statement]]] = [] if crossed is None else [tie_units]
+    domain = domain.with_free({**of_2, **of_b}, (*check.vectors, *second, *unit_b))
+    ties = _ties(check, assumed, domain)
     # a hypothesis that was written down from a file says it already
-    if "grad@2" in second and text_of(transcribe(lambda layer: one_loss(layer, own), own)) not in assume:
-        ties.append(lambda layer: one_loss(layer, own))
+    if "grad@2" in second and text_of(transcribe(lambda layer: one_loss(layer, domain), domain)) not in assume:
+        ties.append(lambda layer: one_loss(layer, domain))
 
     def assumptions(layer: Any) -> Statement:
         parts = [a(layer) for a in assumed]
@@ -163,6 +154,22 @@ def claim_of_expression(
         domain=domain,
         assume=assumptions if assumed or ties else None,
     )
+
+
+def _ties(
+    check: TypedClaim, assumed: Iterable[TypedClaim], domain: LayerDomain
+) -> list[Callable[[Any], list[Statement]]]:
+    """What ties the block between the units to the vector that it is applied to; nothing where it is not."""
+    crossed = _crossed(check.text, (check, *assumed))
+    if crossed is None:
+        return []
+    through = crossed.arguments[0] if isinstance(crossed, Call) and crossed.name == "jac@b" else None
+
+    def tie(layer: Any) -> list[Statement]:
+        value = Interpreter(check, layer).value
+        return cross_block(layer, domain, value(crossed), None if through is None else value(through))
+
+    return [tie]
 
 
 def _crossed(text: str, claims: Iterable[TypedClaim]) -> Node | None:
