@@ -432,3 +432,38 @@ def test_a_packed_sequence_is_one_input() -> None:
     for at, frozen in ((found.network, False), (found.twin, True)):
         matrix = oracle.derivatives(Recurrent(), CE, (packed, labels), frozen=frozen)[2]
         assert at.lambda_max == pytest.approx(oracle.top(matrix), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["(loss)", "(model)", "bn#2", "a#b", "#"])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_no_name_of_a_layer_hides_another(name: str, by_hand: bool) -> None:
+    """Layers, calls and the loss have names of their own, whatever the modules are called; right is the count of what is called."""
+
+    class Named(Inline):
+        def __init__(self) -> None:
+            super().__init__(torch.tanh)
+            self.add_module(name, Layer(standard) if by_hand else nn.BatchNorm1d(5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.tanh(self.bn(self.one(x)))
+            return self.two(torch.tanh(self._modules[name](torch.tanh(self.bn(h + h.square())))))
+
+    def normalising(o: Tensor, y: Tensor) -> Tensor:
+        return CE(F.batch_norm(o, None, None, training=True), y)
+
+    found = capture(Named(), normalising, (X, Y), dtype=torch.float64)
+    assert len(found.layers) == 4
+    assert {"bn", name} < set(found.layers)
+    assert len(found.layers[name].gamma) == 5
+    assert all(bool(layer.gradient_residual().passed.all()) for layer in found)
+    twin = frozen_twin((Named(), normalising, (X, Y)))
+    assert type(twin._modules[name]).__name__.startswith("Frozen")
+    with pytest.raises(ValueError, match=r"split=6 would change the function: .*\(loss\) normalise by the statistics"):
+        hessian(Named(), normalising, (X, Y), split=6)
+
+
+def test_a_layer_written_by_hand_may_be_the_model() -> None:
+    layer, targets = net(Layer(standard))[1], torch.randn(12, 5, generator=torch.Generator().manual_seed(4))
+    found = capture(layer, F.mse_loss, (torch.randn(12, 5, generator=DRAW), targets), dtype=torch.float64)
+    assert list(found.layers) == ["(model)"]
+    assert bool(found.layers["(model)"].gradient_residual().passed.all())

@@ -26,8 +26,8 @@ from bntheory.bridge.units import UnitView, is_scale, is_statistic, matched_view
 from bntheory.errors import UserError
 
 KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
-#: The name of what is called outside of the model.
-LOSS = "(loss)"
+#: The module that stands for the loss, by a name that no module of the model can have.
+LOSS = "."
 
 
 def is_normalisation(module: nn.Module) -> bool:
@@ -39,7 +39,7 @@ def is_normalisation(module: nn.Module) -> bool:
 class Normalisation:
     """One normalisation of one forward pass, as it was seen.
 
-    name: of the module that makes the call, with ``#2`` for its second call. module: the same without the number. view: its units;
+    name: of the module that makes the call, with ``#2`` for its second call (and another # where a module has that name). module: the same without the number. view: its units;
     None where it is left out, for the reason given. by_hand: a module written by hand, and not a functional call.
     y, z: its input, as a node of the graph of its own, and its output (None unless they were asked for). weight, bias: the tensors
     that it was called with.
@@ -87,14 +87,15 @@ class NormalisationTrace(TorchFunctionMode):
         self,
         model: nn.Module,
         *,
-        by_hand: Mapping[str, UnitView] | None = None,
+        by_hand: Mapping[str, Normalisation] | None = None,
         tap: bool = False,
         zero_eps: bool = False,
     ) -> None:
         super().__init__()
         self.found: list[Normalisation] = []
         self._model, self._by_hand, self._tap, self._zero_eps = model, by_hand, tap, zero_eps
-        self._names = {label.partition("#")[0] for label in by_hand or ()}
+        self._names = {item.module for item in (by_hand or {}).values()}
+        self._taken = {name for name, _ in model.named_modules()}
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
         self._own_scale: dict[str, tuple[int, None]] = {}
@@ -252,9 +253,10 @@ class NormalisationTrace(TorchFunctionMode):
 
     def _record_by_hand(self, frame: _Frame, z: Tensor) -> Tensor | None:
         label = self._label(frame.name)
-        view = (self._by_hand or {}).get(label)
-        if view is None or not self._tap:
+        known = (self._by_hand or {}).get(label)
+        if known is None or known.view is None or not self._tap:
             return None
+        view = known.view
         weight, bias = (
             p if isinstance(p, Tensor) and p.shape == v.shape and torch.allclose(p.to(v), v, rtol=1e-5) else None
             for p, v in (
@@ -330,8 +332,10 @@ class NormalisationTrace(TorchFunctionMode):
 
     def _label(self, name: str) -> str:
         count = self._labels[name] = self._labels.get(name, 0) + 1
-        shown = name or "(model)"
-        return shown if count == 1 else f"{shown}#{count}"
+        label = shown_name(name) + (f"#{count}" if count > 1 else "")
+        while label != name and label in self._taken:
+            label += "#"
+        return label
 
     def _leave_out(self, label: str, module: str, reason: str) -> None:
         self.found.append(Normalisation(label, module, None, reason))
@@ -349,6 +353,11 @@ class NormalisationTrace(TorchFunctionMode):
             else:
                 reason = "the forward pass does not reach it"
             self._leave_out(self._label(name), name, reason)
+
+
+def shown_name(module: str) -> str:
+    """A module's name as results and messages show it."""
+    return {"": "(model)", LOSS: "(loss)"}.get(module, module)
 
 
 def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:

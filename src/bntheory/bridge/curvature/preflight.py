@@ -11,6 +11,7 @@ from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.left_out import NO_GRADIENT
 from bntheory.bridge.networks.evaluation import tensors_in
+from bntheory.bridge.normalisers import shown_name
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
@@ -21,7 +22,7 @@ def check_batches(objective: Objective, o: Options) -> None:
         return
     coupled = list(objective.examination.over_the_batch)
     if coupled:
-        shown = ", ".join(name or "(model)" for name in coupled[:5]) + (", ..." if len(coupled) > 5 else "")
+        shown = ", ".join(map(shown_name, coupled[:5])) + (", ..." if len(coupled) > 5 else "")
         raise UserError(
             f"split={objective.split} would change the function: {shown} normalise by the statistics of the batch, and "
             f"pieces of {objective.split} have other statistics (ghost batches). Take a smaller batch, measure in "

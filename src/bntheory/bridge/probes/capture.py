@@ -91,7 +91,7 @@ def capture(
         except UserError as error:
             second_order, why_not = False, str(error)
     wanted = _chosen(objective, known, layers)
-    by_hand = {n.name: n.view for n in known.values() if n.by_hand and n.view is not None}
+    by_hand = {n.name: n for n in known.values() if n.by_hand and n.view is not None}
     trace = NormalisationTrace(
         objective.network, by_hand=by_hand, tap=True, zero_eps=objective.normalisation == "primitive"
     )
