@@ -42,8 +42,7 @@ def images_of(data: ImageData, protocol: Protocol, seed: int) -> ImageData:
     They are standardised by the moments of all training images as they are, so a seed's choice does not move the
     others.
 
-    Raises:
-        UserError: more images than there are, or a side that does not divide theirs.
+    Raises UserError for more images than there are, or a side that does not divide theirs.
     """
     if protocol.images:
         available = data.size("train")

@@ -127,8 +127,9 @@ def overflow_depth(rate: float, dtype: str = "float32", *, squared: bool = False
 def residual_growth(rate: float, offset: float, depth: ArrayLike) -> Floats:
     r"""The logarithm of the growth of ``E||dL/dy||^2`` down ``depth`` layers of a residual stream.
 
-    With ``y <- y + tau W phi(BN(y))`` it is a power of the depth instead of an exponential. The stream is Gaussian with centred variance ``s_l = s_0 + l tau^2 s_phi``, ``s_phi = Sigma_11 - Sigma_12``,
-    so the branch's Jacobian shrinks like ``1/s_l`` and, the cross terms having mean zero,
+    With ``y <- y + tau W phi(BN(y))`` it is a power of the depth instead of an exponential. The stream is Gaussian with
+    centred variance ``s_l = s_0 + l tau^2 s_phi``, ``s_phi = Sigma_11 - Sigma_12``, so the branch's Jacobian shrinks
+    like ``1/s_l`` and, the cross terms having mean zero,
 
         E||dL/dy_l||^2 = (1 + rate/(a + l)) E||dL/dy_{l+1}||^2,      a = s_0/(tau^2 s_phi) > 0.
 

@@ -181,12 +181,10 @@ def descend(
     """Gradient descent in the usual framework's form: v <- momentum v + grad f(w) + weight_decay w, w <- w
     - lr_t v.
 
-    ``w0`` (..., d) and ``lr`` (...) broadcast over runs; lr_t = lr * lr_growth**t; ``buffer0`` is v before
-    the first step, zero by default. Series: ``value``, ``norm``, ``sphere_grad`` = ||w|| ||grad f(w)||,
-    its running minimum over
-    *all* steps ``least_sphere_grad``, ``growth`` = sum of lr_t^2 ||v||^2, and, if asked for, ``sharpness``
-    on the sphere. Final: ``w``, ``buffer``. Raises ``ValueError`` for rates, momentum or decay outside
-    their range.
+    ``w0`` (..., d) and ``lr`` (...) broadcast over runs; lr_t = lr * lr_growth**t; ``buffer0`` is v before the first
+    step, zero by default. Series: ``value``, ``norm``, ``sphere_grad`` = ||w|| ||grad f(w)||, its running minimum over
+    *all* steps ``least_sphere_grad``, ``growth`` = sum of lr_t^2 ||v||^2, and, if asked for, ``sharpness`` on the
+    sphere. Final: ``w``, ``buffer``. Raises ``ValueError`` for rates, momentum or decay outside their range.
     """
     rates = positive(lr, "lr")
     if not 0 <= momentum < 1 or weight_decay < 0 or not lr_growth > 0:

@@ -54,10 +54,9 @@ def edge_start(
     """A starting point at normalised sharpness ``ratio`` next to ``minimiser`` (d,), displaced along
     ``direction`` (d,).
 
-    ``amplitude`` is in units of sqrt(lr decay/2), where oscillation and decay balance. Starting far below
-    the edge gives the same approach, but the oscillation dies out on the way up, below what float64 can
-    bring back: the passage is then delayed (a dynamic bifurcation) and ends in one large overshoot. Raises
-    ``ValueError`` for a zero direction.
+    ``amplitude`` is in units of sqrt(lr decay/2), where oscillation and decay balance. Starting far below the edge
+    gives the same approach, but the oscillation dies out on the way up, below what float64 can bring back: the passage
+    is then delayed (a dynamic bifurcation) and ends in one large overshoot. Raises ``ValueError`` for a zero direction.
     """
     v = np.asarray(minimiser, dtype=np.float64)
     v = v / np.linalg.norm(v)

@@ -1,8 +1,7 @@
 """Santurkar, Tsipras, Ilyas and Madry: How does batch normalization help optimization? NeurIPS 2018, arXiv 1805.11604.
 
 Setting: one BN layer after one fully connected W, gamma and beta constants, no epsilon, gradient and Hessian of the
-downstream loss at z. Here are the statements about one layer; those about landscapes stand in
-:mod:`.landscape`.
+downstream loss at z. Here are the statements about one layer; those about landscapes stand in :mod:`.landscape`.
 """
 
 from __future__ import annotations
