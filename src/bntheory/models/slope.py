@@ -47,19 +47,18 @@ class Slope:
 
     def value(self, x: ArrayLike) -> Array:
         X = np.asarray(x, dtype=np.float64)
-        drop = self.steepness * (self._hinge(X)[0] - self._hinge(X - self.width)[0])
-        return -self.plateau * X - drop + self.height + self.bowl * self._bowl(X - self.floor)[0]
+        d = X - self.floor
+        bowl = (d * self._kink(d)[0] + self.smoothing**2 * self._kink(d)[1]) / 2
+        return -self.plateau * X - self._drop(X, 0) + self.height + self.bowl * bowl
 
     def grad(self, x: ArrayLike) -> Array:
         X = np.asarray(x, dtype=np.float64)
-        drop = self.steepness * (self._hinge(X)[1] - self._hinge(X - self.width)[1])
-        return -self.plateau - drop + self.bowl * self._bowl(X - self.floor)[1]
+        return -self.plateau - self._drop(X, 1) + self.bowl * self._kink(X - self.floor)[0]
 
     def curvature(self, x: ArrayLike) -> Array:
         """Second derivative; 0 at the kinks of the unsmoothed function, where there is none."""
         X = np.asarray(x, dtype=np.float64)
-        drop = self.steepness * (self._hinge(X)[2] - self._hinge(X - self.width)[2])
-        return -drop + self.bowl * self._bowl(X - self.floor)[2]
+        return -self._drop(X, 2) + self.bowl * self._kink(X - self.floor)[1]
 
     def minimiser(self) -> float:
         """The lowest point, by bisection of the slope to the right of the cliff."""
@@ -72,22 +71,18 @@ class Slope:
             low, high = (middle, high) if self.grad(middle) < 0 else (low, middle)
         return (low + high) / 2
 
-    def _hinge(self, d: Array) -> tuple[Array, Array, Array]:
+    def _drop(self, x: Array, order: int) -> Array:
+        """The cliff, or its derivative of that order."""
+        return self.steepness * (self._kink(x)[order] - self._kink(x - self.width)[order])
+
+    def _kink(self, d: Array) -> tuple[Array, Array, Array]:
+        """(x - k)+ at d = x - k, smoothed, with its slope and its curvature; it is the slope of (x - k)+^2/2."""
         tau = self.smoothing
         if tau == 0:
             return np.maximum(d, 0.0), (d > 0).astype(np.float64), np.zeros_like(d)
         z = d / tau
         density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
         return d * ndtr(z) + tau * density, ndtr(z), density / tau
-
-    def _bowl(self, d: Array) -> tuple[Array, Array, Array]:
-        tau = self.smoothing
-        if tau == 0:
-            inside = np.maximum(d, 0.0)
-            return inside**2 / 2, inside, (d > 0).astype(np.float64)
-        z = d / tau
-        density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-        return ((d**2 + tau**2) * ndtr(z) + d * tau * density) / 2, d * ndtr(z) + tau * density, ndtr(z)
 
 
 class Fate(Enum):
