@@ -19,6 +19,7 @@ from bntheory.smoothness.protocol import Vector
 
 Objective = Callable[[Vector], float]
 Gradient = Callable[[Vector], Vector]
+_IDLE = 1e-10  # a step that gains less than this share of the value gains nothing
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,8 @@ def climb(
     *,
     scale: float,
     max_steps: int = 60,
-    tolerance: float = 1e-10,
 ) -> Ascent:
-    """Ascend from one start until a step gains less than ``tolerance`` relatively, twice in a row.
+    """Ascend from one start until a step gains less than 1e-10 of the value, twice in a row.
 
     ``scale`` is the length of the first step. Non-finite values of the objective count as minus infinity.
     """
@@ -83,7 +83,7 @@ def climb(
         if size == 0:
             return Ascent(value, x, taken + 1, True)
         step = min(max(step, 1e-12 * scale / size), 1e3 * scale / size)
-        idle = idle + 1 if gained <= tolerance * abs(value) else 0
+        idle = idle + 1 if gained <= _IDLE * abs(value) else 0
         if idle == 2:
             return Ascent(value, x, taken + 1, True)
     return Ascent(value, x, max_steps, False)
@@ -98,7 +98,6 @@ def maximise(
     scale: float,
     climbs: int = 4,
     max_steps: int = 60,
-    tolerance: float = 1e-10,
 ) -> Ascent:
     """Screen all candidates (count, n), climb from the ``climbs`` best and return the highest point seen."""
     values = np.array([_finite(objective(project(c))) for c in candidates])
@@ -112,9 +111,7 @@ def maximise(
     for i in order:
         if not np.isfinite(values[i]):
             continue
-        reached = climb(
-            objective, gradient, project, candidates[i], scale=scale, max_steps=max_steps, tolerance=tolerance
-        )
+        reached = climb(objective, gradient, project, candidates[i], scale=scale, max_steps=max_steps)
         if reached.value > best.value:
             best = reached
     return best

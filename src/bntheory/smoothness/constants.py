@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from bntheory.smoothness.ascent import maximise
 from bntheory.smoothness.eigenpairs import hessian_norm_pair
-from bntheory.smoothness.measure import Measure
+from bntheory.smoothness.measure import Cost, Measure
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 from bntheory.smoothness.regions import Region
 
@@ -72,6 +72,15 @@ class Secant:
         """Whether the slope kept doubling: the gradient jumps between x and y."""
         return self.halvings > 0 and self.doublings > 0.9 * self.halvings
 
+    def infinite(self, name: str, cost: Cost, seed: int) -> Measure:
+        """That a constant is infinite, since the gradient jumps here."""
+        note = (
+            f"the secant slope doubled with each of the last {self.halvings} halvings, up to {self.slope:.3g}; the "
+            f"gradient jumps by {self.jump:.3g} between x and y"
+        )
+        witness = {"x": self.x, "y": self.y, "secant": self.slope, "jump": self.jump}
+        return Measure.infinite(name, cost, seed, witness, note)
+
 
 def steepest_secant(landscape: Landscape, x: ArrayLike, y: ArrayLike, *, halvings: int = 30) -> Secant:
     """Follow the steeper half of the segment from x to y. The slope never falls; one gradient a halving."""
@@ -103,6 +112,13 @@ def steepest_secant(landscape: Landscape, x: ArrayLike, y: ArrayLike, *, halving
     return Secant(slopes[-1], a, b, slopes[-1] * length, grown, count)
 
 
+def largest_jump(landscape: Landscape, region: Region, rng: np.random.Generator, segments: int) -> Secant | None:
+    """Of so many random chords of the region, bisected for kinks, the one on which the gradient jumps most, if any."""
+    ends = [region.sample(rng, 2) for _ in range(segments)]
+    chords = [steepest_secant(landscape, x, y) for x, y in ends if not np.array_equal(x, y)]
+    return max((c for c in chords if c.diverges), key=lambda c: c.jump, default=None)
+
+
 def derivative_lipschitz_constant(
     landscape: Landscape,
     region: Region,
@@ -123,21 +139,8 @@ def derivative_lipschitz_constant(
     counted = Counted(landscape)
     rng = np.random.default_rng(seed)
     candidates = region.sample(rng, samples)
-    ends = [region.sample(rng, 2) for _ in range(segments)]
-    chords = [steepest_secant(counted, x, y) for x, y in ends if not np.array_equal(x, y)]
-    jumps = [c for c in chords if c.diverges]
-    if jumps:
-        worst = max(jumps, key=lambda c: c.jump)
-        return Measure.infinite(
-            "derivative-Lipschitz constant",
-            counted.cost,
-            seed,
-            {"x": worst.x, "y": worst.y, "secant": worst.slope, "jump": worst.jump},
-            (
-                f"the secant slope doubled with each of the last {worst.halvings} halvings, up to {worst.slope:.3g}; the "
-                f"gradient jumps by {worst.jump:.3g} between x and y"
-            ),
-        )
+    if kink := largest_jump(counted, region, rng, segments):
+        return kink.infinite("derivative-Lipschitz constant", counted.cost, seed)
     pairs: dict[bytes, tuple[float, Vector]] = {}
 
     def curvature(x: Vector) -> tuple[float, Vector]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.smoothness.ascent import maximise
-from bntheory.smoothness.constants import same_dimension, steepest_secant
+from bntheory.smoothness.constants import largest_jump, same_dimension
 from bntheory.smoothness.eigenpairs import hessian_norm_pair
 from bntheory.smoothness.measure import Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
@@ -166,19 +166,8 @@ def two_lipschitz_constant(
     counted = Counted(landscape)
     n = counted.dimension
     rng = np.random.default_rng(seed)
-    for _ in range(segments):
-        first, second = region.sample(rng, 2)
-        if np.array_equal(first, second):
-            continue
-        secant = steepest_secant(counted, first, second)
-        if secant.diverges:
-            return Measure.infinite(
-                "2-Lipschitz constant",
-                counted.cost,
-                seed,
-                {"x": secant.x, "y": secant.y, "jump": secant.jump, "secant": secant.slope},
-                f"the gradient jumps by {secant.jump:.3g} between x and y",
-            )
+    if kink := largest_jump(counted, region, rng, segments):
+        return kink.infinite("2-Lipschitz constant", counted.cost, seed)
     closest = _CLOSEST * region.scale
 
     def split(pair: Vector) -> tuple[Vector, Vector, float]:
