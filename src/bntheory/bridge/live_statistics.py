@@ -42,6 +42,7 @@ class LiveStatistics(TorchFunctionMode):
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
         self._found: dict[tuple[int, int | None], list[float]] = {}
+        self._open: set[int] | None = None  # which of those seen are still looked at; None: all
         self._reduced: dict[int, Tensor] = {}
 
     def __torch_function__(
@@ -74,7 +75,8 @@ class LiveStatistics(TorchFunctionMode):
 
     def _look(self, index: int, tensor: Tensor) -> Callable[[Tensor | None], None]:
         def hook(gradient: Tensor | None) -> None:
-            if gradient is not None and plain_storage(gradient):
+            looked_at = self._open is None or index in self._open
+            if looked_at and gradient is not None and plain_storage(gradient):
                 for axis, part in _indifferent(tensor.detach(), gradient.detach()):
                     self._found.setdefault((index, axis), []).append(part)
 
@@ -112,26 +114,34 @@ class LiveStatistics(TorchFunctionMode):
         roots: Sequence[Tensor],
         centred: Mapping[int, int | None],
     ) -> str | None:
-        draw, passes = torch.Generator().manual_seed(0), 0
+        draw, passes, sought = torch.Generator().manual_seed(0), 0, list(starts)
         self._found.clear()
+        met: set[tuple[int, int | None]] = set()
         try:
-            while ends and passes < _PASSES:
+            while ends and passes < _PASSES and sought:
                 g = [torch.randn(t.shape, generator=draw, dtype=torch.float64, device="cpu").to(t) for t in ends]
-                torch.autograd.grad(ends, list(starts), g, retain_graph=True, allow_unused=True)
+                torch.autograd.grad(ends, sought, g, retain_graph=True, allow_unused=True)
                 passes += 1
-                if not any(index in centred or parts[0] < 0.5 for (index, _), parts in self._found.items()):
-                    break
-            found, self._found = self._found, {}  # what follows takes derivatives of its own
-            for (index, axis), parts in found.items():
+                met |= self._found.keys()
+                left = {
+                    key: parts
+                    for key, parts in self._found.items()
+                    if len(parts) == passes and (key[0] in centred or sum(parts) < _LITTLE * _PASSES)
+                }
+                self._found, self._open = left, {index for index, _ in left}
+                sought = [self._seen[index][0] for index in self._open]
+            found, self._found, self._open = self._found, {}, set()  # what follows takes derivatives of its own
+            for index, axis in found:
                 tensor, where = self._seen[index]
                 # a maximum that is taken away for safety's sake leaves a function that is indifferent in itself, a softmax
-                away = index in centred and (centred[index], axis) not in found
-                always = len(parts) == _PASSES and (away or sum(parts) < _LITTLE * _PASSES)
-                if always and _of_many_examples(tensor, axis, roots):
+                away = index in centred and (centred[index], axis) not in met
+                if (away or sum(found[index, axis]) < _LITTLE * _PASSES) and _of_many_examples(tensor, axis, roots):
                     return where
             return None
         except RuntimeError:
             return None  # what has no derivative is told where one is asked for
+        finally:
+            self._found, self._open = {}, None
 
     def _stop(self) -> None:
         for handle in self._handles:
