@@ -12,7 +12,7 @@
 ``seeds``      one number a seed, one check
 ``distance``   two landscapes differ by more than a rescaling
 ``slopes``     fitted exponents with intervals
-``rates``      exponents and counts as checks
+``rates``      exponents, medians and counts as checks
 ``identity``   a symbolic identity as a check
 ``record``     one measurement at one step, its address and the line in which it is kept
 ``closure``    what a function rests on inside this package; ``source`` reads one file

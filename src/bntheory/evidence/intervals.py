@@ -75,11 +75,6 @@ def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
     return Summary(n, float(np.median(x)), float(x[chosen - 1]), float(x[n - chosen]), _coverage(n, chosen))
 
 
-def longer_side(found: Summary) -> float:
-    """How far the interval reaches from the median on its longer side: an error bar to both sides that covers it."""
-    return max(found.median - found.low, found.high - found.median)
-
-
 def _coverage(n: int, k: int) -> float:
     """P(the k-th smallest <= median <= the k-th largest of n)."""
     from scipy.special import bdtr

@@ -1,11 +1,14 @@
-"""How studies of dynamics turn counts and fitted exponents into checks."""
+"""How studies turn counts, medians and fitted exponents into checks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import numerical, statistical
+from bntheory.evidence.decision import Side
+from bntheory.evidence.intervals import summarise
 
 if TYPE_CHECKING:
     from bntheory.evidence.slopes import SlopeFit
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 def slope_bound(
     name: str,
     fit: SlopeFit,
-    side: Literal["below", "above"],
+    side: Side,
     bound: float,
     scope: str,
     *,
@@ -39,6 +42,17 @@ def slope_checks(name: str, fit: SlopeFit, claimed: float, margin: float, scope:
     said: dict[str, Any] = {"why": why, "witness": witness}
     least = slope_bound(f"{name}: exponent at least {low:g}", fit, "above", low, scope, **said)
     return least, slope_bound(f"{name}: exponent at most {high:g}", fit, "below", high, scope, **said)
+
+
+def median_bound(name: str, values: Iterable[float], side: Side, bound: float, scope: str, **rest: Any) -> Check:
+    """The median of independent numbers lies ``side`` the bound, by the longer side of its distribution-free interval.
+
+    rest: as of :class:`Check`. Raises ValueError for no values, or one that is not finite.
+    """
+    found = summarise(values)
+    left, right = (found.median, bound) if side == "below" else (bound, found.median)
+    reach = max(found.median - found.low, found.high - found.median)
+    return statistical(name, scope, uncertainty=reach, confidence=found.coverage, **rest).le(left, right)
 
 
 def count_check(name: str, failures: int, cases: int, scope: str, **rest: Any) -> Check:

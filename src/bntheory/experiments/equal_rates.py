@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
 from bntheory.evidence.curves import at_loss, common_losses, course, log_ratio, mean_of_known
+from bntheory.evidence.decision import Side
 from bntheory.evidence.study import Study
 from bntheory.experiments.runs import Json, Run, check_of
 
@@ -57,13 +58,7 @@ class Rates:
         return "" if self.used else f"at no learning rate do all arms train in every seed: {self._without}"
 
     def check(
-        self,
-        study: Study,
-        name: str,
-        values: Sequence[float | None],
-        side: Literal["below", "above"],
-        scope: str,
-        **options: Any,
+        self, study: Study, name: str, values: Sequence[float | None], side: Side, scope: str, **options: Any
     ) -> Check:
         """That the numbers of the seeds, made at these rates, lie ``side`` 0; options: as of ``check_of``."""
         return check_of(
@@ -203,7 +198,7 @@ def beside(
     rates: Rates,
     scope: str,
     *,
-    side: Literal["below", "above"] = "below",
+    side: Side = "below",
     margin: float | None = None,
 ) -> list[Check]:
     """log10 of ``what`` at every place: what decides nothing and shows the course, with its crossing where there is

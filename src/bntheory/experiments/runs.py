@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss, mean_of_known
+from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
 from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
@@ -189,13 +190,7 @@ def _usable(value: float | None, *, log: bool) -> float | None:
 
 
 def check_of(
-    study: Study,
-    name: str,
-    numbers: Sequence[float | None],
-    side: Literal["below", "above"],
-    bound: float,
-    scope: str,
-    **options: Any,
+    study: Study, name: str, numbers: Sequence[float | None], side: Side, bound: float, scope: str, **options: Any
 ) -> Check:
     """:func:`over_seeds`, whose options it takes, on the seeds that gave a number; the others are counted in the
     scope."""

@@ -13,9 +13,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim, readings
 from bntheory.evidence.checks import Check
-from bntheory.evidence.compared import statistical
-from bntheory.evidence.intervals import longer_side, summarise
-from bntheory.evidence.rates import count_check
+from bntheory.evidence.rates import count_check, median_bound
 from bntheory.layer import LayerDomain, Statement, eq
 from bntheory.layer.domain import ScalarRange
 from bntheory.layer.vocabulary import Layer
@@ -136,16 +134,9 @@ def any_learning_rate(study: Study) -> Iterator[Check]:
             why=f"C(eta) is derived (AnyRateBound); closest call {float(share.max()):.3g} of it",
         )
         slopes, runs = _late_exponents(run)
-        found = summarise(slopes)
         why = f"{len(slopes)} of {runs} runs have fallen tenfold by T/30; the others are covered by the bound alone"
-        yield statistical(
-            "median exponent of the running minimum is at most -1/2",
-            scope,
-            uncertainty=longer_side(found),
-            confidence=found.coverage,
-            why=why,
-            witness={"seed": study.seed},
-        ).le(found.median, -0.5)
+        name = "median exponent of the running minimum is at most -1/2"
+        yield median_bound(name, slopes, "below", -0.5, scope, why=why, witness={"seed": study.seed})
 
 
 @claim(
@@ -162,12 +153,12 @@ def any_learning_rate_exactly(study: Study) -> Iterator[Check]:
     for power in (2, 4):
         _, _, starts, run = _runs(study, power)
         slopes, runs = _late_exponents(run)
-        found = summarise(slopes)
-        yield statistical(
+        yield median_bound(
             "median exponent of the running minimum is at least -0.6",
+            slopes,
+            "above",
+            -0.6,
             f"loss R^{power}/2, {starts.shape[0]} starts, eta from 1e-3 to 1e3, T up to {run.total_steps:g}",
-            uncertainty=longer_side(found),
-            confidence=found.coverage,
             why=f"{len(slopes)} of {runs} runs have fallen tenfold by T/30",
             witness={"seed": study.seed},
-        ).le(-0.6, found.median)
+        )

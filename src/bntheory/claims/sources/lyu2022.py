@@ -11,7 +11,8 @@ import numpy as np
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.compared import exact, numerical, statistical
+from bntheory.evidence.compared import exact, numerical
+from bntheory.evidence.rates import slope_bound
 
 KEY = "lyu2022"
 _SOURCE = Source(KEY, "abstract and section 4", "arXiv 2206.07085", seen="recalled")
@@ -80,13 +81,7 @@ def spherical_sharpness(study: Study) -> Iterator[Check]:
         if len(products) >= 4:
             # one curve: its residuals widen the interval where the gap is no clean power
             fit = fit_power_law(products, gaps)
-            yield statistical(
-                "order at which the window mean approaches 2 is positive",
-                scope,
-                uncertainty=max(fit.high - fit.slope, fit.slope - fit.low),
-                confidence=fit.confidence,
-                why=str(fit),
-            ).lt(0.0, fit.slope)
+            yield slope_bound("order at which the window mean approaches 2 is positive", fit, "above", 0.0, scope)
 
 
 @claim(

@@ -9,11 +9,12 @@ Hessian trace is smaller without batch norm, in the deep one it is larger.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import log_ratio
+from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
 from bntheory.experiments.equal_rates import along_training, at_common_losses, common_rates, end_of
 from bntheory.experiments.experiment import Arm, Measure
@@ -101,7 +102,7 @@ def depth_checks(
 ) -> list[Check]:
     """Opposite sides of 0 at the two outer depths; the depth between, the difference, and the end of the training
     beside."""
-    sides: tuple[Literal["above", "below"], ...] = ("above", "below", "below")
+    sides: tuple[Side, ...] = ("above", "below", "below")
     checks: list[Check] = []
     ratios: list[list[float | None]] = []
     for blocks, side in zip(depths, sides, strict=True):

@@ -20,7 +20,7 @@ import numpy as np
 
 from bntheory.claims.claim import Source, claim
 from bntheory.evidence.checks import Check
-from bntheory.evidence.compared import statistical
+from bntheory.evidence.rates import median_bound
 from bntheory.evidence.study import Study
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Protocol, each_seed
@@ -113,27 +113,10 @@ def predicts_the_twin(study: Study) -> list[Check]:
         "log10 ratio": [round(p.ratio, 4) for p in found],
         "predictor": [round(p.predictor, 4) for p in found],
     }
+    name = "median over points of the prediction's error less four fifths of the constant's"
+    gained = [a - 0.8 * b for a, b in zip(by_line, by_constant, strict=True)]
+    why = "order statistics of the points, taken as independent"
     return [
-        _median_check("median error of the prediction, log10", by_line, _GOOD, scope, witness),
-        _median_check(
-            "median over points of the prediction's error less four fifths of the constant's",
-            [a - 0.8 * b for a, b in zip(by_line, by_constant, strict=True)],
-            0.0,
-            scope,
-            {},
-        ),
+        median_bound("median error of the prediction, log10", by_line, "below", _GOOD, scope, why=why, witness=witness),
+        median_bound(name, gained, "below", 0.0, scope, why=why),
     ]
-
-
-def _median_check(name: str, values: list[float], bound: float, scope: str, witness: dict[str, Any]) -> Check:
-    from bntheory.evidence.intervals import longer_side, summarise
-
-    found = summarise(values)
-    return statistical(
-        name,
-        scope,
-        uncertainty=longer_side(found),
-        confidence=found.coverage,
-        why="order statistics of the points, taken as independent",
-        witness=witness,
-    ).le(found.median, bound)
