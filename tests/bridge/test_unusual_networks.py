@@ -239,3 +239,71 @@ def test_a_variance_beyond_float32_is_refused_there_and_right_in_float64() -> No
         hessian(model, CE, (1e20 * X, Y))
     value, _, _ = oracle.derivatives(model, CE, (1e20 * X, Y))
     assert capture(model, CE, (1e20 * X, Y), dtype=torch.float64).loss == pytest.approx(value, rel=1e-12)
+
+
+class Spectral(nn.Module):
+    """Weights of a layer in the frequency domain, read as complex numbers behind a parameter of an odd number of entries; or in real
+    arithmetic, by sums of cosines and sines."""
+
+    def __init__(self, plainly: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.shift, self.weight = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3, 2, 3, 2))
+        self.last, self.plainly = nn.Linear(3, 3), plainly
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.flatten(2)[..., :6]
+        if self.plainly:
+            phase = 2 * torch.pi * torch.outer(torch.arange(3), torch.arange(6)).to(h) / 6
+            real, imaginary = h @ phase.cos().T, -h @ phase.sin().T
+            a, b = self.weight.unbind(-1)
+            re = torch.einsum("nik,oik->nok", real, a) - torch.einsum("nik,oik->nok", imaginary, b)
+            im = torch.einsum("nik,oik->nok", real, b) + torch.einsum("nik,oik->nok", imaginary, a)
+            share = h.new_tensor([1.0, 2.0, 2.0])[:, None] / 6
+            back = re @ (share * phase.cos()) - im @ (share * phase.sin())
+        else:
+            product = torch.einsum("nik,oik->nok", torch.fft.rfft(h)[..., :3], torch.view_as_complex(self.weight))
+            back = torch.fft.irfft(product, n=6)
+        return self.last(torch.tanh(back + self.shift[:, None]).mean(2))
+
+
+class Hard(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(x + 3) / 6
+
+
+def with_a_bias_alone(norm: nn.Module) -> nn.Module:
+    norm.register_parameter("weight", None)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), norm, nn.Softplus(), nn.Flatten(), nn.Linear(16, 3))
+
+
+def gated(gate: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.Hardswish(), gate, nn.Flatten(), nn.Linear(16, 3))
+
+
+WITHOUT_A_SECOND_DERIVATIVE_IN_TORCH: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
+    "complex weights at an odd place": (lambda: Spectral(False), lambda: Spectral(True)),
+    "a hard gate": (lambda: gated(nn.Hardsigmoid()), lambda: gated(Hard())),
+    "a hard gate in place": (lambda: gated(nn.Hardsigmoid(inplace=True)), lambda: gated(Hard())),
+    **{
+        f"a bias alone, {name}": (lambda make=make: with_a_bias_alone(make()),) * 2
+        for name, make in {
+            "batch": lambda: nn.BatchNorm2d(4), "instance": lambda: nn.InstanceNorm2d(4, affine=True),
+            "layer": lambda: nn.LayerNorm((2, 2)), "group": lambda: nn.GroupNorm(2, 4),
+        }.items()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_SECOND_DERIVATIVE_IN_TORCH)
+def test_what_torch_cannot_differentiate_twice_as_it_is_called(name: str) -> None:
+    make, plainly = WITHOUT_A_SECOND_DERIVATIVE_IN_TORCH[name]
+    torch.manual_seed(5)
+    model = make()
+    other = plainly()
+    other.load_state_dict(model.state_dict())
+    value, _, matrix = oracle.derivatives(other, CE, (IMAGES, LABELS))
+    with hessian(model, CE, (IMAGES, LABELS), dtype=torch.float64) as op:
+        assert op.loss == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(op.dense(), matrix.numpy(), atol=1e-12 * float(matrix.abs().max()))

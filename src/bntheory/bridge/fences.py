@@ -267,7 +267,34 @@ def _on_slow_path(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _with_a_weight(function: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """A normalisation with a bias alone, which has no second derivative in torch: with a weight of ones it has."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = {**dict(zip(("weight", "bias"), args[place:], strict=False)), **kwargs}
+        weight, bias = given.get("weight"), given.get("bias")
+        if weight is not None or bias is None:
+            return function(*args, **kwargs)
+        ones = torch.ones_like(bias, requires_grad=False)
+        if len(args) > place:
+            return function(*args[:place], ones, *args[place + 1 :], **kwargs)
+        return function(*args, **{**kwargs, "weight": ones})
+
+    run.__name__ = function.__name__
+    return run
+
+
+def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """torch's own has no second derivative."""
+    return input.add_(3).clamp_(0, 6).div_(6) if inplace else (input + 3).clamp(0, 6) / 6
+
+
 _WRITTEN_OUT: dict[Any, Callable[..., Any]] = {
+    functional.hardsigmoid: _hardsigmoid,
+    functional.batch_norm: _with_a_weight(functional.batch_norm, 3),
+    functional.instance_norm: _with_a_weight(functional.instance_norm, 3),
+    functional.layer_norm: _with_a_weight(functional.layer_norm, 2),
+    functional.group_norm: _with_a_weight(functional.group_norm, 2),
     torch._weight_norm: _weight_norm,
     functional.embedding: _embedding,
     functional.embedding_bag: _embedding_bag,

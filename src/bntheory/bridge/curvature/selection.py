@@ -190,9 +190,11 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Pieces of a flat vector in the shapes of ``like`` (views)."""
+    """Pieces of a flat vector in the shapes of ``like``: views, or copies where one that begins at an odd place could not be read as
+    complex numbers."""
     sizes = [tensor.numel() for tensor in like]
-    return [piece.view(t.shape) for piece, t in zip(torch.split(vector, sizes), like, strict=True)]
+    pieces = [p.clone() if p.storage_offset() % 2 and p.numel() % 2 == 0 else p for p in torch.split(vector, sizes)]
+    return [piece.view(t.shape) for piece, t in zip(pieces, like, strict=True)]
 
 
 def as_vector(v: Any, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
