@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "Array",
+    "Floats",
     "as_float_array",
     "combine",
     "is_floating",
@@ -23,7 +25,9 @@ __all__ = [
     "unit_roundoff",
 ]
 
+#: Of any of these kinds; ``Floats`` is numpy's, of float64.
 Array = Any
+Floats = NDArray[np.float64]
 
 
 def is_torch(x: Any) -> bool:

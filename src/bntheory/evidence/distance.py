@@ -25,15 +25,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import student_quantile
 
-Floats = NDArray[np.float64]
 #: The normal quantile of 80 %.
 _POWER = 0.8416
 

@@ -21,11 +21,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.evidence.intervals import student_quantile
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def extrapolate(h: ArrayLike, values: ArrayLike, *, order: float | None = None) 
     return Extrapolation(float(table[-1]), float(abs(table[-1] - previous)), observed, len(V))
 
 
-def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     X, Y = np.asarray(x, dtype=np.float64), np.atleast_2d(np.asarray(y, dtype=np.float64))
     if X.ndim != 1 or Y.ndim != 2 or Y.shape[1] != len(X) or len(X) < 3:
         raise ValueError(f"x must have shape (n,), n >= 3, and y (n,) or (k, n); got x {X.shape}, y {np.shape(y)}")
@@ -175,18 +174,18 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return X, Y
 
 
-def _line(x: Array, y: Array) -> tuple[float, float]:
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
     centred = x - x.mean()
     slope = float(centred @ y / (centred @ centred))
     return slope, float(y.mean() - slope * x.mean())
 
 
-def _slope_or_nan(x: Array, y: Array) -> float:
+def _slope_or_nan(x: Floats, y: Floats) -> float:
     return _line(x, y)[0] if np.ptp(x) > 0 else float("nan")
 
 
 def _residual_bootstrap(
-    x: Array, residual: Array, slope: float, confidence: float, resamples: int, rng: np.random.Generator
+    x: Floats, residual: Floats, slope: float, confidence: float, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     n, centred = len(x), x - x.mean()
     total = centred @ centred
@@ -201,7 +200,7 @@ def _residual_bootstrap(
 
 
 def _replicate_bootstrap(
-    x: Array, y: Array, slope: float, confidence: float, resamples: int, rng: np.random.Generator
+    x: Floats, y: Floats, slope: float, confidence: float, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     centred = x - x.mean()
     slopes = y @ centred / (centred @ centred)  # least squares is linear in y: slope of the mean = mean of slopes
@@ -215,7 +214,7 @@ def _replicate_bootstrap(
     return min(low, slope - reach), max(high, slope + reach)
 
 
-def _studentised(slope: float, own: float, shift: Array, errors: Array, confidence: float) -> tuple[float, float]:
+def _studentised(slope: float, own: float, shift: Floats, errors: Floats, confidence: float) -> tuple[float, float]:
     """Bootstrap-t interval; a resample without any scatter has no t and is left out."""
     usable = errors > 1e-9 * max(own, np.finfo(float).tiny)
     if own == 0.0 or not usable.any():

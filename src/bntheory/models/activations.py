@@ -11,11 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

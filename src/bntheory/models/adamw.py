@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bntheory.models.trajectory import Array
+from bntheory.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Rotation:
     """Stationary averages, one number a run: root mean square angle of a step (radians) and norm over its
     prediction."""
 
-    angle: Array  # (seeds,)
-    norm_ratio: Array  # (seeds,)
+    angle: Floats  # (seeds,)
+    norm_ratio: Floats  # (seeds,)
     steps: int
     seed: int
     kind: str = "estimate with error"

@@ -25,11 +25,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
-
-Floats = NDArray[np.float64]
 
 SMALLEST_COUNTEREXAMPLE: tuple[tuple[int, ...], ...] = ((0, 0, 1), (0, -1, -1), (-1, 0, -1), (1, 1, 1))
 """Centred data (4 samples, 3 columns): ``kappa^2`` of [1, X] is (7 + sqrt 33)/(7 - sqrt 33) = 10.15, scaled to unit

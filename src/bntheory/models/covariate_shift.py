@@ -12,12 +12,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import NormalisedRegressor
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

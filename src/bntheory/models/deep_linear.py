@@ -12,12 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
-
-Floats = NDArray[np.float64]
 
 
 class DeepLinear(NormalisedRegressor):

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from bntheory.arrays import Floats
+
 Activation = Literal["linear", "relu"]
 Weights = Literal["gaussian", "orthogonal"]
 
@@ -42,9 +42,9 @@ class Pass:
     networks the ratio of standard deviations at each layer, empty otherwise.
     """
 
-    representations: tuple[Array, ...]
-    gradient_norms: Array
-    branch_over_skip: Array
+    representations: tuple[Floats, ...]
+    gradient_norms: Floats
+    branch_over_skip: Floats
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class DeepRandom:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         _normaliser(self.norm, self.width)  # raises for a name that is none
 
-    def run(self, seed: int, inputs: Array | None = None) -> Pass:
+    def run(self, seed: int, inputs: Floats | None = None) -> Pass:
         """Draw the network and a batch of independent Gaussian inputs (or take ``inputs``, (width, batch)) and go
         through it both ways.
 
@@ -104,7 +104,7 @@ class DeepRandom:
                 G = W.T @ at_preactivation
         return Pass(tuple(states), np.array(norms[::-1]), np.array(ratios))
 
-    def _draw(self, rng: np.random.Generator) -> Array:
+    def _draw(self, rng: np.random.Generator) -> Floats:
         gain = 2.0 if self.activation == "relu" else 1.0
         W = rng.normal(size=(self.width, self.width))
         if self.weights == "orthogonal":
@@ -113,25 +113,25 @@ class DeepRandom:
         return np.asarray(W * np.sqrt(gain / self.width))
 
 
-def _act(kind: Activation, x: Array) -> Array:
+def _act(kind: Activation, x: Floats) -> Floats:
     return x if kind == "linear" else np.maximum(x, 0.0)
 
 
-def _slope(kind: Activation, x: Array) -> Array:
+def _slope(kind: Activation, x: Floats) -> Floats:
     return np.ones_like(x) if kind == "linear" else (x > 0).astype(np.float64)
 
 
-Backward = Callable[[Array], Array]
+Backward = Callable[[Floats], Floats]
 
 
-def _standardised(x: Array, axis: int, centred: bool) -> tuple[Array, Backward]:
+def _standardised(x: Floats, axis: int, centred: bool) -> tuple[Floats, Backward]:
     """x minus its mean along the axis (if centred), over its root mean square there; and the adjoint of that map at
     x."""
     c = x - x.mean(axis=axis, keepdims=True) if centred else x
     sigma = np.sqrt((c**2).mean(axis=axis, keepdims=True))
     hat = c / sigma
 
-    def back(g: Array) -> Array:
+    def back(g: Floats) -> Floats:
         rest = g - hat * (hat * g).mean(axis=axis, keepdims=True)
         if centred:
             rest = rest - g.mean(axis=axis, keepdims=True)
@@ -140,7 +140,7 @@ def _standardised(x: Array, axis: int, centred: bool) -> tuple[Array, Backward]:
     return hat, back
 
 
-def _normaliser(name: str, width: int) -> Callable[[Array], tuple[Array, Backward]]:
+def _normaliser(name: str, width: int) -> Callable[[Floats], tuple[Floats, Backward]]:
     if name == "none":
         return lambda x: (x, lambda g: g)
     if name in ("batch", "batch-rms"):
@@ -151,7 +151,7 @@ def _normaliser(name: str, width: int) -> Callable[[Array], tuple[Array, Backwar
             f"norm is {name!r}; it can be none, batch, batch-rms, layer or group-G with G dividing the width {width}"
         )
 
-    def grouped(x: Array) -> tuple[Array, Backward]:
+    def grouped(x: Floats) -> tuple[Floats, Backward]:
         shape = (width // size, size, x.shape[1])
         hat, back = _standardised(x.reshape(shape), 1, True)
         return hat.reshape(x.shape), lambda g: back(g.reshape(shape)).reshape(x.shape)
@@ -164,26 +164,26 @@ def _group_size(name: str) -> int | None:
     return int(tail) if head == "group" and tail.isdigit() and int(tail) > 1 else None
 
 
-def stable_rank(H: Array) -> float:
+def stable_rank(H: Floats) -> float:
     """(sum s)^2/sum s^2 of the squared singular values s: between 1 and the rank, and the rank where all are equal."""
     s = np.linalg.svd(H, compute_uv=False) ** 2
     return float(s.sum() ** 2 / (s**2).sum())
 
 
-def orthogonality_gap(H: Array) -> float:
+def orthogonality_gap(H: Floats) -> float:
     """||H'H/||H||_F^2 - I/n||_F over the n columns of H: 0 where they are orthogonal and equally long."""
     gram = H.T @ H
     return float(np.linalg.norm(gram / np.trace(gram) - np.eye(H.shape[1]) / H.shape[1]))
 
 
-def mean_similarity(H: Array) -> float:
+def mean_similarity(H: Floats) -> float:
     """The mean cosine between different columns of H, the samples."""
     unit = H / np.linalg.norm(H, axis=0)
     n = H.shape[1]
     return float(((unit.sum(axis=1) ** 2).sum() - n) / (n * (n - 1)))
 
 
-def channel_share(H: Array) -> float:
+def channel_share(H: Floats) -> float:
     """The share of H's mean square that lies in what each unit gives to all samples alike, sum_c (mean_c)^2/sum_c
     mean(H_c^2)."""
     return float((H.mean(axis=1) ** 2).sum() / (H**2).mean(axis=1).sum())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bntheory.models.trajectory import Array
+from bntheory.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class SharpeningRun:
     and halfway.
     """
 
-    descent: Array
-    projected: Array
-    free: Array
+    descent: Floats
+    projected: Floats
+    free: Floats
     window: int
     distance_halfway: float
     distance_end: float
@@ -67,12 +67,12 @@ def sharpening_run(*, lr: float = 0.1, pull: float = 0.01, goal: float = 30.0) -
     return SharpeningRun(descent, projected, free, window, float(near[half] / far[half]), float(near[-1] / far[-1]))
 
 
-def _averaged(series: Array, window: int) -> Array:
+def _averaged(series: Floats, window: int) -> Floats:
     kernel = np.ones(window) / window
     return np.stack([np.convolve(column, kernel, "valid") for column in series.T], axis=1)
 
 
-def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Array) -> Array:
+def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Floats) -> Floats:
     """phi at intrinsic times lr decay t (increasing, from 0 up) of projected descent on the circle of minima,
     (len(times),).
 
@@ -86,7 +86,7 @@ def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Ar
         raise ValueError(f"the start has sharpness {sharp:.4g}, beyond the edge 2/lr = {edge:.4g}")
     free = np.log(edge / sharp) / 2  # intrinsic time until the edge: the norm falls like exp(-time)
 
-    def slide(_: float, phi: Array) -> Array:
+    def slide(_: float, phi: Floats) -> Floats:
         # along the surface r^2 = lr (1 + tilt cos phi)/2, decay's flow (-r, 0) minus its part along grad S
         slope = -tilt * np.sin(phi) / (2 * (1 + tilt * np.cos(phi)))  # (dr/dphi)/r on the surface
         return -slope / (1 + slope**2)
@@ -100,16 +100,16 @@ def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Ar
 class Bursts:
     """When a loss rose by ``factor`` over its last minimum, after having fallen as far; one entry a burst, in steps."""
 
-    times: Array
+    times: Floats
     factor: float
 
     @property
-    def periods(self) -> Array:
+    def periods(self) -> Floats:
         """Distances of consecutive bursts, in steps."""
         return np.diff(self.times)
 
 
-def bursts(values: Array, factor: float = 1e3) -> Bursts:
+def bursts(values: Floats, factor: float = 1e3) -> Bursts:
     """The bursts of a series of losses (steps + 1,), positive. Raises ``ValueError`` for a factor that is not above
     1."""
     if not factor > 1:

@@ -21,11 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.models.scale_invariant import ScaleInvariantLoss
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
     return ExponentialSchedule(lr, decay, momentum, float(slow), float(momentum / slow))
 
 
-def matching_buffer(w0: Array, lr: float, alpha: float, momentum: float) -> Array:
+def matching_buffer(w0: Floats, lr: float, alpha: float, momentum: float) -> Floats:
     """The buffer before the first step of the run without decay that matches an empty one of the run with decay.
 
     The decayed run, in the form v <- momentum v + (g + decay w), has w_{-1} = w_0; the other needs u_{-1} = alpha w_0
@@ -104,7 +102,7 @@ class IdentityCheck:
 
 def compare_runs(
     loss: ScaleInvariantLoss,
-    w0: Array,
+    w0: Floats,
     schedule: ExponentialSchedule,
     steps: int,
     *,

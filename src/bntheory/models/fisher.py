@@ -24,14 +24,13 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 from bntheory.models.activations import Activation, activation
 from bntheory.smoothness.eigenpairs import lanczos
 
-Floats = NDArray[np.float64]
 Hidden = Literal["none", "batch-norm", "layer-norm"]
 Output = Literal["none", "mean", "batch-norm", "layer-norm"]
 _DENSE = 200  # up to this size a full eigenvalue solver is faster than Lanczos

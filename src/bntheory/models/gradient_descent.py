@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.trajectory import Outcome, recording_steps
 from bntheory.smoothness.protocol import Landscape, as_point
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from bntheory.arrays import Floats
 
 Statistics = Literal["ignored", "differentiated"]
 Trained = Literal["bias", "all"]
@@ -80,8 +81,8 @@ def ignored_mean_descent(
 class NetworkRun:
     """A small network trained with ignored or differentiated statistics; arrays over steps 0..steps."""
 
-    bias_norm: NDArray[np.float64]  # of the bias in front of the normalisation
-    loss: NDArray[np.float64]
+    bias_norm: Floats  # of the bias in front of the normalisation
+    loss: Floats
     statistics: Statistics
     trained: str
     device: str

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from bntheory.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class LeastSquares:
     Arguments named ``w`` below have shape (..., d), ``a`` and every scalar result (...).
     """
 
-    covariance: Array
-    correlation: Array
+    covariance: Floats
+    correlation: Floats
     eps: float = 0.0
     label_power: float | None = None  # None: noiseless labels, E[y^2] = u'Su
 
@@ -88,17 +88,17 @@ class LeastSquares:
         return cls(S, S @ rng.normal(size=dimension), eps)
 
     @cached_property
-    def _eigh(self) -> tuple[Array, Array]:
+    def _eigh(self) -> tuple[Floats, Floats]:
         values, vectors = np.linalg.eigh(self.covariance)
         return values, vectors
 
     @property
-    def eigenvalues(self) -> Array:
+    def eigenvalues(self) -> Floats:
         """Of S, ascending."""
         return self._eigh[0]
 
     @property
-    def eigenvectors(self) -> Array:
+    def eigenvectors(self) -> Floats:
         return self._eigh[1]
 
     @property
@@ -106,7 +106,7 @@ class LeastSquares:
         return len(self.correlation)
 
     @cached_property
-    def solution(self) -> Array:
+    def solution(self) -> Floats:
         """u = S^-1 b."""
         return np.asarray(np.linalg.solve(self.covariance, self.correlation), dtype=np.float64)
 
@@ -125,7 +125,7 @@ class LeastSquares:
         return float(self.eigenvalues[-1] / self.eigenvalues[0])
 
     @cached_property
-    def effective_eigenvalues(self) -> Array:
+    def effective_eigenvalues(self) -> Floats:
         """The d - 1 non-zero eigenvalues of S*, ascending, by compression of S to the complement of S^(1/2) u."""
         direction = self.eigenvectors.T @ self.solution * np.sqrt(self.eigenvalues)
         direction = direction / float(np.linalg.norm(direction))
@@ -139,22 +139,22 @@ class LeastSquares:
         values = self.effective_eigenvalues
         return float(values[-1] / values[0]) if len(values) else float("nan")
 
-    def scale(self, w: Array) -> Array:
+    def scale(self, w: Floats) -> Floats:
         """s = sqrt(w'Sw + eps)."""
         return np.asarray(np.sqrt(np.einsum("...i,...i->...", w @ self.covariance, w) + self.eps))
 
-    def error(self, w: Array) -> Array:
+    def error(self, w: Floats) -> Floats:
         """e = u - (w'b/w'Sw) w: what the direction of w misses, (..., d). S-orthogonal to w."""
         Sw = w @ self.covariance
         multiple = (w @ self.correlation) / np.einsum("...i,...i->...", Sw, w)
         return np.asarray(self.solution - multiple[..., None] * w)
 
-    def excess(self, w: Array) -> Array:
+    def excess(self, w: Floats) -> Floats:
         """||e||_S^2, twice the loss above its minimum when a is optimal (at eps = 0)."""
         e = self.error(w)
         return np.asarray(np.einsum("...i,...i->...", e @ self.covariance, e))
 
-    def loss(self, a: ArrayLike, w: Array) -> Array:
+    def loss(self, a: ArrayLike, w: Floats) -> Floats:
         """J(a, w), also for eps > 0."""
         s = self.scale(w)
         power = self.signal if self.label_power is None else self.label_power
@@ -162,7 +162,7 @@ class LeastSquares:
         share = 1.0 - self.eps / s**2  # w'Sw/s^2
         return power / 2 - A * (w @ self.correlation) / s + A**2 * share / 2
 
-    def gradient(self, a: ArrayLike, w: Array) -> tuple[Array, Array]:
+    def gradient(self, a: ArrayLike, w: Floats) -> tuple[Floats, Floats]:
         """(dJ/da, dJ/dw), shapes (...) and (..., d), for eps >= 0.
 
         dJ/dw = -(a/s)(b - (w'b/s^2) S w) + a^2 (eps/s^4) S w, and therefore w'dJ/dw = (eps/s^2) a dJ/da: the
@@ -171,8 +171,8 @@ class LeastSquares:
         A = np.asarray(a, dtype=np.float64)
         s, wb, Sw = self.scale(w), w @ self.correlation, w @ self.covariance
         share = 1.0 - self.eps / s**2
-        da: Array = A * share - wb / s
-        dw: Array = (
+        da: Floats = A * share - wb / s
+        dw: Floats = (
             -(A / s)[..., None] * (self.correlation - (wb / s**2)[..., None] * Sw)
             + (A**2 * self.eps / s**4)[..., None] * Sw
         )

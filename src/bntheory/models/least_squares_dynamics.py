@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bntheory.arrays import Floats
 from bntheory.models.least_squares import LeastSquares
-from bntheory.models.trajectory import Array, Recorder, Trajectories, positive, recording_steps
+from bntheory.models.trajectory import Recorder, Trajectories, positive, recording_steps
 
 _BLOCK = 2048  # runs a block: a (block, d) array and its temporaries stay in cache
 
@@ -119,12 +120,12 @@ class TrapCertificate:
     """
 
     holds: NDArray[np.bool_]
-    norm2_high: Array
-    step_low: Array
-    step_high: Array
+    norm2_high: Floats
+    step_low: Floats
+    step_high: Floats
 
 
-def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Array, lr: ArrayLike) -> TrapCertificate:
+def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Floats, lr: ArrayLike) -> TrapCertificate:
     """Evaluate :class:`TrapCertificate` at states a (...), w (..., d). Raises ``ValueError`` if eps is not 0.
 
     Derivation: the decrease E^2 - E_next^2 >= step (2 - theta) ||Se||^2 pays for the growth
@@ -150,7 +151,7 @@ def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Array, lr: ArrayLik
 
 
 def _bngd_block(
-    problem: LeastSquares, w0: Array, a: Array, eta: Array, eta_a: Array, steps: int, points: int | None
+    problem: LeastSquares, w0: Floats, a: Floats, eta: Floats, eta_a: Floats, steps: int, points: int | None
 ) -> Trajectories:
     lam, basis, eps = problem.eigenvalues, problem.eigenvectors, problem.eps
     # Runs last: reductions over the few coordinates are then long vector operations.
@@ -203,7 +204,7 @@ def _joined(pieces: list[Trajectories], runs: tuple[int, ...], steps: int) -> Tr
     return Trajectories(first.steps, series, final, steps)
 
 
-def _start(problem: LeastSquares, w0: ArrayLike, *others: Array) -> Array:
+def _start(problem: LeastSquares, w0: ArrayLike, *others: Floats) -> Floats:
     start = np.asarray(w0, dtype=np.float64)
     if start.ndim == 0 or start.shape[-1] != problem.dimension:
         raise ValueError(f"w0 must end in dimension {problem.dimension}, got shape {start.shape}")

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 

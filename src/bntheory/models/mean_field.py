@@ -21,12 +21,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.activations import finite_slope
-
-Floats = NDArray[np.float64]
 
 
 def check_batch_size(batch_size: ArrayLike, *, minimum: int = 4) -> Floats:

@@ -21,18 +21,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.evidence.study import APART
 from bntheory.models.activations import Activation
 from bntheory.models.mean_field import check_batch_size
 from bntheory.models.mean_field_quadrature import fixed_point_scale
-
-Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
 from bntheory.models.mean_field import check_batch_size
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bntheory.models.trajectory import Array, Recorder, Trajectories, recording_steps
+from bntheory.arrays import Floats
+from bntheory.models.trajectory import Recorder, Trajectories, recording_steps
 
 
-def _margins(A: Array, S: Array, w: Array) -> tuple[Array, Array]:
+def _margins(A: Floats, S: Floats, w: Floats) -> tuple[Floats, Floats]:
     norm = np.sqrt(np.einsum("...i,...ij,...j->...", w, S, w))
     return np.einsum("...ni,...i->...n", A, w) / norm[..., None], norm
 
 
-def logistic_loss(signed: Array, w: Array, gamma: Array) -> Array:
+def logistic_loss(signed: Floats, w: Floats, gamma: Floats) -> Floats:
     """The loss (...) of weights w (..., d) and gamma (...) on ``signed`` = label_i x_i, (..., n, d)."""
     S = np.einsum("...ni,...nj->...ij", signed, signed) / signed.shape[-2]
     u, _ = _margins(signed, S, w)
     return np.asarray(np.logaddexp(0.0, -gamma[..., None] * u).mean(axis=-1))
 
 
-def logistic_gradient(signed: Array, S: Array, w: Array, gamma: Array) -> tuple[Array, Array, Array]:
+def logistic_gradient(signed: Floats, S: Floats, w: Floats, gamma: Floats) -> tuple[Floats, Floats, Floats]:
     """The gradients with respect to w (..., d) and gamma (...), and the margins (..., n)."""
     u, norm = _margins(signed, S, w)
     push = np.exp(-np.logaddexp(0.0, gamma[..., None] * u)) / signed.shape[-2]  # -dloss/d(gamma u_i)

@@ -18,13 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.smoothness.autograd import TorchLandscape
 from bntheory.smoothness.protocol import as_point
 
-Floats = NDArray[np.float64]
 Statistics = tuple[tuple[Floats, Floats], ...]
 """For every normalised stage the mean and the standard deviation sqrt(var + eps), each of shape (units,)."""
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from bntheory.models.trajectory import Array, Recorder, Trajectories, positive, recording_steps
+from bntheory.arrays import Floats
+from bntheory.models.trajectory import Recorder, Trajectories, positive, recording_steps
 
 
 class ScaleInvariantLoss(Protocol):
@@ -31,11 +32,11 @@ class ScaleInvariantLoss(Protocol):
     @property
     def dimension(self) -> int: ...
 
-    def value(self, w: Array) -> Array: ...
+    def value(self, w: Floats) -> Floats: ...
 
-    def grad(self, w: Array) -> Array: ...
+    def grad(self, w: Floats) -> Floats: ...
 
-    def spherical_sharpness(self, w: Array) -> Array:
+    def spherical_sharpness(self, w: Floats) -> Floats:
         """Largest eigenvalue of the Riemannian Hessian of f at w/||w|| (for eps = 0)."""
         ...
 
@@ -51,7 +52,7 @@ class RayleighPower:
     spectrum: tuple[float, ...]
     power: float = 1.0
     eps: float = 0.0
-    _diagonal: Array = field(init=False, repr=False, compare=False)
+    _diagonal: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         A = np.asarray(self.spectrum, dtype=np.float64)
@@ -67,19 +68,19 @@ class RayleighPower:
     def dimension(self) -> int:
         return len(self._diagonal)
 
-    def _quotient(self, w: Array) -> tuple[Array, Array]:
+    def _quotient(self, w: Floats) -> tuple[Floats, Floats]:
         norm2 = np.einsum("...i,...i->...", w, w) + self.eps
         return (w * w) @ self._diagonal / norm2, norm2
 
-    def value(self, w: Array) -> Array:
+    def value(self, w: Floats) -> Floats:
         return self._quotient(w)[0] ** self.power / 2
 
-    def grad(self, w: Array) -> Array:
+    def grad(self, w: Floats) -> Floats:
         R, norm2 = self._quotient(w)
         slope = self.power * R ** (self.power - 1) / norm2
         return slope[..., None] * (self._diagonal - R[..., None]) * w
 
-    def spherical_sharpness(self, w: Array) -> Array:
+    def spherical_sharpness(self, w: Floats) -> Floats:
         v = w / np.linalg.norm(w, axis=-1, keepdims=True)
         A, k = self._diagonal, self.power
         R = (v * v) @ A
@@ -123,18 +124,18 @@ class CircleOfMinima:
     def dimension(self) -> int:
         return 3
 
-    def value(self, w: Array) -> Array:
+    def value(self, w: Floats) -> Floats:
         v = w / np.linalg.norm(w, axis=-1, keepdims=True)
         return np.asarray(v[..., 2] ** 2 * (1 + self.tilt * v[..., 0]) / 2)
 
-    def grad(self, w: Array) -> Array:
+    def grad(self, w: Floats) -> Floats:
         norm = np.linalg.norm(w, axis=-1, keepdims=True)
         v = w / norm
         x, z = v[..., :1], v[..., 2:]
         pull = np.concatenate([self.tilt * z**2 / 2, np.zeros_like(x), z * (1 + self.tilt * x)], axis=-1)
         return np.asarray((pull - np.sum(pull * v, axis=-1, keepdims=True) * v) / norm)
 
-    def spherical_sharpness(self, w: Array) -> Array:
+    def spherical_sharpness(self, w: Floats) -> Floats:
         v = w / np.linalg.norm(w, axis=-1, keepdims=True)
         x, z = v[..., 0], v[..., 2]
         pull = np.stack([self.tilt * z**2 / 2, np.zeros_like(x), z * (1 + self.tilt * x)], axis=-1)
@@ -146,19 +147,19 @@ class CircleOfMinima:
         return _top_tangent(project @ flat @ project, v)
 
 
-def _top_tangent(hessian: Array, v: Array) -> Array:
+def _top_tangent(hessian: Floats, v: Floats) -> Floats:
     """Largest eigenvalue on the complement of v; v itself is pushed below everything, lest its 0 be taken for one."""
     below = 1.0 + 2.0 * np.sqrt(np.sum(hessian**2, axis=(-2, -1)))
     lowered = hessian - below[..., None, None] * v[..., :, None] * v[..., None, :]
     return np.linalg.eigvalsh(lowered)[..., -1]
 
 
-def orthogonality_defect(loss: ScaleInvariantLoss, w: Array) -> Array:
+def orthogonality_defect(loss: ScaleInvariantLoss, w: Floats) -> Floats:
     """w'grad f(w), without absolute value: 0 for a scale-invariant loss, O(eps) with eps inside the normalisation."""
     return np.asarray(np.einsum("...i,...i->...", w, loss.grad(w)))
 
 
-def pythagoras_defect(loss: ScaleInvariantLoss, w: Array, lr: ArrayLike) -> Array:
+def pythagoras_defect(loss: ScaleInvariantLoss, w: Floats, lr: ArrayLike) -> Floats:
     """||w - lr g||^2 - ||w||^2 - lr^2 ||g||^2 = -2 lr w'g, evaluated from the definition."""
     rates, g = positive(lr, "lr"), loss.grad(w)
     moved = w - rates[..., None] * g
@@ -237,8 +238,8 @@ class AnyRateBound:
     here.)
     """
 
-    norm2: NDArray[np.float64]
-    constant: NDArray[np.float64]
+    norm2: Floats
+    constant: Floats
     kind: str = "upper bound"
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from bntheory.models.trajectory import Array, positive
+from bntheory.arrays import Floats
+from bntheory.models.trajectory import positive
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,17 @@ class Slope:
         """Slope of the unsmoothed cliff: its height over its width, plateau included."""
         return self.height / self.width
 
-    def value(self, x: ArrayLike) -> Array:
+    def value(self, x: ArrayLike) -> Floats:
         X = np.asarray(x, dtype=np.float64)
         d = X - self.floor
         bowl = (d * self._kink(d)[0] + self.smoothing**2 * self._kink(d)[1]) / 2
         return -self.plateau * X - self._drop(X, 0) + self.height + self.bowl * bowl
 
-    def grad(self, x: ArrayLike) -> Array:
+    def grad(self, x: ArrayLike) -> Floats:
         X = np.asarray(x, dtype=np.float64)
         return -self.plateau - self._drop(X, 1) + self.bowl * self._kink(X - self.floor)[0]
 
-    def curvature(self, x: ArrayLike) -> Array:
+    def curvature(self, x: ArrayLike) -> Floats:
         """Second derivative; 0 at the kinks of the unsmoothed function, where there is none."""
         X = np.asarray(x, dtype=np.float64)
         return -self._drop(X, 2) + self.bowl * self._kink(X - self.floor)[1]
@@ -71,11 +72,11 @@ class Slope:
             low, high = (middle, high) if self.grad(middle) < 0 else (low, middle)
         return (low + high) / 2
 
-    def _drop(self, x: Array, order: int) -> Array:
+    def _drop(self, x: Floats, order: int) -> Floats:
         """The cliff, or its derivative of that order."""
         return self.steepness * (self._kink(x)[order] - self._kink(x - self.width)[order])
 
-    def _kink(self, d: Array) -> tuple[Array, Array, Array]:
+    def _kink(self, d: Floats) -> tuple[Floats, Floats, Floats]:
         """(x - k)+ at d = x - k, smoothed, with its slope and its curvature; it is the slope of (x - k)+^2/2."""
         tau = self.smoothing
         if tau == 0:
@@ -97,9 +98,9 @@ class Fate(Enum):
 class SlopeRun:
     """Paths (runs, steps + 1) of gradient descent, their losses above the minimum, and their fates (runs,)."""
 
-    lr: Array
-    path: Array
-    excess: Array
+    lr: Floats
+    path: Floats
+    excess: Floats
     fate: NDArray[np.object_]
     tolerance: float
 

@@ -18,25 +18,26 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.models.scale_invariant import ScaleInvariantLoss, descend
-from bntheory.models.trajectory import Array, Trajectories
+from bntheory.models.trajectory import Trajectories
 
 
 @dataclass(frozen=True)
 class EdgeRun:
     """Normalised sharpness lr/||w||^2 * sharpness in consecutive windows of intrinsic time t * lr * decay."""
 
-    intrinsic_time: Array  # (windows,) start of each window
-    mean: Array  # (windows,)
-    low: Array  # smallest value in each window
-    high: Array
-    sharpness: Array  # at the start of each window: falls where minimisers of less sharpness are in reach
+    intrinsic_time: Floats  # (windows,) start of each window
+    mean: Floats  # (windows,)
+    low: Floats  # smallest value in each window
+    high: Floats
+    sharpness: Floats  # at the start of each window: falls where minimisers of less sharpness are in reach
     lr: float
     decay: float
     trajectory: Trajectories
     kind: str = "exact recursion in float64"
 
-    def ratio(self) -> Array:
+    def ratio(self) -> Floats:
         """The whole series, one value a step."""
         return self.lr * self.trajectory["sharpness"] / self.trajectory["norm"] ** 2
 
@@ -50,7 +51,7 @@ def edge_start(
     *,
     ratio: float = 1.9,
     amplitude: float = 1.0,
-) -> Array:
+) -> Floats:
     """A starting point at normalised sharpness ``ratio`` next to ``minimiser`` (d,), displaced along
     ``direction`` (d,).
 
@@ -73,7 +74,7 @@ def edge_start(
 
 
 def edge_run(
-    loss: ScaleInvariantLoss, w0: Array, lr: float, decay: float, *, intrinsic_time: float = 10.0, windows: int = 10
+    loss: ScaleInvariantLoss, w0: Floats, lr: float, decay: float, *, intrinsic_time: float = 10.0, windows: int = 10
 ) -> EdgeRun:
     """Descend from ``w0`` (d,) for ``intrinsic_time``/(lr decay) steps and look at every one of them."""
     if windows < 1 or not intrinsic_time > 0:

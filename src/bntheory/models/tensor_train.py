@@ -17,12 +17,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
-
-Floats = NDArray[np.float64]
 
 
 class TensorTrain(NormalisedRegressor):

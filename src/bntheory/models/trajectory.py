@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+from bntheory.arrays import Floats
 
 
 class Outcome(Enum):
@@ -26,19 +26,19 @@ class Trajectories:
     """Series recorded at ``steps`` (r,), each of shape (*runs, r), and the state after the last step."""
 
     steps: NDArray[np.int64]
-    series: Mapping[str, Array]
-    final: Mapping[str, Array]
+    series: Mapping[str, Floats]
+    final: Mapping[str, Floats]
     total_steps: int
     kind: str = "exact recursion in float64"
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Floats:
         if name in self.series:
             return self.series[name]
         if name in self.final:
             return self.final[name]
         raise KeyError(f"no series {name!r}; recorded: {sorted(self.series)}, final state: {sorted(self.final)}")
 
-    def last(self, name: str) -> Array:
+    def last(self, name: str) -> Floats:
         """The value of a series at the last recorded step, shape (*runs,)."""
         return self.series[name][..., -1]
 
@@ -49,7 +49,7 @@ class Recorder:
     def __init__(self, steps: NDArray[np.int64]) -> None:
         self.steps = steps
         self._wanted = {int(t): i for i, t in enumerate(steps)}
-        self._series: dict[str, Array] = {}
+        self._series: dict[str, Floats] = {}
 
     def wants(self, step: int) -> bool:
         return step in self._wanted
@@ -62,7 +62,7 @@ class Recorder:
                 self._series[name] = np.full((*data.shape, len(self.steps)), np.nan)
             self._series[name][..., column] = data
 
-    def result(self, final: Mapping[str, Array], total: int) -> Trajectories:
+    def result(self, final: Mapping[str, Floats], total: int) -> Trajectories:
         return Trajectories(self.steps, dict(self._series), dict(final), total)
 
 
@@ -81,7 +81,7 @@ def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
     return np.unique(np.concatenate([np.zeros(1, dtype=np.int64), inner]))
 
 
-def positive(value: ArrayLike, name: str) -> Array:
+def positive(value: ArrayLike, name: str) -> Floats:
     """``value`` as a float64 array of positive finite numbers; raises ``ValueError`` with the offender's name."""
     array = np.asarray(value, dtype=np.float64)
     if array.size == 0 or not np.isfinite(array).all() or np.any(array <= 0):

@@ -23,9 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bntheory.models.trajectory import Array
+from bntheory.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,11 @@ class Equilibrium:
     """Averages over the stationary part of many runs, one number a run (leading axis), so that they give
     an interval."""
 
-    norm4: Array  # (seeds,) time averages of ||w||^4
-    norm2: Array  # of ||w||^2
-    inner: Array  # of <w_{t+1}, w_t>
-    angle: Array  # of the angle between w_{t+1} and w_t, radians
-    angle2: Array  # of its square
+    norm4: Floats  # (seeds,) time averages of ||w||^4
+    norm2: Floats  # of ||w||^2
+    inner: Floats  # of <w_{t+1}, w_t>
+    angle: Floats  # of the angle between w_{t+1} and w_t, radians
+    angle2: Floats  # of its square
     steps: int
     seed: int
     kind: str = "estimate with error"
@@ -77,9 +76,7 @@ def exact_cosine(lr: float, decay: float, momentum: float) -> float:
     return 1.0 - lr * decay / (1 + momentum)
 
 
-def norm_recursion(
-    norm0: float, lr: float, decay: float, noise: float, steps: int, *, clipped: bool = False
-) -> NDArray[np.float64]:
+def norm_recursion(norm0: float, lr: float, decay: float, noise: float, steps: int, *, clipped: bool = False) -> Floats:
     """||w_t||, t = 0..steps, without momentum and for gradients of constant size: two terms, no randomness, exact.
 
     clipped: gradients are cut to the length sqrt(2 decay/lr) ||w|| (Li et al. 2022), so that no step is longer than

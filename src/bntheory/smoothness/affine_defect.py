@@ -18,8 +18,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.ascent import maximise
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
@@ -61,7 +62,7 @@ def affine_defect(
     axes = np.concatenate([np.eye(n), -np.eye(n), np.zeros((1, n))]) * radius
     spread = rng.random(samples) ** (1 / n)
     pool = radius * np.concatenate([spread[:, None] * unit_directions(rng, samples, n), axes / radius])
-    points: NDArray[np.float64] = np.concatenate([axes, pool[: 2 * n]])
+    points: Floats = np.concatenate([axes, pool[: 2 * n]])
     values = np.array([counted.value(point + u) for u in points])
 
     low, high, fit = 0.0, math.inf, np.zeros(n + 1)
@@ -104,7 +105,7 @@ def affine_defect(
     )
 
 
-def best_affine_fit(points: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def best_affine_fit(points: Floats, values: Floats) -> tuple[Floats, float]:
     """The affine function with the least largest deviation at the points: (coefficients (1 + n), that deviation)."""
     from scipy.optimize import linprog
 

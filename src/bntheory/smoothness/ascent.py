@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Vector
 
@@ -93,7 +93,7 @@ def maximise(
     objective: Objective,
     gradient: Gradient,
     project: Callable[[Vector], Vector],
-    candidates: NDArray[np.float64],
+    candidates: Floats,
     *,
     scale: float,
     climbs: int = 4,

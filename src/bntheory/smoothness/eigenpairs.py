@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.measure import Cost
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
 
@@ -25,7 +26,7 @@ class Eigenpair:
     cost: Cost
 
 
-def dense_hessian(landscape: Landscape, x: ArrayLike) -> NDArray[np.float64]:
+def dense_hessian(landscape: Landscape, x: ArrayLike) -> Floats:
     """The Hessian at x as a matrix (n, n), symmetrised; n products."""
     point = as_point(x, landscape.dimension)
     rows = np.stack([landscape.hvp(point, e) for e in np.eye(landscape.dimension)])
@@ -87,7 +88,7 @@ def lanczos(
     tolerance: float,
     seed: int,
     max_products: int = 2000,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """(values, vectors (size, count)) of a symmetric operator at an end of its spectrum that has ARPACK's code.
 
     Raises ValueError for a product that is not finite, and ARPACK's own error where it did not converge within

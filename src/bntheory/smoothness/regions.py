@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.protocol import Vector
 
 
@@ -25,10 +26,10 @@ class Region(Protocol):
 
     def project(self, x: Vector) -> Vector: ...
 
-    def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]: ...
+    def sample(self, rng: np.random.Generator, count: int) -> Floats: ...
 
 
-def unit_directions(rng: np.random.Generator, count: int, dimension: int) -> NDArray[np.float64]:
+def unit_directions(rng: np.random.Generator, count: int, dimension: int) -> Floats:
     """Directions drawn uniformly from the unit sphere, (count, dimension)."""
     drawn = rng.standard_normal((count, dimension))
     return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
@@ -80,7 +81,7 @@ class Ball(_Round):
         length = float(np.linalg.norm(away))
         return x if length <= self.radius else np.asarray(self.centre + away * (self.radius / length))
 
-    def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
         n = self.dimension
         length = rng.random(count) ** (1 / n)
         kind = rng.random(count)
@@ -101,7 +102,7 @@ class Sphere(_Round):
             raise ValueError("the centre of a sphere has no nearest point on it")
         return np.asarray(self.centre + away * (self.radius / length))
 
-    def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
         return np.asarray(self.centre + self.radius * unit_directions(rng, count, self.dimension))
 
 
@@ -130,7 +131,7 @@ class Box:
     def project(self, x: Vector) -> Vector:
         return np.asarray(np.clip(x, self.lower, self.upper))
 
-    def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
         return np.asarray(rng.uniform(self.lower, self.upper, size=(count, self.dimension)))
 
 
@@ -158,6 +159,6 @@ class Everywhere(_Centred):
     def project(self, x: Vector) -> Vector:
         return x
 
-    def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
         length = self.reach * 10 ** (self.decades * (rng.random(count) - 0.5))
         return np.asarray(self.centre + length[:, None] * unit_directions(rng, count, self.dimension))

@@ -7,8 +7,9 @@ A ball or a sphere is not a restriction of the function but of where it is looke
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.protocol import Landscape, Vector, as_point
 
 
@@ -21,7 +22,7 @@ class AffinePullback:
     """
 
     def __init__(self, landscape: Landscape, matrix: ArrayLike, origin: ArrayLike | None = None) -> None:
-        self.matrix: NDArray[np.float64] = np.asarray(matrix, dtype=np.float64)
+        self.matrix: Floats = np.asarray(matrix, dtype=np.float64)
         if self.matrix.ndim != 2 or self.matrix.shape[0] != landscape.dimension or self.matrix.shape[1] < 1:
             raise ValueError(
                 f"matrix has shape {self.matrix.shape}; the landscape has dimension {landscape.dimension}, so it needs shape "

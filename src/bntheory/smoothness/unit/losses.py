@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Elementwise = Callable[[Array, Array], Array]
+from bntheory.arrays import Floats
+
+Elementwise = Callable[[Floats, Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -26,31 +26,31 @@ class SeparableLoss:
     second: Elementwise
     target_for: Elementwise | None = None
 
-    def total(self, z: Array, t: Array) -> float:
+    def total(self, z: Floats, t: Floats) -> float:
         """The sum over the batch."""
         return float(np.sum(self.value(z, t)))
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: Floats) -> Floats:
     from scipy.special import expit
 
     return np.asarray(expit(x))
 
 
-def _logistic_first(z: Array, t: Array) -> Array:
+def _logistic_first(z: Floats, t: Floats) -> Floats:
     return -t * _sigmoid(-t * z)
 
 
-def _bell(x: Array) -> Array:
+def _bell(x: Floats) -> Floats:
     """The derivative of the sigmoid, without cancellation in the tails."""
     return _sigmoid(x) * _sigmoid(-x)
 
 
-def _logistic_second(z: Array, t: Array) -> Array:
+def _logistic_second(z: Floats, t: Floats) -> Floats:
     return t**2 * _bell(t * z)
 
 
-def _sech2(x: Array) -> Array:
+def _sech2(x: Floats) -> Floats:
     return 4 * _bell(2 * x)
 
 

@@ -22,14 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bntheory.arrays import Floats
 from bntheory.layer import BatchNormLayer
 from bntheory.smoothness.unit.losses import SeparableLoss, loss_named
 from bntheory.smoothness.unit.squared_loss import margins
 
-Array = NDArray[np.float64]
 
-
-def _coordinates(alignment: ArrayLike, size: ArrayLike, q: float) -> tuple[Array, Array]:
+def _coordinates(alignment: ArrayLike, size: ArrayLike, q: float) -> tuple[Floats, Floats]:
     """rho and tau^2."""
     c, s = np.asarray(alignment, dtype=np.float64), np.asarray(size, dtype=np.float64)
     if not 0 <= q <= 1:
@@ -39,18 +38,18 @@ def _coordinates(alignment: ArrayLike, size: ArrayLike, q: float) -> tuple[Array
     return np.sqrt(q) * s * c, q * s**2 * (1 - c**2)
 
 
-def top_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
+def top_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Floats:
     """Positive where the top eigenvalue is proved to be below the twin's (squared loss: exactly there). Broadcasts."""
     return margins(*_coordinates(alignment, size, q), q)[0]
 
 
-def norm_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Array:
+def norm_margin(alignment: ArrayLike, size: ArrayLike, q: float = 1.0) -> Floats:
     """Positive where, for the squared loss, the spectral norm is below the twin's; at eps = 0:
     1 - |1 - rho| - tau^2."""
     return margins(*_coordinates(alignment, size, q), q)[1]
 
 
-def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Array:
+def two_lipschitz_margin(alignment: ArrayLike, size: ArrayLike) -> Floats:
     """Positive where, for the squared loss at eps = 0, the 2-Lipschitz constant over all u is below the twin's.
 
     2(1 + |phi|) T/|gamma| < 1, written in the coordinates: T/|gamma| = sqrt((1-rho)^2 + tau^2) and phi
@@ -74,10 +73,10 @@ class PhaseDiagram:
     m: int
     gamma: float
     q: float
-    alignments: Array
-    sizes: Array
-    top_ratio: Array
-    norm_ratio: Array
+    alignments: Floats
+    sizes: Floats
+    top_ratio: Floats
+    norm_ratio: Floats
     inside: NDArray[np.bool_]
     violations: int
     layers: int
@@ -144,7 +143,7 @@ def phase_diagram(
     wrong = reachable & (margin > 1e-9) & (top >= 1 + 1e-9)
     empty = reachable.mean(axis=0) < 0.5  # a median of a few draws that happen to be reachable would mislead
 
-    def middle(x: Array) -> Array:
+    def middle(x: Floats) -> Floats:
         filled = np.where(empty, 0.0, x)
         return np.where(empty, np.nan, np.nanmedian(filled, axis=0))
 
@@ -164,7 +163,7 @@ def phase_diagram(
     )
 
 
-def _residual(loss: SeparableLoss, z: Array, direction: Array, size: Array) -> tuple[Array, Array, Array]:
+def _residual(loss: SeparableLoss, z: Floats, direction: Floats, size: Floats) -> tuple[Floats, Floats, Floats]:
     """(g, t, h): g = r * direction with r/h = size, h = max l'' at the targets t that give g. nan where no r does.
 
     r/h increases with r for the losses here; r is bracketed on a logarithmic scale and bisected for all cells at once.
@@ -172,7 +171,7 @@ def _residual(loss: SeparableLoss, z: Array, direction: Array, size: Array) -> t
     assert loss.target_for is not None
     low, high = np.full(size.shape, -30.0), np.full(size.shape, 30.0)
 
-    def curvature(log_r: Array) -> tuple[Array, Array, Array]:
+    def curvature(log_r: Floats) -> tuple[Floats, Floats, Floats]:
         g = np.exp(log_r)[..., None] * direction
         t = loss.target_for(z, g)  # type: ignore[misc]
         h = np.max(loss.second(z, np.where(np.isfinite(t), t, 0.0)), axis=-1)

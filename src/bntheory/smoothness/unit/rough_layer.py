@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.unit.losses import cosine_loss
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class RoughRun:
     input_shift: float
     gradient_shift: float
     distance: float
-    losses: NDArray[np.float64]
+    losses: Floats
     seed: int
 
 
@@ -61,27 +59,27 @@ class RoughLayer:
         rng = np.random.default_rng(seed)
         self.seed = seed
         self.loss = cosine_loss(roughness / frequency**2, frequency)
-        self.inputs: Matrix = rng.normal(size=(width, batch))
-        self.targets: Matrix = rng.normal(size=batch)
+        self.inputs: Floats = rng.normal(size=(width, batch))
+        self.targets: Floats = rng.normal(size=batch)
         sizes = [width] * depth + [1]
-        self.weights: list[Matrix] = [rng.normal(size=(b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
+        self.weights: list[Floats] = [rng.normal(size=(b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
 
-    def layer_input(self, weights: Sequence[Matrix], layer: int) -> Matrix:
+    def layer_input(self, weights: Sequence[Floats], layer: int) -> Floats:
         """What layer number ``layer`` (0 is the first) receives, (units, batch)."""
         h = self.inputs
         for w in weights[:layer]:
             h = w @ h
         return h
 
-    def value(self, weights: Sequence[Matrix]) -> float:
+    def value(self, weights: Sequence[Floats]) -> float:
         """The loss."""
         z = self.layer_input(weights, len(weights))[0]
         return float(self.loss.total(z, self.targets) / z.size)
 
-    def gradient(self, weights: Sequence[Matrix], layer: int) -> Matrix:
+    def gradient(self, weights: Sequence[Floats], layer: int) -> Floats:
         """The gradient of the loss in the weights of one layer."""
         z = self.layer_input(weights, len(weights))
-        back: Matrix = self.loss.first(z, self.targets) / z.size
+        back: Floats = self.loss.first(z, self.targets) / z.size
         for w in reversed(weights[layer + 1 :]):
             back = w.T @ back
         return np.asarray(back @ self.layer_input(weights, layer).T)

@@ -22,12 +22,12 @@ secular equation of Golub (1973).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.unit.unit import BatchNormUnit
 
-Array = NDArray[np.float64]
 _BLOCK = 16384  # columns swept at a time, so that they stay in the cache
 _NEAR = 4  # deltas kept out of the elimination on either side of x
 
@@ -49,7 +49,7 @@ class SeparableSpectrum:
         s = float(layer.gamma_grad[0])
         self.largest, self.smallest = float(second.max()), float(second.min())
         order = np.argsort(second)
-        self.nodes: Array = c * second[order] + b * s
+        self.nodes: Floats = c * second[order] + b * s
         n1, n2 = np.full(self.m, self.m**-0.5), layer.y_hat[order] / np.sqrt(self.m)
         pg = layer.projected_grad[order]
         if self.largest == self.smallest:  # D = h I: D1 and D y_hat add nothing to 1 and y_hat
@@ -73,13 +73,13 @@ class SeparableSpectrum:
         values, vectors = values[keep], vectors[:, keep]
         self.rank = int(values.size)
         self._reach = float(np.max(np.abs(values), initial=0.0) + 4 * self.rounding)
-        self._sign: Array = np.sign(values)
+        self._sign: Floats = np.sign(values)
         self._offset = int(np.sum(self._sign > 0))
         basis = ((vectors * np.sqrt(np.abs(values))).T @ left) @ base
         self._reduced, self._basis, self._released = _merge_equal(self.nodes, basis, self.rounding / 8)
         self.evaluations = 0
 
-    def _inertia_matrix(self, x: float, low: int, high: int) -> Array:
+    def _inertia_matrix(self, x: float, low: int, high: int) -> Floats:
         """Eigenvalues, ascending, of M(x) with the deltas low..high-1 near, after an equilibrating congruence.
 
         Directions of very different strength meet in M; without the scaling the weak ones drown in the rounding of the
@@ -213,7 +213,7 @@ class SeparableSpectrum:
         )
 
 
-def _orthonormal_rows(rows: Array) -> tuple[Array, Array, Array]:
+def _orthonormal_rows(rows: Floats) -> tuple[Floats, Floats, Floats]:
     """(w, b, r) with q = w b orthonormal rows, (k, m), and rows = r' q; w is k x k and left unmultiplied to save a
     sweep.
 
@@ -234,7 +234,7 @@ def _orthonormal_rows(rows: Array) -> tuple[Array, Array, Array]:
     return np.eye(len(full[1])), np.ascontiguousarray(full[0].T), np.asarray(full[1])
 
 
-def _merge_equal(nodes: Array, basis: Array, tolerance: float) -> tuple[Array, Array, Array]:
+def _merge_equal(nodes: Floats, basis: Floats, tolerance: float) -> tuple[Floats, Floats, Floats]:
     """Rotate each run of equal nodes so that at most ``rank`` of them meet the basis; the others are set free.
 
     Returns (nodes that are left, their basis rows, released nodes), all ascending.

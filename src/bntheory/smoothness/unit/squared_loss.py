@@ -48,11 +48,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bntheory.arrays import Floats
 from bntheory.smoothness.protocol import as_point
-
-Array = NDArray[np.float64]
 
 
 def along_y_hat(rho: Any, q: float) -> Any:
@@ -61,7 +60,7 @@ def along_y_hat(rho: Any, q: float) -> Any:
     return d**2 - 3 * d * rho
 
 
-def margins(rho: Any, tau2: Any, q: float) -> tuple[Array, Array]:
+def margins(rho: Any, tau2: Any, q: float) -> tuple[Floats, Floats]:
     """Positive where lambda_max(K), and where its spectral norm, is below the twin's: the least of the quantities that
     the conditions ask to be positive. tau2: tau^2. Elementwise; m >= 3."""
     A = along_y_hat(rho, q)
@@ -125,7 +124,7 @@ class SquaredLossSpectrum:
         return table
 
     @property
-    def eigenvalues(self) -> Array:
+    def eigenvalues(self) -> Floats:
         """All m of them, ascending."""
         table = self.distinct
         return np.repeat(np.array(sorted(table)), [table[v] for v in sorted(table)])
@@ -235,6 +234,6 @@ def squared_loss_spectrum(
     return SquaredLossSpectrum(m, float(gamma), float(eps), sigma, float(h), q, a, b, T, phi)
 
 
-def _centred(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centred(x: Floats) -> Floats:
     first = x - x.mean()
     return np.asarray(first - first.mean())

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bntheory.arrays import Floats
 from bntheory.evidence.progress import Progress, silent
 from bntheory.smoothness.eigenpairs import dense_hessian
 from bntheory.smoothness.two_lipschitz import two_lipschitz
 from bntheory.smoothness.unit.phase import PhaseDiagram, phase_diagram
 from bntheory.smoothness.unit.unit import BatchNormUnit
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,16 @@ class CriticalGamma:
     gradients only.
     """
 
-    correlations: Array
-    top: Array
-    norm: Array
-    two_lipschitz: Array
+    correlations: Floats
+    top: Floats
+    norm: Floats
+    two_lipschitz: Floats
     worst: float
-    stationary: Array
-    at: Array
-    measured_top: Array
-    measured_norm: Array
-    measured_two_lipschitz: Array
+    stationary: Floats
+    at: Floats
+    measured_top: Floats
+    measured_norm: Floats
+    measured_two_lipschitz: Floats
 
 
 def critical_gamma(*, m: int = 5, points: int = 7, seed: int = 0) -> CriticalGamma:

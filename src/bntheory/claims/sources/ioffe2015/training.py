@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from bntheory.arrays import Floats
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import log_ratio
@@ -33,7 +33,6 @@ from bntheory.experiments.runs import (
 KEY = "ioffe2015"
 _RATE = 0.3
 _BATCH = 60
-Array = npt.NDArray[np.float64]
 Statistics = Literal["batch", "running"]
 
 
@@ -56,7 +55,7 @@ def measures_of(protocol: Protocol) -> tuple[Measure, ...]:
     )
 
 
-def unsteadiness(percentiles: Array, *, relative: bool = True) -> float:
+def unsteadiness(percentiles: Floats, *, relative: bool = True) -> float:
     """How far a typical unit's percentiles wander over a training.
 
     For each unit the largest range over time of its three percentiles; relative to the mean over time of the distance
@@ -69,7 +68,7 @@ def unsteadiness(percentiles: Array, *, relative: bool = True) -> float:
     return float(np.median(wandering))
 
 
-def percentiles_along(run: Run, statistics: Statistics, first: int = 0) -> Array | None:
+def percentiles_along(run: Run, statistics: Statistics, first: int = 0) -> Floats | None:
     """Those of the recorded times from the first-th on, (times, 3, units); None for a training that diverged."""
     if run.diverged_at is not None:
         return None
