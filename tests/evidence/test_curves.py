@@ -65,6 +65,8 @@ def test_losses_that_all_runs_went_through() -> None:
     steps = np.diff(np.log([2.0, *found, 0.5]))
     assert steps == pytest.approx([steps[0]] * 4)
     assert common_losses([[2.3, 2.0], [1.0, 0.5]], 3) == ()
+    assert common_losses([[0.0, 0.0], [1.0, 0.5]], 3) == ()  # an arm that fits its batch to the last digit
+    assert common_losses([[math.inf, math.nan], [1.0, 0.5]], 3) == ()
 
 
 def test_a_crossing_is_a_finding_and_no_average() -> None:

@@ -32,7 +32,7 @@ from bntheory.experiments.experiment import (
     needed,
 )
 from bntheory.experiments.quantities import merged
-from bntheory.experiments.store import RECORDS, Contents, Store
+from bntheory.experiments.store import RECORDS, Contents, Store, write_atomic
 from bntheory.experiments.stores import merge, read_all
 
 EXPERIMENT = Experiment(
@@ -191,6 +191,19 @@ def test_a_full_disk_takes_no_part_of_a_line(store: Store, monkeypatch: pytest.M
         with pytest.raises(UserError, match=r"No space left on device.*is kept"):
             store.append([Record("n", "a", 9, 9, "m", {}, {})])
     assert _lines(store) == before
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_file_that_cannot_be_written_is_named_and_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*words: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match=r"No space left on device.*verdicts\.json"):
+        write_atomic(tmp_path / "verdicts.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unwritable for the superuser")

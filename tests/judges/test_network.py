@@ -179,3 +179,10 @@ def test_what_cancels_is_known_to_within_its_rounding(suite, check, finding):
     claim = Claim("mine.cancels", "layer", Source("mine", ""), "x", check, LayerDomain(vectors=("u",)))
     for seed in range(3):
         assert judge(claim, suite, units=6, seed=seed).finding == finding
+
+
+def test_a_margin_of_no_width_is_written_without_a_sign(suite):
+    claim = Claim("mine.zero", "layer", Source("mine", ""), "x", lambda layer: eq(layer.var, layer.var), LayerDomain())
+    found = judge(claim, suite, seed=SEED)
+    assert found.finding == "holds"
+    assert "worst relative margin 0 " in found.summary

@@ -74,8 +74,8 @@ def common_losses(runs: Sequence[Sequence[float]], count: int) -> tuple[float, .
 
     Empty where the runs have no range in common.
     """
-    high = min(max(x for x in run if math.isfinite(x)) for run in runs)
-    low = max(min(x for x in run if x > 0) for run in runs)
+    high = min(max((x for x in run if math.isfinite(x)), default=0.0) for run in runs)
+    low = max(min((x for x in run if x > 0), default=math.inf) for run in runs)
     if not high > low > 0:
         return ()
     step = math.log(low / high) / (count + 1)

@@ -103,7 +103,7 @@ class Store:
             held.acquire()
         except Timeout:
             raise UserError(
-                f"out: another process is writing to {self.path}; wait for it or name another folder"
+                f"{self.path}: another process is writing to it; wait for it or name another folder"
             ) from None
         except OSError as error:
             raise _unwritable(self.path, error) from error
@@ -116,7 +116,7 @@ class Store:
     def _put_in_order(self) -> None:
         if _packed(self.path / RECORDS):
             raise UserError(
-                f"out: the records in {self.path} are packed, as recorded ones are; unpack a copy with gunzip to go on with it"
+                f"{self.path}: its records are packed, as recorded ones are; unpack a copy with gunzip to go on with it"
             )
         try:
             for name in (RECORDS, TIMINGS):
@@ -240,8 +240,10 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:  # of a full disk the system does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _sync_folder(path.parent)
 

@@ -288,7 +288,8 @@ def judge(claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: in
     seconds = time.perf_counter() - start
     total = sum(len(r.units) for r in results)
     rows = [
-        (float(r.margin[i]), float(r.uncertainty[i]), r.network, r.layer, unit)
+        # a margin of no width is 0, not -0
+        (float(r.margin[i]) + 0.0, float(r.uncertainty[i]), r.network, r.layer, unit)
         for r in results
         for i, unit in enumerate(r.units)
         if bool(r.applies[i])
