@@ -12,19 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "Array",
-    "Floats",
-    "as_float_array",
-    "combine",
-    "is_floating",
-    "is_object",
-    "is_torch",
-    "namespace",
-    "outer_dot",
-    "unit_roundoff",
-]
-
 #: Of any of these kinds; ``Floats`` is numpy's, of float64.
 Array = Any
 Floats = NDArray[np.float64]

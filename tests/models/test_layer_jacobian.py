@@ -56,7 +56,7 @@ def test_relu_has_exact_zeros() -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"width": 1}, "width=1"), ({"weight_scale": 0.0}, "weight_scale=0"), ({"depth": -1}, "depth=-1")],
+    [({"width": 1}, "width=1"), ({"weight_scale": 0.0}, "weight_scale must be positive"), ({"depth": -1}, "depth=-1")],
     ids=["width", "scale", "depth"],
 )
 def test_errors_name_the_argument(options: dict[str, float], words: str) -> None:

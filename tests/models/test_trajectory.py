@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bntheory.models.trajectory import Recorder, positive, recording_steps
+from bntheory.models.checks import positive
+from bntheory.models.trajectory import Recorder, recording_steps
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 1000])

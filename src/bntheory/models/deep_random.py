@@ -28,6 +28,7 @@ from typing import Literal
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import at_least
 
 Activation = Literal["linear", "relu"]
 Weights = Literal["gaussian", "orthogonal"]
@@ -61,9 +62,8 @@ class DeepRandom:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 2), ("depth", 1), ("batch", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        at_least(2, width=self.width, batch=self.batch)
+        at_least(1, depth=self.depth)
         _normaliser(self.norm, self.width)  # raises for a name that is none
 
     def run(self, seed: int, inputs: Floats | None = None) -> Pass:

@@ -29,6 +29,7 @@ from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 from bntheory.models.activations import Activation, activation
+from bntheory.models.checks import at_least
 from bntheory.smoothness.eigenpairs import lanczos
 
 Hidden = Literal["none", "batch-norm", "layer-norm"]
@@ -68,15 +69,8 @@ class RandomNetwork:
         hidden: Hidden = "none",
     ) -> RandomNetwork:
         """Weights, biases and standard Gaussian inputs from ``rng``."""
-        for name, value, least in [
-            ("samples", samples, 3),
-            ("input_dimension", input_dimension, 1),
-            ("width", width, 3),
-            ("hidden_layers", hidden_layers, 1),
-            ("outputs", outputs, 1),
-        ]:
-            if value < least:
-                raise UserError(f"{name}={value}: needs at least {least}")
+        at_least(3, samples=samples, width=width)
+        at_least(1, input_dimension=input_dimension, hidden_layers=hidden_layers, outputs=outputs)
         if not (weight_variance > 0 and bias_variance >= 0):
             raise UserError(
                 f"weight_variance={weight_variance}, bias_variance={bias_variance}: the first must be positive, the "

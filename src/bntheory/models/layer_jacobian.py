@@ -21,6 +21,7 @@ import numpy as np
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
+from bntheory.models.checks import at_least, positive
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,11 @@ def layer_jacobian(
     Weights have variance ``weight_scale^2/width``, the inputs are standard Gaussian. Without ``normalise`` the layer is
     ``z = W phi(x)``. Raises ValueError for sizes below 2 and a scale that is not positive.
     """
-    for name, value, least in [
-        ("width", width, 2),
-        ("batch_size", batch_size, 3),
-        ("depth", depth, 0),
-        ("samples", samples, 1),
-    ]:
-        if value < least:
-            raise UserError(f"{name}={value}: needs at least {least}")
-    if not (math.isfinite(weight_scale) and weight_scale > 0):
-        raise UserError(f"weight_scale={weight_scale}: must be positive and finite")
+    at_least(2, width=width)
+    at_least(3, batch_size=batch_size)
+    at_least(0, depth=depth)
+    at_least(1, samples=samples)
+    positive(weight_scale, "weight_scale")
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((batch_size, width))
     if normalise:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import positive
 from bntheory.models.least_squares import LeastSquares
-from bntheory.models.trajectory import Recorder, Trajectories, positive, recording_steps
+from bntheory.models.trajectory import Recorder, Trajectories, recording_steps
 
 _BLOCK = 2048  # runs a block: a (block, d) array and its temporaries stay in cache
 

@@ -28,6 +28,7 @@ from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.evidence.study import APART
 from bntheory.models.activations import Activation
+from bntheory.models.checks import at_least
 from bntheory.models.mean_field import check_batch_size
 from bntheory.models.mean_field_quadrature import fixed_point_scale
 
@@ -64,8 +65,7 @@ def monte_carlo_rate(
     Raises ValueError for ``batch_size <= 3``, ``width < 2`` or fewer than 2 networks.
     """
     b = int(check_batch_size(batch_size))
-    _check_count("width", width, 2)
-    _check_count("networks", networks, 2)
+    at_least(2, width=width, networks=networks)
     variance, covariance = fixed_point_scale(act, b)
     spread = variance - covariance
     n = b - 1
@@ -206,15 +206,9 @@ def _upwards(
 
 def _prepare(act: Activation, batch_size: int, depth: int, width: int, networks: int) -> tuple[int, float, float]:
     b = int(check_batch_size(batch_size))
-    for name, count in (("depth", depth), ("width", width)):
-        _check_count(name, count, 2)
-    _check_count("networks", networks, 1)
+    at_least(2, depth=depth, width=width)
+    at_least(1, networks=networks)
     return (b, *fixed_point_scale(act, b))
-
-
-def _check_count(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise UserError(f"{name}={value}: needs at least {least}")
 
 
 def _simplex(batch_size: int) -> Floats:

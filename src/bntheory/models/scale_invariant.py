@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
-from bntheory.models.trajectory import Recorder, Trajectories, positive, recording_steps
+from bntheory.models.checks import positive
+from bntheory.models.trajectory import Recorder, Trajectories, recording_steps
 
 
 class ScaleInvariantLoss(Protocol):

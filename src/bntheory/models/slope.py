@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from bntheory.arrays import Floats
-from bntheory.models.trajectory import positive
+from bntheory.models.checks import positive
 
 
 @dataclass(frozen=True)

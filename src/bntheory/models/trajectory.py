@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from bntheory.arrays import Floats
 
@@ -79,11 +79,3 @@ def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
         raise ValueError(f"points must be at least 2 (first and last step), got {points}")
     inner = np.round(np.geomspace(1, total, points)[1:]).astype(np.int64)
     return np.unique(np.concatenate([np.zeros(1, dtype=np.int64), inner]))
-
-
-def positive(value: ArrayLike, name: str) -> Floats:
-    """``value`` as a float64 array of positive finite numbers; raises ``ValueError`` with the offender's name."""
-    array = np.asarray(value, dtype=np.float64)
-    if array.size == 0 or not np.isfinite(array).all() or np.any(array <= 0):
-        raise ValueError(f"{name} must be positive and finite, got {np.array2string(array, threshold=8)}")
-    return array

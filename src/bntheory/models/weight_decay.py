@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import positive
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,7 @@ def simulate_equilibrium(
 
 def _check(lr: float, decay: float, momentum: float, noise: float) -> None:
     for name, value in (("lr", lr), ("decay", decay), ("noise", noise)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive and finite, got {value}")
+        positive(value, name)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
     if lr * decay >= 1:
