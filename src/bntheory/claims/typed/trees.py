@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
+from bntheory.claims.typed.transcript import text_of
 
 
 def parts(node: Node) -> tuple[Node, ...]:
@@ -20,6 +22,32 @@ def parts(node: Node) -> tuple[Node, ...]:
     if isinstance(node, Compare):
         return (node.first, *node.rest)
     return node.parts if isinstance(node, Junction) else ()
+
+
+def conjuncts_of(tree: Node) -> Iterator[Node]:
+    """What is joined by ``and``, in any depth."""
+    if isinstance(tree, Junction) and tree.op == "and":
+        for part in tree.parts:
+            yield from conjuncts_of(part)
+    else:
+        yield tree
+
+
+def exchanged(tree: Node, table: Mapping[str, Node]) -> Node:
+    """The tree with others for its parts of these texts, the largest first."""
+    other = table.get(text_of(tree))
+    if other is not None:
+        return other
+    new = tuple(exchanged(part, table) for part in parts(tree))
+    if isinstance(tree, Call):
+        return replace(tree, arguments=new)
+    if isinstance(tree, (Sign, Not)):
+        return replace(tree, operand=new[0])
+    if isinstance(tree, Binary):
+        return replace(tree, left=new[0], right=new[1])
+    if isinstance(tree, Compare):
+        return replace(tree, first=new[0], rest=new[1:])
+    return replace(tree, parts=new) if isinstance(tree, Junction) else tree
 
 
 def calls_of(tree: Node, names: Container[str]) -> Iterator[Call]:

@@ -7,7 +7,7 @@ calculus of :mod:`bntheory.layer.symbolic`.
 ``frame``, ``vectors``, ``statistics``, ``jacobian``, ``basis``, ``lift``   a layer in coordinates, and back to vectors
 ``calculus``, ``gram``, ``inner_products``   a claim in inner products, for every space that has them
 ``encode``, ``questions``, ``solver``, ``field``   formulas, and a solver asked with a limit
-``definitions``, ``guards``, ``squares``, ``bounds``   easier forms of a question
+``definitions``, ``guards``, ``squares``, ``bounds``, ``second_batch``, ``large_batches``   easier forms of a question
 
 z3, sympy and flint load when a claim is judged, not before.
 """

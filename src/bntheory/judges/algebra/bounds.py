@@ -22,7 +22,17 @@ from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Number, parse
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import calls_of, factors_of, names_of, product_of, sum_of, terms_of
+from bntheory.claims.typed.trees import (
+    calls_of,
+    conjuncts_of,
+    factors_of,
+    names_of,
+    parts,
+    product_of,
+    sum_of,
+    terms_of,
+)
+from bntheory.judges.algebra.second_batch import written
 from bntheory.layer.domain import LayerDomain
 
 _MOST_PARTS, _LONGEST, _MOST_KNOWN = 32, 4000, 8
@@ -73,7 +83,7 @@ def _chained(claim: Claim, domain: LayerDomain, tree: Compare) -> Iterator[list[
 
 def _known(claim: Claim, domain: LayerDomain, tree: Node) -> Iterator[tuple[Node, Node, Claim]]:
     """p <= q, and the claim without the hypothesis that it is."""
-    hypotheses = [] if claim.assume is None else list(_conjuncts(transcribe(claim.assume, domain)))
+    hypotheses = [] if claim.assume is None else list(conjuncts_of(transcribe(claim.assume, domain)))
     for i, part in enumerate(hypotheses):
         if isinstance(part, Compare) and part.ops in (("<=",), ("<",)):
             others = (*hypotheses[:i], *hypotheses[i + 1 :])
@@ -90,18 +100,14 @@ def _known(claim: Claim, domain: LayerDomain, tree: Node) -> Iterator[tuple[Node
             yield Call("dot", (v, call), 0), Binary("*", parse(domain.smoothness), _norm2(v), 0), claim
     if "input_grad" in names_of(tree):
         yield _norm2(Name("input_grad", 0)), Binary("*", parse(factors["jac"]), _norm2(Name("grad", 0)), 0), claim
+    if "y@2" in names_of(tree) and domain.eps == "positive":
+        yield written("norm2(z@2 - z)", domain), parse("gamma**2/eps*norm2(y@2 - y)"), claim
+    if "grad@2" in names_of(tree):
+        yield written("norm2(input_grad@2)", domain), parse("gamma**2/sigma@2**2*norm2(grad@2)"), claim
 
 
 def _norm2(v: Node) -> Node:
     return Call("norm2", (v,), 0)
-
-
-def _conjuncts(tree: Node) -> Iterator[Node]:
-    if isinstance(tree, Junction) and tree.op == "and":
-        for part in tree.parts:
-            yield from _conjuncts(part)
-    else:
-        yield tree
 
 
 def _exchanged(side: Node, old: Node, new: Node) -> Node | None:
@@ -114,9 +120,22 @@ def _exchanged(side: Node, old: Node, new: Node) -> Node | None:
                 wanted.remove((above, text_of(factor)))
             else:
                 others.append((above, factor))
-        changed = changed or not wanted
-        terms.append((c, term if wanted else product_of([*others, (True, new)])))
+        changes = None if wanted else product_of([*others, (True, new)])
+        changes = changes or _exchanged_within(term, old, new)
+        changed = changed or changes is not None
+        terms.append((c, changes or term))
     return sum_of(terms) if changed else None
+
+
+def _exchanged_within(term: Node, old: Node, new: Node) -> Node | None:
+    """The term with ``new`` for ``old`` under its roots."""
+    factors, changed = [], False
+    for above, factor in factors_of(term):
+        root = above and isinstance(factor, Call) and factor.name == "sqrt"
+        inside = _exchanged(parts(factor)[0], old, new) if root else None
+        changed = changed or inside is not None
+        factors.append((above, factor if inside is None else Call("sqrt", (inside,), 0)))
+    return product_of(factors) if changed else None
 
 
 def _summands(left: Node, right: Node, domain: LayerDomain) -> _Pairs:

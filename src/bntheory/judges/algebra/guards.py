@@ -15,7 +15,8 @@ from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import Binary, Call, Name, Node, Number, Sign
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import calls_of, factors_of, parts
+from bntheory.claims.typed.trees import calls_of, exchanged, factors_of, parts
+from bntheory.judges.algebra.second_batch import words_of_second_batch
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Statement, le
 from bntheory.layer.second_batch import SecondBatch
@@ -58,9 +59,10 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
     stated = read_again(tree, domain)
     reader = None if stated is None else Interpreter(stated, View(layer, domain))
     found: dict[str, Guard] = {}
-    words = _words(domain)
+    words, others = _words(domain), words_of_second_batch(domain)
     for kind, node in _met(tree):
-        name = words.get(text_of(node), node) if kind == "nonzero" else node
+        name = words.get(text_of(node)) if kind == "nonzero" else None
+        name = name or exchanged(node, others)
         guard = Guard(kind, name)
         if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
@@ -103,8 +105,20 @@ def _met(node: Node) -> Iterator[tuple[Literal["nonzero", "nonnegative"], Node]]
             yield from (("nonzero", base) for base in _bases(node.right))
         if node.op == "**" and isinstance(node.right, Number) and node.right.value < 0:
             yield "nonzero", node.left
-    if isinstance(node, Call) and node.name == "sqrt":
+    if isinstance(node, Call) and node.name == "sqrt" and not _never_negative(node.arguments[0]):
         yield "nonnegative", node.arguments[0]
+
+
+def _never_negative(node: Node) -> bool:
+    """Whether the form of a radicand says so: squares, roots and what sums, products and quotients make of them."""
+    if isinstance(node, Binary):
+        if node.op == "**":
+            return isinstance(node.right, Number) and node.right.value % 2 == 0
+        return node.op != "-" and _never_negative(node.left) and _never_negative(node.right)
+    if isinstance(node, Number):
+        return node.value >= 0
+    name = node.name if isinstance(node, (Name, Call)) else ""
+    return name in ("m", "eps", "var", "sigma", "norm2", "sqrt")
 
 
 def _bases(node: Node) -> Iterator[Node]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
 _MOST_HYPOTHESES = 8
+_PROOFS: tuple[Literal["short", "any"], ...] = ("short", "any")
 
 
 def judge(
@@ -113,41 +114,49 @@ def _decide(
     seconds: float,
     certified: Callable[[Instance], tuple[Instance, Certificate]] | None = None,
     deeper: int = 2,
-    proof_only: bool = False,
+    proof: Literal["", "any", "short"] = "",
 ) -> Decision:
-    """What the coordinates say, with the inner products asked where they are too hard for the solver."""
+    """What the coordinates say, with the inner products asked where they are too hard for the solver.
+
+    deeper: how many bounds between two others a proof may have. proof: nothing but a proof is looked for, or one that is found at once.
+    """
     from bntheory.judges.algebra.procedure import MOST_PARTS, NOTHING, Decision, decide_by_coordinates, part_of
+    from bntheory.judges.algebra.second_batch import of_the_first
 
     assert claim.domain is not None
     deadline = time.perf_counter() + seconds
 
-    def second_opinion(part: int | None = None) -> str | None:
+    def second_opinion(part: int | None = None) -> list[str]:
         if part == NOTHING:
             return _in_any_space(replace(claim, check=lambda layer: lt(0, 0)), milliseconds)
-        check = claim.check if part is None else part_of(claim.check, part)
-        script = _in_any_space(replace(claim, check=check), milliseconds)
-        if script or calculus is None:
-            return script
-        stated = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
-        return _over_inner_products(replace(calculus, claim=stated), milliseconds)
+        stated = claim if part is None else replace(claim, check=part_of(claim.check, part))
+        scripts = all_proved(of_the_first(stated), proof or "any") or _in_any_space(stated, milliseconds)
+        if scripts or calculus is None:
+            return scripts
+        forms = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
+        return _over_inner_products(replace(calculus, claim=forms), milliseconds)
 
-    def by_bounds(part: int | None = None) -> list[str]:
+    def all_proved(claims: list[Claim], proof: Literal["any", "short"]) -> list[str]:
+        """Proofs of all of them; none where one stays open."""
+        scripts: list[str] = []
+        for one in claims:
+            remaining = deadline - time.perf_counter()
+            if remaining <= 0:
+                return []
+            forms, limit = (_calculus(one, {}), milliseconds) if proof == "any" else (None, milliseconds // 2)
+            decision = _decide(one, forms, limit, remaining, None, max(0, deeper - 1), proof)
+            if decision.outcome != "proved":
+                return []
+            scripts += decision.smt
+        return scripts
+
+    def by_bounds(part: int | None) -> list[str]:
         from bntheory.judges.algebra.bounds import sufficient
 
         stated = claim if part is None else replace(claim, check=part_of(claim.check, part))
-        for bounds in sufficient(stated) if deeper else ():
-            scripts: list[str] = []
-            for bound in bounds:
-                remaining = deadline - time.perf_counter()
-                if remaining <= 0:
-                    return []
-                decision = _decide(bound, _calculus(bound, {}), milliseconds, remaining, None, deeper - 1, True)
-                if decision.outcome != "proved":
-                    break
-                scripts += decision.smt
-            else:
-                return scripts
-        return []
+        ways = list(sufficient(stated)) if deeper else []
+        tries = ((bounds, proof) for proof in _PROOFS for bounds in ways)
+        return next((found for bounds, proof in tries if (found := all_proved(bounds, proof))), [])
 
     try:
         return decide_by_coordinates(
@@ -157,17 +166,17 @@ def _decide(
             certified or (lambda instance: _certified(claim, instance)),
             second_opinion,
             by_bounds,
-            proof_only=proof_only,
+            proof=proof,
             milliseconds=milliseconds,
             seconds=seconds,
         )
     except OutsideVocabulary as error:  # a limit of this route; the other may do without
-        script = second_opinion()
+        scripts = second_opinion()
         return Decision(
-            "proved" if script else "unknown",
+            "proved" if scripts else "unknown",
             f"outside real arithmetic: {error}",
-            smt=(script,) if script else (),
-            wherever=tuple(_divisors(claim)) if script else (),
+            smt=tuple(scripts),
+            wherever=tuple(_divisors(claim)) if scripts else (),
         )
 
 
@@ -220,21 +229,25 @@ def _calculus(claim: Claim, details: dict[str, Any]) -> Calculus | None:
     return calculus
 
 
-def _in_any_space(claim: Claim, milliseconds: int) -> str | None:
-    """A proof that asks nothing of the layer."""
+def _in_any_space(claim: Claim, milliseconds: int) -> list[str]:
+    """A proof that asks nothing of the layer, and of a second batch little or nothing."""
     from bntheory.judges.algebra.inner_products import negation_over_inner_products
+    from bntheory.judges.algebra.second_batch import abstracted
     from bntheory.judges.algebra.solver import ask, smt_lib
 
-    assert claim.domain is not None
-    with suppress(OutsideVocabulary):
-        field, formulas = negation_over_inner_products(claim.check, claim.assume, claim.domain)
-        if ask(field, formulas, milliseconds).answer == "unsat":
-            return smt_lib(field, formulas)
-    return None
+    for stated in (abstracted(claim), claim):
+        with suppress(OutsideVocabulary):
+            if stated is None:
+                continue
+            assert stated.domain is not None
+            field, formulas = negation_over_inner_products(stated.check, stated.assume, stated.domain)
+            if ask(field, formulas, milliseconds).answer == "unsat":
+                return [smt_lib(field, formulas)]
+    return []
 
 
-def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
-    """A proof over the inner products, or None; with one hypothesis left out where all of them are too many for the solver."""
+def _over_inner_products(calculus: Calculus, milliseconds: int) -> list[str]:
+    """A proof over the inner products, or none; with one hypothesis left out where all of them are too many for the solver."""
     from bntheory.judges.algebra.gram import gram_problem
     from bntheory.judges.algebra.solver import ask, smt_lib
 
@@ -247,10 +260,10 @@ def _over_inner_products(calculus: Calculus, milliseconds: int) -> str | None:
             for size in (2, 3) if attempt is calculus else (2,):
                 formulas = problem.formulas(size)
                 if ask(problem.field, formulas, milliseconds, quick=True).answer == "unsat":
-                    return smt_lib(problem.field, formulas)
+                    return [smt_lib(problem.field, formulas)]
         except OutsideVocabulary:
             continue
-    return None
+    return []
 
 
 def _proof(claim: Claim, decision: Decision, milliseconds: int) -> dict[str, Any]:

@@ -20,16 +20,16 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.encode import Formula, Problem, both, evaluate, evaluate_at, relevant, where
 from bntheory.judges.algebra.frame import needs_entries
 from bntheory.judges.algebra.guards import Guard, guards_of
+from bntheory.judges.algebra.large_batches import LARGEST_CURVED, largest_batch, multiples_of_identity
 from bntheory.judges.algebra.lift import lift
 from bntheory.judges.algebra.questions import Questions
 from bntheory.judges.algebra.solver import Reply, batch_size_of, rational_model, smt_lib
-from bntheory.judges.exact.witness import LARGEST_BATCH, Instance
+from bntheory.judges.exact.witness import Instance
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.relations import Relation, as_statement
 from bntheory.layer.three_valued import conjuncts
 
 MOST_PARTS = 6  # of a conjunction, to be decided one by one
-_LARGEST_CURVED, _LARGEST_STANDARD = 128, 6  # with matrices, m^2 numbers; the latter has m^2/2 unknowns in H
 _PATIENCE = 3
 _IRRATIONAL = "its coordinates could not be made rational"
 
@@ -65,22 +65,22 @@ def decide_by_coordinates(
     assume: Callable[[Any], Any] | None,
     domain: LayerDomain,
     certify: Callable[[Instance], tuple[Instance, Any]],
-    second_opinion: Callable[[int | None], str | None] = lambda part: None,
+    second_opinion: Callable[[int | None], list[str]] = lambda part: [],
     by_bounds: Callable[[int | None], list[str]] = lambda part: [],
     *,
-    proof_only: bool = False,
+    proof: Literal["", "any", "short"] = "",
     milliseconds: int = 1500,
     seconds: float = 30.0,
 ) -> Decision:
     """Decide a claim.
 
     certify: is given each lifted layer and returns it, or one near it, with a certificate that has a boolean ``refuted``. second_opinion: is asked for
-    a proof (an SMT-LIB script, or None) of the claim, or of the part with a number, where the symbolic question is too hard for the solver; by_bounds
-    (scripts, or none) where it stays so. proof_only: no counterexample is looked for, and none of what a proof needs beside its scripts.
+    a proof (SMT-LIB scripts, or none) of the claim, or of the part with a number, where the symbolic question is too hard for the solver; by_bounds
+    where it stays so. proof: no counterexample is looked for, and none of what a proof needs beside its scripts; "short": nor a proof that takes long.
     """
     means = certify, second_opinion, by_bounds, milliseconds, time.perf_counter() + seconds
-    run = _Run(check, assume, domain, *means, part=0 if proof_only else None)
-    run.proof_only = proof_only
+    run = _Run(check, assume, domain, *means, part=0 if proof else None)
+    run.proof = proof
     start = time.perf_counter()
     decision = run.decide()
     return replace(
@@ -108,7 +108,7 @@ class _Run(Questions):
         assume: Callable[[Any], Any] | None,
         domain: LayerDomain,
         certify: Callable[[Instance], tuple[Instance, Any]],
-        second_opinion: Callable[[int | None], str | None],
+        second_opinion: Callable[[int | None], list[str]],
         by_bounds: Callable[[int | None], list[str]],
         milliseconds: int,
         deadline: float,
@@ -117,7 +117,7 @@ class _Run(Questions):
         self.check, self.assume, self.certify = check, assume, certify
         self.second_opinion, self.by_bounds, self.part = second_opinion, by_bounds, part
         self.means = certify, second_opinion, by_bounds, milliseconds, deadline
-        self.proof_only = False
+        self.proof: Literal["", "any", "short"] = ""
         self.asserted, self.domain = domain, relevant(check, assume, domain)
         self.deadline = deadline
         super().__init__(evaluate(check, assume, self.domain), milliseconds)
@@ -134,14 +134,18 @@ class _Run(Questions):
         crowded = bool(
             self.generic.frame.operators
         )  # products have many coordinates: a short proof is looked for first
-        script = self._opinion() if crowded else None
-        if script:
-            return self._proved([script])
+        scripts = self._opinion() if crowded else []
+        if scripts:
+            return self._proved(scripts)
         reply = self._generic_question(least, what, quick=True)
         if reply.answer == "unknown":
-            script = None if crowded else self._opinion()
-            if script:
-                return self._proved([script])
+            scripts = [] if crowded else self._opinion()
+            if scripts:
+                return self._proved(scripts)
+            if self.proof == "short":
+                reply = self._squared_question(least, quick=True)
+                found = [smt_lib(self.generic.frame.field, reply.formulas)] if reply.answer == "unsat" else []
+                return self._proved(found) if found else Decision("unknown", "")
             decision = self._part_by_part()
             if decision is not None:
                 return decision
@@ -152,10 +156,10 @@ class _Run(Questions):
             reply = self._unsigned_question(least) or reply
         if reply.answer == "unsat":
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
-        scripts = self._bounded() if reply.answer == "unknown" else []
+        scripts = self._scripts("negation, bound by bound", self.by_bounds) if reply.answer == "unknown" else []
         if scripts:
             return self._proved(scripts)
-        return Decision("unknown", "") if self.proof_only else self._batch_by_batch(reply.answer)
+        return Decision("unknown", "") if self.proof else self._batch_by_batch(reply.answer)
 
     def _part_by_part(self) -> Decision | None:
         """The decision of a conjunction from those of its parts; None where one of them stays open, or there is but one."""
@@ -174,29 +178,42 @@ class _Run(Questions):
             scripts += decision.smt
         return self._proved(scripts)
 
-    def _bounded(self) -> list[str]:
+    def _scripts(self, what: str, ask: Callable[[int | None], list[str]]) -> list[str]:
         start = time.perf_counter()
-        scripts = self.by_bounds(self.part)
-        answer = "unsat" if scripts else "unknown"
-        self.questions.append(("negation, bound by bound", answer, time.perf_counter() - start))
+        scripts = ask(self.part)
+        self.questions.append((what, "unsat" if scripts else "unknown", time.perf_counter() - start))
         return scripts
 
-    def _opinion(self) -> str | None:
-        start = time.perf_counter()
-        script = self.second_opinion(self.part)
-        answer = "unsat" if script else "unknown"
-        self.questions.append(("negation over inner products", answer, time.perf_counter() - start))
-        return script
+    def _opinion(self) -> list[str]:
+        return self._scripts("negation over inner products", self.second_opinion)
 
     def _batch_by_batch(self, generic_answer: str) -> Decision:
+        late = self.domain.min_m > LARGEST_CURVED
+        found = self._among_multiples() if late else None
+        decision = found or self._from_the_least_batch(generic_answer)
+        if late or decision.outcome in ("proved", "counterexample"):
+            return decision
+        return self._among_multiples() or decision
+
+    def _among_multiples(self) -> Decision | None:
+        """A counterexample with a batch that is too large for any Hessian, or for a question about entries."""
+        few = multiples_of_identity(self.assume, self.domain)
+        if few is None:
+            return None
+        run = _Run(self.check, few[0], replace(self.domain, **few[1]), *self.means, self.part)
+        run.asserted = replace(self.asserted, **few[1])
+        decision = run._from_the_least_batch("sat")
+        self.questions += [(f"multiples of the identity: {asked}", a, s) for asked, a, s in run.questions]
+        return decision if decision.outcome == "counterexample" else None
+
+    def _from_the_least_batch(self, generic_answer: str) -> Decision:
         least, n, self.before = self.domain.min_m, self.directions, len(self.questions)
         scripts: list[str] = []
         reasons: list[str] = []
         settled, found = True, False  # all smaller batches are unsat; some batch was satisfiable
         ask_again = max(least, n)
         m = least
-        flat = LARGEST_BATCH if not self.generic.frame.operators else _LARGEST_CURVED
-        largest = max(_LARGEST_STANDARD if needs_entries(self.domain) else flat, least + 2)
+        largest = largest_batch(self.generic.frame)
         while m <= largest:
             if self._exhausted():
                 reasons.append("the limit was reached")
@@ -323,8 +340,9 @@ class _Run(Questions):
 
     def _contradiction(self) -> Decision | None:
         """Whether the hypotheses contradict each other in every inner-product space already."""
-        script = None if self.assume is None else self.second_opinion(NOTHING)
-        return Decision("vacuous", "no layer of the domain meets the assumptions", smt=(script,)) if script else None
+        scripts = [] if self.assume is None else self.second_opinion(NOTHING)
+        why = "no layer of the domain meets the assumptions"
+        return Decision("vacuous", why, smt=tuple(scripts)) if scripts else None
 
     def _vacuity(self) -> Decision | None:
         """Whether anything meets the hypotheses and gives the claim a value; a claim about nothing proves nothing."""

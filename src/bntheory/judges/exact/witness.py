@@ -28,6 +28,7 @@ from bntheory.errors import UserError
 from bntheory.layer.domain import LayerDomain
 
 SCHEMA = "bntheory.witness/1"
+_WRITTEN_OUT = 8  # above it a multiple of the identity is said to be one
 LARGEST_BATCH = 1024  # every entry is written out
 _MAX_BYTES = 32_000_000  # matrices of that size in short fractions
 _NUMBER = re.compile(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?")
@@ -81,11 +82,18 @@ class Instance:
                 [[convert(v) for v in row] if isinstance(row, tuple) else convert(row) for row in x], dtype=dtype
             )
 
+        def operator(matrix: Matrix) -> Any:
+            entries = _diagonal(matrix)
+            if entries is None:
+                return array(matrix)
+            diagonal = array(entries)  # m numbers a product, in place of m^2
+            return lambda v: diagonal * v
+
         free = {**self.scalars, **self.vectors, **self.operators}
         return {
             "y": array(self.y),
             "grad": array(self.grad),
-            "hess": None if self.hess is None else array(self.hess),
+            "hess": None if self.hess is None else operator(self.hess),
             "gamma": array(self.gamma),
             "beta": array(self.beta),
             "eps": array(self.eps),
@@ -142,7 +150,9 @@ class Instance:
         """The layer on one line."""
         parts = [f"y = {_say(self.y)}", f"g = {_say(self.grad)}"]
         if self.hess is not None:
-            parts.append(f"H = {_say(self.hess)}")
+            diagonal = _diagonal(self.hess) or ()
+            short = self.m > _WRITTEN_OUT and len(set(diagonal)) == 1
+            parts.append(f"H = {diagonal[0]} I" if short else f"H = {_say(self.hess)}")
         parts += [f"gamma = {self.gamma}", f"eps = {self.eps}"]
         if self.beta:
             parts.append(f"beta = {self.beta}")
@@ -282,6 +292,12 @@ def load_witness(path: str | Path) -> Witness:
 
 def _out(x: Any) -> Any:
     return str(x) if isinstance(x, Fraction) else [_out(v) for v in x]
+
+
+def _diagonal(matrix: Matrix) -> Vector | None:
+    """Its entries where the matrix is diagonal."""
+    off = any(v for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j)
+    return None if off else tuple(row[i] for i, row in enumerate(matrix))
 
 
 def _say(x: Any) -> str:
