@@ -394,3 +394,30 @@ def test_a_layer_by_hand_that_returns_more_than_its_output_is_named() -> None:
 def test_a_lazy_model_is_named_in_every_precision(dtype: torch.dtype | None) -> None:
     with pytest.raises(ValueError, match=r"0\.weight is lazy and has no values yet; run one batch"):
         hessian(nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Linear(5, 3)), CE, (X, Y), dtype=dtype)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_derivatives_by_points_that_a_closure_keeps_in_another_precision(order: int) -> None:
+    """A physics-informed loss; right is the same network by its formula, and its derivatives along the line by theirs."""
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, 1))
+    points = torch.linspace(0, 1, 9)[:, None].requires_grad_()
+
+    def by_derivatives(network: nn.Module) -> Tensor:
+        u = slope = network(points)
+        for _ in range(order):
+            (slope,) = torch.autograd.grad(slope, points, torch.ones_like(slope), create_graph=True)
+        return (slope + u).square().mean()
+
+    weights = [p.detach().double().requires_grad_() for p in model.parameters()]
+    a, b, c, d = weights
+    t = torch.tanh(points.detach().double() @ a.T + b)
+    slope = ((1 - t * t) * a.T if order == 1 else -2 * t * (1 - t * t) * a.T**2) @ c.T
+    first = torch.autograd.grad((slope + t @ c.T + d).square().mean(), weights, create_graph=True)
+    rows = [
+        torch.autograd.grad(entry, weights, retain_graph=True, materialize_grads=True)
+        for entry in torch.cat([g.reshape(-1) for g in first])
+    ]
+    right = torch.stack([torch.cat([r.reshape(-1) for r in row]) for row in rows]).numpy()
+    with hessian(model, by_derivatives, dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), right, atol=1e-13 * abs(right).max())

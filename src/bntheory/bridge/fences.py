@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.networks.evaluation import convert
+from bntheory.bridge.networks.evaluation import convert, plain_storage
 from bntheory.errors import UserError
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
@@ -125,6 +125,7 @@ class Precision(TorchFunctionMode):
     def __init__(self, stands_for: Mapping[int, Tensor], dtype: torch.dtype | None) -> None:
         super().__init__()
         self._stands_for, self._dtype = stands_for, dtype
+        self._cast: dict[int, tuple[Tensor, int, Tensor]] = {}
         self.converted = 0
 
     def __torch_function__(
@@ -174,7 +175,14 @@ class Precision(TorchFunctionMode):
         if wanted == tensor.dtype or tensor.layout != torch.strided:
             return tensor
         self.converted += 1
-        return tensor.to(wanted)
+        if not (tensor.requires_grad and torch.is_grad_enabled() and plain_storage(tensor)):
+            return tensor.to(wanted)
+        # one node for all uses, so that a derivative by this tensor finds them
+        _, version, cast = self._cast.get(id(tensor), (tensor, -1, tensor))
+        if version != tensor._version:
+            cast = tensor.to(wanted)
+            self._cast[id(tensor)] = (tensor, tensor._version, cast)
+        return cast
 
     def _precision(self, dtype: torch.dtype) -> torch.dtype:
         if self._dtype is None:

@@ -131,6 +131,10 @@ CASES = {
     "unknown-name": (lambda: h(parameters="layer9"), "'layer9', which is no module or parameter.*it has 0, 1"),
     "module-without-parameters": (lambda: h(parameters="2"), "no parameter that requires"),
     "mixed-names-and-tensors": (lambda: (lambda n: h(n, parameters=["0", n[1].weight]))(net()), "mixes"),
+    "tensor-of-another-precision": (
+        lambda: h(parameters=[torch.ones(2, requires_grad=True)], dtype=torch.float64),
+        r"tensor\[0\] is torch.float32 and no parameter of the model.*dtype=torch.float64.*Register it",
+    ),
     "mixed-dtypes": (lambda: h(mixed()), "several dtypes.*float32.*float64"),
     "nan-loss": (lambda: h(batch=nan_batch()), "non-finite pre-activations"),
     "non-scalar-loss": (lambda: h(loss=lambda o, t: CE(o, t, reduction="none")), r"shape \(12,\).*scalar"),

@@ -89,6 +89,12 @@ def _pairs(objective: Objective, parameters: Any) -> Iterable[tuple[str, Tensor]
     if all(isinstance(item, Tensor) for item in items):
         known = {id(leaf): name for name, leaf in reversed(objective.leaves.items())}
         measured = [objective.measured(item) for item in items]
+        for i, t in enumerate(measured):
+            if objective.dtype not in (None, t.dtype) and id(t) not in known and t.is_floating_point():
+                raise UserError(
+                    f"parameters: tensor[{i}] is {t.dtype} and no parameter of the model, and dtype={objective.dtype} converts the model's "
+                    "alone. Register it (nn.Parameter), give it in that precision, or leave dtype out"
+                )
         return [(known.get(id(t), f"tensor[{i}]"), t) for i, t in enumerate(measured)]
     if not all(isinstance(item, str) for item in items):
         kinds = sorted({type(item).__name__ for item in items})
