@@ -29,6 +29,7 @@ import numpy as np
 
 from bntheory.arrays import Floats
 from bntheory.models.checks import at_least
+from bntheory.models.standardisation import standardise, standardise_derivative
 
 Activation = Literal["linear", "relu"]
 Weights = Literal["gaussian", "orthogonal"]
@@ -125,19 +126,9 @@ Backward = Callable[[Floats], Floats]
 
 
 def _standardised(x: Floats, axis: int, centred: bool) -> tuple[Floats, Backward]:
-    """x minus its mean along the axis (if centred), over its root mean square there; and the adjoint of that map at
-    x."""
-    c = x - x.mean(axis=axis, keepdims=True) if centred else x
-    sigma = np.sqrt((c**2).mean(axis=axis, keepdims=True))
-    hat = c / sigma
-
-    def back(g: Floats) -> Floats:
-        rest = g - hat * (hat * g).mean(axis=axis, keepdims=True)
-        if centred:
-            rest = rest - g.mean(axis=axis, keepdims=True)
-        return np.asarray(rest / sigma)
-
-    return hat, back
+    """x standardised along the axis, and the adjoint of that map at x."""
+    hat, sigma = standardise(x, axis, centred=centred)
+    return hat, lambda g: standardise_derivative(g, hat, sigma, axis, centred=centred)
 
 
 def _normaliser(name: str, width: int) -> Callable[[Floats], tuple[Floats, Backward]]:

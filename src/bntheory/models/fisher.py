@@ -30,6 +30,7 @@ from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 from bntheory.models.activations import Activation, activation
 from bntheory.models.checks import at_least
+from bntheory.models.standardisation import standardise, standardise_derivative
 from bntheory.smoothness.eigenpairs import lanczos
 
 Hidden = Literal["none", "batch-norm", "layer-norm"]
@@ -107,7 +108,7 @@ class RandomNetwork:
         x = self.inputs
         for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = x @ w.T + b
-            t, scale = (h, np.ones((1, 1))) if self.hidden == "none" else _standardise(h, self.axis)
+            t, scale = (h, np.ones((1, 1))) if self.hidden == "none" else standardise(h, self.axis)
             self._layers.append((x, t, scale, self.act.derivative(t)))
             x = self.act.value(t)
         self._layers.append((x, np.empty(0), np.empty(0), np.empty(0)))
@@ -133,7 +134,7 @@ class RandomNetwork:
                 dh = dh + dx @ self.weights[level].T
             if level == len(direction) - 1:
                 return np.asarray(dh)
-            dx = slope * (dh if self.hidden == "none" else _standardise_derivative(dh, t, scale, self.axis))
+            dx = slope * (dh if self.hidden == "none" else standardise_derivative(dh, t, scale, self.axis))
         raise AssertionError("a network has a last layer")
 
     def dual(self) -> Floats:
@@ -157,8 +158,7 @@ class RandomNetwork:
             return np.asarray(delta * np.repeat(slope, repeat, axis=0))
         if self.hidden == "layer-norm":
             t, scale, slope = (np.repeat(a, repeat, axis=0) for a in (t, scale, slope))
-        # the derivative of standardisation is symmetric
-        return _standardise_derivative(delta * slope, t, scale, self.axis)
+        return standardise_derivative(delta * slope, t, scale, self.axis)
 
 
 @dataclass(frozen=True)
@@ -266,20 +266,6 @@ def fisher_scaling(
     return FisherScaling(tuple(widths), counts, values, hidden, output, act, seed)
 
 
-def _standardise(h: Floats, axis: int) -> tuple[Floats, Floats]:
-    centred = h - h.mean(axis=axis, keepdims=True)
-    scale = np.sqrt(np.mean(centred**2, axis=axis, keepdims=True))
-    if np.any(scale == 0):
-        raise UserError("a normalised unit or sample is constant, so its normalisation with eps = 0 does not exist")
-    return centred / scale, scale
-
-
-def _standardise_derivative(d: Floats, t: Floats, scale: Floats, axis: int) -> Floats:
-    """The symmetric Jacobian of standardisation at output ``t``: ``(d - mean d - t mean(t d))/scale``."""
-    mean, along = d.mean(axis=axis, keepdims=True), (t * d).mean(axis=axis, keepdims=True)
-    return np.asarray((d - mean - t * along) / scale)
-
-
 def _output_map(values: Floats, output: Output) -> Callable[[Floats], Floats]:
     """The (symmetric) tangent map of the output's normalisation, on arrays (N, C)."""
     if output == "none":
@@ -293,5 +279,5 @@ def _output_map(values: Floats, output: Output) -> Callable[[Floats], Floats]:
         raise UserError(
             f"output={output!r} over {values.shape[axis]} numbers: with fewer than 3 its derivative is zero; use more"
         )
-    t, scale = _standardise(values, axis)
-    return lambda v: _standardise_derivative(v, t, scale, axis)
+    t, scale = standardise(values, axis)
+    return lambda v: standardise_derivative(v, t, scale, axis)

@@ -22,6 +22,7 @@ from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
 from bntheory.models.checks import at_least, positive
+from bntheory.models.standardisation import standardise
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,12 @@ def layer_jacobian(
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((batch_size, width))
     if normalise:
-        x = _batch_norm(x)[0]
+        x = standardise(x, 0)[0]
     for _ in range(depth):
         h = act.value(x) @ _weights(rng, width, weight_scale).T
-        x = _batch_norm(h)[0] if normalise else h
+        x = standardise(h, 0)[0] if normalise else h
     w = _weights(rng, width, weight_scale)
-    deviation = _batch_norm(act.value(x) @ w.T)[1] if normalise else np.ones(width)
-    scaled = w / deviation[:, None]
+    scaled = w / standardise(act.value(x) @ w.T, 0)[1].T if normalise else w
     values = [
         np.linalg.svd(scaled * act.derivative(x[row]), compute_uv=False) for row in range(min(samples, batch_size))
     ]
@@ -98,10 +98,3 @@ def quarter_circle_share(factor: float) -> float:
 
 def _weights(rng: np.random.Generator, width: int, scale: float) -> Floats:
     return np.asarray(rng.standard_normal((width, width)) * (scale / math.sqrt(width)))
-
-
-def _batch_norm(h: Floats) -> tuple[Floats, Floats]:
-    """Normalised batch (samples, units) with eps = 0 and the deviations (units,)."""
-    centred = h - h.mean(axis=0)
-    deviation = np.sqrt(np.mean(centred**2, axis=0))
-    return centred / deviation, deviation
