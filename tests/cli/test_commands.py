@@ -282,6 +282,13 @@ def test_a_judge_that_does_not_take_a_claim_says_so(run):
     assert "does not judge claims of kind experiment; ask study" in said
 
 
+def test_a_store_that_may_not_be_written_is_read_where_nothing_is_trained(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    asked = ("check", "santurkar2018.figure-1.accuracy", "--scale", "quick", "--store", tmp_path)
+    assert "may not be written" in run(*asked).stderr
+    assert run(*asked, "--no-train").exit_code == 0
+
+
 def test_probe_measures_a_users_model(run, factories):
     found = json.loads(run("probe", "user_factories:good", "--json").stdout)
     (layer,) = found["layers"]

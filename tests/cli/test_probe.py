@@ -217,7 +217,13 @@ def test_two_hundred_layers_fit_eighty_columns():
     rows = [line.split()[0] for line in lines if "instance" in line]
     assert len(rows) == len(set(rows)) == 200
     assert "1.2e-…" not in text
-    assert len(probe_figure(large(200)).axes) == 2
+    figure = probe_figure(large(200))
+    assert len(figure.axes) == 2
+    figure.axes[0].set_yticks([0], ["..." + "M" * 19], fontsize=8)  # the widest that a shortened name can be
+    figure.canvas.draw()
+    ends = [axes._left_title.get_window_extent().x1 for axes in figure.axes]
+    assert ends[0] < figure.axes[1].get_tightbbox().x0
+    assert ends[1] < figure.bbox.x1
     empty = NetworkProbe(0.0, 0.0)
     texts = probe_figure(Probe((), empty, empty, 1)).axes[1].texts
     assert [t.get_text() for t in texts] == ["nothing to compare"]

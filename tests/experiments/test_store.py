@@ -193,7 +193,7 @@ def test_a_full_disk_takes_no_part_of_a_line(store: Store, monkeypatch: pytest.M
     assert _lines(store) == before
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("call", ["fsync", "replace", "open"])
 def test_a_file_that_cannot_be_written_is_named_and_leaves_no_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -201,8 +201,9 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_no_draft(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match=r"No space left on device.*verdicts\.json"):
+    with pytest.raises(OSError, match=r"No space left on device.*verdicts\.json") as found:
         write_atomic(tmp_path / "verdicts.json", b"{}")
+    assert found.value.filename == str(tmp_path / "verdicts.json")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -102,7 +102,8 @@ def check(
 
     one_of("effort", effort, _EFFORTS)
     folder_to_write("--witnesses", witnesses)
-    folder_to_write("--store", store)
+    if train:
+        folder_to_write("--store", store)
     judges = tuple(name for name in JUDGES if name in (judge or JUDGES))
     for name in judge or ():
         one_of("judge", name, JUDGES)

@@ -232,8 +232,9 @@ class MemoryStore(Store):
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    name = ""
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -241,8 +242,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno:  # of a full disk the system does not say where
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:  # the system names the draft, or nothing where the disk is full
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _sync_folder(path.parent)
@@ -310,6 +312,4 @@ def _cut_torn_line(path: Path) -> None:
 
 def _unwritable(path: Path, error: OSError | UserError) -> UserError:
     why = getattr(error, "strerror", None) or error
-    return UserError(
-        f"out: {path} cannot be written ({why}); change its permissions, or name another folder with --out"
-    )
+    return UserError(f"{path}: cannot be written ({why}); change its permissions, or name another folder")

@@ -167,7 +167,7 @@ def probe_figure(result: Probe) -> Any:
     """A matplotlib figure: each layer's share of the gradient, and the network beside its twin in multiples of the twin's value."""
     layers = [x for x in result.layers if x.left is not None]
     titles = ["what each layer does to the gradient", "the network beside its frozen twin"]
-    figure, (left, right) = new_grid(1, 2, titles, width=5.0, height=max(3.2, 0.16 * len(layers) + 1.6))
+    figure, (left, right) = new_grid(1, 2, titles, width=5.6, height=max(3.2, 0.16 * len(layers) + 1.6))
     start = [0.0] * len(layers)
     for label, key, attribute in (
         ("off along 1", "mean", "share_mean"),
@@ -178,7 +178,7 @@ def probe_figure(result: Probe) -> Any:
         left.barh(range(len(layers)), values, left=start, color=PARTS[key], label=label)
         start = [a + b for a, b in zip(start, values, strict=True)]
     size = 8 if len(layers) <= 40 else 5
-    left.set_yticks(range(len(layers)), shortened([x.name for x in layers], 28), fontsize=size)
+    left.set_yticks(range(len(layers)), shortened([x.name for x in layers], 22), fontsize=size)
     left.invert_yaxis()
     left.set_xlabel("share of the scaled gradient's squared norm")
     if layers:
