@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -283,7 +284,7 @@ def test_a_judge_that_does_not_take_a_claim_says_so(run):
 
 
 def test_a_store_that_may_not_be_written_is_read_where_nothing_is_trained(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode, **options: mode != os.W_OK)
     asked = ("check", "santurkar2018.figure-1.accuracy", "--scale", "quick", "--store", tmp_path)
     assert "may not be written" in run(*asked).stderr
     assert run(*asked, "--no-train").exit_code == 0
