@@ -295,7 +295,7 @@ OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
     **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
-    **{f"in the loss, {name}": (lambda: Inline(lambda h: h), loss, r"'\(loss\)' normalises what the model returns") for name, loss in HIDDEN_IN_A_LOSS.items()},
+    **{f"in the loss, {name}": (lambda: Inline(lambda h: h), loss, r"'\(loss\)' normalises over the batch in a way") for name, loss in HIDDEN_IN_A_LOSS.items()},
     "transposed": (lambda: net(Calls(lambda x: F.layer_norm(x.T, (len(x),)).T)), CE, "'1'.*layer normalisation of a transposed input"),
     "as instances": (lambda: net(Calls(lambda x: F.instance_norm(x.T[None])[0].T)), CE, "'1'.*instance normalisation of a transposed"),
     "past the functional interface": (
@@ -385,15 +385,32 @@ ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "covariances in the loss": (lambda: Inline(lambda h: h), entropy_and(variance_and_covariance)),
     "contrasts in the loss": (lambda: Inline(lambda h: h), entropy_and(contrast)),
     "a softmax over the batch in the loss": (lambda: Inline(lambda h: h), entropy_and(lambda o: (torch.softmax(o, 0) * o).sum())),
+    "a correlation that is only looked at": (lambda: Inline(lambda h: h), lambda o, y: {"loss": CE(o, y), "seen": torch.corrcoef(o.T).sum()}),
     "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),
 }  # fmt: skip
+
+
+def test_a_correlation_in_a_loss_of_the_model_s_own() -> None:
+    class WithLoss(Inline):
+        share = 1.0
+
+        def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+            o = super().forward(x)
+            return {"loss": CE(o, y) + self.share * torch.corrcoef(o.T).square().sum(), "logits": o}
+
+    model = WithLoss(torch.tanh)
+    with pytest.raises(ValueError, match=r"layer '\(loss\)' normalises over the batch in a way.*keep them alive"):
+        hessian(model, None, {"x": X, "y": Y}, mode="frozen")
+    model.share = 0.0
+    assert hessian(model, None, {"x": X, "y": Y}, mode="frozen").loss > 0
 
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_mixing_examples_is_no_normalisation(name: str) -> None:
     make, loss = ALLOWED[name]
     with hessian(make(), loss, (X, Y), mode="frozen", dtype=torch.float64) as op:
-        assert_right(op.dense(), oracle.derivatives(make(), loss, (X, Y), frozen=True)[2])
+        alone = (lambda o, y: loss(o, y)["loss"]) if "looked at" in name else loss
+        assert_right(op.dense(), oracle.derivatives(make(), alone, (X, Y), frozen=True)[2])
 
 
 def test_a_hook_that_only_looks_stands_against_nothing() -> None:

@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
 from bntheory.bridge.graph import SavedBytes, custom_functions, differentiated, leaves_of, live_batch_norms, nodes_of
-from bntheory.bridge.live_statistics import LiveStatistics
-from bntheory.bridge.networks.evaluation import convert, plain_storage, shape_of, tensors_in
+from bntheory.bridge.live_statistics import refuse_live_statistics
+from bntheory.bridge.networks.evaluation import convert, requiring_a_gradient, shape_of, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
@@ -101,7 +101,7 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
         # with a copy of the parameters, once: a forward pass that changes them is refused, and has changed nothing
         with state_guard(objective.network), objective.conditions(0, frozen=False, trace=trace):
-            objective.batches[0] = convert(batch, _requiring_a_gradient)
+            objective.batches[0] = convert(batch, requiring_a_gradient)
             given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
             before = {name: leaf._version for name, leaf in objective.leaves.items()}
             value, kept = _value_and_bytes(objective, hooks)
@@ -142,16 +142,8 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     _check_repeatable(objective, loss, value.dtype)
     if objective.mode == "frozen":
-        _refuse_live_statistics(objective)
+        refuse_live_statistics(objective)
     return found
-
-
-def _requiring_a_gradient(tensor: Tensor) -> Tensor:
-    """Inputs as nodes of the graph, so that a layer right behind them can be verified as well."""
-    differentiable = tensor.is_floating_point() and not tensor.requires_grad and plain_storage(tensor)
-    if differentiable:
-        return tensor.detach().requires_grad_().clone()
-    return tensor if tensor.requires_grad or not plain_storage(tensor) else tensor.clone()
 
 
 def _refuse_changed_parameters(objective: Examined, before: Mapping[str, int]) -> None:
@@ -293,39 +285,6 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
             f"the loss is not deterministic{drawn}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
             "model or the loss draws random numbers or keeps a state (functional dropout, stochastic depth, noise, augmentation, a "
             "counter, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
-        )
-
-
-def _refuse_live_statistics(objective: Examined) -> None:
-    """A twin that still normalises over its batch is refused, in whichever way it does."""
-    batch, freeze = objective.batches[0], objective.freeze
-    if batch is None:
-        return
-    sizes = [len(t) for t in tensors_in(batch[:1]) if t.dim() and plain_storage(t)]
-    live, in_loss = LiveStatistics(objective.named_modules(), sizes[0] if sizes else 0), False
-    try:
-        objective.freeze = "both"
-        with objective.conditions(0, trace=live):
-            objective.batches[0] = convert(batch, _requiring_a_gradient)
-            outputs = objective.outputs(0)
-            parameters = [t for t in objective.leaves.values() if t.requires_grad]
-            layer = live.layer(outputs, objective.batches[0][:1], parameters)
-            if layer is None and objective.loss is not None:
-                objective.loss_of(outputs)
-                in_loss = live.in_loss(outputs)
-    finally:
-        objective.freeze, objective.batches[0] = freeze, batch
-    if layer is not None:
-        raise UserError(
-            f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift of "
-            "its channels (and a scale) still changes nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
-            "output have one shape. Its statistics cannot be frozen, and a twin would keep them alive"
-        )
-    if in_loss:
-        raise UserError(
-            "layer '(loss)' normalises what the model returns over the batch in a way that is not recognised (a correlation, an einsum): a "
-            "scale of a channel changes nothing. Write it by torch.nn.functional.batch_norm. Its statistics cannot be frozen, and a twin "
-            "would keep them alive"
         )
 
 

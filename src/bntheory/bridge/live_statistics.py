@@ -2,9 +2,10 @@
 
 Whatever normalises over the batch makes everything behind it indifferent to a shift and to a scale of each channel before it, in
 whichever way it is written: a custom autograd function, an ``einsum``, a product with a diagonal matrix, a transform. In a twin all of
-that is frozen, and nothing is indifferent to both; nor to shifts alone where a mean of the batch is taken away. What lives here: this
-check, by one backward pass from random numbers at the outputs (the gradient of a loss may vanish, or sum to zero, for reasons of its
-own). What does not: normalisation inside of a loss, and what is found by its form (:mod:`bntheory.bridge.normalisers`).
+that is frozen, and nothing is indifferent to both; nor to shifts alone where a mean of the batch is taken away; nor, where it has both
+signs (the weights of an average have one), to scales alone. What lives here: this check, by one backward pass from random numbers at
+the outputs (the gradient of a loss may vanish, or sum to zero, for reasons of its own), and from those at whatever a loss reduces to a
+number. What does not: what is found by its form (:mod:`bntheory.bridge.normalisers`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.batch_statistics import takes_away_a_mean
 from bntheory.bridge.graph import leaves_of
-from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
+from bntheory.bridge.networks.evaluation import (
+    convert,
+    plain_storage,
+    requiring_a_gradient,
+    scalar,
+    tensors_in,
+    transformed,
+)
+from bntheory.errors import UserError
 
 #: How far the entries of a gradient may be from summing to zero, relative to the sum of their sizes.
 _ZERO = 1e-3
@@ -85,27 +94,25 @@ class LiveStatistics(TorchFunctionMode):
     def layer(self, outputs: Any, inputs: Sequence[Any], parameters: Sequence[Tensor]) -> str | None:
         """The layer whose output is normalised over the batch in a way that was not frozen, if there is one; call it once.
 
-        inputs: what the model was given, as nodes of the graph. Afterwards a loss of the outputs can be followed.
+        inputs: what the model was given, as nodes of the graph.
         """
-        ends = [t for t in _ends(outputs) if t.numel() > 1] if parameters else []
-        places = {id(tensor): index for index, (tensor, _) in enumerate(self._seen)}
-        centred = {places[a]: places.get(id(b)) for a, b in self._centred.items() if a in places}
-        try:
-            return self._indifferent_layer(ends, parameters, self._roots(inputs), centred)
-        finally:
-            self._stop()
-            self._reduced.clear()
-            self._follow(_ends(outputs), "'(loss)'")
+        ends = [t for t in _ends_of(outputs) if t.numel() > 1] if parameters else []
+        index = {id(tensor): i for i, (tensor, _) in enumerate(self._seen)}
+        centred = {index[a]: index.get(id(b)) for a, b in self._centred.items() if a in index}
+        return self._indifferent_layer(ends, parameters, self._roots(inputs), centred)
 
-    def in_loss(self, outputs: Any) -> bool:
-        """Whether the loss, since :meth:`layer`, was taken of outputs that it first normalises by a mean and a scale, or by a scale."""
-        ends = _ends(outputs)
-        own = {id(t) for t in ends}
-        try:
-            places = [t for key, t in self._reduced.items() if key not in own][-_PLACES:] if ends else []
-            return any(self._indifferent_layer([place], ends, ends, {}) is not None for place in places)
-        finally:
-            self._stop()
+    def in_loss(self, value: Tensor, starts: Sequence[Tensor], roots: Sequence[Tensor]) -> bool:
+        """Whether a loss was taken of what is first normalised over the batch by a mean and a scale, or by a scale.
+
+        starts: what it was computed from, as far back as is to be looked. roots: tensors whose first axis counts examples.
+        """
+        own = {id(t) for t in starts}
+        places = [t for key, t in self._reduced.items() if key not in own]
+        if not (places and starts and value.requires_grad):
+            return False
+        used = torch.autograd.grad(value, places, retain_graph=True, allow_unused=True)
+        places = [t for t, g in zip(places, used, strict=True) if g is not None and bool(g.any())][-_PLACES:]
+        return any(self._indifferent_layer([place], starts, roots, {}) is not None for place in places)
 
     def _indifferent_layer(
         self,
@@ -143,7 +150,8 @@ class LiveStatistics(TorchFunctionMode):
         finally:
             self._found, self._open = {}, None
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Let go of what was followed."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -158,12 +166,49 @@ class LiveStatistics(TorchFunctionMode):
         return roots
 
 
+def refuse_live_statistics(objective: Any) -> None:
+    """A twin that still normalises over its batch is refused, in whichever way it does."""
+    batch, freeze = objective.batches[0], objective.freeze
+    if batch is None:
+        return
+    sizes = [len(t) for t in tensors_in(batch[:1]) if t.dim() and plain_storage(t)]
+    live, in_loss = LiveStatistics(objective.named_modules(), sizes[0] if sizes else 0), False
+    try:
+        objective.freeze = "both"
+        with objective.conditions(0, trace=live):
+            objective.batches[0] = convert(batch, requiring_a_gradient)
+            outputs = objective.outputs(0)
+            parameters = [t for t in objective.leaves.values() if t.requires_grad]
+            inputs = objective.batches[0][:1]
+            layer = live.layer(outputs, inputs, parameters)
+            if layer is None:
+                value = scalar(objective.loss_of(outputs))
+                ends = _ends_of(outputs)
+                own = objective.loss is None
+                in_loss = live.in_loss(value, *((parameters, live._roots(inputs)) if own else (ends, ends)))
+    finally:
+        objective.freeze, objective.batches[0] = freeze, batch
+        live.close()
+    if layer is not None:
+        raise UserError(
+            f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift of "
+            "its channels (and a scale) still changes nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
+            "output have one shape. Its statistics cannot be frozen, and a twin would keep them alive"
+        )
+    if in_loss:
+        raise UserError(
+            "layer '(loss)' normalises over the batch in a way that is not recognised (a correlation, an einsum): a "
+            "scale of a channel changes nothing. Write it by torch.nn.functional.batch_norm. Its statistics cannot be frozen, and a twin "
+            "would keep them alive"
+        )
+
+
 def _followed(tensor: Tensor) -> bool:
     differentiable = tensor.grad_fn is not None and tensor.is_floating_point()
     return differentiable and not transformed(tensor) and plain_storage(tensor)
 
 
-def _ends(outputs: Any) -> list[Tensor]:
+def _ends_of(outputs: Any) -> list[Tensor]:
     found = outputs if isinstance(outputs, (Tensor, tuple, list, Mapping)) else getattr(outputs, "__dict__", {})
     return [t for t in tensors_in(found) if t.grad_fn is not None and t.is_floating_point()]
 

@@ -247,6 +247,14 @@ def plain_storage(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_nested and not transformed(tensor)
 
 
+def requiring_a_gradient(tensor: Tensor) -> Tensor:
+    """Inputs as nodes of the graph, so that a layer right behind them can be verified as well."""
+    differentiable = tensor.is_floating_point() and not tensor.requires_grad and plain_storage(tensor)
+    if differentiable:
+        return tensor.detach().requires_grad_().clone()
+    return tensor if tensor.requires_grad or not plain_storage(tensor) else tensor.clone()
+
+
 def transformed(x: Tensor) -> bool:
     """Whether a tensor belongs to a transform that is running: it must not be kept beyond it."""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
