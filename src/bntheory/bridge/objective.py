@@ -91,6 +91,12 @@ class Objective:
     ) -> None:
         if model is None and mode not in ("train", "current"):
             raise UserError(f"mode={mode!r} needs the model whose modules are switched; model is None")
+        if dtype is not None and not dtype.is_floating_point:
+            raise UserError(
+                f"dtype is {dtype}; derivatives need a real floating precision, torch.float32 or torch.float64"
+            )
+        if seed is not None and not -(2**63) <= seed < 2**64:
+            raise UserError(f"seed is {seed}; torch's generators take 64 bits")
         if batch is None and (loss is None or (dtype is not None and model is None)):
             raise UserError(
                 "without a batch, loss is a closure over its own data, and model what it depends on: one is missing"
@@ -122,6 +128,12 @@ class Objective:
         if isinstance(model, (tuple, list)) and loss is None and batch is None and 2 <= len(model) <= 3:
             model, loss, batch = (*model, None)[:3]
         given = {key: value for key, value in options.items() if value is not None}
+        mode = given.get("mode", model.mode if isinstance(model, cls) else "train")
+        if "freeze" in given and mode != "frozen":
+            raise UserError(
+                f"freeze={given['freeze']!r} says what mode='frozen' holds constant, and the mode is {mode!r}, in which nothing is: give both, "
+                "or neither"
+            )
         if not isinstance(model, cls):
             return cls(model, loss, batch, **given)
         if loss is not None or batch is not None:

@@ -131,6 +131,15 @@ CASES = {
     "unknown-name": (lambda: h(parameters="layer9"), "'layer9', which is no module or parameter.*it has 0, 1"),
     "module-without-parameters": (lambda: h(parameters="2"), "no parameter that requires"),
     "mixed-names-and-tensors": (lambda: (lambda n: h(n, parameters=["0", n[1].weight]))(net()), "mixes"),
+    "whole-numbers": (
+        lambda: h(dtype=torch.int32),
+        r"dtype is torch.int32; derivatives need a real floating precision",
+    ),
+    "seed-of-too-many-bits": (lambda: h(seed=2**70), r"seed is \d+; torch's generators take 64 bits"),
+    "freezing-what-is-not-frozen": (
+        lambda: h(freeze="mean"),
+        r"freeze='mean' .*the mode is 'train'.*give both, or neither",
+    ),
     "tensor-of-another-precision": (
         lambda: h(parameters=[torch.ones(2, requires_grad=True)], dtype=torch.float64),
         r"tensor\[0\] is torch.float32 and no parameter of the model.*dtype=torch.float64.*Register it",
@@ -255,3 +264,15 @@ def test_a_warm_start_from_other_parameters_is_refused() -> None:
         spectrum = top_eigenvalues(block, 1)
     with hessian(net(), CE, data()) as op, pytest.raises(ValueError, match="other parameters"):
         top_eigenvalues(op, 1, start=spectrum)
+
+
+@pytest.mark.parametrize("keep_graphs", [True, False])
+def test_a_batch_that_changes_under_an_operator(keep_graphs: bool) -> None:
+    x, y = data()
+    with hessian(net(), CE, (x, y), keep_graphs=keep_graphs) as op:
+        op.apply(torch.ones(op.size))
+        x.zero_()
+        with pytest.raises(
+            ValueError, match=r"batch\[0\] was changed after the operator was built.*build the operator anew"
+        ):
+            op.apply(torch.ones(op.size))

@@ -28,7 +28,7 @@ from bntheory.bridge.explanation import explained
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.formulas import Normalisation
 from bntheory.bridge.freezing import Freeze
-from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar
+from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar, tensors_in
 from bntheory.bridge.objective import Dropout, Mode, Objective
 from bntheory.errors import UserError
 
@@ -85,7 +85,11 @@ class CurvatureOperator(SymmetricOperator):
             raise UserError("the gradient of the loss is not finite at this point, so the curvature is not either")
         if self.objective.split is not None and not self._options.ghost_batches:
             check_split(self.objective, loss)
-        self._versions = [(name, p, p._version) for name, p in self.objective.leaves.items()]
+        watched = [(f"parameter {name}", p) for name, p in self.objective.leaves.items()]
+        watched += [
+            (f"batch[{i}]", t) for i, batch in enumerate(self.objective.batches) for t in tensors_in(batch or ())
+        ]
+        self._versions = [(name, t, t._version) for name, t in watched]
 
     def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
         objective, activation = self.objective, self._selection.activation
@@ -138,8 +142,8 @@ class CurvatureOperator(SymmetricOperator):
         for name, tensor, version in self._versions:
             if tensor._version != version:
                 raise UserError(
-                    f"parameter {name} was changed after the operator was built, whose graph belongs to the old "
-                    "values; build the operator anew after every step"
+                    f"{name} was changed after the operator was built, whose graph belongs to the old values; build the operator anew after "
+                    "every step"
                 )
         result: Tensor | None = None
         for index, weight in enumerate(self._weights):
