@@ -6,16 +6,20 @@ import json
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from made_up_claims import GOOD, PROTOCOL, arms, claims, command, compare, tasks_that_were_trained, these_claims_alone
 
 from bntheory.claims.claim import Registry, Study
+from bntheory.errors import UserError
 from bntheory.experiments import worker
 from bntheory.experiments.campaign import ask, settle
+from bntheory.experiments.crew import Processes, _Hand
 from bntheory.experiments.runs import each_seed
 from bntheory.experiments.store import RECORDS, Store
+from bntheory.experiments.worker import Workplace
 from bntheory.judges.experiments import (
     asked_at,
     judge_experiments,
@@ -56,6 +60,35 @@ def test_one_claims_failure_is_its_own(tmp_path: Path) -> None:
     assert {k for k, v in found.items() if v.status.value == "error"} == {"made.up.refused", "made.up.broken"}
     assert "no such measure" in found["made.up.refused"].evidence[0].summary
     assert "ZeroDivisionError" in found["made.up.broken"].evidence[0].summary
+
+
+def test_a_disk_that_takes_no_checkpoint_ends_all_and_is_no_claims_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bntheory.bridge.networks.training.save_file", full)
+    with pytest.raises(UserError, match=r"checkpoint cannot be written.*No space left.*--resume goes on"):
+        tuple(judge_experiments(claims(), Study("quick", store=tmp_path), workers=0))
+
+
+def test_images_that_shared_memory_does_not_take_are_told_and_leave_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        ended = False
+
+        def send(self, what: Any) -> None:
+            raise RuntimeError("unable to resize file </torch_1> to the right size: No space left on device (28)")
+
+    hand = _Hand(cast(Any, Full()), cast(Any, None))
+    monkeypatch.setattr(hand, "end", lambda: setattr(hand.connection, "ended", True))
+    crew = Processes(1)
+    monkeypatch.setattr(crew, "_start", lambda: hand)
+    asked = SimpleNamespace(asked=[SimpleNamespace(data="images")])
+    with pytest.raises(UserError, match="shared memory"):
+        crew.give(cast(Any, asked), Workplace({"images": cast(Any, ({}, None))}, "cpu", None))
+    assert cast(Any, hand.connection).ended
+    assert not crew.busy
 
 
 def test_check_and_compare_say_the_same_of_every_claim_on_one_store(own: Registry, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, cast
 
+from bntheory.errors import UserError
+
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
@@ -137,7 +139,14 @@ class Processes(Crew):
     def _send(self, hand: _Hand, assignment: Assignment, place: Workplace) -> None:
         name = assignment.asked[0].data
         if name not in hand.has:
-            hand.connection.send(replace(place, data={name: place.data[name]}))
+            try:
+                hand.connection.send(replace(place, data={name: place.data[name]}))
+            except RuntimeError as error:  # torch hands images over in shared memory
+                hand.end()
+                raise UserError(
+                    f"the images cannot be shared with other processes ({error}); make room in shared memory (/dev/shm), or "
+                    "compute in one process, as `bntheory compare --workers 0` does"
+                ) from error
             hand.has.add(name)
         hand.connection.send(assignment)
 

@@ -160,6 +160,8 @@ class _Parent:
                 self.had |= {r.address for r in records}
         elif kind == "said":
             self.say(content)
+        elif kind == "unwritable":
+            raise Unwritable(content)
         elif kind == "refused":
             address, *said = content
             self._give_up([address], assignment, _failure(*said))

@@ -34,7 +34,7 @@ from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
 #: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address
-#: of a record that cannot be had, message, where it happened).
+#: of a record that cannot be had, message, where it happened), "unwritable" (why the store takes no more).
 Emit = Callable[[str, Any], None]
 
 
@@ -108,7 +108,11 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         if diverged:
             break
         if path is not None and step != last:
-            trainer.save(path, {"task": own, **made})
+            try:
+                trainer.save(path, {"task": own, **made})
+            except UserError as error:
+                emit("unwritable", f"{error}. What was finished is kept; put that right, and --resume goes on")
+                raise
     if path is not None:
         path.unlink(missing_ok=True)
 
