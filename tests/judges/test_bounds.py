@@ -96,7 +96,7 @@ def test_bounds_made_of_bounds(text, options, right):
         ("dot(grad, input_grad) + 1 <= norm2(grad)", []),
         (
             "norm2(input_grad) + 1 <= norm2(grad)",
-            [["norm2(input_grad) + 1 <= gamma**2/sigma**2*norm2(grad) + 1", "gamma**2/sigma**2*norm2(grad) + 1 <= norm2(grad)"]],
+            [["gamma**2/sigma**2*norm2(grad) + 1 <= norm2(grad)", "norm2(input_grad) <= gamma**2/sigma**2*norm2(grad)"]],
         ),
         (
             "gamma*norm2(u)/norm2(v) <= norm2(u)*gamma/3/norm2(v)",
@@ -120,17 +120,18 @@ def test_what_is_enough_beside_a_bound_that_is_known():
 
     def ways(text):
         for way in sufficient(claim_of_expression(text, hypotheses, domain)):
-            yield [(text_of(part.check.tree), text_of(transcribe(part.assume, domain)).count("norm2")) for part in way]
+            left = ["" if part.assume is None else text_of(transcribe(part.assume, domain)) for part in way]
+            yield [(text_of(part.check.tree), given.count("norm2")) for part, given in zip(way, left, strict=True)]
 
     chained = [
-        ("beta*norm2(u)*2 < m", "beta*norm2(u)*2 <= 2*(beta*(norm2(v)*3))", "2*(beta*(norm2(v)*3)) < m"),
-        ("m < 3*beta*norm2(v)", "beta*norm2(u) <= beta*3*norm2(v)", "m < beta*norm2(u)"),
+        ("beta*norm2(u)*2 < m", "0 <= 2*beta", "2*(beta*(norm2(v)*3)) < m"),
+        ("m < 3*beta*norm2(v)", "0 <= beta", "m < beta*norm2(u)"),
     ]
-    for text, step, rest in chained:
+    for text, sign, rest in chained:
         (*_, way) = ways(text)
-        assert way == [(step, 3), (rest, 1)]
-    assert [[t for t, _ in way] for way in ways("dot(grad, hess(grad)) <= m")] == [
-        ["dot(grad, hess(grad)) <= 2*norm2(grad)", "2*norm2(grad) <= m"]
+        assert way == [(rest, 1), (sign, 3)]
+    assert list(ways("dot(grad, hess(grad)) <= m")) == [
+        [("2*norm2(grad) <= m", 3), ("dot(grad, hess(grad)) <= 2*norm2(grad)", 0)]
     ]
     assert not list(ways("norm2(u) == m"))
 
@@ -142,3 +143,50 @@ def test_a_question_that_squares_roots_away_stays_small():
     start = time.process_time()
     decide(text, eps="zero", gamma="positive", normaliser="unbiased", vectors=["u"], search=False)
     assert time.process_time() - start < 40
+
+
+def _claim(text, *assume, **domain):
+    return claim_of_expression(text, assume, LayerDomain(**domain))
+
+
+def _texts(claims):
+    return [text_of(transcribe(c.check, c.domain)) for c in claims]
+
+
+def test_a_chain_asks_that_what_stands_before_is_not_negative():
+    (found,) = sufficient(_claim("a*b <= 3", "b <= c", scalars={"a": "any", "b": "any", "c": "any"}))
+    assert _texts(found) == ["a*c <= 3", "0 <= a"]
+
+
+def test_a_chain_under_a_root_asks_that_the_root_exists():
+    # with c < 5 a root of c - 5 says nothing, and what is true of it says nothing of the root of b - 5
+    claim = _claim("3 <= sqrt(b - 5)", "c <= b", "c < 5", scalars={"b": "any", "c": "any"})
+    assert "0 <= c - 5" in [text for found in sufficient(claim) for text in _texts(found)]
+    assert decide("3 <= sqrt(b - 5)", assume=["c <= b", "c < 5"], scalars=["b", "c"]).status.value == "refuted"
+
+
+def test_a_sum_of_too_many_terms_is_not_cut_short():
+    text = " + ".join(f"{k}*a*b" for k in range(1, 41)) + " <= 3"
+    assert list(sufficient(_claim(text, "b <= c", scalars={"a": "positive", "b": "any", "c": "any"}))) == []
+
+
+def test_what_the_layer_does_to_a_norm_is_shown_without_the_hypotheses():
+    claim = _claim("norm2(input_grad) <= a", "norm2(grad) <= a", "gamma == 1", scalars={"a": "any"}, gamma="positive")
+    steps = [c for found in sufficient(claim) for c in found if _texts([c])[0].startswith("norm2(input_grad) <= gamma")]
+    assert len(steps) == 1
+    assert all(c.assume is None and c.domain.gamma == "any" for c in steps)
+
+
+CHAINS_WITH_ROOTS = {
+    "two gradients by roots": (
+        "sqrt(norm2(grad@2)) <= sqrt(norm2(grad)) + l*gamma/sqrt(eps)*sqrt(norm2(y@2 - y))",
+        "proved",
+    ),
+    "the loss, through the inputs": ("rise <= dot(grad, z@2 - z) + l*gamma**2/(2*eps)*norm2(y@2 - y)", "proved"),
+}
+
+
+@pytest.mark.parametrize(("text", "right"), CHAINS_WITH_ROOTS.values(), ids=CHAINS_WITH_ROOTS)
+def test_chains_with_roots(text, right):
+    options = {"eps": "positive", "gamma": "positive", "scalars": ["l:positive"], "smoothness": "l"}
+    assert decide(text, **options, seconds=300).status.value == right

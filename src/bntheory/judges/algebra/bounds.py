@@ -7,7 +7,8 @@
 
 Two units of a layer, two gradients: the parts share no vector, so each has half the coordinates, and the solver decides it at once
 where the whole is too much. The middle c is a, or b, with one part put in another's place: a hypothesis p <= q has p and q, and so has
-what the layer and a smooth loss do to a norm. Where the hypothesis holds q has a value, so c has one wherever a and b have.
+what the layer and a smooth loss do to a norm. Where the hypothesis holds q has a value, so c has one wherever a and b have; p and q
+rise together where what multiplies them is not negative.
 """
 
 from __future__ import annotations
@@ -65,24 +66,30 @@ def _inequality(claim: Claim) -> Compare | None:
 
 
 def _chained(claim: Claim, domain: LayerDomain, tree: Compare) -> Iterator[list[Claim]]:
-    """a <= c and c <= b, where p <= q makes c of a or of b. The one that is p <= q itself comes first."""
+    """What is left of a <= c and c <= b, where p <= q makes c of a or of b: the other bound, what must not be negative, and p <= q."""
     left, right = tree.first, tree.rest[0]
-    for p, q, rest in islice(_known(claim, domain, tree), _MOST_KNOWN):
+    for p, q, rest, known in islice(_known(claim, domain, tree), _MOST_KNOWN):
         for near, old, new in ((left, p, q), (right, q, p)):
-            middle = _exchanged(near, old, new)
-            if middle is None:
+            changed = _exchanged(near, old, new)
+            if changed is None:
                 continue
-            ends = (left, middle), (middle, right)
-            step, remains = ends if near is left else ends[::-1]
-            checks = [
-                read_again(Compare(a, ops, (b,), 0), domain) for ops, (a, b) in ((("<=",), step), (tree.ops, remains))
-            ]
-            if checks[0] is not None and checks[1] is not None:
-                yield [replace(claim, check=checks[0]), replace(rest, check=checks[1])]
+            not_negative, middle = changed
+            a, b = (middle, right) if near is left else (left, middle)
+            zero = Number(Fraction(0), 0)
+            wanted = [(rest, a, tree.ops[0], b), *((claim, zero, "<=", x) for x in not_negative)]
+            if known is not None:  # of every layer, whatever the hypotheses; with fewer signs the solver is faster
+                wanted.append(
+                    (replace(claim, assume=None, domain=replace(domain, gamma="any")), known[0], "<=", known[1])
+                )
+            checks = [(of, read_again(Compare(x, (op,), (y,), 0), domain)) for of, x, op, y in wanted]
+            if all(check is not None for _, check in checks):
+                yield [replace(of, check=check) for of, check in checks if check is not None]
 
 
-def _known(claim: Claim, domain: LayerDomain, tree: Node) -> Iterator[tuple[Node, Node, Claim]]:
-    """p <= q, and the claim without the hypothesis that it is."""
+def _known(
+    claim: Claim, domain: LayerDomain, tree: Node
+) -> Iterator[tuple[Node, Node, Claim, tuple[Node, Node] | None]]:
+    """p <= q, and the claim without the hypothesis that it is; where it is none, the two sides of what implies it."""
     hypotheses = [] if claim.assume is None else list(conjuncts_of(transcribe(claim.assume, domain)))
     for i, part in enumerate(hypotheses):
         if isinstance(part, Compare) and part.ops in (("<=",), ("<",)):
@@ -91,51 +98,83 @@ def _known(claim: Claim, domain: LayerDomain, tree: Node) -> Iterator[tuple[Node
                 part.first,
                 part.rest[0],
                 replace(claim, assume=read_again(Junction("and", others, 0), domain) if others else None),
+                None,
             )
-    factors = {"jac": "gamma**2/sigma**2"} | ({"hess": f"({domain.smoothness})**2"} if domain.smoothness else {})
-    for call in calls_of(tree, factors):
+    rooted = "sqrt" in names_of(tree)
+    for image, slope, square, v in _maps(domain, tree):
+        squares = _norm2(image), Binary("*", parse(square), _norm2(v), 0)
+        yield *squares, claim, squares
+        if rooted and ("gamma" not in slope or domain.gamma == "positive"):
+            yield _root(image), Binary("*", parse(slope), _root(v), 0), claim, squares
+    for call in calls_of(tree, ("hess",) if domain.smoothness else ()):
         (v,) = call.arguments
-        yield _norm2(call), Binary("*", parse(factors[call.name]), _norm2(v), 0), claim
-        if call.name == "hess":
-            yield Call("dot", (v, call), 0), Binary("*", parse(domain.smoothness), _norm2(v), 0), claim
-    if "input_grad" in names_of(tree):
-        yield _norm2(Name("input_grad", 0)), Binary("*", parse(factors["jac"]), _norm2(Name("grad", 0)), 0), claim
-    if "y@2" in names_of(tree) and domain.eps == "positive":
-        yield written("norm2(z@2 - z)", domain), parse("gamma**2/eps*norm2(y@2 - y)"), claim
-    if "grad@2" in names_of(tree):
-        yield written("norm2(input_grad@2)", domain), parse("gamma**2/sigma@2**2*norm2(grad@2)"), claim
+        bound = Call("dot", (v, call), 0), Binary("*", parse(domain.smoothness), _norm2(v), 0)
+        yield *bound, claim, bound
+
+
+def _maps(domain: LayerDomain, tree: Node) -> Iterator[tuple[Node, str, str, Node]]:
+    """What of the claim is no longer than a number times another vector: it, the number, its square, the vector."""
+    slopes = {"jac": ("gamma/sigma", "gamma**2/sigma**2")}
+    slopes |= {"hess": (domain.smoothness, f"({domain.smoothness})**2")} if domain.smoothness else {}
+    for call in calls_of(tree, slopes):
+        yield call, *slopes[call.name], call.arguments[0]
+    names = names_of(tree)
+    if "input_grad" in names:
+        yield Name("input_grad", 0), *slopes["jac"], Name("grad", 0)
+    if "y@2" in names and domain.eps == "positive":
+        yield written("z@2 - z", domain), "gamma/sqrt(eps)", "gamma**2/eps", written("y@2 - y", domain)
+    if "grad@2" in names:
+        slope = "gamma/sigma@2", "gamma**2/sigma@2**2"
+        yield written("input_grad@2", domain), *slope, Name("grad@2", 0)
+
+
+def _root(v: Node) -> Node:
+    return Call("sqrt", (_norm2(v),), 0)
 
 
 def _norm2(v: Node) -> Node:
     return Call("norm2", (v,), 0)
 
 
-def _exchanged(side: Node, old: Node, new: Node) -> Node | None:
-    """The side with ``new`` for ``old`` in every term that has it as a factor; None where none has."""
-    terms, changed = [], False
-    for c, term in islice(terms_of(side), _MOST_PARTS):
-        wanted, others = [(above, text_of(f)) for above, f in factors_of(old)], []
-        for above, factor in factors_of(term):
-            if (above, text_of(factor)) in wanted:
-                wanted.remove((above, text_of(factor)))
-            else:
-                others.append((above, factor))
-        changes = None if wanted else product_of([*others, (True, new)])
-        changes = changes or _exchanged_within(term, old, new)
-        changed = changed or changes is not None
-        terms.append((c, changes or term))
-    return sum_of(terms) if changed else None
+def _exchanged(side: Node, old: Node, new: Node) -> tuple[list[Node], Node] | None:
+    """The side with ``new`` for ``old`` where terms, or what is under their roots, have it as a factor; None where none has.
+
+    First what must not be negative: the numbers before it, so that it rises with what was exchanged, and the new radicands, so that it
+    has a value.
+    """
+    terms = list(islice(terms_of(side), _MOST_PARTS + 1))
+    found = [_exchanged_in(term, old, new) for _, term in terms]
+    if len(terms) > _MOST_PARTS or not any(found):
+        return None
+    changed = [(c, *other) for (c, _), other in zip(terms, found, strict=True) if other]
+    before = [sum_of([(c, x)]) for c, x, _, _ in changed if not isinstance(x, Number) or c * x.value < 0]
+    within = [x for _, _, radicands, _ in changed for x in radicands]
+    return [*before, *within], sum_of(
+        (c, other[2] if other else term) for (c, term), other in zip(terms, found, strict=True)
+    )
 
 
-def _exchanged_within(term: Node, old: Node, new: Node) -> Node | None:
-    """The term with ``new`` for ``old`` under its roots."""
-    factors, changed = [], False
+def _exchanged_in(term: Node, old: Node, new: Node) -> tuple[Node, list[Node], Node] | None:
+    """What stands before ``old`` in a product, what must not be negative under roots, and the product with ``new``."""
+    wanted, others = [(above, text_of(f)) for above, f in factors_of(old)], []
+    beside: list[tuple[bool, Node]] = []
+    roots: list[tuple[bool, Node]] = []
+    radicands: list[Node] = []
     for above, factor in factors_of(term):
+        if (above, text_of(factor)) in wanted:
+            wanted.remove((above, text_of(factor)))
+        else:
+            others.append((above, factor))
         root = above and isinstance(factor, Call) and factor.name == "sqrt"
         inside = _exchanged(parts(factor)[0], old, new) if root else None
-        changed = changed or inside is not None
-        factors.append((above, factor if inside is None else Call("sqrt", (inside,), 0)))
-    return product_of(factors) if changed else None
+        if inside is None:
+            beside.append((above, factor))
+        else:
+            radicands += [*inside[0], inside[1]]
+            roots.append((True, Call("sqrt", (inside[1],), 0)))
+    if not wanted:
+        return product_of(others), [], product_of([*others, (True, new)])
+    return (product_of(beside), radicands, product_of([*beside, *roots])) if roots else None
 
 
 def _summands(left: Node, right: Node, domain: LayerDomain) -> _Pairs:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
@@ -18,12 +18,11 @@ from bntheory.layer.three_valued import conjuncts
 if TYPE_CHECKING:
     from bntheory.judges.algebra.calculus import Calculus
     from bntheory.judges.algebra.guards import Guard
-    from bntheory.judges.algebra.procedure import Decision
+    from bntheory.judges.algebra.procedure import Decision, Proof
     from bntheory.judges.exact.certificate import Certificate
 
 _MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
 _MOST_HYPOTHESES = 8
-_PROOFS: tuple[Literal["short", "any"], ...] = ("short", "any")
 
 
 def judge(
@@ -114,7 +113,7 @@ def _decide(
     seconds: float,
     certified: Callable[[Instance], tuple[Instance, Certificate]] | None = None,
     deeper: int = 2,
-    proof: Literal["", "any", "short"] = "",
+    proof: Proof = "",
 ) -> Decision:
     """What the coordinates say, with the inner products asked where they are too hard for the solver.
 
@@ -136,27 +135,27 @@ def _decide(
         forms = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
         return _over_inner_products(replace(calculus, claim=forms), milliseconds)
 
-    def all_proved(claims: list[Claim], proof: Literal["any", "short"]) -> list[str]:
+    def all_proved(claims: list[Claim], proof: Proof) -> list[str]:
         """Proofs of all of them; none where one stays open."""
         scripts: list[str] = []
         for one in claims:
             remaining = deadline - time.perf_counter()
             if remaining <= 0:
                 return []
-            forms, limit = (_calculus(one, {}), milliseconds) if proof == "any" else (None, milliseconds // 2)
+            forms = _calculus(one, {}) if proof == "any" else None
+            limit = milliseconds if proof == "any" or one.assume is None else milliseconds // 2
             decision = _decide(one, forms, limit, remaining, None, max(0, deeper - 1), proof)
             if decision.outcome != "proved":
                 return []
             scripts += decision.smt
         return scripts
 
-    def by_bounds(part: int | None) -> list[str]:
+    def by_bounds(part: int | None, length: Proof) -> list[str]:
         from bntheory.judges.algebra.bounds import sufficient
 
         stated = claim if part is None else replace(claim, check=part_of(claim.check, part))
-        ways = list(sufficient(stated)) if deeper else []
-        tries = ((bounds, proof) for proof in _PROOFS for bounds in ways)
-        return next((found for bounds, proof in tries if (found := all_proved(bounds, proof))), [])
+        ways = sufficient(stated) if deeper else ()
+        return next((found for bounds in ways if (found := all_proved(bounds, length))), [])
 
     try:
         return decide_by_coordinates(

@@ -33,6 +33,7 @@ MOST_PARTS = 6  # of a conjunction, to be decided one by one
 _PATIENCE = 3
 _IRRATIONAL = "its coordinates could not be made rational"
 
+Proof = Literal["", "any", "short"]
 Outcome = Literal["proved", "counterexample", "candidate", "vacuous", "unknown"]
 
 
@@ -66,9 +67,9 @@ def decide_by_coordinates(
     domain: LayerDomain,
     certify: Callable[[Instance], tuple[Instance, Any]],
     second_opinion: Callable[[int | None], list[str]] = lambda part: [],
-    by_bounds: Callable[[int | None], list[str]] = lambda part: [],
+    by_bounds: Callable[[int | None, Proof], list[str]] = lambda part, proof: [],
     *,
-    proof: Literal["", "any", "short"] = "",
+    proof: Proof = "",
     milliseconds: int = 1500,
     seconds: float = 30.0,
 ) -> Decision:
@@ -109,7 +110,7 @@ class _Run(Questions):
         domain: LayerDomain,
         certify: Callable[[Instance], tuple[Instance, Any]],
         second_opinion: Callable[[int | None], list[str]],
-        by_bounds: Callable[[int | None], list[str]],
+        by_bounds: Callable[[int | None, Proof], list[str]],
         milliseconds: int,
         deadline: float,
         part: int | None = None,
@@ -117,7 +118,7 @@ class _Run(Questions):
         self.check, self.assume, self.certify = check, assume, certify
         self.second_opinion, self.by_bounds, self.part = second_opinion, by_bounds, part
         self.means = certify, second_opinion, by_bounds, milliseconds, deadline
-        self.proof: Literal["", "any", "short"] = ""
+        self.proof: Proof = ""
         self.asserted, self.domain = domain, relevant(check, assume, domain)
         self.deadline = deadline
         super().__init__(evaluate(check, assume, self.domain), milliseconds)
@@ -134,18 +135,20 @@ class _Run(Questions):
         crowded = bool(
             self.generic.frame.operators
         )  # products have many coordinates: a short proof is looked for first
-        scripts = self._opinion() if crowded else []
-        if scripts:
+        if crowded and (scripts := self._opinion()):
             return self._proved(scripts)
         reply = self._generic_question(least, what, quick=True)
         if reply.answer == "unknown":
-            scripts = [] if crowded else self._opinion()
-            if scripts:
+            if not crowded and (scripts := self._opinion()):
                 return self._proved(scripts)
             if self.proof == "short":
                 reply = self._squared_question(least, quick=True)
+                if reply.answer != "unsat" and self.assume is None:
+                    reply = self._unsigned_question(least) or self._generic_question(least, what)
                 found = [smt_lib(self.generic.frame.field, reply.formulas)] if reply.answer == "unsat" else []
                 return self._proved(found) if found else Decision("unknown", "")
+            if scripts := self._scripts("negation, bound by bound", self.by_bounds, "short"):
+                return self._proved(scripts)
             decision = self._part_by_part()
             if decision is not None:
                 return decision
@@ -156,8 +159,8 @@ class _Run(Questions):
             reply = self._unsigned_question(least) or reply
         if reply.answer == "unsat":
             return self._proved([smt_lib(self.generic.frame.field, reply.formulas)])
-        scripts = self._scripts("negation, bound by bound", self.by_bounds) if reply.answer == "unknown" else []
-        if scripts:
+        at_length = "negation, bound by bound, at length", self.by_bounds, "any"
+        if reply.answer == "unknown" and (scripts := self._scripts(*at_length)):
             return self._proved(scripts)
         return Decision("unknown", "") if self.proof else self._batch_by_batch(reply.answer)
 
@@ -178,9 +181,9 @@ class _Run(Questions):
             scripts += decision.smt
         return self._proved(scripts)
 
-    def _scripts(self, what: str, ask: Callable[[int | None], list[str]]) -> list[str]:
+    def _scripts(self, what: str, ask: Callable[..., list[str]], *how: str) -> list[str]:
         start = time.perf_counter()
-        scripts = ask(self.part)
+        scripts = ask(self.part, *how)
         self.questions.append((what, "unsat" if scripts else "unknown", time.perf_counter() - start))
         return scripts
 
@@ -189,8 +192,7 @@ class _Run(Questions):
 
     def _batch_by_batch(self, generic_answer: str) -> Decision:
         late = self.domain.min_m > LARGEST_CURVED
-        found = self._among_multiples() if late else None
-        decision = found or self._from_the_least_batch(generic_answer)
+        decision = (self._among_multiples() if late else None) or self._from_the_least_batch(generic_answer)
         if late or decision.outcome in ("proved", "counterexample"):
             return decision
         return self._among_multiples() or decision
