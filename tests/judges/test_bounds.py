@@ -182,6 +182,10 @@ CHAINS_WITH_ROOTS = {
         "sqrt(norm2(grad@2)) <= sqrt(norm2(grad)) + l*gamma/sqrt(eps)*sqrt(norm2(y@2 - y))",
         "proved",
     ),
+    "the loss, by squares and roots": (
+        "rise <= gamma/sqrt(eps)*sqrt(norm2(grad))*sqrt(norm2(y@2 - y)) + l*gamma**2/(2*eps)*norm2(y@2 - y)",
+        "proved",
+    ),
     "the loss, through the inputs": ("rise <= dot(grad, z@2 - z) + l*gamma**2/(2*eps)*norm2(y@2 - y)", "proved"),
 }
 

@@ -68,12 +68,16 @@ def _inequality(claim: Claim) -> Compare | None:
 def _chained(claim: Claim, domain: LayerDomain, tree: Compare) -> Iterator[list[Claim]]:
     """What is left of a <= c and c <= b, where p <= q makes c of a or of b: the other bound, what must not be negative, and p <= q."""
     left, right = tree.first, tree.rest[0]
+    gone: dict[bool, tuple[Any, list[Node], Node]] = {}  # what went over already: squares, before the roots of the same
     for p, q, rest, known in islice(_known(claim, domain, tree), _MOST_KNOWN):
         for near, old, new in ((left, p, q), (right, q, p)):
-            changed = _exchanged(near, old, new)
+            same = known is not None and gone.get(near is left, (None,))[0] is known
+            _, signs, start = gone[near is left] if same else (known, [], near)
+            changed = _exchanged(start, old, new)
             if changed is None:
                 continue
-            not_negative, middle = changed
+            not_negative, middle = [*signs, *changed[0]], changed[1]
+            gone[near is left] = known, not_negative, middle
             a, b = (middle, right) if near is left else (left, middle)
             zero = Number(Fraction(0), 0)
             wanted = [(rest, a, tree.ops[0], b), *((claim, zero, "<=", x) for x in not_negative)]
