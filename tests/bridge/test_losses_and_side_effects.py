@@ -421,3 +421,28 @@ def test_derivatives_by_points_that_a_closure_keeps_in_another_precision(order: 
     right = torch.stack([torch.cat([r.reshape(-1) for r in row]) for row in rows]).numpy()
     with hessian(model, by_derivatives, dtype=torch.float64) as op:
         np.testing.assert_allclose(op.dense(), right, atol=1e-13 * abs(right).max())
+
+
+class HalvedBackward(torch.autograd.Function):
+    """A function in a forward pass, whatever its name."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g / 2
+
+
+def test_a_function_that_is_called_a_backward_pass_is_none() -> None:
+    torch.manual_seed(2)
+    norm = nn.BatchNorm1d(5)
+
+    class Halving(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return HalvedBackward.apply(x)
+
+    model = nn.Sequential(nn.Linear(4, 5), norm, Halving(), nn.Tanh(), nn.Linear(5, 3))
+    found = capture(model, CE, (X, Y), dtype=torch.float64, second_order=False)
+    assert list(found.layers) == ["1"]
