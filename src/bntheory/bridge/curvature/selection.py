@@ -196,11 +196,11 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Pieces of a flat vector in the shapes of ``like``: views, or copies where one that begins at an odd place could not be read as
+    """Pieces of a flat vector in the shapes of ``like``: views, or copies of pairs that begin at an odd place, where they could not be read as
     complex numbers."""
-    sizes = [tensor.numel() for tensor in like]
-    pieces = [p.clone() if p.storage_offset() % 2 and p.numel() % 2 == 0 else p for p in torch.split(vector, sizes)]
-    return [piece.view(t.shape) for piece, t in zip(pieces, like, strict=True)]
+    pieces = torch.split(vector, [tensor.numel() for tensor in like])
+    odd = [piece.storage_offset() % 2 and t.dim() and t.shape[-1] == 2 for piece, t in zip(pieces, like, strict=True)]
+    return [(p.clone() if o else p).view(t.shape) for p, o, t in zip(pieces, odd, like, strict=True)]
 
 
 def as_vector(v: Any, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
