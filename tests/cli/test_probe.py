@@ -217,6 +217,11 @@ def test_two_hundred_layers_fit_eighty_columns():
     rows = [line.split()[0] for line in lines if "instance" in line]
     assert len(rows) == len(set(rows)) == 200
     assert "1.2e-…" not in text
+    narrow = probe_text(large(200), 40).splitlines()
+    assert max(map(len, narrow)) <= 40
+    flowing = " ".join(" ".join(narrow).split())
+    assert flowing.count("units 1.0e6, m 1.0e7, |g|/sig 1e-12, along 1 50.0%, y_hat 25.0%, left - !") == 200
+    assert "gradient norm: the network 1e+30, frozen twin 1e+30" in flowing
     figure = probe_figure(large(200))
     assert len(figure.axes) == 2
     figure.axes[0].set_yticks([0], ["..." + "M" * 19], fontsize=8)  # the widest that a shortened name can be

@@ -86,6 +86,7 @@ def test_every_command_has_json_and_quiet_and_fits_80_columns(command: tuple[str
         ("decide", "norm2(input_grad) <= gamma**2/sigma**2*norm2(grad)/2", "--eps", "zero"),
         ("model", "slope", "--steps", "100"),
         ("papers", "--help"),
+        ("doctor",),
     ],
     ids=lambda a: a[0],
 )

@@ -119,12 +119,16 @@ def said(message: str, code: int) -> None:
         print(json_text({"error": message.removeprefix("error: "), "exit_code": code}))
 
 
+def columns() -> int:
+    """As wide as the terminal is, 40 at the least; 80 where there is none."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
 def wrapped(text: str, indent: int = 0) -> str:
     """The text in lines that fit the terminal (80 columns where there is none), the second and later ones indented."""
-    width = max(40, shutil.get_terminal_size((80, 24)).columns)
     lines = text.splitlines() or [""]
     return "\n".join(
-        textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+        textwrap.fill(line, columns(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
         for line in lines
     )
 

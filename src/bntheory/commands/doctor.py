@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import FAILED, clear_errors
+from bntheory.commands.common import FAILED, clear_errors, columns, wrapped
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.report.strict_json import json_text
@@ -25,7 +25,7 @@ def doctor(as_json: Json = False) -> None:
 
     with show_progress() as progress:
         report = doctor_report(progress=progress)
-    typer.echo(json_text(_as_json(report)) if as_json else report.as_text())
+    typer.echo(json_text(_as_json(report)) if as_json else wrapped(report.as_text(table=columns() >= 80), 2))
     if not report.healthy:
         raise typer.Exit(FAILED)
 

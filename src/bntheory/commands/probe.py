@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import clear_errors, one_of
+from bntheory.commands.common import clear_errors, columns, one_of
 from bntheory.commands.options import Json, Seed, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
@@ -89,7 +89,7 @@ def probe(
         from bntheory.report.style import save_figure
 
         save_figure(probe_figure(result), plot)
-    typer.echo(json_text(result.as_json()) if as_json else probe_text(result))
+    typer.echo(json_text(result.as_json()) if as_json else probe_text(result, min(80, columns())))
 
 
 def _first(batch: Any, count: int) -> Any:

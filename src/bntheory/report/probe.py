@@ -28,10 +28,12 @@ MEASURES = (
     ("gradient cosine after a 10 % step *", "gradient_cosine"),
 )
 _NONE = "-"
+#: As wide as the tables are; on narrower terminals a row is a sentence.
+_TABLE = 72
 
 
 def probe_text(result: Probe, width: int = 80) -> str:
-    """What was found as lines of at most ``width`` characters (at least 72), one a layer however many there are."""
+    """What was found as lines of at most ``width`` characters (at least 40); from 72 on as tables, a line a layer however many there are."""
     lines = [*_layers(result, width), "", *_network(result, width)]
     return "\n".join(lines)
 
@@ -40,8 +42,8 @@ def _layers(result: Probe, width: int) -> list[str]:
     heads = ("kind", "units", "m", "|g|/sig", "along 1", "y_hat", "left")
     widths = (8, 6, 7, 8, 8, 7, 7)
     name_width = max(10, min(max([len(x.name) for x in result.layers] + [5]), width - sum(widths) - 3))
-    lines = ["What each layer does to the gradient that passes through it"]
-    if result.layers:
+    lines = _wrapped("What each layer does to the gradient that passes through it", width)
+    if result.layers and width >= _TABLE:
         lines.append("layer".ljust(name_width) + "".join(h.rjust(w) for h, w in zip(heads, widths, strict=True)))
     names = shortened([x.name for x in result.layers], name_width)
     for name, x in zip(names, result.layers, strict=True):
@@ -53,6 +55,10 @@ def _layers(result: Probe, width: int) -> list[str]:
             *map(_share, (x.share_mean, x.share_y_hat, x.left)),
         )
         mark = "" if x.residual <= x.tolerance else " !"
+        if width < _TABLE:
+            cells_said = ", ".join(f"{h} {c}" for h, c in zip(heads, cells, strict=True))
+            lines += _wrapped(f"layer {x.name}: {cells_said}{mark}", width)
+            continue
         lines.append(name.ljust(name_width) + "".join(c.rjust(w) for c, w in zip(cells, widths, strict=True)) + mark)
     if result.layers:
         lines += _wrapped(
@@ -85,9 +91,14 @@ def _network(result: Probe, width: int) -> list[str]:
     if result.twin is not None:
         sides.append(("frozen twin", result.twin))
     batches = "" if result.batches == 1 else f", on {result.batches} batches"
-    lines = [f"The loss in all {result.parameters} parameters ({result.dtype}{batches})"]
-    lines.append(" " * 36 + "".join(title.rjust(14) for title, _ in sides))
+    lines = _wrapped(f"The loss in all {result.parameters} parameters ({result.dtype}{batches})", width)
+    if width >= _TABLE:
+        lines.append(" " * 36 + "".join(title.rjust(14) for title, _ in sides))
     for title, name in MEASURES:
+        if width < _TABLE:
+            said = ", ".join(f"{of} {_number(getattr(side, name))}" for of, side in sides)
+            lines += _wrapped(f"{title}: {said}", width)
+            continue
         lines.append(title.ljust(36) + "".join(_number(getattr(side, name)).rjust(14) for _, side in sides))
     lines += _wrapped("* scale-free: unchanged where the loss or the unit of length is multiplied by a constant", width)
     lines += _wrapped(_verdict(result.network, result.twin), width)

@@ -32,22 +32,32 @@ class DoctorReport:
         """Whether every route that this library uses agrees with the reference."""
         return all(r.agrees for r in self.table.routes if r.name in ALLOWED)
 
-    def as_text(self) -> str:
-        """The report as plain text, at most 80 columns wide."""
+    def as_text(self, *, table: bool = True) -> str:
+        """The report as plain text, at most 80 columns wide; without a table, a line of any length a route."""
         lines = [f"python        {self.python}"]
         lines += [f"{name:<13} {version or 'not installed'}" for name, version in self.packages.items()]
         lines.append("devices       " + ", ".join(self.devices))
         present = [f"{name} {version}" for name, version in self.oracles.items() if version]
         lines.append("oracles       " + (", ".join(present) or "none installed (optional, compared in the tests)"))
         lines += ["", "Hessian of a small network: relative error against primitive operations", ""]
-        lines.append(f"{'route':<28}" + "".join(f"{layer:>13}" for layer in LAYERS) + "   used here")
+        if table:
+            lines.append(f"{'route':<28}" + "".join(f"{layer:>13}" for layer in LAYERS) + "   used here")
         by_name: dict[str, dict[str, Route]] = {}
         for route in self.table.routes:
             by_name.setdefault(route.name, {})[route.layer] = route
         for name, layers in by_name.items():
+            if not table:
+                said = ", ".join(f"{layer} {_cell(layers[layer])}" for layer in LAYERS)
+                lines.append(f"{name}: {said}; used here: {'yes' if name in ALLOWED else 'no'}")
+                continue
             cells = "".join(f"{_cell(layers[layer]):>13}" for layer in LAYERS)
             lines.append(f"{name:<28}{cells}   {'yes' if name in ALLOWED else 'no'}")
-        lines.append(f"{self.third_derivative.name:<28}{_cell(self.third_derivative):>13}{'':>26}   no")
+        third = self.third_derivative
+        lines.append(
+            f"{third.name:<28}{_cell(third):>13}{'':>26}   no"
+            if table
+            else f"{third.name}: {_cell(third)}; used here: no"
+        )
         checked = max(self.table.reference_error.values())
         lines += ["", f"The reference agrees with finite differences to {checked:.1e}."]
         changes = self.table.changes()
