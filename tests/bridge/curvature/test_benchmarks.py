@@ -79,4 +79,4 @@ def test_cost_of_a_probe_and_of_a_product(tmp_path: Path) -> None:
     rows = run("probe_cost.py", tmp_path, "--kinds", "mlp,vgg", "--products")["rows"]
     assert [r["kind"] for r in rows] == ["mlp", "vgg"]
     for row in rows:
-        assert all(row[name] > 0 for name in ("torch", "product", "product_every", "product_twin"))
+        assert all(row[name] > 0 for name in ("torch", "product", "product_recorded", "product_twin"))
