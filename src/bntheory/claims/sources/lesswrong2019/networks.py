@@ -177,11 +177,12 @@ def _until_decided(
     *,
     checks_each: int,
     most: int = 12,
+    norms: tuple[str, ...] = ("batch", "none"),
 ) -> list[Check]:
     """The checks of all these networks, corrected together, with seeds added until all decisive ones are decided."""
 
     def read(seeds: int, confidence: float) -> list[Check]:
-        return [c for name in names for c in checks_of(compared(study, name, seeds, ("batch", "none")), confidence)]
+        return [c for name in names for c in checks_of(compared(study, name, seeds, norms), confidence)]
 
     return until_decided(study, looks_of(study, checks_each * len(names), most), read)
 
