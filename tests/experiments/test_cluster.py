@@ -316,7 +316,7 @@ def test_a_scheduler_that_goes_is_named_and_nothing_is_lost(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--scheduler", "tcp://127.0.0.1:9", "--workers", "2"), "workers, scheduler: choose one"),
+        (("--scheduler", "tcp://127.0.0.1:9", "--workers", "2"), "--workers, --scheduler: choose one"),
         (("--scheduler", "tcp://127.0.0.1:9"), "nobody answers at 'tcp://127.0.0.1:9'"),
         (("--scheduler", "nonsense"), "nobody answers at 'nonsense'"),
         (("--scheduler", "tcp://127.0.0.1:9", "--claims", "all"), "nobody answers"),
