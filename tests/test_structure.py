@@ -213,8 +213,8 @@ def test_test_files_have_names_of_their_own():
         ("Student's quantile", r"\bt\.ppf\(", "evidence/intervals.py"),
         ("a standard error", r"\bstd\(.*ddof=1", "evidence/"),
         ("a symbolic identity", r"\"simplified\"", "evidence/identity.py"),
-        ("what an interval decides", r"\.low > .*threshold|\.high < .*threshold", "evidence/"),
-        ("a run read at a loss", r"np\.interp\(|weight \* \(b - a\)", "evidence/curves.py"),
+        ("what an interval decides", r"\b(low|high) [<>] .*\b(threshold|margin)\b", "evidence/"),
+        ("a run read at a loss", r"np\.interp\(|\(1 - weight\) \* ", "evidence/curves.py"),
         ("what has not trained", r"guessing \* |\* guessing\b(?!_)", "evidence/comparable.py"),
         ("the training loop", r"\btrain_step\(training_batch", "experiments/worker.py"),
         ("an address", r"\baddress\(setting", ("experiments/experiment.py", "evidence/record.py")),
@@ -226,6 +226,7 @@ def test_a_rule_has_one_home(rule, pattern, home):
     """In the rooms that judge experiments: a second implementation is how two answers to one question begin."""
     places = [p.relative_to(ROOT).as_posix() for p in FILES if re.search(pattern, p.read_text(encoding="utf-8"))]
     judging = [p for p in places if p.startswith(("evidence/", "experiments/", "claims/", "judges/"))]
+    assert judging, f"{rule}: nowhere"
     assert all(p.startswith(home) for p in judging), f"{rule}: {judging}"
 
 

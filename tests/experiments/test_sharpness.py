@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bntheory.bridge import load_dataset
+from bntheory.bridge.curvature import convolution as closed_form
+from bntheory.bridge.curvature import hessian
 from bntheory.experiments.experiment import Arm, Measure, Protocol, Task
 from bntheory.experiments.measure import measure
 from bntheory.experiments.measures.input_robustness import _NOISE_SEED
 from bntheory.experiments.measures.mean_directions import _orthonormal, channel_directions
-from bntheory.experiments.measures.situation import Situation
+from bntheory.experiments.measures.situation import Situation, recorded_hessian
 from bntheory.experiments.worker import follow
 
 OPTIONS = {"batch_size": 24, "tolerance": 1e-5, "max_products": 400}
@@ -175,3 +177,18 @@ def test_input_robustness_by_a_loop_of_its_own() -> None:
         signs.append(torch.autograd.grad(F.cross_entropy(at.model(image), label[None]), image)[0][0].sign())
     assert found["sign"]["0.2"] == pytest.approx(right(x + 0.2 * torch.stack(signs)), abs=0.01)
     assert found["sign"]["0.2"] < found["clean"] - 0.05
+
+
+def test_recorded_products_leave_small_convolutions_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are made again bit for bit, and the closed form sums in another order."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    batch = (torch.randn(5, 2, 6, 6), torch.randint(3, (5,)))
+    calls: list[object] = []
+    plain = closed_form._first
+    monkeypatch.setattr(closed_form, "_first", lambda *args: calls.append(args) or plain(*args))
+    for made, taken in ((recorded_hessian, False), (hessian, True)):
+        calls.clear()
+        with made(net, torch.nn.functional.cross_entropy, batch) as operator:
+            operator.apply(torch.ones(operator.size))
+        assert bool(calls) == taken
