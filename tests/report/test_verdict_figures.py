@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 import bntheory
 from bntheory import LayerDomain, claim, le
 from bntheory.errors import UserError
+from bntheory.report import verdicts
 from bntheory.report.style import save_figure
 
 
@@ -141,3 +142,18 @@ def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
             save_figure(Figure(), tmp_path / f"new.{suffix}")
     assert not list(tmp_path.glob("*new*"))
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_counterexample_of_many_examples_is_seen_and_told_shortly() -> None:
+    layer = {
+        "m": 202,
+        "y": ["1"] * 101 + ["-1/2"] * 100 + ["3"],
+        "grad": ["0"] * 202,
+        "gamma": "1",
+        "beta": "0",
+        "eps": "0",
+    }
+    axes = Figure().subplots()
+    text = verdicts._draw_witness(axes, {"layer": layer})
+    assert "y = (1 (101 times), -1/2 (100 times), 3), g = (0 (202 times))" in text
+    assert {bar.get_linewidth() for bar in axes.patches} == {0}  # white edges would cover bars that thin

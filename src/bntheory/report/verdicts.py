@@ -5,7 +5,9 @@ What lives here: drawing evidence that is there already, and a batch of random l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _LAYERS = 4000
 _MOST_ROWS = 24
+#: Examples up to which bars have white edges, and every number of a batch is written.
+_MOST_EDGED = 24
 
 
 def verdict_figure(verdict: Verdict, *, statement: str = "") -> ModelFigure:
@@ -47,7 +51,7 @@ def _layers(verdict: Verdict, name: str) -> ModelFigure:
         total = sum(len(v) for v in drawn.values())
         words.append(
             f"of {total} random layers that meet its hypotheses {failing} fail it"
-            + (", and so does the counterexample, in exact arithmetic" if witness else "")
+            + ("; the counterexample does, in exact arithmetic" if witness else "")
         )
     if witness:
         words.append(_draw_witness(axes[-1], witness))
@@ -107,13 +111,22 @@ def _draw_witness(axes: Any, witness: Any) -> str:
     for shift, (name, values), colour, hatch in zip(
         (-0.2, 0.2), numbers.items(), (BLUE, ORANGE), ("", "//"), strict=True
     ):
-        axes.bar(at + shift, values, 0.38, color=colour, hatch=hatch, edgecolor="white", label=name)
+        edged = {"hatch": hatch, "edgecolor": "white"} if len(at) <= _MOST_EDGED else {"linewidth": 0}
+        axes.bar(at + shift, values, 0.38, color=colour, label=name, **edged)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(at if len(at) <= 12 else at[:: -(-len(at) // 12)])
     axes.set(xlabel="example of the batch", ylabel="value")
     legend_below(axes, columns=2)
     scalars = ", ".join(f"{k} = {layer[k]}" for k in ("gamma", "beta", "eps"))
-    return f"it has y = ({', '.join(layer['y'])}), g = ({', '.join(layer['grad'])}), {scalars}"
+    return f"it has y = ({_in_words(layer['y'])}), g = ({_in_words(layer['grad'])}), {scalars}"
+
+
+def _in_words(numbers: Sequence[str]) -> str:
+    """The numbers one after another; in a large batch equal neighbours are counted."""
+    if len(numbers) <= _MOST_EDGED:
+        return ", ".join(numbers)
+    runs = [(number, len(list(run))) for number, run in groupby(numbers)]
+    return ", ".join(number if count == 1 else f"{number} ({count} times)" for number, count in runs)
 
 
 def _intervals(verdict: Verdict, name: str, checks: list[dict[str, Any]]) -> ModelFigure:
