@@ -45,7 +45,7 @@ def planted(law: Law, stuck: tuple[str, ...] = ()) -> Callable[..., Compared]:
     """In the place of trained networks. stuck: arms whose loss stays that of guessing."""
 
     def compared(study: Study, name: str, seeds: int, norms: tuple[str, ...] = ("batch", "none")) -> Compared:
-        arms = {norm: {rate: f"{norm} at {rate:g}" for rate in RATES} for norm in norms}
+        arms = {norm: {rate: f"{norm} {rate:g}" for rate in RATES} for norm in norms}
         found = []
         for seed in range(seeds):
             runs = {}
@@ -115,14 +115,14 @@ def test_an_effect_that_changes_sign_on_the_way_is_not_averaged(monkeypatch: pyt
 def test_a_standard_network_that_has_not_trained_bars_only_what_compares_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stuck = tuple(f"none at {rate:g}" for rate in RATES)
+    stuck = tuple(f"none {rate:g}" for rate in RATES)
     law = of_levels(batch=1.0, twin=2.0, none=1.0)
     assert status(DOMAINS[0], monkeypatch, law, stuck) == "supported"
     shown = [c for c in claims.mlp_domain(Study()) if "standard" in c.name]
     assert {c.outcome for c in shown} == {"not comparable"}
     assert "has not trained" in shown[0].not_comparable
     assert status(SCALING, monkeypatch, law, stuck) == "inconclusive"
-    assert status(SCALING, monkeypatch, law, tuple(f"batch at {rate:g}" for rate in RATES) + stuck) == "unknown"
+    assert status(SCALING, monkeypatch, law, tuple(f"batch {rate:g}" for rate in RATES) + stuck) == "unknown"
 
 
 def test_the_two_lipschitz_claim_reads_the_spectral_norm_against_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_refused_measurement_leaves_its_point_out(monkeypatch: pytest.MonkeyPa
     def refusing(*args: Any) -> Compared:
         model = build(*args)
         for runs in model.runs:
-            runs["batch at 0.1"].points[40]["linearity"]["twin"] = {"refused": "not symmetric"}
+            runs["batch 0.1"].points[40]["linearity"]["twin"] = {"refused": "not symmetric"}
         return model
 
     monkeypatch.setattr(claims, "compared", refusing)

@@ -40,7 +40,7 @@ TRAINS: list[float | None] = [2.2, 1.8, 1.2, 0.8, 0.5]
 ALSO: list[float | None] = [2.3, 2.0, 1.5, 1.0, 0.6]
 STUCK: list[float | None] = [2.3, 2.3, 2.3, 2.3, 2.29]
 BREAKS: list[float | None] = [2.3, 9.0, None, None, None]
-OWN, OTHER = {0.1: "own at 0.1", 1.0: "own at 1"}, {0.1: "other at 0.1", 1.0: "other at 1"}
+OWN, OTHER = {0.1: "own 0.1", 1.0: "own 1"}, {0.1: "other 0.1", 1.0: "other 1"}
 
 
 def seeds(
@@ -56,10 +56,10 @@ def seeds(
         noise = 1 + 0.02 * math.sin(7 * seed)
         found.append(
             {
-                "own at 0.1": run(0.1, seed, TRAINS, own[0] * noise, powers[0]),
-                "own at 1": run(1.0, seed, TRAINS, own[1] * noise, powers[0]),
-                "other at 0.1": run(0.1, seed, ALSO, other[0], powers[1]),
-                "other at 1": run(1.0, seed, at_one, other[1], powers[1]),
+                "own 0.1": run(0.1, seed, TRAINS, own[0] * noise, powers[0]),
+                "own 1": run(1.0, seed, TRAINS, own[1] * noise, powers[0]),
+                "other 0.1": run(0.1, seed, ALSO, other[0], powers[1]),
+                "other 1": run(1.0, seed, at_one, other[1], powers[1]),
             }
         )
     return found
@@ -90,7 +90,7 @@ def test_equal_losses_are_read_where_both_arms_have_them() -> None:
 def test_a_rate_that_only_one_arm_survives_is_left_out_and_named(losses: list[float | None], why: str) -> None:
     runs = seeds((0.5, 100.0), (1.0, 1.0))
     for seed in (2, 4):
-        runs[seed]["other at 1"] = run(1.0, seed, losses, 1.0)
+        runs[seed]["other 1"] = run(1.0, seed, losses, 1.0)
     rates = common_rates(runs, [OWN, OTHER], loss)
     assert rates.used == (0.1,)
     assert rates.left_out.keys() == {1.0}
@@ -105,7 +105,7 @@ def test_a_rate_that_only_one_arm_survives_is_left_out_and_named(losses: list[fl
 def test_an_arm_that_trains_nowhere_is_not_comparable() -> None:
     runs = seeds((0.5, 0.5), (1.0, 1.0), at_one=STUCK)
     for seed in runs:
-        seed["other at 0.1"] = run(0.1, 0, STUCK, 1.0)
+        seed["other 0.1"] = run(0.1, 0, STUCK, 1.0)
     rates = common_rates(runs, [OWN, OTHER], loss)
     assert rates.used == ()
     found = along_training(runs, OWN, OTHER, rates.used, loss, value)
@@ -116,7 +116,7 @@ def test_an_arm_that_trains_nowhere_is_not_comparable() -> None:
 
 def test_a_rate_that_one_arm_was_not_run_at_is_left_out() -> None:
     runs = seeds((1.0, 1.0), (1.0, 1.0), count=3)
-    rates = common_rates(runs, [OWN, {0.1: "other at 0.1"}], loss)
+    rates = common_rates(runs, [OWN, {0.1: "other 0.1"}], loss)
     assert (rates.used, rates.left_out) == ((0.1,), {1.0: "not run in every arm"})
 
 
@@ -172,7 +172,7 @@ def test_no_difference_is_equivalent() -> None:
 
 def test_distance_from_the_edge_of_stability() -> None:
     """eta lambda/2 is 1 at rate 0.1 with lambda = 20, and 0.5 at rate 1 with lambda = 1."""
-    runs = [{"own at 0.1": run(0.1, s, TRAINS, 20.0), "own at 1": run(1.0, s, TRAINS, 1.0)} for s in range(3)]
+    runs = [{"own 0.1": run(0.1, s, TRAINS, 20.0), "own 1": run(1.0, s, TRAINS, 1.0)} for s in range(3)]
     rates = common_rates(runs, [OWN], loss)
     found = from_the_edge(STUDY, "own", runs, OWN, rates, value, "")
     assert found.left == pytest.approx(math.log10(0.5) / 2)

@@ -12,7 +12,7 @@ What lives here: functions of recorded runs. What does not: which arms a claim c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,16 @@ Arms = Mapping[float, str]
 EQUAL_LOSSES = ("loss 1 of 3", "loss 2 of 3", "loss 3 of 3")
 AFTER_START = (*EQUAL_LOSSES, "the end")
 PLACES = ("the start", *AFTER_START)
+
+
+def name_at(norm: str, rate: float) -> str:
+    """The name of the arm with a normalisation that is trained at this rate."""
+    return f"{norm} {rate:g}"
+
+
+def names_at(norm: str, rates: Iterable[float]) -> Arms:
+    """The same at every rate of a grid."""
+    return {rate: name_at(norm, rate) for rate in rates}
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ def common_rates(
 
 def _why_not(seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: Reader, guessing: float | None) -> str:
     """As :func:`why_not_comparable`, of arms by their names without the rate, which is said before."""
-    short = {name: name.removesuffix(f" {rate:g}").removesuffix(" at") for name in names}
+    short = {name: name.removesuffix(name_at("", rate)) for name in names}
     ends = {f"arm {short[name]}": end_of(seed[name], loss) for name in names}
     chance = guessing if guessing is not None else guessing_loss(round(1 / seed[names[0]].chance))
     return why_not_comparable(ends, chance)

@@ -16,6 +16,7 @@ from bntheory.evidence.comparable import guessing_loss, why_not_comparable
 from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
 from bntheory.evidence.rates import slope_bound, slope_checks
+from bntheory.experiments.equal_rates import name_at
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import (
     FIRST_JUDGED,
@@ -73,16 +74,12 @@ _KIND, _OPTIONS = "resnet", {"layout": ((8, 1), (16, 1)), "init": "he"}
 _NORMS = ("batch", "none")
 
 
-def _name(norm: str, rate: float) -> str:
-    return f"{norm} {rate:g}"
-
-
 def _runs(study: Study, batch_size: int, seeds: int) -> list[dict[str, Run]]:
     """Equal epochs at either batch size, and a record at their end alone."""
     images, epochs = study.choose(quick=(256, 4), normal=(512, 8), thorough=(4096, 30))
     steps = epochs * images // batch_size
     arms = [
-        Arm("resnet", _name(norm, rate), _KIND, {**_OPTIONS, "norm": norm}, rate)
+        Arm("resnet", name_at(norm, rate), _KIND, {**_OPTIONS, "norm": norm}, rate)
         for norm in _NORMS
         for rate in _rates(study)
     ]
@@ -111,15 +108,16 @@ class Seed:
 def seen(seed: Mapping[str, Run], grid: Sequence[float]) -> Seed:
     """What a seed says of the rates of a grid."""
     accuracy = {
-        norm: {r: held_out_accuracy(run := seed[_name(norm, r)], run.protocol.steps) for r in grid} for norm in _NORMS
+        norm: {r: held_out_accuracy(run := seed[name_at(norm, r)], run.protocol.steps) for r in grid} for norm in _NORMS
     }
     best = {norm: -max((of[r], -r) for r in grid)[1] for norm, of in accuracy.items()}
     reached = {
-        norm: training_point(seed[_name(norm, r)], seed[_name(norm, r)].protocol.steps)[0] for norm, r in best.items()
+        norm: training_point(seed[name_at(norm, r)], seed[name_at(norm, r)].protocol.steps)[0]
+        for norm, r in best.items()
     }
     with_bn = accuracy["batch"]
     small = max(with_bn[r] for r in grid if r <= best["none"])
-    chance = guessing_loss(round(1 / seed[_name("batch", grid[0])].chance))
+    chance = guessing_loss(round(1 / seed[name_at("batch", grid[0])].chance))
     return Seed(best, max(with_bn.values()) - small, why_not_comparable(reached, chance))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import Rates, along, along_training, common_rates
+from bntheory.experiments.equal_rates import Rates, along, along_training, common_rates, name_at, names_at
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Json, Protocol, Run, each_seed, progress_loss, until_decided
 
@@ -29,10 +29,6 @@ NETWORKS: Mapping[str, tuple[str, tuple[int, ...], int]] = {
 }
 
 
-def _name(norm: str, rate: float) -> str:
-    return f"{norm} {rate:g}"
-
-
 def _runs(study: Study, network: str, grid: Sequence[float], seeds: int) -> list[dict[str, Run]]:
     kind, layout, side = NETWORKS[network]
     normal = (15, 30, 60, 120, 240)
@@ -42,7 +38,7 @@ def _runs(study: Study, network: str, grid: Sequence[float], seeds: int) -> list
         Measure("input-robustness", {"test_size": _ROBUSTNESS, "noise": [NOISE], "sign": [SIGN]}),
     )
     arms = [
-        Arm(kind, _name(norm, rate), kind, {"norm": norm, "layout": layout}, rate)
+        Arm(kind, name_at(norm, rate), kind, {"norm": norm, "layout": layout}, rate)
         for norm in ("batch", "none")
         for rate in grid
     ]
@@ -88,7 +84,7 @@ def input_robustness(study: Study) -> list[Check]:
         checks = []
         for network in networks:
             runs = _runs(study, network, grid, seeds)
-            arms = [{rate: _name(norm, rate) for rate in grid} for norm in ("batch", "none")]
+            arms = [names_at(norm, grid) for norm in ("batch", "none")]
             rates = common_rates(runs, arms, progress_loss)
             for kind, words in (("noise", f"with noise of {NOISE}"), ("sign", f"after a sign step of {SIGN}")):
                 checks += _compared(study, network, runs, rates, kind, words, confidence)
@@ -108,7 +104,7 @@ def _compared(
     words: str,
     confidence: float,
 ) -> list[Check]:
-    own, other = ({rate: _name(norm, rate) for rate in rates.used} for norm in ("batch", "none"))
+    own, other = (names_at(norm, rates.used) for norm in ("batch", "none"))
     size = NOISE if kind == "noise" else SIGN
 
     def value(point: Json) -> float | None:

@@ -16,7 +16,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import Rates, common_rates
+from bntheory.experiments.equal_rates import Rates, common_rates, name_at, names_at
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Json, Protocol, Run, check_of, each_seed, until_decided
 
@@ -114,7 +114,7 @@ def shift_makes_curvature(study: Study) -> list[Check]:
         checks = []
         for network in networks:
             runs = _runs(study, network, seeds)
-            rates = common_rates(runs, [{rate: f"none {rate:g}" for rate in _GRID}], _loss)
+            rates = common_rates(runs, [names_at("none", _GRID)], _loss)
             for words, value, side, bound, decisive in _QUESTIONS:
                 numbers = [_over_points(seed, rates, value) for seed in runs]
                 checks.append(
@@ -138,7 +138,9 @@ def shift_makes_curvature(study: Study) -> list[Check]:
 
 def _over_points(seed: Mapping[str, Run], rates: Rates, value: Callable[[Json], float]) -> float | None:
     """The mean over the points at which the eigenvalues were found and are positive."""
-    points: Sequence[Json] = [p["mean_overlap"] for rate in rates.used for p in seed[f"none {rate:g}"].points.values()]
+    points: Sequence[Json] = [
+        p["mean_overlap"] for rate in rates.used for p in seed[name_at("none", rate)].points.values()
+    ]
     usable = [
         p for p in points if p["refused"] is None and min(p["top"], p["without_means"], p["without_contrasts"]) > 0
     ]

@@ -10,7 +10,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import Rates, common_rates
+from bntheory.experiments.equal_rates import Rates, common_rates, name_at, names_at
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
     FIRST_JUDGED,
@@ -59,13 +59,9 @@ NETWORKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-def _name(norm: str, rate: float) -> str:
-    return f"{norm} {rate:g}"
-
-
 def _runs(study: Study, network: str, grid: Sequence[float], seeds: int) -> list[dict[str, Run]]:
     kind, options, steps = NETWORKS[network]
-    arms = [Arm(kind, _name(norm, r), kind, {**options, "norm": norm}, r) for norm in _ARMS for r in grid]
+    arms = [Arm(kind, name_at(norm, r), kind, {**options, "norm": norm}, r) for norm in _ARMS for r in grid]
     steps = study.choose(quick=40, normal=steps, thorough=10 * steps)
     record = tuple(steps // 2 + (steps - steps // 2) * (i + 1) // 10 for i in range(10))
     asked = (Measure("progress", {"batch_size": _BATCH}),)
@@ -100,7 +96,7 @@ def derivatives_matter(study: Study) -> list[Check]:
         checks = []
         for network in networks:
             runs = _runs(study, network, grid, seeds)
-            rates = common_rates(runs, [{r: _name(n, r) for r in grid} for n in _ARMS], progress_loss)
+            rates = common_rates(runs, [names_at(n, grid) for n in _ARMS], progress_loss)
             checks += _nearer(study, network, runs, rates, confidence)
         return checks
 
@@ -115,7 +111,7 @@ def _nearer(
 
     def over_rates(weights: Mapping[str, float]) -> list[float | None]:
         return [
-            sum(w * math.log10(late_loss(s[_name(n, r)])) for r in rates.used for n, w in weights.items())
+            sum(w * math.log10(late_loss(s[name_at(n, r)])) for r in rates.used for n, w in weights.items())
             / len(rates.used)
             for s in runs
         ]

@@ -17,7 +17,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss, why_not_comparable
 from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import Rates, common_rates
+from bntheory.experiments.equal_rates import Rates, common_rates, name_at, names_at
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import (
     FIRST_JUDGED,
@@ -94,7 +94,7 @@ def _protocol(study: Study, network: Network) -> Protocol:
 
 def _runs(study: Study, network: Network, norms: Sequence[str], seeds: int) -> list[dict[str, Run]]:
     arms = [
-        Arm(network.kind, _name(norm, rate), network.kind, {"norm": norm, "layout": network.layout}, rate)
+        Arm(network.kind, name_at(norm, rate), network.kind, {"norm": norm, "layout": network.layout}, rate)
         for norm in norms
         for rate in _rates(study)
     ]
@@ -102,10 +102,6 @@ def _runs(study: Study, network: Network, norms: Sequence[str], seeds: int) -> l
     return each_seed(
         study, arms, _protocol(study, network), seeds, "detached statistics", lambda arm: asked, first=FIRST_JUDGED
     )
-
-
-def _name(norm: str, rate: float) -> str:
-    return f"{norm} {rate:g}"
 
 
 def _checks(study: Study, own: str, other: str, words: str) -> list[Check]:
@@ -131,7 +127,7 @@ class _Compared:
         self.grid = _rates(study)
         self.runs = _runs(study, network, (own, other), seeds)
         self.scope = f"{name}, {_protocol(study, network).steps} steps"
-        arms = [{rate: _name(norm, rate) for rate in self.grid} for norm in (own, other)]
+        arms = [names_at(norm, self.grid) for norm in (own, other)]
         self.rates = common_rates(self.runs, arms, progress_loss)
 
     def at_equal_rates(self, confidence: float, *, decisive: bool) -> Check:
@@ -150,8 +146,8 @@ class _Compared:
         """No lower, each at the rate of the grid at which its own late loss is lowest."""
         numbers, barred = [], ""
         for seed in self.runs:
-            best = {n: min(late_loss(seed[_name(n, r)]) for r in self.grid) for n in (self.own, self.other)}
-            guessing = guessing_loss(round(1 / seed[_name(self.own, self.grid[0])].chance))
+            best = {n: min(late_loss(seed[name_at(n, r)]) for r in self.grid) for n in (self.own, self.other)}
+            guessing = guessing_loss(round(1 / seed[name_at(self.own, self.grid[0])].chance))
             barred = barred or why_not_comparable(best, guessing)
             numbers.append(log_ratio(best[self.own], best[self.other]))
         return check_of(
@@ -167,7 +163,9 @@ class _Compared:
         )
 
     def _over(self, seed: Mapping[str, Run], rates: Sequence[float]) -> float | None:
-        found = [log_ratio(late_loss(seed[_name(self.own, r)]), late_loss(seed[_name(self.other, r)])) for r in rates]
+        found = [
+            log_ratio(late_loss(seed[name_at(self.own, r)]), late_loss(seed[name_at(self.other, r)])) for r in rates
+        ]
         known = [x for x in found if x is not None]
         return sum(known) / len(known) if known and len(known) == len(found) else None
 

@@ -19,7 +19,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.curves import log_ratio
 from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import Arms, common_rates
+from bntheory.experiments.equal_rates import Arms, common_rates, name_at, names_at
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import FIRST_JUDGED, Json, Protocol, Run, check_of, each_seed, until_decided
 
@@ -36,7 +36,7 @@ TWINS = ("twin", "own", "mean-alive", "variance-alive")
 
 
 def _arm(network: Network, norm: str, rate: float) -> Arm:
-    return Arm(network.kind, f"{norm} {rate:g}", network.kind, {"norm": norm, "layout": network.layout}, rate)
+    return Arm(network.kind, name_at(norm, rate), network.kind, {"norm": norm, "layout": network.layout}, rate)
 
 
 def _loss(point: Json) -> float | None:
@@ -99,9 +99,9 @@ def partial_twins(study: Study) -> list[Check]:
         checks = []
         for name, network in networks.items():
             runs = _partial_runs(study, network, grid, seeds)
-            rates = common_rates(runs, [{rate: f"batch {rate:g}" for rate in grid}], _loss)
+            rates = common_rates(runs, [names_at("batch", grid)], _loss)
             numbers = [_mean_reductions(seed, rates.used) for seed in runs]
-            scope = f"{rates.scope}; {name}, along {runs[0][f'batch {grid[0]:g}'].protocol.steps} steps"
+            scope = f"{rates.scope}; {name}, along {runs[0][name_at('batch', grid[0])].protocol.steps} steps"
             checks += _shares(study, name, numbers, scope, rates.not_comparable, confidence)
         return checks
 
@@ -110,7 +110,7 @@ def partial_twins(study: Study) -> list[Check]:
 
 
 def _mean_reductions(seed: Mapping[str, Run], rates: Sequence[float]) -> dict[str, float] | None:
-    points = [p for rate in rates for p in seed[f"batch {rate:g}"].points.values()]
+    points = [p for rate in rates for p in seed[name_at("batch", rate)].points.values()]
     found = [r for p in points if (r := reductions(p)) is not None]
     return {k: sum(r[k] for r in found) / len(found) for k in found[0]} if found else None
 

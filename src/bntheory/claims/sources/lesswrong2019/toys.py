@@ -15,7 +15,7 @@ from bntheory.claims.claim import Source, Study, claim
 from bntheory.claims.sources.lesswrong2019.controls import DOMAIN_READING, Compared, beyond_scaling
 from bntheory.claims.sources.lesswrong2019.trained import FIRST_SEED, looks_of
 from bntheory.evidence.checks import Check
-from bntheory.experiments.equal_rates import Arms
+from bntheory.experiments.equal_rates import Arms, names_at
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import until_decided
 from bntheory.experiments.toy_runs import toy_runs
@@ -32,7 +32,7 @@ _SCALE = (
 def _smoother(study: Study, kind: str, options: Mapping[str, Any], rates: tuple[float, ...], what: str) -> list[Check]:
     record = study.choose(quick=(1, 10, 60), normal=(1, 20, 100, 400), thorough=(1, 20, 100, 400, 1600))
     used = study.choose(quick=rates[1:4], normal=rates, thorough=rates)
-    names: dict[str, Arms] = {norm: {rate: f"{norm} at {rate:g}" for rate in used} for norm in ("batch", "none")}
+    names: dict[str, Arms] = {norm: names_at(norm, used) for norm in ("batch", "none")}
     arms = [
         Arm(kind, name, kind, {**options, "normalise": norm == "batch"}, rate)
         for norm, of in names.items()

@@ -16,7 +16,7 @@ from typing import Any
 from bntheory.claims.claim import Study
 from bntheory.claims.sources.lesswrong2019.controls import Compared
 from bntheory.evidence.looks import Looks
-from bntheory.experiments.equal_rates import Arms
+from bntheory.experiments.equal_rates import Arms, names_at
 from bntheory.experiments.experiment import Arm, Measure
 from bntheory.experiments.runs import Protocol, each_seed
 
@@ -81,7 +81,7 @@ def looks_of(study: Study, checks: int, most: int = 24) -> Looks:
 def _arms(study: Study, network: Network, norm: str) -> Arms:
     """The name of the arm with this normalisation at every rate; at quick effort at the middle of the grid."""
     rates = study.choose(quick=network.rates[1:4], normal=network.rates, thorough=network.rates)
-    return {rate: f"{norm} at {rate:g}" for rate in rates}
+    return names_at(norm, rates)
 
 
 def _measure(arm: Arm, network: Network) -> Measure:
