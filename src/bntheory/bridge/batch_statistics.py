@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bntheory.bridge.draws import normal_like
 from bntheory.bridge.graph import leaves_of, nodes_of
 from bntheory.bridge.networks.evaluation import plain_storage, transformed
 from bntheory.bridge.units import affine_fit, rounding_of_fit
@@ -112,7 +113,7 @@ def _normalises(x: Tensor, z: Tensor, *, shift_only: bool) -> bool:
     if not x.dim() or not z.dim() or len(x) < 2 or len(z) != len(x) or not x.is_floating_point():
         return False
     g = torch.zeros_like(z.detach())
-    g[0] = torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu").to(z)
+    g[0] = normal_like(z[0], torch.Generator().manual_seed(0))
     (pulled,) = torch.autograd.grad(z, x, g, retain_graph=True, allow_unused=True)
     if pulled is None or not bool(pulled[1:].any()):
         return False

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from bntheory.bridge.draws import normal_like
 from bntheory.bridge.explanation import first_backward, second_backward
 from bntheory.bridge.networks.evaluation import convert, plain_storage
 from bntheory.bridge.objective import Objective
@@ -38,7 +39,7 @@ def check_custom_functions(objective: Objective) -> None:
         work.examination  # noqa: B018
     leaves = list(work.parameters.values())
     generator = torch.Generator().manual_seed(0)
-    directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64, device="cpu").to(p) for p in leaves]
+    directions = [normal_like(p, generator) for p in leaves]
     held = _Held()
     with work.conditions(0, reseed=0):
         with held:

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.batch_statistics import takes_away_a_mean
+from bntheory.bridge.draws import normal_like
 from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.networks.evaluation import (
     convert,
+    outputs_in,
     plain_storage,
     requiring_a_gradient,
     scalar,
@@ -126,7 +128,7 @@ class LiveStatistics(TorchFunctionMode):
         met: set[tuple[int, int | None]] = set()
         try:
             while ends and passes < _PASSES and sought:
-                g = [torch.randn(t.shape, generator=draw, dtype=torch.float64, device="cpu").to(t) for t in ends]
+                g = [normal_like(t, draw) for t in ends]
                 torch.autograd.grad(ends, sought, g, retain_graph=True, allow_unused=True)
                 passes += 1
                 met |= self._found.keys()
@@ -209,8 +211,7 @@ def _followed(tensor: Tensor) -> bool:
 
 
 def _ends_of(outputs: Any) -> list[Tensor]:
-    found = outputs if isinstance(outputs, (Tensor, tuple, list, Mapping)) else getattr(outputs, "__dict__", {})
-    return [t for t in tensors_in(found) if t.grad_fn is not None and t.is_floating_point()]
+    return [t for t in outputs_in(outputs) if t.grad_fn is not None and t.is_floating_point()]
 
 
 def _indifferent(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float]]:

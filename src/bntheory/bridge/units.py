@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.draws import normal_like
 from bntheory.errors import UserError
 
 Kind = Literal["batch", "layer", "group", "instance", "rms"]
@@ -229,7 +230,7 @@ def _differentiates_as(view: UnitView, x: Tensor, z: Tensor, tolerance: float) -
 
     Values alone cannot tell: on one batch an affine map with constants equals batch normalisation, and has another derivative.
     """
-    g = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu").to(z)
+    g = normal_like(z, torch.Generator().manual_seed(0))
     (pulled,) = torch.autograd.grad(z, x, g, retain_graph=True, allow_unused=True)
     if pulled is None:
         return False

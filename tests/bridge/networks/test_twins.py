@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -493,6 +494,42 @@ def test_a_twin_is_copied_saved_compiled_and_frozen_no_further(layer: Any, devic
         torch.testing.assert_close(other(2 * x), twin(2 * x))
     with pytest.raises(ValueError, match=r"nothing to freeze \(1: its statistics are constants"):
         frozen_twin(twin, x)
+
+
+@dataclass(slots=True)
+class Inner:
+    logits: torch.Tensor
+
+
+@dataclass(slots=True)
+class Outer:
+    """As some libraries' models return what they found: no mapping, and without a dictionary of attributes."""
+
+    inner: Inner
+    name: str = "outputs"
+
+
+class InDataclasses(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2))
+
+    def forward(self, x: torch.Tensor) -> Outer:
+        return Outer(Inner(self.layers(x)))
+
+
+def test_outputs_in_dataclasses_are_looked_into(device: str) -> None:
+    torch.manual_seed(0)
+    model = InDataclasses().to(device, torch.float64)
+    x = torch.randn(9, 3, dtype=torch.float64, device=device)
+    twin, scaled = frozen_twin(model, x), reparametrised(model, x, 3.0)
+    plain = model.layers(x)
+    torch.testing.assert_close(twin(x).inner.logits, plain)
+    torch.testing.assert_close(scaled(x).inner.logits, plain)
+    held = model.layers
+    model.forward = lambda x: Outer(Inner(held(x)))  # a copy's forward is the model's own
+    with pytest.raises(ValueError, match=r"a copy of it still depends on layers\.0\.weight"):
+        frozen_twin(model, x)
 
 
 def test_rescaled_loss(device: str) -> None:

@@ -7,6 +7,7 @@ a training loop takes. What does not: modes, precision, randomness and checks (:
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -240,6 +241,15 @@ def tensors_in(value: Any) -> list[Tensor]:
     if isinstance(value, (tuple, list)):
         return [tensor for item in value for tensor in tensors_in(item)]
     return []
+
+
+def outputs_in(outputs: Any) -> list[Tensor]:
+    """The tensors that a model returned: as :func:`tensors_in`, and those in the fields of a dataclass or another object."""
+    if isinstance(outputs, (Tensor, Mapping, tuple, list)):
+        return tensors_in(outputs)
+    if dataclasses.is_dataclass(outputs):
+        return [t for f in dataclasses.fields(outputs) for t in outputs_in(getattr(outputs, f.name))]
+    return tensors_in(getattr(outputs, "__dict__", {}))
 
 
 def plain_storage(tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.networks.evaluation import call_model, tensors_in
+from bntheory.bridge.networks.evaluation import call_model, outputs_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.networks.twins import batch_norm_layers
 from bntheory.bridge.raised import plainly_called
@@ -113,7 +113,7 @@ def _check_same_function(model: nn.Module, other: nn.Module, inputs: Any) -> Non
             torch.manual_seed(0)
             with plainly_called(network):
                 found = call_model(network, inputs)
-            parts = [t.reshape(-1) for t in tensors_in(found) if t.is_floating_point()]
+            parts = [t.reshape(-1) for t in outputs_in(found) if t.is_floating_point()]
             outputs.append(torch.cat(parts) if parts else torch.zeros(0))
     a, b = outputs
     if not a.numel():

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.freezing import Freeze, freeze_in_place
 from bntheory.bridge.graph import leaves_of
-from bntheory.bridge.networks.evaluation import Loss, call_model, tensors_in
+from bntheory.bridge.networks.evaluation import Loss, call_model, outputs_in, tensors_in
 from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import LOSS
@@ -81,9 +81,9 @@ def _refuse_shared(frozen: Objective, twin: nn.Module) -> None:
             found = call_model(twin, batch[0])
         except Exception:
             return  # a batch that the objective converts: whoever calls the twin is told
-        found = found if isinstance(found, (Tensor, tuple, list, dict)) else getattr(found, "__dict__", {})
-        used = {key for t in tensors_in(found) for key in leaves_of(t)}
-    for name in (name for key, name in own.items() if key in used):
+        used = {key for t in outputs_in(found) for key in leaves_of(t)}
+    name = next((name for key, name in own.items() if key in used), None)
+    if name is not None:
         raise UserError(
             f"model: a copy of it still depends on {name} of the model itself (a forward that was set on an instance, a closure), "
             "and a twin that is trained is a copy. Let the module reach its own parameters by self, or measure the twin in the model's own "
@@ -93,8 +93,7 @@ def _refuse_shared(frozen: Objective, twin: nn.Module) -> None:
 
 def _size_of(outputs: Any) -> Tensor:
     """One number that depends on every floating output."""
-    found = outputs if isinstance(outputs, (Tensor, tuple, list, dict)) else getattr(outputs, "__dict__", {})
-    parts = [t.square().mean() for t in tensors_in(found) if t.is_floating_point() and t.numel()]
+    parts = [t.square().mean() for t in outputs_in(outputs) if t.is_floating_point() and t.numel()]
     if not parts:
         raise UserError(
             f"model: returned a {type(outputs).__name__} without a floating tensor; give a triple (model, loss, batch)"

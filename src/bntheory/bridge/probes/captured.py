@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.arguments import checked
+from bntheory.bridge.draws import normal_like
 from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.units import UnitView
@@ -291,7 +292,7 @@ class CapturedLayer:
         layer = self.closed_form(chosen)
         generator = torch.Generator(device="cpu").manual_seed(seed)
         shape = (len(chosen), self.m)
-        v, w = (torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(self.y) for _ in range(2))
+        v, w = (normal_like(self.y, generator, shape) for _ in range(2))
         v, w = v / v.norm(dim=-1, keepdim=True), w / w.norm(dim=-1, keepdim=True)
         measured = self.input_hess(v, chosen)
         predicted = layer.input_hess(v)
