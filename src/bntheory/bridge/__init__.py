@@ -3,7 +3,7 @@
 A network as a function
     ``objective``    the one front door: a model, a loss and data, evaluated as asked for and checked to be so
     ``arguments``, ``fences``, ``modes``, ``measured``   arguments refused by name, settings kept out, modes that reach every layer, whose tensors
-    ``examination``, ``custom_functions``   what is checked before a number is returned
+    ``examination``, ``custom_functions``, ``draws``   what is checked before a number is returned, with random directions
     ``explanation``, ``raised``   what a user's code or torch raised, told by step, layer and line
     ``graph``        what the graph of a value holds, and the bytes that it keeps
 Its normalisations
