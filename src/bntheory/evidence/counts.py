@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+
+#: Entries of a vector up to which every one of them is written.
+WRITTEN_OUT = 24
 
 
 def counted(count: int, noun: str) -> str:
@@ -13,6 +17,14 @@ def counted(count: int, noun: str) -> str:
 def listed(parts: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def entries(numbers: Sequence[str], repeated: str = "{} ({} times)") -> str:
+    """The entries of a vector, one after another; in a long one equal neighbours are counted: "1 (40 times), -1"."""
+    if len(numbers) <= WRITTEN_OUT:
+        return ", ".join(numbers)
+    runs = [(number, len(list(run))) for number, run in groupby(numbers)]
+    return ", ".join(number if count == 1 else repeated.format(number, count) for number, count in runs)
 
 
 def many(count: int) -> str:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from bntheory.claims.claim import Claim
-from bntheory.evidence.counts import listed
+from bntheory.evidence.counts import entries, listed
 
 
 class Reason(Protocol):
@@ -138,9 +138,12 @@ def _is_number(value: Any) -> bool:
     )
 
 
+_REPEATED = r"{}\;({}\text{{ times}})"
+
+
 def _number(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return r"\left(" + ", ".join(_number(v) for v in value) + r"\right)"
+        return r"\left(" + entries([_number(v) for v in value], _REPEATED) + r"\right)"
     top, _, bottom = str(value).partition("/")
     if not bottom:
         return top

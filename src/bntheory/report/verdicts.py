@@ -5,14 +5,13 @@ What lives here: drawing evidence that is there already, and a batch of random l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bntheory.errors import OutsideVocabulary, UserError
+from bntheory.evidence.counts import WRITTEN_OUT, entries
 from bntheory.report.models.figure import ModelFigure
 from bntheory.report.style import BLUE, COLOURS, ORANGE, legend_below, new_grid
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 _LAYERS = 4000
 _MOST_ROWS = 24
-#: Examples up to which bars have white edges, and every number of a batch is written.
-_MOST_EDGED = 24
 
 
 def verdict_figure(verdict: Verdict, *, statement: str = "") -> ModelFigure:
@@ -111,22 +108,14 @@ def _draw_witness(axes: Any, witness: Any) -> str:
     for shift, (name, values), colour, hatch in zip(
         (-0.2, 0.2), numbers.items(), (BLUE, ORANGE), ("", "//"), strict=True
     ):
-        edged = {"hatch": hatch, "edgecolor": "white"} if len(at) <= _MOST_EDGED else {"linewidth": 0}
+        edged = {"hatch": hatch, "edgecolor": "white"} if len(at) <= WRITTEN_OUT else {"linewidth": 0}
         axes.bar(at + shift, values, 0.38, color=colour, label=name, **edged)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(at if len(at) <= 12 else at[:: -(-len(at) // 12)])
     axes.set(xlabel="example of the batch", ylabel="value")
     legend_below(axes, columns=2)
     scalars = ", ".join(f"{k} = {layer[k]}" for k in ("gamma", "beta", "eps"))
-    return f"it has y = ({_in_words(layer['y'])}), g = ({_in_words(layer['grad'])}), {scalars}"
-
-
-def _in_words(numbers: Sequence[str]) -> str:
-    """The numbers one after another; in a large batch equal neighbours are counted."""
-    if len(numbers) <= _MOST_EDGED:
-        return ", ".join(numbers)
-    runs = [(number, len(list(run))) for number, run in groupby(numbers)]
-    return ", ".join(number if count == 1 else f"{number} ({count} times)" for number, count in runs)
+    return f"it has y = ({entries(layer['y'])}), g = ({entries(layer['grad'])}), {scalars}"
 
 
 def _intervals(verdict: Verdict, name: str, checks: list[dict[str, Any]]) -> ModelFigure:

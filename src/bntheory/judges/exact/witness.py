@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.counts import entries
 from bntheory.layer.domain import LayerDomain
 
 SCHEMA = "bntheory.witness/1"
@@ -301,7 +302,7 @@ def _diagonal(matrix: Matrix) -> Vector | None:
 
 
 def _say(x: Any) -> str:
-    return str(x) if isinstance(x, Fraction) else "(" + ", ".join(_say(v) for v in x) + ")"
+    return str(x) if isinstance(x, Fraction) else f"({entries([_say(v) for v in x])})"
 
 
 def _mapping(data: Any, what: str) -> Mapping[str, Any]:
