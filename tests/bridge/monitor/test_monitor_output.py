@@ -301,6 +301,49 @@ def test_a_step_is_measured_once_and_may_be_numbered_by_the_loop(tmp_path):
     assert monitor.cost.measures["loss"][0] == 2
 
 
+def test_a_period_ends_where_its_number_is_passed_and_what_is_measured_again_is_noted():
+    monitor = Monitor(network(), F.cross_entropy, data(), every=10, share=None, measures=["loss"])
+    for step in (3, 9, 12, 15, 18, 21, 33):  # two optimisers, an odd start: no multiple of 10 is ever named
+        monitor.step(step=step)
+    assert [r.step for r in monitor.records] == [12, 21, 33]
+    assert not monitor.missing
+    monitor.step(step=12)  # an epoch that is counted from its own start
+    monitor.measure()
+    assert [r.step for r in monitor.records] == [12, 21, 33]
+    assert [(m.step, m.measure) for m in monitor.missing] == [(12, "loss")] * 2
+    assert "measured before" in monitor.missing[0].reason
+    strict = Monitor(network(), F.cross_entropy, data(), share=None, measures=["loss"], strict=True)
+    strict.measure()
+    with pytest.raises(ValueError, match="measured before"):
+        strict.measure()
+
+
+def test_measures_of_ones_own_take_no_name_that_is_taken():
+    def own(objective):
+        return {"a": 1.0, "b": 2}
+
+    def same(objective):
+        return {"b": 3.0}
+
+    def layers(objective):
+        return {"layers": 5.0}
+
+    def vector(objective):
+        return {"norms": torch.ones(2), "c": 1.0}
+
+    monitor = followed(measures=["loss", own, same, layers, vector], every=4)
+    (row,) = monitor.rows()
+    assert (row["a"], row["b"]) == (1.0, 2)
+    assert [(m.what, m.reason.partition(",")[0]) for m in monitor.missing] == [
+        ("same", "same returns 'b'"),
+        ("layers", "layers returns 'layers'"),
+        ("vector", "vector returns a list for 'norms'; it has to be a number"),
+    ]
+    for measures in ([lambda o: 1.0, lambda o: 2.0], [own, own]):
+        with pytest.raises(ValueError, match="two are called"):
+            followed(measures=measures)
+
+
 def test_a_solve_is_cut_short_where_little_may_be_spent(monkeypatch):
     from bntheory.bridge.monitor import measures
 

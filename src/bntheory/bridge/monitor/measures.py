@@ -91,7 +91,7 @@ def _sharpness(at: Situation, of: Sequence[str]) -> Json:
         except (ValueError, RuntimeError) as error:
             if at.strict:
                 raise
-            at.missing[name] = _reason(error)
+            at.missing[name] = reason(error)
             found[name] = {**_REFUSED, "refused": at.missing[name]}
     if len(at.missing) == len(of):
         raise UserError("; ".join(dict.fromkeys(at.missing[name] for name in of)))
@@ -165,15 +165,23 @@ GUESSES: Mapping[str, float] = {
 }  # fmt: skip
 
 
-def of_user(function: Callable[[Objective], Any]) -> Measure:
-    """A user's own function of the objective as a measure: its number, or its mapping of numbers."""
+def of_user(function: Callable[[Objective], Any], name: str, columns: dict[str, str]) -> Measure:
+    """A user's own function of the objective as a measure: its number, or its mapping of numbers.
+
+    columns: the names that are taken, and by which measure; they are shared by all measures of a monitor.
+    """
 
     def values(at: Situation) -> Json:
         objective = at.objective
         with state_guard(objective.network):
             found = function(objective)
-        name = getattr(function, "__name__", type(function).__name__)
-        return dict(found) if isinstance(found, Mapping) else {name: found}
+        numbers: Json = plain(found if isinstance(found, Mapping) else {name: found})
+        for key, value in numbers.items():
+            if columns.setdefault(key, name) != name:
+                raise UserError(f"{name} returns {key!r}, which is a column of {columns[key]}; give it another name")
+            if value is not None and not isinstance(value, (int, float)):
+                raise UserError(f"{name} returns a {type(value).__name__} for {key!r}; it has to be a number")
+        return numbers
 
     return values
 
@@ -186,7 +194,7 @@ def measured(name: str, measure: Measure, at: Situation) -> Json:
         if at.strict:
             raise
         values = {}
-        at.missing[name] = _reason(error)
+        at.missing[name] = reason(error)
     known = at.step_size
     values["learning_rate"] = None if known is None else known.rate
     values["edge"] = None if known is None else known.edge
@@ -195,6 +203,7 @@ def measured(name: str, measure: Measure, at: Situation) -> Json:
     return found
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """An error in a line."""
     text = str(error).splitlines()[0] if str(error) else ""
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

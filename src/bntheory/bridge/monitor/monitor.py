@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
+from torch import nn
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.monitor import tables
-from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user
+from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user, reason
 from bntheory.bridge.monitor.optimiser import step_size
 from bntheory.bridge.monitor.schedule import Cost, Schedule
 from bntheory.bridge.monitor.setting import made, run_setting, with_batch
@@ -32,6 +33,7 @@ from bntheory.evidence.record import Record
 _COLD = 10
 #: A user's own measure, in training steps, before it was ever made.
 _GUESS = 5.0
+_AGAIN = "this step was measured before, and the first measurement is kept; follow another model, batch or moment by a monitor of its own"
 
 
 class Missing(NamedTuple):
@@ -64,7 +66,7 @@ class Monitor:
         model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple. The batch is best one
             that is held out and stays the same, so that points of time compare; it is copied. Without one, ``step(batch)`` gives it.
         optimizer: where the learning rate is read at every measurement (schedules included); or a number, or a function returning one.
-        every: steps between measurements, at least.
+        every: measure once in so many steps, at most.
         measures: names (:data:`MEASURES`), or functions of an :class:`bntheory.bridge.Objective` that return a number or a mapping of
             numbers. "sharpness" is the largest eigenvalue of the Hessian, of the network and of its frozen-statistics twin.
         share: seconds of measuring to each second of training, at most: where measures would cost more they are made less often, and
@@ -103,7 +105,6 @@ class Monitor:
             raise UserError(f"share: {share!r} of the training time; it must be positive, or None for no limit")
         if not 0 < tolerance < 1:
             raise UserError(f"tolerance: {tolerance!r}; a relative accuracy lies between 0 and 1")
-        step_size(optimizer)
         self._measures = _chosen(measures)
         self._schedule = Schedule(every, share, {m: GUESSES.get(m, _GUESS) for m in self._measures})
         self._optimizer, self._tolerance, self._strict = optimizer, tolerance, strict
@@ -118,6 +119,7 @@ class Monitor:
             model, loss, batch = (*model, None)[:3]
         with differentiating():
             self._base = _base(model, loss, batch, options)
+            step_size(optimizer, _trained(self._base))
             self._setting = run_setting(self._base, tolerance)
             if self._base.batches[0] is not None:
                 self._base.examination  # noqa: B018 - what cannot be measured is told now
@@ -133,11 +135,12 @@ class Monitor:
         """
         if self._closed:
             return
+        before = self._step if self._called else None
         self._step = self._step + 1 if step is None else int(step)
         self._called += 1
         if self._since is not None:
             self._schedule.trained(time.perf_counter() - self._since)
-        due = self._schedule.due(self._step)
+        due = self._schedule.due(self._step, before)
         if due:
             self._measure(due, batch, limited=True)
         self._since = time.perf_counter()
@@ -184,14 +187,13 @@ class Monitor:
                 at = self._situation(batch)
                 setting, maker = with_batch(self._setting, at.objective), made()
         except Exception as error:
-            if self._strict:
-                raise
-            self._notes.append(Missing(self._step, "objective", "objective", f"{type(error).__name__}: {error}"))
+            self._failed("objective", error)
             self._schedule.paid(time.perf_counter() - began)
             return
         for name in names:
             if (self._step, name) in self._records:
-                continue  # a step is measured once
+                self._failed(name, UserError(_AGAIN))
+                continue
             at.seconds = self._schedule.account if limited else math.inf
             at.missing = {}
             with differentiating():
@@ -206,9 +208,14 @@ class Monitor:
     def _situation(self, batch: Any) -> Situation:
         """The objective is made anew: everything about it is checked again at every step that is measured."""
         objective = self._base.on(batch) if batch is not None else self._base.changed()
+        known = None
+        try:
+            known = step_size(self._optimizer, _trained(objective))
+        except UserError as error:
+            self._failed("learning_rate", error)
         return Situation(
             objective,
-            step_size(self._optimizer, objective.leaves.values()),
+            known,
             self._spectra,
             cold=self._solves % _COLD == 0,
             tolerance=self._tolerance,
@@ -228,8 +235,8 @@ class Monitor:
     def _keep(self, record: Record) -> None:
         """Into memory, onto the disk, and to whoever draws it; a full disk stops nothing."""
         self._records[record.step, record.measure] = record
-        for what, reason in record.values["missing"].items():
-            self._notes.append(Missing(record.step, record.measure, what, reason))
+        for what, why in record.values["missing"].items():
+            self._notes.append(Missing(record.step, record.measure, what, why))
         try:
             if self._out is not None:
                 with self._out.open("a", encoding="utf-8", newline="\n") as file:
@@ -238,9 +245,13 @@ class Monitor:
                 for tag, value in tables.scalars(record):
                     self._tensorboard.add_scalar(tag, value, record.step)
         except Exception as error:
-            if self._strict:
-                raise
-            self._notes.append(Missing(record.step, record.measure, "output", f"{type(error).__name__}: {error}"))
+            self._failed(record.measure, error, "output")
+
+    def _failed(self, measure: str, error: Exception, what: str = "") -> None:
+        """Raise what went wrong, or note it."""
+        if self._strict:
+            raise error
+        self._notes.append(Missing(self._step, measure, what or measure, reason(error)))
 
     # -- what was found -----------------------------------------------------------------------------------------------------
 
@@ -287,6 +298,11 @@ class Monitor:
     __str__ = summary
 
 
+def _trained(objective: Objective) -> list[nn.Parameter]:
+    """The user's own parameters that are differentiated by, also where others stand for them."""
+    return [p for p in objective.network.parameters() if p.requires_grad]
+
+
 def _base(model: Any, loss: Loss | None, batch: Any, options: dict[str, Any]) -> Objective:
     if isinstance(model, Objective):
         return Objective.of(model, loss, batch, **options)
@@ -303,9 +319,15 @@ def _chosen(measures: Sequence[str | Callable[[Objective], Any]]) -> dict[str, M
     if isinstance(measures, str):
         measures = [measures]
     found: dict[str, Measure] = {}
+    columns = dict.fromkeys(tables.COLUMNS, "the monitor")
     for item in measures:
         if callable(item):
-            found[getattr(item, "__name__", type(item).__name__)] = of_user(item)
+            name = getattr(item, "__name__", type(item).__name__)
+            if name in found or name in MEASURES:
+                raise UserError(
+                    f"measures: two are called {name!r}; give this function a name of its own (def, or __name__)"
+                )
+            found[name] = of_user(item, name, columns)
         elif item in MEASURES:
             found[item] = MEASURES[item]
         else:

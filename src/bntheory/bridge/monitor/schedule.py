@@ -85,9 +85,9 @@ class Schedule:
         """Seconds that a measure is expected to take."""
         return self._price.get(name, self._guesses[name] * self.training / max(self.steps, 1))
 
-    def due(self, step: int) -> list[str]:
-        """The measures to be made now, in their order."""
-        if step % self.every:
+    def due(self, step: int, before: int | None = None) -> list[str]:
+        """The measures to be made now, in their order. before: the number of the last step, one less if None."""
+        if step // self.every == (step - 1 if before is None else before) // self.every:
             return []
         if self.share is None:
             return list(self._guesses)

@@ -17,6 +17,10 @@ from bntheory.evidence.record import Record
 
 What = Literal["network", "layers"]
 Row = dict[str, Any]
+#: What a record holds beside the numbers of a user's own measure.
+COLUMNS = (
+    "run", "step", "learning_rate", "edge", "missing", "loss", "gradient_norm", "layers", "sharpness", "along", "shift"
+)  # fmt: skip
 _OWN = {"own": "lambda_max"}
 #: What a person reads of the columns, a line each.
 _SAID = (
