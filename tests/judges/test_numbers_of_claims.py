@@ -1,6 +1,7 @@
 """A number in a claim is the decimal that was written, in every judge, in files as in typed claims.
 
-The oracle is arithmetic in tenths: 1/10 + 9/10 = 1 holds of decimals and not of the binary numbers next to them.
+The oracle is arithmetic in tenths: 1/10 + 9/10 = 1 holds of decimals and not of the binary numbers next to them. A root is
+that real number: 2*3 = 6, and 1.4142135623730951^2 = 2.0000000000000001...
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from fractions import Fraction
 
 import pytest
 
-from bntheory import LayerDomain, eq, le, lt
+from bntheory import LayerDomain, eq, le, lt, sqrt
 from bntheory.claims.claim import Claim, Source
 from bntheory.judges.algebra import judge as algebra
 from bntheory.judges.decide import decide
@@ -25,6 +26,9 @@ CLAIMS = {
     "momentum": (lambda x: le(0.9 * x.var + 0.1 * x.var, x.var), "0.9*var + 0.1*var <= var", True),
     "strictly": (lambda x: lt(0.7 * x.m, 0.3 * x.m + 0.4 * x.m), "0.7*m < 0.3*m + 0.4*m", False),
     "a thousandth": (lambda x: eq(1e-3 * x.m, x.m / 1000), "1e-3*m == m/1000", True),
+    "a root": (lambda x: eq(sqrt(2) * sqrt(3) * x.m, sqrt(6) * x.m), "sqrt(2)*sqrt(3)*m == sqrt(6)*m", True),
+    "the float next to a root": (lambda x: lt(1.4142135623730951, sqrt(2)), "1.4142135623730951 < sqrt(2)", False),
+    "a fraction's root": (lambda x: eq(sqrt(Fraction(9, 4)) * x.m, 1.5 * x.m), "sqrt(9/4)*m == 1.5*m", True),
     "off by a digit": (lambda x: eq(0.1000000001 * x.m, x.m / 10), "0.1000000001*m == m/10", False),
 }
 HERE = Instance(y=(Fraction(0), Fraction(3)), grad=(Fraction(1), Fraction(2)), gamma=Fraction(3))

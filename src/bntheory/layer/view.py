@@ -20,6 +20,7 @@ from bntheory.layer.constants import exact
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.parts import Function, Part, ScalarValue, VectorValue
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
+from bntheory.layer.vocabulary import stated
 from bntheory.layer.words import WORDS, Word, nearest
 
 _PACKAGE = Path(__file__).parents[1]
@@ -32,6 +33,7 @@ def state(function: Callable[[Any], Any], world: Any, domain: LayerDomain | None
     raises passes (an ArithmeticError: a division by zero at this layer); it is no mistake of the claim.
     """
     view = View(world, domain)
+    within = stated.set(lambda x: view._wrapped(view._constant(x, "the argument of sqrt"), "scalar"))
     try:
         statement = as_statement(function(view))  # a generator runs here
         if view._raised is not None:
@@ -42,6 +44,8 @@ def state(function: Callable[[Any], Any], world: Any, domain: LayerDomain | None
         if view._from_world or isinstance(first, (OutsideVocabulary, Signal, UserError)):
             raise first from None
         raise ClaimError(f"{_said(first)}{_place(first, function)}") from first
+    finally:
+        stated.reset(within)
 
 
 def _said(error: BaseException) -> str:

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
+from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
 Scalar = Any
@@ -119,10 +121,15 @@ class Layer(Protocol):
         ...
 
 
+#: While a claim is stated, what makes a Python number one of its layer's, so that sqrt(2) is no rounded decimal.
+stated: ContextVar[Callable[[Any], Any] | None] = ContextVar("stated", default=None)
+
+
 def sqrt(x: Scalar) -> Scalar:
-    """The non-negative square root in whatever world ``x`` belongs to."""
-    if isinstance(x, (int, float)):
-        return math.sqrt(x)
+    """The non-negative square root in whatever world ``x`` belongs to; within a claim that of a number is exact."""
+    if isinstance(x, (int, float, Fraction)):
+        number = stated.get()
+        return math.sqrt(x) if number is None else number(x).sqrt()
     method = getattr(x, "sqrt", None)
     if callable(method):
         return method()

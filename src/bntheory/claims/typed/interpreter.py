@@ -104,7 +104,7 @@ class Interpreter:
         if node.name in self.claim.operators:
             return layer.operator(node.name)(*values)
         if node.name == "sqrt":
-            return sqrt(self.layer.gamma * 0 + values[0]) if isinstance(values[0], Fraction) else sqrt(values[0])
+            return sqrt(values[0])
         helpers = {"batch_mean": batch_mean, "centre": centre, "standardise": standardise}
         if node.name in helpers:
             return helpers[node.name](layer, *values)
