@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -297,6 +298,33 @@ def test_a_recorded_store_is_read_and_never_written(own: Registry, tmp_path: Pat
         assert len(trained) == count + more  # the fourth seed of the arm that no second look had
         count = len(trained)
     assert {p.name: p.read_bytes() for p in archive.iterdir() if p.is_file()} == before
+
+
+@pytest.mark.parametrize("torch", ["", "1.0"], ids=["this torch", "another torch"])
+def test_records_of_a_store_that_is_named_count_before_recorded_ones(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str
+) -> None:
+    """A machine of the same versions can have other last bits, here other losses; the oracle is ``compare``, which reads one store."""
+    archive, store = tmp_path / "archive", tmp_path / "store"
+    assert compare(archive, claims="made.up.second").exit_code == 0
+    Store.create(store).append(
+        [
+            replace(
+                r,
+                values={"training": {"loss": 100.0 * r.seed + (r.arm == "none"), "accuracy": 0.5}, "held_out": 0.5},
+                made={**r.made, **({"torch": torch} if torch else {})},
+            )
+            for r in Store(archive).read().every()
+        ]
+    )
+    words = ("check", "made.up.second", "--scale", "quick", "--json", "--no-train", "--store", str(store))
+    recorded = json.loads(command(*words[:-1], str(archive)).stdout)
+    monkeypatch.setattr("bntheory.judges.experiments.archive_of_checkout", lambda: archive)
+    checked = json.loads(command(*words).stdout)
+    assert compare(store, "--resume", claims="made.up.second").exit_code == 0
+    compared = json.loads((store / "verdicts.json").read_text("utf-8"))["verdicts"]
+    assert [e["details"] for e in checked[0]["evidence"]] == [e["details"] for e in compared[0]["evidence"]]
+    assert checked[0]["evidence"][0]["details"] != recorded[0]["evidence"][0]["details"]
 
 
 def test_records_of_other_versions_are_read_and_named(own: Registry, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from bntheory.experiments.experiment import (
 )
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import RECORDS, Contents, Store, write_atomic
-from bntheory.experiments.stores import merge, read_all
+from bntheory.experiments.stores import known, merge
 
 EXPERIMENT = Experiment(
     "made up",
@@ -370,7 +370,7 @@ def test_two_stores_merge_by_union(tmp_path: Path) -> None:
     assert a.read().faults == ()
 
 
-def test_two_stores_are_looked_into_as_one_and_each_file_is_read_once(
+def test_each_store_is_read_once_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = records()
@@ -388,17 +388,12 @@ def test_two_stores_are_looked_into_as_one_and_each_file_is_read_once(
 
     monkeypatch.setattr(Store, "read", counted)
     for _ in range(3):
-        both = read_all(stores)
-        assert list(both) == [r.address for r in whole]
-        assert len(both) == len(whole)
-        assert both[whole[5].address] == [whole[5], *other]
-        assert both[whole[7].address] == [whole[7], whole[7]]
-        assert whole[-1].address in both
-        assert "no address" not in both
+        assert [known(one).every() for one in stores] == [whole[:10], [*other, *whole[6:]], []]
     assert reads == [one.path for one in stores]
     with stores[2].lock():
         stores[2].append(whole[:1])
-    assert read_all(stores)[whole[0].address] == [whole[0]] * 2
+    assert known(stores[2]).every() == whole[:1]
+    assert known(stores[0]).every() == whole[:10]
     assert reads[3:] == [stores[2].path]  # what has changed, and nothing else
 
 

@@ -13,7 +13,7 @@ How it is made
     ``together``     runs trained as one, where that is faster; ``devices`` where to compute
     ``plan``, ``meter``   what it will cost, and how much of it is done
 Where it is kept
-    ``store``, ``stores``   a folder of records and checkpoints; several of them looked into as one, and merged
+    ``store``, ``stores``   a folder of records and checkpoints; two of them merged
     ``folder``       a store and the manifest of its run
     ``packed``       recorded stores, as the repository holds them
     ``confirm``      records of earlier code, taken over where a sample made again is the same bit for bit

@@ -13,6 +13,7 @@ from bntheory.experiments.experiment import Conditions, Experiment, Needed, fres
 
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData
+    from bntheory.evidence.record import Record
     from bntheory.experiments.store import Store
     from bntheory.experiments.worker import Workplace
 
@@ -32,21 +33,32 @@ def points_of(study: Study, asked: Sequence[Needed], what: str) -> list[dict[str
     """The same of records that are named one by one."""
     from bntheory.experiments.quantities import merged
     from bntheory.experiments.store import Store
-    from bntheory.experiments.stores import read_all
 
     own = _in_memory() if study.store is None else Store(study.store)
-    stores = [own, *([Store(study.archive)] if study.archive is not None else ())]
-    found = freshest(asked, read_all(stores))
+    # an own record counts before a recorded one, whose machine may have been another
+    stores = [*([Store(study.archive)] if study.archive is not None else ()), own]
+    found = _counting(asked, stores)
     left = missing(asked, found)
     if left and study.lacking is not None:
         study.lacking.append(Lacking(what, tuple(left), sum(n.address in found for n in left)))
     elif left:
         make(study, left, progress=lambda fraction, text: study.progress(fraction, f"{what}: {text}"))
-        found = freshest(asked, read_all(stores))
+        found = _counting(asked, stores)
     fresh = {n.address: found[n.address] for n in asked if n.fresh(found.get(n.address))}
     if study.asked is not None:
         study.asked.extend((n, fresh.get(n.address)) for n in asked)
     return merged(asked, fresh)
+
+
+def _counting(asked: Sequence[Needed], stores: Sequence[Store]) -> dict[str, Record]:
+    """By address, the record that counts; a fresh one of a later store before any of an earlier one."""
+    from bntheory.experiments.stores import known
+
+    found: dict[str, Record] = {}
+    for store in stores:
+        there = freshest(asked, known(store).versions)
+        found |= {n.address: r for n in asked if (r := there.get(n.address)) and (n.fresh(r) or n.address not in found)}
+    return found
 
 
 def make(study: Study, left: Sequence[Needed], **how: Any) -> None:

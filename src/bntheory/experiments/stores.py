@@ -1,52 +1,26 @@
-"""Several stores: looked into as one, and made one."""
+"""Stores that are read again and again, and two made one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bntheory.evidence.record import Record, canonical
+from bntheory.evidence.record import canonical
 from bntheory.experiments.store import Contents, Store
-
-
-def read_all(stores: Sequence[Store]) -> Mapping[str, Sequence[Record]]:
-    """The records of several stores by address, one after another; faulty lines are nobody's. A file that has not
-    changed is read once."""
-    return _Together([_known(store).versions for store in stores])
-
-
-class _Together(Mapping[str, Sequence[Record]]):
-    """Several stores looked into one after another: a question asks for a few hundred of their records, so none is
-    copied."""
-
-    def __init__(self, parts: Sequence[Mapping[str, Sequence[Record]]]) -> None:
-        self.parts = parts
-
-    def __getitem__(self, where: str) -> Sequence[Record]:
-        found = [record for part in self.parts for record in part.get(where, ())]
-        if not found:
-            raise KeyError(where)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(where for part in self.parts for where in part))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 _READ: dict[Path, tuple[Any, Contents]] = {}
 
 
-def _known(store: Store) -> Contents:
+def known(store: Store) -> Contents:
+    """What a store holds; a file that has not changed is read once."""
     state = store.state()
     if state is None:
         return store.read()
-    known = _READ.get(store.path)
-    if known is None or known[0] != state:
-        known = _READ[store.path] = (state, store.read())
-    return known[1]
+    kept = _READ.get(store.path)
+    if kept is None or kept[0] != state:
+        kept = _READ[store.path] = (state, store.read())
+    return kept[1]
 
 
 def merge(into: Store, other: Store) -> tuple[int, Contents, list[str]]:
