@@ -31,6 +31,7 @@ class Examined(Protocol):
     """What is known of the objective (:class:`bntheory.bridge.objective.Objective`) that is examined."""
 
     batches: list[Any]
+    keepers: list[Any]
     overwrites_inputs: bool
     differentiates: bool
     needs_graph: bool
@@ -100,12 +101,15 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
     try:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
         # with a copy of the parameters, once: a forward pass that changes them is refused, and has changed nothing
-        with state_guard(objective.network), objective.conditions(0, frozen=False, trace=trace):
+        with state_guard(objective.network, *objective.keepers), objective.conditions(0, frozen=False, trace=trace):
             objective.batches[0] = convert(batch, requiring_a_gradient)
             given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
-            before = {name: leaf._version for name, leaf in objective.leaves.items()}
+            beside = [
+                p for keeper in objective.keepers if isinstance(keeper, nn.Module) for p in keeper.named_parameters()
+            ]
+            before = [(name, p, p._version) for name, p in (*objective.leaves.items(), *beside)]
             value, kept = _value_and_bytes(objective, hooks)
-            _refuse_changed_parameters(objective, before)
+            _refuse_changed_parameters(before)
             objective.differentiates = trace.differentiates or differentiated(value)
             if any(tensor._version != version for tensor, version in given):
                 _refuse_overwritten_twice(batch)
@@ -146,8 +150,8 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
     return found
 
 
-def _refuse_changed_parameters(objective: Examined, before: Mapping[str, int]) -> None:
-    changed = [name for name, leaf in objective.leaves.items() if leaf._version != before[name]]
+def _refuse_changed_parameters(before: Sequence[tuple[str, Tensor, int]]) -> None:
+    changed = [name for name, tensor, version in before if tensor._version != version]
     if changed:
         raise UserError(
             f"the forward pass changes {', '.join(changed[:5])} in place, and a pass that changes a parameter is no function of it. Change it "

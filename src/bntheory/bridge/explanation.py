@@ -102,8 +102,7 @@ def compared(objective: Examined, index: int) -> Iterator[None]:
 def _plain_pass(objective: Examined, index: int) -> None:
     """One forward and backward pass of the user's own model on its own batch, as a training loop makes it."""
     model, batch = objective.network, objective.plain_batches()[index]
-    guarded = [m for m in (model, objective.loss) if isinstance(m, nn.Module)]
-    with torch.inference_mode(False), torch.enable_grad(), state_guard(*guarded):
+    with torch.inference_mode(False), torch.enable_grad(), state_guard(model, *objective.keepers):
         if objective.mode != "current":
             model.train((objective.twin_of or objective.mode) != "eval")
         if batch is None:

@@ -7,11 +7,14 @@ measured: the stand-ins take the places of its parameters for as long as an eval
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.fences import unwrapped
+from bntheory.bridge.networks.evaluation import convert, transformed
 from bntheory.errors import UserError
 
 
@@ -89,22 +92,34 @@ class MeasuredTensors:
             raise UserError("model: no parameter requires a gradient, so there is nothing to differentiate by")
         return {name: self.leaves[name] for name in seen.values()}
 
-    def install(self) -> None:
-        """Put the stand-ins, and copies of the buffers, which a graph may keep, into the modules; take hooks on gradients out.
+    def install(self, *beside: Any) -> None:
+        """Put the stand-ins into the modules, and copies of the buffers and of the plain tensors that attributes hold, which a pass may change
+        and a graph may keep; take hooks on gradients out.
 
-        A guard of the modules' state undoes it.
+        beside: other objects and modules that an evaluation may change. A guard of the state of all of them undoes it.
         """
         copies: dict[int, Tensor] = {}
+
+        def copied(tensor: Tensor) -> Tensor:
+            if tensor.requires_grad or transformed(tensor):
+                return tensor
+            return copies.setdefault(id(tensor), tensor.to(self._target(tensor), copy=True))
+
+        parts = [m for o in (self.network, *beside) for m in (o.modules() if isinstance(o, nn.Module) else (o,))]
+        for part in {id(part): part for part in parts if not isinstance(part, torch.jit.ScriptModule)}.values():
+            held = {name: value for name, value in vars(part).items() if name not in ("_parameters", "_modules")}
+            vars(part).update({name: convert(value, copied) for name, value in held.items() if _holds_tensors(value)})
         for module in self.network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # the guard puts the values back
             module._backward_hooks.clear()
             module._backward_pre_hooks.clear()
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    own = buffer.detach().to(self._target(buffer), copy=True)
-                    module._buffers[name] = copies.setdefault(id(buffer), own)
             if self.stand_ins:
                 for name, p in module._parameters.items():
                     if p is not None:
                         module._parameters[name] = self.stand_ins[id(p)]  # type: ignore[assignment]
+
+
+def _holds_tensors(value: Any) -> bool:
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else (value,)
+    return any(isinstance(item, Tensor) for item in items)

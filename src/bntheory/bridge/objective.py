@@ -32,6 +32,7 @@ from bntheory.bridge.networks.evaluation import (
     closure_value,
     convert,
     gradients_of,
+    keepers_of,
     plain_storage,
     read_batches,
     scalar,
@@ -115,7 +116,7 @@ class Objective:
         self.batches = [self._prepared(b) for b in self.plain_batches()]
         self._examples = examples
         self._constants: dict[int, dict[str, list[Constants | None]]] = {}
-        self._caller = _LossCall()
+        self._caller, self.keepers = _LossCall(), keepers_of(loss)
         self.overwrites_inputs = self.differentiates = self.needs_graph = False  # until an examination finds otherwise
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
@@ -213,14 +214,14 @@ class Objective:
         trace: follows the forward pass. It sees each call behind the full cast, and before it is written out in primitive operations.
         """
         constants = self.constants(index) if self.mode == "frozen" and frozen else None
-        guarded = (self._inner, self._caller, *((self.loss,) if isinstance(self.loss, nn.Module) else ()))
+        guarded = (self._inner, self._caller, *self.keepers)
         mode = self.mode if self.mode != "frozen" else self.twin_of or "train"
         with ExitStack() as stack:
             stack.enter_context(compared(self, index))
             stack.enter_context(fenced(self.precision, compiled=self.tensors.compiled))
             stack.enter_context(state_guard(*guarded, parameters=False))
             switch(self._inner, mode, self.dropout, fixed=self.seed is not None)
-            self.tensors.install()
+            self.tensors.install(*self.keepers)
             if constants is not None:
                 freeze_in_place(self._freezable(constants), constants, self._by_hand, self.freeze)
             if self.normalisation == "primitive" or self.differentiates:

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from bntheory.bridge.arguments import checked
+from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
@@ -185,7 +187,8 @@ def read_batches(batch: Any, split: int | None = None) -> list[tuple[Any, ...] |
             raise UserError(
                 f"batch is a {type(batch).__name__}; give a tuple (inputs, targets, ...), or a list of such tuples"
             )
-        items = list(batch)
+        with state_guard(*keepers_of(batch)):  # a loader draws the seed of its workers, whether or not it shuffles
+            items = list(batch)
         several = all(isinstance(item, (tuple, list, Mapping)) for item in items)
         batches = [_as_batch(item) for item in items] if several else [tuple(items)]
     if not batches or any(b is not None and not b for b in batches):
@@ -199,6 +202,21 @@ def read_batches(batch: Any, split: int | None = None) -> list[tuple[Any, ...] |
 
 def _as_batch(item: Any) -> tuple[Any, ...]:
     return (item,) if isinstance(item, Mapping) else tuple(item)
+
+
+def keepers_of(loss: Any) -> list[Any]:
+    """Where a loss (or a loader) may keep a state: what is called or owns the method, and the modules that it holds or its code names."""
+    function = loss.func if isinstance(loss, partial) else loss
+    owner = getattr(function, "__self__", function)
+    if not isinstance(getattr(owner, "__dict__", None), dict) or inspect.ismodule(owner):
+        return []
+    try:
+        named = inspect.getclosurevars(function)
+        beside = [*named.nonlocals.values(), *named.globals.values()]
+    except (TypeError, ValueError):  # no function of Python's, or one that is not made up yet
+        beside = []
+    beside += [] if isinstance(owner, nn.Module) else vars(owner).values()
+    return [owner, *(value for value in beside if isinstance(value, nn.Module))]
 
 
 def _refuse_shuffling(loader: DataLoader[Any]) -> None:

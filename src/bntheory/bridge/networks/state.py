@@ -26,7 +26,7 @@ Restore = Callable[[], None]
 
 
 @contextmanager
-def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -> Iterator[None]:
+def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iterator[None]:
     """Restore ``models`` and the random number generators when the block ends, however it ends.
 
     Restored bit-identically and, for tensors, in the same storage: parameters, buffers, ``.grad`` (object and
@@ -41,7 +41,7 @@ def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -
     the block can still be differentiated after it.
 
     Args:
-        models: one or more modules; a submodule or tensor that they share is saved once.
+        models: modules, and other objects, whose attributes are restored; a submodule or tensor that they share is saved once.
         parameters: also save the values of the parameters (one copy in memory). With ``False`` the block
             promises not to change them; a change that autograd's version counter sees raises
             ``RuntimeError`` at the end of the block.
@@ -57,13 +57,13 @@ def state_guard(*models: nn.Module, parameters: bool = True, rng: bool = True) -
     tensors: dict[int, None] = {}
     modules: dict[int, None] = {}
     for model in models:
-        for prefix, module in model.named_modules():
+        for prefix, module in model.named_modules() if isinstance(model, nn.Module) else [("", model)]:
             if id(module) in modules:
                 continue
             modules[id(module)] = None
             undo.append(_save_attributes(module))
-            own = [(n, p, True) for n, p in module._parameters.items() if p is not None]
-            own += [(n, b, False) for n, b in module._buffers.items() if b is not None]
+            own = [(n, p, True) for n, p in vars(module).get("_parameters", {}).items() if p is not None]
+            own += [(n, b, False) for n, b in vars(module).get("_buffers", {}).items() if b is not None]
             for name, tensor, is_parameter in own:
                 if id(tensor) in tensors:
                     continue
@@ -177,7 +177,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(torch.equal(_bytes(a), _bytes(b)))
 
 
-def _save_attributes(module: nn.Module) -> Restore:
+def _save_attributes(module: Any) -> Restore:
     """A function that restores the attributes of ``module``, containers (hooks included) in place."""
     attributes = dict(module.__dict__)
     contents = {name: (value, value.copy()) for name, value in attributes.items() if isinstance(value, _CONTAINERS)}
