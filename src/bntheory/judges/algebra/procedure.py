@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bntheory.errors import OutsideVocabulary
@@ -57,8 +57,6 @@ class Decision:
     assumptions_needed: bool | None = None
     directions: int = 0
     questions: tuple[tuple[str, str, float], ...] = ()
-    problem: Problem | None = field(default=None, repr=False)
-    seconds: float = 0.0
 
 
 def decide_by_coordinates(
@@ -82,15 +80,7 @@ def decide_by_coordinates(
     means = certify, second_opinion, by_bounds, milliseconds, time.perf_counter() + seconds
     run = _Run(check, assume, domain, *means, part=0 if proof else None)
     run.proof = proof
-    start = time.perf_counter()
-    decision = run.decide()
-    return replace(
-        decision,
-        questions=tuple(run.questions),
-        directions=run.directions,
-        problem=run.generic,
-        seconds=time.perf_counter() - start,
-    )
+    return replace(run.decide(), questions=tuple(run.questions), directions=run.directions)
 
 
 #: In place of a part of the claim: what is false everywhere, so that a proof of it is one that nothing meets the hypotheses.
@@ -252,7 +242,7 @@ class _Run(Questions):
                     settled, found = False, True
                     lifted = self._lift(problem, reply)
                     if lifted == _IRRATIONAL:
-                        lifted = self._lift_rational_batch(m)
+                        lifted = self._lift_otherwise(m)
                     if isinstance(lifted, Decision):
                         return lifted
                     reasons.append(f"m = {m}: {lifted}")
@@ -278,18 +268,22 @@ class _Run(Questions):
             return f"the lifted layer was not certified ({certificate.why})"
         return Decision("counterexample", "a lifted layer violates the claim", instance, certificate)
 
-    def _lift_rational_batch(self, m: int) -> Decision | str:
-        """Where y_hat and sigma cannot both be rational, y and eps perhaps can."""
+    def _lift_otherwise(self, m: int) -> Decision | str:
+        """Where y_hat and sigma cannot both be rational, y and eps perhaps can; or there is a layer in the plane of 1 and y."""
         domain = self.domain
-        if needs_entries(domain) or domain.eps == "zero" or domain.normaliser not in ("batch", "unbiased"):
-            return _IRRATIONAL
-        (problem,) = evaluate_at(self.check, self.assume, domain, m, self.directions, rational_batch=True)
-        formulas = problem.closed(problem.negation(), all_symbols=True)
-        reply = self._ask(f"negation, m = {m}, y rational", problem, formulas)
         lifted: Decision | str = _IRRATIONAL
-        for vectors_first in (False, True):
-            if lifted == _IRRATIONAL and reply.answer == "sat":
-                lifted = self._lift(problem, reply, vectors_first=vectors_first)
+        if needs_entries(domain):
+            return lifted
+        free_eps = domain.eps != "zero" and domain.normaliser in ("batch", "unbiased")
+        for what, room in [("y rational", self.directions)] * free_eps + [("in the plane", 2)]:
+            (problem,) = evaluate_at(self.check, self.assume, domain, m, room, rational_batch=what == "y rational")
+            formulas = problem.closed(problem.negation(), all_symbols=True)
+            reply = self._ask(f"negation, m = {m}, {what}", problem, formulas)
+            for vectors_first in (False, True):
+                if lifted == _IRRATIONAL and reply.answer == "sat":
+                    lifted = self._lift(problem, reply, vectors_first=vectors_first)
+            if lifted != _IRRATIONAL:
+                break
         return lifted
 
     def _proved(self, scripts: list[str]) -> Decision:
