@@ -305,7 +305,7 @@ OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 @pytest.mark.parametrize("name", OUT_OF_REACH)
 def test_a_twin_that_would_keep_statistics_alive_is_refused(name: str) -> None:
     make, loss, told = OUT_OF_REACH[name]

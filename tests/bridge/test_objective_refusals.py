@@ -117,7 +117,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_mean_nothing_is_refused(name: str) -> None:
     attempt, message = REFUSED[name]

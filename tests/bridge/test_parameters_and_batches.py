@@ -54,7 +54,7 @@ def test_strided_shared_and_sparsely_used_parameters(dtype: torch.dtype | None) 
     assert len(along_gradient(model, CE, batch, [0.1], dtype=dtype).losses) == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_scripted_model_has_curvature() -> None:
     expected = oracle.derivatives(mlp(), CE, (X, Y))[2]
     scripted = torch.jit.script(mlp())

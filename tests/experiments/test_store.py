@@ -370,9 +370,7 @@ def test_two_stores_merge_by_union(tmp_path: Path) -> None:
     assert a.read().faults == ()
 
 
-def test_each_store_is_read_once_until_it_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_store_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = records()
     other = [Record(**{**vars(whole[5]), "made": {"torch": "2"}})]
     stores = [Store.create(tmp_path / name) for name in ("a", "b", "empty")]

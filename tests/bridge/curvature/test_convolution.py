@@ -172,9 +172,7 @@ class _Transformed(nn.Module):
         return self.out(torch.tanh(self._inner(torch.tanh(self.a(x)))).mean((2, 3)))
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*jit.script.*:DeprecationWarning"
-)  # torch's own, at its first derivative along a direction
+@pytest.mark.filterwarnings("ignore:.*jit.script.*")  # torch's own, at its first derivative along a direction
 @pytest.mark.parametrize("kind", ["an example at a time", "statistics of groups", "a derivative along a direction"])
 def test_layers_under_a_transform_are_left_to_torch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bntheory.bridge.curvature.batch_norm._ENTRIES", 1)
@@ -255,7 +253,7 @@ class _Meaning(nn.Module):
         return self.out(torch.tanh(self._inner(y)).mean((2, 3)))
 
 
-@pytest.mark.filterwarnings("ignore:.*jit.script.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*jit.script.*")
 @pytest.mark.parametrize(
     "kind", ["a class of its own", "a context around it", "numbers of another kind", "dual tensors"]
 )

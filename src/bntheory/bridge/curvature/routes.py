@@ -115,7 +115,7 @@ def measure_routes(
             try:
                 with warnings.catch_warnings():
                     # torch's own loading of its forward-mode rules uses what torch itself has deprecated
-                    warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
+                    warnings.filterwarnings("ignore", message=".*torch.jit")
                     hessian = route(loss, point).detach()
             except (RuntimeError, NotImplementedError) as error:
                 found.append(Route(name, layer, float("nan"), float("nan"), str(error).splitlines()[0][:120]))
