@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bntheory.bridge.examination import Examined
 from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, scalar, tensors_in

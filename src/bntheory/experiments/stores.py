@@ -8,7 +8,6 @@ from typing import Any
 from bntheory.evidence.record import canonical
 from bntheory.experiments.store import Contents, Store
 
-
 _READ: dict[Path, tuple[Any, Contents]] = {}
 
 
