@@ -32,6 +32,12 @@ CASES = {
     # the gradient of unit b is not bounded by the loss that bounds the first's
     "another unit's gradient": ("norm2(grad@b) <= m", {"loss": "logistic-bounds"}, "refuted"),
     "another unit's scale": ("gamma@b*norm2(y@b) >= 0", {"gamma": "positive"}, "proved"),
+    "another unit's words, by Cauchy and Schwarz": (
+        "dot(input_grad@b, grad)**2 <= norm2(input_grad@b)*norm2(grad)",
+        {},
+        "proved",
+    ),
+    "a scale of unit b that vanishes": ("sigma@b > 0", {"eps": "zero"}, "refuted"),
     # |J' g'| <= c |g'| and |g'| <= |g| + |g' - g|
     "through the second gradient": (ROOTS.format(c=""), SMOOTH, "proved"),
     "squares, (a + b)^2 <= 2 a^2 + 2 b^2": (

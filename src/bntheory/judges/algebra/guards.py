@@ -5,22 +5,18 @@ So a proof says where it holds as its reader would, "wherever norm2(input_grad) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from typing import Any, Literal
 
 from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.syntax import Binary, Call, Name, Node, Number, Sign
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import calls_of, exchanged, factors_of, parts
-from bntheory.judges.algebra.second_batch import words_of_second_batch
+from bntheory.claims.typed.trees import exchanged, factors_of, parts
+from bntheory.judges.algebra.second_batch import words_of_others, written
 from bntheory.layer.domain import LayerDomain
-from bntheory.layer.relations import Statement, le
-from bntheory.layer.second_batch import SecondBatch
-from bntheory.layer.second_unit import SecondUnit
 from bntheory.layer.view import View
 
 _LATEX = {
@@ -59,10 +55,12 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
     stated = read_again(tree, domain)
     reader = None if stated is None else Interpreter(stated, View(layer, domain))
     found: dict[str, Guard] = {}
-    words, others = _words(domain), words_of_second_batch(domain)
+    others = words_of_others(domain)
+    radicands = _radicands(others, domain)
     for kind, node in _met(tree):
-        name = words.get(text_of(node)) if kind == "nonzero" else None
-        name = name or exchanged(node, others)
+        name = exchanged(node, others)
+        if kind == "nonzero":
+            name = radicands.get(text_of(node), name)
         guard = Guard(kind, name)
         if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
@@ -75,20 +73,10 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
     return list(found.values())
 
 
-def _words(domain: LayerDomain) -> dict[str, Node]:
+def _radicands(others: Mapping[str, Name], domain: LayerDomain) -> dict[str, Name]:
     """What stands under the root of another sigma, which vanishes where it does, by its text: sigma@2 and sigma@b."""
-    others: dict[str, type[SecondBatch]] = {"@2": SecondBatch, "@b": SecondUnit}
-    words: dict[str, Node] = {}
-    for suffix, other in others.items():
-        if "y" + suffix in domain.vectors:
-            sigma = partial(_at_least_zero, other, domain)
-            for node in calls_of(transcribe(sigma, domain), ("sqrt",)):
-                words[text_of(node.arguments[0])] = Name("sigma" + suffix, 0)
-    return words
-
-
-def _at_least_zero(other: type[SecondBatch], domain: LayerDomain, layer: Any) -> Statement:
-    return le(0, other(layer, domain.normaliser).sigma)
+    roots = {sigma: written(sigma.name, domain) for sigma in others.values() if sigma.name.startswith("sigma@")}
+    return {text_of(root.arguments[0]): sigma for sigma, root in roots.items() if isinstance(root, Call)}
 
 
 def _harmless(kind: str, constant: Fraction) -> bool:

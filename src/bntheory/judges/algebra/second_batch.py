@@ -31,12 +31,12 @@ _SECONDS: Mapping[str, tuple[type[SecondBatch], tuple[str, ...]]] = {
     "@b": (SecondUnit, ("gamma", "beta")),
 }
 _ABSTRACT: Mapping[str, ScalarRange | None] = {
-    "mu@2": "any",
-    "var@2": "nonnegative",
-    "sigma@2": "nonnegative",
-    "y_hat@2": None,
-    "z@2": None,
-    "input_grad@2": None,
+    "mu": "any",
+    "var": "nonnegative",
+    "sigma": "nonnegative",
+    "y_hat": None,
+    "z": None,
+    "input_grad": None,
 }
 
 
@@ -86,39 +86,38 @@ def _alone(tree: Node, own: tuple[str, ...]) -> bool:
 
 
 def abstracted(claim: Claim) -> Claim | None:
-    """The claim with every word of the second batch a free quantity; None where it has none.
+    """The claim with every word of a second batch or unit a free quantity; None where it has none.
 
-    Of sigma@2 it is kept that it is not below the root of eps. Where a word has no value the claim and its hypotheses say
+    Of sigma@2 and sigma@b it is kept that they are not below the root of eps. Where a word has no value the claim and its hypotheses say
     what they say whatever it is, so none of what is false there is lost.
     """
     domain = claim.domain
     assert domain is not None
-    table = words_of_second_batch(domain)
+    table = words_of_others(domain)
     if not table:
         return None
     trees = [transcribe(f, domain) for f in (claim.check, claim.assume) if f is not None]
     if any(text_of(tree, _LONGEST).endswith("...") for tree in trees):  # its parts may be shared, and it has many more
         return None
     trees = [exchanged(tree, table) for tree in trees]
-    used = {name for tree in trees for name in names_of(tree)} & set(_ABSTRACT)
-    if not used:
+    names = set().union(*map(names_of, trees))
+    kinds = {w.name: _ABSTRACT[w.name.partition("@")[0]] for w in table.values() if w.name in names}
+    if not kinds:
         return None
-    if "sigma@2" in used:
-        trees.append(parse("eps <= sigma@2**2"))
-    kinds = {name: _ABSTRACT[name] for name in used}
+    trees += [parse(f"eps <= {name}**2") for name in kinds if name.startswith("sigma@")]
     free = domain.with_free(
-        {name: kind for name, kind in kinds.items() if kind}, sorted(name for name in used if not kinds[name])
+        {name: kind for name, kind in kinds.items() if kind}, [name for name in kinds if not kinds[name]]
     )
     check = read_again(trees[0], free)
     assume = read_again(Junction("and", tuple(trees[1:]), 0), free) if trees[1:] else None
     return None if check is None else replace(claim, check=check, assume=assume, domain=free)
 
 
-def words_of_second_batch(domain: LayerDomain) -> dict[str, Node]:
-    """The words of a second batch, by what they are in those of one; empty where the domain has none."""
-    if "y@2" not in domain.vectors:
-        return {}
-    trees = {word: written(word, domain) for word in _ABSTRACT if "grad" not in word or "grad@2" in domain.vectors}
+def words_of_others(domain: LayerDomain) -> dict[str, Name]:
+    """The words of a second batch and a second unit, by what they are in those of one batch; empty where the domain has neither."""
+    suffixes = [suffix for suffix in _SECONDS if "y" + suffix in domain.vectors]
+    words = [word + suffix for suffix in suffixes for word in _ABSTRACT]
+    trees = {w: written(w, domain) for w in words if "grad" not in w or w.removeprefix("input_") in domain.vectors}
     return {text_of(tree): Name(word, 0) for word, tree in trees.items() if not isinstance(tree, Name)}
 
 
