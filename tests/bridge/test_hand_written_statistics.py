@@ -484,3 +484,30 @@ def test_a_layer_written_by_hand_may_be_the_model() -> None:
     found = capture(layer, F.mse_loss, (torch.randn(12, 5, generator=DRAW), targets), dtype=torch.float64)
     assert list(found.layers) == ["(model)"]
     assert bool(found.layers["(model)"].gradient_residual().passed.all())
+
+
+class PostNorm(nn.Module):
+    """A batch norm, then blocks with a layer norm behind a small branch: each is nearly indifferent to a shift of all features of an entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm, self.head = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+        self.branches = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(8) for _ in range(2))
+        for branch in self.branches:
+            nn.init.normal_(branch.weight, std=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.first(x.reshape(len(x), -1, 3)).transpose(1, 2)).transpose(1, 2)
+        for branch, norm in zip(self.branches, self.norms, strict=True):
+            h = norm(h + torch.tanh(branch(h)))
+        return self.head(h.mean(1))
+
+
+@pytest.mark.parametrize("examples", [6, 24])
+def test_a_layer_norm_behind_a_small_branch_is_none_over_the_batch(examples: int) -> None:
+    batch = (torch.randn(examples, 15, generator=torch.Generator().manual_seed(1)), torch.arange(examples) % 3)
+    with hessian(PostNorm(), CE, batch, mode="frozen", dtype=torch.float64) as op:
+        expected = oracle.derivatives(PostNorm(), CE, batch, frozen=True)[2].numpy()
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * np.abs(expected).max())

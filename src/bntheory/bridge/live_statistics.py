@@ -224,7 +224,7 @@ def _indifferent(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float]]:
         within = [[a for a in over if a != other] for other in over if len(over) > 1]
         one = g if axis is None else g.select(axis, 0)
         if bool(_vanish(one, None)) and bool(g.any()) and bool(_vanish(g, over).all()):
-            if not any(bool(_vanish(g, axes).all()) for axes in within):
+            if not any(_part(g, axes) < _LITTLE**2 for axes in within):
                 yield axis, _part(g * (y - y.mean(over, keepdim=True)), over)
         elif axis is not None and _part(one * y.select(axis, 0), None) < _LITTLE and _part(g * y, over) < _LITTLE**2:
             signed = bool((y > 0).any()) and bool((y < 0).any())
