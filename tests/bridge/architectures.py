@@ -262,6 +262,31 @@ class Functional(nn.Module):
         return self.head(torch.tanh(F.instance_norm(self.two(x), eps=1e-3)) * x)
 
 
+class AudioEncoder(nn.Module):
+    """As HuBERT: the input is made to require a gradient, a batch norm stands before the convolution of positions, a layer norm behind
+    every branch, and branches start small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.norm = nn.Conv1d(1, 4, 3, 2), nn.BatchNorm1d(4)
+        self.positions = nn.Conv1d(4, 4, 3, padding=1, groups=2)
+        self.branches = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(3))
+        for branch in self.branches:
+            nn.init.normal_(branch[0].weight, std=1e-3)
+        self.norms = nn.ModuleList(nn.LayerNorm(4) for _ in range(3))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x[:, None]
+        if self.training:
+            h.requires_grad = True
+        h = torch.tanh(self.front(h))
+        h = (h + torch.tanh(self.positions(self.norm(h)))).transpose(1, 2)
+        for branch, norm in zip(self.branches, self.norms, strict=True):
+            h = norm(h + branch(h))
+        return self.head(torch.tanh(h).mean(1))
+
+
 class Checkpointed(nn.Module):
     plain = False
 
@@ -367,6 +392,7 @@ ARCHITECTURES = {
     "LLaMA, RMS by hand": Architecture(Llama, tokens, 0, 3, own_loss),
     "LLaMA, nn.RMSNorm, tied": Architecture(lambda: Llama(nn.RMSNorm, tied=True), tokens, 0, 3, None),
     "U-Net": Architecture(UNet, segmentation, 3),
+    "audio encoder": Architecture(AudioEncoder, lambda: (torch.randn(8, 12), torch.arange(8) % 3), 1, 3),
     "recurrent with batch norm, RNN": Architecture(lambda: Recurrent(nn.RNN), lambda: (torch.randn(5, 8, 2), torch.arange(8) % 3), 1),
     "recurrent with batch norm, LSTM": Architecture(lambda: Recurrent(nn.LSTM), lambda: (torch.randn(3, 8, 2), torch.arange(8) % 3), 1),
     "graph convolution": Architecture(GraphConvolution, graph, 1),

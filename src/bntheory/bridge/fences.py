@@ -297,7 +297,14 @@ def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return input.add_(3).clamp_(0, 6).div_(6) if inplace else (input + 3).clamp(0, 6) / 6
 
 
+def _requires_grad(tensor: Tensor, requires_grad: bool = True) -> Tensor:
+    """As a forward pass sets it on its inputs (for its checkpoints), which in a measurement are nodes of the graph and no leaves."""
+    return tensor.requires_grad_(requires_grad) if tensor.is_leaf else tensor
+
+
 _WRITTEN_OUT: dict[Any, Callable[..., Any]] = {
+    Tensor.requires_grad.__set__: _requires_grad,  # type: ignore[attr-defined]
+    Tensor.requires_grad_: _requires_grad,
     functional.hardsigmoid: _hardsigmoid,
     functional.batch_norm: _with_a_weight(functional.batch_norm, 3),
     functional.instance_norm: _with_a_weight(functional.instance_norm, 3),
