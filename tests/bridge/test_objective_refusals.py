@@ -19,9 +19,14 @@ from bntheory.bridge.curvature import hessian
 
 
 class StochasticDepth(nn.Module):
-    def __init__(self) -> None:
+    """A branch that is left out at random; at its start, with a scale of zero, it changes the gradient and not the loss."""
+
+    def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
         self.net, self.more = mlp(), nn.Linear(3, 3)
+        with torch.no_grad():
+            for parameter in self.more.parameters():
+                parameter.mul_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.net(x)
@@ -71,8 +76,20 @@ REFUSED = {
         lambda: hessian(NET, lambda out, y: CE(F.dropout(out, 0.5), y), (X, Y)),
         "not deterministic.*seed=",
     ),
+    "functional dropout in a twin": (
+        lambda: Objective(NET, lambda out, y: CE(F.dropout(out, 0.5), y), (X, Y), mode="frozen").loss_value(),
+        "not deterministic.*seed=",
+    ),
     "dropout": (lambda: probe(nn.Sequential(mlp(), nn.Dropout(0.5)), CE, (X, Y)), r"dropout is active.*\(1\).*seed="),
     "stochastic depth": (lambda: capture(StochasticDepth(), CE, (X, Y)), "stochastic depth"),
+    "stochastic depth of a branch that is zero": (
+        lambda: capture(StochasticDepth(0.0), CE, (X, Y)),
+        "gradient of the loss is not deterministic.*seed=",
+    ),
+    "stochastic depth of a branch that is small beside rounding": (
+        lambda: hessian(StochasticDepth(1e-5).float(), CE, (X.float(), Y)),
+        "gradient of the loss is not deterministic.*seed=",
+    ),
     "a state between calls": (lambda: along_gradient(Counts(), CE, (X, Y), [0.1]), "keeps a state"),
     "complex parameters": (
         lambda: hessian(nn.Linear(5, 3, dtype=torch.complex64), lambda o: o.abs().mean(), (X.to(torch.complex64),)),
@@ -131,6 +148,18 @@ def test_a_teacher_without_gradients_is_no_other_copy() -> None:
     teacher = copy.deepcopy(NET).requires_grad_(False).eval()
     found = measured(NET, lambda out, y: CE(out, y) + F.mse_loss(out, teacher(X)), (X, Y))
     assert np.isfinite(found).all()
+
+
+def test_random_numbers_on_which_nothing_depends_are_no_reason_to_refuse() -> None:
+    """As a layer that is left out with probability zero draws them."""
+    net = mlp()
+
+    def drawing(out: Tensor, y: Tensor) -> Tensor:
+        return CE(out, y) if torch.rand(()) >= 0 else out.sum()
+
+    with hessian(net, drawing, (X, Y)) as drawn, hessian(net, CE, (X, Y)) as plain:
+        v = torch.ones(plain.size, dtype=plain.dtype)
+        torch.testing.assert_close(drawn.matvec(v), plain.matvec(v), rtol=1e-12, atol=0)
 
 
 def test_a_stated_seed_makes_one_function() -> None:

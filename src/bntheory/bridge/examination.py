@@ -21,8 +21,8 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge import left_out
 from bntheory.bridge.graph import SavedBytes, custom_functions, differentiated, leaves_of, live_batch_norms, nodes_of
 from bntheory.bridge.live_statistics import refuse_live_statistics
-from bntheory.bridge.networks.evaluation import convert, requiring_a_gradient, shape_of, tensors_in
-from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.networks.evaluation import convert, flat, gradients_of, requiring_a_gradient, shape_of, tensors_in
+from bntheory.bridge.networks.state import generator_states, state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
 
@@ -261,10 +261,15 @@ def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -
 def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> None:
     """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
     reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
+    drawn = False
 
     def evaluated() -> float:
+        nonlocal drawn
         with objective.conditions(0, reseed=reseed), objective.without_graph():
-            return float(objective.value().detach())
+            before = generator_states()
+            value = float(objective.value().detach())
+            drawn = generator_states() != before
+            return value
 
     try:
         again = evaluated()
@@ -272,23 +277,41 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
         objective.needs_graph = True  # a forward pass that hangs hooks on tensors cannot run without
         again = evaluated()
     eps = float(torch.finfo(dtype).eps)
-    size = max(abs(loss), abs(again))
-    if objective.mode == "frozen":
-        # each frozen layer rounds anew, and what follows amplifies it: half of the digits tell one function from another; where the loss
-        # takes derivatives, a twin is another function by as little as those are small
-        if abs(again - loss) <= (1000 * eps if objective.differentiates else math.sqrt(eps)) * size:
-            return
+    # other kernels may serve a pass without gradients; dropout changes a loss by far more than their rounding. Each frozen layer rounds
+    # anew, and what follows amplifies it: half of the digits tell one function from another; where the loss takes derivatives, a twin is
+    # another function by as little as those are small
+    half = objective.mode == "frozen" and not objective.differentiates
+    if abs(again - loss) <= (math.sqrt(eps) if half else 1000 * eps) * max(abs(loss), abs(again)):
+        if drawn and reseed is not None:
+            _refuse_random_gradient(objective, reseed)
+        return
+    if objective.mode == "frozen" and not (drawn and reseed is not None):
         raise UserError(
             f"the frozen twin has a loss of {again!r} where the network has {loss!r}: it is not the same function at this point. A layer "
             "computes its statistics where they cannot be replaced, or the loss takes derivatives of the outputs, which the twin changes"
         )
-    # other kernels may serve a pass without gradients; dropout changes a loss by far more than their rounding
-    if not abs(again - loss) <= 1000 * eps * size:
-        drawn = "" if objective.seed is None else " although every evaluation draws from the same seed"
+    fixed = "" if objective.seed is None else " although every evaluation draws from the same seed"
+    raise UserError(
+        f"the loss is not deterministic{fixed}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
+        "model or the loss draws random numbers or keeps a state (functional dropout, stochastic depth, noise, augmentation, a "
+        "counter, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
+    )
+
+
+def _refuse_random_gradient(objective: Examined, seed: int) -> None:
+    """Random numbers behind a factor that is zero (a residual branch at its start) change the derivatives, and the loss by nothing."""
+    wanted, found = [t for t in objective.leaves.values() if t.requires_grad], []
+    for reseed in (seed, seed + 1):
+        with objective.conditions(0, reseed=reseed):
+            value = objective.value()
+            wanted = wanted or list(leaves_of(value).values())
+            found.append(flat(gradients_of(value, wanted)[1]))
+    apart = float((found[0] - found[1]).norm() / torch.stack(found).norm().clamp(min=1e-300))
+    if apart > 100 * torch.finfo(value.dtype).eps:
         raise UserError(
-            f"the loss is not deterministic{drawn}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
-            "model or the loss draws random numbers or keeps a state (functional dropout, stochastic depth, noise, augmentation, a "
-            "counter, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
+            "the gradient of the loss is not deterministic: two evaluations on the same batch gave some that differ by "
+            f"{apart:.2g} of their length. The model or the loss draws random numbers (functional dropout, stochastic depth, noise). Hold "
+            "them fixed with seed=..., or switch it off"
         )
 
 

@@ -241,6 +241,14 @@ def seed_generators(seed: int) -> None:
     random.seed(seed)
 
 
+def generator_states() -> tuple[Any, ...]:
+    """Where the generators stand that :func:`seed_generators` seeds, to be compared."""
+    devices = torch.cuda.get_rng_state_all() if _cuda_in_use() else []
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    of_numpy = (legacy["state"]["key"].tobytes(), legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])
+    return (*(s.numpy().tobytes() for s in (torch.get_rng_state(), *devices)), *of_numpy, random.getstate())
+
+
 @checked
 def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
     """SHA-256 over everything that a measurement must leave alone; equal strings mean equal state.
@@ -273,12 +281,5 @@ def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
                 add_tensor(f"{name}.grad", tensor.grad)
                 add([sorted(map(id, (getattr(tensor, h, None) or {}).values())) for h in _TENSOR_HOOKS])
     if rng:
-        digest.update(torch.get_rng_state().numpy().tobytes())
-        if _cuda_in_use():
-            for state in torch.cuda.get_rng_state_all():
-                digest.update(state.numpy().tobytes())
-        legacy = np.random.get_state(legacy=False)  # noqa: NPY002
-        add(legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])
-        digest.update(legacy["state"]["key"].tobytes())
-        add(random.getstate())
+        add(generator_states())
     return digest.hexdigest()
