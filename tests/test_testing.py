@@ -250,6 +250,20 @@ def test_what_cannot_be_judged_is_no_pass() -> None:
         instance_of(BatchNormLayer(np.ones((2, 3)), eps=1.0), LayerDomain())
 
 
+def test_one_layer_is_judged_as_what_it_is() -> None:
+    y = np.array([1.0, 2.0, 4.0])
+    rms = make_layer("rms", y, y)
+    assert_claim("sigma**2 == norm2(y)/m", rms, domain=LayerDomain(normaliser="rms"))
+    for wrong in (LayerDomain(), None):
+        with pytest.raises(ValueError, match="'rms', the claim's 'batch'"):
+            assert_claim("sigma**2 == norm2(y)/m", rms, domain=wrong)
+    assert_claim("norm2(y_hat) == m", BatchNormLayer(y, y), domain=LayerDomain(normaliser="l2"))
+    with pytest.raises(ValueError, match="BatchNorm1d; give one such as"):
+        assert_claim("gamma <= 2", torch.nn.BatchNorm1d(3))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="all directions"):
+        assert_claim("max_eig(hess) <= 3", BatchNormLayer(y, y, np.eye(3)))
+
+
 @pytest.mark.parametrize(
     "call",
     [lambda: batches(1), lambda: operators(3, "negative"), lambda: hessians(3, "odd"), lambda: scalars("odd")],  # type: ignore[arg-type]

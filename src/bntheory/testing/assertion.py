@@ -20,9 +20,21 @@ Assumption = Callable[[Any], Any] | str | Sequence[str]
 
 
 def instance_of(layer: BatchNormLayer, domain: LayerDomain) -> Instance:
-    """The layer's floats as the rational numbers that they are. ValueError for a batch of layers."""
+    """The layer's floats as the rational numbers that they are. ValueError for a batch of layers, and another normaliser's."""
     from bntheory.judges.exact.witness import Instance
 
+    if not isinstance(layer, BatchNormLayer):
+        raise ValueError(f"layer is {layer!r:.60}, a {type(layer).__name__}; give one such as BatchNormLayer(y, grad)")
+    kinds = [kind.replace("l2", "batch") for kind in (layer.made_as, domain.normaliser)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"the layer's normaliser is {kinds[0]!r}, the claim's {kinds[1]!r}; domain=LayerDomain(normaliser=...) says which is meant"
+        )
+    if "direction 1" in domain.vectors:
+        raise ValueError(
+            "max_eig and min_eig speak of all directions; at one layer state dot(u, A(u)) <= b*norm2(u) for one of them, a "
+            "vector u of LayerDomain(vectors=('u',)) and of the layer's free quantities"
+        )
     if len(layer.shape) != 1:
         raise ValueError(f"y has shape {layer.shape}; give one layer at a time, shape (m,)")
 
