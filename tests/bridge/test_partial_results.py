@@ -71,6 +71,56 @@ def test_constants_are_not_taken_for_normalisation() -> None:
     assert set(found.left_out) == {"1"}
 
 
+class Standardised(nn.Conv2d):
+    """A convolution whose weight is standardised by the function of batch normalisation, as norm-free networks have them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        as_one = self.weight.reshape(1, self.out_channels, -1)
+        w = torch.nn.functional.batch_norm(as_one, None, None, training=True, eps=1e-6)
+        return torch.nn.functional.conv2d(x, w.reshape_as(self.weight), self.bias)
+
+
+def standardised(norm: nn.Module | None, change: Any) -> nn.Module:
+    torch.manual_seed(3)
+    between = nn.Identity() if norm is None else norm
+    model = nn.Sequential(Standardised(2, 4, 3), between, nn.Tanh(), Standardised(4, 3, 2), nn.Flatten())
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize("examples", [1, 4])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda m: None, id="plain"),
+        pytest.param(lambda m: m.to(memory_format=torch.channels_last), id="channels last"),
+        pytest.param(lambda m: m[3].weight.requires_grad_(False), id="held"),
+    ],
+)
+def test_a_weight_that_is_standardised_is_no_layer_over_the_batch(change: Any, examples: int) -> None:
+    """Right: the twin that ``nn.BatchNorm2d`` alone has; its weights, whatever is done with them, stay alive."""
+    batch = (torch.randn(examples, 2, 4, 4), torch.arange(examples) % 3)
+    with_batch_norm = standardised(nn.BatchNorm2d(4), change)
+    found = probe(with_batch_norm, CE, batch, tol=1e-8)
+    assert [layer.name for layer in found.layers] == ["1"]
+    assert set(found.left_out) == {"0", "3"}
+    assert "left out: 0, 3: normalises a parameter" in str(found)
+    model = oracle.plain(with_batch_norm)
+    norm, weights = model[1], [p for p in model.parameters() if p.requires_grad]
+    h = model[0](batch[0].double()).detach()
+    mean, deviation = h.mean((0, 2, 3)), (h.var((0, 2, 3), unbiased=False) + norm.eps).sqrt()
+    z = (model[0](batch[0].double()) - mean[:, None, None]) / deviation[:, None, None] * norm.weight[:, None, None]
+    value = CE(model[4](model[3](torch.tanh(z + norm.bias[:, None, None]))), batch[1])
+    slopes = torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, weights, create_graph=True)])
+    rows = [torch.autograd.grad(s, weights, retain_graph=True) for s in slopes]
+    expected = torch.stack([torch.cat([g.reshape(-1) for g in row]) for row in rows])
+    assert found.twin.lambda_max == pytest.approx(oracle.top(expected), rel=1e-6)
+    without = standardised(None, change)
+    assert "nothing to freeze" in probe(without, CE, batch, tol=1e-8).missing["twin"]
+    with pytest.raises(ValueError, match=r"no normalisation layer that can be captured \(0, 3: normalises a parameter"):
+        capture(without, CE, batch)
+
+
 # -- what a training loop leaves behind -----------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from bntheory.bridge.networks.evaluation import convert, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.normalisers import Normalisation, first_tensor
 from bntheory.errors import UserError
+from bntheory.evidence.counts import reasons
 
 Freeze = Literal["both", "mean", "variance"]
 
@@ -54,8 +55,8 @@ def require_freezable(seen: Sequence[Normalisation], over_the_batch: Mapping[str
             "them alive"
         )
     if not over_the_batch:
-        left = [f"{n.name}: {n.reason}" for n in seen if n.reason]
-        why = f" ({'; '.join(left[:3])})" if left else ""
+        left = reasons({n.name: n.reason for n in seen if n.reason})
+        why = f" ({'; '.join(left)})" if left else ""
         raise UserError(f"model: has no layer that normalises over the batch, so there is nothing to freeze{why}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from torch import Tensor
@@ -52,6 +52,13 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
     """The tensors without a history that a value was computed from."""
     variables = [getattr(node, "variable", None) for node in nodes_of(value)]
     return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
+
+
+def reshaped(x: Tensor, parameters: Iterable[Tensor]) -> bool:
+    """Whether a tensor is one of these parameters in another shape."""
+    storage, leaves = x.untyped_storage()._cdata, leaves_of(x).keys()
+    same = (p for p in parameters if p.numel() == x.numel())
+    return any(leaves == {id(p)} or p.untyped_storage()._cdata == storage for p in same)
 
 
 def differentiated(value: Tensor) -> bool:

@@ -27,6 +27,7 @@ TRANSPOSED = (
     "does so as a {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
 )
 ONE_ENTRY = "normalises over a single entry, of which a constant is left"
+WEIGHT = "normalises a parameter (a weight that is standardised), and no activations of a batch"
 NOT_OVER_THE_BATCH = " (none of it is over the batch)"
 
 #: The reason for a layer that normalises over the batch where a transform (torch.vmap, torch.func) hides its tensors.

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge import left_out
 from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
 from bntheory.bridge.functional_calls import FUNCTIONS
+from bntheory.bridge.graph import reshaped
 from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
@@ -307,6 +308,8 @@ class NormalisationTrace(TorchFunctionMode):
                 if call.kind == "batch"
                 else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
             )
+        elif self._by_hand is None and len(call.x) == 1 and reshaped(call.x, self._model.parameters()):
+            reason = left_out.WEIGHT  # told by data that require a gradient
         if reason:
             self._leave_out(label, frame.name, reason)
             return func(*args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 #: Entries of a vector up to which every one of them is written.
@@ -17,6 +17,15 @@ def counted(count: int, noun: str) -> str:
 def listed(parts: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def reasons(of: Mapping[str, str], shown: int = 3) -> list[str]:
+    """Every reason once, behind the names that it holds for, so many of them: "a, b, c and 4 more: why"."""
+    names: dict[str, list[str]] = {}
+    for name, reason in of.items():
+        names.setdefault(reason, []).append(name)
+    more = (f" and {len(found) - shown} more" if len(found) > shown else "" for found in names.values())
+    return [f"{', '.join(found[:shown])}{rest}: {why}" for (why, found), rest in zip(names.items(), more, strict=True)]
 
 
 def entries(numbers: Sequence[str], repeated: str = "{} ({} times)") -> str:

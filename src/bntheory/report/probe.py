@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bntheory.evidence.counts import counted
+from bntheory.evidence.counts import counted, reasons
 from bntheory.report.style import COLOURS, PARTS, complete, legend_below, new_grid
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def _layers(result: Probe, width: int) -> list[str]:
             width,
         )
         lines += _wrapped(_against_theory(result.layers), width)
-    for left, reason in result.left_out.items():
-        lines += _wrapped(f"left out: {left}: {reason}", width)
+    for left in reasons(result.left_out, len(result.left_out)):
+        lines += _wrapped(f"left out: {left}", width)
     if "layers" in result.missing:
         lines += _wrapped(f"no layers: {result.missing['layers']}", width)
     return lines

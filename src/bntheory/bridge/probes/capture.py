@@ -22,6 +22,7 @@ from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.captured import CapturedLayer
 from bntheory.errors import UserError
+from bntheory.evidence.counts import reasons
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def capture_bytes(objective: Objective, *, second_order: bool = True) -> int:
 def _chosen(objective: Objective, known: Mapping[str, Normalisation], names: Sequence[str] | None) -> frozenset[str]:
     measurable = [n for n in known.values() if n.view is not None]
     if not measurable:
-        left = "; ".join(f"{n.name}: {n.reason}" for n in known.values())
+        left = "; ".join(reasons({n.name: n.reason for n in known.values()}))
         kinds = sorted({type(module).__name__ for module in objective.network.modules()})
         raise UserError(
             f"{type(objective.model).__name__} has no normalisation layer that can be captured ({left or 'it is made of ' + ', '.join(kinds)}); "
