@@ -308,7 +308,9 @@ class NormalisationTrace(TorchFunctionMode):
                 if call.kind == "batch"
                 else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
             )
-        elif self._by_hand is None and len(call.x) == 1 and reshaped(call.x, self._model.parameters()):
+        elif (call.kind, self._by_hand, len(call.x)) == ("batch", None, 1) and reshaped(
+            call.x, self._model.parameters()
+        ):
             reason = left_out.WEIGHT  # told by data that require a gradient
         if reason:
             self._leave_out(label, frame.name, reason)
