@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tiny import tiny_preset
 from typer.testing import CliRunner, Result
 
 from bntheory.cli import app
+from bntheory.evidence.record import read_line
+from bntheory.experiments.store import RECORDS
 from bntheory.report.compare import compare, figures
 from bntheory.report.style import as_png
 
@@ -35,6 +38,29 @@ def test_a_page_is_made_anew_from_the_records(run: Path, tmp_path: Path) -> None
     result = command(copy)
     assert result.exit_code == 0, result.output
     assert (page.read_bytes(), json.loads(verdicts.read_text())) == before
+
+
+def test_a_page_says_what_its_run_lacks_and_stale_records_count_for_nothing(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    lines = (copy / RECORDS).read_bytes().splitlines(keepends=True)
+    first = read_line(lines[0])[1]
+    stale = replace(first, made={**first.made, "code": "other"}).line().encode()
+    (copy / RECORDS).write_bytes(b"".join([stale, *lines[1:-4]]))
+    result = command(copy)
+    said = f"5 of the {len(lines)} records that this run asks for are not there"
+    assert result.exit_code == 0
+    assert said in result.stderr
+    assert said in (copy / "report.html").read_text("utf-8")
+    assert said not in (run / "report.html").read_text("utf-8")
+    without = Path(shutil.copytree(copy, tmp_path / "without"))
+    (without / RECORDS).write_bytes(b"".join(lines[1:-4]))
+    command(without)
+    assert [(p / "verdicts.json").read_bytes() for p in (copy, without)].count(
+        (copy / "verdicts.json").read_bytes()
+    ) == 2
+    both = command(copy, run, "--out", tmp_path / "both.html")
+    assert both.exit_code == 0
+    assert said in (tmp_path / "both.html").read_text("utf-8")
 
 
 def test_every_figure_of_a_report_is_had_from_python(run: Path, tmp_path: Path) -> None:

@@ -40,5 +40,8 @@ def report(
         raise UserError("report: --out is for two runs; the report of one stands in its folder")
     file_to_write("--out", out)
     with show_progress() as progress:
-        page = rebuilt(folders[0], progress).report if len(folders) == 1 else side_by_side(folders, out, progress)
+        result = rebuilt(folders[0], progress) if len(folders) == 1 else None
+        page = result.report if result else side_by_side(folders, out, progress)
+    if result and "missing" in result.verdicts:
+        typer.echo(f"not finished: {result.verdicts['missing']} are not there", err=True)
     typer.echo(json_text({"report": str(page)}) if as_json else f"report: {page}")

@@ -11,7 +11,7 @@ from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import by_ranks
-from bntheory.experiments.experiment import freshest, needed
+from bntheory.experiments.experiment import freshest, missing, needed
 from bntheory.experiments.folder import (
     RunFolder,
     begun,
@@ -155,10 +155,13 @@ def _read(folder: RunFolder, preset: Preset) -> tuple[list[dict[str, Any]], dict
 
     contents = folder.read()
     asked = list(needed(preset.experiment(), conditions_of(folder.manifest)))
-    counted_for = freshest(asked, contents.versions)
-    points = merged(asked, counted_for)
+    found = freshest(asked, contents.versions)
+    counted_for = {n.address: found[n.address] for n in asked if n.fresh(found.get(n.address))}
+    points, left = merged(asked, counted_for), len(missing(asked, found))
     skipped = [str(f) for f in contents.faults]
     verdicts = {**run_verdicts(preset, points), "skipped_lines": skipped, **by_ranks(counted_for.values())}
+    if left:
+        verdicts["missing"] = f"{left} of the {counted(len(asked), 'record')} that this run asks for"
     return points, verdicts
 
 
