@@ -41,6 +41,20 @@ def test_a_packed_store_holds_what_claims_rest_on_and_nothing_else(
     assert "left out at scale quick: made.up.first: 12 records are missing or from other code" in stale.output
 
 
+def test_a_recorded_store_is_not_replaced_by_nothing(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, archive = tmp_path / "store", tmp_path / "archive"
+    assert compare(store, claims="made.up.first").exit_code == 0
+    assert command("runs", "pack", str(store), str(archive)).exit_code == 0
+    before = {p.name: p.read_bytes() for p in archive.iterdir()}
+    monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"})
+    refused = command("runs", "pack", str(store), str(archive))
+    assert refused.exit_code == 2
+    assert "is left as it is (made.up.first: 12 records are missing or from other code)" in refused.stderr
+    assert {p.name: p.read_bytes() for p in archive.iterdir()} == before
+
+
 def test_what_claims_miss_in_a_store_and_would_cost(own: Registry, tmp_path: Path) -> None:
     store = tmp_path / "store"
     assert compare(store, claims="made.up.second").exit_code == 0

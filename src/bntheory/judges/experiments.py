@@ -143,7 +143,7 @@ class Packed:
 def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
     """Write what the claims rest on at every place where they were asked of a store, packed by their sources, as a recorded store.
 
-    A claim that lacks records is left out. Raises UserError where the source says of no claim that it was asked.
+    A claim that lacks records is left out. Raises UserError where the source says of no claim that it was asked, or has none whole.
     """
     from bntheory.experiments.packed import write_packed
     from bntheory.experiments.plan import costs_of
@@ -169,6 +169,9 @@ def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
             parts.setdefault(claim.key, {}).update(new)
             seen |= new.keys()
             recipes |= {digest(r.setting["training"]) for r in new.values()}
+    if not packed:
+        why = "; ".join(f"{key}: {text}" for (_, key), text in list(left_out.items())[:3]) or "it knows none of them"
+        raise UserError(f"pack: no claim that was asked of {source} is whole, so {target} is left as it is ({why})")
     target.mkdir(parents=True, exist_ok=True)
     costs = {key: cost for key, cost in costs_of(Store(source).timings()).items() if key in recipes}
     write_packed(target, {name: part.values() for name, part in sorted(parts.items())}, costs)
