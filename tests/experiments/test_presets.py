@@ -117,6 +117,9 @@ def test_unknown_preset_lists_the_known() -> None:
         ('{ size = "tiny" }', "{ input_shape = [1, 2, 3] }", "'input_shape' is that of the data"),
         ('{ size = "tiny" }', "{ classes = 3 }", "'classes' is that of the data"),
         ('{ size = "tiny" }', "{ layout = [true] }", "layout is \\[True\\]"),
+        ('{ size = "tiny" }', "{ eps = nan }", "eps is nan; give a finite number"),
+        ('{ size = "tiny" }', "{ layout = [4, -inf] }", "layout is .*; give a finite number"),
+        ('{ size = "tiny" }', "{ init = 2026-01-01 }", "init is datetime.*; give a finite number"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.record import canonical
 from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol
 
 #: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
@@ -65,6 +66,11 @@ class NetworkEntry:
         if unknown is not None:
             why = _NOT_OPTIONS.get(unknown, f"is unknown; known are {', '.join(own)}")
             raise UserError(f"{where}: {unknown!r} {why}")
+        odd = next((key for key, value in self.options.items() if not _in_json(value)), None)
+        if odd is not None:
+            raise UserError(
+                f"{where}: {odd} is {self.options[odd]!r:.40}; give a finite number, a word, or a list of them"
+            )
         layout = self.options.get("layout", ())
         if isinstance(layout, (list, tuple)) and any(isinstance(width, bool) for width in layout):
             raise UserError(f"{where}: layout is {list(layout)}; it is a list of whole numbers")
@@ -325,6 +331,14 @@ def _typed(value: Any, kind: str, where: str) -> Any:
         raise UserError(f"{where} is {value!r}; expected {kind}")
     typed = [float(v) if entry == "float" else v for v in values]
     return tuple(typed) if several else typed[0]
+
+
+def _in_json(value: Any) -> bool:
+    """Whether a record could hold it: no NaN, no infinity, no date."""
+    try:
+        return bool(canonical(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
