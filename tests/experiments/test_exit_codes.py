@@ -294,3 +294,18 @@ def test_a_full_disk_is_a_message(preset: str, tmp_path: Path, monkeypatch: pyte
     assert result.exit_code == 2
     assert "No space left" in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_measurement_that_is_refused_says_of_which_run(tmp_path: Path) -> None:
+    """A learning rate at which batch norm's input overflows before the loss does."""
+    preset = tiny_preset(tmp_path, seeds="[3]", learning_rate="1e3")
+    result = command("--preset", preset, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert "error: mlp-s3-batchnorm: layer 'hidden" in result.output
+    assert "overflow" in result.output
+
+
+def test_another_block_of_seeds_is_one_of_numbers_that_are_seeds(tmp_path: Path) -> None:
+    result = command("--claims", "all", "--block", "99999999999999999999", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert not (tmp_path / "run").exists()

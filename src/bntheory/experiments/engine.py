@@ -175,9 +175,11 @@ class _Parent:
 
     def _give_up(self, addresses: Sequence[str], assignment: Assignment, error: Exception) -> None:
         """The end of the run, unless the caller wants to hear of all that cannot be had."""
+        name = f"{assignment.task.name}: "
+        said = name + str(error).removeprefix(name)  # once, where a worker in this process is told
         if self.failed is None:
-            raise error
-        self.failed |= dict.fromkeys(addresses, f"{assignment.task.name}: {error}")
+            raise UserError(said) if isinstance(error, UserError) else error
+        self.failed |= dict.fromkeys(addresses, said)
 
 
 def _of_one_run(assignment: Assignment, records: Sequence[Record]) -> list[Needed]:
@@ -226,7 +228,7 @@ class _Pool:
         self.tries[key] = self.tries.get(key, 0) + 1
         if self.tries[key] >= TRIES:
             told = f"its process died {TRIES} times ({why}); out of memory? Try fewer --workers"
-            self.parent.fail(assignment, UserError(f"{name}: {told}; --resume goes on with what was finished"))
+            self.parent.fail(assignment, UserError(f"{told}; --resume goes on with what was finished"))
             return []
         self.parent.say(f"the process that did {name} died ({why}); another one goes on with it")
         asked = assignment.asked
