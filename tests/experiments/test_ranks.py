@@ -147,6 +147,16 @@ def test_stale_records_of_ranks_are_confirmed_by_no_sample_of_one_process(on, ta
     assert (found.taken_over > 0, found.made > 0, found.differing) == (taken, taken, ())
 
 
+def test_a_check_by_ranks_is_refused_before_anything_is_judged(monkeypatch, tmp_path):
+    """Each of them would train everything by itself, and say it."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = CliRunner().invoke(app, ["check", "--all", "--store", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "bntheory compare --claims ID" in done.output
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_torchrun_nobody_takes_part(monkeypatch):
     for environment in ({}, {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"}, {"RANK": "0", "WORLD_SIZE": "4"}):
         for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK"):

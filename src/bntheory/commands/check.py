@@ -95,11 +95,17 @@ def check(
       bntheory check mine.py --expect proved
     """
     from bntheory.commands.experiments import judged_experiments, record_place
+    from bntheory.experiments.devices import started_by_torchrun
     from bntheory.judges.check import JUDGES
     from bntheory.judges.experiments import effort_of
     from bntheory.judges.parallel import Task, judge_many
     from bntheory.judges.verdict import Status
 
+    if started_by_torchrun():
+        raise UserError(
+            "check: every rank of torchrun would judge everything; let bntheory compare --claims ID --out FOLDER train on all of them, "
+            "and judge with bntheory check ID --store FOLDER, without torchrun"
+        )
     one_of("effort", effort, _EFFORTS)
     folder_to_write("--witnesses", witnesses)
     if train:
