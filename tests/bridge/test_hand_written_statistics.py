@@ -296,6 +296,8 @@ OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
     **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
     **{f"in the loss, {name}": (lambda: Inline(lambda h: h), loss, r"'\(loss\)' normalises over the batch in a way") for name, loss in HIDDEN_IN_A_LOSS.items()},
+    "under a maximum": (  # as in EvoNorm-B1
+        lambda: net(Calls(lambda x: x / (x.var(0) + 1e-5).sqrt().max((x + 1) * x.square().mean(1, keepdim=True).sqrt()))), CE, "'1'.*divides by a statistic"),
     "transposed": (lambda: net(Calls(lambda x: F.layer_norm(x.T, (len(x),)).T)), CE, "'1'.*layer normalisation of a transposed input"),
     "as instances": (lambda: net(Calls(lambda x: F.instance_norm(x.T[None])[0].T)), CE, "'1'.*instance normalisation of a transposed"),
     "past the functional interface": (

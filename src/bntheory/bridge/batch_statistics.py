@@ -23,7 +23,9 @@ from bntheory.bridge.units import affine_fit, rounding_of_fit
 _DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
 _QUOTIENTS = {"div", "__truediv__", "true_divide", "divide"}
 _PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
-_INVERSES = ("Rsqrt", "Reciprocal", "Pow", "Div")
+_LARGER = {"max", "maximum"}
+#: What an operand was computed by that makes a product a division, and the larger of two a scale.
+_INVERSES, _ROOTS = ("Rsqrt", "Reciprocal", "Pow", "Div"), ("Sqrt", "Std", "Var")
 
 
 def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int) -> tuple[bool, bool]:
@@ -35,14 +37,15 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
         pairs = [(args[0], torch.linalg.vector_norm(args[0], dim=dim, keepdim=True))]
     elif name in _DIFFERENCES | _QUOTIENTS and len(args) > 1:
         pairs = [(args[0], args[1])]
-    elif name in _PRODUCTS and len(args) > 1:
+    elif name in _PRODUCTS | _LARGER and len(args) > 1:
         pairs = [(args[0], args[1]), (args[1], args[0])]
     else:
         return False, False
     found = [b for a, b in pairs if _lacks_the_examples(a, b, examples)]
     if not found:
         return False, False
-    inverse = name not in _DIFFERENCES and (name not in _PRODUCTS or any(map(_is_inverse, found)))
+    by = _INVERSES if name in _PRODUCTS else _ROOTS if name in _LARGER else ()
+    inverse = name not in _DIFFERENCES and (not by or any(_computed_by(b, by) for b in found))
     return True, inverse and any(_of_data_and_parameters(b) for b in found)
 
 
@@ -78,10 +81,10 @@ def _lacks_the_examples(a: Any, b: Any, examples: int) -> bool:
     return bool(counts) and all(k == 1 for _, k in counts)
 
 
-def _is_inverse(b: Tensor, depth: int = 6) -> bool:
+def _computed_by(b: Tensor, names: tuple[str, ...], depth: int = 6) -> bool:
     nodes = [b.grad_fn]
     for _ in range(depth):
-        if any(node is not None and node.name().startswith(_INVERSES) for node in nodes):
+        if any(node is not None and node.name().startswith(names) for node in nodes):
             return True
         nodes = [parent for node in nodes if node is not None for parent, _ in node.next_functions]
     return False

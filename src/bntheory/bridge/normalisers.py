@@ -8,7 +8,7 @@ lives here: finding them, cutting them out of the graph, and why any is left out
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -242,6 +242,8 @@ class NormalisationTrace(TorchFunctionMode):
         normalises, axis = (False, None) if batch else own_normalisation(frame.x, z, spread=frame.statistics)
         self._looking = False
         if not normalises and not frame.divides:
+            if axis is not None and left_out.UNMATCHED.format(type(frame.module).__name__) in {n.reason for n in own}:
+                self.found[-1] = replace(self.found[-1], reason=left_out.CONSTANTS)
             return
         earlier = [n for n in own if n.view is None][-1:]
         label = earlier[0].name if earlier else self._label(frame.name)
