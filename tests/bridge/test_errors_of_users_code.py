@@ -125,7 +125,7 @@ class Raising(torch.autograd.Function):
 TOLD = {
     "everywhere": r"KeyError: 'no such table' \(raised in layer '\(model\)' \(Unlucky\) at test_errors_of_users_code\.py:\d+, the forward "
     r"pass in mode 'train'.*plain forward and backward pass raises as well",
-    "float64": r"KeyError: 'no such table'.*converted to torch\.float64.*goes through.*leave dtype out",
+    "float64": r"KeyError: 'no such table'.*converted to torch\.float64.*goes through.*own precision \(dtype=torch\.float32\)",
     "backward": r"RuntimeError: no way back .*the first backward pass.*raises as well \(RuntimeError: no way back\)",
     "parameter": r"changes 0\.weight in place",
 }

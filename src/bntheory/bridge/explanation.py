@@ -56,7 +56,7 @@ def explained(
             raise UserError(
                 f"{batch}bntheory converted the model, the batch and the loss to {objective.dtype} (as dtype asks), and {where} met a "
                 f"tensor that it could not convert{_unconverted(objective)}: {text}. Make that tensor follow the precision of the "
-                "inputs, or leave dtype out"
+                "inputs, or measure in the model's own precision (by dtype)"
             ) from error
         if objective.dtype is None and any(word in text for word in _PRECISION):
             raise UserError(
@@ -115,7 +115,9 @@ def _plain_pass(objective: Examined, index: int) -> None:
 
 
 def _way_out(objective: Examined) -> str:
-    ways = [] if objective.dtype is None else ["leave dtype out (the model's own precision)"]
+    own = {p.dtype for p in objective.network.parameters() if p.is_floating_point()} - {objective.dtype}
+    # left out, dtype is not everywhere the model's own
+    ways = [] if objective.dtype is None else [f"measure in the model's own precision (dtype={d})" for d in own]
     ways += [] if objective.mode != "frozen" else ["measure the network itself instead of its frozen twin"]
     ways.append(
         "write the operation in plain tensor operations: a measurement watches each layer's calls and differentiates the gradient once "
