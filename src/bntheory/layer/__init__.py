@@ -4,7 +4,7 @@
 :mod:`.symbolic`    with a symbolic batch size
 ``family``          the normalisers that the literature compares
 ``vocabulary``, ``words``, ``relations``   the words in which a claim is written, and the statements made of them
-``view``, ``parts``, ``constants``   what a claim's function is handed, the same in every world
+``view``, ``parts``, ``constants``, ``number``   what a claim's function is handed, the same in every world, and what numbers share
 ``second_batch``, ``second_unit``   a layer at two batches, and two units of one layer
 ``domain``, ``three_valued``   where a claim is asserted, and what it says where a part of it has no value
 ``checks``, ``refusals``, ``shown``   what is refused, and a layer as text

@@ -293,23 +293,3 @@ def test_a_constant_batch_is_described_where_eps_is_positive():
     instance = lift(frame, values)
     assert len(set(instance.y)) == 1
     compare([number(s) for s in scalars], quantities(make_layer("batch", **arrays(instance))))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda f: f.grad * f.grad, "dot"),
-        (lambda f: f.dot(f.grad, f.m), "two vectors"),
-        (lambda f: f.hess(f.m), "applies to a vector"),
-    ],
-    ids=["product", "dot", "operator"],
-)
-def test_type_errors_say_what_to_do(call, message):
-    with pytest.raises(TypeError, match=message):
-        call(Frame(LayerDomain()))
-
-
-@pytest.mark.parametrize("what", ["scalar", "vector", "operator"])
-def test_an_undeclared_quantity_is_named(what):
-    with pytest.raises(ValueError, match=f"free {what} 'w'.*LayerDomain"):
-        getattr(Frame(LayerDomain()), what)("w")

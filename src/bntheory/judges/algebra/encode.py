@@ -178,8 +178,6 @@ def _scalar_relation(frame: Frame, relation: Relation) -> Statement:
     left, right = relation.left, relation.right
     vectors = isinstance(left, Coordinates), isinstance(right, Coordinates)
     if all(vectors):
-        if relation.op != "eq":
-            raise TypeError("two vectors are compared with <= or <; only eq(u, v) is defined for vectors")
         gap = left - right
         if gap.outside:
             raise NeedsOutside
@@ -187,11 +185,8 @@ def _scalar_relation(frame: Frame, relation: Relation) -> Statement:
         parts = [c.under(gap.conditions) for c in gap.parts.values()] or [zero.under(gap.conditions)]
         return AllOf(tuple(Relation("eq", c, zero, relation.label) for c in parts))
     if any(vectors):
-        other = right if vectors[0] else left
-        if not isinstance(other, Scalar) and other == 0 and relation.op == "eq":
-            vector = left if vectors[0] else right
-            return _scalar_relation(frame, Relation("eq", vector, Coordinates(frame, {}), relation.label))
-        raise TypeError("a vector is compared with a scalar; use dot(u, v) or norm2(v) to make a scalar of a vector")
+        vector = left if vectors[0] else right  # the other side is the number zero
+        return _scalar_relation(frame, Relation("eq", vector, Coordinates(frame, {}), relation.label))
     return Relation(relation.op, _scalar(frame, left), _scalar(frame, right), relation.label)
 
 

@@ -18,6 +18,7 @@ import flint
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
+from bntheory.layer.number import Number, between
 from bntheory.layer.relations import Uncompared
 
 Sign = Literal["positive", "nonnegative", "nonzero", "any"]
@@ -237,7 +238,7 @@ def _split_square(c: Fraction) -> tuple[Fraction, Fraction]:
     return Fraction(s, c.denominator), Fraction(rest if n > 0 else -rest)
 
 
-class Scalar(Uncompared):
+class Scalar(Uncompared, Number):
     """A fraction of polynomials in lowest terms, and the numbers of the conditions under which it is defined."""
 
     __slots__ = ("conditions", "den", "field", "num")
@@ -252,13 +253,8 @@ class Scalar(Uncompared):
             return self
         return Scalar(self.field, self.num, self.den, self.conditions | conditions)
 
-    def _other(self, x: Any) -> Scalar | None:
-        if isinstance(x, Scalar):
-            return x
-        try:
-            return self.field.constant(x)
-        except TypeError:
-            return None
+    def _own(self, x: Any) -> Scalar:
+        return x if isinstance(x, Scalar) else self.field.constant(x)
 
     def _make(self, num: Any, den: Any, conditions: frozenset[int]) -> Scalar:
         if len(num) > _MAX_TERMS:
@@ -278,53 +274,28 @@ class Scalar(Uncompared):
             num, den = num / lead, den / lead
         return Scalar(self.field, num, den, conditions)
 
-    def __add__(self, x: Any) -> Scalar:
-        other = self._other(x)
-        if other is None:
-            return NotImplemented
+    @between
+    def __add__(self, other: Any) -> Scalar:
         conditions = self.conditions | other.conditions
         if self.den == other.den:
             return self._make(self.num + other.num, self.den, conditions)
         return self._make(self.num * other.den + other.num * self.den, self.den * other.den, conditions)
 
-    __radd__ = __add__
-
     def __neg__(self) -> Scalar:
         return Scalar(self.field, -self.num, self.den, self.conditions)
 
-    def __pos__(self) -> Scalar:
-        return self
-
-    def __sub__(self, x: Any) -> Scalar:
-        other = self._other(x)
-        return NotImplemented if other is None else self + (-other)
-
-    def __rsub__(self, x: Any) -> Scalar:
-        other = self._other(x)
-        return NotImplemented if other is None else other + (-self)
-
-    def __mul__(self, x: Any) -> Scalar:
-        other = self._other(x)
-        if other is None:
-            return NotImplemented
+    @between
+    def __mul__(self, other: Any) -> Scalar:
         if len(self.num) * len(other.num) > 50 * _MAX_TERMS:
             raise OutsideVocabulary("an expression grew too large; use lower powers or fewer distinct quantities")
         return self._make(self.num * other.num, self.den * other.den, self.conditions | other.conditions)
 
-    __rmul__ = __mul__
-
-    def __truediv__(self, x: Any) -> Scalar:
-        other = self._other(x)
-        if other is None:
-            return NotImplemented
+    @between
+    def __truediv__(self, other: Any) -> Scalar:
         conditions = self.conditions | other.conditions | self.field.nonzero(other.num)
         if other.num.is_zero():
             return self.field.zero.under(conditions)  # undefined everywhere: one of them cannot be met
         return self._make(self.num * other.den, self.den * other.num, conditions)
-
-    def __rtruediv__(self, x: Any) -> Scalar:
-        other = self._other(x)
-        return NotImplemented if other is None else other / self
 
     def __pow__(self, n: Any) -> Scalar:
         try:

@@ -231,9 +231,6 @@ class Frame:
         return self.operators[key]
 
     def dot(self, u: Coordinates, v: Coordinates) -> Scalar:
-        for x in (u, v):
-            if not isinstance(x, Coordinates):
-                raise TypeError(f"dot takes two vectors, not a {type(x).__name__}")
         if u.outside and v.outside:
             raise NeedsOutside
         total = self.field.zero
@@ -302,8 +299,6 @@ class Frame:
     # -- free quantities -------------------------------------------------------------------------------------------------
 
     def scalar(self, name: str) -> Scalar:
-        if why := self.domain.undeclared("scalar", name):
-            raise ValueError(why)
         if name not in self._scalars:
             kind = self.domain.scalars[name]
             self._scalars[name] = symbol = self.field.symbol(name, SIGNS.get(kind, "any"))
@@ -312,8 +307,6 @@ class Frame:
         return self._scalars[name]
 
     def vector(self, name: str) -> Coordinates:
-        if why := self.domain.undeclared("vector", name):
-            raise ValueError(why)
         key = FREE + name
         if key in self._vectors or not name.endswith("@case"):
             return self.named(key, name)
@@ -333,6 +326,4 @@ class Frame:
         return vector
 
     def operator(self, name: str) -> SymbolicOperator:
-        if why := self.domain.undeclared("operator", name):
-            raise ValueError(why)
         return self._operator(FREE + name, name, self.domain.operators[name])

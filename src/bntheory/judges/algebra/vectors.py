@@ -54,9 +54,7 @@ class Coordinates:
         self.outside = outside
         self.conditions = conditions.union(*(c.conditions for c in parts.values()))
 
-    def __add__(self, other: Any) -> Coordinates:
-        if not isinstance(other, Coordinates):
-            return NotImplemented
+    def __add__(self, other: Coordinates) -> Coordinates:
         parts = dict(self.parts)
         for i, c in other.parts.items():
             parts[i] = parts[i] + c if i in parts else c
@@ -65,12 +63,7 @@ class Coordinates:
     def __neg__(self) -> Coordinates:
         return self.scaled(-1)
 
-    def __pos__(self) -> Coordinates:
-        return self
-
-    def __sub__(self, other: Any) -> Coordinates:
-        if not isinstance(other, Coordinates):
-            return NotImplemented
+    def __sub__(self, other: Coordinates) -> Coordinates:
         return self + other.scaled(-1)
 
     def scaled(self, factor: Any) -> Coordinates:
@@ -83,18 +76,11 @@ class Coordinates:
         return self.frame.norm2(self)
 
     def __mul__(self, factor: Any) -> Coordinates:
-        if isinstance(factor, Coordinates):
-            raise TypeError("two vectors are multiplied; the vocabulary has layer.dot(u, v)")
-        try:
-            return self.scaled(factor)
-        except TypeError:
-            return NotImplemented
+        return self.scaled(factor)
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor: Any) -> Coordinates:
-        if isinstance(factor, Coordinates):
-            raise TypeError("a vector is divided by a vector; the vocabulary has layer.dot(u, v)")
         return self.scaled(self.frame.field.one / factor)
 
 
@@ -126,8 +112,6 @@ class SymbolicOperator:
 
     def __call__(self, v: Coordinates) -> Coordinates:
         frame = self.frame
-        if not isinstance(v, Coordinates):
-            raise TypeError(f"{self.name} applies to a vector, not to a {type(v).__name__}")
         if self.kind == "zero":
             return Coordinates(frame, {}, False, v.conditions)
         if self.kind in ("identity", "isotropic"):

@@ -15,6 +15,7 @@ import numpy as np
 from flint import arb, ctx, fmpq
 
 from bntheory.layer.constants import exact
+from bntheory.layer.number import Number, between
 
 
 class Undecided(ArithmeticError):  # noqa: N818 - a state of knowledge, not a failure
@@ -35,14 +36,11 @@ def precision(bits: int) -> Iterator[None]:
 def _arb(x: Any) -> Any:
     if isinstance(x, Ball):
         return x.value
-    try:
-        number = exact(x)
-    except TypeError:
-        return None
+    number = exact(x)
     return arb(fmpq(number.numerator, number.denominator))
 
 
-class Ordered:
+class Ordered(Number):
     """A number whose order with another is known, or asking for it raises."""
 
     __slots__ = ()
@@ -71,48 +69,27 @@ class Ball(Ordered):
 
     def __init__(self, value: Any) -> None:
         self.value = value if isinstance(value, arb) else _arb(value)
-        if self.value is None:
-            raise TypeError(f"{type(value).__name__} is no number that a ball can enclose")
 
-    def _with(self, other: Any, operation: str) -> Any:
-        value = _arb(other)
-        if value is None:
-            return NotImplemented
-        return Ball(getattr(self.value, operation)(value))
+    def _own(self, x: Any) -> Ball:
+        return x if isinstance(x, Ball) else Ball(x)
 
-    def __add__(self, other: Any) -> Any:
-        return self._with(other, "__add__")
+    @between
+    def __add__(self, other: Any) -> Ball:
+        return Ball(self.value + other.value)
 
-    __radd__ = __add__
+    @between
+    def __mul__(self, other: Any) -> Ball:
+        return Ball(self.value * other.value)
 
-    def __sub__(self, other: Any) -> Any:
-        return self._with(other, "__sub__")
+    @between
+    def __truediv__(self, other: Any) -> Ball:
+        return Ball(self.value / other.value)
 
-    def __rsub__(self, other: Any) -> Any:
-        return (-self).__add__(other)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._with(other, "__mul__")
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._with(other, "__truediv__")
-
-    def __rtruediv__(self, other: Any) -> Any:
-        value = _arb(other)
-        return NotImplemented if value is None else Ball(value / self.value)
-
-    def __pow__(self, power: Any) -> Any:
-        if isinstance(power, (int, np.integer)):
-            return Ball(self.value ** int(power))
-        return self._with(power, "__pow__")
+    def __pow__(self, power: Any) -> Ball:
+        return Ball(self.value ** (int(power) if isinstance(power, (int, np.integer)) else _arb(power)))
 
     def __neg__(self) -> Ball:
         return Ball(-self.value)
-
-    def __pos__(self) -> Ball:
-        return self
 
     def __abs__(self) -> Ball:
         return Ball(abs(self.value))

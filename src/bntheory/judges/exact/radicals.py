@@ -23,6 +23,7 @@ from flint import arb, ctx, fmpq, fmpz
 
 from bntheory.judges.exact.balls import Ordered
 from bntheory.layer.constants import exact
+from bntheory.layer.number import between
 
 Missing = Literal["", "undefined", "unknown"]
 _MAX_TERMS = 64
@@ -205,10 +206,11 @@ class Radical(Ordered):
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
+    def _own(self, x: Any) -> Radical:
+        return x if isinstance(x, Radical) else Radical(x)
+
+    @between
     def __add__(self, other: Any) -> Radical:
-        other = _operand(other)
-        if other is None:
-            return NotImplemented
         if (lacking := self._lacking(other)) is not None:
             return lacking
         terms = dict(self._terms)
@@ -216,25 +218,11 @@ class Radical(Ordered):
             _add_term(terms, n, c)
         return Radical._of(terms)
 
-    __radd__ = __add__
-
     def __neg__(self) -> Radical:
         return Radical._of({n: -c for n, c in self._terms.items()}, self.missing)
 
-    def __pos__(self) -> Radical:
-        return self
-
-    def __sub__(self, other: Any) -> Radical:
-        term = _operand(other)
-        return NotImplemented if term is None else self + -term
-
-    def __rsub__(self, other: Any) -> Radical:
-        return (-self).__add__(other)
-
+    @between
     def __mul__(self, other: Any) -> Radical:
-        other = _operand(other)
-        if other is None:
-            return NotImplemented
         if (lacking := self._lacking(other)) is not None:
             return lacking
         terms: dict[int, fmpq] = {}
@@ -245,8 +233,6 @@ class Radical(Ordered):
                 square, rest = _square_part(product)
                 _add_term(terms, rest, c * d * common * square)
         return Radical._of(terms)
-
-    __rmul__ = __mul__
 
     def inverse(self) -> Radical:
         """1/self, by multiplying with conjugates until the denominator is rational."""
@@ -262,12 +248,9 @@ class Radical(Ordered):
         conjugate = Radical._of({n: (-c if n in flipped else c) for n, c in self._terms.items()})
         return conjugate * (self * conjugate).inverse()
 
-    def __truediv__(self, other: Any) -> Radical:
-        other = _operand(other)
-        return NotImplemented if other is None else self * other.inverse()
-
-    def __rtruediv__(self, other: Any) -> Radical:
-        return self.inverse().__mul__(other)
+    @between
+    def __truediv__(self, other: Radical) -> Radical:
+        return self * other.inverse()
 
     def __pow__(self, power: Any) -> Radical:
         if isinstance(power, (float, np.floating)) and float(power) == 0.5:
@@ -309,8 +292,9 @@ class Radical(Ordered):
         difference._known()
         return difference.sign() or 0
 
+    @between
     def __eq__(self, other: Any) -> bool:
-        return NotImplemented if _operand(other) is None else self._order(other) == 0
+        return self._order(other) == 0
 
 
 def coefficients(numbers: Sequence[Radical]) -> list[list[Fraction]]:
@@ -322,12 +306,3 @@ def coefficients(numbers: Sequence[Radical]) -> list[list[Fraction]]:
             k, root = next(((k, r) for k in table if (r := _root(n * k)) is not None), (n, n))
             table.setdefault(k, [fmpq(0)] * len(numbers))[i] += c * fmpq(root, k)
     return [[Fraction(int(c.p), int(c.q)) for c in row] for row in table.values()]
-
-
-def _operand(x: Any) -> Radical | None:
-    if isinstance(x, Radical):
-        return x
-    try:
-        return Radical(x)
-    except TypeError:
-        return None

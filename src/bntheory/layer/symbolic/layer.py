@@ -116,9 +116,6 @@ class SymbolicLayer:
         return self._parameter_grad("beta")
 
     def dot(self, u: FormalVector, v: FormalVector) -> Expression:
-        for x in (u, v):
-            if not isinstance(x, FormalVector):
-                raise TypeError(f"dot takes two vectors, not a {type(x).__name__}")
         return Expression(self.space.dot(u, v))
 
     def norm2(self, v: FormalVector) -> Expression:
@@ -175,14 +172,10 @@ class SymbolicLayer:
 
     def scalar(self, name: str) -> Expression:
         if name not in self._scalars:
-            if why := self.domain.undeclared("scalar", name):
-                raise ValueError(why)
             self._scalars[name] = self.space.symbol(name, **_ASSUMPTIONS[self.domain.scalars[name]])
         return Expression(self._scalars[name])
 
     def vector(self, name: str) -> FormalVector:
-        if why := self.domain.undeclared("vector", name):
-            raise ValueError(why)
         bare = name.removesuffix("@case")
         key = FREE + name
         vector = self.space.vector(key, rf"\mathrm{{{bare}}}" if len(bare) > 1 else bare)
@@ -192,7 +185,5 @@ class SymbolicLayer:
         return vector
 
     def operator(self, name: str) -> Callable[[FormalVector], FormalVector]:
-        if why := self.domain.undeclared("operator", name):
-            raise ValueError(why)
         self.space.show(FREE + name, name)
         return lambda v: self.space.apply(FREE + name, v)

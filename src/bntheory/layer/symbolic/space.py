@@ -7,7 +7,7 @@ lexical order. Nothing here knows of normalisation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import comb, prod
 from typing import Any
 
@@ -15,6 +15,7 @@ import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import exact
+from bntheory.layer.number import Number, between
 from bntheory.layer.relations import Uncompared
 
 Atom = tuple[
@@ -23,7 +24,7 @@ Atom = tuple[
 Key = tuple[str, tuple[str, ...], str]  # <u, word v>
 
 
-class Expression(Uncompared):
+class Expression(Uncompared, Number):
     """A scalar: a sympy expression with the operators that a claim may use."""
 
     __slots__ = ("value",)
@@ -32,53 +33,27 @@ class Expression(Uncompared):
     def __init__(self, value: Any) -> None:
         self.value = sp.sympify(value)
 
-    @staticmethod
-    def _of(x: Any) -> Any:
-        if isinstance(x, Expression):
-            return x.value
-        if isinstance(x, sp.Expr):
-            return x
-        try:
-            number = exact(x)
-        except TypeError:
-            return None
-        return sp.Rational(number.numerator, number.denominator)
+    def _own(self, x: Any) -> Any:
+        return x if isinstance(x, Expression) else Expression(_value(x))
 
-    def _binary(self, x: Any, operation: Callable[[Any, Any], Any]) -> Any:
-        other = self._of(x)
-        return NotImplemented if other is None else Expression(operation(self.value, other))
-
+    @between
     def __add__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: a + b)
+        return Expression(self.value + x.value)
 
-    __radd__ = __add__
-
-    def __sub__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: a - b)
-
-    def __rsub__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: b - a)
-
+    @between
     def __mul__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: a * b)
+        return Expression(self.value * x.value)
 
-    __rmul__ = __mul__
-
+    @between
     def __truediv__(self, x: Any) -> Any:
-        return self._binary(x, _quotient)
-
-    def __rtruediv__(self, x: Any) -> Any:
-        return self._binary(x, lambda a, b: _quotient(b, a))
+        return Expression(_quotient(self.value, x.value))
 
     def __neg__(self) -> Expression:
         return Expression(-self.value)
 
-    def __pos__(self) -> Expression:
-        return self
-
     def __pow__(self, n: Any) -> Expression:
-        power = self._of(n)
-        if power is None or not power.is_Integer:
+        power = _value(n)
+        if not power.is_Integer:
             raise OutsideVocabulary(f"the power {n}: only whole powers and sqrt are in the vocabulary")
         return Expression(self.value**power if power >= 0 else _quotient(1, self.value ** (-power)))
 
@@ -89,6 +64,16 @@ class Expression(Uncompared):
 
     def __repr__(self) -> str:
         return str(self.value)
+
+
+def _value(x: Any) -> Any:
+    """A scalar or a number as a sympy expression."""
+    if isinstance(x, Expression):
+        return x.value
+    if isinstance(x, sp.Expr):
+        return x
+    number = exact(x)
+    return sp.Rational(number.numerator, number.denominator)
 
 
 _MOST_TERMS, _HIGHEST_DEGREE = 20_000, 64
@@ -179,9 +164,7 @@ class FormalVector:
         self.space = space
         self.terms = {atom: c for atom, c in terms.items() if c != 0}
 
-    def __add__(self, other: Any) -> FormalVector:
-        if not isinstance(other, FormalVector):
-            return NotImplemented
+    def __add__(self, other: FormalVector) -> FormalVector:
         terms = dict(self.terms)
         for atom, c in other.terms.items():
             terms[atom] = terms.get(atom, sp.Integer(0)) + c
@@ -194,29 +177,20 @@ class FormalVector:
     def __neg__(self) -> FormalVector:
         return self.scaled(-1)
 
-    def __pos__(self) -> FormalVector:
-        return self
-
-    def __sub__(self, other: Any) -> FormalVector:
-        return self + other.scaled(-1) if isinstance(other, FormalVector) else NotImplemented
+    def __sub__(self, other: FormalVector) -> FormalVector:
+        return self + other.scaled(-1)
 
     def norm2(self) -> Expression:
         """The squared Euclidean norm."""
         return Expression(self.space.dot(self, self))
 
     def __mul__(self, factor: Any) -> FormalVector:
-        if isinstance(factor, FormalVector):
-            raise TypeError("two vectors are multiplied; the vocabulary has layer.dot(u, v)")
-        value = Expression._of(factor)
-        return NotImplemented if value is None else self.scaled(value)
+        return self.scaled(_value(factor))
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor: Any) -> FormalVector:
-        if isinstance(factor, FormalVector):
-            raise TypeError("a vector is divided by a vector; the vocabulary has layer.dot(u, v)")
-        value = Expression._of(factor)
-        return NotImplemented if value is None else self.scaled(_quotient(1, value))
+        return self.scaled(_quotient(1, _value(factor)))
 
     def reduced(self) -> FormalVector:
         """Every coefficient in lowest terms; coefficients that cancel are gone."""
