@@ -9,7 +9,7 @@ import numpy as np
 
 from bntheory.bridge.probes.identities import IDENTITIES, Identity
 from bntheory.experiments.answers import STATEMENTS
-from bntheory.report.style import new_panel
+from bntheory.report.style import legend_below, new_panel
 
 Json = Mapping[str, Any]
 _FLOOR = 1e-9
@@ -54,7 +54,9 @@ def violations_panel(records: Sequence[Json]) -> Any:
                     found = layer["theorem_4_1"][key] if place == "layers" else layer[key]
                     if found is not None:
                         checked, violated = checked + found["checked"], violated + found["violated"]
-            shares.append(100 * violated / checked if checked else 0.0)
+            shares.append(
+                100 * violated / checked if checked else np.nan
+            )  # nothing is drawn then: 0 would be a finding
         x = np.arange(len(STATEMENTS)) + (column - (len(networks) - 1) / 2) * width
         bars = axes.bar(x, shares, width * 0.9, color=_NETWORKS[column % len(_NETWORKS)], label=network)
         axes.bar_label(bars, [f"{s:.0f}" if s >= 1 or s == 0 else f"{s:.1f}" for s in shares], fontsize=8)
@@ -63,5 +65,5 @@ def violations_panel(records: Sequence[Json]) -> Any:
     axes.set_ylabel("units that break it, %")
     axes.grid(axis="x", visible=False)
     if networks:
-        axes.legend(title=None)
+        legend_below(axes, columns=3)
     return figure
