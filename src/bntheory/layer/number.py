@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Self, TypeVar
 
 S = TypeVar("S", bound="Number")
 R = TypeVar("R")
+
+OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 
 
 def between(operation: Callable[[S, Any], R]) -> Callable[[S, Any], R]:
@@ -52,3 +55,32 @@ class Number:
     @between
     def __rtruediv__(self, x: Any) -> Self:
         return x / self  # type: ignore[no-any-return]
+
+
+class BySign:
+    """Operators told by their signs: ``_with(sign, x)`` is self sign x, and x sign self where it is turned."""
+
+    __slots__ = ()
+
+    def _with(self, sign: str, x: Any, turned: bool = False) -> Any:
+        raise NotImplementedError
+
+    def __add__(self, x: Any) -> Any:
+        return self._with("+", x)
+
+    def __sub__(self, x: Any) -> Any:
+        return self._with("-", x)
+
+    def __rsub__(self, x: Any) -> Any:
+        return self._with("-", x, turned=True)
+
+    def __mul__(self, x: Any) -> Any:
+        return self._with("*", x)
+
+    def __truediv__(self, x: Any) -> Any:
+        return self._with("/", x)
+
+    def __rtruediv__(self, x: Any) -> Any:
+        return self._with("/", x, turned=True)
+
+    __radd__, __rmul__ = __add__, __mul__

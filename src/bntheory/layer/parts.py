@@ -12,6 +12,7 @@ from math import isqrt
 from typing import Any, NoReturn, Protocol
 
 from bntheory.errors import OutsideVocabulary
+from bntheory.layer.number import OPERATIONS, BySign
 from bntheory.layer.refusals import REFUSED, SIGNS
 from bntheory.layer.vocabulary import sqrt
 from bntheory.layer.words import Word, nearest
@@ -128,7 +129,7 @@ class Function(Part):
     )
 
 
-class ScalarValue(Part):
+class ScalarValue(BySign, Part):
     """A number of the layer. A constant stays an exact fraction until it meets a number of the world."""
 
     __slots__ = ()
@@ -147,8 +148,12 @@ class ScalarValue(Part):
             )
         return self._view._constant(x, f"an operand of {sign}")
 
-    def _with(self, x: Any, sign: str, operation: Callable[[Any, Any], Any], turned: bool = False) -> ScalarValue:
-        view = self._view
+    def _with(self, sign: str, x: Any, turned: bool = False, operation: Callable[[Any, Any], Any] | None = None) -> Any:
+        view, operation = self._view, operation or OPERATIONS[sign]
+        if isinstance(x, VectorValue) and sign == "*":
+            return x * self
+        if isinstance(x, VectorValue) and sign == "/":
+            raise view._refusal(TypeError, _BY_A_VECTOR)
         a, b = self._raw, self._raw_of(x, sign)
         if turned:
             a, b = b, a
@@ -164,30 +169,6 @@ class ScalarValue(Part):
             return ScalarValue(view, result)
         a, b = (view._number(v) if isinstance(v, Fraction) else v for v in (a, b))
         return ScalarValue(view, view._do(operation, a, b))
-
-    def __add__(self, x: Any) -> Any:
-        return self._with(x, "+", operator.add)
-
-    __radd__ = __add__
-
-    def __sub__(self, x: Any) -> Any:
-        return self._with(x, "-", operator.sub)
-
-    def __rsub__(self, x: Any) -> Any:
-        return self._with(x, "-", operator.sub, turned=True)
-
-    def __mul__(self, x: Any) -> Any:
-        return x * self if isinstance(x, VectorValue) else self._with(x, "*", operator.mul)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, x: Any) -> Any:
-        if isinstance(x, VectorValue):
-            raise self._view._refusal(TypeError, _BY_A_VECTOR)
-        return self._with(x, "/", operator.truediv)
-
-    def __rtruediv__(self, x: Any) -> Any:
-        return self._with(x, "/", operator.truediv, turned=True)
 
     def __neg__(self) -> ScalarValue:
         return ScalarValue(self._view, self._view._do(operator.neg, self._raw))
@@ -210,7 +191,7 @@ class ScalarValue(Part):
         if n < 0:
             return 1 / self ** int(-n)
         if isinstance(self._raw, Fraction):
-            return self._with(self._raw, "**", lambda a, _: a ** int(n))
+            return self._with("**", self._raw, operation=lambda a, _: a ** int(n))
         return ScalarValue(view, view._do(operator.pow, self._raw, int(n)))
 
     def sqrt(self) -> ScalarValue:

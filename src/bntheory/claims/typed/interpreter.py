@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import UserError
 from bntheory.layer.domain import Normaliser
+from bntheory.layer.number import OPERATIONS
 from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt, negate
 from bntheory.layer.second_batch import SecondBatch
 from bntheory.layer.second_unit import SecondUnit
@@ -32,7 +32,6 @@ class Typed(Protocol):
     def kind_of(self, node: Node) -> Kind: ...
 
 
-_OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 _OPPOSITE = {"<=": ">", ">": "<=", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 
 
@@ -128,7 +127,7 @@ class Interpreter:
         if any(x.numerator.bit_length() + x.denominator.bit_length() > 20_000 for x in constants):
             raise UserError("the numbers in the expression grow beyond 6000 digits")
         try:
-            return _OPERATIONS[op](a, b)
+            return OPERATIONS[op](a, b)
         except ZeroDivisionError:
             if len(constants) < 2:
                 raise

@@ -16,6 +16,7 @@ from typing import Any
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import ClaimError
 from bntheory.layer.domain import LayerDomain
+from bntheory.layer.number import BySign
 from bntheory.layer.relations import AllOf, Relation, Statement
 from bntheory.layer.view import state
 from bntheory.layer.words import WORDS
@@ -24,7 +25,7 @@ _CALLS, _SECONDS = 16, 0.5
 _SIGN = {"le": "<=", "lt": "<", "eq": "=="}
 
 
-class _Written:
+class _Written(BySign):
     """A scalar or a vector that knows only how it was made."""
 
     __slots__ = ("node", "record")
@@ -32,40 +33,16 @@ class _Written:
     def __init__(self, record: _Record, node: Node) -> None:
         self.record, self.node = record, node
 
-    def _with(self, op: str, other: Any, turned: bool = False) -> _Written:
-        a, b = self.node, self.record.node_of(other)
+    def _with(self, sign: str, x: Any, turned: bool = False) -> _Written:
+        a, b = self.node, self.record.node_of(x)
         if turned:
             a, b = b, a
         zero = Number(Fraction(0), 0)
-        if op == "*" and b == zero and a == Name("gamma", 0):
+        if sign == "*" and b == zero and a == Name("gamma", 0):
             return _Written(self.record, zero)  # how a view makes a constant of the world
-        if op == "+" and a == zero:
+        if sign == "+" and a == zero:
             return _Written(self.record, b)
-        return self.record.made(Binary, op, a, b)
-
-    def __add__(self, x: Any) -> _Written:
-        return self._with("+", x)
-
-    def __radd__(self, x: Any) -> _Written:
-        return self._with("+", x, turned=True)
-
-    def __sub__(self, x: Any) -> _Written:
-        return self._with("-", x)
-
-    def __rsub__(self, x: Any) -> _Written:
-        return self._with("-", x, turned=True)
-
-    def __mul__(self, x: Any) -> _Written:
-        return self._with("*", x)
-
-    def __rmul__(self, x: Any) -> _Written:
-        return self._with("*", x, turned=True)
-
-    def __truediv__(self, x: Any) -> _Written:
-        return self._with("/", x)
-
-    def __rtruediv__(self, x: Any) -> _Written:
-        return self._with("/", x, turned=True)
+        return self.record.made(Binary, sign, a, b)
 
     def __pow__(self, n: int) -> _Written:
         return self._with("**", Fraction(n))
