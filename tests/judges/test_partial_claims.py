@@ -105,7 +105,7 @@ def test_what_has_a_value_nowhere_is_vacuous(name):
 
 def test_the_condition_is_written_as_latex_too():
     (where,) = decide("gamma_grad/norm2(input_grad) == gamma_grad/norm2(input_grad)").evidence.details["wherever"]
-    assert where == {"text": "norm2(input_grad) != 0", "latex": r"\|\nabla_y \hat L\|^2 \ne 0"}
+    assert where == {"text": "norm2(input_grad) != 0", "latex": r"\left\|\nabla_y\hat L\right\|^2 \ne 0"}
 
 
 HERE = Instance(y=(Fraction(1), Fraction(-1)), grad=(Fraction(0), Fraction(0)), gamma=Fraction(0), beta=Fraction(-1))

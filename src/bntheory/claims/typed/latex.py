@@ -55,7 +55,12 @@ _SUM, _PRODUCT, _SIGNED, _POWER, _ATOM = range(5)
 
 def latex_of(expression: str) -> str:
     """The expression in LaTeX, without dollar signs. Raises UserError where it cannot be read."""
-    return _logic(parse(expression), top=True)
+    return latex_of_tree(parse(expression))
+
+
+def latex_of_tree(node: Node) -> str:
+    """A syntax tree in LaTeX, without dollar signs."""
+    return _logic(node, top=True)
 
 
 def legend(expression: str) -> list[str]:
@@ -104,7 +109,7 @@ def _written(node: Node) -> tuple[str, int]:
 
 def _number(value: Fraction) -> tuple[str, int]:
     if value.denominator == 1:
-        return str(value.numerator), _ATOM
+        return str(value.numerator), _ATOM if value >= 0 else _SIGNED
     return rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}", _ATOM
 
 

@@ -12,19 +12,13 @@ from typing import Any, Literal
 
 from bntheory.claims.typed.expression import read_again
 from bntheory.claims.typed.interpreter import Interpreter
-from bntheory.claims.typed.syntax import Binary, Call, Name, Node, Number, Sign
+from bntheory.claims.typed.latex import latex_of_tree
+from bntheory.claims.typed.syntax import Binary, Call, Compare, Name, Node, Number
 from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.claims.typed.trees import exchanged, factors_of, parts
 from bntheory.judges.algebra.second_batch import words_of_others, written
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.view import View
-
-_LATEX = {
-    "gamma": r"\gamma", "beta": r"\beta", "eps": r"\varepsilon", "mu": r"\mu", "sigma": r"\sigma",
-    "var": r"\mathrm{var}", "one": "1", "y_hat": r"\hat y", "grad": "g", "input_grad": r"\nabla_y \hat L",
-    "hess": "H", "input_hess": r"\nabla_y^2 \hat L", "jac": "J",
-}  # fmt: skip
-_FORMS = {"dot": r"\langle %s \rangle", "norm2": r"\|%s\|^2", "sqrt": r"\sqrt{%s}"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,8 @@ class Guard:
     @property
     def latex(self) -> str:
         """The condition as LaTeX."""
-        return _latex(self.node) + (r" \ne 0" if self.kind == "nonzero" else r" \ge 0")
+        zero, sign = Number(Fraction(0), 0), "!=" if self.kind == "nonzero" else ">="
+        return latex_of_tree(Compare(self.node, (sign,), (zero,), 0))
 
 
 def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> list[Guard]:
@@ -118,33 +113,3 @@ def _bases(node: Node) -> Iterator[Node]:
             yield from _bases(factor.arguments[0])
         elif above:
             yield factor
-
-
-def _latex(node: Node) -> str:
-    if isinstance(node, Name) and node.name.startswith("sigma@"):
-        return rf"\sigma_{{{node.name.partition('@')[2]}}}"
-    if isinstance(node, Name):
-        bare = node.name.removesuffix("@case")
-        return _LATEX.get(node.name, bare if len(bare) == 1 else rf"\mathrm{{{bare}}}")
-    if isinstance(node, Call):
-        inside = ", ".join(map(_latex, node.arguments))
-        if node.name in _FORMS:
-            return _FORMS[node.name] % inside
-        return rf"{_latex(Name(node.name, 0))}\left({inside}\right)"
-    if isinstance(node, Sign):
-        return ("-" if node.negative else "") + _tight(node.operand)
-    if isinstance(node, Binary):
-        if node.op == "/":
-            return rf"\frac{{{_latex(node.left)}}}{{{_latex(node.right)}}}"
-        if node.op == "**":
-            return f"{_tight(node.left)}^{{{_latex(node.right)}}}"
-        if node.op == "*":
-            return rf"{_tight(node.left)} \, {_tight(node.right)}"
-        return f"{_latex(node.left)} {node.op} {_tight(node.right)}"
-    return text_of(node)
-
-
-def _tight(node: Node) -> str:
-    """In brackets where it is a sum, a product or a sign."""
-    loose = isinstance(node, Sign) or (isinstance(node, Binary) and node.op in "+-*")
-    return rf"\left({_latex(node)}\right)" if loose else _latex(node)
