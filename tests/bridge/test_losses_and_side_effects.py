@@ -342,6 +342,40 @@ def test_generators_that_a_module_holds_are_put_back(source: str) -> None:
 # -- layouts, mappings, precisions, messages ---------------------------------------------------------------------------------
 
 
+class Leaves(nn.Module):
+    """Leaves its output in a list that another module reads, as under deep supervision."""
+
+    def __init__(self, inner: nn.Module, heads: list[Tensor]) -> None:
+        super().__init__()
+        self.inner, self.heads = inner, heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.heads[0] = self.inner(x)
+        return self.heads[0]
+
+
+class Supervised(Net):
+    def __init__(self, *, apart: bool = False) -> None:
+        super().__init__()
+        self.heads = [torch.zeros(1)]
+        self.fc = self.fc if apart else Leaves(self.fc, self.heads)
+        self.apart = apart
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.fc(x)
+        out = self.out(torch.tanh(self.bn(h)))
+        return out + (h if self.apart else self.heads[0])[:, :3]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_list_that_two_modules_share_stays_shared(frozen: bool) -> None:
+    model = Supervised()
+    expected = oracle.derivatives(Supervised(apart=True), CE, (X, Y), frozen=frozen)[2]
+    assert_right(dense(model, CE, (X, Y), mode="frozen" if frozen else "train"), expected)
+    assert model.heads is model.fc.heads
+    assert torch.equal(model.heads[0], torch.zeros(1))
+
+
 def test_channels_last_and_transposed_parameters_are_probed() -> None:
     torch.manual_seed(6)
     images, labels = torch.randn(6, 2, 4, 4), torch.arange(6) % 3

@@ -98,17 +98,19 @@ class MeasuredTensors:
 
         beside: other objects and modules that an evaluation may change. A guard of the state of all of them undoes it.
         """
-        copies: dict[int, Tensor] = {}
+        copies: dict[int, Any] = {}  # of a list too, in which one module leaves what another reads
 
         def copied(tensor: Tensor) -> Tensor:
             if tensor.requires_grad or transformed(tensor):
                 return tensor
-            return copies.setdefault(id(tensor), tensor.to(self._target(tensor), copy=True))
+            found: Tensor = copies.setdefault(id(tensor), tensor.to(self._target(tensor), copy=True))
+            return found
 
         parts = [m for o in (self.network, *beside) for m in (o.modules() if isinstance(o, nn.Module) else (o,))]
         for part in {id(part): part for part in parts if not isinstance(part, torch.jit.ScriptModule)}.values():
             held = {name: value for name, value in vars(part).items() if name not in ("_parameters", "_modules")}
-            vars(part).update({name: convert(value, copied) for name, value in held.items() if _holds_tensors(value)})
+            changed = {n: copies.setdefault(id(v), convert(v, copied)) for n, v in held.items() if _holds_tensors(v)}
+            vars(part).update(changed)
         for module in self.network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # the guard puts the values back
