@@ -7,14 +7,17 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny import tiny_preset
 from typer.testing import CliRunner, Result
 
+from bntheory.bridge import load_dataset
+from bntheory.bridge.networks.training import Trainer
 from bntheory.cli import app
-from bntheory.experiments.experiment import needed
-from bntheory.experiments.plan import Cost, Plan, costs_of, plan
+from bntheory.experiments.experiment import Conditions, needed
+from bntheory.experiments.plan import Cost, Plan, costs_of, plan, timed_sample
 from bntheory.experiments.preset import load_preset
 from bntheory.experiments.store import RECORDS
 from bntheory.report.compare import compare
@@ -182,11 +185,22 @@ def test_the_schedule_against_every_assignment() -> None:
     assert found.wall(1) == 19.0
     assert found.wall(1000) == 5.0
     assert Plan({}, 0).wall(8) == 0.0
+    assert Plan({"a": 1.0, "b": 1.0, "c": 1.0, "d": 3.0}, 0).wall(2) == 3.0  # whatever the order, the longest first
+
+
+def test_a_step_costs_the_least_of_those_after_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only steps move: the first one warms up, and what disturbed another is no cost of it."""
+    now, taken = [0.0], iter([9.0, 3.0, 2.0, 4.0])
+    monkeypatch.setattr("bntheory.experiments.plan.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Trainer, "train_step", lambda self, batch: now.append(now.pop() + next(taken)))
+    data = load_dataset("fashion-mnist-subset")
+    every = needed(load_preset(tiny_preset(tmp_path)).experiment(), Conditions({"name": data.name}, "cpu", {}))
+    asked = [n for n in every if (n.task.name, n.measure.name) == ("mlp-s0-detached", "accuracy")]
+    (cost,) = timed_sample(asked, {data.name: data}, "cpu")[0].values()
+    assert (cost.step, cost.measures) == (2.0, {"accuracy": 0.0})
 
 
 def test_the_cost_of_a_preset_by_hand(tmp_path: Path) -> None:
-    from bntheory.experiments.experiment import Conditions
-
     experiment = load_preset(tiny_preset(tmp_path)).experiment()
     asked = list(needed(experiment, Conditions({}, "cpu", {})))
     names = [m.name for m in experiment.measures]
