@@ -65,3 +65,13 @@ def test_a_power_needs_a_base_other_than_zero_only_where_it_divides(text, needed
     verdict = decide(text).verdict
     assert verdict.status.value == "proved"
     assert verdict.wherever == needed
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_what_is_proved_of_any_vectors_is_proved_under_a_normaliser_without_inner_products(divided):
+    """Cauchy and Schwarz, for vectors that real arithmetic does not reach."""
+    by = "/dot(grad, y)" if divided else ""
+    u, v = f"(input_hess(input_grad){by})", "hess(input_grad)"
+    found = decide(f"dot({u}, {v})**2 <= norm2({u})*norm2({v})", normaliser="l1", hessian="psd", min_m=5, search=False)
+    assert found.status.value == "proved"
+    assert found.verdict.wherever == (("dot(grad, y) != 0",) if divided else ())

@@ -6,6 +6,7 @@ So a proof says where it holds as its reader would, "wherever norm2(input_grad) 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from bntheory.claims.typed.latex import latex_of_tree
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Name, Node, Number
 from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.claims.typed.trees import exchanged, factors_of, parts
+from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.second_batch import words_of_others, written
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.view import View
@@ -45,10 +47,10 @@ class Guard:
 
 
 def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> list[Guard]:
-    """Every divisor and radicand of a claim that is no harmless constant, each once, with its value over ``layer``."""
+    """Every divisor and radicand of a claim that is no harmless constant, each once, with its value over ``layer`` where that has one."""
     tree = transcribe(check, domain)
     stated = read_again(tree, domain)
-    reader = None if stated is None else Interpreter(stated, View(layer, domain))
+    reader = None if stated is None or layer is None else Interpreter(stated, View(layer, domain))
     found: dict[str, Guard] = {}
     others = words_of_others(domain)
     radicands = _radicands(others, domain)
@@ -59,8 +61,8 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
         guard = Guard(kind, name)
         if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
-        if reader is not None:
-            value = reader.layer._unwrapped(reader.value(node), "a divisor")
+        with suppress(OutsideVocabulary):  # a value that this world has not is not known
+            value = None if reader is None else reader.layer._unwrapped(reader.value(node), "a divisor")
             if isinstance(value, Fraction) and _harmless(kind, value):
                 continue
             guard = Guard(kind, name, value)

@@ -196,7 +196,8 @@ def _divisors(claim: Claim) -> list[Guard]:
     from bntheory.layer.symbolic import SymbolicLayer
 
     assert claim.domain is not None
-    found = guards_of(claim.check, SymbolicLayer(claim.domain), claim.domain)
+    layer = None if claim.domain.normaliser in ("l1", "linf") else SymbolicLayer(claim.domain)  # which it has not
+    found = guards_of(claim.check, layer, claim.domain)
     signs = {"nonzero": "is_nonzero", "nonnegative": "is_nonnegative"}
     return [g for g in found if g.value is None or not getattr(g.value.value, signs[g.kind])]
 
