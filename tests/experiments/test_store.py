@@ -347,6 +347,8 @@ def test_nothing_is_missing_after_a_run_diverged() -> None:
     first = [n for n in asked if n.task == asked[0].task and n.step == 0]
     have = {n.address: Record("mlp", "batchnorm", 0, 0, n.measure.name, {}, {}, True, n.made) for n in first}
     assert {n.task.name for n in missing(asked, have)} == {t.name for t in EXPERIMENT.tasks()[1:]}
+    del have[first[1].address]  # what was asked at that very step is: that it has diverged is its record
+    assert [n for n in missing(asked, have) if n.task == first[0].task] == [first[1]]
 
 
 # -- two stores -------------------------------------------------------------------------------------------------------
