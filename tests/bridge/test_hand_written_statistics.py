@@ -513,3 +513,34 @@ def test_a_layer_norm_behind_a_small_branch_is_none_over_the_batch(examples: int
     with hessian(PostNorm(), CE, batch, mode="frozen", dtype=torch.float64) as op:
         expected = oracle.derivatives(PostNorm(), CE, batch, frozen=True)[2].numpy()
         np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_a_layer_by_hand_whose_gamma_is_zero_is_none_over_the_batch_for_that() -> None:
+    """Every form has a constant output then; what divides by its batch is refused as long as it cannot be told."""
+
+    class Within(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            centred = x - x.mean(1, keepdim=True)
+            return self.weight * centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() + self.bias
+
+    class Residual(Inline):
+        def __init__(self, layer: nn.Module) -> None:
+            super().__init__(torch.tanh)
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.bn(self.one(x))
+            return self.two(torch.tanh(h + self.layer(h)))
+
+    expected = oracle.derivatives(Residual(Within()), CE, (X, Y), frozen=True)[2].numpy()
+    with hessian(Residual(Within()), CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * np.abs(expected).max())
+    over = Layer(standard, eps=1e-5)
+    nn.init.zeros_(over.weight)
+    nn.init.zeros_(over.bias)
+    with pytest.raises(ValueError, match=r"layer 'layer'.*keep them alive"):
+        hessian(Residual(over), CE, (X, Y), mode="frozen")

@@ -198,7 +198,8 @@ def matched_view(module: nn.Module, x: Tensor, z: Tensor, name: str) -> UnitView
                 continue
             fitted = affine_fit((u - mean) / sigma, w, over)
             tolerance = rounding_of_fit(exact, m, u, sigma, form.axes)
-            if fitted is None or fitted[2] > tolerance:
+            # a constant is the output of every form with gamma = 0, and tells nothing
+            if fitted is None or fitted[2] > tolerance or bool(fitted[0].abs().amax() <= tolerance * w.abs().amax()):
                 continue
             a, b = (t.reshape(-1) if form.kind == "batch" else t for t in fitted[:2])
             view = _view(form.kind, x, form.grouped, form.axes, eps, a, b, name)
