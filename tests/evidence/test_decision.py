@@ -91,7 +91,7 @@ def test_where_no_number_of_seeds_would_do() -> None:
     assert seeds_needed(0.5, 1.0, 0.5) is None
     assert seeds_needed(math.nan, 1.0) is None
     assert seeds_needed(1.0, math.inf) is None
-    assert seeds_needed(1.0, 0.0) == LEAST_SEEDS
+    assert seeds_needed(1.0, 0.0) == 6  # 2^(1 - 6) is the first level below 5 %
     assert seeds_needed(50.0, 1.0) == LEAST_SEEDS
     assert seeds_needed(1e-6, 1.0) is None  # millions
     assert seeds_needed(1e-6, 1.0, margin=0.5) is not None  # but it is soon shown to be too small to matter

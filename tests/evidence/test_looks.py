@@ -67,6 +67,15 @@ def test_identical_arms_are_told_apart_in_at_most_one_of_twenty(noise: str, seed
     assert stats.binomtest(count, 400, 0.05, alternative="greater").pvalue > 0.001
 
 
+@pytest.mark.parametrize("seeds", [3, 4, 5])
+def test_numbers_that_tie_are_told_apart_no_more_often(seeds: int) -> None:
+    """A number with two values, as a best rate on a grid has: a few seeds are often all equal, and have no spread."""
+    values = np.random.default_rng(seeds).choice([-1.0, 1.0], (4000, seeds))
+    assert sum(map(_told_apart, values)) <= 200
+    by_looking = np.random.default_rng(seeds).choice([-1.0, 1.0], (4000, 24))
+    assert sum(_told_apart_by_looking(v, Looks((seeds, 24))) for v in by_looking) <= 1.4 * 200  # Student's own excess
+
+
 @pytest.mark.parametrize("noise", NOISE)
 def test_looking_again_and_again_tells_identical_arms_apart_no_more_often(noise: str) -> None:
     many = _pairs(NOISE[noise], 4000, 32)

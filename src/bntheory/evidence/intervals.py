@@ -9,7 +9,8 @@ first):
   actual coverage is given.
 - *decisive*: Student's t interval of the mean at 95 %. It assumes that the number (a log-ratio, mostly) is roughly
   normal over seeds, which a handful of seeds cannot confirm; in return it can decide with few. Fewer than
-  ``LEAST_SEEDS`` have no interval.
+  ``LEAST_SEEDS`` have no interval, nor have equal values fewer than a sign test needs (:func:`least_equal`): numbers
+  that tie lie on a grid, and a spread of zero says no more than that.
 
 What an interval decides is in :mod:`bntheory.evidence.decision`.
 """
@@ -41,7 +42,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of n values with Student's t interval; low and high are infinite where n is below ``LEAST_SEEDS``."""
+    """The mean of n values with Student's t interval; low and high are infinite where there is none."""
 
     n: int
     mean: float
@@ -87,10 +88,16 @@ def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     x = _finite(values)
     n, mean = len(x), float(np.mean(x))
     kept = tuple(map(float, x))
-    if n < LEAST_SEEDS:
+    if n < (least_equal(confidence) if x.min() == x.max() else LEAST_SEEDS):
         return Estimate(n, mean, -math.inf, math.inf, confidence, kept)
     half = student_quantile(n, confidence) * float(np.std(x, ddof=1)) / math.sqrt(n)
     return Estimate(n, mean, mean - half, mean + half, confidence, kept)
+
+
+def least_equal(confidence: float) -> int:
+    """The least number of equal values that say at this confidence on which side of another number the median is: by a
+    sign test, whose level is 2^(1 - n)."""
+    return max(LEAST_SEEDS, 1 + math.ceil(-math.log2(1 - confidence) - 1e-9))
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 
 from bntheory.evidence.decision import LEAST_SEEDS
-from bntheory.evidence.intervals import student_quantile
+from bntheory.evidence.intervals import least_equal, student_quantile
 
 #: Beyond this many seeds "how many" is answered by "the effect is at the threshold".
 MOST_SEEDS = 100_000
@@ -41,7 +41,9 @@ def seeds_needed(
 def _least(distance: float, deviation: float, confidence: float, power: float) -> int | None:
     if distance <= 0:
         return None
-    if deviation == 0 or _power(LEAST_SEEDS, distance / deviation, confidence) >= power:
+    if deviation == 0:
+        return least_equal(confidence)
+    if _power(LEAST_SEEDS, distance / deviation, confidence) >= power:
         return LEAST_SEEDS
     high = 2 * LEAST_SEEDS  # the power of a far larger number costs more, and may be outside what can be evaluated
     while _power(high, distance / deviation, confidence) < power:
