@@ -101,8 +101,11 @@ def test_fewer_than_three_decide_nothing() -> None:
     e = estimate([-1.0, -1.0])
     assert (e.low, e.high) == (-math.inf, math.inf)
     assert outcome(e, claim="below", threshold=0.0) == "inconclusive"
-    equal = estimate([-1.0, -1.0, -1.0])
-    assert (equal.low, equal.high) == (-1.0, -1.0)
+    for n, end in ((3, math.inf), (5, math.inf), (6, 0.0)):  # a sign test's level, 2^(1 - n), is below 5 % from 6 on
+        equal = estimate([-1.0] * n)
+        assert (equal.low, equal.high) == (-1.0 - end, -1.0 + end)
+    assert math.isinf(estimate([-1.0] * 6, 0.99).low)
+    assert not math.isinf(estimate([-1.0] * 8, 0.99).low)
 
 
 def test_several_intervals_hold_together() -> None:
