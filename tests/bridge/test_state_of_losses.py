@@ -167,3 +167,45 @@ def test_reading_a_loader_draws_nothing(own: bool) -> None:
     assert torch.equal((generator or torch.default_generator).get_state(), drawn)
     first, second = monitor.rows()
     assert first["loss"] == second["loss"]
+
+
+def test_what_hooks_of_ones_own_keep_stays_as_it_was() -> None:
+    """Activations in a list, a mean in an object, for a penalty that the training loop computes: none of a measurement's are among them."""
+    model, activations, means = network(), [], Weighted()
+
+    def note(module: nn.Module, given: Any, output: Tensor) -> None:
+        activations.append(output)
+
+    model[1].register_forward_hook(note)
+    model[0].register_forward_hook(lambda module, given, output: means(output[:, :3], given[0][:, :3]) and None)
+
+    def penalised(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.mse_loss(outputs, targets) + sum(a.abs().mean() for a in activations)
+
+    x, y = data()
+    monitor = Monitor(model, penalised, (x, y), share=None, strict=True)
+    monitor.measure()
+    assert activations == []
+    assert means.calls == 0
+    assert means.weights.tolist() == [1.0] * 3
+    right = float(penalised(model(x), y).detach())
+    assert monitor.rows()[0]["loss"] == pytest.approx(right, rel=1e-12)
+    assert len(activations) == 1
+
+
+@pytest.mark.parametrize("way", ["sharded", "synchronised"])
+def test_what_needs_every_process_is_refused_before_a_pass(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass of one process alone would wait for the others for ever."""
+    model, passes = network(), []
+    if way == "synchronised":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda group: 2)
+    else:
+        model[0].weight.device_mesh = "of two"  # as the parameters of fully_shard have
+    model.register_forward_hook(lambda *_: passes.append(1))
+    with pytest.raises(
+        ValueError, match=r"0\.weight is spread over|layer '1' \(SyncBatchNorm\) takes its statistics over"
+    ):
+        Monitor(model, nn.functional.mse_loss, data())
+    assert not passes

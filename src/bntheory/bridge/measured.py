@@ -59,6 +59,11 @@ class MeasuredTensors:
                     f"parameter {name} is sparse ({p.layout}), and derivatives here are by every entry; make it dense (.to_dense()), or hold "
                     "it constant (requires_grad_(False))"
                 )
+            if hasattr(p, "device_mesh"):
+                raise UserError(
+                    f"parameter {name} is spread over several processes ({type(p).__name__}, as by fully_shard), and each would have to take part in "
+                    "every pass; measure a copy of the model whose parameters are whole (full_tensor())"
+                )
             if p.is_complex():
                 raise UserError(f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters")
         self.stand_ins: dict[int, Tensor] = {}
@@ -108,9 +113,10 @@ class MeasuredTensors:
 
         parts = [m for o in (self.network, *beside) for m in (o.modules() if isinstance(o, nn.Module) else (o,))]
         for part in {id(part): part for part in parts if not isinstance(part, torch.jit.ScriptModule)}.values():
-            held = {name: value for name, value in vars(part).items() if name not in ("_parameters", "_modules")}
+            attributes = getattr(part, "__dict__", {})
+            held = {name: value for name, value in attributes.items() if name not in ("_parameters", "_modules")}
             changed = {n: copies.setdefault(id(v), convert(v, copied)) for n, v in held.items() if _holds_tensors(v)}
-            vars(part).update(changed)
+            attributes.update(changed)
         for module in self.network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # the guard puts the values back

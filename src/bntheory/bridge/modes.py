@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import distributed, nn
 
 from bntheory.bridge.normalisers import is_normalisation
 from bntheory.bridge.raised import first_line
@@ -30,6 +30,13 @@ def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> No
         _put(model, mode, training=False)
         for module in model.modules():
             module.training = False
+    for name, module in model.named_modules():
+        synchronised = isinstance(module, nn.SyncBatchNorm) and module.training and distributed.is_initialized()
+        if synchronised and distributed.get_world_size(module.process_group) > 1:
+            raise UserError(
+                f"layer {name!r} (SyncBatchNorm) takes its statistics over the batches of several processes, which would all have to take part "
+                "in every pass; measure a copy of the model with plain batch normalisation on one batch"
+            )
     active = [(name, module) for name, module in model.named_modules() if _drops(module)]
     if not active or fixed or dropout == "drawn":
         return

@@ -116,11 +116,13 @@ class Objective:
         self.batches = [self._prepared(b) for b in self.plain_batches()]
         self._examples = examples
         self._constants: dict[int, dict[str, list[Constants | None]]] = {}
-        self._caller, self.keepers = _LossCall(), keepers_of(loss)
+        self._caller = _LossCall()
         self.overwrites_inputs = self.differentiates = self.needs_graph = False  # until an examination finds otherwise
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
         self._inner, self.prefix, self.leaves = self.tensors.network, self.tensors.prefix, self.tensors.leaves
+        hooks = [h for m in self._inner.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
+        self.keepers = [keeper for called in (loss, *hooks) for keeper in keepers_of(called)]
         self.precision = self.tensors.precision
 
     @classmethod

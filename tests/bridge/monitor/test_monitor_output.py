@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -371,3 +372,19 @@ def test_writes_into_a_file_that_is_no_folder_are_refused(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(ValueError, match="cannot be written"):
         Monitor(network(), F.cross_entropy, data(), out=Path(tmp_path / "file" / "run"))
+
+
+def test_another_thread_measures_nothing():
+    """Two threads in one model end in a crash of torch's; the one that trains is that which made the monitor."""
+    net = network()
+    monitor = Monitor(net, F.cross_entropy, data(), share=None, every=1)
+    passes = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    other = Thread(target=monitor.step)
+    other.start()
+    other.join()
+    assert not passes
+    assert not monitor.records
+    assert "another thread" in monitor.missing[0].reason
+    monitor.step()
+    assert {r.step for r in monitor.records} == {2}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from threading import get_ident
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -110,6 +111,7 @@ class Monitor:
         self._optimizer, self._tolerance, self._strict = optimizer, tolerance, strict
         self._out, self._tensorboard, self.name = _opened(out), tensorboard, name
         self._step, self._called, self._solves, self._closed = 0, 0, 0, False
+        self._thread = get_ident()
         self._since: float | None = None
         self._records: dict[tuple[int, str], Record] = {}
         self._notes: list[Missing] = []
@@ -207,6 +209,11 @@ class Monitor:
 
     def _situation(self, batch: Any) -> Situation:
         """The objective is made anew: everything about it is checked again at every step that is measured."""
+        if get_ident() != self._thread:
+            raise UserError(
+                "the monitor was made in another thread, which may be training now, and modes, hooks and random numbers are of all threads; make "
+                "it, and let it measure, in the thread that trains"
+            )
         objective = self._base.on(batch) if batch is not None else self._base.changed()
         known = None
         try:

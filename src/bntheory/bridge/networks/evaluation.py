@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.networks.state import state_guard
+from bntheory.bridge.networks.state import CONTAINERS, state_guard
 from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
@@ -204,9 +204,9 @@ def _as_batch(item: Any) -> tuple[Any, ...]:
     return (item,) if isinstance(item, Mapping) else tuple(item)
 
 
-def keepers_of(loss: Any) -> list[Any]:
-    """Where a loss (or a loader) may keep a state: what is called or owns the method, and the modules that it holds or its code names."""
-    function = loss.func if isinstance(loss, partial) else loss
+def keepers_of(called: Any) -> list[Any]:
+    """Where a loss, a hook or a loader may keep a state: what is called or owns the method, and the objects that it holds or its code names."""
+    function = called.func if isinstance(called, partial) else called
     owner = getattr(function, "__self__", function)
     if not isinstance(getattr(owner, "__dict__", None), dict) or inspect.ismodule(owner):
         return []
@@ -216,7 +216,14 @@ def keepers_of(loss: Any) -> list[Any]:
     except (TypeError, ValueError):  # no function of Python's, or one that is not made up yet
         beside = []
     beside += [] if isinstance(owner, nn.Module) else vars(owner).values()
-    return [owner, *(value for value in beside if isinstance(value, nn.Module))]
+    return [owner, *(value for value in beside if _keeps(value))]
+
+
+def _keeps(value: Any) -> bool:
+    if isinstance(value, CONTAINERS):
+        return True
+    own = isinstance(getattr(value, "__dict__", None), dict)
+    return own and not (inspect.ismodule(value) or inspect.isroutine(value) or isinstance(value, Tensor))
 
 
 def _refuse_shuffling(loader: DataLoader[Any]) -> None:

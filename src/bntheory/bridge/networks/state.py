@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
 
-_CONTAINERS = (dict, list, set, deque)
+CONTAINERS = (dict, list, set, deque)
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 Restore = Callable[[], None]
 
@@ -41,7 +41,7 @@ def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iter
     the block can still be differentiated after it.
 
     Args:
-        models: modules, and other objects, whose attributes are restored; a submodule or tensor that they share is saved once.
+        models: modules, and other objects and containers, whose attributes or entries are restored; a submodule or tensor that they share is saved once.
         parameters: also save the values of the parameters (one copy in memory). With ``False`` the block
             promises not to change them; a change that autograd's version counter sees raises
             ``RuntimeError`` at the end of the block.
@@ -62,8 +62,10 @@ def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iter
                 continue
             modules[id(module)] = None
             undo.append(_save_attributes(module))
-            own = [(n, p, True) for n, p in vars(module).get("_parameters", {}).items() if p is not None]
-            own += [(n, b, False) for n, b in vars(module).get("_buffers", {}).items() if b is not None]
+            if not isinstance(module, nn.Module):
+                continue
+            own = [(n, p, True) for n, p in module._parameters.items() if p is not None]
+            own += [(n, b, False) for n, b in module._buffers.items() if b is not None]
             for name, tensor, is_parameter in own:
                 if id(tensor) in tensors:
                     continue
@@ -178,9 +180,9 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def _save_attributes(module: Any) -> Restore:
-    """A function that restores the attributes of ``module``, containers (hooks included) in place."""
-    attributes = dict(module.__dict__)
-    contents = {name: (value, value.copy()) for name, value in attributes.items() if isinstance(value, _CONTAINERS)}
+    """A function that restores the attributes of ``module``, containers (hooks included) in place; of a container, its entries."""
+    attributes = dict(getattr(module, "__dict__", {}))
+    contents = [(value, value.copy()) for value in (module, *attributes.values()) if isinstance(value, CONTAINERS)]
     generators = [(v, v.get_state()) for v in attributes.values() if isinstance(v, torch.Generator)]
     of_numpy = [v for v in attributes.values() if isinstance(v, np.random.Generator)]
     positions = [(v.bit_generator, v.bit_generator.state) for v in of_numpy]
@@ -190,10 +192,10 @@ def _save_attributes(module: Any) -> Restore:
     def restore() -> None:
         if module.__class__ is not cls:
             object.__setattr__(module, "__class__", cls)
-        for name in [n for n in module.__dict__ if n not in attributes]:
+        for name in [n for n in getattr(module, "__dict__", ()) if n not in attributes]:
             del module.__dict__[name]
-        module.__dict__.update(attributes)
-        for container, before in contents.values():
+        getattr(module, "__dict__", {}).update(attributes)
+        for container, before in contents:
             container.clear()
             if isinstance(container, (dict, set)):
                 container.update(before)
