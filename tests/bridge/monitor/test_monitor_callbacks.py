@@ -75,6 +75,20 @@ def test_lightning(module, network):
     assert len(callback.monitor.records) == 3, "it is closed"
 
 
+@pytest.mark.parametrize(
+    "module", [(LIGHTNING, {"lightning": {}, "lightning.pytorch": {"Callback": Base}})], indirect=True
+)
+def test_lightning_with_several_optimisers(module):
+    net = Network()
+    optimizers = [torch.optim.SGD(part.parameters(), lr=lr) for part, lr in ((net.net[:2], 0.1), (net.net[2:], 0.2))]
+    for network, rate, edge in ((None, 0.2, 10.0), (lambda m: m.net[:2], 0.1, 20.0)):
+        callback = module.MonitorCallback(F.cross_entropy, data(), network=network, share=None, measures=["loss"])
+        callback.on_train_start(SimpleNamespace(global_step=0, optimizers=optimizers), net)
+        callback.monitor.measure()
+        (row,) = callback.monitor.rows()
+        assert (row["learning_rate"], row["edge"]) == (rate, pytest.approx(edge))
+
+
 @pytest.mark.parametrize("module", [(HUGGINGFACE, {"transformers": {"TrainerCallback": Base}})], indirect=True)
 def test_huggingface(module):
     net, (x, labels) = Network(), data()

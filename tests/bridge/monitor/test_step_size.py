@@ -104,6 +104,19 @@ def test_only_the_steps_of_gradient_descent_itself_have_an_edge():
     assert step_size(wrapper(inner)).edge == pytest.approx(20.0)
 
 
+def test_several_optimisers_and_parameters_in_none():
+    """Half of a network steps twice as far: the edge is that of this half; of a network that is held in part none is known."""
+    x, y = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    halves = [torch.optim.SGD([x], lr=0.1), torch.optim.SGD([y], lr=0.2)]
+    found = step_size(halves, [x, y])
+    assert (found.rate, found.rates, found.edge) == (0.2, (0.1, 0.2), pytest.approx(10.0))
+    assert step_size(halves, [x]).edge == pytest.approx(20.0)
+    assert step_size(halves[0], [x, y]).edge is None
+    assert step_size([halves[0], torch.optim.Adam([y], lr=0.1)], [x, y]).edge is None
+    with pytest.raises(ValueError, match="no learning rate"):
+        step_size([0.1, 0.2])
+
+
 def test_a_schedule_within_an_optimiser_is_read():
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=0.1)
     optimizer.param_groups[0]["scheduled_lr"] = 0.02  # as the schedule-free ones keep what they stepped with

@@ -29,7 +29,7 @@ class MonitorCallback(Callback):  # type: ignore[misc]
     Args:
         loss, batch: as of :class:`Monitor`; the batch goes to the device of the module by itself.
         network: the module within the LightningModule that is measured, ``lambda module: module.net``; itself if None.
-        options: of the monitor. The learning rate is that of the trainer's first optimiser.
+        options: of the monitor. The learning rate is that of the trainer's optimisers.
     """
 
     monitor: Monitor | None = None
@@ -43,7 +43,7 @@ class MonitorCallback(Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Make the monitor; raises what :class:`Monitor` raises."""
         model = pl_module if self._network is None else self._network(pl_module)
-        options = {"optimizer": next(iter(trainer.optimizers), None), **self._options}
+        options = {"optimizer": trainer.optimizers or None, **self._options}
         self.monitor = Monitor(model, self._loss, placed(self._batch, model), **options)
         self._seen = trainer.global_step
 

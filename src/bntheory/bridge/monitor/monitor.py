@@ -66,7 +66,8 @@ class Monitor:
     Args:
         model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple. The batch is best one
             that is held out and stays the same, so that points of time compare; it is copied. Without one, ``step(batch)`` gives it.
-        optimizer: where the learning rate is read at every measurement (schedules included); or a number, or a function returning one.
+        optimizer: where the learning rate is read at every measurement (schedules included), one or several; or a number, or a function
+            returning one.
         every: measure once in so many steps, at most.
         measures: names (:data:`MEASURES`), or functions of an :class:`bntheory.bridge.Objective` that return a number or a mapping of
             numbers. "sharpness" is the largest eigenvalue of the Hessian, of the network and of its frozen-statistics twin.

@@ -64,7 +64,7 @@ def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iter
             undo.append(_save_attributes(module))
             if not isinstance(module, nn.Module):
                 continue
-            own = [(n, p, True) for n, p in module._parameters.items() if p is not None]
+            own: list[tuple[str, Tensor, bool]] = [(n, p, True) for n, p in module._parameters.items() if p is not None]
             own += [(n, b, False) for n, b in module._buffers.items() if b is not None]
             for name, tensor, is_parameter in own:
                 if id(tensor) in tensors:
