@@ -307,12 +307,12 @@ def test_a_period_ends_where_its_number_is_passed_and_what_is_measured_again_is_
     for step in (3, 9, 12, 15, 18, 21, 33):  # two optimisers, an odd start: no multiple of 10 is ever named
         monitor.step(step=step)
     assert [r.step for r in monitor.records] == [12, 21, 33]
-    assert not monitor.missing
+    assert {m.what for m in monitor.missing} == {"training"}
     monitor.step(step=12)  # an epoch that is counted from its own start
     monitor.measure()
     assert [r.step for r in monitor.records] == [12, 21, 33]
-    assert [(m.step, m.measure) for m in monitor.missing] == [(12, "loss")] * 2
-    assert "measured before" in monitor.missing[0].reason
+    assert [(m.step, m.measure) for m in monitor.missing[1:]] == [(12, "loss")] * 2
+    assert "measured before" in monitor.missing[1].reason
     strict = Monitor(network(), F.cross_entropy, data(), share=None, measures=["loss"], strict=True)
     strict.measure()
     with pytest.raises(ValueError, match="measured before"):
@@ -388,3 +388,82 @@ def test_another_thread_measures_nothing():
     assert "another thread" in monitor.missing[0].reason
     monitor.step()
     assert {r.step for r in monitor.records} == {2}
+
+
+def test_a_training_of_other_tensors_is_noted_once():
+    """Parameters handed to a function are trained, and the module that is measured stays where it was."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))
+    own = {name: p.detach().clone() for name, p in net.named_parameters()}
+    monitor = Monitor(net, F.cross_entropy, data(), every=1, share=None, measures=["loss"])
+
+    def loss(parameters):
+        return F.cross_entropy(torch.func.functional_call(net, parameters, (data()[0],)), data()[1])
+
+    for _ in range(4):
+        gradients = torch.func.grad(loss)(own)
+        own = {name: p - 0.1 * gradients[name] for name, p in own.items()}
+        monitor.step()
+    (note,) = monitor.missing
+    assert (note.step, note.what) == (2, "training")
+    assert "the loop trains other tensors" in note.reason
+    assert not followed(every=1, measures=["loss"]).missing
+    still = Monitor(net, F.cross_entropy, data(), share=None, measures=["loss"])
+    still.measure()
+    still.step(step=7)
+    still.measure()
+    assert [m.what for m in still.missing] == ["training"]
+
+
+def test_layers_are_frozen_and_set_free_while_followed():
+    """As many parameters, others each time: what an earlier solve has left is no hindrance. Right is the dense Hessian of torch's own."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)
+    ).double()
+    x, labels = data()
+    x = x.double()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    monitor = Monitor(
+        net,
+        F.cross_entropy,
+        (x, labels),
+        optimizer=optimizer,
+        every=1,
+        share=None,
+        measures=["sharpness"],
+        tolerance=1e-8,
+    )
+    for frozen in ([], [0], [3], [0, 3], [3]):
+        for layer in (0, 3):
+            net[layer].requires_grad_(layer not in frozen)
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+        monitor.step()
+        names = {name: p for name, p in net.named_parameters() if p.requires_grad}
+
+        def loss(flat, names=names):
+            parts = torch.split(flat, [p.numel() for p in names.values()])
+            given = {n: part.reshape(p.shape) for (n, p), part in zip(names.items(), parts, strict=True)}
+            return F.cross_entropy(torch.func.functional_call(net, given, (x,)), labels)
+
+        dense = torch.autograd.functional.hessian(loss, torch.cat([p.detach().reshape(-1) for p in names.values()]))
+        right = float(torch.linalg.eigvalsh(dense)[-1])
+        assert monitor.rows()[-1]["lambda_max"] == pytest.approx(right, rel=1e-6)
+    assert not monitor.missing
+
+
+def test_every_tenth_solve_starts_anew(monkeypatch):
+    from bntheory.bridge.monitor import measures
+
+    starts = []
+    real = measures.top_eigenvalues
+    monkeypatch.setattr(measures, "top_eigenvalues", lambda *a, **k: (starts.append(k["start"]), real(*a, **k))[1])
+    followed(every=1, measures=["sharpness"])
+    assert [start is None for start in starts] == [True, True] + [False] * 6  # the network's and its twin's
+    monitor = Monitor(network(), F.cross_entropy, data(), share=None, measures=["sharpness"])
+    starts.clear()
+    for step in range(11):
+        monitor.step(step=50 * step)
+    assert [i // 2 for i, start in enumerate(starts) if start is None] == [0, 0, 10, 10]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import get_ident
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ from bntheory.bridge.monitor import tables
 from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user, reason
 from bntheory.bridge.monitor.optimiser import step_size
 from bntheory.bridge.monitor.schedule import Cost, Schedule
-from bntheory.bridge.monitor.setting import made, run_setting, with_batch
+from bntheory.bridge.monitor.setting import made, point_of, run_setting, with_batch
 from bntheory.bridge.networks.evaluation import Loss, convert, read_batches
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
@@ -34,6 +34,10 @@ from bntheory.evidence.record import Record
 _COLD = 10
 #: A user's own measure, in training steps, before it was ever made.
 _GUESS = 5.0
+_STILL = (
+    "no parameter of the measured model has changed since the last measurement, although steps were made: the loop trains other tensors (a copy "
+    "of the model, parameters handed to torch.func), its rate is zero, or its steps are skipped"
+)
 _AGAIN = "this step was measured before, and the first measurement is kept; follow another model, batch or moment by a monitor of its own"
 
 
@@ -112,7 +116,7 @@ class Monitor:
         self._optimizer, self._tolerance, self._strict = optimizer, tolerance, strict
         self._out, self._tensorboard, self.name = _opened(out), tensorboard, name
         self._step, self._called, self._solves, self._closed = 0, 0, 0, False
-        self._thread = get_ident()
+        self._thread, self._last = get_ident(), cast("tuple[int, str] | None", None)
         self._since: float | None = None
         self._records: dict[tuple[int, str], Record] = {}
         self._notes: list[Missing] = []
@@ -189,6 +193,7 @@ class Monitor:
             with differentiating():
                 at = self._situation(batch)
                 setting, maker = with_batch(self._setting, at.objective), made()
+                self._moved(point_of(at.objective))
         except Exception as error:
             self._failed("objective", error)
             self._schedule.paid(time.perf_counter() - began)
@@ -229,6 +234,17 @@ class Monitor:
             tolerance=self._tolerance,
             strict=self._strict,
         )
+
+    def _moved(self, point: str) -> None:
+        """Note once that steps were made and the measured parameters are where they were."""
+        if (
+            self._last is not None
+            and self._last[1] == point
+            and self._last[0] < self._called
+            and _STILL not in [m.reason for m in self._notes]
+        ):
+            self._notes.append(Missing(self._step, "objective", "training", _STILL))
+        self._last = self._called, point
 
     def _waited(self, training: bool) -> float:
         """The time once a device is done with what it was given; where that was training, it is counted as that."""

@@ -20,19 +20,23 @@ Json = dict[str, Any]
 def run_setting(objective: Objective, tolerance: float) -> Json:
     """The model with where it starts (two runs of one model differ there), the loss, and how it is evaluated."""
     named = {name: list(t.shape) for name, t in objective.leaves.items()}
-    start = [float(x) for t in objective.leaves.values() for x in _sums(t)]
     loss = objective.loss
     return {
         "model": {
             "class": type(objective.network).__name__,
             "parameters": sum(t.numel() for t in {id(t): t for t in objective.leaves.values()}.values()),
             "shapes": digest(repr(named)),
-            "start": digest(repr(start)),
+            "start": point_of(objective),
         },
         "loss": "the model's own" if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
         "options": {key: plain(str(value)) for key, value in objective.options.items() if value is not None},
         "tolerance": tolerance,
     }
+
+
+def point_of(objective: Objective) -> str:
+    """The values of all parameters, as a digest."""
+    return digest(repr([float(x) for t in objective.leaves.values() for x in _sums(t)]))
 
 
 @cache
