@@ -259,3 +259,13 @@ def test_an_eigenvalue_that_misses_its_tolerance_says_why_beside_its_error():
     assert "rounding moves" not in probe_text(fine)
     assert rough.as_json()["network"]["note"] == rough.network.note
     assert len(rough.figure().axes) == 2
+
+
+@pytest.mark.parametrize("where", ["while it is imported", "in the factory"])
+def test_a_file_that_ends_the_program_is_told(run, tmp_path, where):
+    """A script with sys.exit() at its end, or a parser that refuses this command's arguments: not a run that went well."""
+    text = "import sys\ndef make():\n    sys.exit(0)\n"
+    (tmp_path / "ending.py").write_text(text if where == "in the factory" else text + "make()\n")
+    result = run("ending:make")
+    assert result.exit_code == 2
+    assert "SystemExit" in result.stderr

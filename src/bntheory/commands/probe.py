@@ -112,7 +112,7 @@ def _load(factory: str) -> tuple[Any, Any, Any]:
     sys.path.insert(0, place)
     try:
         module = importlib.import_module(re.sub(r"[\\/]", ".", name).lstrip("."))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"module {module_name!r} does not import: {type(error).__name__}: {error}. It is looked for in this folder and on "
             "Python's path"
@@ -125,7 +125,7 @@ def _load(factory: str) -> tuple[Any, Any, Any]:
         raise UserError(f"{module_name} has no function {function_name!r}; it has {', '.join(names[:12]) or 'none'}")
     try:
         returned = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{factory} raised {type(error).__name__}: {error}") from None
     if not isinstance(returned, (tuple, list)) or len(returned) != 3:
         raise UserError(f"{factory} returned {type(returned).__name__}; it must return (model, loss, batch)")
