@@ -86,7 +86,7 @@ def read_manifest(path: Path, *, resume: bool = False) -> Json:
         content = parsed_json((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         if (path / RECORDS).exists():
-            what = f"{path} holds records and no {MANIFEST}, as a run of claims does, which `bntheory compare --claims` goes on with and reports"
+            what = f"{path} holds records and no {MANIFEST}: a run of claims, which `bntheory compare --claims` goes on with and reports, or what a Monitor wrote and draws (figure())"
         else:
             what = f"there is no run in {path} (no {MANIFEST}); give the folder that `bntheory compare` wrote"
         raise UserError(what + (", or leave out --resume to start one" if resume else "")) from None

@@ -70,6 +70,24 @@ def test_the_same_run_has_the_same_records_and_another_start_is_another_run(tmp_
     assert not known.keys() & {r.address for r in other.records}
 
 
+def test_two_trainings_from_one_start_are_told_apart_by_their_names(tmp_path):
+    """Of two rates, say: neither is lost where both are written into one folder."""
+    monitors = []
+    for name, rate in (("slow", 0.01), ("fast", 0.1)):
+        net = network()
+        monitor = Monitor(net, F.cross_entropy, data(), every=1, share=None, measures=["loss"], out=tmp_path, name=name)
+        optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+        with monitor.following(optimizer):
+            F.cross_entropy(net(data()[0]), data()[1]).backward()
+            optimizer.step()
+        monitors.append(monitor)
+    contents = Store(tmp_path).read()
+    assert not contents.faults
+    found = {record.arm: record.values["loss"] for record in contents.records.values()}
+    assert found == {monitor.name: monitor.rows()[0]["loss"] for monitor in monitors}
+    assert found["slow"] != found["fast"]
+
+
 def test_the_same_numbers_in_another_order_are_another_batch_and_another_start():
     x, labels = data()
     turned = network()

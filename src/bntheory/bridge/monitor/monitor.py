@@ -79,7 +79,7 @@ class Monitor:
             a solve is cut short. None for no limit: then the steps that are measured do not depend on the clock.
         tolerance: relative accuracy of the eigenvalues.
         out: a folder for ``records.jsonl``, or a file ending in ``.jsonl``, written as it goes.
-        name: of the run, in records and tables.
+        name: of the run, in records and tables; it tells runs apart that start at the same point.
         tensorboard: a ``SummaryWriter``, or anything with ``add_scalar(name, value, step)``.
         strict: raise what goes wrong in a measurement instead of noting it.
         options: of the objective. By default ``seed=0`` holds what the model draws at random (dropout) at the numbers of that seed.
@@ -127,7 +127,7 @@ class Monitor:
         with differentiating():
             self._base = _base(model, loss, batch, options)
             step_size(optimizer, _trained(self._base))
-            self._setting = run_setting(self._base, tolerance)
+            self._setting = run_setting(self._base, tolerance, name)
             if self._base.batches[0] is not None:
                 self._base.examination  # noqa: B018 - what cannot be measured is told now
         self._schedule.paid(time.perf_counter() - began)

@@ -17,8 +17,8 @@ from bntheory.evidence.record import digest, plain
 Json = dict[str, Any]
 
 
-def run_setting(objective: Objective, tolerance: float) -> Json:
-    """The model with where it starts (two runs of one model differ there), the loss, and how it is evaluated."""
+def run_setting(objective: Objective, tolerance: float, run: str) -> Json:
+    """The model with where it starts, the loss, and how it is evaluated; and the run's name, which stands for how it is trained."""
     named = {name: list(t.shape) for name, t in objective.leaves.items()}
     loss = objective.loss
     return {
@@ -31,6 +31,7 @@ def run_setting(objective: Objective, tolerance: float) -> Json:
         "loss": "the model's own" if loss is None else getattr(loss, "__qualname__", type(loss).__name__),
         "options": {key: plain(str(value)) for key, value in objective.options.items() if value is not None},
         "tolerance": tolerance,
+        "run": run,
     }
 
 
