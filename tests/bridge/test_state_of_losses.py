@@ -160,8 +160,9 @@ def test_the_teacher_of_a_loss_stays_what_it_was() -> None:
 def test_reading_a_loader_draws_nothing(own: bool) -> None:
     generator = torch.Generator().manual_seed(3) if own else None
     loader = DataLoader(TensorDataset(*data()), batch_size=6, generator=generator)
+    net = network()
     drawn = (generator or torch.default_generator).get_state()
-    monitor = Monitor(network(), nn.functional.mse_loss, loader, every=1, share=None, measures=["loss"])
+    monitor = Monitor(net, nn.functional.mse_loss, loader, every=1, share=None, measures=["loss"])
     monitor.step()
     monitor.step(loader)
     assert torch.equal((generator or torch.default_generator).get_state(), drawn)
