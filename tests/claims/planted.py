@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bntheory.claims.claim import Study
 from bntheory.experiments.experiment import Experiment
+
+_RNG = np.random.default_rng(0)
+
+
+def noisy(value: Any) -> Any:
+    """Every fraction in it, moved in its last digits: equal numbers of a few seeds have no interval."""
+    if isinstance(value, dict):
+        return {k: noisy(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [noisy(v) for v in value]
+    return value * (1 + 1e-11 * _RNG.standard_normal()) if isinstance(value, float) else value
 
 
 def plant_points(
@@ -16,7 +28,7 @@ def plant_points(
 ) -> list[Experiment]:
     """The records of every experiment, from an arm's name, a seed and a step; None: it had diverged. Returns what is asked for.
 
-    Nothing is trained.
+    Nothing is trained. No two numbers are the same (:func:`noisy`).
     """
     asked: list[Experiment] = []
 
@@ -33,7 +45,7 @@ def plant_points(
                     "step": step,
                     "diverged": point is None,
                 }
-                found.append({**known, **(point or {})})
+                found.append({**known, **noisy(point or {})})
         return found
 
     monkeypatch.setattr("bntheory.experiments.runs.recorded", recorded)

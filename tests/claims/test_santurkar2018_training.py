@@ -187,7 +187,7 @@ def plant_deep(monkeypatch: pytest.MonkeyPatch, values: Callable[[str, int], dic
                 "step": n.step,
                 "diverged": point is None,
             }
-            found.append({**known, **(point or {})})
+            found.append({**known, **planted_runs.noisy(point or {})})
         return found
 
     monkeypatch.setattr("bntheory.experiments.toy_runs.points_of", points)
