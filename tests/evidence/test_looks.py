@@ -16,6 +16,7 @@ from scipy import stats
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.decision import outcome
+from bntheory.evidence.distance import distance_interval
 from bntheory.evidence.intervals import estimate, simultaneous
 from bntheory.evidence.looks import Looks
 from bntheory.evidence.power import seeds_needed
@@ -72,6 +73,7 @@ def test_numbers_that_tie_are_told_apart_no_more_often(seeds: int) -> None:
     """A number with two values, as a best rate on a grid has: a few seeds are often all equal, and have no spread."""
     values = np.random.default_rng(seeds).choice([-1.0, 1.0], (4000, seeds))
     assert sum(map(_told_apart, values)) <= 200
+    assert sum(distance_interval(v.reshape(1, 1, seeds))[0] > 0 for v in values) <= 200
     by_looking = np.random.default_rng(seeds).choice([-1.0, 1.0], (4000, 24))
     assert sum(_told_apart_by_looking(v, Looks((seeds, 24))) for v in by_looking) <= 1.4 * 200  # Student's own excess
 

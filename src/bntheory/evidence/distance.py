@@ -31,7 +31,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
-from bntheory.evidence.intervals import student_quantile
+from bntheory.evidence.intervals import half_width, student_quantile
 
 #: The normal quantile of 80 %.
 _POWER = 0.8416
@@ -43,12 +43,10 @@ def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float,
     if seeds < LEAST_SEEDS:
         raise ValueError(f"{seeds} seeds; at least {LEAST_SEEDS} are needed for an interval")
     means = np.abs(samples.mean(axis=2))
-    errors = samples.std(axis=2, ddof=1) / math.sqrt(seeds)
     alpha = 1 - confidence
-    narrow = student_quantile(seeds, 1 - alpha / (2 * measures))
-    wide = student_quantile(seeds, 1 - alpha / candidates)
-    low = float(np.maximum(means - narrow * errors, 0.0).max(axis=1).min())
-    high = float((means + wide * errors).max(axis=1).min())
+    narrow, wide = (half_width(samples, 1 - share) for share in (alpha / (2 * measures), alpha / candidates))
+    low = float(np.maximum(means - narrow, 0.0).max(axis=1).min())
+    high = float((means + wide).max(axis=1).min())
     return low, max(low, high)
 
 
@@ -93,7 +91,8 @@ def differs(
     middle, half, estimate = math.nan, math.inf, math.nan
     if kept.shape[2] >= LEAST_SEEDS:
         low, high = distance_interval(kept, confidence)
-        middle, half = (low + high) / 2, (high - low) / 2
+        if math.isfinite(high):
+            middle, half = (low + high) / 2, (high - low) / 2
         estimate = float(np.abs(kept.mean(axis=2)).max(axis=1).min())
     check = statistical(
         name,

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.arrays import Floats
 from bntheory.evidence.decision import LEAST_SEEDS
 
 
@@ -88,10 +89,16 @@ def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     x = _finite(values)
     n, mean = len(x), float(np.mean(x))
     kept = tuple(map(float, x))
-    if n < (least_equal(confidence) if x.min() == x.max() else LEAST_SEEDS):
-        return Estimate(n, mean, -math.inf, math.inf, confidence, kept)
-    half = student_quantile(n, confidence) * float(np.std(x, ddof=1)) / math.sqrt(n)
+    half = float(half_width(x, confidence)) if n >= LEAST_SEEDS else math.inf
     return Estimate(n, mean, mean - half, mean + half, confidence, kept)
+
+
+def half_width(samples: Floats, confidence: float) -> Floats:
+    """Of Student's interval of means over the last axis, of ``LEAST_SEEDS`` values or more; infinite where equal ones have none."""
+    n = samples.shape[-1]
+    half = student_quantile(n, confidence) * np.std(samples, axis=-1, ddof=1) / math.sqrt(n)
+    tied = n < least_equal(confidence) and samples.min(axis=-1) == samples.max(axis=-1)
+    return np.where(tied, math.inf, half)
 
 
 def least_equal(confidence: float) -> int:
