@@ -122,6 +122,57 @@ def test_a_weight_that_is_standardised_is_no_layer_over_the_batch(change: Any, e
         capture(without, CE, batch)
 
 
+class StandardisedAndNormalised(nn.Module):
+    """One forward standardises its weight and normalises its input, both by the function of batch normalisation.
+
+    by_hand: the weight in primitive operations, which the oracle's frozen statistics leave alone.
+    """
+
+    def __init__(self, change: str, by_hand: bool) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.weight, self.head = nn.Parameter(torch.randn(3, 2, 3, 3)), nn.Linear(12, 3)
+        self.gain = nn.Parameter(torch.rand(3, 2, 3, 3) + 0.5) if change == "gain" else None
+        low = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(2, 18))]
+        self.low = nn.ParameterList(low if change == "low rank" else [])
+        self.before, self.by_hand = change == "input before", by_hand
+
+    def standardised(self) -> Tensor:
+        w = self.weight if self.gain is None else 0.3 * self.weight * self.gain
+        w = w.reshape(3, 18) + (self.low[0] @ self.low[1] if len(self.low) else 0)
+        if not self.by_hand:
+            return torch.nn.functional.batch_norm(w[None], None, None, training=True).reshape(3, 2, 3, 3)
+        w = w - w.mean(1, keepdim=True)
+        return (w / (w.square().mean(1, keepdim=True) + 1e-5).sqrt()).reshape(3, 2, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.before:
+            x = torch.nn.functional.batch_norm(x, None, None, training=True)
+        h = torch.nn.functional.conv2d(x, self.standardised())
+        return self.head(torch.tanh(torch.nn.functional.batch_norm(h, None, None, training=True)).flatten(1))
+
+
+@pytest.mark.parametrize("change", ["plain", "gain", "low rank", "input before"])
+def test_a_weight_that_is_standardised_beside_an_input_that_is_normalised_stays_alive(change: str) -> None:
+    """Right: the same network whose weight is standardised in primitive operations, its other statistics frozen."""
+    batch = (torch.randn(5, 2, 4, 4), torch.arange(5) % 3)
+    model, right = (StandardisedAndNormalised(change, by_hand) for by_hand in (False, True))
+    for mode in ("train", "frozen"):
+        expected = oracle.derivatives(right, CE, batch, frozen=mode == "frozen")[2]
+        assert_right(measured(model, CE, batch, mode=mode), expected)
+    found = capture(model, CE, batch)
+    assert [layer.m for layer in found] == ([80] if change == "input before" else []) + [20]
+    assert [reason[:23] for reason in found.left_out.values()] == ["normalises a parameter "]
+
+
+def test_a_code_that_is_no_data_is_normalised_as_an_activation() -> None:
+    """A network of one constant input and no batch: its layers normalise what its weights make of it, and no weight."""
+    code, target = torch.randn(1, 2, 3, 3), torch.randn(1, 2, 3, 3)
+    model = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2), nn.Tanh(), nn.Conv2d(2, 2, 1))
+    found = capture(model, lambda net: (net(code.to(net[0].weight)) - target).square().mean(), dtype=torch.float64)
+    assert list(found.layers) == ["1"]
+
+
 # -- what a training loop leaves behind -----------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from bntheory.bridge.networks.evaluation import plain_storage
 
+#: What nodes are called that take data beside parameters: always (a convolution of parameters alone is none of a weight), or where a factor
+#: has no gradient.
+_LOOKS_UP, _PRODUCTS = ("Embedding", "Index", "Gather", "Convolution"), ("Mm", "Addmm", "Bmm", "Baddbmm", "Mv", "Dot")
+
 
 class SavedBytes(saved_tensors_hooks):
     """Counts the bytes of all storages that autograd keeps while the context is open, those of ``exclude`` not counted."""
@@ -54,11 +58,20 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
     return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
 
 
-def reshaped(x: Tensor, parameters: Iterable[Tensor]) -> bool:
-    """Whether a tensor is one of these parameters in another shape."""
-    storage, leaves = x.untyped_storage()._cdata, leaves_of(x).keys()
-    same = (p for p in parameters if p.numel() == x.numel())
-    return any(leaves == {id(p)} or p.untyped_storage()._cdata == storage for p in same)
+def of_a_weight(x: Tensor, parameters: Iterable[Tensor]) -> bool:
+    """Whether a tensor is one of these parameters in another shape, or one to which other parameters and factors were added or multiplied:
+    computed from no data, and of no activations."""
+    storage, leaves, own = x.untyped_storage()._cdata, leaves_of(x).keys(), list(parameters)
+    same = [p for p in own if p.numel() == x.numel()]
+    alone = leaves <= {id(p) for p in own} and not any(map(_takes_data, nodes_of(x)))
+    return any((alone and id(p) in leaves) or p.untyped_storage()._cdata == storage for p in same)
+
+
+def _takes_data(node: Any) -> bool:
+    """Whether an operation looks rows up, or is a product one factor of which is a constant."""
+    return node.name().startswith(_LOOKS_UP) or (
+        node.name().startswith(_PRODUCTS) and any(parent is None for parent, _ in node.next_functions)
+    )
 
 
 def differentiated(value: Tensor) -> bool:

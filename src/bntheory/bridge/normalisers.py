@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge import left_out
 from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
 from bntheory.bridge.functional_calls import FUNCTIONS
-from bntheory.bridge.graph import reshaped
+from bntheory.bridge.graph import of_a_weight
 from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
@@ -310,10 +310,9 @@ class NormalisationTrace(TorchFunctionMode):
                 if call.kind == "batch"
                 else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
             )
-        elif (call.kind, self._by_hand, len(call.x)) == ("batch", None, 1) and reshaped(
-            call.x, self._model.parameters()
-        ):
-            reason = left_out.WEIGHT  # told by data that require a gradient
+        elif (call.kind, self._by_hand, len(call.x)) == ("batch", None, 1):
+            # told by data that require a gradient
+            reason = left_out.WEIGHT if of_a_weight(call.x, self._model.parameters()) else reason
         if reason:
             self._leave_out(label, frame.name, reason)
             return func(*args, **kwargs)

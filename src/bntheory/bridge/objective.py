@@ -23,6 +23,7 @@ from bntheory.bridge.fences import Precision, fenced
 from bntheory.bridge.formulas import Normalisation as Formulas
 from bntheory.bridge.formulas import primitive_normalisation
 from bntheory.bridge.freezing import Constants, Freeze, freeze_in_place, observed, require_freezable
+from bntheory.bridge.left_out import WEIGHT
 from bntheory.bridge.measured import MeasuredTensors
 from bntheory.bridge.modes import Dropout, Mode, TwinOf, switch
 from bntheory.bridge.networks.evaluation import (
@@ -347,8 +348,10 @@ class Objective:
         if index not in self._constants:
             found = self.examination.over_the_batch
             require_freezable(self.normalisations, found)
-            with self.conditions(index, frozen=False), self.without_graph():
-                kept, stop = observed(self._freezable(found), self._by_hand)
+            weights = any(n.reason == WEIGHT for n in self.normalisations)  # told by the graph
+            graph = torch.enable_grad() if weights else self.without_graph()
+            with self.conditions(index, frozen=False), graph:
+                kept, stop = observed(self._freezable(found), self._by_hand, list(self.leaves.values()))
                 try:
                     self.value(index)  # the loss may call the model, or a normalisation, itself
                 finally:
