@@ -14,7 +14,7 @@ from objective_cases import CE, NET, X, Y, assert_right, measured, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bntheory.bridge import Objective, along_gradient, capture, probe, state_fingerprint
+from bntheory.bridge import Monitor, Objective, along_gradient, capture, probe, state_fingerprint
 from bntheory.bridge.curvature import hessian
 
 
@@ -31,6 +31,18 @@ class StochasticDepth(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.net(x)
         return x + self.more(x) * torch.empty(len(x), 1).bernoulli_(0.5)
+
+
+class Gated(nn.Module):
+    """A noisy branch behind two factors that are zero at the start: loss and gradient repeat, and no product with the Hessian does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.into, self.out = mlp(), nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.net(x)
+        return x + self.out * self.into * x * torch.randn(3).to(x)
 
 
 class Counts(nn.Module):
@@ -90,6 +102,16 @@ REFUSED = {
         lambda: hessian(StochasticDepth(1e-5).float(), CE, (X.float(), Y)),
         "gradient of the loss is not deterministic.*seed=",
     ),
+    **{
+        f"noise in second derivatives alone, {name}": (door, "Hessian of the loss is not deterministic.*seed=")
+        for name, door in {
+            "hessian": lambda: hessian(Gated(), CE, (X, Y)),
+            "probe": lambda: probe(Gated(), CE, (X, Y)),
+            "twin": lambda: hessian(Gated(), CE, (X, Y), mode="frozen"),
+            "capture": lambda: capture(Gated(), CE, (X, Y)),
+            "monitor": lambda: Monitor(Gated(), CE, (X, Y), seed=None),
+        }.items()
+    },
     "a state between calls": (lambda: along_gradient(Counts(), CE, (X, Y), [0.1]), "keeps a state"),
     "complex parameters": (
         lambda: hessian(nn.Linear(5, 3, dtype=torch.complex64), lambda o: o.abs().mean(), (X.to(torch.complex64),)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
+from bntheory.bridge.draws import normal_like
 from bntheory.bridge.graph import SavedBytes, custom_functions, differentiated, leaves_of, live_batch_norms, nodes_of
 from bntheory.bridge.live_statistics import refuse_live_statistics
 from bntheory.bridge.networks.evaluation import convert, flat, gradients_of, requiring_a_gradient, shape_of, tensors_in
@@ -283,7 +284,7 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     half = objective.mode == "frozen" and not objective.differentiates
     if abs(again - loss) <= (math.sqrt(eps) if half else 1000 * eps) * max(abs(loss), abs(again)):
         if drawn and reseed is not None:
-            _refuse_random_gradient(objective, reseed)
+            _refuse_random_derivatives(objective, reseed)
         return
     if objective.mode == "frozen" and not (drawn and reseed is not None):
         raise UserError(
@@ -298,21 +299,29 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     )
 
 
-def _refuse_random_gradient(objective: Examined, seed: int) -> None:
-    """Random numbers behind a factor that is zero (a residual branch at its start) change the derivatives, and the loss by nothing."""
-    wanted, found = [t for t in objective.leaves.values() if t.requires_grad], []
+def _refuse_random_derivatives(objective: Examined, seed: int) -> None:
+    """Random numbers behind a factor that is zero (a residual branch at its start) change the derivatives, and the loss by nothing; behind
+    the square of one (a gate on both sides), the second derivatives alone."""
+    wanted = [t for t in objective.leaves.values() if t.requires_grad]
+    found: dict[str, list[Tensor]] = {"gradient": [], "Hessian": []}
     for reseed in (seed, seed + 1):
         with objective.conditions(0, reseed=reseed):
-            value = objective.value()
+            value, draw = objective.value(), torch.Generator().manual_seed(0)
             wanted = wanted or list(leaves_of(value).values())
-            found.append(flat(gradients_of(value, wanted)[1]))
-    apart = float((found[0] - found[1]).norm() / torch.stack(found).norm().clamp(min=1e-300))
-    if apart > 100 * torch.finfo(value.dtype).eps:
-        raise UserError(
-            "the gradient of the loss is not deterministic: two evaluations on the same batch gave some that differ by "
-            f"{apart:.2g} of their length. The model or the loss draws random numbers (functional dropout, stochastic depth, noise). Hold "
-            "them fixed with seed=..., or switch it off"
-        )
+            slopes = torch.autograd.grad(value, wanted, create_graph=True, allow_unused=True, materialize_grads=True)
+            along = [(g, normal_like(g, draw)) for g in slopes if g.requires_grad and g.layout == torch.strided]
+            found["gradient"].append(flat([g.to_dense() for g in slopes]))
+            with suppress(RuntimeError):  # what has no second derivative is told where one is asked for
+                slope = sum((g * v).sum() for g, v in along)
+                found["Hessian"].append(flat(gradients_of(slope, wanted)[1]) if along else value.new_zeros(1))
+    for what, (one, other) in ((what, pair) for what, pair in found.items() if len(pair) == 2):
+        apart = float((one - other).norm() / torch.stack([one, other]).norm().clamp(min=1e-300))
+        if apart > (100 * torch.finfo(value.dtype).eps if what == "gradient" else torch.finfo(value.dtype).eps ** 0.5):
+            raise UserError(
+                f"the {what} of the loss is not deterministic: two evaluations on the same batch gave some that differ by "
+                f"{apart:.2g} of their length. The model or the loss draws random numbers (functional dropout, stochastic depth, noise). Hold "
+                "them fixed with seed=..., or switch it off"
+            )
 
 
 # -- numbers of examples ---------------------------------------------------------------------------------------------------
