@@ -18,6 +18,9 @@ from tiny import tiny_preset
 from typer.testing import CliRunner, Result
 
 from bntheory.commands.compare import compare_command
+from bntheory.commands.runs import runs
+from bntheory.experiments.measure import MEASURES
+from bntheory.experiments.measures.situation import Options, Situation
 from bntheory.layer import BatchNormLayer
 
 
@@ -301,8 +304,45 @@ def test_a_measurement_that_is_refused_says_of_which_run(tmp_path: Path) -> None
     preset = tiny_preset(tmp_path, seeds="[3]", learning_rate="1e3")
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
     assert result.exit_code == 2
-    assert "error: mlp-s3-batchnorm: layer 'hidden" in result.output
+    assert "mlp-s3-batchnorm: layer 'hidden" in result.output
     assert "overflow" in result.output
+    made = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    assert {r["arm"] for r in made if r["step"] == 6} > {"standard", "detached"}  # what came after it all the same
+
+
+def test_a_measurement_that_fails_is_noted_and_tried_again(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that is short at two of 16 measurements. The oracle is the run that had enough: the same records in the end."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    with monkeypatch.context() as patched:
+        original = MEASURES["accuracy"]
+
+        def short(at: Situation, options: Options) -> Any:
+            if at.task.arm.name in ("standard", "rescaled"):
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: planted")
+            return original(at, options)
+
+        patched.setattr("bntheory.experiments.measure.MEASURES", {**MEASURES, "accuracy": short})
+        result = command("--preset", preset, "--out", str(run))
+        assert result.exit_code == 2, result.output
+        said = command("--preset", preset, "--out", str(tmp_path / "json"), "--json")
+        assert len(json.loads(said.stdout)["refused"]) == 2
+    why = "mlp-s0-standard, accuracy, at step 2: RuntimeError: DefaultCPUAllocator: can't allocate memory: planted"
+    verdicts = json.loads((run / "verdicts.json").read_text())
+    assert verdicts["refused"][0] == why
+    assert (len(verdicts["refused"]), verdicts["exit_code"]) == (2, 2)
+    assert verdicts["missing"].startswith("2 of the ")
+    assert "2 measurements were refused or failed" in (run / "report.html").read_text()
+    app = typer.Typer()
+    app.command()(runs)
+    found = CliRunner().invoke(app, [str(run), "--json"])
+    assert json.loads(found.stdout)["refused"] == verdicts["refused"]
+    assert command("--out", str(run), "--resume").exit_code == 0
+    assert json.loads((run / "verdicts.json").read_text())["refused"] == []
+    assert command("--preset", preset, "--out", str(whole)).exit_code == 0
+    lines = [sorted((folder / "records.jsonl").read_bytes().splitlines()) for folder in (run, whole)]
+    assert lines[0] == lines[1]
 
 
 def test_another_block_of_seeds_is_one_of_numbers_that_are_seeds(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def compare_command(
     command: torchrun --nproc-per-node 4 -m bntheory compare --preset gpu --device cuda --out FOLDER. As by one process but for rounding; records say so.
 
     Exit code: 0 if every proved identity holds within its derived tolerance on every layer, 1 if one fails (it is named) and for nothing
-    else, 2 where the run could not be made, 3 for a defect of this program.
+    else, 2 where the run, or a record of it, could not be made, 3 for a defect of this program.
 
     Examples:
       bntheory compare --preset smoke --out runs/first
@@ -173,6 +173,7 @@ def compare_command(
             "report": str(result.report),
             "identities": result.verdicts["identities"],
             "failures": list(map(str, result.failures)),
+            "refused": result.verdicts["refused"],
         }
         typer.echo(json_text(found))
     else:
@@ -183,11 +184,18 @@ def compare_command(
             typer.echo(f"  {failure}", err=True)
         raise typer.Exit(FAILED)
     unchecked = [name for name, item in result.verdicts["identities"].items() if not item["checks"]]
+    if "missing" in result.verdicts:
+        typer.echo(f"{result.verdicts['missing']} could not be had; --resume tries them again:", err=True)
+        for text in result.verdicts["refused"][:20]:
+            typer.echo(f"  {text}", err=True)
     if unchecked:
-        raise UserError(
+        typer.echo(
             f"{', '.join(unchecked)} was never checked, which is no pass, though nothing failed. A measurement that cancels to rounding "
-            "has nothing to compare: use a larger measure.theory_batch_size, or networks with normalisation layers that train"
+            "has nothing to compare: use a larger measure.theory_batch_size, or networks with normalisation layers that train",
+            err=True,
         )
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
     if as_json:
         return
     identities = result.verdicts["identities"].values()

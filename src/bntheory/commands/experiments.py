@@ -207,6 +207,7 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
     words, scale: which claims; where words is empty, those that were asked of the store before.
     """
     from bntheory.claims import registry
+    from bntheory.experiments.store import Store
     from bntheory.judges.experiments import asked_at, rests_on, study_at
     from bntheory.report.claims_run import chosen_claims
 
@@ -225,6 +226,7 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
             "asked": len(claims),
             "whole": len(claims) - len(lacking),
             "lacking": {key: spoken_lack(parts) for key, parts in lacking.items()},
+            "refused": Store(store).refused(left),
             "cost": spoken_cost(left, known_costs([store])) if left else "",
         }
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from bntheory.evidence.counts import counted
 
 if TYPE_CHECKING:
     from bntheory.experiments.plan import Plan
+    from bntheory.experiments.store import Store
 
 DEVICES = (1, 8, 1000)
 
@@ -88,7 +89,7 @@ def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
         ],
     }
     if (path / MANIFEST).exists():
-        said |= _missing(path, contents.versions, store.timings())
+        said |= _missing(store, contents.versions)
     said["claims"] = claims_lack(path, claims, scale)
     if as_json:
         from bntheory.report.strict_json import json_text
@@ -100,7 +101,7 @@ def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
         raise typer.Exit(BAD_USE)
 
 
-def _missing(path: Path, versions: Mapping[str, Any], timings: list[dict[str, Any]]) -> dict[str, Any]:
+def _missing(store: Store, versions: Mapping[str, Any]) -> dict[str, Any]:
     """What the run of the manifest lacks, and its cost by what the run has cost so far."""
     from bntheory.experiments.experiment import freshest, missing, needed
     from bntheory.experiments.folder import read_manifest
@@ -108,16 +109,17 @@ def _missing(path: Path, versions: Mapping[str, Any], timings: list[dict[str, An
     from bntheory.experiments.plan import costs_of, plan
     from bntheory.experiments.preset import preset_from_json
 
-    manifest = read_manifest(path)
+    manifest = read_manifest(store.path)
     asked = list(needed(preset_from_json(manifest["preset_content"]).experiment(), conditions_of(manifest)))
     left = missing(asked, freshest(asked, versions))
-    costs = costs_of(timings)
+    costs = costs_of(store.timings())
     known = {n.address for n in asked}
     return {
         "preset": manifest["preset"],
         "asked": len(asked),
         "missing": len(left),
         "missing_tasks": sorted({n.task.name for n in left}),
+        "refused": store.refused(left),
         "of_other_experiments": sum(address not in known for address in versions),
         "cost": _costs(plan(left, costs)) if left and costs else None,
         "same_code": manifest["code"].items() <= codes().items(),
@@ -136,6 +138,13 @@ def _costs(found: Plan) -> dict[str, Any]:
 
 def _echo(text: str) -> None:
     typer.echo(wrapped(text, 4))
+
+
+def _echo_refused(texts: Sequence[str]) -> None:
+    for text in texts[:6]:
+        _echo(f"  refused when it was tried: {text}")
+    if len(texts) > 6:
+        _echo(f"  and {counted(len(texts) - 6, 'record')} more")
 
 
 def _print_store(said: Mapping[str, Any]) -> None:
@@ -157,6 +166,7 @@ def _print_store(said: Mapping[str, Any]) -> None:
         _echo(f"claims at scale {place}: {asked['whole']} of {asked['asked']} have all their records")
         for key, text in asked["lacking"].items():
             _echo(f"  {key}: {text}")
+        _echo_refused(asked["refused"])
         if asked["cost"]:
             _echo(f"  that would cost {asked['cost']}")
     if "asked" not in said:
@@ -166,6 +176,7 @@ def _print_store(said: Mapping[str, Any]) -> None:
         names = said["missing_tasks"]
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         _echo(f"missing: {counted(said['missing'], 'record')} of {', '.join(names[:6])}{more}")
+        _echo_refused(said["refused"])
         if said["cost"]:
             _echo(f"that would cost {_spoken(said['cost'])}")
     if not said["same_code"]:

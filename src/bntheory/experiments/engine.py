@@ -93,7 +93,7 @@ def run(
 
     crew: who does it (:func:`hired`); where left out, this process. say: called with a sentence for everything that a
     person should know: a checkpoint that could not be believed, a worker that died. failed: where it is given, a record
-    that cannot be had is put here, by its address with the reason, and the others are made.
+    that cannot be had is put here, by its address with the reason, which the store notes, and the others are made.
 
     Raises UserError where a task takes its worker with it again and again, or where records cannot be written.
     """
@@ -180,6 +180,9 @@ class _Parent:
         if self.failed is None:
             raise UserError(said) if isinstance(error, UserError) else error
         self.failed |= dict.fromkeys(addresses, said)
+        left = [n for n in assignment.asked if n.address in addresses and n.address not in self.had]
+        self.store.refuse([{"address": n.address, **n.called, "why": str(error)} for n in left])
+        self.say(f"{said}; what else is asked for is made")
 
 
 def _of_one_run(assignment: Assignment, records: Sequence[Record]) -> list[Needed]:

@@ -204,6 +204,12 @@ class Needed:
     data: str
     folded: str = ""
 
+    @property
+    def called(self) -> Json:
+        """For people: whose it is, and which."""
+        arm, seed = self.task.arm, self.task.seed
+        return {"network": arm.network, "arm": arm.name, "seed": seed, "step": self.step, "measure": self.measure.name}
+
     def fresh(self, record: Record | None) -> bool:
         """Whether this record was made by the code that would make it now, on whatever versions of the libraries."""
         answers = (self.made["code"], self.folded) if self.folded else (self.made["code"],)

@@ -3,7 +3,7 @@
 ``records.jsonl`` is append-only, one record a line (``pandas.read_json("records.jsonl", lines=True)``). A line that is
 broken, foreign, edited or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the
 contents, and the record that it may have been is missing, so a run makes it anew. ``timings.jsonl`` holds what differs
-from run to run. A recorded store may have them packed, in one file or several (``records*.jsonl.gz``), to be read and
+from run to run, ``refused.jsonl`` why records could not be had. A recorded store may have them packed, in one file or several (``records*.jsonl.gz``), to be read and
 not to be added to. Checkpoints are safetensors files with checksum and address; nothing is ever unpickled.
 
 One process writes, under a lock that dies with it; anybody may read. Nothing in the folder is touched before the lock
@@ -19,16 +19,19 @@ import mmap
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
 from bntheory.evidence.record import Json, LineFault, Record, canonical, parsed_json, read_line
 
-RECORDS, TIMINGS, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "checkpoints", ".lock"
+if TYPE_CHECKING:
+    from bntheory.experiments.experiment import Needed
+
+RECORDS, TIMINGS, REFUSED, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "refused.jsonl", "checkpoints", ".lock"
 
 
 class Unwritable(UserError):  # noqa: N818 - it reads as what it is
@@ -119,7 +122,7 @@ class Store:
                 f"{self.path}: its records are packed, as recorded ones are; unpack a copy with gunzip to go on with it"
             )
         try:
-            for name in (RECORDS, TIMINGS):
+            for name in (RECORDS, TIMINGS, REFUSED):
                 _cut_torn_line(self.path / name)
             for leftover in (*self.path.rglob(".tmp*"), *self.path.rglob(".*.part")):  # safetensors' among them
                 leftover.unlink()
@@ -168,14 +171,29 @@ class Store:
     def timings(self) -> list[Json]:
         """Seconds, in the order of the measurements; lines that are none are left out, since no number rests on
         them."""
+        return self._notes(TIMINGS)
+
+    def refuse(self, notes: Sequence[Json]) -> None:
+        """Note records that could not be had, each by its address and why: they stay missing, so a run that is taken up
+        again tries them again. Raises as :meth:`append`."""
+        _append(self.path / REFUSED, "".join(json.dumps(note) + "\n" for note in notes))
+
+    def refused(self, left: Iterable[Needed]) -> list[str]:
+        """Those of what is left that could not be had when they were tried last, each with the reason."""
+        why = {note.get("address"): note.get("why") for note in self._notes(REFUSED)}
+        return [
+            f"{n.task.name}, {n.measure.name}, at step {n.step}: {why[n.address]}" for n in left if n.address in why
+        ]
+
+    def _notes(self, name: str) -> list[Json]:
         found = []
-        for _, _, line in _numbered(self.path / TIMINGS):
+        for _, _, line in _numbered(self.path / name):
             try:
-                timing = parsed_json(line)
+                note = parsed_json(line)
             except ValueError:
                 continue
-            if isinstance(timing, dict):
-                found.append(timing)
+            if isinstance(note, dict):
+                found.append(note)
         return found
 
     # -- checkpoints and other files ---------------------------------------------------------------------------
@@ -222,9 +240,11 @@ class MemoryStore(Store):
     def state(self) -> None:
         """Reading it costs nothing."""
 
-    def timings(self) -> list[Json]:
-        """It keeps none."""
+    def _notes(self, name: str) -> list[Json]:
         return []
+
+    def refuse(self, notes: Sequence[Json]) -> None:
+        """It keeps none."""
 
     def drop_checkpoint(self, task: str) -> None:
         """There is none."""

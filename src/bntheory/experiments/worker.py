@@ -173,10 +173,8 @@ def _recorded(
 
 
 def _record(n: Needed, conditions: Conditions, values: Any, diverged: bool, made: Mapping[str, str]) -> Record:
-    arm = n.task.arm
-    setting = conditions.setting(arm, n.protocol, n.measure)
-    called = (arm.network, arm.name, n.task.seed, n.step, n.measure.name)
-    return Record(*called, setting, values, diverged, {**n.made, **made})
+    setting = conditions.setting(n.task.arm, n.protocol, n.measure)
+    return Record(**n.called, setting=setting, values=values, diverged=diverged, made={**n.made, **made})
 
 
 def _hand_over(one: Needed, records: Sequence[Record], seconds: Mapping[str, float], emit: Emit) -> None:

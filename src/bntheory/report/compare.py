@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
@@ -26,13 +26,16 @@ from bntheory.experiments.preset import Preset, load_preset, preset_from_json
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import CHECKPOINTS
 
+if TYPE_CHECKING:
+    from bntheory.bridge.networks.image_data import ImageData
+
 
 @dataclass(frozen=True)
 class CompareResult:
     """Where a run lies and what it amounts to.
 
     exit_code: 0 where every proved identity held on every layer of every network, 1 where one failed, 2 where none failed and one could
-    not be checked. failures: one sentence for
+    not be checked, or a record could not be had. failures: one sentence for
     each identity that failed, with network, layer, channel and both sides. report: the HTML page.
     """
 
@@ -74,8 +77,10 @@ def compare(
     done and what is being done. say: called with what a person should know: lines of the store that could not be believed, a
     damaged checkpoint, a process that died.
 
+    A measurement that fails is noted with its reason in the store, and the rest is done; resume tries it again.
+
     Raises UserError for bad use: unknown preset, unreadable or damaged data, unwritable folder, missing device, a folder that
-    holds another run.
+    holds another run, networks or batches that cannot be.
     """
     from bntheory.bridge.networks.data import load_dataset
     from bntheory.experiments.devices import check_device
@@ -96,6 +101,7 @@ def compare(
         raise UserError(
             f"data: every training image of {chosen.data} has the same label, so there is nothing to learn; give data with two classes at least"
         )
+    _check_possible(chosen, images)
     fold = bool(old and old.get("folded")) if fold is None else fold
     with hired(workers, scheduler, device, data_dir=data_dir, say=say) as crew:
         named = crew.device_name if crew else None
@@ -109,7 +115,10 @@ def compare(
             experiment, conditions = chosen.experiment(), conditions_of(manifest)
             place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)
             asked = list(needed(experiment, conditions))
-            run(asked, folder, place, crew=crew, progress=progress, say=say)
+            refused: dict[str, str] = {}
+            run(asked, folder, place, crew=crew, progress=progress, say=say, failed=refused)
+            if refused and not folder.state():
+                raise UserError(f"nothing could be measured: {next(iter(refused.values()))}")
             return finish(folder, chosen, progress)
 
 
@@ -157,11 +166,13 @@ def _read(folder: RunFolder, preset: Preset) -> tuple[list[dict[str, Any]], dict
     asked = list(needed(preset.experiment(), conditions_of(folder.manifest)))
     found = freshest(asked, contents.versions)
     counted_for = {n.address: found[n.address] for n in asked if n.fresh(found.get(n.address))}
-    points, left = merged(asked, counted_for), len(missing(asked, found))
+    points, left = merged(asked, counted_for), missing(asked, found)
     skipped = [str(f) for f in contents.faults]
     verdicts = {**run_verdicts(preset, points), "skipped_lines": skipped, **by_ranks(counted_for.values())}
+    verdicts["refused"] += folder.refused(left)
     if left:
-        verdicts["missing"] = f"{left} of the {counted(len(asked), 'record')} that this run asks for"
+        verdicts["exit_code"] = verdicts["exit_code"] or 2
+        verdicts["missing"] = f"{len(left)} of the {counted(len(asked), 'record')} that this run asks for"
     return points, verdicts
 
 
@@ -176,6 +187,19 @@ def finish(folder: RunFolder, preset: Preset, progress: Progress = silent) -> Co
     folder.write_json("verdicts.json", verdicts)
     failed = tuple(failures(points))
     return CompareResult(folder.path, report, int(verdicts["exit_code"]), failed, verdicts)
+
+
+def _check_possible(preset: Preset, images: ImageData) -> None:
+    """UserError for networks and batches that cannot be, before the work on those that can."""
+    from bntheory.experiments.arms import build
+    from bntheory.experiments.images import images_of, measurement_batch, training_batch
+
+    asked, m = preset.experiment(), preset.measure
+    own = images_of(images, asked.protocol, 0)
+    for arm in {arm.network: arm for arm in asked.arms}.values():
+        build(arm, 0, own, "cpu")
+    training_batch(own, asked.protocol, 0, 0, "cpu")
+    measurement_batch(own, 0, max(m.batch_size, m.theory_batch_size, preset.curvature.batch_size))
 
 
 def _preset(name: str | None, old: Mapping[str, Any] | None) -> Preset:
