@@ -25,6 +25,8 @@ from bntheory.errors import UserError
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _SHORT_CASTS = {"float", "double", "half", "bfloat16"}
+# the generator by which torch's checkpoint recomputes; from torch 2.15 on its caller takes it by the second name
+_RECOMPUTATION = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
 _IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imod__"}
 
 
@@ -58,8 +60,9 @@ def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[Non
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         # activation checkpointing off: its second forward pass would run outside of everything that is set up here (where it cannot be
         # switched off, a check further on refuses what it breaks)
-        generator = {"_checkpoint_without_reentrant_generator": _nothing, "CheckpointFunction": _Direct}
-        stack.enter_context(_replaced(torch.utils.checkpoint, **generator))
+        stack.enter_context(
+            _replaced(torch.utils.checkpoint, **dict.fromkeys(_RECOMPUTATION, _nothing), CheckpointFunction=_Direct)
+        )
         # autocast off also where a forward pass asks for it
         silent = {"__enter__": lambda self: self, "__exit__": lambda self, *error: None}
         stack.enter_context(_replaced(torch.autocast, **silent))
@@ -100,14 +103,11 @@ def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
 
 @contextmanager
 def _replaced(home: Any, **values: Any) -> Iterator[None]:
-    """Other attributes of a module or class of torch's; of another torch, which lacks one of them, nothing is touched."""
-    if not all(hasattr(home, name) for name in values):
-        yield
-        return
-    before = {name: getattr(home, name) for name in values}
+    """Other attributes of a module or class of torch's, of those that the torch at hand has."""
+    before = {name: getattr(home, name) for name in values if hasattr(home, name)}
     try:
-        for name, value in values.items():
-            setattr(home, name, value)
+        for name in before:
+            setattr(home, name, values[name])
         yield
     finally:
         for name, value in before.items():

@@ -160,6 +160,14 @@ def test_an_asymmetric_operator_is_refused_by_every_algorithm() -> None:
         top_eigenvalues(op, 1, tol=1e-8)
 
 
+def test_a_product_of_a_users_own_may_keep_its_graph() -> None:
+    matrix = torch.diag(torch.arange(1.0, 9.0, dtype=torch.float64)).requires_grad_()
+    op = FunctionOperator(lambda v: matrix @ v, 8)
+    np.testing.assert_array_equal(op.dense(), np.diag(np.arange(1.0, 9.0)))
+    assert top_eigenvalues(op, 1).top == pytest.approx(8.0, rel=1e-6)
+    assert not FunctionOperator.of_matrix(matrix).apply(torch.ones(8, dtype=torch.float64)).requires_grad
+
+
 def test_a_wrong_derivative_route_is_refused_as_asymmetric() -> None:
     """The Hessian through fused batch norm by jvp(jacrev), wrong on some versions of torch, as a user's function."""
     net, (x, y) = BY_NAME["batch-norm-1d-untracked"].make("cpu")

@@ -165,4 +165,4 @@ class FunctionOperator(SymmetricOperator):
         return cls(lambda v: tensor @ v, tensor.shape[0], dtype=tensor.dtype, device=device)
 
     def _product(self, v: Tensor) -> Tensor:
-        return self._function(v)
+        return self._function(v).detach()  # nobody differentiates a product: a user's function may keep its graph
