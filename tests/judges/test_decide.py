@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from bntheory.claims.claim import Study
 from bntheory.claims.typed.expression import claim_of_expression
+from bntheory.cli import app
 from bntheory.errors import UserError
 from bntheory.judges.decide import decide
 from bntheory.judges.exact.certificate import certify
@@ -173,3 +176,25 @@ def test_one_text_is_one_and_ranges_may_be_a_mapping():
     assert decide("norm2(uv) >= 0", vectors="uv").status is Status.PROVED
     assert decide("dot(y, K(y)) >= 0", operators={"K": "psd"}).status is Status.PROVED
     assert decide("gamma <= 1", assume="gamma <= 0").status is Status.PROVED
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("norm2(z@2 - z) <= gamma**2/(sigma*sigma@2)*norm2(y@2 - y)/3", {"eps": "zero"}),
+        ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", {"smoothness": "l", "scalars": {"l": "positive"}}),
+        ("dot(y, input_cross(v)) == 0", {"vectors": ["v"], "eps": "zero"}),
+        ("dot(grad@b, cross(grad)) <= 1", {"gamma": "positive"}),
+        ("max_eig(K) <= trace(hess)", {"operators": {"K": "psd"}}),
+        ("dot(u_1@case, grad) <= a_b", {"vectors": "u_1@case", "scalars": "a_b", "assume": "a_b > 1"}),
+    ],
+)
+def test_the_command_of_a_verdict_decides_it_again_and_its_difference_is_plain(text, options):
+    """A paragraph for a review prints the command; it is typed here as a reader would."""
+    decided = decide(text, search=False, **options)
+    command = shlex.split(decided.command())
+    again = CliRunner().invoke(app, [*command[1:], "--json"])
+    assert again.exit_code == 0, again.output
+    found = json.loads(again.output)
+    assert (found["status"], found["domain"]) == (decided.status.value, decided.as_json()["domain"])
+    assert not any(word in decided.render() for word in ("\\", "mathrm", "operatorname"))

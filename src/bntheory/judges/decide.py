@@ -11,12 +11,10 @@ from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.errors import RoutesDisagree, UserError
 from bntheory.judges.exact.witness import Reference
-from bntheory.judges.latex import bibtex, failures, latex_paragraph
+from bntheory.judges.latex import LONGEST_SHOWN, bibtex, failures, latex_paragraph
 from bntheory.judges.verdict import Evidence, Status, Verdict, verdict_of
 from bntheory.layer.domain import IN_PRACTICE, LayerDomain, OperatorKind, ScalarRange
 from bntheory.layer.words import SECOND, UNIT_B
-
-_LONGEST_SHOWN = 400
 
 #: The greatest min_m that may be asked for.
 LARGEST_LEAST_BATCH = 1000
@@ -60,9 +58,17 @@ class Decided:
             for name in named
             if name not in implied and getattr(domain, name) != getattr(plain, name)
         ]
-        words += [f"--scalar {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.scalars.items()]
-        words += [f"--vector {name}" for name in domain.vectors]
-        words += [f"--operator {n}" + (f":{kind}" if kind != "any" else "") for n, kind in domain.operators.items()]
+        free = [
+            ("scalar", domain.scalars),
+            ("vector", dict.fromkeys(domain.vectors, "any")),
+            ("operator", domain.operators),
+        ]
+        words += [
+            f"--{what} {name}" + (f":{kind}" if kind != "any" else "")
+            for what, declared in free
+            for name, kind in declared.items()
+            if _is_name(name) and not _is_word(name)  # y@2, rise, cross and directions follow from the expression
+        ]
         words += [f'--assume "{hypothesis}"' for hypothesis in self.assume]
         return " ".join([f'bntheory decide "{self.expression}"', *words])
 
@@ -117,7 +123,7 @@ def _shown(evidence: Evidence) -> list[str]:
             lines.append(f"fails    {left} {signs.get(sign, sign)} {right}")
     for form in details.get("calculus", {}).get("relations", ()):
         label = f" ({form['label']})" if form["label"] else ""
-        if len(form["difference"]) <= _LONGEST_SHOWN:
+        if len(form["difference"]) <= LONGEST_SHOWN:
             lines.append(f"right - left{label} = {form['difference']}")
     return lines
 
@@ -223,9 +229,17 @@ def _declared(what: str, entries: Sequence[str], allowed: Sequence[str]) -> dict
 
 
 def _free_name(what: str, name: str) -> str:
-    bare = name.removesuffix("@case") if what == "vector" else name
-    if not (bare.isascii() and bare.isidentifier() and not bare.startswith("_")) or len(name) > 40:
+    if not _is_name(name) or len(name) > 40 or (name.endswith("@case") and what != "vector"):
         raise UserError(f"--{what} {name!r:.60}: a name is a letter followed by letters, digits and _")
-    if bare in SECOND or bare in UNIT_B:
+    if _is_word(name):
         raise UserError(f"the free {what} {name!r} has the name of a word of the vocabulary; choose another")
     return name
+
+
+def _is_name(name: str) -> bool:
+    bare = name.removesuffix("@case")
+    return bare.isascii() and bare.isidentifier() and not bare.startswith("_")
+
+
+def _is_word(name: str) -> bool:
+    return name.removesuffix("@case") in (SECOND | UNIT_B)

@@ -44,6 +44,7 @@ class Told(Protocol):
 
 
 _SIGN = {"le": "<=", "lt": "<", "eq": "="}
+LONGEST_SHOWN = 400  #: characters of a difference of two sides; a longer one fits no line and nobody reads it
 
 
 def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str] = (), command: str = "") -> str:
@@ -95,11 +96,11 @@ def _reasons(verdict: Told) -> list[str]:
 
 
 def _proof(evidence: Reason) -> list[str]:
-    lines = [f"Proof: {_words(evidence.summary)}."]
+    lines = [f"Proof: {_signs(evidence.summary)}."]
     for form in evidence.details.get("calculus", {}).get("relations", ()):
-        difference = form.get("difference_latex")
-        if difference and difference != "0":
-            lines += ["The difference of the two sides, right minus left, is", r"\[", f"  {difference}.", r"\]"]
+        if form["difference"] != "0" and len(form["difference"]) <= LONGEST_SHOWN:
+            said = f"  {form['difference_latex']}."
+            lines += ["The difference of the two sides, right minus left, is", r"\[", said, r"\]"]
     return lines
 
 

@@ -6,6 +6,7 @@ and of quantities that are not negative, which everybody can check by eye; other
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -189,6 +190,7 @@ def plain(x: Any) -> str:
     renamed: dict[Any, Any] = {}
     for symbol in sorted(x.free_symbols, key=str):
         name = symbol.name
+        name = re.sub(r"\\(?:mathrm|operatorname)\{([^}]*)\}", r"\1", name)
         for latex, word in words.items():
             name = name.replace(latex, word)
         while sp.Symbol(name) in renamed.values():
