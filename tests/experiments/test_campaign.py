@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from filelock import FileLock, Timeout
 from made_up_claims import GOOD, PROTOCOL, arms, claims, command, compare, tasks_that_were_trained, these_claims_alone
 
 from bntheory.claims.claim import Registry, Study
@@ -348,6 +350,37 @@ def test_a_claim_whose_text_has_changed_is_named(own: Registry, tmp_path: Path) 
     (out / "claims.json").write_text(json.dumps(known))
     said = command("check", "made.up.second", "--scale", "quick", "--store", str(out), "--no-train")
     assert "its text has changed since its records were made" in said.output
+
+
+def test_what_two_processes_ask_of_a_store_is_said_of_both(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one writes between reading and writing, as soon as nobody holds the store."""
+    out, waits = tmp_path / "store", []
+
+    def other_at_work(store: Store, name: str, content: Any) -> Path:
+        try:
+            with FileLock(out / ".lock", timeout=0):
+                known = asked_at(out).get("quick", {})
+                write(store, "claims.json", {"quick": {**known, "made.up.other": "0"}})
+        except Timeout:
+            waits.append(name)
+        return write(store, name, content)
+
+    write = Store.write_json
+    monkeypatch.setattr(Store, "write_json", other_at_work)
+    assert compare(out, claims="made.up.second").exit_code == 0
+    assert waits or "made.up.other" in asked_at(out)["quick"]
+    assert "made.up.second" in asked_at(out)["quick"]
+
+
+def test_a_run_is_not_packed_over(own: Registry, tmp_path: Path) -> None:
+    """Readers of a store that holds both read what is not packed, so the packed records would count for nothing."""
+    out = tmp_path / "store"
+    assert compare(out, claims="made.up.second").exit_code == 0
+    shutil.copytree(out, tmp_path / "run")
+    refused = command("runs", "pack", str(out), str(tmp_path / "run"))
+    assert (refused.exit_code, "holds records that are not packed" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def _spoken(cost: Mapping[str, Any]) -> str:
 def _merge(a: Path, b: Path, *, as_json: bool) -> None:
     from bntheory.experiments.store import Store
     from bntheory.experiments.stores import merge
-    from bntheory.judges.experiments import add_asked
+    from bntheory.judges.experiments import add_asked, asked_at
 
     _must_be_store(a)
     _must_be_store(b)
@@ -203,7 +203,7 @@ def _merge(a: Path, b: Path, *, as_json: bool) -> None:
     into = Store(a)
     with into.lock():
         added, theirs, differing = merge(into, Store(b))
-        add_asked(into, Store(b))
+        add_asked(into, asked_at(b))
     there = len(theirs.every()) - added
     if as_json:
         from bntheory.report.strict_json import json_text

@@ -15,7 +15,7 @@ from typing import Any
 
 from bntheory.errors import UserError
 from bntheory.evidence.record import Json, parsed_json
-from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, TIMINGS, Store
+from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, REFUSED, TIMINGS, Store
 
 MANIFEST = "manifest.json"
 
@@ -61,7 +61,7 @@ def open_run(
                 raise UserError(
                     f"out: {path} holds a run already; give --resume to go on with it, --overwrite to replace it, or name another folder"
                 )
-            _remove_run(path)
+            remove_run(path)
         store.write_json(MANIFEST, manifest)
         yield RunFolder(path, manifest)
 
@@ -121,11 +121,14 @@ def _missing(content: Any) -> str:
     return ""
 
 
-def _remove_run(path: Path) -> None:
-    """Remove what a run writes, and nothing else; the manifest goes first, so that half a removal leaves no run
-    behind."""
-    (path / MANIFEST).unlink()
-    for pattern in (RECORDS, TIMINGS, "verdicts.json", "report.html", "figures/*.png", f"{CHECKPOINTS}/*.safetensors"):
+#: What a run writes beside its own list of what it is.
+_WRITTEN = (RECORDS, TIMINGS, REFUSED, "verdicts.json", "report.html", "figures/*.png", f"{CHECKPOINTS}/*.safetensors")
+
+
+def remove_run(path: Path, first: str = MANIFEST) -> None:
+    """Remove what a run writes, and nothing else; what says which run it is goes first, so that half a removal leaves no
+    run behind. Hold the store's lock."""
+    for pattern in (first, *_WRITTEN):
         for file in path.glob(pattern):
             file.unlink()
 

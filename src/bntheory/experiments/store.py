@@ -117,7 +117,7 @@ class Store:
             held.release()
 
     def _put_in_order(self) -> None:
-        if _packed(self.path / RECORDS):
+        if self.packed:
             raise UserError(
                 f"{self.path}: its records are packed, as recorded ones are; unpack a copy with gunzip to go on with it"
             )
@@ -128,6 +128,11 @@ class Store:
                 leftover.unlink()
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+    @property
+    def packed(self) -> bool:
+        """Whether its records are, as recorded ones: nothing is added to them."""
+        return bool(_packed(self.path / RECORDS))
 
     # -- records -----------------------------------------------------------------------------------------------
 

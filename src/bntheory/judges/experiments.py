@@ -89,10 +89,11 @@ def judge_experiments(claims: Sequence[Claim], study: Study, **how: Unpack[Makin
         if settled.answer is None:
             yield verdict_of(claim, [Evidence("study", "error", settled.failed, {}, 0.0, study.seed)])
             continue
-        known, place = asked_at(study.store), place_name(study.scale, study.device, study.seed)
-        if settled.made or (study.archive is None and claim.id not in known.get(place, {})):
-            known[place] = {**known.get(place, {}), claim.id: text_of(claim)}
-            write_asked(Store.create(study.store), known)
+        place, store = place_name(study.scale, study.device, study.seed), Store(study.store)
+        known = asked_at(study.store).get(place, {})
+        if settled.made or not (study.archive or store.packed or claim.id in known):
+            with Store.create(study.store).lock(wait=True):
+                add_asked(store, {place: {claim.id: text_of(claim)}}, instead=True)
         yield settled.answer
 
 
@@ -147,7 +148,7 @@ def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
     """
     from bntheory.experiments.packed import write_packed
     from bntheory.experiments.plan import costs_of
-    from bntheory.experiments.store import Store
+    from bntheory.experiments.store import RECORDS, Store
 
     known = asked_at(source)
     if not known:
@@ -172,23 +173,28 @@ def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
     if not packed:
         why = "; ".join(f"{key}: {text}" for (_, key), text in list(left_out.items())[:3]) or "it knows none of them"
         raise UserError(f"pack: no claim that was asked of {source} is whole, so {target} is left as it is ({why})")
+    if (target / RECORDS).exists():
+        raise UserError(f"pack: {target} holds records that are not packed, a run's; name another folder")
     target.mkdir(parents=True, exist_ok=True)
     costs = {key: cost for key, cost in costs_of(Store(source).timings()).items() if key in recipes}
     write_packed(target, {name: part.values() for name, part in sorted(parts.items())}, costs)
-    write_asked(Store(target), packed)
+    _write_asked(Store(target), packed)
     return Packed(len(seen), packed, left_out)
 
 
-def write_asked(store: Store, known: Mapping[str, Mapping[str, str]]) -> None:
-    """Write ``claims.json``."""
+def add_asked(into: Store, new: Mapping[str, Mapping[str, str]], *, instead: bool = False) -> None:
+    """Say in ``claims.json`` of ``into`` also what was asked elsewhere. Hold its lock.
+
+    instead: of what is said there of the same claims.
+    """
+    own = asked_at(into.path)
+    if new:
+        rank = (own, new) if instead else (new, own)
+        _write_asked(into, {p: {**rank[0].get(p, {}), **rank[1].get(p, {})} for p in new.keys() | own.keys()})
+
+
+def _write_asked(store: Store, known: Mapping[str, Mapping[str, str]]) -> None:
     store.write_json(CLAIMS, {scale: dict(sorted(ids.items())) for scale, ids in sorted(known.items())})
-
-
-def add_asked(into: Store, other: Store) -> None:
-    """Say in ``claims.json`` of ``into`` also what was asked of another store, as of its records that were added."""
-    theirs, own = asked_at(other.path), asked_at(into.path)
-    if theirs:
-        write_asked(into, {p: {**theirs.get(p, {}), **own.get(p, {})} for p in theirs.keys() | own.keys()})
 
 
 def _question(claim: Claim) -> Callable[[Study], Verdict]:

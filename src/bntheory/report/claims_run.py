@@ -14,8 +14,8 @@ from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.study import Scale
-from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files
-from bntheory.experiments.store import CHECKPOINTS, RECORDS, TIMINGS, Store, write_atomic
+from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files, remove_run
+from bntheory.experiments.store import RECORDS, Store, write_atomic
 from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
 from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.claims_table import row_of
@@ -114,20 +114,13 @@ def compare_claims(
                 f"skipped, and what they may have been is made anew: {counted(len(contents.faults), 'line')}\n{contents.fault_text()}"
             )
         if overwrite:
-            _emptied(folder)
+            remove_run(folder, CLAIMS)
     found: dict[str, Verdict] = {}
     for verdict in judge_experiments(chosen, study, **how):
         found[verdict.claim.id] = verdict
         each(verdict)
     verdicts = tuple(found[claim.id] for claim in chosen)
     return ClaimsResult(folder, _write(store, verdicts, study), verdicts)
-
-
-def _emptied(folder: Path) -> None:
-    for name in (CLAIMS, RECORDS, TIMINGS, "verdicts.json", "report.html"):
-        (folder / name).unlink(missing_ok=True)
-    for path in (folder / CHECKPOINTS).glob("*.safetensors"):
-        path.unlink()
 
 
 def _write(store: Store, verdicts: Sequence[Verdict], study: Study) -> Path:
