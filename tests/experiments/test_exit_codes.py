@@ -225,6 +225,10 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "device": lambda m: m.update(device=3),
     "versions": lambda m: m.update(versions={}),
     "sums": lambda m: m["data"].update(sha256=None),
+    "a version that is infinite": lambda m: m["versions"].update(torch=1e999),
+    "half a character": lambda m: m.update(data_note="\ud800"),
+    "no note": lambda m: m.pop("data_note"),
+    "no name": lambda m: m.pop("preset"),
 }
 
 

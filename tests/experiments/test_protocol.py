@@ -17,7 +17,7 @@ from bntheory.errors import UserError
 from bntheory.evidence.comparable import guessing_loss
 from bntheory.evidence.study import Study
 from bntheory.experiments import runs
-from bntheory.experiments.experiment import Arm, Conditions, Measure, Protocol, Task
+from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Protocol, Task
 from bntheory.experiments.images import images_of, squared_error, training_batch
 from bntheory.experiments.worker import follow
 
@@ -49,11 +49,65 @@ def test_a_default_changes_no_address() -> None:
         ({"dtype": "float16"}, "float16"),
         ({"images": -1}, "images is -1"),
         ({"side": -2}, "side is -2"),
+        ({"batch_size": True}, "batch_size is True"),
+        ({"batch_size": "16"}, "batch_size is '16'"),
+        ({"measured": 2.0}, "measured is 2.0"),
+        ({"measured": math.nan}, "measured is nan"),
+        ({"at": (5, 5)}, "increasing steps"),
+        ({"at": (-1, 5)}, "increasing steps"),
+        ({"at": 5}, "at is 5"),
+        ({"at": (1.0,)}, "whole numbers"),
     ],
 )
 def test_a_protocol_that_cannot_be_is_refused(choice: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         replace(OLD, **choice)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"learning_rate": math.inf}, "learning_rate is inf"),
+        ({"learning_rate": -0.1}, "learning_rate is -0.1"),
+        ({"learning_rate": True}, "learning_rate is True"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1'"),
+        ({"learning_rate": 10**400}, "learning_rate is 1000"),
+        ({"momentum": 1.5}, "momentum is 1.5"),
+        ({"weight_decay": None}, "weight_decay is None"),
+        ({"rescaled_on": 8.0}, "rescaled_on is 8.0"),
+        ({"options": {"layout": (math.inf,)}}, "finite numbers"),
+        ({"options": "deep"}, "options is 'deep'"),
+    ],
+)
+def test_an_arm_that_cannot_be_is_refused(choice: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        replace(ARM, **choice)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"seeds": (0, 1, 0)}, "different numbers"),
+        ({"seeds": (0, True)}, "different numbers"),
+        ({"seeds": (0.5,)}, "different numbers"),
+        ({"seeds": (-1,)}, "different numbers"),
+        ({"seeds": (2**31,)}, "different numbers"),
+        ({"measures": (Measure("accuracy", arms=("bacth",)),)}, "'bacth', which is none of the experiment's"),
+        ({"measures": (Measure("accuracy", at=(3,)),)}, "3, which is none of the experiment's"),
+    ],
+)
+def test_an_experiment_that_cannot_be_is_refused(choice: dict[str, Any], words: str) -> None:
+    whole = Experiment("e", (ARM,), OLD, (Measure("accuracy", arms=("batch",), at=(5,)),), (0, 1))
+    with pytest.raises(UserError, match=words):
+        replace(whole, **choice)
+
+
+def test_a_measure_on_one_word_is_refused() -> None:
+    with pytest.raises(UserError, match="arms is 'batch'; give a tuple of words"):
+        Measure("accuracy", arms="batch")  # type: ignore[arg-type]  # every arm whose name is a part of it
+    with pytest.raises(UserError, match="on is 'all'"):
+        Measure("accuracy", on="all")  # type: ignore[arg-type]
 
 
 def test_images_are_chosen_by_the_seed_and_averaged() -> None:

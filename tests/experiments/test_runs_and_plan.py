@@ -163,6 +163,23 @@ def test_a_run_killed_before_its_first_record_lacks_all_of_them(copy: Path) -> N
     assert (found.exit_code, said["records"], said["missing"]) == (0, 0, said["asked"])
 
 
+def test_notes_that_were_edited_count_for_nothing(copy: Path) -> None:
+    timing = json.loads((copy / "timings.jsonl").read_text().splitlines()[0])
+    odd = [{**timing, **change} for change in ({"seed": []}, {"step": "a"}, {"seconds": 3}, {"recipe": {}})]
+    odd += [{**timing, "seconds": {"train": None}}, [], 3]
+    kept = [line for line in _lines(copy) if json.loads(line)["arm"] != "rescaled"]
+    (copy / RECORDS).write_bytes(b"".join(kept))
+    whole = command("runs", str(copy)).output
+    for name, notes in (
+        ("timings.jsonl", odd),
+        ("refused.jsonl", [{"address": []}, {"address": "x", "why": "\ud800"}]),
+    ):
+        with (copy / name).open("a") as file:
+            file.writelines(json.dumps(note) + "\n" for note in notes)
+    found = command("runs", str(copy))
+    assert (found.exit_code, found.output) == (0, whole)
+
+
 def test_a_store_is_not_merged_with_itself(copy: Path) -> None:
     found = command("runs", "merge", str(copy), str(copy / "." / ""))
     assert found.exit_code == 2

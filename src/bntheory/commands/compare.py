@@ -18,7 +18,7 @@ from bntheory.commands.options import Json, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.experiments.preset import LARGEST_SEED
+from bntheory.experiments.experiment import LARGEST_SEED
 from bntheory.report.strict_json import json_text
 
 

@@ -124,6 +124,14 @@ def parsed_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def strict_json(text: str | bytes) -> Any:
+    """The same of a file that may have been edited by hand: NaN, infinities and halves of characters, which no reader
+    can show, are none either."""
+    content = parsed_json(text)
+    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    return content
+
+
 def read_line(line: bytes) -> tuple[str, Record]:
     """(address, record) of one line. Raises LineFault."""
     try:

@@ -7,14 +7,58 @@ Nothing here trains or measures. An experiment is arms x protocol x seeds x meas
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import Json, Record, address, digest
+from bntheory.evidence.record import Json, Record, address, canonical, digest
 
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"
+#: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
+TINY, HUGE = 1e-37, 1e37
+LARGEST_SEED = 2**31 - 1
+
+
+def in_json(value: Any) -> bool:
+    """Whether a record could hold it: no NaN, no infinity, no date."""
+    try:
+        return bool(canonical(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
+    """Refuse what is no number, or none that such a thing can be: a batch of one equals its own mean."""
+    kinds = {f.name: f.type for f in fields(spec)}
+    for name, (low, high) in ranges.items():
+        value, whole = getattr(spec, name), kinds[name] == "int"
+        if (type(value) is not int and (whole or type(value) is not float)) or not low <= value <= high:
+            rest = ", and whole" if whole else ""
+            raise UserError(f"{where}.{name} is {value!r:.40}; it must be at least {low:g} and at most {high:g}{rest}")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse what are no different seeds."""
+    if not seeds:
+        raise UserError("seeds: none given; give at least one, such as --seeds 0,1,2")
+    whole = all(type(seed) is int for seed in seeds) and len(set(seeds)) == len(seeds)
+    if not whole or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
+        raise UserError(f"seeds: {list(seeds)!s:.60}; give different numbers from 0 up to {LARGEST_SEED}")
+
+
+def _check_options(where: str, options: Any) -> None:
+    if not (isinstance(options, Mapping) and in_json(dict(options))):
+        raise UserError(f"{where}.options is {options!r:.60}; give a table of finite numbers, words, or lists of them")
+
+
+def _listed(where: str, spec: Any, **kinds: type) -> None:
+    """Refuse what is no tuple of such values."""
+    for name, kind in kinds.items():
+        values = getattr(spec, name)
+        if not isinstance(values, tuple) or any(type(value) is not kind for value in values):
+            what = "words" if kind is str else "whole numbers"
+            raise UserError(f"{where}.{name} is {values!r:.60}; give a tuple of {what}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +81,11 @@ class Arm:
     weight_decay: float = 0.0
     rescaled_on: int = 0
     prepared: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"arm {self.name!r:.40} of network {self.network!r:.40}"
+        within(where, self, learning_rate=(0, HUGE), momentum=(0, 1), weight_decay=(0, HUGE), rescaled_on=(0, 10**7))
+        _check_options(where, self.options)
 
     def deciding(self) -> Json:
         """All of it that decides a number: everything but the names, and no preparation where there is none."""
@@ -65,9 +114,10 @@ class Protocol:
         for name, known in (("loss", ("cross-entropy", "squared-error")), ("dtype", ("float32", "float64"))):
             if getattr(self, name) not in known:
                 raise UserError(f"protocol: {name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
-        for name in ("images", "side"):
-            if getattr(self, name) < 0:
-                raise UserError(f"protocol: {name} is {getattr(self, name)}; use 0 for all, or a number above 0")
+        within("protocol", self, **dict.fromkeys(("batch_size", "measured", "images", "side"), (0, 10**9)))
+        _listed("protocol", self, at=int)
+        if list(self.at) != sorted(set(self.at)) or min(self.at, default=0) < 0:
+            raise UserError(f"protocol.at is {list(self.at)!s:.60}; give increasing steps from 0 up")
 
     def deciding(self) -> Json:
         """All of it that decides what is trained; what is as it was before there was a choice is left out."""
@@ -91,6 +141,13 @@ class Measure:
     arms: tuple[str, ...] = ()
     at: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"measure {self.name!r:.40}"
+        _listed(where, self, arms=str, at=int, seeds=int)
+        if self.on not in ("every arm", "batch normalised", "own loss"):
+            raise UserError(f"{where}.on is {self.on!r:.40}; use 'every arm', 'batch normalised' or 'own loss'")
+        _check_options(where, self.options)
 
     def applies(self, arm: Arm) -> bool:
         """Whether it is made on this arm: what freezes or takes apart batch norm needs some, what a factor on the loss
@@ -137,6 +194,14 @@ class Experiment:
             raise UserError(
                 f"experiment {self.name}: it has no arm, no measure, no seed, or no step at which it is looked at"
             )
+        check_seeds(self.seeds)
+        there = {"arms": {arm.name for arm in self.arms}, "at": set(self.protocol.at), "seeds": set(self.seeds)}
+        for measure in self.measures:
+            for name, known in there.items():
+                if other := set(getattr(measure, name)) - known:
+                    raise UserError(
+                        f"experiment {self.name}: {measure.name}.{name} names {min(other)!r:.40}, which is none of the experiment's"
+                    )
 
     def tasks(self) -> list[Task]:
         """All tasks, seed after seed."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import Json, parsed_json
+from bntheory.evidence.record import Json, parsed_json, strict_json
 from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, REFUSED, TIMINGS, Store
 
 MANIFEST = "manifest.json"
@@ -83,7 +83,7 @@ def read_manifest(path: Path, *, resume: bool = False) -> Json:
     """The manifest of the run in ``path``, which is to be gone on with or only read. Raises UserError where there is
     none or it is no such."""
     try:
-        content = parsed_json((path / MANIFEST).read_text("utf-8"))
+        content = strict_json((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         if (path / RECORDS).exists():
             what = f"{path} holds records and no {MANIFEST}: a run of claims, which `bntheory compare --claims` goes on with and reports, or what a Monitor wrote and draws (figure())"
@@ -107,15 +107,18 @@ def _missing(content: Any) -> str:
     """What of a manifest is not there or not what it has to be, in words; "" where all is."""
     if not isinstance(content, dict):
         return "no table"
-    kinds = {"preset_content": dict, "seeds": list, "device": str, "data": dict, "versions": dict, "code": dict}
+    words = ("preset", "preset_sha256", "device", "device_name", "data_note", "started")
+    kinds = {**dict.fromkeys(words, str), "preset_content": dict, "seeds": list, "data": dict}
     for name, kind in kinds.items():
         if not isinstance(content.get(name), kind):
             return f"{name} is {content.get(name)!r:.40}"
-    data, versions = content["data"], content["versions"]
-    if not (isinstance(data.get("name"), str) and isinstance(data.get("sha256"), dict)):
-        return "data has no name or no sha256"
-    if not {"torch", "numpy"} <= versions.keys():
-        return "versions are incomplete"
+    data, least = content["data"], {"versions": ("bntheory", "torch", "numpy"), "code": ("training",)}
+    tables = {name: content.get(name, {}) for name in (*least, "folded")}
+    for name, table in {"name of data": {"": data.get("name")}, "sha256 of data": data.get("sha256"), **tables}.items():
+        if not (isinstance(table, dict) and all(isinstance(word, str) for word in table.values())):
+            return f"{name} is {table!r:.60}"
+        if missing := [word for word in least.get(name, ()) if word not in table]:
+            return f"{name} lacks {missing[0]}"
     if not all(type(seed) is int for seed in content["seeds"]):
         return f"seeds are {content['seeds']!r:.40}"
     return ""

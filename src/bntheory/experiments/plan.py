@@ -32,8 +32,8 @@ class Cost:
     measures: Mapping[str, float]
 
 
-#: What a timing says.
-_KEPT = {"recipe", "network", "seed", "step", "seconds"}
+#: What a timing says; seconds by the name of a measure, and by "train".
+_KEPT = {"recipe": str, "network": str, "seed": int, "step": int, "seconds": dict}
 #: By the recipe of an arm (:meth:`Conditions.recipe`).
 Costs = Mapping[str, Cost]
 
@@ -118,7 +118,8 @@ def costs_of(timings: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
     measures: dict[str, dict[str, list[float]]] = {}
     networks: dict[str, str] = {}
     for t in timings:
-        if not t.keys() >= _KEPT or "train" not in t["seconds"]:
+        kept = all(isinstance(t.get(name), kind) for name, kind in _KEPT.items()) and "train" in t["seconds"]
+        if not (kept and all(isinstance(seconds, (int, float)) for seconds in t["seconds"].values())):
             continue
         key = t["recipe"]
         networks[key] = t["network"]

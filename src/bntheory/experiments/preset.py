@@ -18,12 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import canonical
-from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol
+from bntheory.experiments.experiment import HUGE, TINY, Arm, Experiment, Measure, Protocol, check_seeds, in_json, within
 
-#: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
-TINY, HUGE = 1e-37, 1e37
-LARGEST_SEED = 2**31 - 1
 #: The linear prediction is held against the gradient step that should remove this share of the loss.
 FRACTION = 0.1
 #: The arms of a run: kind, normalisation, and whether it is trained at every rate of the grid.
@@ -66,7 +62,7 @@ class NetworkEntry:
         if unknown is not None:
             why = _NOT_OPTIONS.get(unknown, f"is unknown; known are {', '.join(own)}")
             raise UserError(f"{where}: {unknown!r} {why}")
-        odd = next((key for key, value in self.options.items() if not _in_json(value)), None)
+        odd = next((key for key, value in self.options.items() if not in_json(value)), None)
         if odd is not None:
             raise UserError(
                 f"{where}: {odd} is {self.options[odd]!r:.40}; give a finite number, a word, or a list of them"
@@ -92,8 +88,8 @@ class TrainingSpec:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _within("training", self, steps=(1, 10**9), batch_size=(2, 10**7), learning_rate=(TINY, HUGE))
-        _within("training", self, momentum=(0, 1), weight_decay=(0, HUGE))
+        within("preset: training", self, steps=(1, 10**9), batch_size=(2, 10**7), learning_rate=(TINY, HUGE))
+        within("preset: training", self, momentum=(0, 1), weight_decay=(0, HUGE))
         grid = [self.learning_rate, *self.rates]
         if len(set(grid)) != len(grid) or not all(TINY <= rate <= HUGE for rate in grid):
             raise UserError(
@@ -111,7 +107,7 @@ class CurvatureSpec:
     max_products: int = 400
 
     def __post_init__(self) -> None:
-        _within("curvature", self, batch_size=(2, 10**7), tolerance=(TINY, 1), max_products=(2, 10**6))
+        within("preset: curvature", self, batch_size=(2, 10**7), tolerance=(TINY, 1), max_products=(2, 10**6))
 
 
 @dataclass(frozen=True)
@@ -135,8 +131,8 @@ class MeasureSpec:
     test_size: int = 1000
 
     def __post_init__(self) -> None:
-        _within("measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6))
-        _within("measure", self, test_size=(1, 10**9), theory_seeds=(0, 10**6))
+        within("preset: measure", self, batch_size=(2, 10**7), theory_batch_size=(2, 10**6), hessian_units=(1, 10**6))
+        within("preset: measure", self, test_size=(1, 10**9), theory_seeds=(0, 10**6))
         if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0 or not self.at[-1]:
             raise UserError(
                 f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up, one after 0 among them"
@@ -179,7 +175,7 @@ class Preset:
             raise UserError(
                 f"preset: measure.at asks for step {self.measure.at[-1]} but training ends at step {self.training.steps}"
             )
-        _check_seeds(self.seeds)
+        check_seeds(self.seeds)
 
     def with_options(self, *, data: str | None = None, seeds: Sequence[int] | None = None) -> Preset:
         """The same preset on other data or with other seeds."""
@@ -331,26 +327,3 @@ def _typed(value: Any, kind: str, where: str) -> Any:
         raise UserError(f"{where} is {value!r}; expected {kind}")
     typed = [float(v) if entry == "float" else v for v in values]
     return tuple(typed) if several else typed[0]
-
-
-def _in_json(value: Any) -> bool:
-    """Whether a record could hold it: no NaN, no infinity, no date."""
-    try:
-        return bool(canonical(value))
-    except (TypeError, ValueError):
-        return False
-
-
-def _within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
-    """Refuse what is no number, or none that such a thing can be: a batch of one equals its own mean."""
-    for name, (low, high) in ranges.items():
-        value = getattr(spec, name)
-        if not low <= value <= high:
-            raise UserError(f"preset: {where}.{name} is {value}; it must be at least {low:g} and at most {high:g}")
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    if not seeds:
-        raise UserError("seeds: none given; give at least one, such as --seeds 0,1,2")
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
-        raise UserError(f"seeds: {list(seeds)}; give different numbers from 0 up to {LARGEST_SEED}")

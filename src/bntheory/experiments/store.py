@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import Json, LineFault, Record, canonical, parsed_json, read_line
+from bntheory.evidence.record import Json, LineFault, Record, canonical, read_line, strict_json
 
 if TYPE_CHECKING:
     from bntheory.experiments.experiment import Needed
@@ -185,7 +185,7 @@ class Store:
 
     def refused(self, left: Iterable[Needed]) -> list[str]:
         """Those of what is left that could not be had when they were tried last, each with the reason."""
-        why = {note.get("address"): note.get("why") for note in self._notes(REFUSED)}
+        why = {str(note.get("address")): note.get("why") for note in self._notes(REFUSED)}
         return [
             f"{n.task.name}, {n.measure.name}, at step {n.step}: {why[n.address]}" for n in left if n.address in why
         ]
@@ -194,7 +194,7 @@ class Store:
         found = []
         for _, _, line in _numbered(self.path / name):
             try:
-                note = parsed_json(line)
+                note = strict_json(line)
             except ValueError:
                 continue
             if isinstance(note, dict):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import package, place_of
-from bntheory.evidence.record import digest, parsed_json
+from bntheory.evidence.record import digest, strict_json
 from bntheory.evidence.study import SCALES, Effort, Scale, Study
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Evidence, Verdict, verdict_of
@@ -53,7 +53,7 @@ def asked_at(store: Path) -> dict[str, dict[str, str]]:
     """What ``claims.json`` of a store says; nothing where there is none. Raises UserError where it cannot be read."""
     path = store / CLAIMS
     try:
-        found = parsed_json(path.read_text("utf-8"))
+        found = strict_json(path.read_text("utf-8"))
         return {str(scale): {str(k): str(v) for k, v in ids.items()} for scale, ids in found.items()}
     except FileNotFoundError:
         return {}
