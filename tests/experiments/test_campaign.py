@@ -356,7 +356,7 @@ def test_what_two_processes_ask_of_a_store_is_said_of_both(
     own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one writes between reading and writing, as soon as nobody holds the store."""
-    out, waits = tmp_path / "store", []
+    out, waits = tmp_path / "store", list[str]()
 
     def other_at_work(store: Store, name: str, content: Any) -> Path:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ from bntheory.experiments.worker import follow
 
 ARM = Arm("mlp", "batch", "mlp", {"norm": "batch", "layout": (8,)}, 0.1)
 OLD = Protocol(16, 24, (5,))
+MEASURE = Measure("accuracy", arms=("batch",), at=(5,))
 
 
 def test_a_default_changes_no_address() -> None:
@@ -95,19 +96,16 @@ def test_an_arm_that_cannot_be_is_refused(choice: dict[str, Any], words: str) ->
         ({"seeds": (2**31,)}, "different numbers"),
         ({"measures": (Measure("accuracy", arms=("bacth",)),)}, "'bacth', which is none of the experiment's"),
         ({"measures": (Measure("accuracy", at=(3,)),)}, "3, which is none of the experiment's"),
+        # every arm whose name is a part of it
+        ({"measures": (replace(MEASURE, arms=cast(Any, "batch")),)}, "arms is 'batch'; give a tuple of words"),
+        ({"measures": (replace(MEASURE, on=cast(Any, "all")),)}, "on is 'all'"),
+        ({"measures": (replace(MEASURE, options={"size": math.nan}),)}, "finite numbers"),
     ],
 )
 def test_an_experiment_that_cannot_be_is_refused(choice: dict[str, Any], words: str) -> None:
-    whole = Experiment("e", (ARM,), OLD, (Measure("accuracy", arms=("batch",), at=(5,)),), (0, 1))
+    whole = Experiment("e", (ARM,), OLD, (MEASURE,), (0, 1))
     with pytest.raises(UserError, match=words):
         replace(whole, **choice)
-
-
-def test_a_measure_on_one_word_is_refused() -> None:
-    with pytest.raises(UserError, match="arms is 'batch'; give a tuple of words"):
-        Measure("accuracy", arms="batch")  # type: ignore[arg-type]  # every arm whose name is a part of it
-    with pytest.raises(UserError, match="on is 'all'"):
-        Measure("accuracy", on="all")  # type: ignore[arg-type]
 
 
 def test_images_are_chosen_by_the_seed_and_averaged() -> None:

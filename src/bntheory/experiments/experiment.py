@@ -142,13 +142,6 @@ class Measure:
     at: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
 
-    def __post_init__(self) -> None:
-        where = f"measure {self.name!r:.40}"
-        _listed(where, self, arms=str, at=int, seeds=int)
-        if self.on not in ("every arm", "batch normalised", "own loss"):
-            raise UserError(f"{where}.on is {self.on!r:.40}; use 'every arm', 'batch normalised' or 'own loss'")
-        _check_options(where, self.options)
-
     def applies(self, arm: Arm) -> bool:
         """Whether it is made on this arm: what freezes or takes apart batch norm needs some, what a factor on the loss
         does not change needs none."""
@@ -195,13 +188,20 @@ class Experiment:
                 f"experiment {self.name}: it has no arm, no measure, no seed, or no step at which it is looked at"
             )
         check_seeds(self.seeds)
-        there = {"arms": {arm.name for arm in self.arms}, "at": set(self.protocol.at), "seeds": set(self.seeds)}
+        there: dict[str, set[Any]] = {
+            "arms": {arm.name for arm in self.arms},
+            "at": set(self.protocol.at),
+            "seeds": set(self.seeds),
+        }
         for measure in self.measures:
+            where = f"experiment {self.name}: {measure.name}"
+            _listed(where, measure, arms=str, at=int, seeds=int)
+            _check_options(where, measure.options)
+            if measure.on not in ("every arm", "batch normalised", "own loss"):
+                raise UserError(f"{where}.on is {measure.on!r:.40}; use 'every arm', 'batch normalised' or 'own loss'")
             for name, known in there.items():
                 if other := set(getattr(measure, name)) - known:
-                    raise UserError(
-                        f"experiment {self.name}: {measure.name}.{name} names {min(other)!r:.40}, which is none of the experiment's"
-                    )
+                    raise UserError(f"{where}.{name} names {min(other)!r:.40}, which is none of the experiment's")
 
     def tasks(self) -> list[Task]:
         """All tasks, seed after seed."""
