@@ -138,6 +138,32 @@ MORE = {
         lambda x: eq(x.dot(x.vector("a@case"), x.hess(x.y)), x.dot(x.vector("b@case"), x.hess(x.y))),
         LayerDomain(hessian="diagonal", vectors=("a@case", "b@case")), None, "refuted",
     ),
+    "diagonal H, an example is an eigenvector": (
+        lambda x: eq(x.hess(x.vector("e@case")), x.dot(x.vector("e@case"), x.hess(x.vector("e@case"))) * x.vector("e@case")),
+        LayerDomain(hessian="diagonal", vectors=("e@case",)), None, "proved",
+    ),
+    "diagonal H, no other vector is one": (
+        lambda x: eq(x.hess(x.grad), x.dot(x.grad, x.hess(x.grad)) * x.grad),
+        LayerDomain(hessian="diagonal", vectors=("e@case",)), lambda x: eq(x.norm2(x.grad), 1), "refuted",
+    ),
+    "any H, an example is none": (
+        lambda x: eq(x.norm2(x.hess(x.vector("e@case"))), x.dot(x.vector("e@case"), x.hess(x.vector("e@case"))) ** 2),
+        LayerDomain(vectors=("e@case",)), None, "refuted",
+    ),
+    "diagonal H, one entry of a product": (
+        lambda x: eq(x.dot(x.vector("e@case"), x.hess(x.one)), x.dot(x.vector("e@case"), x.hess(x.vector("e@case")))),
+        LayerDomain(hessian="diagonal", vectors=("e@case",)), None, "proved",
+    ),
+    "the squares of a psd diagonal sum to less than its square": (
+        lambda x: le(x.norm2(x.hess(x.one)), x.trace(x.hess) ** 2), LayerDomain(hessian="psd-diagonal"), None, "proved",
+    ),
+    "those of any diagonal do not": (
+        lambda x: le(x.norm2(x.hess(x.one)), x.trace(x.hess) ** 2), LayerDomain(hessian="diagonal"), None, "refuted",
+    ),
+    "a claim that looks at the mean and not at y": (
+        lambda x: le(x.norm2(x.hess(x.one)), x.scalar("b") * x.trace(x.hess)),
+        LayerDomain(hessian="psd-diagonal", smoothness="b", scalars={"b": "positive"}), None, "proved",
+    ),
     "l1 amplifies": (
         lambda x: le(x.norm2(x.input_grad), x.gamma**2 / x.sigma**2 * x.norm2(centre(x, x.grad))),
         LayerDomain(eps="zero", normaliser="l1"), None, "refuted",

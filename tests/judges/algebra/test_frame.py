@@ -271,6 +271,32 @@ def test_every_layer_is_described(normaliser, eps, seed):
     compare([number(s) for s in scalars], quantities(layer, deep))
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("eps", ["zero", "positive"])
+def test_every_diagonal_hessian_is_described(eps, seed):
+    """What a frame says of H at single examples holds of diagonal matrices, at m = 20."""
+    m, rng = 20, np.random.default_rng(seed)
+    y, diagonal = rng.normal(size=(2, m))
+    examples = {"a": np.eye(m)[4], "b": np.eye(m)[5 + seed]}
+    layer = LayerDomain(hessian="diagonal", eps=eps, vectors=("a@case", "b@case"))
+    frame = Frame(layer, with_outside=True, vectors=("free a@case", "free b@case"))
+    products = [frame.hess(frame.vector(v)) for v in layer.vectors] + [frame.hess(frame.one)]
+    entries = frame.operators["layer.hess"].entries
+    used = {frame.field.index(e) for e in entries.values()}
+    equations = frame.operators["layer.hess"].equations(used)
+    assert products
+    assert len(equations) > len(examples)
+
+    basis = gram_schmidt([np.ones(m), y, *examples.values()], m)
+    for j in sorted(frame.operators["layer.hess"].expanded, key=frame.operators["layer.hess"].expanded.get):
+        basis = gram_schmidt([*basis, diagonal * basis[j]], m)
+    names_of = {f"{n}_{i + 1}": u @ e / m for n, e in examples.items() for i, u in enumerate(basis)}
+    names_of |= {f"H_{i + 1}{j + 1}": basis[i] @ (diagonal * basis[j]) / m for i, j in entries}
+    names_of |= {f"H at {n}@case": e @ (diagonal * e) for n, e in examples.items()} | {"m": m}
+    number = Number(frame.field, [names_of.get(n, math.nan) for n in frame.field.names])
+    assert max(abs(number(x)) for x in equations) < 1e-9 * m
+
+
 @pytest.mark.parametrize("m", [*range(2, 14), 21, 64, 127])
 def test_rational_bases(m):
     basis = np.array(rational_basis(m, min(m, 9)))

@@ -49,12 +49,14 @@ def random_layer(domain, rng):
     rank = rng.normal(size=(m, 1))
     hess = {
         "any": a + a.T, "psd": rank @ rank.T, "isotropic": rng.normal() * np.eye(m), "identity": np.eye(m),
-        "zero": 0 * a, "diagonal": np.diag(rng.normal(size=m)),
+        "zero": 0 * a, "diagonal": np.diag(rng.normal(size=m)), "psd-diagonal": np.diag(rng.exponential(size=m)),
     }[domain.hessian]  # fmt: skip
     positive = lambda: float(np.exp(rng.normal()))  # noqa: E731
     gamma = positive() if domain.gamma == "positive" else float(rng.normal())
     eps = 0.0 if domain.eps == "zero" else positive()
     free = {n: np.array([positive()]) for n in domain.scalars}
+    if domain.smoothness in free:
+        free[domain.smoothness] = np.array([np.linalg.norm(hess, 2)])
     for v in domain.vectors:
         free[v] = np.eye(m)[rng.integers(m)] if v.endswith("@case") else rng.normal(size=m)
     return make_layer(domain.normaliser, y, g, hess, gamma=gamma, eps=eps, free=free)
@@ -168,15 +170,23 @@ def test_what_is_not_decided_is_unknown():
     assert "too large" in evidence.summary
 
 
-def test_diagonal_is_taken_as_any_for_proofs_only():
-    """<a, H b> = 0 for different examples is true of diagonal H and of no wider class, so real arithmetic leaves it open."""
-    domain = LayerDomain(hessian="diagonal", vectors=("a@case", "b@case"))
-    claim = claim_of(
-        lambda x: eq(x.dot(x.vector("a@case"), x.hess(x.vector("b@case"))), 0),
-        domain,
-        lambda x: eq(x.dot(x.vector("a@case"), x.vector("b@case")), 0),
-    )
-    assert judge(claim).finding == "unknown"
+def test_entries_off_the_diagonal_are_zero():
+    """<a, H b> = 0 for different examples is true of diagonal H and of no wider class."""
+
+    def found(hessian):
+        claim = claim_of(
+            lambda x: eq(x.dot(x.vector("a@case"), x.hess(x.vector("b@case"))), 0),
+            LayerDomain(hessian=hessian, vectors=("a@case", "b@case")),
+            lambda x: eq(x.dot(x.vector("a@case"), x.vector("b@case")), 0),
+        )
+        return judge(claim).finding
+
+    assert {kind: found(kind) for kind in ("diagonal", "psd-diagonal", "psd", "any")} == {
+        "diagonal": "proved",
+        "psd-diagonal": "proved",
+        "psd": "refuted",
+        "any": "refuted",
+    }
 
 
 def test_other_kinds_are_not_this_judges_business():

@@ -125,10 +125,12 @@ class Problem:
         if all_symbols:
             used |= set(range(len(field.names)))
         pending = [_cleared(field, constraint) for constraint in frame.constraints]
-        minors = [("ge", field.cleared(x)) for o in frame.operators.values() for x in o.minors(used)]
-        formulas += minors
-        for f in minors:
-            used |= formula_symbols(f)
+        operators = frame.operators.values()
+        equations = [("eq", field.cleared(x)) for o in operators for x in o.equations(used)]
+        used = used.union(*map(formula_symbols, equations))
+        minors = [("ge", field.cleared(x)) for o in operators for x in o.minors(used)]
+        formulas += [*equations, *minors]
+        used = used.union(*map(formula_symbols, minors))
         changed = True
         while changed:
             changed = False
@@ -249,11 +251,11 @@ def relevant(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, d
 def evaluate(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, domain: LayerDomain) -> Problem:
     """State a claim for a symbolic batch size. Products with operators leave the span only if the claim looks there."""
     scout = _scout(check, assume, domain)
-    bare = not scout.touched and domain.normaliser not in ("l1", "linf")
+    looks = 2 if domain.normaliser in ("l1", "linf") else scout.touched
     try:
-        return _state(check, assume, Frame(domain, vectors=scout.vectors_used, bare=bare))
+        return _state(check, assume, Frame(domain, vectors=scout.vectors_used, looks=looks))
     except NeedsOutside:
-        frame = Frame(domain, vectors=scout.vectors_used, bare=bare, with_outside=True)
+        frame = Frame(domain, vectors=scout.vectors_used, looks=looks, with_outside=True)
         return _state(check, assume, frame)
 
 

@@ -44,7 +44,7 @@ class Frame:
     vectors: the vectors that the claim speaks of, in the order of Gram-Schmidt. An operator's product has a component along
     each of them, so all must be known before the first product; :func:`bntheory.judges.algebra.encode.evaluate` finds them
     by a first evaluation. room: the most directions of a concrete frame, where the batch has more of them than the claim.
-    bare: leave the directions of 1 and y out, for a claim that never looks at them. pattern: None for Gram-Schmidt; a number
+    looks: at how many of the directions of 1 and y the claim looks; the others are left out. pattern: None for Gram-Schmidt; a number
     for a standard frame (see :func:`~bntheory.judges.algebra.statistics.statistics_by_entry`), where it also says to which
     example a second ``@case`` vector belongs. rational_batch: let y and eps be the free numbers and sigma the root, instead of y_hat and
     sigma; a batch with var = eps is rational then, whose sigma is not.
@@ -58,14 +58,14 @@ class Frame:
         with_outside: bool = False,
         vectors: tuple[str, ...] = (),
         room: int | None = None,
-        bare: bool = False,
+        looks: int = 2,
         pattern: tuple[int, ...] | None = None,
         rational_batch: bool = False,
     ) -> None:
-        self.domain, self.m_value, self.with_outside, self.bare = domain, m_value, with_outside, bare
+        self.domain, self.m_value, self.with_outside = domain, m_value, with_outside
         self.pattern, self.standard, self.rational_batch = pattern, pattern is not None, rational_batch
         self.room = m_value if room is None or m_value is None else min(room, m_value)
-        self.touched = False
+        self.touched = 0  # of 1 and y, in this order, those that were looked at
         field = self.field = Field()
         self.constraints: list[tuple[str, Any]] = []  # (op, x): x op 0, or ("and" | "or", constraints)
         self.m = field.symbol("m", "positive") if m_value is None else field.constant(m_value)
@@ -75,6 +75,7 @@ class Frame:
         self.norms: list[Scalar] = []
         self.labels: list[str] = []
         self._vectors: dict[str, Coordinates] = {}
+        self.cases: dict[str, Coordinates] = {}  # the examples that @case vectors single out
         self._scalars: dict[str, Scalar] = {}
         self.operators: dict[str, SymbolicOperator] = {}
         self.gamma = field.symbol("gamma", SIGNS.get(domain.gamma, "any"))
@@ -82,7 +83,7 @@ class Frame:
         self.correction = self._correction()
         if domain.gamma == "unit":
             self.constraints.append(("ge", 1 - self.gamma))
-        self._layer(vectors)
+        self._layer(vectors, looks)
 
     def _correction(self) -> Scalar:
         """k with sigma^2 = k var + eps: 1, or Bessel's m/(m - 1)."""
@@ -94,7 +95,7 @@ class Frame:
         self.constraints.append(("eq", k * (self.m - 1) - self.m))
         return k
 
-    def _layer(self, vectors: tuple[str, ...]) -> None:
+    def _layer(self, vectors: tuple[str, ...], looks: int) -> None:
         if self.standard:
             assert self.m_value is not None
             assert self.pattern is not None
@@ -109,9 +110,7 @@ class Frame:
                 self.new_direction(label)
             self._one = self.unit(0)
             self._statistics = statistics(self)
-            if self.bare:
-                self.norms.clear()
-                self.labels.clear()
+            del self.norms[looks:2], self.labels[looks:2]
         self.constraints += self._statistics.constraints
         s = self._statistics
         self.mu, self.var, self.sigma, self.eps = s.mu, s.var, s.sigma, s.eps
@@ -133,8 +132,7 @@ class Frame:
             self.constraints += [("ge", 1 - x * sign) for x in entries for sign in (1, -1)]
             return
         self.constraints.append(("ge", self.m - self.norm2(g)))
-        cases = [v for name, v in self._vectors.items() if name.endswith("@case")]
-        self.constraints += [("ge", 1 - self.dot(e, g) ** 2) for e in cases]
+        self.constraints += [("ge", 1 - self.dot(e, g) ** 2) for e in self.cases.values()]
 
     # -- the basis -------------------------------------------------------------------------------------------------
 
@@ -183,22 +181,22 @@ class Frame:
 
     @property
     def one(self) -> Coordinates:
-        self.touched = True
+        self.touched = max(1, self.touched)
         return self._one
 
     @property
     def y(self) -> Coordinates:
-        self.touched = True
+        self.touched = 2
         return self._statistics.y
 
     @property
     def y_hat(self) -> Coordinates:
-        self.touched = True
+        self.touched = 2
         return self._statistics.y_hat
 
     @property
     def dual(self) -> Coordinates:
-        self.touched = True
+        self.touched = 2
         return self._statistics.dual
 
     @property
@@ -310,19 +308,19 @@ class Frame:
         key = FREE + name
         if key in self._vectors or not name.endswith("@case"):
             return self.named(key, name)
-        cases = [v for v in self._vectors if v.endswith("@case")]
         if self.standard:
             assert self.pattern is not None
-            self._vectors[key] = self.unit(self.pattern[1 + len(cases)])
+            self._vectors[key] = self.cases[name] = self.unit(self.pattern[1 + len(self.cases)])
             return self._vectors[key]
-        self.touched = True
+        self.touched = max(1, self.touched)
         rest = self.named(key, name.removesuffix("@case"))
         mean = self._one.scaled(1 / self.m)  # its part along the vector of ones, in place of a number of its own
         vector = self._vectors[key] = rest - self.unit(0).scaled(rest.parts[0]) + mean
         self.constraints.append(("eq", self.norm2(vector) - 1))
-        for other in cases:  # the same example or another one
-            product = self.dot(vector, self._vectors[other])
+        for other in self.cases.values():  # the same example or another one
+            product = self.dot(vector, other)
             self.constraints.append(("eq", product * (product - 1)))
+        self.cases[name] = vector
         return vector
 
     def operator(self, name: str) -> SymbolicOperator:

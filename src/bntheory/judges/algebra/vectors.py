@@ -21,6 +21,7 @@ class Basis(Protocol):
     field: Field
     m: Scalar
     norms: list[Scalar]
+    cases: dict[str, Coordinates]
     correction: Scalar
 
     @property
@@ -96,6 +97,7 @@ class SymbolicOperator:
         self.factor = frame.field.symbol(name) if kind == "isotropic" else frame.field.one
         self.elsewhere: Scalar | None = None  # the trace of what lies outside a concrete basis
         self._trace: Scalar | None = None
+        self._at_case: dict[str, Scalar] = {}
 
     def entry(self, i: int, j: int) -> Scalar:
         """<u_i, H u_j>/m."""
@@ -175,13 +177,28 @@ class SymbolicOperator:
             ]
         return found + self._about_the_trace(block)
 
+    def equations(self, used: set[int]) -> list[Scalar]:
+        """What is zero: a diagonal operator has every example's basis vector e for an eigenvector, H e = h e, and h = <e, H e>.
+
+        Every component of it that holds an entry among the symbols ``used``; in a standard frame the entries are diagonal already.
+        """
+        if not self.diagonal or self.frame.standard:
+            return []
+        found = []
+        for name, e in self.frame.cases.items():
+            if name not in self._at_case:
+                self._at_case[name] = self.frame.field.symbol(f"{self.name} at {name}")
+            gap = self(e) - e.scaled(self._at_case[name])
+            found += [x for x in gap.parts.values() if Field.variables(x.num) & used]
+        return found
+
     def _below_bound(self, i: int, j: int, sign: int) -> Scalar:
         """An entry of bound I - sign H, scaled as the entries are."""
         entry = self.entry(i, j) * -sign
         return entry + self.bound * self.frame.norms[i] / self.frame.m if i == j else entry
 
     def _about_the_trace(self, block: list[int]) -> list[Scalar]:
-        if self._trace is None or self.diagonal:
+        if self._trace is None or (self.diagonal and self.frame.standard):
             return []
         frame, found = self.frame, []
         rest, room = (self._trace, frame.m) if self.elsewhere is None else (self.elsewhere, frame.m - len(frame.norms))
