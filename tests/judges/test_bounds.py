@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 from bntheory import LayerDomain
-from bntheory.claims.typed.expression import claim_of_expression
+from bntheory.claims.typed.expression import claim_of_expression, parse_claim
+from bntheory.claims.typed.syntax import parse
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.judges.algebra.bounds import sufficient
+from bntheory.judges.algebra.bounds import _curvatures, sufficient
 from bntheory.judges.decide import decide
+from bntheory.layer.family import make_layer
 
 BOTH = "gamma**2/sigma**2*norm2(grad) + {c}gamma@b**2/sigma@b**2*norm2(grad@b)"
 CASES = {
@@ -72,6 +75,27 @@ CASES = {
         {"scalars": ["l:positive"], "smoothness": "l", "vectors": ["u"]},
         "proved",
     ),
+    # where the gradient vanishes all curvature is the loss's own, along the Jacobian
+    "smooth where the gradient vanishes": (
+        "max_eig(input_hess) <= gamma**2/sigma**2*l",
+        {"scalars": ["l:positive"], "smoothness": "l", "assume": ["grad == 0"]},
+        "proved",
+    ),
+    "the same from below, where the layer's own gradients vanish": (
+        "min_eig(input_hess) >= -gamma**2/sigma**2*l",
+        {"scalars": ["l:positive"], "smoothness": "l", "assume": ["input_grad == 0", "gamma_grad == 0"]},
+        "proved",
+    ),
+    "a bound too small where the gradient vanishes": (
+        "max_eig(input_hess) <= 0.99*gamma**2/sigma**2*l",
+        {"scalars": ["l:positive"], "smoothness": "l", "assume": ["grad == 0"], "eps": "zero"},
+        "refuted",
+    ),
+    "the gradient of gamma bends": (
+        "max_eig(input_hess) <= gamma**2/sigma**2*l",
+        {"scalars": ["l:positive"], "smoothness": "l", "assume": ["input_grad == 0"]},
+        "refuted",
+    ),
     # c may be negative, and then the hypothesis says nothing of this kind
     "a factor that may be negative": (
         "norm2(u) <= norm2(v)/c",
@@ -86,6 +110,28 @@ CASES = {
 @pytest.mark.parametrize(("text", "options", "right"), CASES.values(), ids=CASES)
 def test_bounds_made_of_bounds(text, options, right):
     assert decide(text, search=False, seconds=600, **options).status.value == right
+
+
+@pytest.mark.parametrize("eps", ["zero", "positive"])
+@pytest.mark.parametrize("normaliser", ["batch", "l2", "unbiased", "rms", "frozen", "mean-only"])
+def test_the_curvature_along_a_direction_is_what_it_is_exchanged_for(normaliser, eps):
+    """By the closed-form layer in arrays, which is held against 60-digit differences of the definition."""
+    domain = LayerDomain(normaliser=normaliser, eps=eps, vectors=("u",))
+    tree = parse("dot(u, input_hess(u)) + dot(grad, input_hess(u)) <= m")
+    ((own, other),) = _curvatures(tree, domain).items()
+    assert own == "dot(u, input_hess(u))"
+    rng = np.random.default_rng(7)
+    for m in (2, 3, 7):
+        y, g, u, hess = *rng.normal(size=(3, m)), rng.normal(size=(m, m))
+        free = {"u": u}
+        layer = make_layer(normaliser, y, g, hess + hess.T, gamma=-1.7, eps=0.4 * (eps == "positive"), free=free)
+        claim = parse_claim(f"{own} == {text_of(other)}", vectors=["u"])
+        relation = claim(layer)
+        assert relation.left == pytest.approx(relation.right, rel=1e-9, abs=1e-9)
+
+
+def test_the_curvature_of_l_p_is_left_as_it_is():
+    assert not _curvatures(parse("dot(y, input_hess(y)) <= m"), LayerDomain(normaliser="l1"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ rise together where what multiplies them is not negative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
@@ -26,10 +26,12 @@ from bntheory.claims.typed.transcript import text_of, transcribe
 from bntheory.claims.typed.trees import (
     calls_of,
     conjuncts_of,
+    exchanged,
     factors_of,
     names_of,
     parts,
     product_of,
+    same,
     sum_of,
     terms_of,
 )
@@ -60,9 +62,25 @@ def _inequality(claim: Claim) -> Compare | None:
     """The claim's tree where it is one bound, and not too long."""
     assert claim.domain is not None
     tree = transcribe(claim.check, claim.domain)
-    if not isinstance(tree, Compare) or tree.ops not in (("<=",), ("<",)):
+    if not isinstance(tree, Compare) or tree.ops not in (("<=",), ("<",)) or text_of(tree, _LONGEST).endswith("..."):
         return None
-    return None if text_of(tree, _LONGEST).endswith("...") else tree
+    bent = exchanged(tree, _curvatures(tree, claim.domain))
+    return bent if isinstance(bent, Compare) else None
+
+
+def _curvatures(tree: Node, domain: LayerDomain) -> dict[str, Node]:
+    """What <u, input_hess(u)> is, by its text: <J u, H J u>, and what the statistics add where they move with y.
+
+    With dual = q, sigma moves along u by <q, u>/m and J u is gamma dy_hat; the second derivative of gamma y_hat in the direction u is
+    -(2 <q, u> J u + k (<u, J u>) y_hat)/(m sigma), centred, with dq = k dy_hat; its product with g is what is taken off.
+    """
+    if domain.normaliser in ("l1", "linf"):  # whose J is not symmetric
+        return {}
+    follows = "m/(m - 1)*" if domain.normaliser == "unbiased" else ""
+    added = f" - (2*dot(dual, u)*dot(u, input_grad) + {follows}gamma_grad*dot(u, jac(u)))/(m*sigma)"
+    own = "dot(jac(u), hess(jac(u)))" + ("" if domain.normaliser in ("frozen", "mean-only") else added)
+    squares = [c for c in calls_of(tree, ("dot",)) if same(Call("input_hess", c.arguments[:1], 0), c.arguments[1])]
+    return {text_of(c): exchanged(parse(own), {"u": c.arguments[0]}) for c in squares}
 
 
 def _chained(claim: Claim, domain: LayerDomain, tree: Compare) -> Iterator[list[Claim]]:
@@ -110,17 +128,25 @@ def _known(
         yield *squares, claim, squares
         if rooted and ("gamma" not in slope or domain.gamma == "positive"):
             yield _root(image), Binary("*", parse(slope), _root(v), 0), claim, squares
-    for call in calls_of(tree, ("hess",) if domain.smoothness else ()):
-        (v,) = call.arguments
-        bound = Call("dot", (v, call), 0), Binary("*", parse(domain.smoothness), _norm2(v), 0)
-        yield *bound, claim, bound
+    most = domain.smoothness
+    least = "0" if domain.hessian.startswith("psd") else most and f"-({most})"
+    for call in _each(tree, ("hess",)):
+        form = Call("dot", (*call.arguments, call), 0)
+        limits = [x and Binary("*", parse(x), _norm2(*call.arguments), 0) for x in (most, least)]
+        bounds = [(form, limits[0]), (limits[1], form)]
+        yield from ((a, b, claim, (a, b)) for a, b in bounds if a and b)
+
+
+def _each(tree: Node, names: Container[str]) -> list[Call]:
+    """The calls of these names, each once."""
+    return list({text_of(call): call for call in calls_of(tree, names)}.values())
 
 
 def _maps(domain: LayerDomain, tree: Node) -> Iterator[tuple[Node, str, str, Node]]:
     """What of the claim is no longer than a number times another vector: it, the number, its square, the vector."""
     slopes = {"jac": ("gamma/sigma", "gamma**2/sigma**2")}
     slopes |= {"hess": (domain.smoothness, f"({domain.smoothness})**2")} if domain.smoothness else {}
-    for call in calls_of(tree, slopes):
+    for call in _each(tree, slopes):
         yield call, *slopes[call.name], call.arguments[0]
     names = names_of(tree)
     if "input_grad" in names:
