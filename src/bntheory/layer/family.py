@@ -29,14 +29,14 @@ hold where sigma is differentiable: for p = 1 no entry equals the mean, for p = 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import Any, get_args
 
 import numpy as np
 
 from bntheory.arrays import Array, is_object, is_torch, namespace
-from bntheory.layer.closed_form import BatchNormLayer, Operator
+from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.domain import Normaliser
 from bntheory.layer.vocabulary import sqrt
 
@@ -225,30 +225,19 @@ def _sign(x: Array) -> Array:
     return namespace(x).sign(x)
 
 
-def make_layer(
-    normaliser: Normaliser,
-    y: Array,
-    grad: Array | None = None,
-    hess: Array | Operator | None = None,
-    *,
-    gamma: Any = 1.0,
-    beta: Any = 0.0,
-    eps: Any = 0.0,
-    free: Mapping[str, Any] | None = None,
-) -> BatchNormLayer:
+def make_layer(normaliser: Normaliser, *given: Any, **named: Any) -> BatchNormLayer:
     """The member of the family by name; arguments as for :class:`BatchNormLayer`. Raises ValueError for an unknown
     name."""
-    rest: dict[str, Any] = {"gamma": gamma, "beta": beta, "eps": eps, "free": free}
-    if normaliser in ("l1", "linf"):
-        return LpLayer(y, grad, hess, p=1 if normaliser == "l1" else np.inf, **rest)
-    plain = {
+    makers: Mapping[str, Callable[..., BatchNormLayer]] = {
         "batch": BatchNormLayer,
+        "l1": partial(LpLayer, p=1),
         "l2": BatchNormLayer,
+        "linf": partial(LpLayer, p=np.inf),
         "unbiased": UnbiasedLayer,
         "mean-only": MeanOnlyLayer,
         "rms": RmsLayer,
         "frozen": FrozenLayer,
     }
-    if normaliser not in plain:
+    if normaliser not in makers:
         raise ValueError(f"normaliser is {normaliser!r}; it can be one of {', '.join(map(repr, get_args(Normaliser)))}")
-    return plain[normaliser](y, grad, hess, **rest)
+    return makers[normaliser](*given, **named)

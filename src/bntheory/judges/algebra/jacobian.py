@@ -17,12 +17,13 @@ from typing import Any, Protocol
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar
 from bntheory.judges.algebra.vectors import Basis, Coordinates, SymbolicOperator
+from bntheory.layer import vocabulary
 
 _UNCENTRED = ("rms", "frozen")
 
 
-class Layer(Basis, Protocol):
-    """The part of a frame that is the layer: its scalars, vectors and maps."""
+class Layer(Basis, vocabulary.Layer, Protocol):
+    """The part of a frame that is the layer."""
 
     gamma: Scalar
     sigma: Scalar
@@ -30,18 +31,7 @@ class Layer(Basis, Protocol):
     constraints: list[tuple[str, Any]]
 
     @property
-    def y_hat(self) -> Coordinates: ...
-    @property
-    def dual(self) -> Coordinates: ...
-    @property
-    def grad(self) -> Coordinates: ...
-    @property
-    def input_grad(self) -> Coordinates: ...
-    @property
     def hessian_operator(self) -> SymbolicOperator: ...
-    def hess(self, v: Coordinates) -> Coordinates: ...
-    def input_hess(self, v: Coordinates) -> Coordinates: ...
-    def jac(self, v: Coordinates) -> Coordinates: ...
     def centred(self, v: Coordinates) -> Coordinates: ...
 
 
