@@ -101,6 +101,12 @@ def test_single_precision_agrees_with_double(run):
     assert single["network"]["lambda_max"] == pytest.approx(double["network"]["lambda_max"], rel=3e-3)
 
 
+def test_a_coarser_tolerance_takes_fewer_products_and_keeps_its_error_bar(run):
+    fine, coarse = (strict(run("factories:several", "--json", "--tol", t).stdout)["network"] for t in ("1e-8", "0.2"))
+    assert coarse["products"] < fine["products"]
+    assert abs(coarse["lambda_max"] - fine["lambda_max"]) <= coarse["lambda_max_error"] <= 0.2 * coarse["lambda_max"]
+
+
 def test_a_network_without_normalisation_is_measured_all_the_same(run):
     text = run("factories:plain").stdout
     assert "no layers: Linear has no normalisation layer" in text
@@ -161,8 +167,9 @@ def test_a_wrong_second_derivative_takes_only_the_curvature(run):
         (("factories:several", "--plot", "x.docx"), "png"),
         (("factories:several", "--plot", "nowhere/x.png"), "folder"),
         (("factories:several", "--batches", "-1"), "0"),
+        (("factories:several", "--tol", "0"), "--tol"),
     ],
-    ids=["own error", "dtype", "layer", "figure", "folder", "batches"],
+    ids=["own error", "dtype", "layer", "figure", "folder", "batches", "tolerance"],
 )
 def test_bad_use(run, arguments, message):
     result = run(*arguments)

@@ -30,6 +30,11 @@ from bntheory.report.style import check_plot
     infimum="The least value the loss could have, for the scale-free measures.",
     curvature="Measure curvature; --no-curvature leaves only the layers.",
     dtype="Precision of the measurement: float64, or float32 for large networks.",
+    tol=typer.Option(
+        help="Relative accuracy of the eigenvalues, by default 1e-6, in float32 1e-3; a coarser one takes fewer products.",
+        min=1e-12,
+        max=0.5,
+    ),
     batches=typer.Option(
         help="Average over the first so many, where the factory returns a list or loader of batches; 0 for all.",
         min=0,
@@ -44,6 +49,7 @@ def probe(
     seed: Seed = 0,
     curvature: bool = True,
     dtype: str = "float64",
+    tol: float | None = None,
     batches: int = 0,
     layers: list[str] | None = None,
     plot: Path | None = None,
@@ -79,6 +85,7 @@ def probe(
                 curvature=curvature,
                 layers=layers or None,
                 dtype=getattr(torch, precision),
+                tol=tol,
                 progress=progress,
             )
     except (UserError, KeyboardInterrupt, MemoryError):
