@@ -97,6 +97,14 @@ def test_where_no_number_of_seeds_would_do() -> None:
     assert seeds_needed(1e-6, 1.0, margin=0.5) is not None  # but it is soon shown to be too small to matter
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1.1])
+def test_equal_values_need_as_many_seeds_as_their_interval(value: float) -> None:
+    """Also where the mean of three of them is rounded to another number, so that they seem to have a spread."""
+    e = estimate([value] * 3)
+    needed = seeds_needed(e.mean, e.deviation)
+    assert needed == next(n for n in range(3, 20) if estimate([value] * n).low > 0)
+
+
 def test_fewer_than_three_decide_nothing() -> None:
     e = estimate([-1.0, -1.0])
     assert (e.low, e.high) == (-math.inf, math.inf)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bntheory.evidence.distance import differs, distance_interval
+from bntheory.evidence.distance import _seeds_needed, differs, distance_interval
 from bntheory.evidence.seeds import over_seeds
 
 
@@ -53,6 +53,15 @@ def test_the_two_sided_check_finds_what_is_there() -> None:
     assert "4 seeds gave no number" in check.scope
     with pytest.raises(ValueError, match="2 seeds"):
         distance_interval(noise[:, :, :2])
+
+
+@pytest.mark.parametrize("measures", [1, 2, 6])
+def test_equal_values_need_as_many_seeds_as_the_interval_asks_for(measures: int) -> None:
+    def decided(n: int) -> bool:
+        low, high = distance_interval(np.ones((1, measures, n)))
+        return low > 0.5 or high < 0.5
+
+    assert _seeds_needed(np.ones((1, measures, 4)), 0.5, 0.95) == next(n for n in (4, 5, 6, 7, 8, 10) if decided(n))
 
 
 def test_an_open_question_says_how_many_seeds_would_decide_it() -> None:

@@ -31,7 +31,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
-from bntheory.evidence.intervals import half_width, student_quantile
+from bntheory.evidence.intervals import half_width
 
 #: The normal quantile of 80 %.
 _POWER = 0.8416
@@ -57,14 +57,13 @@ def _seeds_needed(samples: Floats, margin: float, confidence: float) -> int | No
     The least of 4, 5, 6, 8, ... (steps of a quarter); None where ten thousand would not do.
     """
     candidates, measures, _ = samples.shape
-    means, spread = np.abs(samples.mean(axis=2)), samples.std(axis=2, ddof=1)
-    alpha, n = 1 - confidence, LEAST_SEEDS + 1
+    means, alpha, n = np.abs(samples.mean(axis=2)), 1 - confidence, LEAST_SEEDS + 1
     while n <= 10_000:
-        errors = spread / math.sqrt(n)
         narrow, wide = (
-            student_quantile(n, 1 - share) + _POWER for share in (alpha / (2 * measures), alpha / candidates)
+            half_width(samples, 1 - share, seeds=n, beyond=_POWER)
+            for share in (alpha / (2 * measures), alpha / candidates)
         )
-        low, high = (means - narrow * errors).max(axis=1).min(), (means + wide * errors).max(axis=1).min()
+        low, high = (means - narrow).max(axis=1).min(), (means + wide).max(axis=1).min()
         if low > margin or high < margin:
             return n
         n += max(1, n // 4)

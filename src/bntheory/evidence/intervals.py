@@ -54,8 +54,10 @@ class Estimate:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of one value; NaN where there is only one."""
-        return float(np.std(self.values, ddof=1)) if self.n > 1 else math.nan
+        """The standard deviation of one value, 0 of equal ones whatever their mean is rounded to; NaN where there is only one."""
+        if self.n == 1:
+            return math.nan
+        return float(np.std(self.values, ddof=1)) if min(self.values) < max(self.values) else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready: a missing bound is null."""
@@ -93,10 +95,13 @@ def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     return Estimate(n, mean, mean - half, mean + half, confidence, kept)
 
 
-def half_width(samples: Floats, confidence: float) -> Floats:
-    """Of Student's interval of means over the last axis, of ``LEAST_SEEDS`` values or more; infinite where equal ones have none."""
-    n = samples.shape[-1]
-    half = student_quantile(n, confidence) * np.std(samples, axis=-1, ddof=1) / math.sqrt(n)
+def half_width(samples: Floats, confidence: float, *, seeds: int = 0, beyond: float = 0.0) -> Floats:
+    """Of Student's interval of means over the last axis, of ``LEAST_SEEDS`` values or more; infinite where equal ones have none.
+
+    seeds: if there were so many, with this spread (0: as many as there are). beyond: standard errors more.
+    """
+    n = seeds or samples.shape[-1]
+    half = (student_quantile(n, confidence) + beyond) * np.std(samples, axis=-1, ddof=1) / math.sqrt(n)
     tied = n < least_equal(confidence) and samples.min(axis=-1) == samples.max(axis=-1)
     return np.where(tied, math.inf, half)
 
