@@ -78,6 +78,19 @@ def test_numbers_that_tie_are_told_apart_no_more_often(seeds: int) -> None:
     assert sum(_told_apart_by_looking(v, Looks((seeds, 24))) for v in by_looking) <= 1.4 * 200  # Student's own excess
 
 
+def test_how_often_three_values_on_a_grid_err_is_what_their_checks_say() -> None:
+    """Every sample is counted, with its multinomial weight, for 25 symmetric distributions and up to 24 seeds."""
+    worst = 0.0
+    for n in range(3, 25):
+        samples = [(low, n - low - high, high) for low in range(n + 1) for high in range(n + 1 - low)]
+        apart = [s for s in samples if _told_apart(np.repeat([-1.0, 0.0, 1.0], s))]
+        for p in np.linspace(0.02, 0.5, 25):
+            worst = max(worst, float(stats.multinomial.pmf(apart, n, [p, 1 - 2 * p, p]).sum()) if apart else 0.0)
+    assert worst == pytest.approx(1 / 8)
+    assert "up to an eighth" in over_seeds("x", [1.0, 0.0, 1.0], "above", 0.0, "made up").why
+    assert "eighth" not in over_seeds("x", [1.0, 0.5, 1.5], "above", 0.0, "made up").why
+
+
 @pytest.mark.parametrize("noise", NOISE)
 def test_looking_again_and_again_tells_identical_arms_apart_no_more_often(noise: str) -> None:
     many = _pairs(NOISE[noise], 4000, 32)
