@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from fractions import Fraction
 
 import pytest
 from typer.testing import CliRunner
@@ -139,3 +140,23 @@ def test_what_fails_is_shown_once_and_as_it_was_stated(text, options, shown):
     answer = decide(text, **options)
     assert failures(answer.witness["certificate"]) == shown
     assert answer.latex().count("would need") == len(shown)
+
+
+def test_a_counterexample_has_every_number_that_it_needs() -> None:
+    """A reader has nothing else: what the paragraph says, put into the claim by hand, breaks it."""
+    free = {"vectors": "u_1", "scalars": "a_b", "operators": "K"}
+    found = bntheory.decide("dot(u_1, K(u_1)) <= a_b", assume="a_b >= 1", **free).latex()
+    found = re.sub(r"\\tfrac\{(\d+)\}\{(\d+)\}", r"\1/\2", found)
+    line = next(line for line in found.splitlines() if line.startswith("Counterexample: "))
+    row = r"\\left\((.*?)\\right\)"
+    (u,), (matrix,) = re.findall(rf"\$\\mathit{{u\\_1}} = {row}\$", line), re.findall(r"\$K = (.*?)\$", line)
+    entries = [Fraction(x) for x in u.split(", ")]
+    rows = [[Fraction(x) for x in r.split(", ")] for r in re.findall(r"\\left\(([^(]*?)\\right\)", matrix)]
+    bound = Fraction(re.search(r"\$\\mathit{a\\_b} = (.*?)\$", line)[1])  # type: ignore[index]
+    assert (
+        sum(a * x * b for a, row in zip(entries, rows, strict=True) for x, b in zip(row, entries, strict=True)) > bound
+    )
+    second = bntheory.decide("norm2(y@2) <= 1", eps="zero").latex()
+    assert re.search(r"\$\{y\}\^\{\(2\)\} = \\left\(", second)
+    unit = bntheory.decide("dot(grad@b, cross(grad)) <= gamma@b").latex()
+    assert re.search(r"\$\{\\gamma\}_\{b\} = -?\d.*\$\\text\{cross\} = ", unit)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_false_claim_fails_on_random_layers_and_its_counterexample_is_drawn() 
     bars = [[bar.get_height() for bar in group] for group in figure.axes[1].containers]
     layer = decided.witness["layer"]
     assert [[str(round(v)) for v in row] for row in bars] == [layer["y"], layer["grad"]]
+
+
+def test_every_vector_of_a_counterexample_is_drawn_and_told_apart_in_grey() -> None:
+    decided = bntheory.decide("norm2(z@2 - z) <= norm2(u)", vectors="u", eps="zero")
+    figure, layer = decided.plot(), decided.witness["layer"]
+    drawn = {group.get_label(): group for group in figure.axes[-1].containers}
+    heights = {name: [round(bar.get_height(), 12) for bar in group] for name, group in drawn.items()}
+    asked = {"y": layer["y"], "gradient g": layer["grad"], **layer["vectors"]}
+    assert heights == {name: [round(float(Fraction(x)), 12) for x in row] for name, row in asked.items()}
+    assert {"u", "y@2"} <= set(heights)
+    assert len({group[0].get_hatch() for group in drawn.values()}) == len(drawn)
+    assert "y@2 = (" in sentence(figure)
 
 
 def test_hypotheses_choose_the_layers() -> None:

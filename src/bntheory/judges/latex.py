@@ -105,9 +105,11 @@ def _proof(evidence: Reason) -> list[str]:
 
 
 def _counterexample(witness: Mapping[str, Any]) -> list[str]:
-    layer = witness.get("layer", {})
-    numbers = [rf"{_letter(name)} = {_number(value)}" for name, value in layer.items() if _is_number(value)]
-    lines = [f"Counterexample: ${', '.join(numbers)}$."] if numbers else []
+    layer = dict(witness.get("layer", {}))
+    for free in ("scalars", "vectors", "operators"):
+        layer |= layer.pop(free, {})
+    numbers = [f"${_letter(name)} = {_number(value)}$" for name, value in layer.items() if _is_number(value)]
+    lines = [f"Counterexample: {', '.join(numbers)}."] if numbers else []
     for left, sign, right in failures(witness.get("certificate", {})):
         lines.append(
             f"There the claim would need ${_words(left)} {_SIGNS.get(sign, sign)} {_words(right)}$, which is false."
@@ -115,20 +117,11 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-_LETTER = {
-    "m": "m",
-    "y": "y",
-    "grad": "g",
-    "g": "g",
-    "hess": "H",
-    "gamma": r"\gamma",
-    "beta": r"\beta",
-    "eps": r"\varepsilon",
-}
-
-
 def _letter(name: str) -> str:
-    return _LETTER.get(name, rf"\mathrm{{{_words(name)}}}")
+    from bntheory.claims.typed.latex import letter
+
+    written = name.partition("@")[0].isidentifier() and name != "cross"  # the vector H_ab v, and not the block
+    return letter(name) if written else rf"\text{{{_words(name)}}}"
 
 
 def _is_number(value: Any) -> bool:
@@ -200,7 +193,7 @@ def _signs(domain: str) -> str:
     """A domain in words, its ranges as formulas."""
     parts, end = [], 0
     for found in _RANGE.finditer(domain):
-        name = _LETTER.get(found[1], found[1].replace("||", r"\|"))
+        name = found[1].replace("||", r"\|") if "|" in found[1] else _letter(found[1])
         parts += [_words(domain[end : found.start()]), f"${name} {_SIGNS.get(found[2], found[2])} {found[3]}$"]
         end = found.end()
     return "".join([*parts, _words(domain[end:])])

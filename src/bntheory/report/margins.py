@@ -13,7 +13,8 @@ from bntheory.report.style import legend_below, new_panel
 
 Json = Mapping[str, Any]
 _FLOOR = 1e-9
-_NETWORKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+#: The looks of networks: the hatch tells them apart in grey.
+_NETWORKS = (("#0072B2", ""), ("#E69F00", "//"), ("#009E73", ".."), ("#CC79A7", "xx"))
 
 
 def margins_panel(records: Sequence[Json]) -> Any:
@@ -58,7 +59,8 @@ def violations_panel(records: Sequence[Json]) -> Any:
                 100 * violated / checked if checked else np.nan
             )  # nothing is drawn then: 0 would be a finding
         x = np.arange(len(STATEMENTS)) + (column - (len(networks) - 1) / 2) * width
-        bars = axes.bar(x, shares, width * 0.9, color=_NETWORKS[column % len(_NETWORKS)], label=network)
+        colour, hatch = _NETWORKS[column % len(_NETWORKS)]
+        bars = axes.bar(x, shares, width * 0.9, color=colour, hatch=hatch, edgecolor="white", label=network)
         axes.bar_label(bars, [f"{s:.0f}" if s >= 1 or s == 0 else f"{s:.1f}" for s in shares], fontsize=8)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_ylim(0, 112)

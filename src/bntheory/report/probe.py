@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bntheory.evidence.counts import counted, reasons
-from bntheory.report.style import COLOURS, PARTS, complete, legend_below, new_grid
+from bntheory.report.style import COLOURS, complete, legend_below, new_grid
 
 if TYPE_CHECKING:
     from bntheory.bridge.probes.probe import LayerProbe, NetworkProbe, Probe
@@ -180,17 +180,25 @@ def probe_figure(result: Probe) -> Any:
     titles = ["what each layer does to the gradient", "the network beside its frozen twin"]
     figure, (left, right) = new_grid(1, 2, titles, width=5.6, height=max(3.2, 0.16 * len(layers) + 1.6))
     start = [0.0] * len(layers)
-    for label, key, attribute in (
-        ("off along 1", "mean", "share_mean"),
-        ("off along y_hat", "y_hat", "share_y_hat"),
-        ("left", "left", "left"),
+    for label, attribute, colour, hatch in (
+        ("off along 1", "share_mean", COLOURS["mean-alive"], ""),
+        ("off along y_hat", "share_y_hat", COLOURS["variance-alive"], "////"),
+        ("left", "left", "#d9e2ec", ""),
     ):
         values = [float(getattr(x, attribute)) for x in layers]
-        left.barh(range(len(layers)), values, left=start, color=PARTS[key], label=label)
+        left.barh(
+            range(len(layers)),
+            values,
+            left=start,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+            label=label,
+        )
         start = [a + b for a, b in zip(start, values, strict=True)]
-    size = 8 if len(layers) <= 40 else 5
-    left.set_yticks(range(len(layers)), shortened([x.name for x in layers], 22), fontsize=size)
-    left.invert_yaxis()
+    left.set_yticks(range(len(layers)), shortened([x.name for x in layers], 22), fontsize=8)
+    left.set_ylim(max(len(layers), 1) - 0.4, -0.6)
     left.set_xlabel("share of the scaled gradient's squared norm")
     if layers:
         legend_below(left, columns=3)

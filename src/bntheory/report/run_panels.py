@@ -8,7 +8,7 @@ import numpy as np
 
 from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
-from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, new_panel
+from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, legend_below, new_panel, plain_numbers
 
 #: What is drawn: label and look, the arm whose records hold it, and of which twin of it.
 _CURVES = (
@@ -46,20 +46,10 @@ def largest_eigenvalue(network: NetworkRuns) -> Any:
     axes.axhline(2 / network.rate, color="black", linewidth=1.2, label="2/η, the edge of stability")
     axes.set_xlabel("training step")
     axes.set_yscale("log")
-    _plain_log_ticks(axes)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    plain_numbers(axes.yaxis)
+    legend_below(axes, columns=2)
     return figure
-
-
-def _plain_log_ticks(axes: Any) -> None:
-    """Plain numbers on a logarithmic axis, with ticks between the powers of ten where it spans little."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axes.get_ylim()
-    decades = float(np.log10(high / low))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,), numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def layer_rows(network: NetworkRuns) -> list[dict[str, Any]]:

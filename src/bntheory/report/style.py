@@ -24,7 +24,6 @@ COLOURS = {
 BLUE, ORANGE, GREEN, GREY = (COLOURS[arm] for arm in ("batchnorm", "twin", "rescaled", "standard"))
 LINES = {"batchnorm": "-", "twin": "--", "mean-alive": ":", "variance-alive": "-.", "standard": "-"}
 MARKERS = {"batchnorm": "o", "twin": "s", "mean-alive": "D", "variance-alive": "v", "standard": "^"}
-PARTS = {"mean": "#E69F00", "y_hat": "#CC79A7", "left": "#d9e2ec"}
 ARM_LABELS = {
     "batchnorm": "batch norm",
     "twin": "its twin, statistics frozen",
@@ -118,12 +117,12 @@ def complete(figure: Any, sentence: str) -> None:
     """The sentence that says what is seen, under the panels and inside the figure's file; plain numbers on short logarithmic axes."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            _plain_numbers(axis)
+            plain_numbers(axis)
     characters = int(figure.get_figwidth() * 72 / 5.7)  # of a font of 9.5 points, on average
     figure.supxlabel(textwrap.fill(sentence, characters), x=0.01, ha="left", fontsize=9.5, color="#374151")
 
 
-def _plain_numbers(axis: Any) -> None:
+def plain_numbers(axis: Any) -> None:
     """1, 2, 5, 10, ... where a logarithmic axis spans too few decades for powers of ten to be told apart."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -132,9 +131,8 @@ def _plain_numbers(axis: Any) -> None:
     low, high = sorted(axis.get_view_interval())
     if high > 300 * low:
         return
-    short = (
-        MaxNLocator(5) if high < 3 * low else LogLocator(subs=(1, 2, 3, 5))
-    )  # even steps for less than a factor of 3
+    # even steps, of which 1 is one, for less than a factor of 3
+    short = MaxNLocator(5, steps=[1, 2, 5, 10]) if high < 3 * low else LogLocator(subs=(1, 2, 3, 5))
     axis.set_major_locator(short if high < 10 * low else LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -5,15 +5,16 @@ What lives here: drawing evidence that is there already, and a batch of random l
 
 from __future__ import annotations
 
-from fractions import Fraction
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bntheory.errors import OutsideVocabulary, UserError
-from bntheory.evidence.counts import WRITTEN_OUT, entries
+from bntheory.evidence.counts import WRITTEN_OUT
+from bntheory.judges.exact.witness import Instance
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, COLOURS, ORANGE, legend_below, new_grid
+from bntheory.report.style import BLUE, COLOURS, GREEN, GREY, ORANGE, legend_below, new_grid
 
 if TYPE_CHECKING:
     from bntheory.judges.verdict import Verdict
@@ -101,21 +102,19 @@ def _draw_random(axes: Any, drawn: dict[int, Any], witness: Any) -> int:
 
 
 def _draw_witness(axes: Any, witness: Any) -> str:
-    layer = witness["layer"]
-    rows = {"y": layer["y"], "gradient g": layer["grad"]}
-    numbers = {name: [float(Fraction(v)) for v in row] for name, row in rows.items()}
-    at = np.arange(1, layer["m"] + 1)
-    for shift, (name, values), colour, hatch in zip(
-        (-0.2, 0.2), numbers.items(), (BLUE, ORANGE), ("", "//"), strict=True
-    ):
+    layer = Instance.from_json(witness["layer"])
+    rows = {"y": layer.y, "gradient g": layer.grad, **layer.vectors}
+    at, width = np.arange(1, layer.m + 1), 0.76 / len(rows)
+    looks = cycle(((BLUE, ""), (ORANGE, "//"), (GREEN, ".."), (GREY, "xx")))
+    for row, ((name, values), (colour, hatch)) in enumerate(zip(rows.items(), looks, strict=False)):
         edged = {"hatch": hatch, "edgecolor": "white"} if len(at) <= WRITTEN_OUT else {"linewidth": 0}
-        axes.bar(at + shift, values, 0.38, color=colour, label=name, **edged)
+        heights = [float(v) for v in values]
+        axes.bar(at + (row - (len(rows) - 1) / 2) * width, heights, width, color=colour, label=name, **edged)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(at if len(at) <= 12 else at[:: -(-len(at) // 12)])
     axes.set(xlabel="example of the batch", ylabel="value")
     legend_below(axes, columns=2)
-    scalars = ", ".join(f"{k} = {layer[k]}" for k in ("gamma", "beta", "eps"))
-    return f"it has y = ({entries(layer['y'])}), g = ({entries(layer['grad'])}), {scalars}"
+    return f"it has {layer.describe()}"
 
 
 def _intervals(verdict: Verdict, name: str, checks: list[dict[str, Any]]) -> ModelFigure:

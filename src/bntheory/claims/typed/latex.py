@@ -97,7 +97,7 @@ def _written(node: Node) -> tuple[str, int]:
     if isinstance(node, Number):
         return _number(node.value)
     if isinstance(node, Name):
-        return _name(node.name), _ATOM
+        return letter(node.name), _ATOM
     if isinstance(node, Sign):
         return ("-" if node.negative else "+") + _value(node.operand, _SIGNED), _SIGNED
     if isinstance(node, Binary):
@@ -139,12 +139,12 @@ def _call(node: Call) -> tuple[str, int]:
         return _FORMS[node.name](*arguments), _ATOM
     inside = ", ".join(_value(a, _SUM) for a in arguments)
     if len(arguments) == 1 and isinstance(arguments[0], (Name, Call)):
-        return rf"{_name(node.name)}\,{inside}", _PRODUCT
-    return rf"{_name(node.name)}\left({inside}\right)", _ATOM
+        return rf"{letter(node.name)}\,{inside}", _PRODUCT
+    return rf"{letter(node.name)}\left({inside}\right)", _ATOM
 
 
 def _operator_name(node: Node) -> str:
-    return _name(node.name) if isinstance(node, (Name, Call)) else _value(node, _SUM)
+    return letter(node.name) if isinstance(node, (Name, Call)) else _value(node, _SUM)
 
 
 def _norm2(v: Node) -> str:
@@ -170,17 +170,11 @@ _FORMS: dict[str, Callable[..., str]] = {
 }
 
 
-def _name(name: str) -> str:
+def letter(name: str) -> str:
+    """A name of the vocabulary or a free one, as it stands in a formula."""
     head, _, mark = name.partition("@")
-    letter = _LETTERS.get(head)
+    escaped = head.replace("_", r"\_")
     if mark == "case":
-        return rf"e_{{\mathrm{{{_escaped(head)}}}}}"
-    if letter is None:
-        letter = head if len(head) == 1 else rf"\mathit{{{_escaped(head)}}}"
-    if mark == "2":
-        return rf"{{{letter}}}^{{(2)}}"
-    return rf"{{{letter}}}_{{b}}" if mark == "b" else letter
-
-
-def _escaped(text: str) -> str:
-    return text.replace("_", r"\_")
+        return rf"e_{{\mathrm{{{escaped}}}}}"
+    own = _LETTERS.get(head) or (head if len(head) == 1 else rf"\mathit{{{escaped}}}")
+    return rf"{{{own}}}^{{(2)}}" if mark == "2" else rf"{{{own}}}_{{b}}" if mark == "b" else own

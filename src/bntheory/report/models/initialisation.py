@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, GREY, PARTS, legend_below, new_grid
+from bntheory.report.style import BLUE, COLOURS, GREY, legend_below, new_grid
 
 
 def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks: int = 5, seed: int = 0) -> ModelFigure:
@@ -32,7 +32,7 @@ def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks:
     layers = np.arange(depth + 1)
     looks = {
         "batch": (BLUE, "-", "batch norm"),
-        "layer": (PARTS["y_hat"], "--", "layer norm"),
+        "layer": (COLOURS["variance-alive"], "--", "layer norm"),
         "none": (GREY, ":", "no normalisation"),
     }
     last: dict[str, tuple[float, float]] = {}
