@@ -275,6 +275,19 @@ def test_whatever_is_raised_has_its_exit_code_and_its_message(monkeypatch, raise
     assert ("Traceback" in result.stderr) == (code == 3)
 
 
+def test_the_list_of_claims_names_each_source_once_and_each_claim_below_its_own(run):
+    lines = run("claims", "--kind", "dynamics").stdout.splitlines()[:-1]
+    heads = [line for line in lines if line and not line.startswith(" ")]
+    assert len(heads) == len(set(heads)) > 10
+    below = {
+        line.split()[1]: max(h for h in range(i) if lines[h] in heads)
+        for i, line in enumerate(lines)
+        if line.startswith(" ")
+    }
+    assert all(name.partition(".")[0] == lines[head] for name, head in below.items())
+    assert set(below) == {c["id"] for c in json.loads(run("claims", "--kind", "dynamics", "--json").stdout)}
+
+
 def test_a_judge_that_does_not_take_a_claim_says_so(run):
     layer, study = "santurkar2018.theorem-4.1.neurips", "santurkar2018.figure-1.accuracy"
     said = " ".join(run("check", layer, "--judge", "study").stdout.split())

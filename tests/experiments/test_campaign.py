@@ -237,7 +237,7 @@ def test_check_says_what_is_missing_and_stale_and_makes_it(
     made = command(*words[:-2])
     assert made.exit_code == 0, made.output
     assert "to be made: 6 records" in made.output
-    assert "6 of 3 seeds at scale quick" in made.output
+    assert "6, of 3 seeds, at scale quick" in made.output
     count = len(trained)
     assert "to be made" not in command(*words[:-2]).output
     assert len(trained) == count

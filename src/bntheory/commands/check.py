@@ -49,6 +49,7 @@ _EFFORTS = ("quick", "normal", "thorough")
     again="Make all records of experiments anew; the recorded ones are not read.",
     train=typer.Option(
         " /--no-train",
+        show_default=False,
         help="With --no-train, experiments are judged from records alone; one that lacks some is unknown.",
     ),
     expect="Exit with 1 unless every verdict is this status, e.g. proved.",

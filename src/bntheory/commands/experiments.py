@@ -343,7 +343,7 @@ def records_text(details: Mapping[str, Any]) -> str:
 
     from bntheory.evidence.record import spoken
 
-    text = f"{details['records']} of {counted(details['record_seeds'], 'seed')} at scale {details['scale']}"
+    text = f"{details['records']}, of {counted(details['record_seeds'], 'seed')}, at scale {details['scale']}"
     others = sorted(
         f"{name} {made[name]} (here {version(name)})"
         for made in details["made_with"]

@@ -59,14 +59,12 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
     if as_json:
         typer.echo(json_text([_claim_json(c) for c in chosen]))
         return
-    key = ""
-    for c in chosen:
-        if c.key != key:
-            key = c.key
-            typer.echo(f"{'' if c is chosen[0] else chr(10)}{key}")
-        typer.echo(f"  {c.kind:<10} {c.id}")
     counts = counted(len(chosen), "claim")
-    typer.echo("\n" + wrapped(f"{counts}. `bntheory show ID` prints one, `bntheory check ID` judges it."))
+    for key in dict.fromkeys(
+        c.key for c in chosen
+    ):  # each source once, though claims of ours stand among those of others
+        typer.echo("\n".join([key, *(f"  {c.kind:<10} {c.id}" for c in chosen if c.key == key), ""]))
+    typer.echo(wrapped(f"{counts}. `bntheory show ID` prints one, `bntheory check ID` judges it."))
 
 
 def _claim_json(c: Claim) -> dict[str, Any]:

@@ -63,9 +63,9 @@ def _figure_class() -> Any:
     return Picture
 
 
-def new_panel(title: str, *, width: float = 5.2, height: float = 3.5) -> tuple[Any, Any]:
+def new_panel(title: str, *, height: float = 3.5) -> tuple[Any, Any]:
     """A figure with one pair of axes in the common style; small, so that panels wrap on a narrow screen."""
-    figure, (axes,) = new_grid(1, 1, [title], width=width, height=height)
+    figure, (axes,) = new_grid(1, 1, [title], width=5.2, height=height)
     return figure, axes
 
 
@@ -172,7 +172,7 @@ def check_plot(path: Path | None) -> None:
         )
 
 
-def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
+def save_figure(figure: Any, path: str | Path) -> Path:
     """Write the figure, whole or not at all: PNG by default, SVG or PDF by the suffix. Raises ValueError for another suffix."""
     from bntheory.experiments.store import write_atomic
 
@@ -181,7 +181,7 @@ def save_figure(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
         path = path.with_suffix(".png")
     kind = path.suffix.lower()
     if kind == ".png":
-        content = as_png(figure, dpi=dpi)
+        content = as_png(figure)
     elif kind in (".svg", ".pdf"):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind[1:], metadata={"Date" if kind == ".svg" else "CreationDate": None})

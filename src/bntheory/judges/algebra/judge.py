@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,8 @@ def judge(
         return Evidence("algebra", "not-applicable", f"a claim of kind {claim.kind} is not about one layer")
     details: dict[str, Any] = {}
 
-    def evidence(finding: Any, summary: str, more: Mapping[str, Any] = details) -> Evidence:
-        return Evidence("algebra", finding, summary, more, time.perf_counter() - start)
+    def evidence(finding: Any, summary: str) -> Evidence:
+        return Evidence("algebra", finding, summary, details, time.perf_counter() - start)
 
     calculus = _calculus(claim, details)
     decision = _decide_defined(claim, milliseconds, seconds / 2)
