@@ -71,7 +71,7 @@ def _among_ranks() -> bool:
     "GPU=1. They read the data for themselves, --data-dir being a folder there as well; records come back to this folder.",
     overwrite="Replace the run that lies in --out.",
     claims="Instead of the preset's own questions, judge experiment claims at the scale that --preset names (quick, cpu or gpu): all, or "
-    "sources and ids with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE).",
+    "sources, ids and files of claims with commas between. Their records, verdicts.json and report.html lie in --out (runs/claims-SCALE).",
     block=typer.Option(
         help="With --claims: on another block of seeds than the recorded ones, its seeds higher by this many thousands; whether a "
         "verdict stands there, too, is another question than how sure it is here.",

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -158,16 +158,21 @@ def judge_at_scale(
 ) -> None:
     """``compare --claims``: make what the claims ask for, judge all, a line a claim, verdicts and a page in the folder."""
     from bntheory.claims import registry
+    from bntheory.claims.user_file import in_its_folder
     from bntheory.judges.experiments import archive_of_checkout
     from bntheory.judges.verdict import Status
     from bntheory.report.claims_run import chosen_claims, claims_folder, compare_claims
 
     size = cast(Scale, one_of("scale", scale, tuple(SCALES.values())))
     chosen = chosen_claims(registry(), words)
+    files = [word.strip() for word in words.split(",") if word.strip().endswith(".py")]
     folder = claims_folder(out, size, resume=resume, overwrite=overwrite)
     archive = archive_of_checkout()  # which says what records have cost
     try:
-        with show_progress() as progress:
+        with ExitStack() as stack:
+            progress = stack.enter_context(show_progress())
+            for file in files:
+                stack.enter_context(in_its_folder(file))
             result = compare_claims(
                 chosen,
                 size,

@@ -26,6 +26,14 @@ def canonical(content: Any) -> str:
     return json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
+def in_json(value: Any) -> bool:
+    """Whether a record could hold it: no NaN, no infinity, no date."""
+    try:
+        return bool(canonical(value))
+    except (TypeError, ValueError):
+        return False
+
+
 def digest(content: Any) -> str:
     """128 bits of the SHA-256 of :func:`canonical`, in hexadecimal."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()[:32]

@@ -3,7 +3,7 @@
 What is asked
     ``experiment``   arms, a protocol, measures and seeds as data, and the records that they ask for
     ``preset``, ``suite``   how large a run is; the networks on which layer claims are measured
-    ``measure``      what is measured at a step, by name; the measurements are in :mod:`.measures`
+    ``measure``      what is measured at a step, by name; the measurements are in :mod:`.measures`, and ``own`` finds a user's
     ``manifest``     data, device, versions and code of a run and of its records
 How it is made
     ``engine``       does what is asked for and lacking, nothing twice; ``worker`` takes one task after another

@@ -11,21 +11,14 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from bntheory.errors import UserError
-from bntheory.evidence.record import Json, Record, address, canonical, digest
+from bntheory.evidence.record import Json, Record, address, digest, in_json
+from bntheory.experiments.own import is_own, own_code
 
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"
 #: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
 TINY, HUGE = 1e-37, 1e37
 LARGEST_SEED = 2**31 - 1
-
-
-def in_json(value: Any) -> bool:
-    """Whether a record could hold it: no NaN, no infinity, no date."""
-    try:
-        return bool(canonical(value))
-    except (TypeError, ValueError):
-        return False
 
 
 def within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
@@ -128,8 +121,8 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES`, the options that decide its numbers,
-    and where it is made.
+    """A measurement by its name in :data:`bntheory.experiments.measure.MEASURES` or in a file of one's own
+    (:mod:`bntheory.experiments.own`), the options that decide its numbers, and where it is made.
 
     arms: of these names alone. at: after these steps of the protocol's. seeds: of these. Empty: everywhere. None of
     them decides a number, so none is part of a record's address.
@@ -235,7 +228,8 @@ class Conditions:
 
     def made(self, measure: str) -> dict[str, str]:
         """What a record of this measure is made by."""
-        return {**self.versions, "code": self.codes.get(measure, "")}
+        code = self.codes.get(measure, "")
+        return {**self.versions, "code": own_code(measure, self.codes[TRAINING]) if is_own(measure) else code}
 
     def setting(self, arm: Arm, protocol: Protocol, measure: Measure) -> Json:
         """The setting of a record."""

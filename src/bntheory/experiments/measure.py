@@ -22,12 +22,17 @@ from bntheory.experiments.measures.shift import shift, step_shift
 from bntheory.experiments.measures.situation import Json, Options, Situation
 from bntheory.experiments.measures.spectrum import frozen_outliers, hessian_trace, outliers
 from bntheory.experiments.measures.theory import theory
+from bntheory.experiments.own import is_own, own_values
 
 
 def measure(situation: Situation, asked: Measure) -> Json:
     """The values of one measure, JSON-ready. Raises UserError for a name that no measure has."""
+    if is_own(asked.name):
+        return own_values(asked.name, situation, asked.options)
     if asked.name not in MEASURES:
-        raise UserError(f"measure: {asked.name!r} is unknown; choose among {', '.join(MEASURES)}")
+        raise UserError(
+            f"measure: {asked.name!r} is unknown; choose among {', '.join(MEASURES)}, or name your own as FILE.py:function"
+        )
     return MEASURES[asked.name](situation, asked.options)
 
 

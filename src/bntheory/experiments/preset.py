@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
-from bntheory.experiments.experiment import HUGE, TINY, Arm, Experiment, Measure, Protocol, check_seeds, in_json, within
+from bntheory.evidence.record import in_json
+from bntheory.experiments.experiment import HUGE, TINY, Arm, Experiment, Measure, Protocol, check_seeds, within
 
 #: The linear prediction is held against the gradient step that should remove this share of the loss.
 FRACTION = 0.1

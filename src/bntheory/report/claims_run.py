@@ -36,12 +36,18 @@ class ClaimsResult:
 
 
 def chosen_claims(claims: Registry, words: str) -> list[Claim]:
-    """The experiment claims that "all", or a list of sources and ids with commas, stands for. Raises UserError for what is none."""
+    """The experiment claims that "all", or a list of sources, ids and files of claims with commas, stands for.
+
+    Raises UserError for what is none, and for a file of which a part cannot be used.
+    """
     every = list(claims.select(kind="experiment"))
     if words.strip() == "all":
         return every
     found: dict[str, Claim] = {}
     for word in filter(None, (w.strip() for w in words.split(","))):
+        if word.endswith(".py"):
+            found |= {c.id: c for c in _of_file(word, {*(c.id for c in claims), *found})}
+            continue
         if word in claims and claims[word].kind != "experiment":
             raise UserError(
                 f"claims: {word} is of kind {claims[word].kind}, which trains nothing; bntheory check {word} judges it"
@@ -52,8 +58,21 @@ def chosen_claims(claims: Registry, words: str) -> list[Claim]:
             raise UserError(f"claims: {word!r} is no id and no source of an experiment claim; the sources are {keys}")
         found |= {c.id: c for c in some}
     if not found:
-        raise UserError("claims: none are named; give all, a source as santurkar2018, or ids with commas between")
+        raise UserError(
+            "claims: none are named; give all, a source as santurkar2018, a file, or ids with commas between"
+        )
     return list(found.values())
+
+
+def _of_file(path: str, taken: set[str]) -> list[Claim]:
+    from bntheory.claims.user_file import load_claims
+
+    loaded = load_claims(path)
+    some = [c for c in loaded.claims if c.kind == "experiment"]
+    wrong = [str(p) for p in loaded.problems] + [f"claim id {c.id!r} is taken" for c in some if c.id in taken]
+    if wrong or not some:
+        raise UserError(f"claims: {path}: {wrong[0] if wrong else 'holds no claim of kind experiment'}")
+    return some
 
 
 def claims_folder(out: Path | None, scale: str, *, resume: bool, overwrite: bool) -> Path:
