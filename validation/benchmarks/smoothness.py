@@ -6,7 +6,7 @@
 2. The measures on a landscape of 1e5 parameters (a normalised layer of 100 units on 1000 inputs): values, gradients and products
    that each one asked for, and the time in units of one product, all measured in this run.
 
-Run it as ``python validation/benchmarks/landscape.py``; ``--quick`` for smaller sizes, ``--json`` for the figures alone.
+Run it as ``python validation/benchmarks/smoothness.py``; ``--quick`` for smaller sizes, ``--json`` for the figures alone.
 """
 
 from __future__ import annotations
