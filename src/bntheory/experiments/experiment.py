@@ -58,7 +58,7 @@ def _listed(where: str, spec: Any, **kinds: type) -> None:
 class Arm:
     """One way to train one network.
 
-    network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.NetworkSpec`,
+    network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.spec.NetworkSpec`,
     the normalisation among the options; shape and classes come from the data. rescaled_on: trained on c times the loss,
     c such that at initialisation, on that many examples, its gradient norm is that of the same network with batch norm;
     0: on the loss itself. prepared: what is done to the fresh network, a name in

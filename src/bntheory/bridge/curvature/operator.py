@@ -1,7 +1,7 @@
 """The operators: Hessian, Gauss-Newton, Fisher and empirical Fisher of a network's loss on a batch.
 
 The graph of the gradient is built once a batch and reused for every product. The model is left as it was, bit for
-bit, also when building fails or is interrupted: everything happens inside :func:`isolated`.
+bit, also when building fails or is interrupted: everything happens under the objective's conditions.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class CapturedLayer:
 
     name: the module's name, with ``#2`` for its second call in one forward pass. kind, m, eps, gamma (units,), beta (units,).
     y, z, grad, input_grad: (units, m). For layer and group normalisation z is y_hat and gamma is one (see
-    :mod:`bntheory.bridge.probes.units`).
+    :mod:`bntheory.bridge.units`).
     """
 
     def __init__(

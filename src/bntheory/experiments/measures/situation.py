@@ -86,6 +86,6 @@ def number(x: float) -> float | None:
 
 
 def recorded_hessian(*measured: Any, **how: Any) -> CurvatureOperator:
-    """:func:`bntheory.bridge.hessian` with sums in the order of every record so far, so that a record can be made again
+    """:func:`bntheory.bridge.curvature.hessian` with sums in the order of every record so far, so that a record can be made again
     bit for bit."""
     return hessian(*measured, closed_forms=False, **how)
