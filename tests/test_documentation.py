@@ -115,18 +115,17 @@ def test_names_of_the_package_in_docstrings_and_pages_lead_somewhere():
 
 
 def _is_there(name: str) -> bool:
-    module, _, rest = name.partition(".")
-    found = import_module(module)
-    for part in rest.split("."):
-        module = f"{module}.{part}"
-        if not hasattr(found, part) and part not in getattr(found, "__annotations__", ()):
-            try:
-                import_module(module)
-            except UserError:  # it wants an extra that is not installed, so it is there
-                return True
-            except ModuleNotFoundError:
+    found, module = None, ""
+    for part in name.split("."):
+        module = f"{module}.{part}".lstrip(".")
+        try:
+            found = import_module(module)  # first: a room may have a function of the same name
+        except UserError:  # it wants an extra that is not installed, so it is there
+            return True
+        except ModuleNotFoundError:
+            if not hasattr(found, part) and part not in getattr(found, "__annotations__", ()):
                 return False
-        found = getattr(found, part, None)
+            found = getattr(found, part, None)
     return True
 
 
