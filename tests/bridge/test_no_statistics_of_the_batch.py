@@ -1,0 +1,167 @@
+"""What mixes examples, or normalises something else than the batch, stands against no twin, and stays alive in it.
+
+Right values come from ``network_oracle``, in which the statistics of the one batch norm beside it are detached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import network_oracle as oracle
+import numpy as np
+import pytest
+import torch
+from statistics_by_hand import CE, DRAW, Calls, Inline, Layer, X, Y, assert_right, entropy_and, net, standard
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bntheory.bridge.curvature import hessian
+
+
+def mixed(h: Tensor) -> Tensor:
+    """A graph, a set's mean that is added, and an attention over the batch: examples mix, and nothing is normalised."""
+    h = h + 0.5 * h.roll(1, 0) + torch.tanh(h.mean(0))
+    return torch.softmax(h @ h.T, 1) @ h
+
+
+STANDARDISED = nn.Parameter(torch.randn(5, 5, generator=DRAW))
+
+
+def attended(h: Tensor) -> Tensor:
+    """A shift of every key changes nothing, and no example meets another."""
+    keys = (h[:, None] * torch.linspace(-1, 1, 4).to(h)[:, None]).tanh()
+    return (torch.softmax((keys * h[:, None].roll(1, 2)).sum(2), 1)[..., None] * keys).sum(1)
+
+
+def within(h: Tensor, axis: int) -> Tensor:
+    h = torch.stack([h, h.sin(), h.cos()], 1).flatten(0, 1)  # several rows an example
+    h = h if axis else h.T
+    h = (h - h.mean(axis, keepdim=True)) / (h.var(axis, keepdim=True) + 1e-5).sqrt()
+    return (h if axis else h.T).unflatten(0, (-1, 3)).sum(1)
+
+
+def apart(h: Tensor) -> Tensor:
+    """Squared distances between all examples: shifts change nothing, and scales do."""
+    return (h[:, None] - h).square().mean(1)
+
+
+def graph_attention(h: Tensor) -> Tensor:
+    """A softmax over each node's edges, with the largest taken away for safety's sake, and each node's mean of its neighbours."""
+    to, of = (
+        torch.arange(12).repeat(3),
+        (torch.arange(12).repeat(3) + torch.tensor([1, 2, 5]).repeat_interleave(12)) % 12,
+    )
+    e = h[to] * h[of]
+    e = torch.exp(e - e.max())
+    total = h.new_zeros(12, 5).index_add(0, to, e)
+    mean = h.new_zeros(12, 5).index_add(0, to, torch.einsum("ec,ec,ec->ec", e, total.reciprocal()[to], h[of]))
+    return F.normalize(torch.cat([h, mean], 1), dim=1)[:, 2:7]
+
+
+def variance_and_covariance(o: Tensor) -> Tensor:
+    centred = o - o.mean(0)
+    return F.relu(1 - o.std(0)).mean() + (centred.T @ centred / len(o)).square().sum() + torch.cov(o.T).abs().sum()
+
+
+def contrast(o: Tensor) -> Tensor:
+    z = F.normalize(o, dim=1)
+    return CE(z @ z.roll(1, 1).T / 0.2, torch.arange(len(z)))
+
+
+ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "examples that mix": (lambda: Inline(mixed), CE),
+    "a context that is taken away": (lambda: net(Calls(lambda x: x - torch.tanh(x.mean(0)))), CE),
+    "a spread of the batch as a feature": (lambda: Inline(lambda h: h + h.var(0).mean()), CE),
+    "examples' own scale": (lambda: Inline(lambda h: (h - h.mean(1, keepdim=True)) / h.norm(dim=1, keepdim=True)), CE),
+    "attention": (lambda: Inline(attended), CE),
+    "rows of examples": (lambda: Inline(lambda h: within(h, 1)), CE),
+    "a graph that joins all, normalised an example": (lambda: Inline(lambda h: F.layer_norm(h + h.mean(0), (5,))), CE),
+    "distances": (lambda: Inline(apart), CE),
+    "differences": (lambda: Inline(lambda h: (h[:, :1] - h[:, :1].T).tanh()[:, :5]), CE),
+    "a standardised weight": (lambda: Inline(lambda h: h @ F.layer_norm(STANDARDISED.to(h), (5,))), CE),
+    "detached statistics": (lambda: Inline(lambda h: h / h.detach().abs().amax(0)), CE),
+    "a spread in the loss": (lambda: Inline(lambda h: h), lambda o, y: CE(o, y) + F.relu(1 - o.std(0)).mean()),
+    "a graph's attention": (lambda: Inline(graph_attention), CE),
+    "covariances in the loss": (lambda: Inline(lambda h: h), entropy_and(variance_and_covariance)),
+    "contrasts in the loss": (lambda: Inline(lambda h: h), entropy_and(contrast)),
+    "a softmax over the batch in the loss": (lambda: Inline(lambda h: h), entropy_and(lambda o: (torch.softmax(o, 0) * o).sum())),
+    "a correlation that is only looked at": (lambda: Inline(lambda h: h), lambda o, y: {"loss": CE(o, y), "seen": torch.corrcoef(o.T).sum()}),
+    "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_mixing_examples_is_no_normalisation(name: str) -> None:
+    make, loss = ALLOWED[name]
+    with hessian(make(), loss, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        alone = (lambda o, y: loss(o, y)["loss"]) if "looked at" in name else loss
+        assert_right(op.dense(), oracle.derivatives(make(), alone, (X, Y), frozen=True)[2])
+
+
+def test_inputs_that_are_standardised_are_constants() -> None:
+    class Standardises(Inline):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward((x - x.mean(0)) / x.std(0))
+
+    standardised = (X.double() - X.double().mean(0)) / X.double().std(0)
+    with hessian(Standardises(torch.tanh), CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), oracle.derivatives(Inline(torch.tanh), CE, (standardised, Y), frozen=True)[2])
+
+
+class PostNorm(nn.Module):
+    """A batch norm, then blocks with a layer norm behind a small branch: each is nearly indifferent to a shift of all features of an entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm, self.head = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+        self.branches = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(8) for _ in range(2))
+        for branch in self.branches:
+            nn.init.normal_(branch.weight, std=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.first(x.reshape(len(x), -1, 3)).transpose(1, 2)).transpose(1, 2)
+        for branch, norm in zip(self.branches, self.norms, strict=True):
+            h = norm(h + torch.tanh(branch(h)))
+        return self.head(h.mean(1))
+
+
+@pytest.mark.parametrize("examples", [6, 24])
+def test_a_layer_norm_behind_a_small_branch_is_none_over_the_batch(examples: int) -> None:
+    batch = (torch.randn(examples, 15, generator=torch.Generator().manual_seed(1)), torch.arange(examples) % 3)
+    with hessian(PostNorm(), CE, batch, mode="frozen", dtype=torch.float64) as op:
+        expected = oracle.derivatives(PostNorm(), CE, batch, frozen=True)[2].numpy()
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_a_layer_by_hand_whose_gamma_is_zero_is_none_over_the_batch_for_that() -> None:
+    """Every form has a constant output then; what divides by its batch is refused as long as it cannot be told."""
+
+    class Within(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            centred = x - x.mean(1, keepdim=True)
+            return self.weight * centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() + self.bias
+
+    class Residual(Inline):
+        def __init__(self, layer: nn.Module) -> None:
+            super().__init__(torch.tanh)
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.bn(self.one(x))
+            return self.two(torch.tanh(h + self.layer(h)))
+
+    expected = oracle.derivatives(Residual(Within()), CE, (X, Y), frozen=True)[2].numpy()
+    with hessian(Residual(Within()), CE, (X, Y), mode="frozen", dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), expected, atol=1e-9 * np.abs(expected).max())
+    over = Layer(standard, eps=1e-5)
+    nn.init.zeros_(over.weight)
+    nn.init.zeros_(over.bias)
+    with pytest.raises(ValueError, match=r"layer 'layer'.*keep them alive"):
+        hessian(Residual(over), CE, (X, Y), mode="frozen")

@@ -1,0 +1,142 @@
+"""Statistics of the batch that no constants could replace, or that a twin would keep alive: it is refused, and the network is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import network_oracle as oracle
+import pytest
+import torch
+from statistics_by_hand import CE, Calls, Fused, Inline, X, Y, entropy_and, net
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bntheory.bridge import probe
+from bntheory.bridge.curvature import hessian
+
+
+class Whitened(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        c = x - x.mean(0)
+        root = torch.linalg.cholesky(c.T @ c / len(x) + 0.01 * torch.eye(x.shape[1]))
+        return torch.linalg.solve_triangular(root, c.T, upper=False).T
+
+
+def correlated(outputs: Tensor, y: Tensor) -> Tensor:
+    z = (outputs - outputs.mean(0)) / outputs.std(0)
+    return (z.T @ z / len(z) - torch.eye(3)).square().sum() + CE(outputs, y)
+
+
+def hooked() -> nn.Module:
+    model = net(nn.Identity())
+    model[1].register_forward_hook(lambda m, args, z: (z - z.mean(0)) / (z.var(0, unbiased=False) + 1e-5).sqrt())
+    return model
+
+
+class Twice(Fused):
+    """Right in its second derivative as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x - x.mean(0)) * moments(x)[1]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        mean, scale = moments(x)
+        y_hat = (x - mean) * scale
+        return scale * (g - g.mean(0) - y_hat * (g * y_hat).mean(0))
+
+
+def moments(h: Tensor) -> tuple[Tensor, Tensor]:
+    return h.mean(0), (h.var(0, unbiased=False) + 1e-5).rsqrt()
+
+
+def across(h: Tensor) -> Tensor:
+    """Channels first, their number a multiple of the examples': no axis tells by its length what it counts."""
+    h = h.repeat(1, 24)[:, :24].T * torch.linspace(0.5, 2, 24).to(h)[:, None]
+    h = (h - h.mean(1, keepdim=True)) / (h.var(1, keepdim=True) + 1e-5).sqrt()
+    return h.T[:, :5]
+
+
+def looped(h: Tensor) -> Tensor:
+    return torch.vmap(lambda c, mean, scale: (c - mean) * scale, (1, 0, 0), 1)(h, *moments(h))
+
+
+def unit(h: Tensor, eps: float = 0.0) -> Tensor:
+    return torch.einsum("nc,c->nc", h, (torch.einsum("nc,nc->c", h, h) / len(h) + eps).rsqrt())
+
+
+HIDDEN_IN_A_LOSS: dict[str, Any] = {
+    "a correlation alone": lambda o, y: (torch.corrcoef(o.T) - torch.eye(3)).square().sum(),
+    "a correlation beside it": entropy_and(lambda o: torch.corrcoef(o.T).abs().mean()),
+    "a correlation of what it computes": entropy_and(
+        lambda o: torch.corrcoef(torch.tanh(o @ o.new_tensor([[1, 2], [3, -1], [0, 1]])).T).sum()
+    ),
+    "a correlation with the labels": lambda o, y: 1 - torch.corrcoef(torch.stack([o[:, 0], y.to(o)]))[0, 1],
+    "einsum": lambda o, y: CE(unit(o), y),
+    "columns' cosines": entropy_and(lambda o: F.cosine_similarity(o, o.roll(1, 1), dim=0).sum()),
+}
+
+
+UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
+    "a function of its own": Twice.apply,
+    "repeated": lambda h: (h - h.mean(0).repeat(len(h), 1)) * moments(h)[1].repeat(len(h), 1),
+    "einsum": lambda h: torch.einsum("nc,c->nc", h - h.mean(0), moments(h)[1]),
+    "a linear map": lambda h: F.linear(h, torch.diag(moments(h)[1]), -moments(h)[0] * moments(h)[1]),
+    "a transform": looped,
+    "whitened": lambda h: Whitened()(h),
+    "channels first": across,
+    "a mean alone": lambda h: h - h.mean(0),
+    "a second moment": lambda h: unit(h, 1e-3),
+    "orthonormal columns": lambda h: torch.linalg.qr(h)[0],
+}  # fmt: skip
+
+
+OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
+    "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
+    "expanded": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1).expand_as(h)), CE, r"'\(model\)'.*in the middle"),
+    "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
+    "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
+    "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
+    **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
+    **{f"in the loss, {name}": (lambda: Inline(lambda h: h), loss, r"'\(loss\)' normalises over the batch in a way") for name, loss in HIDDEN_IN_A_LOSS.items()},
+    "under a maximum": (  # as in EvoNorm-B1
+        lambda: net(Calls(lambda x: x / (x.var(0) + 1e-5).sqrt().max((x + 1) * x.square().mean(1, keepdim=True).sqrt()))), CE, "'1'.*divides by a statistic"),
+    "transposed": (lambda: net(Calls(lambda x: F.layer_norm(x.T, (len(x),)).T)), CE, "'1'.*layer normalisation of a transposed input"),
+    "as instances": (lambda: net(Calls(lambda x: F.instance_norm(x.T[None])[0].T)), CE, "'1'.*instance normalisation of a transposed"),
+    "past the functional interface": (
+        lambda: net(Calls(lambda x: torch.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)[0])), CE, r"'\(unseen\)'.*is called past"),
+    "in a hook": (hooked, CE, "'1'.*in a hook"),
+    "scripted": (lambda: net(torch.jit.script(nn.BatchNorm1d(5))), CE, "'1'.*is scripted"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+@pytest.mark.parametrize("name", OUT_OF_REACH)
+def test_a_twin_that_would_keep_statistics_alive_is_refused(name: str) -> None:
+    make, loss, told = OUT_OF_REACH[name]
+    with pytest.raises(ValueError, match=rf"layer {told}.*keep them alive"):
+        hessian(make(), loss, (X, Y), mode="frozen")
+    found = probe(make(), loss, (X, Y), tol=1e-8)
+    assert "keep them alive" in found.missing["twin"]
+    if name != "scripted":
+        expected = oracle.top(oracle.derivatives(make(), loss, (X, Y))[2])
+        assert found.network.lambda_max == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_correlation_in_a_loss_of_the_model_s_own() -> None:
+    class WithLoss(Inline):
+        share = 1.0
+
+        def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+            o = super().forward(x)
+            return {"loss": CE(o, y) + self.share * torch.corrcoef(o.T).square().sum(), "logits": o}
+
+    model = WithLoss(torch.tanh)
+    with pytest.raises(ValueError, match=r"layer '\(loss\)' normalises over the batch in a way.*keep them alive"):
+        hessian(model, None, {"x": X, "y": Y}, mode="frozen")
+    model.share = 0.0
+    assert hessian(model, None, {"x": X, "y": Y}, mode="frozen").loss > 0
