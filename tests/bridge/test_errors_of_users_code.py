@@ -324,3 +324,46 @@ def test_a_hook_that_cuts_the_second_derivative_is_told(guarded: bool) -> None:
 
     with pytest.raises(ValueError, match="second derivative through a hook on a tensor is wrong"):
         hessian(Hooked(None), F.cross_entropy, (X, Y))
+
+
+class Equilibrium(Applied):
+    """A fixed point, found without a graph and differentiated by a hook (the implicit function theorem)."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.mix = nn.Linear(5, 5, bias=False)
+        nn.init.orthogonal_(self.mix.weight, gain=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self[1](self[0](x))
+        z = torch.zeros_like(u)
+        with torch.no_grad():
+            for _ in range(40):
+                z = torch.tanh(self.mix(z) + u)
+        z = torch.tanh(self.mix(z) + u)
+        if z.requires_grad:
+            start = z.detach().requires_grad_()
+            step = torch.tanh(self.mix(start) + u)
+
+            def solved(g: Tensor) -> Tensor:
+                found = g
+                for _ in range(40):
+                    found = torch.autograd.grad(step, start, found, retain_graph=True)[0] + g
+                return found
+
+            z.register_hook(solved)
+        return self[3](z)
+
+
+def test_a_fixed_point_that_is_differentiated_by_a_hook_has_no_second_derivative() -> None:
+    """Its gradient is that of the loss, as differences of the loss say, though what it starts from was found without a graph."""
+    model = Equilibrium()
+    with pytest.raises(ValueError, match="second derivative through a hook on a tensor is wrong"):
+        hessian(model, F.cross_entropy, (X, Y))
+    found = Objective(model, F.cross_entropy, (X, Y), dtype=torch.float64, private=True)
+    value, (slope,) = found.loss_and_gradients([model.mix.weight])
+    leaf = found.measured(model.mix.weight)
+    with found.movable():
+        with torch.no_grad():
+            leaf[1, 2] += 1e-5
+        assert found.loss_value() - float(value) == pytest.approx(1e-5 * float(slope[1, 2]), rel=1e-3)

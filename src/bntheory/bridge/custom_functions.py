@@ -7,6 +7,8 @@ symmetric, so that no check of symmetry finds it either. What lives here: this c
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from itertools import product as pairs_of
 from typing import Any
 
 import torch
@@ -23,7 +25,8 @@ from bntheory.errors import UserError
 def check_custom_functions(objective: Objective) -> None:
     """Refuse a loss whose gradient, moved a little, does not change as its second backward pass says.
 
-    A gradient that is by intention none of the loss's (a straight-through estimator) cannot be held against anything, and passes.
+    A gradient that is by intention none of the loss's (a straight-through estimator) cannot be held against anything, and passes; it is
+    one where it is that of the loss neither with what the forward pass holds constant nor without.
     Several steps are tried, since an activation with a kink may lie between two points; the differences of one have to agree.
     """
     names = objective.examination.custom_functions
@@ -48,23 +51,26 @@ def check_custom_functions(objective: Objective) -> None:
         live = [(g, v) for g, v in zip(slopes, directions, strict=True) if g is not None and g.requires_grad]
         found = second_backward([g for g, _ in live], leaves, [v for _, v in live]) if live else [None] * len(leaves)
     product, slope, along = (_flat(t, leaves) for t in (found, slopes, directions))
-    surrogate: list[bool] = []
     size = max(float(_flat(leaves, leaves).norm() / along.norm()), 1e-3)
-    apart = 1.0
-    for share in (1.0, 0.1, 0.01):
+    apart = {
+        True: 1.0,
+        False: 1.0,
+    }  # with what was held constant, and without: a fixed point is found under no_grad as well
+    surrogate = {True: True, False: True}
+    for share, hold in pairs_of((1.0, 0.1, 0.01), apart):
         step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
-        (above, ahead), (below, behind) = (_moved(work, directions, s, held) for s in (step, -step))
+        (above, ahead), (below, behind) = (_moved(work, directions, s, held if hold else None) for s in (step, -step))
         change, rise = (ahead - behind) / (2 * step), (above - below) / (2 * step)
-        surrogate.append(abs(rise - float(slope @ along)) > tolerance * float(slope.norm()))
+        surrogate[hold] &= abs(rise - float(slope @ along)) > tolerance * float(slope.norm())
         larger = max(float(change.norm()), float(product.norm()))
-        apart = min(apart, float((change - product).norm()) / larger if larger > 0 else 0.0)
-        if apart <= tolerance:
+        apart[hold] = min(apart[hold], float((change - product).norm()) / larger if larger > 0 else 0.0)
+        if apart[hold] <= tolerance:
             return
-    if all(surrogate):
+    if all(surrogate.values()):
         return
     raise UserError(
         f"the second derivative through {', '.join(names)} is wrong: along a random direction the gradient changes otherwise than its "
-        f"second backward pass says, by {apart:.2g} of it. The backward of a torch.autograd.Function, or a hook, has to be differentiable itself (no "
+        f"second backward pass says, by {min(apart.values()):.2g} of it. The backward of a torch.autograd.Function, or a hook, has to be differentiable itself (no "
         "once_differentiable, no_grad, .detach() or .data in it): write it with plain tensor operations"
     )
 
@@ -102,7 +108,7 @@ class _Held(TorchFunctionMode):
         return tensor
 
 
-def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held) -> tuple[float, Tensor]:
+def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held | None) -> tuple[float, Tensor]:
     """The loss and its gradient a step away."""
     leaves = list(work.parameters.values())
     with work.movable():
@@ -110,7 +116,7 @@ def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held) 
             for leaf, direction in zip(leaves, directions, strict=True):
                 leaf.add_(direction, alpha=step)
         with work.conditions(0, reseed=0):
-            with held.again():
+            with nullcontext() if held is None else held.again():
                 value = work.value()
             slopes = first_backward(work, value, leaves, again=work.differentiates)
             return float(value.detach()), _flat(slopes, leaves)
