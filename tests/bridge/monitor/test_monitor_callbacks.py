@@ -109,6 +109,56 @@ def test_huggingface(module):
     assert not callback.monitor.missing
 
 
+def _steps(callback, net, optimizer, told, done) -> list[float]:
+    """Four steps as both trainers make them: told of the optimiser's step, the schedule moved on, told that all is done."""
+    schedule, used = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5), []
+    for _ in range(4):
+        optimizer.zero_grad()
+        net(*data())["loss"].backward()
+        told()
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+        done()
+    return used
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        (LIGHTNING, {"lightning": {}, "lightning.pytorch": {"Callback": Base}}),
+        (HUGGINGFACE, {"transformers": {"TrainerCallback": Base}}),
+    ],
+    indirect=True,
+)
+@pytest.mark.parametrize("tells", [True, False], ids=["told", "not told"])
+def test_the_rate_is_that_of_the_step_and_not_of_the_next(module, tells):
+    """A schedule has moved on when a trainer says that a step is done; told of the step before, a callback has read its rate."""
+    net, (x, labels) = Network(), data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    options = {"every": 1, "share": None, "measures": ["loss"]}
+    state = SimpleNamespace(global_step=0, optimizers=[optimizer])
+    if module.__name__ == LIGHTNING:
+        callback = module.MonitorCallback(None, {"x": x, "labels": labels}, **options)
+        callback.on_train_start(state, net)
+        told = lambda: callback.on_before_optimizer_step(state, net, optimizer)  # noqa: E731
+        after = lambda: callback.on_train_batch_end(state, net, None, None, 0)  # noqa: E731
+    else:
+        callback = module.MonitorCallback({"x": x, "labels": labels}, **options)
+        callback.on_train_begin(None, state, None, model=net, optimizer=optimizer)
+        told = lambda: callback.on_optimizer_step(None, state, None)  # noqa: E731
+        after = lambda: callback.on_step_end(None, state, None)  # noqa: E731
+
+    def done() -> None:
+        state.global_step += 1
+        after()
+
+    used = _steps(callback, net, optimizer, told if tells else lambda: None, done)
+    following = [rate / 2 for rate in used]
+    assert [row["learning_rate"] for row in callback.monitor.rows()] == (used if tells else following)
+    assert [row["edge"] for row in callback.monitor.rows()] == [2 / r for r in (used if tells else following)]
+
+
 @pytest.mark.parametrize("name", [LIGHTNING, HUGGINGFACE])
 def test_without_the_package_the_import_says_what_to_install(name, monkeypatch):
     for package in ("lightning", "lightning.pytorch", "pytorch_lightning", "transformers"):

@@ -38,6 +38,11 @@ class MonitorCallback(TrainerCallback):  # type: ignore[misc]
         options = {"optimizer": optimizer, **self._options}
         self.monitor = Monitor(model, self._loss, placed(self._batch, model), **options)
 
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The rate of the step, before the schedule moves on; an old trainer does not call this, and its rate is that of the next step."""
+        if self.monitor is not None:
+            self.monitor.read_rate()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A step of the optimiser."""
         if self.monitor is not None:

@@ -29,7 +29,7 @@ class MonitorCallback(Callback):  # type: ignore[misc]
     Args:
         loss, batch: as of :class:`Monitor`; the batch goes to the device of the module by itself.
         network: the module within the LightningModule that is measured, ``lambda module: module.net``; itself if None.
-        options: of the monitor. The learning rate is that of the trainer's optimisers.
+        options: of the monitor. The learning rate is that of the trainer's optimisers, as the step used it.
     """
 
     monitor: Monitor | None = None
@@ -46,6 +46,11 @@ class MonitorCallback(Callback):  # type: ignore[misc]
         options = {"optimizer": trainer.optimizers or None, **self._options}
         self.monitor = Monitor(model, self._loss, placed(self._batch, model), **options)
         self._seen = trainer.global_step
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """The rate of the step, before the schedule moves on."""
+        if self.monitor is not None:
+            self.monitor.read_rate()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A step, where the optimiser made one: batches whose gradients are only accumulated are none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import get_ident
@@ -22,7 +22,7 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.monitor import tables
 from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user, reason
-from bntheory.bridge.monitor.optimiser import step_size
+from bntheory.bridge.monitor.optimiser import StepSize, step_size
 from bntheory.bridge.monitor.schedule import Cost, Schedule
 from bntheory.bridge.monitor.setting import made, point_of, run_setting, with_batch
 from bntheory.bridge.networks.evaluation import Loss, convert, read_batches
@@ -71,7 +71,7 @@ class Monitor:
         model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple. The batch is best one
             that is held out and stays the same, so that points of time compare; it is copied. Without one, ``step(batch)`` gives it.
         optimizer: where the learning rate is read at every measurement (schedules included), one or several; or a number, or a function
-            returning one.
+            returning one, which says nothing of how it is stepped: its edge is that of plain gradient descent.
         every: measure once in so many steps, at most.
         measures: names (:data:`MEASURES`), or functions of an :class:`bntheory.bridge.Objective` that return a number or a mapping of
             numbers. "sharpness" is the largest eigenvalue of the Hessian, of the network and of its frozen-statistics twin.
@@ -118,6 +118,7 @@ class Monitor:
         self._step, self._called, self._solves, self._closed = 0, 0, 0, False
         self._thread, self._last = get_ident(), cast("tuple[int, str] | None", None)
         self._since: float | None = None
+        self._rate: StepSize | None = None  # where it is read before a step is told
         self._records: dict[tuple[int, str], Record] = {}
         self._notes: list[Missing] = []
         self._spectra: dict[str, Any] = {}
@@ -150,7 +151,12 @@ class Monitor:
         due = self._schedule.due(self._step, before)
         if due:
             self._measure(due, batch, limited=True)
-        self._since = time.perf_counter()
+        self._rate, self._since = None, time.perf_counter()
+
+    def read_rate(self) -> None:
+        """The rate is read now, for the :meth:`step` that follows: a trainer moves its schedule on before it says that a step is done."""
+        with suppress(UserError):  # noted where the step is measured
+            self._rate = step_size(self._optimizer, _trained(self._base))
 
     def measure(self, batch: Any = None) -> None:
         """Measure here and now, whatever it costs: before the first step, after the last."""
@@ -221,19 +227,13 @@ class Monitor:
                 "it, and let it measure, in the thread that trains"
             )
         objective = self._base.on(batch) if batch is not None else self._base.changed()
-        known = None
+        known = self._rate
         try:
-            known = step_size(self._optimizer, _trained(objective))
+            known = known or step_size(self._optimizer, _trained(objective))
         except UserError as error:
             self._failed("learning_rate", error)
-        return Situation(
-            objective,
-            known,
-            self._spectra,
-            cold=self._solves % _COLD == 0,
-            tolerance=self._tolerance,
-            strict=self._strict,
-        )
+        cold = self._solves % _COLD == 0
+        return Situation(objective, known, self._spectra, cold=cold, tolerance=self._tolerance, strict=self._strict)
 
     def _moved(self, point: str) -> None:
         """Note once that steps were made and the measured parameters are where they were."""

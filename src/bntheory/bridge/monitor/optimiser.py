@@ -35,6 +35,8 @@ class StepSize:
 def step_size(source: Any, measured: Iterable[Tensor] = ()) -> StepSize | None:
     """Read ``source``: an optimiser, several of them, a number, a function without arguments that returns one, or None.
 
+    A number alone does not say how it is stepped with; its edge is that of plain gradient descent.
+
     Raises ValueError for anything else, for a rate that is no number, and for an optimiser of other parameters than the measured ones.
     """
     if source is None:
