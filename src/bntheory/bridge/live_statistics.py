@@ -195,7 +195,8 @@ def refuse_live_statistics(objective: Any) -> None:
         raise UserError(
             f"layer {layer} returns what is then normalised over the batch in a way that is not recognised: in the frozen twin a shift of "
             "its channels (and a scale) still changes nothing. Call torch.nn.functional.batch_norm, or write it as a module whose input and "
-            "output have one shape. Its statistics cannot be frozen, and a twin would keep them alive"
+            "output have one shape; what normalises within each part of a batch (each of several graphs) is told from that on a batch of one "
+            "part alone: give one graph. Its statistics cannot be frozen, and a twin would keep them alive"
         )
     if in_loss:
         raise UserError(
