@@ -12,8 +12,8 @@ from objective_cases import CE, X, Y, assert_right, measured, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bntheory.bridge import along_gradient, probe
-from bntheory.bridge.curvature import hessian
+from bntheory.bridge import Monitor, along_gradient, probe
+from bntheory.bridge.curvature import gauss_newton, hessian
 
 # -- parameters of every kind --------------------------------------------------------------------------------------------------
 
@@ -101,3 +101,41 @@ def test_batches_weigh_by_their_examples() -> None:
     assert along_gradient(model, CE, batches, [0.1], dtype=torch.float64).loss == pytest.approx(
         found.network.loss, rel=1e-12
     )
+
+
+class Heads(nn.Module):
+    """Two heads, each of which is used on every other batch alone, and one that never is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.spare = mlp(), nn.Linear(3, 2)
+        self.heads = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+
+    def forward(self, x: Tensor, head: int) -> Tensor:
+        return self.heads[head](torch.tanh(self.net(x)))
+
+
+def test_parameters_that_a_loss_does_not_use_have_rows_of_zero_and_are_named() -> None:
+    model, batches = Heads(), [((X, 0), Y), ((X.flip(0) + 1, 1), Y)]
+    parts = [oracle.derivatives(model, CE, b)[2] for b in batches]
+    for given, expected, unused in (
+        (batches, (parts[0] + parts[1]) / 2, ["spare"]),
+        (batches[0], parts[0], ["spare", "heads.1"]),
+    ):
+        named = sorted(f"{name}.{kind}" for name in unused for kind in ("weight", "bias"))
+        with hessian(model, CE, given, dtype=torch.float64) as op:
+            assert sorted(op.unused) == named
+            assert_right(op.dense(), expected)
+        found = probe(model, CE, given, tol=1e-9)
+        assert found.network.lambda_max == pytest.approx(oracle.top(expected), rel=1e-6)
+        assert found.twin is not None
+        monitor = Monitor(model, CE, given, measures=["sharpness"], share=None, tolerance=1e-6, dtype=torch.float64)
+        monitor.measure()
+        assert monitor.rows()[0]["lambda_max"] == pytest.approx(oracle.top(expected), rel=1e-5)
+    # what is asked for by name has to be there
+    with pytest.raises(ValueError, match=r"parameter without gradient: the loss does not use spare\.weight"):
+        hessian(model, CE, batches, parameters=["net", "spare.weight"])
+    with hessian(model, CE, batches, parameters=["heads"]) as op:
+        assert op.unused == ()
+    with gauss_newton(model, F.mse_loss, [((X, 0), torch.randn(10, 3)), ((X, 1), torch.randn(10, 3))]) as op:
+        assert set(op.unused) == {"spare.weight", "spare.bias"}

@@ -135,11 +135,13 @@ class StandardisedAndNormalised(nn.Module):
         self.gain = nn.Parameter(torch.rand(3, 2, 3, 3) + 0.5) if change == "gain" else None
         low = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(2, 18))]
         self.low = nn.ParameterList(low if change == "low rank" else [])
-        self.before, self.by_hand = change == "input before", by_hand
+        self.before, self.turned, self.by_hand = change == "input before", change == "turned", by_hand
 
     def standardised(self) -> Tensor:
         w = self.weight if self.gain is None else 0.3 * self.weight * self.gain
         w = w.reshape(3, 18) + (self.low[0] @ self.low[1] if len(self.low) else 0)
+        if not self.by_hand and self.turned:
+            return torch.nn.functional.batch_norm(w.T, None, None, training=True).T.reshape(3, 2, 3, 3)
         if not self.by_hand:
             return torch.nn.functional.batch_norm(w[None], None, None, training=True).reshape(3, 2, 3, 3)
         w = w - w.mean(1, keepdim=True)
@@ -152,7 +154,7 @@ class StandardisedAndNormalised(nn.Module):
         return self.head(torch.tanh(torch.nn.functional.batch_norm(h, None, None, training=True)).flatten(1))
 
 
-@pytest.mark.parametrize("change", ["plain", "gain", "low rank", "input before"])
+@pytest.mark.parametrize("change", ["plain", "gain", "low rank", "turned", "input before"])
 def test_a_weight_that_is_standardised_beside_an_input_that_is_normalised_stays_alive(change: str) -> None:
     """Right: the same network whose weight is standardised in primitive operations, its other statistics frozen."""
     batch = (torch.randn(5, 2, 4, 4), torch.arange(5) % 3)

@@ -76,6 +76,7 @@ class Examination:
     loss: there. normalisations: of its forward pass, in order. over_the_batch: the modules that normalise over the batch (for one
     written by hand its channels' axis and eps). forward_bytes: what the graph of the loss keeps for its first derivative.
     unused: the trainable parameters that the loss does not use. custom_functions: the names of a user's own autograd functions in it.
+    weights: the parameters that it standardises by the function of batch normalisation.
     """
 
     loss: float
@@ -84,6 +85,7 @@ class Examination:
     forward_bytes: int
     unused: tuple[str, ...] = ()
     custom_functions: tuple[str, ...] = ()
+    weights: tuple[Tensor, ...] = ()
 
 
 def examine(objective: Examined, *, hooks: bool = True) -> Examination:
@@ -143,7 +145,8 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
         trace.found.append(Normalisation("(unseen)", "", None, left_out.UNSEEN))
     normalisations = tuple(trace.found)
     _check_modes(objective, normalisations)
-    found = Examination(loss, _without_tensors(normalisations), trace.over_the_batch(), kept, unused, custom)
+    seen, weights = _without_tensors(normalisations), tuple(trace.weights)
+    found = Examination(loss, seen, trace.over_the_batch(), kept, unused, custom, weights)
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     _check_repeatable(objective, loss, value.dtype)
     if objective.mode == "frozen":
@@ -267,9 +270,10 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     def evaluated() -> float:
         nonlocal drawn
         with objective.conditions(0, reseed=reseed), objective.without_graph():
-            before = generator_states()
+            holders = (objective.network, *objective.keepers)
+            before = generator_states(*holders)
             value = float(objective.value().detach())
-            drawn = generator_states() != before
+            drawn = generator_states(*holders) != before
             return value
 
     try:
@@ -294,8 +298,8 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     fixed = "" if objective.seed is None else " although every evaluation draws from the same seed"
     raise UserError(
         f"the loss is not deterministic{fixed}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
-        "model or the loss draws random numbers or keeps a state (functional dropout, stochastic depth, noise, augmentation, a "
-        "counter, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
+        "model or the loss draws random numbers or keeps a state that cannot be put back (functional dropout, stochastic depth, noise, "
+        "augmentation, an iterator, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
     )
 
 
@@ -312,7 +316,7 @@ def _refuse_random_derivatives(objective: Examined, seed: int) -> None:
             along = [(g, normal_like(g, draw)) for g in slopes if g.requires_grad and g.layout == torch.strided]
             found["gradient"].append(flat([g.to_dense() for g in slopes]))
             with suppress(RuntimeError):  # what has no second derivative is told where one is asked for
-                slope = sum((g * v).sum() for g, v in along)
+                slope = torch.stack([value.new_zeros(()), *((g * v).sum() for g, v in along)]).sum()
                 found["Hessian"].append(flat(gradients_of(slope, wanted)[1]) if along else value.new_zeros(1))
     for what, (one, other) in ((what, pair) for what, pair in found.items() if len(pair) == 2):
         apart = float((one - other).norm() / torch.stack([one, other]).norm().clamp(min=1e-300))

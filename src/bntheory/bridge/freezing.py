@@ -270,9 +270,9 @@ class _Replaced(TorchFunctionMode):
 class _Observer(TorchFunctionMode):
     """Notes the statistics of a module's functional batch normalisations."""
 
-    def __init__(self, kept: list[Constants | None], parameters: Sequence[Tensor]) -> None:
+    def __init__(self, kept: list[Constants | None], weights: Sequence[Tensor]) -> None:
         super().__init__()
-        self._kept, self._parameters = kept, parameters
+        self._kept, self._weights = kept, weights
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -280,7 +280,7 @@ class _Observer(TorchFunctionMode):
         call = _claimed(func, args, kwargs)
         if call is None:
             return func(*args, **(kwargs or {}))
-        live = call.live and not (len(call.x) == 1 and of_a_weight(call.x, self._parameters))
+        live = call.live and not of_a_weight(call.x, self._weights)
         taken = _statistics(call.x.detach(), 1, call.eps) if live else None
         self._kept.append(None if taken is None else Constants(*taken, 1, call.eps))
         with _claim():
@@ -288,12 +288,12 @@ class _Observer(TorchFunctionMode):
 
 
 def observed(
-    modules: Mapping[str, nn.Module], by_hand: Mapping[str, tuple[int, float | None]], parameters: Sequence[Tensor]
+    modules: Mapping[str, nn.Module], by_hand: Mapping[str, tuple[int, float | None]], weights: Sequence[Tensor]
 ) -> tuple[dict[str, list[Constants | None]], Callable[[], None]]:
     """Wrap the forward of each module so that the next pass notes its constants; call what is returned to stop.
 
-    by_hand: of the layers written by hand, the channels' axis and eps (None where their scale is one of their own). parameters: of the
-    network; where one of them is standardised, it stays alive.
+    by_hand: of the layers written by hand, the channels' axis and eps (None where their scale is one of their own). weights: the
+    parameters that are standardised by the same function, and stay alive.
     """
     kept: dict[str, list[Constants | None]] = {name: [] for name in modules}
 
@@ -308,7 +308,7 @@ def observed(
                 kept[name].append(Constants(mean, module.scale(moment)) if live else None)
                 return own(*args, **kwargs)
             if name not in by_hand:
-                with _Observer(kept[name], parameters):
+                with _Observer(kept[name], weights):
                     return own(*args, **kwargs)
             axis, eps = by_hand[name]
             held = x.detach().clone()  # type: ignore[union-attr]

@@ -58,13 +58,14 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
     return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
 
 
-def of_a_weight(x: Tensor, parameters: Iterable[Tensor]) -> bool:
-    """Whether a tensor is one of these parameters in another shape, or one to which other parameters and factors were added or multiplied:
-    computed from no data, and of no activations."""
-    storage, leaves, own = x.untyped_storage()._cdata, leaves_of(x).keys(), list(parameters)
-    same = [p for p in own if p.numel() == x.numel()]
-    alone = leaves <= {id(p) for p in own} and not any(map(_takes_data, nodes_of(x)))
-    return any((alone and id(p) in leaves) or p.untyped_storage()._cdata == storage for p in same)
+def of_a_weight(x: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters of which a tensor is one in another shape, or one to which others and factors were added or multiplied; none where
+    data or activations enter."""
+    own, leaves = {id(p): p for p in parameters}, leaves_of(x)
+    same = [p for p in own.values() if p.numel() == x.numel()]
+    shared = [p for p in same if p.untyped_storage()._cdata == x.untyped_storage()._cdata]
+    alone = leaves.keys() <= own.keys() and any(id(p) in leaves for p in same)
+    return [*shared, *leaves.values()] if shared or (alone and not any(map(_takes_data, nodes_of(x)))) else []
 
 
 def _takes_data(node: Any) -> bool:

@@ -7,15 +7,41 @@ measured: the stand-ins take the places of its parameters for as long as an eval
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.fences import unwrapped
-from bntheory.bridge.networks.evaluation import convert, transformed
+from bntheory.bridge.networks.evaluation import convert, plain_storage, transformed
+from bntheory.bridge.networks.state import attributes_of, set_attributes
 from bntheory.errors import UserError
+
+
+class Unchanged:
+    """Tensors that a graph was built of: :meth:`require` refuses products once one of them is changed, by which way ever."""
+
+    def __init__(self, tensors: Iterable[tuple[str, Tensor]], what: str, again: str) -> None:
+        self._what, self._again = what, again
+        self._tensors = [(name, t, t._version, _digest(t)) for name, t in tensors]
+
+    def require(self) -> None:
+        """Raises ValueError naming the tensor that was changed."""
+        for name, tensor, version, digest in self._tensors:
+            # a change by way of ``.data`` (vector_to_parameters, an optimiser of one's own) leaves the version
+            if tensor._version != version or _digest(tensor) != digest:
+                raise UserError(
+                    f"{name} was changed after the {self._what}, whose graph belongs to the old values; {self._again} after every step"
+                )
+
+
+def _digest(tensor: Tensor) -> Any:
+    """Where a tensor lies, and a number that hardly another one has; nothing of one without a plain storage."""
+    if not plain_storage(tensor):
+        return None
+    total = tensor.detach().sum().item()
+    return tensor.data_ptr(), None if total != total else total
 
 
 class MeasuredTensors:
@@ -113,10 +139,9 @@ class MeasuredTensors:
 
         parts = [m for o in (self.network, *beside) for m in (o.modules() if isinstance(o, nn.Module) else (o,))]
         for part in {id(part): part for part in parts if not isinstance(part, torch.jit.ScriptModule)}.values():
-            attributes = getattr(part, "__dict__", {})
-            held = {name: value for name, value in attributes.items() if name not in ("_parameters", "_modules")}
+            held = {name: v for name, v in attributes_of(part).items() if name not in ("_parameters", "_modules")}
             changed = {n: copies.setdefault(id(v), convert(v, copied)) for n, v in held.items() if _holds_tensors(v)}
-            attributes.update(changed)
+            set_attributes(part, changed)
         for module in self.network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # the guard puts the values back

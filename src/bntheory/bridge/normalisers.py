@@ -81,7 +81,7 @@ class NormalisationTrace(TorchFunctionMode):
     by_hand: the calls of modules written by hand, by name, that an earlier pass has found to normalise; None to look for them, where
     only inputs that require a gradient can be verified. tap: whether each normalisation's input and output become nodes of their own.
     zero_eps: whether what answers the calls takes eps = 0. Afterwards, fused: how many of torch's fused calls used statistics of their input; differentiates, hooked: whether the pass takes derivatives itself, or hangs hooks on
-    tensors.
+    tensors; weights: the parameters that it standardises.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class NormalisationTrace(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
         self._own_scale: dict[str, tuple[int, None]] = {}
-        self.fused = 0
+        self.fused, self.weights = 0, list[Tensor]()
         self._examples, self._outside = 0, _Frame(LOSS, model, None)
         self.called: set[str] = set()
         self.differentiates = self.hooked = False
@@ -310,9 +310,11 @@ class NormalisationTrace(TorchFunctionMode):
                 if call.kind == "batch"
                 else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
             )
-        elif (call.kind, self._by_hand, len(call.x)) == ("batch", None, 1):
+        elif (call.kind, self._by_hand) == ("batch", None) and (len(call.x) == 1 or len(call.x) != self._examples):
             # told by data that require a gradient
-            reason = left_out.WEIGHT if of_a_weight(call.x, self._model.parameters()) else reason
+            weights = of_a_weight(call.x, self._model.parameters())
+            self.weights += weights
+            reason = left_out.WEIGHT if weights else reason
         if reason:
             self._leave_out(label, frame.name, reason)
             return func(*args, **kwargs)

@@ -23,8 +23,7 @@ from bntheory.bridge.fences import Precision, fenced
 from bntheory.bridge.formulas import Normalisation as Formulas
 from bntheory.bridge.formulas import primitive_normalisation
 from bntheory.bridge.freezing import Constants, Freeze, freeze_in_place, observed, require_freezable
-from bntheory.bridge.left_out import WEIGHT
-from bntheory.bridge.measured import MeasuredTensors
+from bntheory.bridge.measured import MeasuredTensors, Unchanged
 from bntheory.bridge.modes import Dropout, Mode, TwinOf, switch
 from bntheory.bridge.networks.evaluation import (
     Loss,
@@ -33,11 +32,12 @@ from bntheory.bridge.networks.evaluation import (
     closure_value,
     convert,
     gradients_of,
-    keepers_of,
     plain_storage,
     read_batches,
     scalar,
+    tensors_in,
 )
+from bntheory.bridge.networks.keepers import keepers_of
 from bntheory.bridge.networks.state import seed_generators, state_guard
 from bntheory.bridge.normalisers import LOSS, Normalisation
 from bntheory.errors import UserError
@@ -122,8 +122,7 @@ class Objective:
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
         self._inner, self.prefix, self.leaves = self.tensors.network, self.tensors.prefix, self.tensors.leaves
-        hooks = [h for m in self._inner.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-        self.keepers = [keeper for called in (loss, *hooks) for keeper in keepers_of(called)]
+        self.keepers = [keeper for keeper in keepers_of(loss, self._inner) if keeper is not self._inner]
         self.precision = self.tensors.precision
 
     @classmethod
@@ -197,6 +196,12 @@ class Objective:
         """What is measured in place of a tensor of the user's: itself, or its stand-in."""
         return self.tensors.measured(tensor)
 
+    def unchanged(self, what: str, again: str) -> Unchanged:
+        """A guard of the graphs that are built now: it refuses what is taken from them once a parameter or the batch is changed."""
+        parameters = ((f"parameter {name}", p) for name, p in self.leaves.items())
+        batches = ((f"batch[{i}]", t) for i, batch in enumerate(self.batches) for t in tensors_in(batch or ()))
+        return Unchanged([*parameters, *batches], what, again)
+
     def named_modules(self) -> dict[str, nn.Module]:
         """The modules that are evaluated, by the names that results use."""
         return dict(self._inner.named_modules())
@@ -231,7 +236,7 @@ class Objective:
                 stack.enter_context(primitive_normalisation())
             seed = reseed if self.seed is None else self.seed + index
             if seed is not None:
-                seed_generators(seed)
+                seed_generators(seed, *guarded if self.seed is None else ())
             if trace is not None:
                 stack.enter_context(trace)
             stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast))
@@ -348,10 +353,10 @@ class Objective:
         if index not in self._constants:
             found = self.examination.over_the_batch
             require_freezable(self.normalisations, found)
-            weights = any(n.reason == WEIGHT for n in self.normalisations)  # told by the graph
+            weights = self.examination.weights  # told by the graph
             graph = torch.enable_grad() if weights else self.without_graph()
             with self.conditions(index, frozen=False), graph:
-                kept, stop = observed(self._freezable(found), self._by_hand, list(self.leaves.values()))
+                kept, stop = observed(self._freezable(found), self._by_hand, weights)
                 try:
                     self.value(index)  # the loss may call the model, or a normalisation, itself
                 finally:

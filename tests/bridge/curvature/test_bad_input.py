@@ -5,6 +5,7 @@ Each row of the table is a mistake that a user makes; the pattern holds the word
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from bntheory.bridge import capture
 from bntheory.bridge.curvature import (
     Activation,
     empirical_fisher,
@@ -53,13 +55,12 @@ class Noisy(nn.Module):
 
 
 class Counting(Noisy):
-    """Keeps a state of its own between calls."""
+    """Keeps a state between calls that nobody can put back."""
 
-    calls = 0
+    calls = itertools.count(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        Counting.calls += 1
-        return self.net(x * Counting.calls)
+        return self.net(x * next(self.calls))
 
 
 class Unused(Noisy):
@@ -125,7 +126,10 @@ CASES = {
         lambda: h(frozen_parameter(), parameters=["0.weight"]),
         r"0\.weight does not require a gradient.*requires_grad_",
     ),
-    "parameter-not-used": (lambda: h(Unused()), r"parameter without gradient.*spare\.weight"),
+    "parameter-not-used": (
+        lambda: h(Unused(), parameters=["net", "spare.weight"]),
+        r"parameter without gradient.*spare\.weight",
+    ),
     "duplicate-parameter": (lambda: (lambda n: h(n, parameters=[n[0].weight] * 2))(net()), "lists 0.weight twice"),
     "single-tensor": (lambda: (lambda n: h(n, parameters=n[0].weight))(net()), r"\[tensor\]"),
     "unknown-name": (lambda: h(parameters="layer9"), "'layer9', which is no module or parameter.*it has 0, 1"),
@@ -276,3 +280,39 @@ def test_a_batch_that_changes_under_an_operator(keep_graphs: bool) -> None:
             ValueError, match=r"batch\[0\] was changed after the operator was built.*build the operator anew"
         ):
             op.apply(torch.ones(op.size))
+
+
+CHANGES = {
+    "in place": lambda m: nn.init.constant_(m[0].bias, 0.3),
+    "its data in place": lambda m: m[0].bias.data.add_(0.1),
+    "its data": lambda m: setattr(m[0].bias, "data", m[0].bias.data.flip(0)),
+    "as torch's own vector": lambda m: nn.utils.vector_to_parameters(
+        nn.utils.parameters_to_vector(m.parameters()) + 0.1, m.parameters()
+    ),
+    "by numpy": lambda m: m[0].bias.detach().numpy().fill(0.3),
+    "a buffer, which a graph has copies of": lambda m: m[1].running_mean.add_(1),
+}
+
+
+@pytest.mark.parametrize("keep_graphs", [True, False])
+@pytest.mark.parametrize("way", CHANGES)
+def test_parameters_that_change_under_an_operator(way: str, keep_graphs: bool) -> None:
+    """By whatever way: a product is refused, or is the one of before."""
+    model = net()
+    with hessian(model, CE, data(), keep_graphs=keep_graphs) as op:
+        ones = torch.ones(op.size, dtype=op.dtype)
+        before = op.apply(ones)
+        layer = next(iter(capture(model, CE, data())))
+        v = torch.ones_like(layer.y)
+        of_layer = layer.whole_input_hess(v)
+        CHANGES[way](model)
+        if way.startswith("a buffer"):
+            assert torch.equal(op.apply(ones), before)
+            assert torch.equal(layer.whole_input_hess(v), of_layer)
+            return
+        with pytest.raises(
+            ValueError, match=r"0\.(weight|bias) was changed after the operator.*build the operator anew"
+        ):
+            op.apply(ones)
+        with pytest.raises(ValueError, match=r"0\.(weight|bias) was changed after the layers .*capture them anew"):
+            layer.whole_input_hess(v)

@@ -7,6 +7,7 @@ Oracles: a quadratic, for which all measures are known in closed form (beta lies
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -133,12 +134,10 @@ def test_scaling_laws(factor: float, device: str) -> None:
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_interrupted_measurement_leaves_the_model_alone(after: int, device: str) -> None:
     model, data = network("resnet", device), batch(device)
-    calls = 0
+    calls = itertools.count(1)  # what a cell or an attribute holds is put back
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == after:
+        if next(calls) == after:
             raise KeyboardInterrupt
         return F.cross_entropy(outputs, targets)
 

@@ -8,6 +8,7 @@ and percentiles; a Gaussian for the normalised shift.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -165,12 +166,10 @@ def test_the_model_is_left_alone(measure: str, mode: str, device: str) -> None:
     next(model.parameters()).grad = torch.ones_like(next(model.parameters()))
     before = state_fingerprint(model)
 
-    calls = 0
+    calls = itertools.count(1)  # what a cell, a list or an attribute holds is put back
 
     def broken(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        nonlocal calls  # what a list or an attribute holds is put back
-        calls += 1
-        if calls == 3:
+        if next(calls) == 3:
             raise KeyboardInterrupt
         return F.cross_entropy(outputs, targets)
 

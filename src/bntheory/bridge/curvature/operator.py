@@ -28,7 +28,7 @@ from bntheory.bridge.explanation import explained
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.formulas import Normalisation
 from bntheory.bridge.freezing import Freeze
-from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar, tensors_in
+from bntheory.bridge.networks.evaluation import call_loss, loss_input, scalar
 from bntheory.bridge.objective import Dropout, Mode, Objective
 from bntheory.errors import UserError
 
@@ -46,7 +46,8 @@ class CurvatureOperator(SymmetricOperator):
     """A curvature matrix of a loss, averaged over batches by their sizes. Made by :func:`hessian` and its siblings.
 
     Attributes: ``kind``, ``mode``, ``names`` and ``shapes`` of the variables in flat order, ``loss`` and ``gradient``
-    (flat, detached) at ``point`` (the variables, flat), ``memory`` (the estimate), ``products`` (the number of products so far).
+    (flat, detached) at ``point`` (the variables, flat), ``memory`` (the estimate), ``products`` (the number of products so far),
+    ``unused`` (names of the model's parameters that the loss does not use: their rows are zero).
     """
 
     def __init__(self, kind: Kind, objective: Objective, parameters: Parameters, o: Options) -> None:
@@ -61,7 +62,6 @@ class CurvatureOperator(SymmetricOperator):
         check_derivatives(objective)
         check_batches(objective, o)
         self._weights = objective.weights
-        self._versions: list[tuple[str, Tensor, int]] = []
         self._rounding: float | None = None
         self._graphs: list[tuple[BatchProduct, list[Tensor]] | None] = []
         self.memory: MemoryEstimate = check_memory(objective, o)
@@ -70,14 +70,23 @@ class CurvatureOperator(SymmetricOperator):
     def _open(self) -> None:
         loss, gradient = 0.0, None
         tensors: list[Tensor] = []
+        unused = frozenset(range(len(self.names)))
         for index, weight in enumerate(self._weights):
             graph, tensors = self._build(index)
+            unused &= graph.unused
             loss += graph.loss * weight
             flat = flatten(graph.gradient) * weight
             gradient = flat if gradient is None else gradient + flat
             self._graphs.append((graph, tensors) if self._options.keep_graphs else None)
         assert gradient is not None
         self.shapes = tuple(tuple(t.shape) for t in tensors)
+        self.unused = tuple(name for number, name in enumerate(self.names) if number in unused)
+        if self.unused and (self._parameters is not None or len(unused) == len(self.names)):
+            shown = ", ".join(self.unused[:5]) + (", ..." if len(unused) > 5 else "")
+            raise UserError(
+                f"parameter without gradient: the loss does not use {shown}. "
+                "Leave it out of `parameters`, or put it back into the forward pass"
+            )
         super().__init__(gradient.numel(), gradient.dtype, gradient.device)
         self.loss, self.gradient = loss, gradient
         self.point = flatten([t.detach() for t in tensors])
@@ -85,11 +94,7 @@ class CurvatureOperator(SymmetricOperator):
             raise UserError("the gradient of the loss is not finite at this point, so the curvature is not either")
         if self.objective.split is not None and not self._options.ghost_batches:
             check_split(self.objective, loss)
-        watched = [(f"parameter {name}", p) for name, p in self.objective.leaves.items()]
-        watched += [
-            (f"batch[{i}]", t) for i, batch in enumerate(self.objective.batches) for t in tensors_in(batch or ())
-        ]
-        self._versions = [(name, t, t._version) for name, t in watched]
+        self._unchanged = self.objective.unchanged("operator was built", "build the operator anew")
 
     def _build(self, index: int, mode: Jitter | None = None) -> tuple[BatchProduct, list[Tensor]]:
         objective, activation = self.objective, self._selection.activation
@@ -139,12 +144,7 @@ class CurvatureOperator(SymmetricOperator):
     def _product(self, v: Tensor) -> Tensor:
         if not self._graphs:
             raise UserError("the operator is closed: its graphs are gone. Keep using it inside its `with` block")
-        for name, tensor, version in self._versions:
-            if tensor._version != version:
-                raise UserError(
-                    f"{name} was changed after the operator was built, whose graph belongs to the old values; build the operator anew after "
-                    "every step"
-                )
+        self._unchanged.require()
         result: Tensor | None = None
         for index, weight in enumerate(self._weights):
             held = self._graphs[index]
@@ -223,10 +223,13 @@ def hessian(
 ) -> CurvatureOperator:
     """The Hessian of ``loss(model(inputs), *rest)`` on ``batch = (inputs, *rest)``.
 
+    What is detached counts as a constant, and a surrogate's derivative (a straight-through estimator) as that of what it stands for.
+
     Args:
         model, loss, batch: as of :class:`bntheory.bridge.Objective`, which may be given itself, as may a triple. The loss is averaged
             over examples, several batches by their numbers of examples.
-        parameters: ``None`` for all that require a gradient, names of parameters or modules, an
+        parameters: ``None`` for all that require a gradient (``unused`` of the operator names those without a part in the loss, whose rows
+            are zero), names of parameters or modules, an
             :class:`Activation`, or a list of tensors.
         mode: ``"train"`` (statistics of the batch), ``"eval"`` (running statistics), ``"frozen"`` (statistics of
             this batch as constants: the frozen-statistics twin), ``"current"``.

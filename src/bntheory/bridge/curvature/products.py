@@ -19,10 +19,11 @@ Pieces = Sequence[Tensor]
 
 
 class BatchProduct(Protocol):
-    """The matrix of one batch, with the loss and the gradient that came with it."""
+    """The matrix of one batch, with the loss and the gradient that came with it. unused: numbers of the variables that it does not use."""
 
     loss: float
     gradient: list[Tensor]
+    unused: frozenset[int]
 
     def __call__(self, pieces: Pieces) -> list[Tensor]: ...
 
@@ -32,9 +33,9 @@ class HessianProduct:
 
     def __init__(self, loss: Tensor, variables: Pieces, names: Sequence[str]) -> None:
         self.loss = float(loss.detach())
-        gradients = _grad(loss, variables, names, create_graph=True)
+        gradients, self.unused = _grad(loss, variables, names, create_graph=True)
         self._variables = variables
-        # an entry that autograd sees as constant (a loss linear in it) has zero rows in the Hessian
+        # an entry that autograd sees as constant (a loss linear in it, or one without it) has zero rows in the Hessian
         self._live = [i for i, g in enumerate(gradients) if g.requires_grad]
         self._gradients = [gradients[i] for i in self._live]
         self.gradient = [g.detach() for g in gradients]
@@ -58,8 +59,10 @@ class GaussNewtonProduct:
         leaf = outputs.detach().requires_grad_()
         value = loss(leaf)
         self.loss = float(value.detach())
-        (self._slope,) = _grad(value, [leaf], ["outputs"], create_graph=True)
-        self._leaf = leaf
+        (self._slope,), ignored = _grad(value, [leaf], ["outputs"], create_graph=True)
+        if ignored:
+            raise UserError("the loss does not use the outputs of the model, so there is no curvature by way of them")
+        self._leaf, self.unused = leaf, self._jacobian.unused
         self.gradient = self._jacobian.transposed(self._slope.detach())
 
     def __call__(self, pieces: Pieces) -> list[Tensor]:
@@ -87,7 +90,7 @@ class EmpiricalFisherProduct:
             raise UserError("loss is not finite on some examples of this batch; there is no Fisher matrix there")
         self._count = losses.shape[0]
         self._jacobian = _Jacobian(losses, variables, names)
-        self.loss = float(losses.detach().mean())
+        self.loss, self.unused = float(losses.detach().mean()), self._jacobian.unused
         self.gradient = self._jacobian.transposed(torch.full_like(losses, 1.0 / self._count).detach())
 
     def __call__(self, pieces: Pieces) -> list[Tensor]:
@@ -100,7 +103,7 @@ class _Jacobian:
     def __init__(self, outputs: Tensor, variables: Pieces, names: Sequence[str]) -> None:
         self._outputs, self._variables = outputs, variables
         self._cotangent = torch.zeros_like(outputs).detach().requires_grad_()
-        pulled = _grad(outputs, variables, names, grad_outputs=self._cotangent, create_graph=True)
+        pulled, self.unused = _grad(outputs, variables, names, grad_outputs=self._cotangent, create_graph=True)
         self._live = [i for i, g in enumerate(pulled) if g.requires_grad]
         self._pulled = [pulled[i] for i in self._live]
 
@@ -113,7 +116,8 @@ class _Jacobian:
 
 def _grad(
     outputs: Tensor, variables: Pieces, names: Sequence[str], *, create_graph: bool, grad_outputs: Tensor | None = None
-) -> list[Tensor]:
+) -> tuple[list[Tensor], frozenset[int]]:
+    """The derivatives, zeros by what is not used; and the numbers of these."""
     if not outputs.requires_grad:
         raise UserError(
             f"the loss does not depend on {', '.join(names[:5])} through torch operations: its value requires no "
@@ -122,14 +126,8 @@ def _grad(
     found = torch.autograd.grad(
         outputs, list(variables), grad_outputs=grad_outputs, create_graph=create_graph, allow_unused=True
     )
-    unused = [name for name, g in zip(names, found, strict=True) if g is None]
-    if unused:
-        shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-        raise UserError(
-            f"parameter without gradient: the loss does not use {shown}. "
-            "Leave it out of `parameters`, or put it back into the forward pass"
-        )
-    return list(found)
+    gradients = [torch.zeros_like(v) if g is None else g for g, v in zip(found, variables, strict=True)]
+    return gradients, frozenset(i for i, g in enumerate(found) if g is None)
 
 
 def _second(outputs: Pieces, variables: Pieces, directions: Pieces) -> list[Tensor]:

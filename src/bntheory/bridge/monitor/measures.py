@@ -101,9 +101,7 @@ def _sharpness(at: Situation, of: Sequence[str]) -> Json:
 def _top(at: Situation, name: str, seconds: float) -> Json:
     began = time.perf_counter()
     objective = at.objective if name == "own" else at.objective.twin(TWINS[name])
-    unused = objective.examination.unused  # their rows of the Hessian are zero
-    used = [p for p in objective.parameters if p not in unused] if unused else None
-    with hessian(objective, parameters=used) as operator:
+    with hessian(objective) as operator:
         # building takes one forward and one backward pass, about what a product does
         took = time.perf_counter() - began
         most = _PRODUCTS if math.isinf(seconds) else int(max(seconds - took, 0) / took)

@@ -8,7 +8,7 @@
 ``folded``          several networks trained as one
 ``data_parallel``, ``share``   one network trained by several processes
 ``twins``, ``reparametrised``   controls that agree where they must and differ in one thing
-``state``           a model left exactly as it was
+``state``           a model left exactly as it was; ``keepers`` where else than in a model a state is kept
 
 What does not live here: anything that is measured (:mod:`bntheory.bridge.probes`).
 """

@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.networks.state import CONTAINERS, state_guard
+from bntheory.bridge.networks.keepers import keepers_of
+from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import plainly_called
 from bntheory.errors import UserError
 
@@ -202,28 +202,6 @@ def read_batches(batch: Any, split: int | None = None) -> list[tuple[Any, ...] |
 
 def _as_batch(item: Any) -> tuple[Any, ...]:
     return (item,) if isinstance(item, Mapping) else tuple(item)
-
-
-def keepers_of(called: Any) -> list[Any]:
-    """Where a loss, a hook or a loader may keep a state: what is called or owns the method, and the objects that it holds or its code names."""
-    function = called.func if isinstance(called, partial) else called
-    owner = getattr(function, "__self__", function)
-    if not isinstance(getattr(owner, "__dict__", None), dict) or inspect.ismodule(owner):
-        return []
-    try:
-        named = inspect.getclosurevars(function)
-        beside = [*named.nonlocals.values(), *named.globals.values()]
-    except (TypeError, ValueError):  # no function of Python's, or one that is not made up yet
-        beside = []
-    beside += [] if isinstance(owner, nn.Module) else vars(owner).values()
-    return [owner, *(value for value in beside if _keeps(value))]
-
-
-def _keeps(value: Any) -> bool:
-    if isinstance(value, CONTAINERS):
-        return True
-    own = isinstance(getattr(value, "__dict__", None), dict)
-    return own and not (inspect.ismodule(value) or inspect.isroutine(value) or isinstance(value, Tensor))
 
 
 def _refuse_shuffling(loader: DataLoader[Any]) -> None:

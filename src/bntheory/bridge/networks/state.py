@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,47 @@ from torch import Tensor, nn
 from bntheory.bridge.arguments import checked
 
 CONTAINERS = (dict, list, set, deque)
+GENERATORS = (torch.Generator, np.random.Generator, random.Random)
+
+
+class Names:
+    """Some names of a namespace (globals, a class, slots, a cell), which hold a state as the attributes of an object do."""
+
+    def __init__(self, home: Any, names: Sequence[str]) -> None:
+        self._home, self._names = home, names
+
+    def read(self) -> dict[str, Any]:
+        """What they hold now; those that hold nothing are left out."""
+        found = {}
+        for name in self._names:
+            with suppress(AttributeError, KeyError, ValueError):
+                found[name] = self._home[name] if isinstance(self._home, dict) else getattr(self._home, name)
+        return found
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Let them hold these values, whichever of them are others."""
+        now = self.read()
+        for name, value in values.items():
+            if name not in now or now[name] is not value:
+                if isinstance(self._home, dict):
+                    self._home[name] = value
+                else:
+                    setattr(self._home, name, value)
+
+
+def attributes_of(holder: Any) -> dict[str, Any]:
+    """What an object's attributes hold, or what names do."""
+    return holder.read() if isinstance(holder, Names) else getattr(holder, "__dict__", {})
+
+
+def set_attributes(holder: Any, values: Mapping[str, Any]) -> None:
+    """Past a ``__setattr__`` of the user's."""
+    if isinstance(holder, Names):
+        holder.write(values)
+    else:
+        getattr(holder, "__dict__", {}).update(values)
+
+
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 Restore = Callable[[], None]
 
@@ -181,32 +222,31 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 def _save_attributes(module: Any) -> Restore:
     """A function that restores the attributes of ``module``, containers (hooks included) in place; of a container, its entries."""
-    attributes = dict(getattr(module, "__dict__", {}))
-    contents = [(value, value.copy()) for value in (module, *attributes.values()) if isinstance(value, CONTAINERS)]
-    generators = [(v, v.get_state()) for v in attributes.values() if isinstance(v, torch.Generator)]
-    of_numpy = [v for v in attributes.values() if isinstance(v, np.random.Generator)]
-    positions = [(v.bit_generator, v.bit_generator.state) for v in of_numpy]
-    of_python = [(v, v.getstate()) for v in attributes.values() if isinstance(v, random.Random)]
+    attributes = dict(attributes_of(module))
+    held = (module, *attributes.values())
+    contents = [(value, value.copy()) for value in held if isinstance(value, CONTAINERS)]
+    arrays = [(value, value.copy()) for value in held if isinstance(value, np.ndarray)]
+    generators = [(v, _stand_of(v)) for v in held if isinstance(v, GENERATORS)]
     cls = module.__class__
 
     def restore() -> None:
         if module.__class__ is not cls:
             object.__setattr__(module, "__class__", cls)
-        for name in [n for n in getattr(module, "__dict__", ()) if n not in attributes]:
-            del module.__dict__[name]
-        getattr(module, "__dict__", {}).update(attributes)
+        if not isinstance(module, Names):
+            for name in [n for n in getattr(module, "__dict__", ()) if n not in attributes]:
+                del module.__dict__[name]
+        set_attributes(module, attributes)
         for container, before in contents:
             container.clear()
             if isinstance(container, (dict, set)):
                 container.update(before)
             else:
                 container.extend(before)
-        for generator, state in generators:
-            generator.set_state(state)
-        for bits, position in positions:
-            bits.state = position
-        for source, drawn in of_python:
-            source.setstate(drawn)
+        for array, values in arrays:
+            if array.flags.writeable:
+                array[...] = values
+        for generator, stand in generators:
+            _let_stand(generator, stand)
 
     return restore
 
@@ -231,8 +271,8 @@ def _save_global_rng() -> Restore:
     return restore
 
 
-def seed_generators(seed: int) -> None:
-    """Seed torch's generators, numpy's global one and Python's.
+def seed_generators(seed: int, *holders: Any) -> None:
+    """Seed torch's generators, numpy's global one and Python's; and those that ``holders`` hold as their own.
 
     torch.manual_seed would leave a note for CUDA devices that are not in use yet, which nothing can take back.
     """
@@ -241,14 +281,43 @@ def seed_generators(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - a user's model may draw from the global generator
     random.seed(seed)
+    for own in _generators_in(holders):
+        if isinstance(own, np.random.Generator):
+            _let_stand(own, type(own.bit_generator)(seed).state)
+        else:
+            (own.manual_seed if isinstance(own, torch.Generator) else own.seed)(seed)
 
 
-def generator_states() -> tuple[Any, ...]:
+def _generators_in(holders: Sequence[Any]) -> list[Any]:
+    parts = [m for h in holders for m in (h.modules() if isinstance(h, nn.Module) else (h,))]
+    values = [value for part in parts for value in (part, *attributes_of(part).values())]
+    return [value for value in values if isinstance(value, GENERATORS)]
+
+
+def _stand_of(generator: Any) -> Any:
+    if isinstance(generator, torch.Generator):
+        return generator.get_state()
+    return generator.getstate() if isinstance(generator, random.Random) else generator.bit_generator.state
+
+
+def _let_stand(generator: Any, stand: Any) -> None:
+    if isinstance(generator, torch.Generator):
+        generator.set_state(stand)
+    elif isinstance(generator, random.Random):
+        generator.setstate(stand)
+    else:
+        generator.bit_generator.state = stand
+
+
+def generator_states(*holders: Any) -> tuple[Any, ...]:
     """Where the generators stand that :func:`seed_generators` seeds, to be compared."""
     devices = torch.cuda.get_rng_state_all() if _cuda_in_use() else []
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002
     of_numpy = (legacy["state"]["key"].tobytes(), legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])
-    return (*(s.numpy().tobytes() for s in (torch.get_rng_state(), *devices)), *of_numpy, random.getstate())
+    own = [_stand_of(generator) for generator in _generators_in(holders)]
+    own = [one.numpy().tobytes() if isinstance(one, Tensor) else repr(one) for one in own]
+    torchs = (s.cpu().numpy().tobytes() for s in (torch.get_rng_state(), *devices))
+    return (*torchs, *of_numpy, random.getstate(), *own)
 
 
 @checked

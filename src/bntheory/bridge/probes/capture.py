@@ -105,14 +105,14 @@ def capture(
     collected: dict[str, dict[str, Tensor]] = {}
     for (name, role, parameter), grad in zip(own, grads[len(inputs) :], strict=True):
         collected.setdefault(name, {})[role] = torch.zeros_like(parameter) if grad is None else grad.detach()
-    captured = {}
+    captured, unchanged = {}, objective.unchanged("layers were captured", "capture them anew")
     for i, tap in enumerate(taps):
         assert tap.view is not None
         assert tap.y is not None
         assert tap.z is not None
         by_y, by_z = grads[2 * i : 2 * i + 2]
         captured[tap.name] = CapturedLayer(
-            tap.name, tap.view, tap.y, tap.z, by_y, by_z, collected.get(tap.name), second_order, why_not
+            tap.name, tap.view, tap.y, tap.z, by_y, by_z, collected.get(tap.name), second_order, why_not, unchanged
         )
     left = {n.name: n.reason for n in known.values() if n.view is None and (layers is None or n.name in layers)}
     return Capture(captured, float(value.detach()), left)

@@ -25,6 +25,7 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
+from bntheory.bridge.measured import Unchanged
 from bntheory.bridge.units import UnitView
 from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
@@ -98,9 +99,10 @@ class CapturedLayer:
         parameter_grads: Mapping[str, Tensor] | None = None,
         second_order: bool = True,
         why_not: str = "",
+        unchanged: Unchanged | None = None,
     ) -> None:
         self.name, self.view, self._second_order = name, view, second_order
-        self._why_not = why_not
+        self._why_not, self._unchanged = why_not, unchanged
         self._y, self._z = y, z
         self._grad_y, self._grad_z = grad_y, grad_z
         self._parameter_grads = dict(parameter_grads or {})
@@ -313,10 +315,12 @@ class CapturedLayer:
         return Residual(chosen, relative, tolerance, measured.norm(dim=-1), predicted.norm(dim=-1), size)
 
     def require_second_order(self) -> None:
-        """Raise ValueError where the layer was captured without the graph that second derivatives are taken from."""
+        """Raise ValueError where the layer was captured without the graph that second derivatives are taken from, or this is out of date."""
         if not self._second_order:
             raise UserError(
                 f"layer {self.name!r}: {self._why_not}"
                 if self._why_not
                 else f"layer {self.name!r} was captured with second_order=False, which keeps no graph; capture it with second_order=True"
             )
+        if self._unchanged is not None:
+            self._unchanged.require()

@@ -210,11 +210,8 @@ def _curvature(
     objective = landscape.objective
     try:
         progress(0.0, "curvature")
-        unused = objective.examination.unused  # their rows of the Hessian are zero
-        used = [name for name in objective.parameters if name not in unused] if unused else None
-        with hessian(objective, parameters=used) as operator:
-            if used is None:
-                landscape.know(operator.loss, operator.gradient)
+        with hessian(objective) as operator:
+            landscape.know(operator.loss, operator.gradient)
             spectrum = top_eigenvalues(
                 operator,
                 tol=tol,

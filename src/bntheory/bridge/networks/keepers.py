@@ -1,0 +1,106 @@
+"""Where a loss, a model or a hook may keep a state outside of parameters and buffers: counters, histories, generators, moving means.
+
+What lives here: finding the places, by following what is called to whatever its code names (cells, globals, attributes), as far as that
+is a user's own. What does not: saving and restoring (:mod:`bntheory.bridge.networks.state`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from functools import cache, partial
+from inspect import isclass, ismodule, isroutine
+from types import CodeType, FunctionType, MethodType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from bntheory.bridge.networks.state import CONTAINERS, GENERATORS, Names
+
+#: At most so many places are looked at, and no container of more entries is looked into: that is data, and no state.
+_PLACES, _ENTRIES = 10_000, 1_000
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_PLAIN = (type(None), int, float, complex, str, bytes, Tensor, CodeType)
+
+
+def keepers_of(*called: Any) -> list[Any]:
+    """The objects, containers and names in which what is called may keep a state, each once, for a guard of the state."""
+    found: list[Any] = []
+    met: dict[int, Any] = {}  # held, so that no id is used twice
+    sought = deque((value, True) for value in called)
+    while sought and len(met) < _PLACES:
+        value, given = sought.popleft()
+        if isinstance(value, _PLAIN) or id(value) in met:
+            continue
+        met[id(value)] = value
+        own, further = _place(value, given)
+        found += own
+        sought.extend((one, False) for one in further)
+    inner = {id(one) for value in found if isinstance(value, nn.Module) for one in value.modules() if one is not value}
+    return [value for value in found if id(value) not in inner]
+
+
+def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
+    """What of a value a guard restores, and where else to look. given: by the user, so that it is looked into whosever its class is."""
+    if isinstance(value, partial):
+        return [], [value.func, value.args, value.keywords]
+    if isinstance(value, MethodType):
+        return [], [value.__self__, value.__func__]
+    if isinstance(value, (staticmethod, classmethod, property)):
+        return [], [getattr(value, "__func__", getattr(value, "fget", None))]
+    if isinstance(value, FunctionType):
+        names = _names_of(value)
+        users = [value] if _of_a_user(value.__module__) or given else []
+        inside = [entry for name in names for entry in name.read().values()]
+        return [*users, *names], [*inside, value.__defaults__, value.__kwdefaults__, vars(value)]
+    if isclass(value):
+        if not _of_a_user(value.__module__):
+            return [], []
+        held = [name for name, one in vars(value).items() if not (name.startswith("__") or hasattr(one, "__get__"))]
+        return [Names(value, held)], [*vars(value).values(), *value.__bases__]
+    if isinstance(value, (*CONTAINERS, tuple)):
+        few = len(value) <= _ENTRIES
+        inside = list(value.values() if isinstance(value, dict) else value) if few else []
+        return [] if isinstance(value, tuple) else [value], inside
+    if ismodule(value) or isroutine(value):
+        return [], []
+    entries = dict(getattr(value, "__dict__", {}))
+    slots = [n for c in type(value).__mro__ for n in _listed(vars(c).get("__slots__", ())) if n != "__dict__"]
+    own = [value] if entries or isinstance(value, (*GENERATORS, np.ndarray)) else []
+    if isinstance(value, nn.Module):
+        hooks = [hook for kind in _HOOKS for hook in getattr(value, kind, {}).values()]
+        entries = {name: one for name, one in entries.items() if not name.startswith("_")}
+        return own, [type(value), *value.children(), *hooks, *entries.values()]
+    if not (given or isinstance(value, SimpleNamespace) or _of_a_user(type(value).__module__)):
+        return own, []
+    in_slots = Names(value, slots)
+    return [*own, *([in_slots] if slots else [])], [type(value), *entries.values(), *in_slots.read().values()]
+
+
+def _listed(slots: Any) -> list[str]:
+    return [slots] if isinstance(slots, str) else list(slots)
+
+
+def _names_of(function: FunctionType) -> list[Names]:
+    """The cells of a function, and of a user's the globals (and names of modules of theirs) that its code uses."""
+    cells = [Names(cell, ["cell_contents"]) for cell in function.__closure__ or ()]
+    if not _of_a_user(function.__module__):
+        return cells
+    used = sorted(_names_in(function.__code__))
+    named = Names(function.__globals__, used)
+    modules = [m for m in named.read().values() if ismodule(m) and _of_a_user(m.__name__)]
+    return [*cells, named, *(Names(vars(module), used) for module in modules)]
+
+
+def _names_in(code: CodeType) -> set[str]:
+    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+@cache
+def _of_a_user(module: str | None) -> bool:
+    """Whether what is defined in a module of this name is a user's own, and of no library."""
+    root = (module or "").partition(".")[0]
+    if root in sys.stdlib_module_names or root in ("torch", "numpy", "bntheory"):
+        return False
+    return "site-packages" not in (getattr(sys.modules.get(root), "__file__", None) or "")

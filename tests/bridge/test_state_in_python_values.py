@@ -1,0 +1,238 @@
+"""Counters of a user's own, wherever Python keeps them: a schedule of a loss's weight, an annealed share, a warm-up inside of a model.
+
+A measurement is of the next pass: what the counters stand at when it is made, moved on once. It leaves them, and so a monitored training
+is bit for bit the plain one, in which they count its own passes alone. Right values are the plain loss times the weight written as a number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from objective_cases import CE, X, Y, mlp
+from torch import Tensor, nn
+
+from bntheory.bridge import Monitor
+from bntheory.bridge.curvature import hessian
+
+COUNT = 0
+LIST, NESTED, NAMESPACE = [0], {"a": {"n": 0}}, SimpleNamespace(a=SimpleNamespace(n=0))
+ARRAY, TENSOR, MODULE = np.zeros(()), torch.zeros(()), ModuleType("settings_of_a_user")
+MODULE.step, MODULE.inner = 0, SimpleNamespace(step=0)
+
+
+class Slotted:
+    __slots__ = ("n",)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
+@dataclass
+class Fields:
+    n: int = 0
+
+
+class OfClass:
+    n: ClassVar[int] = 0
+
+
+SLOTTED, FIELDS = Slotted(), Fields()
+
+
+def _global() -> int:
+    global COUNT
+    COUNT += 1
+    return COUNT
+
+
+def _module() -> int:
+    MODULE.step += 1
+    return MODULE.step
+
+
+def _in_module() -> int:
+    MODULE.inner.step += 1
+    return MODULE.inner.step
+
+
+def _of_class() -> int:
+    OfClass.n += 1
+    return OfClass.n
+
+
+def _attribute(holder: Any) -> Callable[[], int]:
+    def count() -> int:
+        holder.n += 1
+        return holder.n
+
+    return count
+
+
+def _list() -> int:
+    LIST[0] += 1
+    return LIST[0]
+
+
+def _nested() -> int:
+    NESTED["a"]["n"] += 1
+    return NESTED["a"]["n"]
+
+
+def _array() -> float:
+    ARRAY[...] += 1
+    return float(ARRAY)
+
+
+def _tensor() -> float:
+    TENSOR.add_(1)
+    return float(TENSOR)
+
+
+def _default(state: dict[str, int] = {"n": 0}) -> int:  # noqa: B006 - that it is kept is the point
+    state["n"] += 1
+    return state["n"]
+
+
+def _nonlocal() -> Callable[[], int]:
+    n = 0
+
+    def count() -> int:
+        nonlocal n
+        n += 1
+        return n
+
+    return count
+
+
+def _of_function() -> int:
+    _of_function.n += 1
+    return _of_function.n
+
+
+COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
+    "a cell": _nonlocal,
+    "a global": lambda: _global,
+    "a module": lambda: _module,
+    "an object in a module": lambda: _in_module,
+    "a class": lambda: _of_class,
+    "a function": lambda: _of_function,
+    "slots": lambda: _attribute(SLOTTED),
+    "a dataclass": lambda: _attribute(FIELDS),
+    "an object in an object": lambda: _attribute(NAMESPACE.a),
+    "a list": lambda: _list,
+    "a mapping in a mapping": lambda: _nested,
+    "an array": lambda: _array,
+    "a tensor": lambda: _tensor,
+    "a default": lambda: _default,
+}
+
+
+@pytest.fixture(autouse=True)
+def from_zero() -> None:
+    _reset()
+
+
+def _reset() -> None:
+    global COUNT
+    COUNT = LIST[0] = NESTED["a"]["n"] = NAMESPACE.a.n = 0
+    MODULE.step = MODULE.inner.step = OfClass.n = _of_function.n = SLOTTED.n = FIELDS.n = 0
+    _default.__defaults__[0]["n"] = 0
+    ARRAY[...] = 0
+    TENSOR.zero_()
+
+
+class Annealed(nn.Module):
+    """Weighs its outputs by how often it was called."""
+
+    def __init__(self, count: Callable[[], float]) -> None:
+        super().__init__()
+        self.net, self.count = mlp(), count
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x) * (1 + self.count() / 7)
+
+
+def _case(place: str, count: Callable[[], float]) -> tuple[nn.Module, Callable[..., Tensor]]:
+    if place == "loss":
+        return mlp(), lambda outputs, targets: (1 + count() / 7) * CE(outputs, targets)
+    if place == "model":
+        return Annealed(count), CE
+    model = mlp()
+    model[0].register_forward_hook(lambda module, given, output: (1 + count() / 7) * output)
+    return model, CE
+
+
+def _right(place: str, calls: int) -> float:
+    """The loss of the network as it starts, at the weight of this call, in float64."""
+    net, weight = mlp().double(), 1 + calls / 7
+    hidden = net[0](X.double()) * (weight if place == "hook" else 1)
+    outputs = net[3](net[2](net[1](hidden))) * (weight if place == "model" else 1)
+    return float((CE(outputs, Y) * (weight if place == "loss" else 1)).detach())
+
+
+@pytest.mark.parametrize("place", ["loss", "model", "hook"])
+@pytest.mark.parametrize("kind", COUNTERS)
+def test_a_counter_stands_where_it_stood(kind: str, place: str) -> None:
+    count = COUNTERS[kind]()
+    model, loss = _case(place, count)
+    for calls in (1, 2):
+        for mode in ("train", "frozen"):
+            with hessian(model, loss, (X, Y), dtype=torch.float64, mode=mode) as operator:
+                assert operator.loss == pytest.approx(_right(place, calls), rel=1e-12)
+        assert count() == calls
+
+
+def _trained(place: str, count: Callable[[], float], monitored: bool) -> Tensor:
+    model, loss = _case(place, count)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = Monitor(model, loss, (X, Y), optimizer=optimizer, every=2, share=None, strict=True) if monitored else None
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss(model(X), Y).backward()
+        optimizer.step()
+        if monitor is not None:
+            monitor.step()
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+@pytest.mark.parametrize("place", ["loss", "model"])
+@pytest.mark.parametrize("kind", COUNTERS)
+def test_a_monitored_training_counts_its_own_passes_alone(kind: str, place: str) -> None:
+    plain = _trained(place, COUNTERS[kind](), monitored=False)
+    _reset()
+    assert torch.equal(_trained(place, COUNTERS[kind](), monitored=True), plain)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param((lambda g: lambda: float(torch.rand((), generator=g)))(torch.Generator()), id="torch"),
+        pytest.param((lambda g: lambda: float(g.random()))(np.random.default_rng(0)), id="numpy"),
+        pytest.param((lambda g: lambda: g.random())(random.Random(0)), id="python"),
+    ],
+)
+def test_numbers_of_a_generator_of_ones_own_are_random_numbers(draw: Callable[[], float]) -> None:
+    """Refused as those of the global ones are; a stated seed holds them where they stand, and they go on from there."""
+    model = mlp()
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (1 + draw()) * CE(outputs, targets)
+
+    with pytest.raises(ValueError, match=r"not deterministic.*seed="):
+        hessian(model, loss, (X, Y))
+    with hessian(model, loss, (X, Y), seed=0) as operator:
+        assert operator.loss == pytest.approx(float(loss(model(X), Y).detach()), rel=1e-5)
+
+
+def test_an_iterator_cannot_be_put_back_and_is_told() -> None:
+    steps = itertools.count(1)
+    with pytest.raises(ValueError, match=r"keeps a state that cannot be put back.*an iterator"):
+        hessian(mlp(), lambda outputs, targets: (1 + next(steps)) * CE(outputs, targets), (X, Y))
