@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
@@ -40,11 +41,19 @@ class Fields:
     n: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A tensor, and a place of its own for a number, in what lets nothing be set."""
+
+    total: Tensor
+    counts: list[int]
+
+
 class OfClass:
     n: ClassVar[int] = 0
 
 
-SLOTTED, FIELDS = Slotted(), Fields()
+SLOTTED, FIELDS, SEALED = Slotted(), Fields(), Sealed(torch.zeros(()), [0])
 
 
 def _global() -> int:
@@ -96,6 +105,12 @@ def _tensor() -> float:
     return float(TENSOR)
 
 
+def _sealed() -> float:
+    SEALED.total.add_(0.5)
+    SEALED.counts[0] += 1
+    return float(SEALED.total) + SEALED.counts[0] / 2
+
+
 def _default(state: dict[str, int] = {"n": 0}) -> int:  # noqa: B006 - that it is kept is the point
     state["n"] += 1
     return state["n"]
@@ -126,6 +141,7 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "a function": lambda: _of_function,
     "slots": lambda: _attribute(SLOTTED),
     "a dataclass": lambda: _attribute(FIELDS),
+    "a sealed dataclass": lambda: _sealed,
     "an object in an object": lambda: _attribute(NAMESPACE.a),
     "a list": lambda: _list,
     "a mapping in a mapping": lambda: _nested,
@@ -145,6 +161,8 @@ def _reset() -> None:
     COUNT = LIST[0] = NESTED["a"]["n"] = NAMESPACE.a.n = 0
     MODULE.step = MODULE.inner.step = OfClass.n = _of_function.n = SLOTTED.n = FIELDS.n = 0
     _default.__defaults__[0]["n"] = 0
+    SEALED.counts[0] = 0
+    SEALED.total.zero_()
     ARRAY[...] = 0
     TENSOR.zero_()
 
@@ -230,6 +248,38 @@ def test_numbers_of_a_generator_of_ones_own_are_random_numbers(draw: Callable[[]
         hessian(model, loss, (X, Y))
     with hessian(model, loss, (X, Y), seed=0) as operator:
         assert operator.loss == pytest.approx(float(loss(model(X), Y).detach()), rel=1e-5)
+
+
+class Prefetched:
+    """Filled by another thread, as loaders are."""
+
+    def __init__(self) -> None:
+        self.ready, self.filled = [0], threading.Event()
+        self.thread = threading.Thread(target=self.fill, daemon=True)
+
+    def fill(self) -> None:
+        self.ready.append(1)
+        self.filled.set()
+
+
+def test_what_another_thread_fills_is_left_to_it() -> None:
+    """What comes in while a loss is measured stays in."""
+    source = Prefetched()
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.source, self.started = source, False
+
+        def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+            if not source.filled.is_set():
+                source.thread.start()
+                source.filled.wait()
+            return CE(outputs, targets)
+
+    with hessian(mlp(), Trainer().loss, (X, Y)) as operator:
+        assert operator.loss > 0
+    assert source.ready == [0, 1]
+    assert source.filled.is_set()
 
 
 def test_an_iterator_cannot_be_put_back_and_is_told() -> None:

@@ -21,6 +21,9 @@ from bntheory.bridge.networks.state import CONTAINERS, GENERATORS, Names
 #: At most so many places are looked at, and no container of more entries is looked into: that is data, and no state.
 _PLACES, _ENTRIES = 10_000, 1_000
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_OF_A_MODULE = frozenset(vars(nn.Module()))
+#: Where objects are from that another thread or process may be changing: neither they nor what holds them is put back.
+_ELSEWHERE = {"threading", "concurrent", "asyncio", "multiprocessing", "queue", "subprocess", "socket"}
 _PLAIN = (type(None), int, float, complex, str, bytes, Tensor, CodeType)
 
 
@@ -66,16 +69,22 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
     if ismodule(value) or isroutine(value):
         return [], []
     entries = dict(getattr(value, "__dict__", {}))
+    if not given and any(_root(one) in _ELSEWHERE for one in (value, *entries.values())):
+        return [], []
     slots = [n for c in type(value).__mro__ for n in _listed(vars(c).get("__slots__", ())) if n != "__dict__"]
     own = [value] if entries or isinstance(value, (*GENERATORS, np.ndarray)) else []
     if isinstance(value, nn.Module):
         hooks = [hook for kind in _HOOKS for hook in getattr(value, kind, {}).values()]
-        entries = {name: one for name, one in entries.items() if not name.startswith("_")}
+        entries = {name: one for name, one in entries.items() if name not in _OF_A_MODULE}
         return own, [type(value), *value.children(), *hooks, *entries.values()]
     if not (given or isinstance(value, SimpleNamespace) or _of_a_user(type(value).__module__)):
         return own, []
     in_slots = Names(value, slots)
     return [*own, *([in_slots] if slots else [])], [type(value), *entries.values(), *in_slots.read().values()]
+
+
+def _root(value: Any) -> str:
+    return str(type(value).__module__).partition(".")[0]
 
 
 def _listed(slots: Any) -> list[str]:

@@ -45,8 +45,8 @@ class Names:
             if name not in now or now[name] is not value:
                 if isinstance(self._home, dict):
                     self._home[name] = value
-                else:
-                    setattr(self._home, name, value)
+                else:  # past a __setattr__ of the user's, as that of a frozen dataclass
+                    (type if isinstance(self._home, type) else object).__setattr__(self._home, name, value)
 
 
 def attributes_of(holder: Any) -> dict[str, Any]:
@@ -62,6 +62,8 @@ def set_attributes(holder: Any, values: Mapping[str, Any]) -> None:
         getattr(holder, "__dict__", {}).update(values)
 
 
+#: Arrays of more entries are data, and no state.
+_LARGEST = 1_000_000
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 Restore = Callable[[], None]
 
@@ -225,7 +227,7 @@ def _save_attributes(module: Any) -> Restore:
     attributes = dict(attributes_of(module))
     held = (module, *attributes.values())
     contents = [(value, value.copy()) for value in held if isinstance(value, CONTAINERS)]
-    arrays = [(value, value.copy()) for value in held if isinstance(value, np.ndarray)]
+    arrays = [(v, v.copy()) for v in held if isinstance(v, np.ndarray) and v.flags.writeable and v.size <= _LARGEST]
     generators = [(v, _stand_of(v)) for v in held if isinstance(v, GENERATORS)]
     cls = module.__class__
 
@@ -243,8 +245,7 @@ def _save_attributes(module: Any) -> Restore:
             else:
                 container.extend(before)
         for array, values in arrays:
-            if array.flags.writeable:
-                array[...] = values
+            array[...] = values
         for generator, stand in generators:
             _let_stand(generator, stand)
 
