@@ -1,8 +1,9 @@
-"""Shared fixtures: the device, and a hypothesis profile that explores in CI as well."""
+"""Shared fixtures: the device, deterministic algorithms, and a hypothesis profile that explores in CI as well."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 # Before numpy and torch are imported: two test processes on two cores must not each start two threads that wait for each other.
 for _pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -37,3 +38,12 @@ def device(request: pytest.FixtureRequest) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         pytest.exit("--device cuda was asked for, but torch sees no CUDA device", returncode=2)
     return name
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Exact equality between two evaluations needs deterministic algorithms on CUDA."""
+    from bntheory.bridge.networks.training import reproducible
+
+    with reproducible():
+        yield
