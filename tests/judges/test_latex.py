@@ -15,7 +15,8 @@ import bntheory
 from bntheory.claims.typed.latex import latex_of, legend
 from bntheory.cli import app
 from bntheory.judges.decide import decide
-from bntheory.judges.latex import failures
+from bntheory.judges.latex import failures, latex_paragraph
+from bntheory.judges.verdict import verdict_of
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
 
@@ -160,3 +161,19 @@ def test_a_counterexample_has_every_number_that_it_needs() -> None:
     assert re.search(r"\$\{y\}\^\{\(2\)\} = \\left\(", second)
     unit = bntheory.decide("dot(grad@b, cross(grad)) <= gamma@b").latex()
     assert re.search(r"\$\{\\gamma\}_\{b\} = -?\d.*\$\\text\{cross\} = ", unit)
+
+
+def test_a_sentence_is_text_whose_lines_break_and_a_formula_stands_alone() -> None:
+    """Set as one formula, a sentence runs off the page, and words without a command run together."""
+    for claim in bntheory.registry():
+        words = re.sub(r"\\text\{|\}", "", claim.statement)
+        told = latex_paragraph(verdict_of(claim, []))
+        shown = re.findall(r"\\\[\n(.*?)\n\\\]|\\begin\{quote\}\n(.*?)\n\\end\{quote\}", told, re.S)
+        ((formula, sentence),) = shown
+        assert not re.search(r"\\text\{[^{}]{60}", formula), claim.id
+        assert "\\" in formula or not re.search("[a-z]{2} [a-z]{2}", formula), claim.id
+        if sentence:  # every word of the statement is there, in its order
+            assert re.findall("[a-z]{3,}", sentence.replace(r"\text", "")) == re.findall("[a-z]{3,}", words), claim.id
+            assert sentence.count("$") % 2 == 0
+    rank = latex_paragraph(verdict_of(bntheory.registry()["daneshmand2020.rank"], []))
+    assert r"collapses to one; with BN it is $ \Omega(\sqrt{\text{width}}) $ at any depth" in rank

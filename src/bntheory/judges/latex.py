@@ -64,7 +64,7 @@ def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str
     again = command or f"bntheory check {claim.id}"
     domain = f" for all layers with {_signs(claim.domain.describe())}" if claim.domain is not None else ""
     given = f", where {listed(assumed)}" if assumed else ""
-    lines = [rf"\paragraph{{Claim{name}.}}", f"It is asserted{domain}{given} that", r"\[", f"  {statement}", r"\]"]
+    lines = [rf"\paragraph{{Claim{name}.}}", f"It is asserted{domain}{given} that", *_stated(statement)]
     if letters:
         lines.append(f"Here {listed(letters)}.")
     if claim.reading:
@@ -75,6 +75,23 @@ def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str
     lines += _reasons(verdict)
     lines.append(rf"(Decided by \texttt{{{_code(again)}}}.)")
     return "\n".join(lines) + "\n"
+
+
+def _stated(statement: str) -> list[str]:
+    """A formula on a line of its own; a sentence, which such a line would not break, as text with its formulas in it."""
+    pieces = re.split(r"\\text\{((?:[^{}]|\{[^{}]*\})*)\}", statement)
+    if "\\" not in statement and re.search(r"[A-Za-z]{2,} [A-Za-z]{2,}", statement):
+        text = _words(statement)
+    elif sum(map(len, pieces[1::2])) > 50:
+        text = formula = ""
+        for i, piece in enumerate([*pieces, ""]):
+            if i % 2 and formula.count("{") == formula.count("}"):
+                text, formula = text + (f"${formula}$" if formula.strip() else formula) + piece, ""
+            else:  # words within a root belong to the formula
+                formula += rf"\text{{{piece}}}" if i % 2 else piece
+    else:
+        return [r"\[", f"  {statement}", r"\]"]
+    return [r"\begin{quote}", f"  {text}", r"\end{quote}"]
 
 
 def latex_witness(witness: Mapping[str, Any]) -> str:
@@ -181,8 +198,9 @@ def _words(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """What is typed, for a typewriter font, which has < and > of its own: it can be copied."""
-    return "".join(c if c in "<>|" else _SPECIAL.get(c, c) for c in text)
+    """What is typed, for a typewriter font, which has < and > of its own and breaks no word: it can be copied."""
+    code = "".join(c if c in "<>|" else _SPECIAL.get(c, c) for c in text)
+    return re.sub(r"(?<=[a-z0-9])[.-](?=[a-z])", r"\g<0>\\allowbreak{}", code)
 
 
 _RANGE = re.compile(r"(eps|gamma|m|H|\|\|H\|\||\|g_i\|) (=|!=|<=|>=|>) (\w+(?:/\d+)?)")
