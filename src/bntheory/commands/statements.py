@@ -60,9 +60,7 @@ def claims(paper: Paper = "", kind: Kind = "", as_json: Json = False) -> None:
         typer.echo(json_text([_claim_json(c) for c in chosen]))
         return
     counts = counted(len(chosen), "claim")
-    for key in dict.fromkeys(
-        c.key for c in chosen
-    ):  # each source once, though claims of ours stand among those of others
+    for key in dict.fromkeys(c.key for c in chosen):  # each once, though claims of ours stand among those of others
         typer.echo("\n".join([key, *(f"  {c.kind:<10} {c.id}" for c in chosen if c.key == key), ""]))
     typer.echo(wrapped(f"{counts}. `bntheory show ID` prints one, `bntheory check ID` judges it."))
 

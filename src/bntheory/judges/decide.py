@@ -67,7 +67,8 @@ class Decided:
             f"--{what} {name}" + (f":{kind}" if kind != "any" else "")
             for what, declared in free
             for name, kind in declared.items()
-            if _is_name(name) and not _is_word(name)  # y@2, rise, cross and directions follow from the expression
+            if _is_name(name)
+            and name not in SECOND | UNIT_B  # y@2, rise, cross and directions follow from the expression
         ]
         words += [f'--assume "{hypothesis}"' for hypothesis in self.assume]
         return " ".join([f'bntheory decide "{self.expression}"', *words])
@@ -231,7 +232,7 @@ def _declared(what: str, entries: Sequence[str], allowed: Sequence[str]) -> dict
 def _free_name(what: str, name: str) -> str:
     if not _is_name(name) or len(name) > 40 or (name.endswith("@case") and what != "vector"):
         raise UserError(f"--{what} {name!r:.60}: a name is a letter followed by letters, digits and _")
-    if _is_word(name):
+    if name.removesuffix("@case") in SECOND | UNIT_B:
         raise UserError(f"the free {what} {name!r} has the name of a word of the vocabulary; choose another")
     return name
 
@@ -239,7 +240,3 @@ def _free_name(what: str, name: str) -> str:
 def _is_name(name: str) -> bool:
     bare = name.removesuffix("@case")
     return bare.isascii() and bare.isidentifier() and not bare.startswith("_")
-
-
-def _is_word(name: str) -> bool:
-    return name.removesuffix("@case") in (SECOND | UNIT_B)

@@ -55,9 +55,8 @@ def violations_panel(records: Sequence[Json]) -> Any:
                     found = layer["theorem_4_1"][key] if place == "layers" else layer[key]
                     if found is not None:
                         checked, violated = checked + found["checked"], violated + found["violated"]
-            shares.append(
-                100 * violated / checked if checked else np.nan
-            )  # nothing is drawn then: 0 would be a finding
+            # of none nothing is drawn: 0 would be a finding
+            shares.append(100 * violated / checked if checked else np.nan)
         x = np.arange(len(STATEMENTS)) + (column - (len(networks) - 1) / 2) * width
         colour, hatch = _NETWORKS[column % len(_NETWORKS)]
         bars = axes.bar(x, shares, width * 0.9, color=colour, hatch=hatch, edgecolor="white", label=network)

@@ -172,24 +172,18 @@ def check_plot(path: Path | None) -> None:
         )
 
 
-def save_figure(figure: Any, path: str | Path) -> Path:
-    """Write the figure, whole or not at all: PNG by default, SVG or PDF by the suffix. Raises ValueError for another suffix."""
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write the figure, whole or not at all. Raises UserError as :func:`check_plot`, and where the disk is full."""
     from bntheory.experiments.store import write_atomic
 
-    path = Path(path)
-    if path.suffix == "":
-        path = path.with_suffix(".png")
-    kind = path.suffix.lower()
+    check_plot(path)
+    kind, buffer = path.suffix.lower(), io.BytesIO()
     if kind == ".png":
-        content = as_png(figure)
-    elif kind in (".svg", ".pdf"):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind[1:], metadata={"Date" if kind == ".svg" else "CreationDate": None})
-        content = buffer.getvalue()
+        buffer.write(as_png(figure))
     else:
-        raise ValueError(f"the figure cannot be written as {path.suffix!r} ({path}); use .png, .svg or .pdf")
+        figure.savefig(buffer, format=kind[1:], metadata={"Date" if kind == ".svg" else "CreationDate": None})
     try:
-        write_atomic(path, content)
+        write_atomic(path, buffer.getvalue())
     except OSError as error:
         raise UserError(f"{path}: the figure cannot be written ({error.strerror or error})") from None
     return path

@@ -85,9 +85,8 @@ def _draw_random(axes: Any, drawn: dict[int, Any], witness: Any) -> int:
     bins = np.linspace(-1, 1, 61)
     looks = (("#56B4E9", ":"), (BLUE, "--"), ("black", "-"))
     for (m, values), (colour, line) in zip(drawn.items(), looks, strict=False):
-        values = np.where(
-            (values >= 0) & (values <= VISIBLE), -1e-9, values
-        )  # equality does not fail: left of the shaded half
+        # equality does not fail: left of the shaded half
+        values = np.where((values >= 0) & (values <= VISIBLE), -1e-9, values)
         shares = np.full(len(values), 1 / len(values))
         axes.hist(values, bins, weights=shares, histtype="step", color=colour, linestyle=line, label=f"batch of {m}")
     axes.axvspan(0, 1, color=ORANGE, alpha=0.1, linewidth=0, label="the claim fails")

@@ -18,10 +18,8 @@ from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.view import state
 
 How = Literal["identity", "manifest", "open"]
-_MAX_OPERATIONS, _MOST_SYMBOLS = (
-    600,
-    48,
-)  # beyond it a normal form takes longer than everything else, and nobody reads it
+# beyond it a normal form takes longer than everything else, and nobody reads it
+_MAX_OPERATIONS, _MOST_SYMBOLS = 600, 48
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,8 @@ class _Run(Questions):
     def decide(self) -> Decision:
         least = self.domain.min_m
         what = f"negation, any m >= {least}"
-        crowded = bool(
-            self.generic.frame.operators
-        )  # products have many coordinates: a short proof is looked for first
+        crowded = bool(self.generic.frame.operators)
+        # products have many coordinates: a short proof is looked for first
         if crowded and (scripts := self._opinion()):
             return self._proved(scripts)
         reply = self._generic_question(least, what, quick=True)

@@ -42,9 +42,8 @@ class Questions:
         problem, field = self.generic, self.generic.frame.field
         formulas = [without_roots(field, f) for f in problem.negation()]
         formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
-        if sum(map(_terms, formulas)) > (
-            _MOST_TERMS // 10 if quick else _MOST_TERMS
-        ):  # one step of the solver's would take minutes, which no limit stops
+        # beyond it one step of the solver's would take minutes, which no limit stops
+        if sum(map(_terms, formulas)) > (_MOST_TERMS // 10 if quick else _MOST_TERMS):
             return Reply("unknown", None, 0.0, ())
         return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least, quick=quick)
 

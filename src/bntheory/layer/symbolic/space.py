@@ -18,9 +18,8 @@ from bntheory.layer.constants import exact
 from bntheory.layer.number import Number, between
 from bntheory.layer.relations import Uncompared
 
-Atom = tuple[
-    str, tuple[str, ...]
-]  # (name, word): the operators of the word applied to the named vector, the last one first
+#: (name, word): the operators of the word applied to the named vector, the last one first
+Atom = tuple[str, tuple[str, ...]]
 Key = tuple[str, tuple[str, ...], str]  # <u, word v>
 
 
