@@ -123,6 +123,29 @@ def test_hypotheses_and_domain_select_the_units(suite):
     negative = sum(int((layer.gamma < 0).sum()) for _, layer in suite)
     assert counts == [20, 20 - negative, 20 - negative]
     assert negative > 0
+    assert _counted(suite, gamma="nonnegative") == 20 - negative
+    unit = sum(int(((layer.gamma >= 0) & (layer.gamma <= 1)).sum()) for _, layer in suite)
+    assert _counted(suite, gamma="unit") == unit < 20 - negative
+
+
+def _counted(suite, **domain):
+    check = lambda layer: le(0, layer.norm2(layer.grad))  # noqa: E731
+    claim = Claim("mine.counted", "layer", Source("mine", ""), "x", check, LayerDomain(**domain))
+    return judge(claim, suite, units=6).details["units_in_domain"]
+
+
+def test_what_is_proved_of_a_range_of_gamma_is_measured_there_alone(suite):
+    """<g, J g> has the sign of gamma; units of the other sign once made a disagreement of a proof."""
+    for gamma in ("nonnegative", "unit"):
+        claim = Claim(
+            "mine.range",
+            "layer",
+            Source("mine", ""),
+            "x",
+            lambda layer: le(0, layer.dot(layer.grad, layer.input_grad)),
+            LayerDomain(gamma=gamma),
+        )
+        assert judge(claim, suite, units=6).finding == "holds"
 
 
 def test_nothing_in_the_domain_is_not_applicable(suite):

@@ -25,7 +25,7 @@ from bntheory.errors import OutsideVocabulary
 from bntheory.evidence.counts import counted
 from bntheory.evidence.study import APART
 from bntheory.judges.measured_statement import certain, decided, evaluated, has_value
-from bntheory.judges.verdict import Evidence
+from bntheory.judges.verdict import Evidence, Finding
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.view import state
 
@@ -257,17 +257,15 @@ def margins(claim: Claim, network: str, layer: CapturedLayer, units: Iterable[in
 def _in_domain(layer: CapturedLayer, units: list[int], domain: LayerDomain) -> Tensor:
     gamma = layer.gamma[units]
     inside = torch.ones_like(gamma, dtype=torch.bool)
-    if layer.kind == "rms":
-        return inside & False  # its statistics are others, and so is what a claim about the mean says
-    if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m or domain.hessian != "any":
-        return inside & False  # a network's Hessian is whatever it is
-    if domain.smoothness or domain.gradient != "any":
-        return inside & False  # a network's Hessian is whatever it is
+    known = domain.hessian != "any" or domain.smoothness or domain.gradient != "any"
+    if layer.kind == "rms" or known:  # its statistics are others; a network's Hessian is whatever it is
+        return inside & False
+    if domain.normaliser not in ("batch", "l2") or layer.m < domain.min_m:
+        return inside & False
     if (domain.eps == "zero" and layer.eps != 0) or (domain.eps == "positive" and layer.eps == 0):
         return inside & False
-    if domain.gamma == "positive":
-        return inside & (gamma > 0)
-    return inside & (gamma != 0) if domain.gamma == "nonzero" else inside
+    least = {"positive": gamma > 0, "nonzero": gamma != 0, "nonnegative": gamma >= 0}
+    return {**least, "unit": (gamma >= 0) & (gamma <= 1)}.get(domain.gamma, inside)
 
 
 def judge(claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: int = 2, seed: int = 0) -> Evidence:
@@ -297,15 +295,12 @@ def judge(claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: in
     details: dict[str, Any] = {"units_measured": total, "units_in_domain": len(rows)}
     if beyond:
         details["left_out"] = beyond
+
+    def evidence(finding: Finding, text: str) -> Evidence:
+        return Evidence("network", finding, text, details, seconds, seed)
+
     if not rows:
-        return Evidence(
-            "network",
-            "not-applicable",
-            f"none of {total} measured units met the claim's hypotheses",
-            details,
-            seconds,
-            seed,
-        )
+        return evidence("not-applicable", f"none of {total} measured units met the claim's hypotheses")
     failing = [row for row in rows if row[0] < -row[1]]
     worst = min(rows, key=lambda row: row[0] + row[1])
     details |= {"failing": len(failing), "worst_margin": worst[0], "uncertainty": worst[1]}
@@ -314,12 +309,5 @@ def judge(claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: in
         f"worst relative margin {worst[0]:.3g} (+- {worst[1]:.1g}) at {worst[2]}, layer {worst[3]}, channel {worst[4]}"
     )
     if failing:
-        return Evidence(
-            "network",
-            "fails",
-            f"fails on {len(failing)} of {counted(len(rows), 'unit')}; {where}",
-            details,
-            seconds,
-            seed,
-        )
-    return Evidence("network", "holds", f"holds on {counted(len(rows), 'unit')}; {where}", details, seconds, seed)
+        return evidence("fails", f"fails on {len(failing)} of {counted(len(rows), 'unit')}; {where}")
+    return evidence("holds", f"holds on {counted(len(rows), 'unit')}; {where}")
