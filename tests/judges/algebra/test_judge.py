@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bntheory.claims.claim import Claim, Source
 from bntheory.errors import RoutesDisagree
-from bntheory.judges.algebra import judge
+from bntheory.judges.algebra import judge, procedure
 from bntheory.judges.exact.certificate import certify
 from bntheory.judges.exact.witness import Witness
 from bntheory.layer import LayerDomain, any_of, eq, ge, gt, le, lt
@@ -168,6 +168,35 @@ def test_what_is_not_decided_is_unknown():
     evidence = judge(claim_of(lambda x: lt(x.m, 100_000), ANY))
     assert evidence.finding == "unknown"
     assert "too large" in evidence.summary
+
+
+def answering(monkeypatch, *, generic, whole="sat", single="unsat"):
+    """A solver that answers as it is told: about batches from a size on, about hypotheses, about one batch size."""
+
+    def reply(answer):
+        return procedure.Reply(answer, None, 0.0, ())
+
+    run = procedure._Run
+    monkeypatch.setattr(procedure, "batch_size_of", lambda problem, reply: 30)
+    monkeypatch.setattr(run, "_generic_question", lambda self, least, what, **_: reply(generic(least)))
+    monkeypatch.setattr(run, "_ask_whole", lambda self, *_, **__: reply(whole))
+    monkeypatch.setattr(run, "_ask", lambda self, *_, **__: reply(single))
+    monkeypatch.setattr(run, "_least_batch", lambda self, least, known: known)
+
+
+def test_batches_that_were_jumped_over_are_not_settled(monkeypatch):
+    """The solver has a solution at m = 30, so 29 and less are not asked about; then it has none at 30, nor from 40 on."""
+    answering(monkeypatch, generic=lambda least: "sat" if least < 40 else "unsat")
+    decision = procedure.decide_by_coordinates(lambda x: ge(x.norm2(x.grad), 0), None, ANY, None)
+    assert decision.outcome == "unknown"
+
+
+def test_hypotheses_that_the_coordinates_leave_open_may_contradict_each_other(monkeypatch):
+    answering(monkeypatch, generic=lambda least: "unsat", single="unknown")
+    opinion = lambda part: ["a script"] * (part == procedure.NOTHING)  # noqa: E731
+    hypothesis = lambda x: eq(x.norm2(x.grad), 1)  # noqa: E731
+    decision = procedure.decide_by_coordinates(hypothesis, hypothesis, ANY, None, opinion)
+    assert (decision.outcome, decision.smt) == ("vacuous", ("a script",))
 
 
 def test_entries_off_the_diagonal_are_zero():
