@@ -6,13 +6,17 @@ that real number: 2*3 = 6, and 1.4142135623730951^2 = 2.0000000000000001...
 
 from __future__ import annotations
 
+import json
+import sys
 from fractions import Fraction
 
 import pytest
 
 from bntheory import LayerDomain, eq, le, lt, sqrt
 from bntheory.claims.claim import Claim, Source
+from bntheory.errors import ClaimError, UserError
 from bntheory.judges.algebra import judge as algebra
+from bntheory.judges.check import contradicts_itself
 from bntheory.judges.decide import decide
 from bntheory.judges.exact.balls import Ball
 from bntheory.judges.exact.certificate import certify
@@ -58,3 +62,46 @@ def test_a_float_is_its_shortest_decimal_everywhere(written, meant):
     assert exact(written) == meant
     assert Radical(written) == meant
     assert Ball(written).value.contains(Ball(meant).value)
+
+
+# Python writes no whole number of more than 4300 digits unless it is told to
+@pytest.mark.parametrize(
+    "text", ["gamma <= 1e300**15", "1e300**14/1e-300**14*gamma > 1", "gamma**2 + (1e-300)**15 > 0"]
+)
+def test_a_number_that_is_too_long_is_refused(text):
+    with pytest.raises(UserError, match="beyond 4200 digits"):
+        decide(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("norm2(y_hat) <= m*1e300**13*1e300**13", "proved"),
+        ("gamma*1e300**13*1e300**13 >= 1", "refuted"),
+        ("sqrt(gamma**2*1e300**13*1e300**13) <= 1e300**13*sqrt(gamma**2)", "proved"),
+    ],
+)
+def test_products_of_long_numbers_are_decided(text, status):
+    before = sys.get_int_max_str_digits()
+    decided = decide(text, search=False)
+    assert decided.status.value == status
+    assert decided.latex()
+    assert decided.render()
+    assert json.dumps(decided.as_json())
+    assert sys.get_int_max_str_digits() == before
+
+
+def test_a_claim_of_a_file_that_names_a_long_number_is_an_error_of_its_own():
+    """Told by its line, before any judge; it ended the process that judged."""
+    claim = Claim("test.long", "layer", Source("test", ""), "", lambda x: le(x.gamma, 10**5000), LayerDomain())
+    with pytest.raises(ClaimError, match=r"beyond 4200 digits .*test_numbers_of_claims\.py"):
+        algebra(claim)
+    found = search(claim, "quick")
+    assert (found.finding, "beyond 4200 digits" in found.summary) == ("error", True)
+    assert not contradicts_itself(claim)
+
+
+def test_what_no_world_has_is_no_contradiction():
+    """A constant that grows within the claim is outside of every world, whenever the claim is called."""
+    grows = lambda x: le(x.gamma, sqrt(10**4100) * 10**4100 * 10**4100)  # noqa: E731
+    assert not contradicts_itself(Claim("test.grows", "layer", Source("test", ""), "", grows, LayerDomain()))

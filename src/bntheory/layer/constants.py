@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Integral, Rational
 from typing import Any
 
 _TYPED_DIGITS = 15  # so many survive in a float, whatever they are
+_MOST_BITS = 14_000  # of a number that a claim names; Python writes no whole number of more than 4300 digits
+
+
+@contextmanager
+def of_any_length() -> Iterator[None]:
+    """Whole numbers are written out however long they are: products of what a claim names are longer."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def too_long(x: Any) -> str:
+    """Why a claim cannot name this number; "" where it can."""
+    bits = max(x.numerator.bit_length(), x.denominator.bit_length()) if isinstance(x, Fraction) else 0
+    return "the numbers in the claim grow beyond 4200 digits" if bits > _MOST_BITS else ""
 
 
 def exact(x: Any) -> Fraction:

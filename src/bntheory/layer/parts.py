@@ -12,12 +12,13 @@ from math import isqrt
 from typing import Any, NoReturn, Protocol
 
 from bntheory.errors import OutsideVocabulary
+from bntheory.layer.constants import too_long
 from bntheory.layer.number import OPERATIONS, BySign
 from bntheory.layer.refusals import REFUSED, SIGNS
 from bntheory.layer.vocabulary import sqrt
 from bntheory.layer.words import Word, nearest
 
-_MOST_BITS, _HIGHEST_POWER = 20_000, 64
+_HIGHEST_POWER = 64
 _BY_A_VECTOR = "nothing can be divided by a vector; layer.norm2(v) is a scalar"
 
 
@@ -164,8 +165,8 @@ class ScalarValue(BySign, Part):
             )
         if all(constant):
             result = operation(a, b)
-            if max(result.numerator.bit_length(), result.denominator.bit_length()) > _MOST_BITS:
-                raise view._refusal(OutsideVocabulary, "the numbers in the claim grow beyond 6000 digits")
+            if why := too_long(result):
+                raise view._refusal(OutsideVocabulary, why)
             return ScalarValue(view, result)
         a, b = (view._number(v) if isinstance(v, Fraction) else v for v in (a, b))
         return ScalarValue(view, view._do(operation, a, b))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bntheory.errors import ClaimError, OutsideVocabulary, Signal, UserError
-from bntheory.layer.constants import exact
+from bntheory.layer.constants import exact, too_long
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.parts import Function, Part, ScalarValue, VectorValue
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
@@ -182,7 +182,10 @@ class View:
     def _constant(self, x: Any, what: str) -> Fraction:
         """A number of Python's, exactly. TypeError says that ``what`` is none."""
         try:
-            return exact(x)
+            c = exact(x)
+            if why := too_long(c):
+                raise ValueError(why)
+            return c
         except ValueError as error:
             raise self._refusal(ValueError, str(error)) from None
         except TypeError:

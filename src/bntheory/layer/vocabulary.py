@@ -61,17 +61,14 @@ class Layer(Protocol):
     @property
     def dual(self) -> Vector:
         """q with d sigma = <q, C dy>/m: y_hat for batch normalisation, |y_hat|^(p-1) sign(y_hat) for l_p."""
-        ...
 
     @property
     def z(self) -> Vector:
         """The output, gamma y_hat + beta."""
-        ...
 
     @property
     def jac_norm(self) -> Scalar:
         """The largest singular value of the Jacobian dz/dy; |gamma|/sigma for batch normalisation with m >= 3."""
-        ...
 
     @property
     def grad(self) -> Vector: ...
@@ -80,45 +77,35 @@ class Layer(Protocol):
     @property
     def gamma_grad(self) -> Scalar:
         """dL_hat/dgamma, the gradient of the layer's own scale."""
-        ...
 
     @property
     def beta_grad(self) -> Scalar:
         """dL_hat/dbeta, the gradient of the layer's own shift."""
-        ...
 
     def jac(self, v: Vector) -> Vector:
         """(dz/dy) v, the Jacobian of the layer; symmetric but for l_1 and l_inf."""
-        ...
 
     def trace(self, operator: Callable[[Vector], Vector]) -> Scalar:
         """The trace of ``layer.hess``, ``layer.jac``, ``layer.input_hess`` or a free operator."""
-        ...
 
     def hess(self, v: Vector) -> Vector:
         """H v, the Hessian of the downstream loss at z."""
-        ...
 
     def input_hess(self, v: Vector) -> Vector:
         """The Hessian of L_hat with respect to y, applied to v."""
-        ...
 
     def dot(self, u: Vector, v: Vector) -> Scalar: ...
     def norm2(self, v: Vector) -> Scalar:
         """The squared Euclidean norm."""
-        ...
 
     def scalar(self, name: str) -> Scalar:
         """A free scalar of the claim's domain."""
-        ...
 
     def vector(self, name: str) -> Vector:
         """A free vector in R^m of the claim's domain."""
-        ...
 
     def operator(self, name: str) -> Callable[[Vector], Vector]:
         """A free symmetric operator on R^m of the claim's domain."""
-        ...
 
 
 #: While a claim is stated, what makes a Python number one of its layer's, so that sqrt(2) is no rounded decimal.

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
 from bntheory.errors import UserError
+from bntheory.layer.constants import too_long
 from bntheory.layer.domain import Normaliser
 from bntheory.layer.number import OPERATIONS
 from bntheory.layer.relations import Statement, all_of, any_of, eq, le, lt, negate
@@ -124,11 +125,12 @@ class Interpreter:
 
     def _binary(self, op: str, a: Any, b: Any) -> Any:
         constants = [x for x in (a, b) if isinstance(x, Fraction)]
-        if any(x.numerator.bit_length() + x.denominator.bit_length() > 20_000 for x in constants):
-            raise UserError("the numbers in the expression grow beyond 6000 digits")
         try:
-            return OPERATIONS[op](a, b)
+            value = OPERATIONS[op](a, b)
         except ZeroDivisionError:
             if len(constants) < 2:
                 raise
             raise UserError("the expression divides by zero") from None
+        if why := too_long(value):
+            raise UserError(why)
+        return value

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign
-from bntheory.errors import ClaimError
+from bntheory.errors import ClaimError, OutsideVocabulary
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.number import BySign
 from bntheory.layer.relations import AllOf, Relation, Statement
@@ -131,7 +131,7 @@ def answers_differently(function: Callable[[Any], Any], domain: LayerDomain) -> 
         try:
             with redirect_stdout(heard):
                 answer: Any = transcribe(function, domain, record)
-        except ClaimError as error:
+        except (ClaimError, OutsideVocabulary) as error:
             answer = str(error)
         if call == 0:
             first = answer

@@ -12,6 +12,7 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import OutsideVocabulary, RoutesDisagree
 from bntheory.judges.exact.witness import Instance, Reference, Witness
 from bntheory.judges.verdict import Evidence
+from bntheory.layer.constants import of_any_length
 from bntheory.layer.relations import AllOf, lt
 from bntheory.layer.three_valued import conjuncts
 
@@ -25,6 +26,7 @@ _MOST_TERMS, _HIGHEST_DEGREE = 2000, 24
 _MOST_HYPOTHESES = 8
 
 
+@of_any_length()
 def judge(
     claim: Claim, *, milliseconds: int = 1500, seconds: float = 30.0, reference: Reference | None = None
 ) -> Evidence:

@@ -20,7 +20,7 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import ClaimError
 from bntheory.judges.exact.domain_check import outside_domain
 from bntheory.judges.exact.witness import Instance
-from bntheory.layer.constants import exact
+from bntheory.layer.constants import exact, of_any_length
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
@@ -87,6 +87,7 @@ class Certificate:
         }
 
 
+@of_any_length()
 def certify(claim: Claim, x: Instance) -> Certificate:
     """Decide whether ``x`` refutes ``claim``. ClaimError where the claim's own code raises."""
     domain = claim.domain

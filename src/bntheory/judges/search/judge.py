@@ -21,6 +21,7 @@ from bntheory.judges.search.candidates import Candidates
 from bntheory.judges.search.objective import VISIBLE
 from bntheory.judges.search.starts import small_integers
 from bntheory.judges.verdict import Evidence
+from bntheory.layer.constants import of_any_length
 from bntheory.layer.domain import LayerDomain
 
 # Characters of a closest call that a reader still takes in.
@@ -35,6 +36,7 @@ class _Closest:
     instance: Instance | None = None
 
 
+@of_any_length()
 def judge(
     claim: Claim,
     effort: Effort = "normal",

@@ -8,13 +8,14 @@ lexical order. Nothing here knows of normalisation.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from math import comb, prod
 from typing import Any
 
 import sympy as sp
 
 from bntheory.errors import OutsideVocabulary
-from bntheory.layer.constants import exact
+from bntheory.layer.constants import exact, too_long
 from bntheory.layer.number import Number, between
 from bntheory.layer.relations import Uncompared
 
@@ -95,11 +96,13 @@ def factored(x: Any) -> Any:
 
 
 def refuse_large(x: Any) -> None:
-    """OutsideVocabulary for what would have too many terms if it were multiplied out."""
+    """OutsideVocabulary for what would have too many terms, or too long numbers, if it were multiplied out."""
     if _degree(x) > _HIGHEST_DEGREE:
         raise OutsideVocabulary(f"a power beyond {_HIGHEST_DEGREE} has no readable normal form")
     if _terms(x)[0] > _MOST_TERMS:
         raise OutsideVocabulary(f"an expression of more than {_MOST_TERMS} terms has no readable normal form")
+    if any(too_long(Fraction(c.p, c.q) ** max(1, _degree(x))) for c in x.atoms(sp.Rational)):
+        raise OutsideVocabulary("numbers of so many digits have no readable normal form")
 
 
 def _degree(x: Any) -> int:
