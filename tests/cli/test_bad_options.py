@@ -144,6 +144,8 @@ def test_every_number_of_a_model_has_limits_that_hold_from_python_too(name: str)
         ("model", "ignored-statistics", "--device", "tpu"),
         ("model", "slope", "--plot", "{folder}"),
         ("model", "slope", "--plot", "{folder}/none/x.png"),
+        ("model", "slope", "--plot", "{picture}"),
+        ("tour", "--plot", "{picture}"),
         ("smooth", "--plot", "x.bmp"),
         ("smooth", "--example", "nothing"),
         ("smooth", "--gamma", "2", "--example", "two-lipschitz"),
@@ -180,7 +182,9 @@ def test_every_number_of_a_model_has_limits_that_hold_from_python_too(name: str)
 )
 def test_a_word_or_path_that_cannot_be_is_refused(refused, tmp_path, arguments) -> None:  # type: ignore[no-untyped-def]
     places = {"folder": tmp_path / "folder", "file": tmp_path / "file", "binary": tmp_path / "binary.toml"}
+    places["picture"] = tmp_path / "folder.png"
     places["folder"].mkdir()
+    places["picture"].mkdir()
     places["file"].write_text("text")
     places["binary"].write_bytes(bytes(range(128, 256)))
     option = next(a for a in arguments if a.startswith("--") and a != "--all").partition("=")[0]

@@ -166,6 +166,15 @@ def file_to_write(option: str, path: Path | None) -> None:
         raise UserError(f"{option} {path}: may not be written; name another place, or change its permissions")
 
 
+def plot_to_write(path: Path | None) -> None:
+    """UserError for what cannot be written as a figure, before the work is done that it shows."""
+    file_to_write("--plot", path)
+    if path is not None:
+        from bntheory.report.style import figure_format
+
+        figure_format(path)
+
+
 def folder_to_write(option: str, path: Path | None) -> None:
     """UserError for what cannot be a folder, before the work is done whose results would go there."""
     if path is not None and any(p.exists() and not p.is_dir() for p in (path, *path.parents)):

@@ -13,7 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bntheory.commands.common import BAD_USE, FAILED, clear_errors, empty_word, file_to_write, said, wrapped
+from bntheory.commands.common import (
+    BAD_USE,
+    FAILED,
+    clear_errors,
+    empty_word,
+    file_to_write,
+    plot_to_write,
+    said,
+    wrapped,
+)
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
 
@@ -115,10 +124,7 @@ def decide(arguments: Sequence[str]) -> None:
         given.pop(name) for name in ("json", "latex", "bibtex", "plot", "witness", "quiet")
     )
     file_to_write("--witness", witness)
-    if plot is not None:
-        from bntheory.report.style import check_plot
-
-        check_plot(plot)
+    plot_to_write(plot)
     free = {f"{name}s": given.pop(name) for name in ("scalar", "vector", "operator")}
     with _stage(quiet) as show:
         decided = decide_expression(given.pop("expression"), **given, **free, progress=show)

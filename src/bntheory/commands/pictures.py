@@ -9,13 +9,12 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from bntheory.commands.common import clear_errors, one_of, wrapped
+from bntheory.commands.common import clear_errors, one_of, plot_to_write, wrapped
 from bntheory.commands.options import CheckedCommand, Json, Seed, described, quietly
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.models.limits import check_parameters, limits_of
 from bntheory.report.strict_json import json_text
-from bntheory.report.style import check_plot
 
 _EXAMPLES = ("single-unit", "two-lipschitz", "rough-layer")
 Plot = Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf or .svg).")]
@@ -44,7 +43,7 @@ def smooth(
       bntheory smooth --plot smooth.png
     """
     one_of("example", example, _EXAMPLES)
-    check_plot(plot)
+    plot_to_write(plot)
     check_parameters("smooth", {"gamma": gamma, "m": m})
     if example != "single-unit" and (gamma, m) != (1.0, 16):
         raise UserError(
@@ -108,7 +107,7 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
     ]
 
     def run(*, plot: Path | None, as_json: bool, **parameters: Any) -> None:
-        check_plot(plot)
+        plot_to_write(plot)
         check_parameters(name, parameters)
         try:
             with show_progress() as progress:

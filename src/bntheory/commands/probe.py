@@ -13,12 +13,11 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import clear_errors, columns, one_of
+from bntheory.commands.common import clear_errors, columns, one_of, plot_to_write
 from bntheory.commands.options import Json, Seed, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.report.strict_json import json_text
-from bntheory.report.style import check_plot
 
 
 @clear_errors
@@ -67,7 +66,7 @@ def probe(
       bntheory probe my_model:make --dtype float32 --layers 1 --plot probe.png
     """
     precision = one_of("dtype", dtype, ("float32", "float64"))
-    check_plot(plot)
+    plot_to_write(plot)
     model, loss, batch = _load(factory)
     import torch
 

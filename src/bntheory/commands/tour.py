@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bntheory.commands.common import clear_errors, plain, wrapped
+from bntheory.commands.common import clear_errors, plain, plot_to_write, wrapped
 from bntheory.commands.options import Json, Seed
 from bntheory.commands.progress import show_progress
 from bntheory.report.strict_json import json_text
-from bntheory.report.style import check_plot
 
 
 @clear_errors
@@ -31,7 +30,7 @@ def tour(
     """
     from bntheory.report.tour import tour as stops
 
-    check_plot(plot)
+    plot_to_write(plot)
     seen = []
     with show_progress() as progress:
         for number, stop in enumerate(stops(plot, seed=seed, progress=progress), 1):

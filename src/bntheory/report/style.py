@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -158,30 +157,22 @@ def as_png(figure: Any, *, dpi: int = 150, palette: int = 0) -> bytes:
     return small.getvalue()
 
 
-def check_plot(path: Path | None) -> None:
-    """UserError for a figure that could not be written, before the work is done."""
-    if path is None:
-        return
+def figure_format(path: Path) -> str:
+    """What the ending of a figure's file says: png, pdf or svg. UserError for another one."""
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--plot {path}: the ending decides the format; use .png, .pdf or .svg")
-    if not path.parent.is_dir():
-        raise UserError(f"--plot {path}: the folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(
-            f"--plot {path}: the folder {path.parent} may not be written; name another, or change its permissions"
-        )
+    return path.suffix[1:].lower()
 
 
 def save_figure(figure: Any, path: Path) -> Path:
-    """Write the figure, whole or not at all. Raises UserError as :func:`check_plot`, and where the disk is full."""
+    """Write the figure, whole or not at all. Raises UserError where it cannot be."""
     from bntheory.experiments.store import write_atomic
 
-    check_plot(path)
-    kind, buffer = path.suffix.lower(), io.BytesIO()
-    if kind == ".png":
+    kind, buffer = figure_format(path), io.BytesIO()
+    if kind == "png":
         buffer.write(as_png(figure))
     else:
-        figure.savefig(buffer, format=kind[1:], metadata={"Date" if kind == ".svg" else "CreationDate": None})
+        figure.savefig(buffer, format=kind, metadata={"Date" if kind == "svg" else "CreationDate": None})
     try:
         write_atomic(path, buffer.getvalue())
     except OSError as error:
