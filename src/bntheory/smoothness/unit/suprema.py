@@ -65,21 +65,12 @@ def _largest(coefficients: list[float]) -> tuple[float, float]:
 class UnitSuprema:
     """Over all y in R^m. derivative_lipschitz: Lip(grad f), the global 2-Lipschitz constant. lipschitz: Lip(f).
 
-    attained_at: r = sqrt(var/(var+eps)) of the batch that attains the first, nan where it is infinite. twin_at_most:
-    the largest constant that any frozen twin can have, gamma^2/eps.
+    attained_at: r = sqrt(var/(var+eps)) of the batch that attains the first, nan where it is infinite.
     """
 
-    m: int
-    gamma: float
-    T: float
-    eps: float
     derivative_lipschitz: float
     lipschitz: float
     attained_at: float
-
-    @property
-    def twin_at_most(self) -> float:
-        return math.inf if self.eps == 0 and self.gamma != 0 else self.gamma**2 / self.eps if self.eps > 0 else 0.0
 
 
 def unit_suprema(m: int, gamma: float, T: float, eps: float) -> UnitSuprema:
@@ -90,16 +81,14 @@ def unit_suprema(m: int, gamma: float, T: float, eps: float) -> UnitSuprema:
     if m < 2 or not eps >= 0 or not T >= 0:
         raise ValueError(f"m is {m}, eps is {eps}, T is {T}; they are at least 2, 0 and 0")
     if gamma == 0 or (T == 0 and eps == 0):
-        return UnitSuprema(m, float(gamma), float(T), float(eps), 0.0, 0.0, 0.0)
+        return UnitSuprema(0.0, 0.0, 0.0)
     if eps == 0:
-        return UnitSuprema(m, float(gamma), float(T), 0.0, math.inf, math.inf, math.nan)
+        return UnitSuprema(math.inf, math.inf, math.nan)
     k = T / abs(gamma)
     damp = np.polynomial.Polynomial([1.0, 0.0, -1.0])
     bend, where = _largest(list((damp**2 * np.polynomial.Polynomial([1.0, 3 * k, -4.0])).coef))
     slope2, _ = _largest(list((damp**3 * np.polynomial.Polynomial([k, 1.0]) ** 2).coef))
-    return UnitSuprema(
-        m, float(gamma), float(T), float(eps), gamma**2 / eps * bend, math.sqrt(m * slope2 / eps) * gamma**2, where
-    )
+    return UnitSuprema(gamma**2 / eps * bend, math.sqrt(m * slope2 / eps) * gamma**2, where)
 
 
 @dataclass(frozen=True)
@@ -112,9 +101,7 @@ class WhitenedSuprema:
     """
 
     m: int
-    weights: int
     gamma: float
-    T: float  # of the projection of t on the range of X
     eps: float
     everywhere: float
     on_unit_sphere: float
@@ -153,4 +140,4 @@ def whitened_suprema(inputs: ArrayLike, target: ArrayLike, *, gamma: float = 1.0
     inner = unit_suprema(m, gamma, projected, eps)
     # With one weight only the direction of y is left, in which the eps = 0 loss is flat.
     sphere = 2 / math.sqrt(3) * m * abs(gamma) * projected if n >= 2 else 0.0
-    return WhitenedSuprema(m, n, float(gamma), projected, float(eps), m * inner.derivative_lipschitz, sphere)
+    return WhitenedSuprema(m, float(gamma), float(eps), m * inner.derivative_lipschitz, sphere)
