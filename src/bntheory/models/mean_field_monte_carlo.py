@@ -2,8 +2,7 @@
 
 The network has two hidden layers of the given width: ``A1 = phi(BN(W1 X))``, ``A2 = phi(BN(W2 A1))``, loss
 ``<V, A2>`` with Gaussian ``V``. The input has exactly the batch covariance of the mean-field fixed point, so the
-first layer sits at it and ``||dL/dh_1||^2 / ||dL/dh_2||^2`` estimates the rate. (In a deep network of finite width
-the batch covariance wanders off the fixed point: :func:`depth_profile` shows that.)
+first layer sits at it and ``||dL/dh_1||^2 / ||dL/dh_2||^2`` estimates the rate.
 
 Plain ratios have infinite variance for ``B <= 5``: ``1/R^2`` of a unit's centred radius has tail index
 ``(B - 1)/2``. The *conditional* estimate replaces ``1/R_i^2`` by its exact mean given everything else: BN hides the
@@ -123,10 +122,9 @@ def monte_carlo_limit(
 
 @dataclass(frozen=True)
 class DepthProfile:
-    """``||dL/dh||^2`` layer by layer, from the bottom (index 0) to the top, and what became of the batch."""
+    """``||dL/dh||^2`` layer by layer, from the bottom (index 0) to the top."""
 
     log_gradient: Floats  # (networks, depth): natural logarithm, relative to the top layer
-    participation: Floats  # (networks, depth): tr(S)^2/((B - 1) tr(S^2)) of the centred batch covariance, 1 at G
 
 
 def depth_profile(
@@ -134,12 +132,11 @@ def depth_profile(
 ) -> DepthProfile:
     """Propagate a random gradient down ``depth`` plain layers of networks whose input sits at the fixed point."""
     b, variance, covariance = _prepare(act, batch_size, depth, width, networks)
-    logs, shares = np.empty((networks, depth)), np.empty((networks, depth))
+    logs = np.empty((networks, depth))
     for index in range(networks):
         rng = np.random.default_rng([seed, index])
         h = rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(variance - covariance)
-        layers, inputs = _upwards(act, h, depth, rng, stream=False)
-        shares[index] = [_participation(h) for h in inputs[:depth]]
+        layers = _upwards(act, h, depth, rng, stream=False)
         gradient, log_scale = rng.standard_normal((width, b)), 0.0
         for level, (u, radius, weights) in reversed(list(enumerate(layers))):
             if level < depth - 1:
@@ -148,7 +145,7 @@ def depth_profile(
             size = float(np.linalg.norm(gradient))
             gradient, log_scale = gradient / size, log_scale + 2 * math.log(size)
             logs[index, level] = log_scale
-    return DepthProfile(logs - logs[:, -1:], shares)
+    return DepthProfile(logs - logs[:, -1:])
 
 
 def residual_profile(
@@ -169,12 +166,11 @@ def residual_profile(
     b, variance, covariance = _prepare(act, batch_size, depth, width, networks)
     if not (math.isfinite(offset) and offset > 0):
         raise UserError(f"offset={offset}: must be positive; a stream of variance 0 has no batch normalisation")
-    logs, shares = np.empty((networks, depth + 1)), np.empty((networks, depth + 1))
+    logs = np.empty((networks, depth + 1))
     for index in range(networks):
         rng = np.random.default_rng([seed, index])
         y = rng.standard_normal((width, b - 1)) @ _simplex(b) * math.sqrt(offset * (variance - covariance))
-        layers, inputs = _upwards(act, y, depth, rng, stream=True)
-        shares[index] = [_participation(y) for y in inputs]
+        layers = _upwards(act, y, depth, rng, stream=True)
         gradient = rng.standard_normal((width, b))
         gradient -= gradient.mean(axis=1, keepdims=True)
         logs[index, depth] = math.log(float(np.sum(gradient**2)))
@@ -182,26 +178,25 @@ def residual_profile(
             branch = act.derivative(math.sqrt(b) * u) * (weights.T @ gradient)
             gradient = gradient + _through_batch_norm(u, branch) * (math.sqrt(b) / radius)
             logs[index, level] = math.log(float(np.sum(gradient**2)))
-    return DepthProfile(logs - logs[:, -1:], shares)
+    return DepthProfile(logs - logs[:, -1:])
 
 
 def _upwards(
     act: Activation, h: Floats, depth: int, rng: np.random.Generator, *, stream: bool
-) -> tuple[list[tuple[Floats, Floats, Floats]], list[Floats]]:
-    """The directions, radii and weights of every layer on the way up from h, (width, B), and its ``depth + 1`` inputs.
+) -> list[tuple[Floats, Floats, Floats]]:
+    """The directions, radii and weights of every layer on the way up from h, (width, B).
 
     stream: what a layer gives is added to its input.
     """
     width, b = h.shape
-    layers, inputs = [], [h]
+    layers = []
     for _ in range(depth):
         u, radius = _direction(h)
         weights = rng.standard_normal((width, width)) / math.sqrt(width)
         given = weights @ act.value(math.sqrt(b) * u)
         h = h + given if stream else given
         layers.append((u, radius, weights))
-        inputs.append(h)
-    return layers, inputs
+    return layers
 
 
 def _prepare(act: Activation, batch_size: int, depth: int, width: int, networks: int) -> tuple[int, float, float]:
@@ -228,10 +223,3 @@ def _through_batch_norm(u: Floats, gradient: Floats) -> Floats:
     """``(G - u u') g`` for every row: BN's backward pass without its factor ``sqrt(B)/R``."""
     centred = gradient - gradient.mean(axis=1, keepdims=True)
     return np.asarray(centred - u * np.sum(u * centred, axis=1, keepdims=True))
-
-
-def _participation(h: Floats) -> float:
-    """1 if the centred batch covariance is isotropic, down to 1/(B - 1) when it has rank one."""
-    centred = h - h.mean(axis=1, keepdims=True)
-    covariance = centred.T @ centred
-    return float(np.trace(covariance) ** 2 / np.sum(covariance**2) / (h.shape[1] - 1))
