@@ -216,6 +216,13 @@ def test_a_sum_of_too_many_terms_is_not_cut_short():
     assert list(sufficient(_claim(text, "b <= c", scalars={"a": "positive", "b": "any", "c": "any"}))) == []
 
 
+@pytest.mark.parametrize("eps", ["zero", "any", "positive"])
+def test_a_middle_has_a_value_wherever_the_claim_has(eps):
+    """Where eps may be zero, 1/eps bounds nothing: what has no value is false nowhere, and either half would be proved."""
+    claim = _claim("norm2(z@2 - z) <= norm2(y@2 - y)", eps=eps)
+    assert any("/eps" in text for found in sufficient(claim) for text in _texts(found)) == (eps == "positive")
+
+
 def test_what_the_layer_does_to_a_norm_is_shown_without_the_hypotheses():
     claim = _claim("norm2(input_grad) <= a", "norm2(grad) <= a", "gamma == 1", scalars={"a": "any"}, gamma="positive")
     steps = [c for found in sufficient(claim) for c in found if _texts([c])[0].startswith("norm2(input_grad) <= gamma")]
