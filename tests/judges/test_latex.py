@@ -177,3 +177,16 @@ def test_a_sentence_is_text_whose_lines_break_and_a_formula_stands_alone() -> No
             assert sentence.count("$") % 2 == 0
     rank = latex_paragraph(verdict_of(bntheory.registry()["daneshmand2020.rank"], []))
     assert r"collapses to one; with BN it is $ \Omega(\sqrt{\text{width}}) $ at any depth" in rank
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("eps > 1e-300", r"\varepsilon > \tfrac{1}{10^{300}}"),
+        ("m*3e8 <= 100000", r"m\,\left(3 \cdot 10^{8}\right) \le 100000"),
+        ("-1e9 < 1e7**2", r"-10^{9} < \left(10^{7}\right)^{2}"),
+        ("0 < 0.25", r"0 < \tfrac{1}{4}"),
+    ],
+)
+def test_long_numbers_are_powers_of_ten(typed: str, written: str) -> None:
+    assert latex_of(typed) == written

@@ -108,9 +108,19 @@ def _written(node: Node) -> tuple[str, int]:
 
 
 def _number(value: Fraction) -> tuple[str, int]:
+    top, bottom = map(_digits, value.as_integer_ratio())
     if value.denominator == 1:
-        return str(value.numerator), _ATOM if value >= 0 else _SIGNED
-    return rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}", _ATOM
+        return top, _SIGNED if value < 0 else _PRODUCT if "cdot" in top else _POWER if "^" in top else _ATOM
+    return rf"\tfrac{{{top}}}{{{bottom}}}", _ATOM
+
+
+def _digits(n: int) -> str:
+    """A whole number; six zeros or more at its end as a power of ten."""
+    head = str(n).rstrip("0")
+    zeros = len(str(n)) - len(head)
+    if zeros < 6:
+        return str(n)
+    return ("" if head == "1" else rf"{head} \cdot ") + rf"10^{{{zeros}}}"
 
 
 def _binary(node: Binary) -> tuple[str, int]:
