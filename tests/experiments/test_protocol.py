@@ -15,10 +15,11 @@ import torch
 from bntheory.bridge import NetworkSpec, batch_indices, build_network, load_dataset, synthetic_data
 from bntheory.errors import UserError
 from bntheory.evidence.comparable import guessing_loss
-from bntheory.evidence.study import Study
+from bntheory.evidence.study import APART, Study
 from bntheory.experiments import runs
 from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Protocol, Task
-from bntheory.experiments.images import images_of, squared_error, training_batch
+from bntheory.experiments.images import MEASUREMENT_SEED, images_of, squared_error, training_batch
+from bntheory.experiments.measures.input_robustness import _NOISE_SEED
 from bntheory.experiments.worker import follow
 
 ARM = Arm("mlp", "batch", "mlp", {"norm": "batch", "layout": (8,)}, 0.1)
@@ -106,6 +107,12 @@ def test_an_experiment_that_cannot_be_is_refused(choice: dict[str, Any], words: 
     whole = Experiment("e", (ARM,), OLD, (MEASURE,), (0, 1))
     with pytest.raises(UserError, match=words):
         replace(whole, **choice)
+
+
+def test_seeds_of_measurements_are_as_far_from_those_of_training_as_any_family() -> None:
+    """Their numbers stand where records name their text, so that they cannot be taken from their home."""
+    assert MEASUREMENT_SEED == APART
+    assert _NOISE_SEED - MEASUREMENT_SEED >= 10**6
 
 
 def test_images_are_chosen_by_the_seed_and_averaged() -> None:

@@ -20,7 +20,8 @@ from bntheory.bridge.networks.evaluation import Loss
 from bntheory.errors import UserError
 from bntheory.experiments.experiment import Protocol
 
-#: The measured batch is drawn from the training images by a seed of its own, far from those of the training batches.
+#: The measured batch is drawn from the training images by a seed of its own, as far from those of the training batches as
+#: :data:`bntheory.evidence.study.APART` says; written out, since every record names the text of this line.
 MEASUREMENT_SEED = 1_000_003
 Batch = tuple[Tensor, Tensor]
 
