@@ -88,6 +88,13 @@ def test_help_of_every_command_teaches(run):
         assert len(run(command, "--help").output) > 300
 
 
+def test_commands_do_without_docstrings_and_assertions():
+    """As under ``python -OO``, which drops both."""
+    for words in (["--help"], ["check", "--help"], ["model", "--help"]):
+        done = subprocess.run([sys.executable, "-OO", "-m", "bntheory", *words], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_decide_a_true_and_a_false_claim(run):
     true = run("decide", "dot(y, input_grad) == 0", "--eps", "zero", "--json")
     false = run("decide", "dot(y, input_grad) == 0", "--eps", "positive", "--json")

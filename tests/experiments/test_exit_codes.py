@@ -135,6 +135,7 @@ def _truncated_cifar(folder: Path) -> Path:
         ("--preset {preset} --data cifar10 --data-dir {cifar}", "data_batch_1.bin"),
         ("--preset {preset} --out {preset}", "is a file"),
         ("--preset {preset} --out /proc/none", "cannot be written"),
+        ("--preset {preset} --out ./~no.such.user", "begins with ~"),
         ("--preset {preset} --out {cifar}", "holds other files"),
         ("--preset {preset} --out {tmp}/none --resume", "there is no run"),
         ("--preset {preset} --out {tmp}/none --resume --overwrite", "choose one"),
@@ -227,6 +228,7 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "sums": lambda m: m["data"].update(sha256=None),
     "a version that is infinite": lambda m: m["versions"].update(torch=1e999),
     "half a character": lambda m: m.update(data_note="\ud800"),
+    "a newer version's": lambda m: m.update(format=4),
     "no note": lambda m: m.pop("data_note"),
     "no name": lambda m: m.pop("preset"),
 }

@@ -194,6 +194,22 @@ def test_a_task_that_kills_every_process_is_given_up_and_the_others_are_done(
     assert _lines(tmp_path / "run") == lines
 
 
+def test_checkpoints_that_cannot_be_written_end_the_run_with_a_message(
+    whole: tuple[Path, str, list[bytes]], tmp_path: Path
+) -> None:
+    home, _, lines = whole
+    out = Path(shutil.copytree(home / "run", tmp_path / "run"))
+    (out / "records.jsonl").write_bytes(b"")
+    (out / "checkpoints").rmdir()
+    (out / "checkpoints").write_text("a file")
+    with pytest.raises(UserError, match=r"checkpoints.*What was finished is kept"):
+        compare(out=out, resume=True, workers=0)
+    (out / "checkpoints").unlink()
+    (out / "checkpoints").mkdir()
+    compare(out=out, resume=True, workers=0)
+    assert _lines(out) == lines
+
+
 def test_a_lost_checkpoint_costs_time_and_no_number(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     home, preset, lines = whole
     out = tmp_path / "run"

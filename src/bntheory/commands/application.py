@@ -74,9 +74,9 @@ def _row(code: int, meaning: str) -> str:
     return textwrap.fill(f"{code:>3}  {meaning}", 76, subsequent_indent=" " * 5)
 
 
-def _unwrapped(text: str) -> str:
-    """Help in which the lines of examples stay lines."""
-    return inspect.cleandoc(text).replace("\n\nExamples:", "\n\n\b\nExamples:")
+def _unwrapped(text: str | None) -> str:
+    """Help in which the lines of examples stay lines; none under ``python -OO``."""
+    return inspect.cleandoc(text or "").replace("\n\nExamples:", "\n\n\b\nExamples:")
 
 
 def _version(wanted: bool) -> None:

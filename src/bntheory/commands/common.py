@@ -69,6 +69,8 @@ def clear_errors(command: Command) -> Command:
                 raise  # an exit code, or a usage error, on its way out
             if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # as torch says it
                 raise _ended(BAD_USE, _NO_MEMORY) from None
+            if "home directory" in str(error):  # as pathlib says it
+                raise _ended(BAD_USE, "error: a path begins with ~ and no user's name; write it from / on") from None
             traceback.print_exc()
             what = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _ended(

@@ -136,6 +136,6 @@ def model_commands() -> typer.Typer:
     for name, draw in MODELS.items():
         command = quietly(_drawer(name, draw))
         # whole: what is short is cut before it says which
-        shown = " ".join(command.__doc__.partition("\n\n")[0].split())
+        shown = " ".join((command.__doc__ or "").partition("\n\n")[0].split())
         group.command(name, cls=CheckedCommand, short_help=shown)(command)
     return group

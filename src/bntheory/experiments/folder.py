@@ -17,7 +17,7 @@ from bntheory.errors import UserError
 from bntheory.evidence.record import Json, parsed_json, strict_json
 from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, REFUSED, TIMINGS, Store
 
-MANIFEST = "manifest.json"
+MANIFEST, FORMAT = "manifest.json", 3
 
 
 class RunFolder(Store):
@@ -107,6 +107,8 @@ def _missing(content: Any) -> str:
     """What of a manifest is not there or not what it has to be, in words; "" where all is."""
     if not isinstance(content, dict):
         return "no table"
+    if content.get("format") != FORMAT:
+        return f"its format is {content.get('format')!r:.40}, and this version of bntheory reads {FORMAT}"
     words = ("preset", "preset_sha256", "device", "device_name", "data_note", "started")
     kinds = {**dict.fromkeys(words, str), "preset_content": dict, "seeds": list, "data": dict}
     for name, kind in kinds.items():

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from bntheory.evidence.closure import Package, package, place_of
 from bntheory.evidence.record import digest
 from bntheory.experiments.experiment import TRAINING, Conditions
+from bntheory.experiments.folder import FORMAT
 from bntheory.experiments.preset import Preset
 from bntheory.experiments.toys import DRAWN, MEASURES
 
 if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
-
-FORMAT = 3
 
 
 def conditions(data: ImageData, device: str, *, fold: bool = False) -> Conditions:

@@ -110,7 +110,7 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         if path is not None and step != last:
             try:
                 trainer.save(path, {"task": own, **made})
-            except UserError as error:
+            except (UserError, OSError) as error:
                 emit("unwritable", f"{error}. What was finished is kept; put that right, and --resume goes on")
                 raise
     if path is not None:
