@@ -18,7 +18,7 @@ from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.errors import ClaimError, OutsideVocabulary, RoutesDisagree, UserError
 from bntheory.evidence.checks import Check
 from bntheory.judges.exact.witness import Instance, Reference, Witness
-from bntheory.judges.verdict import Evidence, JudgeName, Verdict, evidence_of_checks, verdict_of
+from bntheory.judges.verdict import Evidence, Finding, JudgeName, Verdict, evidence_of_checks, verdict_of
 from bntheory.layer.view import where_defined
 
 JUDGES: tuple[JudgeName, ...] = ("algebra", "search", "network", "study")
@@ -136,22 +136,24 @@ def contradicts_itself(claim: Claim) -> str:
 def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
     """The judge's evidence, or an error that names the line of the claim that broke it."""
     start = time.perf_counter()
+
+    def evidence(finding: Finding, summary: str, **details: bool) -> Evidence:
+        return Evidence(judge, finding, summary, details, time.perf_counter() - start)
+
     try:
         return call()
     except OutsideVocabulary as error:
-        return Evidence(judge, "unknown", f"outside this judge's vocabulary: {error}", {}, time.perf_counter() - start)
+        return evidence("unknown", f"outside this judge's vocabulary: {error}")
     except RoutesDisagree as error:  # a judge that contradicts itself: never to be outvoted by another judge
-        return Evidence(
-            judge, "error", f"internal error: {error}", {"internal_error": True}, time.perf_counter() - start
-        )
+        return evidence("error", f"internal error: {error}", internal_error=True)
     except ClaimError as error:  # says by itself which line it is
-        return Evidence(judge, "error", str(error), {}, time.perf_counter() - start)
+        return evidence("error", str(error))
     except (Exception, SystemExit) as error:  # a claim that calls sys.exit ends itself, not the judging of the others
         place = traceback.extract_tb(error.__traceback__)[-1]
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if "claims" in frame.filename]
         place = own[-1] if own else place
         summary = f"{type(error).__name__}: {error} (line {place.lineno} of {place.filename.rsplit('/', 1)[-1]})"
-        return Evidence(judge, "error", summary, {}, time.perf_counter() - start)
+        return evidence("error", summary)
 
 
 def _study(claim: Claim, study: Study) -> Evidence:
@@ -205,9 +207,8 @@ def _candidates(claim: Claim, reference: Reference) -> Evidence:
             witness = Witness(reference, claim.domain, instance, certificate.as_json())
             summary = f"fails at a layer that was suggested, m = {instance.m}: {instance.describe()}"
             return Evidence("search", "refuted", summary, {"witness": witness.as_json()}, time.perf_counter() - start)
-    return Evidence(
-        "search", "not-applicable", "no suggested layer is a counterexample", {}, time.perf_counter() - start
-    )
+    seconds = time.perf_counter() - start
+    return Evidence("search", "not-applicable", "no suggested layer is a counterexample", {}, seconds)
 
 
 def _algebra(claim: Claim, reference: Reference) -> Evidence:

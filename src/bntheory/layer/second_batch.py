@@ -29,6 +29,7 @@ class SecondBatch:
     of ``layer``'s domain."""
 
     _suffix = "@2"
+    _frozen_by_the_first = True  # frozen statistics are those of the first batch
 
     def __init__(self, layer: Layer, normaliser: Normaliser = "batch") -> None:
         self.layer, self.kind = layer, normaliser
@@ -62,7 +63,7 @@ class SecondBatch:
     def mu(self) -> Scalar:
         """Its mean; the first batch's where statistics are frozen, zero where none is subtracted."""
         layer = self.layer
-        if self.kind == "rms" or self._statistics_of_the_first:
+        if self.kind == "rms" or (self.kind == "frozen" and self._frozen_by_the_first):
             return layer.mu
         return layer.dot(layer.one, self.y) / layer.m
 
@@ -75,7 +76,7 @@ class SecondBatch:
     def sigma(self) -> Scalar:
         """What it is divided by."""
         layer = self.layer
-        if self.kind == "mean-only" or self._statistics_of_the_first:
+        if self.kind == "mean-only" or (self.kind == "frozen" and self._frozen_by_the_first):
             return layer.sigma
         return sqrt(layer.norm2(self._centred(self.y)) / self._degrees + layer.eps)
 
@@ -105,10 +106,6 @@ class SecondBatch:
         if self.kind == "mean-only":
             return slope * centred
         return slope * (centred - layer.dot(self.y_hat, v) / self._degrees * self.y_hat)
-
-    @property
-    def _statistics_of_the_first(self) -> bool:
-        return self.kind == "frozen"
 
     @property
     def _degrees(self) -> Any:

@@ -27,6 +27,7 @@ class SecondUnit(SecondBatch):
     """The words of :data:`~bntheory.layer.words.UNIT_B`, without the suffix."""
 
     _suffix = "@b"
+    _frozen_by_the_first = False  # but of its own batch
 
     @property
     def gamma(self) -> Scalar:
@@ -37,10 +38,6 @@ class SecondUnit(SecondBatch):
     def beta(self) -> Scalar:
         """Its shift."""
         return self.layer.scalar("beta@b")
-
-    @property
-    def _statistics_of_the_first(self) -> bool:
-        return False  # frozen statistics are those of its own batch
 
     def cross(self, _: Vector) -> Vector:
         """H_ab applied to the one vector that the claim speaks of."""

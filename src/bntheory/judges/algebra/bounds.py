@@ -100,9 +100,8 @@ def _chained(claim: Claim, domain: LayerDomain, tree: Compare) -> Iterator[list[
             zero = Number(Fraction(0), 0)
             wanted = [(rest, a, tree.ops[0], b), *((claim, zero, "<=", x) for x in not_negative)]
             if known is not None:  # of every layer, whatever the hypotheses; with fewer signs the solver is faster
-                wanted.append(
-                    (replace(claim, assume=None, domain=replace(domain, gamma="any")), known[0], "<=", known[1])
-                )
+                bare = replace(claim, assume=None, domain=replace(domain, gamma="any"))
+                wanted.append((bare, known[0], "<=", known[1]))
             checks = [(of, read_again(Compare(x, (op,), (y,), 0), domain)) for of, x, op, y in wanted]
             if all(check is not None for _, check in checks):
                 yield [replace(of, check=check) for of, check in checks if check is not None]
@@ -116,12 +115,8 @@ def _known(
     for i, part in enumerate(hypotheses):
         if isinstance(part, Compare) and part.ops in (("<=",), ("<",)):
             others = (*hypotheses[:i], *hypotheses[i + 1 :])
-            yield (
-                part.first,
-                part.rest[0],
-                replace(claim, assume=read_again(Junction("and", others, 0), domain) if others else None),
-                None,
-            )
+            assume = read_again(Junction("and", others, 0), domain) if others else None
+            yield part.first, part.rest[0], replace(claim, assume=assume), None
     rooted = "sqrt" in names_of(tree)
     for image, slope, square, v in _maps(domain, tree):
         squares = _norm2(image), Binary("*", parse(square), _norm2(v), 0)

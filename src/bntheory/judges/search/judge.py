@@ -173,11 +173,8 @@ class _Attack:
                 yield candidates.exact(i)(lambda v: v)
 
     def _start(self, m: int) -> Attacked:
-        start = evaluate(
-            self.claim,
-            self.domain,
-            Candidates(self.domain, fitting(self.domain, self.budget.starts, m), m, self.generator, self.device),
-        )
+        n = fitting(self.domain, self.budget.starts, m)
+        start = evaluate(self.claim, self.domain, Candidates(self.domain, n, m, self.generator, self.device))
         self.evaluations += start.evaluations
         return start
 
