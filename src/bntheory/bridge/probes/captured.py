@@ -31,7 +31,8 @@ from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.family import RmsLayer
 
-_LAMBDA = 6.0
+#: Rounding of a sum is at most so many times u sqrt(m), but with a probability of 3e-8.
+LAMBDA = 6.0
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class CapturedLayer:
 
     def _tolerance(self, layer: BatchNormLayer) -> Tensor:
         u = torch.finfo(self.y.dtype).eps / 2
-        tolerance: Tensor = 2 * u * (_LAMBDA * math.sqrt(self.m) * (3 + 2 * amplification(layer)) + 8)
+        tolerance: Tensor = 2 * u * (LAMBDA * math.sqrt(self.m) * (3 + 2 * amplification(layer)) + 8)
         return tolerance
 
     @checked
@@ -307,7 +308,7 @@ class CapturedLayer:
         size = scale**2 * h_norm + 3 * bend * y_norm * g_norm
         gap = (measured - predicted).norm(dim=-1)
         relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
-        rounding = _LAMBDA * scale**2 * noise * math.sqrt(self.m)
+        rounding = LAMBDA * scale**2 * noise * math.sqrt(self.m)
         # v is random: its image may be small beside ||H||, by sqrt(m) in the worst case of a rank-one H
         tolerance = math.sqrt(self.m) * self._tolerance(layer) + torch.where(
             rounding == 0, torch.zeros_like(noise), rounding / size

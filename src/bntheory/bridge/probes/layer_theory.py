@@ -24,11 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bntheory.bridge.probes.captured import CapturedLayer, Residual, amplification, y_hat_size
+from bntheory.bridge.probes.captured import LAMBDA, CapturedLayer, Residual, amplification, y_hat_size
 from bntheory.bridge.probes.identities import Identity, check_identity
 from bntheory.layer.closed_form import BatchNormLayer
 
-_LAMBDA = 6.0  # as in the tolerance of a captured layer: probability 3e-8 that one sum is off by more
 _KNOWN_DIRECTION = 1e-3  # a direction that is rounding for more than this share of its length is none
 Json = dict[str, Any]
 
@@ -52,7 +51,7 @@ def first_order(
     terms = g2.sqrt() + b.abs() / math.sqrt(m) + a.abs() * layer.y_hat.norm(dim=-1) / m
     # a dead unit (gamma = 0, or g = 0) has nothing to compare: both sides are zero, and so is their difference
     size = (scale * terms.square()).clamp_min(torch.finfo(g2.dtype).tiny / u)  # squares that underflow
-    tolerance = 2 * residual.tolerance + residual.tolerance**2 + 8 * _LAMBDA * math.sqrt(m) * u
+    tolerance = 2 * residual.tolerance + residual.tolerance**2 + 8 * LAMBDA * math.sqrt(m) * u
 
     def two_sides(name: str, right: Tensor, *, one_sided: bool = False) -> Identity:
         gap = left_over - right
@@ -106,7 +105,7 @@ def _affine(captured: CapturedLayer, layer: BatchNormLayer, beta_grad: Tensor, g
     ):
         # y_hat is off by 2 kappa lambda sqrt(m) u in every entry, also where the entry itself is small
         size = (terms + growth.sign() * layer.grad.abs().sum(-1)).clamp_min(torch.finfo(terms.dtype).tiny)
-        tolerance = 2 * u * (_LAMBDA * math.sqrt(m) * (2 + 2 * growth) + 8)
+        tolerance = 2 * u * (LAMBDA * math.sqrt(m) * (2 + 2 * growth) + 8)
         gap = (network - _flat(ours)).abs()
         found.append(
             check_identity(
@@ -172,8 +171,8 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
     size = scale * torch.maximum(h_pv.norm(dim=-1), h_v.norm(dim=-1)) + bending
     size = size.clamp_min(torch.finfo(size.dtype).tiny / u)
     asymmetry = ((h_pv * v).sum(-1) - (h_v * pv).sum(-1)).abs()
-    rounding = 4 * u * (_LAMBDA * math.sqrt(m) * (3 + 2 * amplification(layer)) + 8) * math.sqrt(m)
-    tolerance = rounding + (_LAMBDA * math.sqrt(m) * scale * asymmetry + 2 * bending * astray[known]) / size
+    rounding = 4 * u * (LAMBDA * math.sqrt(m) * (3 + 2 * amplification(layer)) + 8) * math.sqrt(m)
+    tolerance = rounding + (LAMBDA * math.sqrt(m) * scale * asymmetry + 2 * bending * astray[known]) / size
     found.append(
         check_identity(
             "theorem-4.2-exact",
