@@ -125,6 +125,17 @@ DOMAIN_CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
         {"hess": ((F(0), F(1), F(0)), (F(1), F(9), F(0)), (F(0),) * 3)},
         "semidefinite",
     ),
+    "hessian-above-its-bound": (
+        {"smoothness": "2"},
+        {"hess": ((F(21, 10), F(0), F(0)),) + ((F(0),) * 3,) * 2},
+        "above 2",
+    ),
+    "hessian-below-its-bound": (
+        {"smoothness": "2"},
+        {"hess": ((F(-21, 10), F(0), F(0)),) + ((F(0),) * 3,) * 2},
+        "above 2",
+    ),
+    "hessian-at-its-bound": ({"smoothness": "2"}, {"hess": ((F(-2), F(0), F(0)),) + ((F(0),) * 3,) * 2}, None),
     "hessian-missing-identity": ({"hessian": "identity"}, {}, "identity"),
     "l1-entry-at-the-mean": ({"normaliser": "l1"}, {"y": (F(-1), F(0), F(1))}, "mean"),
     "linf-two-largest": ({"normaliser": "linf", "eps": "zero"}, {"y": (F(-1), F(0), F(1)), "eps": F(0)}, "largest"),
