@@ -52,6 +52,7 @@ TRUE = [
     ("4*l*rise >= 2*l*dot(grad + grad@2, z@2 - z) - l**2*norm2(z@2 - z) + norm2(grad@2 - grad)", SMOOTH),
     ("rise <= dot(grad, z@2 - z) + l/2*norm2(z@2 - z)", CONVEX),
     ("rise >= dot(grad, z@2 - z)", {"hessian": "psd"}),
+    ("rise <= dot(grad@2, z@2 - z)", {"hessian": "psd"}),
     ("rise >= dot(grad, z@2 - z) + norm2(grad@2 - grad)/(2*l)", CONVEX),
     ("rise == 0 and grad@2 == grad", {"assume": ["z@2 == z"]}),
     ("norm2(input_grad@2 - input_grad) <= gamma**4/sigma**4*l**2*norm2(y@2 - y)", {**SMOOTH, "normaliser": "frozen"}),
