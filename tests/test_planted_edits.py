@@ -57,8 +57,8 @@ EDITS = {
     ),
     "order of an l_p norm": Edit(
         "layer/family.py",
-        'p=1 if normaliser == "l1"',
-        'p=2 if normaliser == "l1"',
+        '"l1": partial(LpLayer, p=1)',
+        '"l1": partial(LpLayer, p=2)',
         ("santurkar2018.lp-normalisation.gradient-bound.l1",),
     ),
     "encoder of the solver": Edit(
