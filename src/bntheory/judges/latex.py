@@ -198,9 +198,9 @@ def _words(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """What is typed, for a typewriter font, which has < and > of its own and breaks no word: it can be copied."""
+    """What is typed, for a typewriter font, which has < and > of its own and breaks long names alone: it can be copied."""
     code = "".join(c if c in "<>|" else _SPECIAL.get(c, c) for c in text)
-    return re.sub(r"(?<=[a-z0-9])[.-](?=[a-z])", r"\g<0>\\allowbreak{}", code)
+    return re.sub(r"\S{20,}", lambda word: re.sub(r"(?<=[a-z0-9])[.-](?=[a-z])", r"\g<0>\\allowbreak{}", word[0]), code)
 
 
 _RANGE = re.compile(r"(eps|gamma|m|H|\|\|H\|\||\|g_i\|) (=|!=|<=|>=|>) (\w+(?:/\d+)?)")
