@@ -182,6 +182,7 @@ def test_what_is_enough_beside_a_bound_that_is_known():
     assert not list(ways("norm2(u) == m"))
 
 
+@pytest.mark.slow
 def test_a_question_that_squares_roots_away_stays_small():
     """Beyond a size one step of the solver takes minutes, and its limits count steps: 110 s of a processor before."""
     p, q = "z@2", "(u - 2*z@2)"

@@ -46,6 +46,7 @@ def test_eigenvalues(tmp_path: Path) -> None:
     assert all(a["power"] <= b["power"] and a["products"] <= b["products"] for a, b in zip(coarse, fine, strict=True))
 
 
+@pytest.mark.slow
 def test_warm_start(tmp_path: Path) -> None:
     found = run("curvature_warm_start.py", tmp_path, "--checkpoints", "3")
     rows = found["rows"]
@@ -76,7 +77,7 @@ def test_cost_of_a_probe_and_of_a_product(tmp_path: Path) -> None:
     (row,) = run("probe_cost.py", tmp_path)["rows"]
     assert row["steps"] > row["steps_in_products"] > 0
     assert row["products"] > 0 < row["products_twin"]
-    rows = run("probe_cost.py", tmp_path, "--kinds", "mlp,vgg", "--products")["rows"]
-    assert [r["kind"] for r in rows] == ["mlp", "vgg"]
+    rows = run("probe_cost.py", tmp_path, "--kinds", "mlp", "--products")["rows"]
+    assert [r["kind"] for r in rows] == ["mlp"]
     for row in rows:
         assert all(row[name] > 0 for name in ("torch", "product", "product_recorded", "product_twin"))

@@ -26,7 +26,11 @@ from bntheory.layer import LayerDomain, any_of, eq, ge, gt, le, lt
 from bntheory.layer.family import make_layer
 from bntheory.layer.relations import AllOf, AnyOf, as_statement
 
-TABLE = [pytest.param(*row, id=name) for name, row in {**READINGS, **MORE}.items()]
+LONG = {"l1 at most so much", "reverse triangle"}  # the solver's own time
+TABLE = [
+    pytest.param(*row, id=name, marks=[pytest.mark.slow] if name in LONG else [])
+    for name, row in {**READINGS, **MORE}.items()
+]
 
 
 def holds(statement, slack):

@@ -8,8 +8,10 @@ formulas that say where it is true and where it is false; so a condition binds n
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 from bntheory.judges.algebra.field import Field, Scalar, exact_rational
@@ -313,25 +315,26 @@ def to_z3(field: Field, formula: Formula) -> Any:
     if body.is_zero():
         return z3.BoolVal(op in ("ge", "eq"))
     coefficients = [exact_rational(c) for c in body.coeffs()]
-    scale = 1
-    for c in coefficients:
-        scale = scale * c.denominator // _gcd(scale, c.denominator)
-    terms = []
+    scale = math.lcm(*(c.denominator for c in coefficients))
+    terms, symbols = [], cache(lambda i: z3_symbol(field, i))
     for exponents, c in zip(body.monoms(), coefficients, strict=True):
         factors: list[Any] = []
         for i, e in enumerate(exponents):
             if e:
-                factors += [z3_symbol(field, i)] * int(e)
+                factors += [symbols(i)] * int(e)
         number = int(c * scale)
         if number != 1 or not factors:
             factors.insert(0, z3.RealVal(number))
-        terms.append(z3.Product(*factors) if len(factors) > 1 else factors[0])
+        terms.append(_product(factors) if len(factors) > 1 else factors[0])
     total = z3.Sum(*terms) if len(terms) > 1 else terms[0]
     zero = z3.RealVal(0)
     return {"gt": total > zero, "ge": total >= zero, "eq": total == zero, "ne": total != zero}[op]
 
 
-def _gcd(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a
+def _product(factors: list[Any]) -> Any:
+    """z3.Product without its check of what the factors are, which takes most of its time."""
+    import z3
+
+    context = factors[0].ctx
+    parts = (z3.Ast * len(factors))(*(f.as_ast() for f in factors))
+    return z3.ArithRef(z3.Z3_mk_mul(context.ref(), len(factors), parts), context)

@@ -210,11 +210,15 @@ class SymbolicOperator:
 
 
 def determinant(matrix: list[list[Scalar]]) -> Scalar:
-    """By expansion along the first row."""
-    if len(matrix) == 1:
-        return matrix[0][0]
-    total = matrix[0][0].field.zero
-    for j, entry in enumerate(matrix[0]):
-        minor = [row[:j] + row[j + 1 :] for row in matrix[1:]]
-        total = total + entry * determinant(minor) * (-1) ** j
-    return total
+    """By expansion along the first row, each minor of the rows below once."""
+    size = len(matrix)
+    minors: dict[tuple[int, ...], Scalar] = {(j,): matrix[-1][j] for j in range(size)}
+    for row in reversed(matrix[:-1]):
+        found = {}
+        for columns in itertools.combinations(range(size), len(next(iter(minors))) + 1):
+            total = row[0].field.zero
+            for at, j in enumerate(columns):
+                total = total + row[j] * minors[columns[:at] + columns[at + 1 :]] * (-1) ** at
+            found[columns] = total
+        minors = found
+    return minors[tuple(range(size))]
