@@ -175,6 +175,22 @@ def test_a_code_that_is_no_data_is_normalised_as_an_activation() -> None:
     assert list(found.layers) == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [
+        (nn.Conv1d(2, 2, 1, bias=False), torch.randn(1, 2, 2, dtype=torch.float64)),
+        (nn.Linear(2, 2, bias=False), torch.randn(1, 2, 2, dtype=torch.float64)),
+        (nn.Embedding(2, 2), torch.tensor([[0, 1]])),
+    ],
+    ids=["convolution", "product", "rows of a table"],
+)
+def test_what_a_weight_makes_of_a_constant_is_no_weight(first: nn.Module, code: Tensor) -> None:
+    """Of as many entries as the weight, and computed from nothing else that has a gradient."""
+    model = nn.Sequential(first, nn.BatchNorm1d(2), nn.Tanh(), nn.Conv1d(2, 1, 1)).double()
+    found = capture(model, lambda net: (net(code) - 1.0).square().mean(), dtype=torch.float64)
+    assert list(found.layers) == ["1"]
+
+
 # -- what a training loop leaves behind -----------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,10 @@ def _global() -> int:
     return COUNT
 
 
+def _nested_function() -> int:
+    return max((_global() for _ in range(1)), default=0)
+
+
 def _module() -> int:
     MODULE.step += 1
     return MODULE.step
@@ -135,6 +139,7 @@ def _of_function() -> int:
 COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "a cell": _nonlocal,
     "a global": lambda: _global,
+    "a global of a function inside": lambda: _nested_function,
     "a module": lambda: _module,
     "an object in a module": lambda: _in_module,
     "a class": lambda: _of_class,

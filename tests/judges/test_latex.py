@@ -179,6 +179,13 @@ def test_a_sentence_is_text_whose_lines_break_and_a_formula_stands_alone() -> No
     assert r"collapses to one; with BN it is $ \Omega(\sqrt{\text{width}}) $ at any depth" in rank
 
 
+def test_long_names_may_break_and_options_may_not() -> None:
+    told = latex_paragraph(verdict_of(bntheory.registry()["santurkar2018.lp-normalisation.gradient-bound.l1"], []))
+    name = r"santurkar2018.\allowbreak{}lp-\allowbreak{}normalisation.\allowbreak{}gradient-\allowbreak{}bound.\allowbreak{}l1"
+    assert f"bntheory check {name}" in told
+    assert "allowbreak" not in bntheory.decide("norm2(y) <= 1", min_m=3, eps="zero").latex()
+
+
 @pytest.mark.parametrize(
     ("typed", "written"),
     [
