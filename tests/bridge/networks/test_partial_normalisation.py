@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import twin_networks
 from torch import nn
+from twin_networks import gradients
 
 from bntheory.bridge import batch_at, capture, load_dataset, probe
 from bntheory.bridge.curvature import gauss_newton, hessian, top_eigenvalues
@@ -29,26 +31,13 @@ from bntheory.bridge.networks.twins import frozen_twin
 DETACHED = {"detached": "both", "detached-mean": "mean", "detached-variance": "variance"}
 
 
-def network(kind: str, norm: str, dtype: torch.dtype = torch.float64, **more: object) -> nn.Module:
-    spec = NetworkSpec(kind, size="tiny", norm=norm, activation="tanh", input_shape=(1, 8, 8), **more)
-    model = build_network(spec, 3, dtype=dtype)
-    g = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "norm" in name:
-                p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64))
-    return model
+def network(kind: str, norm: str, **more: object) -> nn.Module:
+    return twin_networks.network(kind, "cpu", norm, **more)
 
 
 def batch(n: int = 12, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, 1, 8, 8, generator=g, dtype=torch.float64) * 2 + 0.5
-    return x.to(dtype), torch.arange(n) % 10
-
-
-def gradients(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(F.cross_entropy(model(x), y), parameters), strict=True))
+    x, y = twin_networks.batch("cpu", n, seed)
+    return x.to(dtype), y
 
 
 @pytest.mark.parametrize("norm", DETACHED)
