@@ -286,6 +286,8 @@ CHANGES = {
     "in place": lambda m: nn.init.constant_(m[0].bias, 0.3),
     "its data in place": lambda m: m[0].bias.data.add_(0.1),
     "its data": lambda m: setattr(m[0].bias, "data", m[0].bias.data.flip(0)),
+    "its data in another order": lambda m: m[0].weight.data.copy_(m[0].weight.data.flip(0).clone()),
+    "two entries of a row": lambda m: m[0].weight.data[0].copy_(m[0].weight.data[0].flip(0).clone()),
     "as torch's own vector": lambda m: nn.utils.vector_to_parameters(
         nn.utils.parameters_to_vector(m.parameters()) + 0.1, m.parameters()
     ),
