@@ -54,7 +54,7 @@ def _among_ranks() -> bool:
     "cpu-cifar10 (a quarter of VGG-11's width, three hours on one core), "
     "gpu (full-size VGG and ResNet on CIFAR-10, in as many sittings as it takes), or the path of your own .toml file.",
     device="Where to compute: cpu (default), cuda or cuda:1.",
-    data="Data set instead of the preset's: fashion-mnist-subset (in the package), fashion-mnist, cifar10, idx.",
+    data="Data set instead of the preset's: fashion-mnist-subset (in the package), fashion-mnist, cifar10, idx, or your own FILE.py:function.",
     data_dir="Folder with the data: CIFAR-10's binary version, or four IDX files. Nothing is downloaded.",
     data_note="Where your data come from, shown with every result; say here if they are recompressed.",
     out="Folder of the run; runs/PRESET (numbered if taken) where left out.",

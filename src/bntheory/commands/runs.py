@@ -105,7 +105,7 @@ def _missing(store: Store, versions: Mapping[str, Any]) -> dict[str, Any]:
     """What the run of the manifest lacks, and its cost by what the run has cost so far."""
     from bntheory.experiments.experiment import freshest, missing, needed
     from bntheory.experiments.folder import read_manifest
-    from bntheory.experiments.manifest import codes, conditions_of
+    from bntheory.experiments.manifest import codes, conditions_of, own_codes
     from bntheory.experiments.plan import costs_of, plan
     from bntheory.experiments.preset import preset_from_json
 
@@ -122,7 +122,7 @@ def _missing(store: Store, versions: Mapping[str, Any]) -> dict[str, Any]:
         "refused": store.refused(left),
         "of_other_experiments": sum(address not in known for address in versions),
         "cost": _costs(plan(left, costs)) if left and costs else None,
-        "same_code": manifest["code"].items() <= codes().items(),
+        "same_code": manifest["code"].items() <= {**codes(), **own_codes(manifest["code"])}.items(),
     }
 
 
@@ -268,16 +268,16 @@ def plan_command(
     if claims:
         _print_plan(f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json)
         return
-    from bntheory.bridge.networks.data import load_dataset
     from bntheory.experiments.devices import check_device
     from bntheory.experiments.experiment import needed
     from bntheory.experiments.manifest import conditions_of, make_manifest
+    from bntheory.experiments.own import dataset
     from bntheory.experiments.plan import plan, timed_sample
     from bntheory.experiments.preset import load_preset
 
     chosen = load_preset(preset).with_options(data=data)
     check_device(device)
-    images = load_dataset(chosen.data, data_dir)
+    images = dataset(chosen.data, data_dir)
     conditions = conditions_of(make_manifest(chosen, images, device, ""))
     asked = list(needed(chosen.experiment(), conditions))
     with show_progress() as progress:

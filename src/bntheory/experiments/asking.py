@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.evidence.study import Study
 from bntheory.experiments.experiment import Conditions, Experiment, Needed, freshest, missing, needed
+from bntheory.experiments.own import dataset
 
 if TYPE_CHECKING:
     from bntheory.bridge import ImageData
@@ -107,14 +108,6 @@ def workplace(study: Study, left: Sequence[Needed]) -> Workplace:
         else:
             found[name] = (conditions(dataset(name), study.device), dataset(name))
     return Workplace(found, study.device, None if study.store is None else study.store / CHECKPOINTS)
-
-
-@lru_cache(maxsize=4)
-def dataset(name: str) -> ImageData:
-    """The images of a data set by its name, loaded once."""
-    from bntheory.bridge import load_dataset
-
-    return load_dataset(name)
 
 
 @lru_cache(maxsize=1)

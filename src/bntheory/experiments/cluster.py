@@ -22,12 +22,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bntheory.bridge.networks.data import ImageData, load_dataset
+from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.training import reproducible
 from bntheory.errors import UserError
 from bntheory.experiments.crew import ONE_THREAD, Crew
 from bntheory.experiments.devices import check_device
 from bntheory.experiments.manifest import device_name, here
+from bntheory.experiments.own import dataset
 from bntheory.experiments.toys import DRAWN
 from bntheory.experiments.worker import Assignment, Workplace, do, failure, single_threaded
 
@@ -302,4 +303,4 @@ def _furnished(assignment: Assignment, place: Workplace, folder: str | None) -> 
 
 @lru_cache(maxsize=4)
 def _images(name: str, folder: str | None, device: str) -> ImageData:
-    return load_dataset(name, folder).to(device)
+    return dataset(name, folder).to(device)

@@ -7,12 +7,12 @@ Nothing here trains or measures. An experiment is arms x protocol x seeds x meas
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bntheory.errors import UserError
 from bntheory.evidence.record import Json, Record, address, digest, in_json
-from bntheory.experiments.own import is_own, own_code
+from bntheory.experiments.own import is_own, network_code, own_code
 
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"
@@ -59,7 +59,8 @@ class Arm:
     """One way to train one network.
 
     network, name: what records and figures call them. kind, options: of :class:`bntheory.bridge.networks.spec.NetworkSpec`,
-    the normalisation among the options; shape and classes come from the data. rescaled_on: trained on c times the loss,
+    or FILE.py:function and what it takes (:mod:`bntheory.experiments.own`); the normalisation is among the options, shape
+    and classes come from the data. rescaled_on: trained on c times the loss,
     c such that at initialisation, on that many examples, its gradient norm is that of the same network with batch norm;
     0: on the loss itself. prepared: what is done to the fresh network, a name in
     :data:`bntheory.experiments.arms.PREPARATIONS`.
@@ -240,7 +241,23 @@ class Conditions:
         }
 
     def _training(self, arm: Arm, protocol: Protocol) -> Json:
-        return {"arm": arm.deciding(), **protocol.deciding(), "data": dict(self.data), "device": self.device}
+        own = {"file": self.codes.get(arm.kind) or network_code(arm.kind)} if is_own(arm.kind) else {}
+        return {"arm": arm.deciding(), **own, **protocol.deciding(), "data": dict(self.data), "device": self.device}
+
+    def hold(self, name: str, asked: Needed) -> None:
+        """Raise UserError where the user's file of this kind of network or measure is not what it was when the record was
+        asked for."""
+        if not is_own(name):
+            return
+        now = replace(self, codes={known: code for known, code in self.codes.items() if not is_own(known)})
+        if name == asked.measure.name:
+            same = now.made(name)["code"] == asked.made["code"]
+        else:
+            same = now.recipe(asked.task.arm, asked.protocol) == asked.recipe
+        if not same:
+            raise UserError(
+                f"{name}: its file has changed since this run began; run it again for records of the new one"
+            )
 
 
 @dataclass(frozen=True)

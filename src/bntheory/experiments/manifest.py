@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from bntheory.evidence.closure import Package, package, place_of
 from bntheory.evidence.record import digest
 from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.folder import FORMAT
+from bntheory.experiments.own import is_own, network_code
 from bntheory.experiments.preset import Preset
 from bntheory.experiments.toys import DRAWN, MEASURES
 
@@ -90,6 +91,11 @@ def _fingerprints(own: Package, training: Mapping[str, Sequence[str]]) -> dict[s
     return {**found, TRAINING: own.fingerprint(roots)}
 
 
+def own_codes(kinds: Iterable[str]) -> dict[str, str]:
+    """The code of those kinds of networks that are in a user's file."""
+    return {kind: network_code(kind) for kind in kinds if is_own(kind)}
+
+
 def toy_conditions() -> Conditions:
     """Those of records of toys, whose data are drawn from the seed."""
     found = {name: package().fingerprint([place_of(measure)]) for name, measure in MEASURES.items()}
@@ -146,7 +152,7 @@ def make_manifest(
             **_libraries(),
             "scipy": scipy.__version__,
         },
-        "code": {name: codes()[name] for name in names},
+        "code": {name: codes()[name] for name in names} | own_codes(network.kind for network in preset.networks),
         **({"folded": {name: folded_codes()[name] for name in names}} if fold else {}),
         "source_revision": source_revision(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""Measures in a user's own file, by the name "FILE.py:function": how they are found, and the code that records name.
+"""Measures, kinds of networks and data sets in a user's own file, by the name "FILE.py:function".
 
 A process loads them by itself, wherever it is. A record rests on the whole text of the file and on what that imports from
 this package, so modules beside it, whose change nobody would see, are refused.
@@ -7,19 +7,28 @@ this package, so modules beside it, whose change nobody would see, are refused.
 from __future__ import annotations
 
 import ast
+import hashlib
+import traceback
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.closure import package
+from bntheory.evidence.closure import package, place_of
 from bntheory.evidence.record import Json, digest, in_json, plain
-from bntheory.evidence.source import imported
+from bntheory.evidence.source import Place, imported
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bntheory.bridge.networks.image_data import ImageData
+
+_PARTS = ("train images", "train labels", "test images", "test labels")
 
 
 def is_own(name: str) -> bool:
-    """Whether a measure of this name stands in a user's file."""
+    """Whether what is called so stands in a user's file."""
     return ".py:" in name
 
 
@@ -31,42 +40,176 @@ def own_code(name: str, training: str) -> str:
     return digest([source, within.fingerprint(roots) if roots else "", training])
 
 
+def network_code(kind: str) -> str:
+    """The same of a kind of network: part of the question that a record answers."""
+    return own_code(kind, package().fingerprint([place_of(own_network)]))
+
+
 def own_values(name: str, situation: Any, options: Mapping[str, Any]) -> Json:
     """{name: the measure's values}; the network is left as it was.
 
-    Raises UserError for a function that is not there, and for values that no record holds.
+    Raises UserError for a function that is not there or breaks, and for values that no record holds.
     """
     from bntheory.bridge.networks.state import state_guard
 
-    path, _, function = name.rpartition(":")
-    found = _loaded(path, _read(name)[0]).get(function)
-    if not callable(found):
-        raise UserError(f"measure {name}: {path} has no function {function!r}; give one of (situation, options)")
     with state_guard(situation.model):
-        values = plain(found(situation, dict(options)))
+        values = plain(_called(name, "(situation, options)", situation, dict(options)))
     if values is None or not in_json(values):
-        raise UserError(
-            f"measure {name}: {values!r:.60} is nothing that a record holds; return numbers, lists or dicts"
-        )
+        raise UserError(f"{name}: {values!r:.60} is nothing that a record holds; return numbers, lists or dicts")
     return {name: values}
 
 
-def _read(name: str) -> tuple[str, list[tuple[str, str]]]:
+def own_network(kind: str, seed: int, data: ImageData, options: Mapping[str, Any]) -> nn.Module:
+    """A user's network at its initial values, which are a function of the seed, in float32 on the CPU.
+
+    The global generators stand at the seed while it is built. Its weights of linear and convolutional layers are then drawn
+    by their names, so that arms share them, as options["init"] says (of a NetworkSpec; "own" leaves them as they are).
+
+    Raises UserError for what is no network, is another one at each call, or has not one output a class for such images.
+    """
+    import torch
+
+    from bntheory.bridge.networks.spec import INITS, initialise
+    from bntheory.bridge.networks.state import seed_generators, state_guard
+
+    init = options.get("init", INITS[0])
+    if init not in (*INITS, "own"):
+        raise UserError(f"{kind}: init {init!r:.40} is unknown; choose one of {', '.join(INITS)}, own")
+
+    def built() -> nn.Module:
+        with state_guard():
+            seed_generators(seed)
+            model = _called(kind, "(shape, classes, options)", data.shape, data.classes, dict(options))
+        if not isinstance(model, torch.nn.Module):
+            raise UserError(f"{kind}: {model!r:.60} is no network; return a torch.nn.Module")
+        if init != "own":
+            initialise(model, init, 1.0, seed)
+        return model.to("cpu", torch.float32).train()
+
+    model, again = built(), built().state_dict()
+    if any(not torch.equal(value, again[name]) for name, value in model.state_dict().items()):
+        raise UserError(
+            f"{kind}: another network at each call; draw from the global generators, or from one with a seed"
+        )
+    images, _ = data.inputs(slice(0, 4), device="cpu")
+    with state_guard(model), torch.no_grad():
+        try:
+            found = tuple(model(images).shape)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise UserError(f"{kind}: it does not take images of shape {data.shape} ({said})") from error
+    if found != (len(images), data.classes):
+        raise UserError(
+            f"{kind}: {found} is the shape of its outputs for {len(images)} images of {data.classes} classes"
+        )
+    return model
+
+
+def dataset(name: str, folder: str | Path | None = None) -> ImageData:
+    """The images of a data set by its name, loaded once. folder: that of its files, where it needs one.
+
+    A user's function gives training images and labels, test images and labels: images (n, channels, height, width),
+    (n, height, width) or (n, features), bytes or numbers that are kept in float32, standardised by their channels; labels
+    are whole numbers from 0 up.
+
+    Raises UserError as :func:`bntheory.bridge.networks.data.load_dataset`, and for what is other data at each call.
+    """
+    if not is_own(name):
+        return _of_package(name, folder)
+    if folder is not None:
+        raise UserError(f"data_dir: {name} reads its files itself, but {folder} was given; leave it out")
+    return _data(name, _read(name)[0])
+
+
+@lru_cache(maxsize=4)
+def _of_package(name: str, folder: str | Path | None) -> ImageData:
+    from bntheory.bridge import load_dataset
+
+    return load_dataset(name, folder)
+
+
+@lru_cache(maxsize=2)
+def _data(name: str, source: str) -> ImageData:
+    from dataclasses import replace
+
+    import numpy as np
+    import torch
+
+    from bntheory.bridge.networks.image_data import assemble
+
+    def loaded() -> list[Any]:
+        given = _called(name, "()")
+        if not isinstance(given, (tuple, list)) or len(given) != len(_PARTS):
+            raise UserError(f"{name}: {given!r:.60} are not these four: {', '.join(_PARTS)}")
+        try:
+            return [np.ascontiguousarray(torch.as_tensor(value).cpu().numpy()) for value in given]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{name}: {error}; return four arrays or tensors, {', '.join(_PARTS)}") from error
+
+    arrays = dict(zip(_PARTS, loaded(), strict=True))
+    values = _hashed(arrays.values())
+    if values != _hashed(loaded()):
+        raise UserError(f"{name}: other data at each call; draw from a generator with a seed")
+    as_bytes, shown = all(arrays[part].dtype == np.uint8 for part in _PARTS[::2]), {}
+    for part, array in arrays.items():
+        if part in _PARTS[1::2] and (array.dtype.kind not in "iu" or array.min(initial=0) < 0):
+            raise UserError(f"{name}: {part} are {array.ravel()[:4]!s:.60}; give whole numbers from 0 up")
+        if array.dtype.kind not in "buif" or not np.isfinite(array).all():
+            raise UserError(f"{name}: {part} hold what is no finite number")
+        if part in _PARTS[::2]:
+            array = arrays[part] = array[:, None, None, :] if array.ndim == 2 else array
+        shown[part] = array if as_bytes or part in _PARTS[1::2] else np.zeros(array.shape, np.uint8)
+    classes = max(int(arrays[part].max(initial=0)) for part in _PARTS[1::2]) + 1
+    hashes = {name.rpartition(":")[0]: hashlib.sha256(source.encode()).hexdigest(), "values": values}
+    made = assemble(name, shown, tuple(map(str, range(classes))), hashes, "unknown: given by the user", f"from {name}")
+    if as_bytes:
+        return made
+    train, test = (torch.from_numpy(arrays[part]).double().reshape(-1, *made.shape) for part in _PARTS[::2])
+    # what is kept is divided by 255, as bytes are, before it is standardised
+    mean, std = train.mean((0, 2, 3)) / 255, train.std((0, 2, 3), correction=0) / 255
+    moments = tuple(mean.tolist()), tuple(s or 1.0 for s in std.tolist())
+    return replace(made, train_images=train.float(), test_images=test.float(), mean=moments[0], std=moments[1])
+
+
+def _hashed(arrays: Any) -> str:
+    return digest([[str(a.dtype), list(a.shape), hashlib.sha256(a).hexdigest()] for a in arrays])
+
+
+def _called(name: str, takes: str, *given: Any) -> Any:
+    """What the function gives. Raises UserError for one that is not there or breaks."""
+    path, _, function = name.rpartition(":")
+    found = _loaded(path, _read(name)[0]).get(function)
+    if not callable(found):
+        raise UserError(f"{name}: {path} has no function {function!r}; give one of {takes}")
+    try:
+        return found(*given)
+    except UserError:
+        raise
+    except Exception as error:
+        line = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path][-1:]
+        where = f"line {line[0]}, " if line else f"called with {takes}, "
+        raise UserError(f"{name}: {where}{type(error).__name__}: {error}") from error
+
+
+def _read(name: str) -> tuple[str, list[Place]]:
     """(the file's text, what it imports)."""
     path = Path(name.rpartition(":")[0])
     try:
         source = path.read_text("utf-8-sig")
-        places = list(imported(ast.walk(ast.parse(source)), "").values())
+        places = _imports(source)
     except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(
-            f"measure {name}: {path} cannot be read ({error}); it is looked for from the folder here"
-        ) from None
+        raise UserError(f"{name}: {path} cannot be read ({error}); it is looked for from the folder here") from None
     for top in {module.partition(".")[0] for module, _ in places} - {"bntheory"}:
         if top == "" or (path.parent / f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file():
             raise UserError(
-                f"measure {name}: {path} imports {top or 'from its own folder'}, whose change no record would show; put it into the file"
+                f"{name}: {path} imports {top or 'from its own folder'}, whose change no record would show; put it into the file"
             )
     return source, places
+
+
+@lru_cache(maxsize=64)
+def _imports(source: str) -> list[Place]:
+    return list(imported(ast.walk(ast.parse(source)), "").values())
 
 
 @lru_cache(maxsize=64)
@@ -75,5 +218,5 @@ def _loaded(path: str, source: str) -> Mapping[str, Any]:
     try:
         exec(compile(source, path, "exec"), space)
     except (Exception, SystemExit) as error:
-        raise UserError(f"measure: {path} cannot be run ({type(error).__name__}: {error})") from error
+        raise UserError(f"{path} cannot be run ({type(error).__name__}: {error})") from error
     return space

@@ -20,6 +20,7 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.evidence.record import in_json
 from bntheory.experiments.experiment import HUGE, TINY, Arm, Experiment, Measure, Protocol, check_seeds, within
+from bntheory.experiments.own import is_own
 
 #: The linear prediction is held against the gradient step that should remove this share of the loss.
 FRACTION = 0.1
@@ -44,8 +45,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 class NetworkEntry:
     """One architecture, built with batch norm and without it.
 
-    name: for records and figures. kind and options: of :class:`bntheory.bridge.networks.images.NetworkSpec`; its norm,
-    input_shape and classes are set by the arm and the data.
+    name: for records and figures. kind and options: of :class:`bntheory.bridge.networks.images.NetworkSpec`, or a user's
+    (:mod:`bntheory.experiments.own`); its norm, input_shape and classes are set by the arm and the data.
     """
 
     name: str
@@ -59,7 +60,8 @@ class NetworkEntry:
         if not isinstance(self.options, dict):
             raise UserError(f"{where} are {self.options!r:.40}; they are a table, such as {{ layout = [64, 64] }}")
         own = [f.name for f in dataclasses.fields(NetworkSpec) if f.name not in ("kind", *_NOT_OPTIONS)]
-        unknown = next((key for key in self.options if key not in own), None)
+        free = is_own(self.kind)  # what its function takes, only that knows
+        unknown = next((key for key in self.options if key in _NOT_OPTIONS or not (free or key in own)), None)
         if unknown is not None:
             why = _NOT_OPTIONS.get(unknown, f"is unknown; known are {', '.join(own)}")
             raise UserError(f"{where}: {unknown!r} {why}")

@@ -22,8 +22,9 @@ from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
 from bntheory.experiments import experiment as data
-from bntheory.experiments.asking import dataset, recorded
+from bntheory.experiments.asking import recorded
 from bntheory.experiments.experiment import Arm, Experiment, Measure
+from bntheory.experiments.own import dataset
 
 Json = Mapping[str, Any]
 Numbers = Mapping[int, float | None]

@@ -24,11 +24,12 @@ from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record, plain, trail
-from bntheory.experiments.arms import make_trainer
+from bntheory.experiments.arms import make_trainer, trainer_of, with_own
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import LOSSES, images_of, training_batch
 from bntheory.experiments.measure import measure
 from bntheory.experiments.measures.situation import Situation
+from bntheory.experiments.own import is_own
 from bntheory.experiments.ranks import Ranks
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
@@ -90,10 +91,14 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     assert data is not None
     path = None if place.checkpoints is None else place.checkpoints / f"{own}.safetensors"
     images = images_of(data, protocol, task.seed)
-    trainer, factor, on = _taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
+    taken_up = with_own(_taken_up, task, make_trainer=trainer_of)
+    trainer, factor, on = taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
+    conditions.hold(task.arm.kind, one)
     ranks = place.ranks
     if ranks is not None:
         why = ranks.why_alone(trainer.model, min(protocol.batch_size, images.size("train")))
+        if is_own(task.arm.kind):
+            why = "the others do not have its file"
         if why:
             emit("said", f"{task.name}: is trained by one rank alone, since {why}")
             ranks = None
@@ -162,6 +167,7 @@ def _recorded(
         began, name = time.perf_counter(), n.measure.name
         try:
             values = {} if diverged else plain(measure(at, n.measure))
+            conditions.hold(name, n)
         except Exception as error:  # the other measures of this run may do
             emit("refused", (n.address, *failure(error)))
             continue

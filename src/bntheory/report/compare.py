@@ -67,7 +67,7 @@ def compare(
 
     preset: a name of the package (``quick`` where left out) or the path of a TOML file. device: a torch device, ``cpu`` where
     left out. data, data_dir: as for
-    :func:`bntheory.bridge.networks.data.load_dataset`; the preset's own data where left out. data_note: where the data come from, shown
+    :func:`bntheory.bridge.networks.data.load_dataset`, or FILE.py:function; the preset's own data where left out. data_note: where the data come from, shown
     with every result. out: the folder of the run; ``runs/<preset>`` (numbered if taken) where left out. seeds: instead of the
     preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. workers: processes
     (one a core where left out; 0: everything in this one); no number depends on it. fold: runs
@@ -82,9 +82,9 @@ def compare(
     Raises UserError for bad use: unknown preset, unreadable or damaged data, unwritable folder, missing device, a folder that
     holds another run, networks or batches that cannot be.
     """
-    from bntheory.bridge.networks.data import load_dataset
     from bntheory.experiments.devices import check_device
     from bntheory.experiments.engine import hired, run
+    from bntheory.experiments.own import dataset
     from bntheory.experiments.worker import Workplace
 
     path = _folder(out, preset or "quick", resume=resume, overwrite=overwrite)
@@ -96,7 +96,7 @@ def compare(
     if scheduler is None:
         check_device(device)
     progress(0.0, f"loading {chosen.data}")
-    images = load_dataset(chosen.data, data_dir)
+    images = dataset(chosen.data, data_dir)
     if int(images.train_labels.min()) == int(images.train_labels.max()):
         raise UserError(
             f"data: every training image of {chosen.data} has the same label, so there is nothing to learn; give data with two classes at least"
@@ -191,13 +191,13 @@ def finish(folder: RunFolder, preset: Preset, progress: Progress = silent) -> Co
 
 def _check_possible(preset: Preset, images: ImageData) -> None:
     """UserError for networks and batches that cannot be, before the work on those that can."""
-    from bntheory.experiments.arms import build
+    from bntheory.experiments.arms import network_of
     from bntheory.experiments.images import images_of, measurement_batch, training_batch
 
     asked, m = preset.experiment(), preset.measure
     own = images_of(images, asked.protocol, 0)
     for arm in {arm.network: arm for arm in asked.arms}.values():
-        build(arm, 0, own, "cpu")
+        network_of(arm, 0, own, "cpu")
     training_batch(own, asked.protocol, 0, 0, "cpu")
     measurement_batch(own, 0, max(m.batch_size, m.theory_batch_size, preset.curvature.batch_size))
 
