@@ -19,7 +19,7 @@ from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure
 from bntheory.experiments.experiment import missing as missing_of
 from bntheory.experiments.folder import compare_manifests
 from bntheory.experiments.manifest import codes, conditions, folded_codes
-from bntheory.experiments.store import MemoryStore
+from bntheory.experiments.store import MemoryStore, Store
 from bntheory.experiments.together import groups, trained_together
 from bntheory.experiments.worker import Workplace
 
@@ -57,7 +57,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return set_to
 
 
-def done(every: list[Needed], store: MemoryStore, workers: int = 0, **options: Any) -> dict[str, Record]:
+def done(every: list[Needed], store: Store, workers: int = 0, **options: Any) -> dict[str, Record]:
     place = Workplace({DATA.name: (conditions(DATA, "cpu"), DATA)}, "cpu", None)
     with engine.hired(workers, None, "cpu") as crew:
         engine.run(every, store, place, crew=crew, **options)
@@ -187,6 +187,51 @@ def test_a_sample_that_says_no_leaves_every_bit(says: Callable[[float], None]) -
     assert {a: r.line() for a, r in found.items()} == {a: r.line() for a, r in expected.items()}
     assert all(0 <= fraction <= 1 for fraction in shown)
     assert shown[-1] > 0.9, "all but the last measurement"
+
+
+@pytest.mark.parametrize("where", ["training", "beginning", "as one"])
+def test_each_run_tells_its_own_failure(
+    says: Callable[[float], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    says(2.0 if where == "as one" else 0.9)
+    broken = (2, 5)
+
+    def breaking(function: Callable[..., Any], seed_of: Callable[..., int]) -> Callable[..., Any]:
+        def broken_for_some(*given: Any, **more: Any) -> Any:
+            if (seed := seed_of(*given)) in broken:
+                raise RuntimeError(f"seed {seed} is broken")
+            return function(*given, **more)
+
+        return broken_for_some
+
+    if where == "training":
+        trained = breaking(worker._trained, lambda trainer, factor, step, task, *rest: task.seed if step == 50 else 0)
+        monkeypatch.setattr(worker, "_trained", trained)
+    elif where == "beginning":
+        for module in ("worker", "together"):
+            made = breaking(worker.make_trainer, lambda task, *rest: task.seed)
+            monkeypatch.setattr(f"bntheory.experiments.{module}.make_trainer", made)
+    else:
+        monkeypatch.setattr(worker, "measure", breaking(worker.measure, lambda at, *rest: at.task.seed))
+    store, failed, said = Store.create(tmp_path), dict[str, str](), list[str]()
+    every = asked(arm())
+    with store.lock():
+        found = done(every, store, failed=failed, say=said.append)
+    lost = (50,) if where == "training" else AT
+    for n in every:
+        seed, gone = n.task.seed, n.task.seed in broken and n.step in lost
+        assert (n.address in found) is not gone
+        assert (
+            failed.get(n.address)
+            in ((None, f"mlp-s{seed}-batch: RuntimeError: seed {seed} is broken")[n.task.seed in broken :])
+        )
+        assert (n.address in failed) >= gone
+    assert sorted(set(said)) == [
+        f"mlp-s{s}-batch: RuntimeError: seed {s} is broken; what else is asked for is made" for s in broken
+    ]
+    assert [text.partition(",")[0] for text in store.refused(every)] == [
+        f"mlp-s{s}-batch" for s in broken for _ in lost
+    ]
 
 
 def test_progress_of_runs_trained_as_one_ends_at_the_end(says: Callable[[float], None]) -> None:

@@ -163,8 +163,8 @@ class _Parent:
         elif kind == "unwritable":
             raise Unwritable(content)
         elif kind == "refused":
-            address, *said = content
-            self._give_up([address], assignment, _failure(*said))
+            addresses, *said = content
+            self._give_up(addresses, assignment, _failure(*said))
         else:
             for one in {n.state: n for n in assignment.asked}.values():
                 self.meter.at(one, kind, content)
@@ -175,14 +175,15 @@ class _Parent:
 
     def _give_up(self, addresses: Sequence[str], assignment: Assignment, error: Exception) -> None:
         """The end of the run, unless the caller wants to hear of all that cannot be had."""
-        name = f"{assignment.task.name}: "
-        said = name + str(error).removeprefix(name)  # once, where a worker in this process is told
-        if self.failed is None:
-            raise UserError(said) if isinstance(error, UserError) else error
-        self.failed |= dict.fromkeys(addresses, said)
-        left = [n for n in assignment.asked if n.address in addresses and n.address not in self.had]
+        given_up = [n for n in assignment.asked if n.address in addresses]
+        for name in dict.fromkeys(n.task.name for n in given_up):  # each of those that were to be trained as one
+            said = f"{name}: {str(error).removeprefix(f'{name}: ')}"  # once, where a worker in this process is told
+            if self.failed is None:
+                raise UserError(said) if isinstance(error, UserError) else error
+            self.failed |= {n.address: said for n in given_up if n.task.name == name}
+            self.say(f"{said}; what else is asked for is made")
+        left = [n for n in given_up if n.address not in self.had]
         self.store.refuse([{"address": n.address, **n.called, "why": str(error)} for n in left])
-        self.say(f"{said}; what else is asked for is made")
 
 
 def _of_one_run(assignment: Assignment, records: Sequence[Record]) -> list[Needed]:

@@ -31,11 +31,12 @@ from bntheory.experiments.measure import measure
 from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.own import is_own
 from bntheory.experiments.ranks import Ranks
+from bntheory.experiments.store import Unwritable
 from bntheory.experiments.together import trained_together
 from bntheory.experiments.toys import DRAWN, MEASURES
 
-#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (address
-#: of a record that cannot be had, message, where it happened), "unwritable" (why the store takes no more).
+#: (kind, content): "records" (records, timing), "trained" (step), "measuring" (step), "said" (text), "refused" (addresses
+#: of records that cannot be had, message, where it happened), "unwritable" (why the store takes no more).
 Emit = Callable[[str, Any], None]
 
 
@@ -131,10 +132,18 @@ def _do_together(members: Sequence[Assignment], place: Workplace, emit: Emit) ->
     runs, steps = [m.asked[0] for m in members], [m.by_step() for m in members]
     conditions, data = place.data[runs[0].data]
     assert data is not None
-    followed = trained_together(runs, list(steps[0]), data, place.device, lambda step: emit("trained", step))
+    try:
+        followed = trained_together(runs, list(steps[0]), data, place.device, lambda step: emit("trained", step))
+    except Exception:  # one of them cannot be trained, and says so by itself
+        followed = None
     if followed is None:
         for number, member in enumerate(members):
-            do(member, place, emit if number == len(members) - 1 else _without_steps(emit))
+            try:
+                do(member, place, emit if number == len(members) - 1 else _without_steps(emit))
+            except Unwritable:
+                raise
+            except Exception as error:  # the other runs may do
+                emit("refused", ([n.address for n in member.asked], *failure(error)))
         return
     left = dict(enumerate(steps))
     for step, seconds, situations in followed:
@@ -169,7 +178,7 @@ def _recorded(
             values = {} if diverged else plain(measure(at, n.measure))
             conditions.hold(name, n)
         except Exception as error:  # the other measures of this run may do
-            emit("refused", (n.address, *failure(error)))
+            emit("refused", ([n.address], *failure(error)))
             continue
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
         code = {"code": n.folded} if "folded" in made else {}
