@@ -225,6 +225,25 @@ def test_a_mode_that_does_not_take_effect_is_refused() -> None:
         hessian(SwitchesInside(), CE, (X, Y))
     with hessian(SwitchesInside(), CE, (X, Y), mode="current") as op:
         assert op.size > 0
+    with pytest.raises(ValueError, match=r"used its running statistics.*mode='frozen', twin_of='current'"):
+        hessian(SwitchesInside(), CE, (X, Y), mode="frozen")
+
+
+def test_the_twin_of_a_network_with_a_part_in_evaluation_mode_is_had_as_the_message_says() -> None:
+    class PartlyFixed(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self[1].eval()
+            return super().forward(x)
+
+    torch.manual_seed(4)
+    model = moved(PartlyFixed(*mlp()[:3], nn.BatchNorm1d(6), nn.Linear(6, 3)))
+    with pytest.raises(ValueError, match=r"'1' \(BatchNorm1d\).*mode='frozen', twin_of='current'"):
+        hessian(model, CE, (X, Y), mode="frozen")
+    plain = nn.Sequential(StaysInEvaluation(*model[:3]), *model[3:])
+    expected = oracle.derivatives(plain, CE, (X, Y), frozen=True)
+    found = Objective(model, CE, (X, Y), dtype=torch.float64, mode="frozen", twin_of="current")
+    with hessian(found) as op:
+        assert_right(op.dense(), expected[2])
 
 
 # -- one object for everything -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bntheory.bridge.monitor.schedule import Schedule
+from bntheory.bridge.monitor.schedule import Cost, Schedule
 
 
 def follow(prices: dict[str, float], *, steps: int, every: int = 10, share: float | None = 0.2, second: float = 1.0):
@@ -64,3 +64,8 @@ def test_what_stands_before_the_first_step_is_paid_for():
 def test_the_cost_in_words():
     _, schedule, _ = follow({"a": 0.5}, steps=100)
     assert str(schedule.cost) == "5 s of measuring to 100 s of training, 5.0 % on top (a 10 x 0.5 s)"
+
+
+def test_a_cost_above_the_training_is_a_factor_with_a_way_out():
+    assert "250 times the training itself; to pay less, follow with a larger every" in str(Cost(1, 0.1, 25.0))
+    assert str(Cost(1, 10.0, 10.0)).endswith("100.0 % on top")

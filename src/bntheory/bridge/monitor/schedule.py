@@ -28,9 +28,11 @@ class Cost:
 
     def __str__(self) -> str:
         each = ", ".join(f"{name} {times} x {s / times:.3g} s" for name, (times, s) in self.measures.items())
-        return (
-            f"{self.measuring:.3g} s of measuring to {self.training:.3g} s of training, {100 * self.share:.1f} % on top"
-            + (f" ({each})" if each else "")
+        on_top = f"{100 * self.share:.1f} % on top"
+        if self.share > 1:
+            on_top = f"{self.share:.3g} times the training itself; to pay less, follow with a larger every, fewer measures, or a smaller share"
+        return f"{self.measuring:.3g} s of measuring to {self.training:.3g} s of training, {on_top}" + (
+            f" ({each})" if each else ""
         )
 
 
