@@ -67,6 +67,7 @@ OWN: dict[str, Statistics] = {
     "eps beside the deviation": lambda s, x, mean, scale: (x - mean(x.mean(0))) / scale(x.std(0) + 1e-3),
     "second moment": lambda s, x, mean, scale: x / scale((x.square().mean(0) + 1e-5).sqrt()),
     "mean alone": lambda s, x, mean, scale: x - mean(x.mean(0)),
+    "all channels' at once": lambda s, x, mean, scale: (x - mean(x.mean())) / scale(x.std() + 1e-3),
     "median": lambda s, x, mean, scale: x - mean(x.median(0).values),
 }  # fmt: skip
 

@@ -154,17 +154,43 @@ class StandardisedAndNormalised(nn.Module):
         return self.head(torch.tanh(torch.nn.functional.batch_norm(h, None, None, training=True)).flatten(1))
 
 
-@pytest.mark.parametrize("change", ["plain", "gain", "low rank", "turned", "input before"])
-def test_a_weight_that_is_standardised_beside_an_input_that_is_normalised_stays_alive(change: str) -> None:
-    """Right: the same network whose weight is standardised in primitive operations, its other statistics frozen."""
-    batch = (torch.randn(5, 2, 4, 4), torch.arange(5) % 3)
+@pytest.mark.parametrize(
+    ("change", "examples"),
+    [("plain", 5), ("gain", 5), ("low rank", 5), ("turned", 5), ("input before", 5), ("turned", 18)],
+)
+def test_a_weight_that_is_standardised_beside_an_input_that_is_normalised_stays_alive(
+    change: str, examples: int
+) -> None:
+    """Right: the same network whose weight is standardised in primitive operations, its other statistics frozen.
+
+    Of 18 entries each channel, as many as there may be examples.
+    """
+    batch = (torch.randn(examples, 2, 4, 4), torch.arange(examples) % 3)
     model, right = (StandardisedAndNormalised(change, by_hand) for by_hand in (False, True))
     for mode in ("train", "frozen"):
         expected = oracle.derivatives(right, CE, batch, frozen=mode == "frozen")[2]
         assert_right(measured(model, CE, batch, mode=mode), expected)
     found = capture(model, CE, batch)
-    assert [layer.m for layer in found] == ([80] if change == "input before" else []) + [20]
+    assert [layer.m for layer in found] == ([80] if change == "input before" else []) + [4 * examples]
     assert [reason[:23] for reason in found.left_out.values()] == ["normalises a parameter "]
+
+
+def test_learned_features_of_every_example_are_no_weight() -> None:
+    """A graph's nodes, whose features are a parameter with a row for each. Right: the same by primitive operations, frozen."""
+
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(4)
+            self.features, self.norm, self.head = nn.Parameter(torch.randn(7, 4)), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+        def forward(self, edges: Tensor) -> Tensor:
+            return self.head(torch.tanh(edges @ self.norm(self.features)))
+
+    batch = (torch.softmax(torch.randn(7, 7), 1), torch.arange(7) % 3)
+    expected = oracle.derivatives(Graph(), CE, batch, frozen=True)[2]
+    assert_right(measured(Graph(), CE, batch, mode="frozen"), expected)
+    assert list(capture(Graph(), CE, batch).layers) == ["norm"]
 
 
 def test_a_code_that_is_no_data_is_normalised_as_an_activation() -> None:

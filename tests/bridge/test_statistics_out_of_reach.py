@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import network_oracle as oracle
+import numpy as np
 import pytest
 import torch
 from statistics_by_hand import CE, Calls, Fused, Inline, X, Y, entropy_and, net
@@ -65,6 +66,12 @@ def looped(h: Tensor) -> Tensor:
     return torch.vmap(lambda c, mean, scale: (c - mean) * scale, (1, 0, 0), 1)(h, *moments(h))
 
 
+def mapped(h: Tensor) -> Tensor:
+    """Statistics from outside of the transform, with so large an eps that a scale of a channel changes much."""
+    mean, scale = h.mean(0), (h.var(0) + 0.5).rsqrt()
+    return torch.vmap(lambda example: (example - mean) * scale)(h)
+
+
 def unit(h: Tensor, eps: float = 0.0) -> Tensor:
     return torch.einsum("nc,c->nc", h, (torch.einsum("nc,nc->c", h, h) / len(h) + eps).rsqrt())
 
@@ -99,6 +106,7 @@ OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
     "expanded": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1).expand_as(h)), CE, r"'\(model\)'.*in the middle"),
     "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
+    "outside of a transform": (lambda: Inline(mapped), CE, r"'\(model\)'.*in the middle"),
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
     **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
@@ -125,6 +133,26 @@ def test_a_twin_that_would_keep_statistics_alive_is_refused(name: str) -> None:
     if name != "scripted":
         expected = oracle.top(oracle.derivatives(make(), loss, (X, Y))[2])
         assert found.network.lambda_max == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["in the loss", *(f"in the loss, {name}" for name in HIDDEN_IN_A_LOSS)])
+def test_a_closure_that_would_keep_statistics_alive_is_refused(name: str) -> None:
+    make, loss, told = OUT_OF_REACH[name]
+    with pytest.raises(ValueError, match=rf"layer {told}.*keep them alive"):
+        hessian(make(), lambda model: loss(model(X), Y), mode="frozen")
+    assert hessian(make(), lambda model: CE(model(X), Y), mode="frozen").loss > 0
+
+
+def test_a_closure_s_data_that_is_normalised_first_is_frozen() -> None:
+    """By hand, right on the data: its statistics are constants already. Right: the batch given as such."""
+    model = nn.Sequential(
+        Calls(lambda x: (x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-5).sqrt()), Inline(torch.tanh)
+    )
+    matrices = [
+        hessian(model, *given, mode="frozen", dtype=torch.float64).dense()
+        for given in ((lambda m: CE(m(X.to(m[1].one.weight)), Y),), (CE, (X, Y)))
+    ]
+    np.testing.assert_allclose(*matrices, atol=1e-12)
 
 
 def test_a_correlation_in_a_loss_of_the_model_s_own() -> None:

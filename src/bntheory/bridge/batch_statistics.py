@@ -41,7 +41,7 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
         pairs = [(args[0], args[1]), (args[1], args[0])]
     else:
         return False, False
-    found = [b for a, b in pairs if _lacks_the_examples(a, b, examples)]
+    found = [b for a, b in pairs if _lacks_the_examples(_mapped_over(a), b, examples)]
     if not found:
         return False, False
     by = _INVERSES if name in _PRODUCTS else _ROOTS if name in _LARGER else ()
@@ -59,6 +59,13 @@ def _name_of(func: Any) -> str:
     """An operation's name, that of its in-place form included."""
     name = getattr(func, "__name__", "").replace("__i", "__").removesuffix("_")
     return name + "__" if name.startswith("__") and not name.endswith("__") else name
+
+
+def _mapped_over(a: Any) -> Any:
+    """Activations as a whole, of which each call that torch.vmap makes meets a part; the axis that it runs along comes first."""
+    while isinstance(a, Tensor) and torch._C._functorch.is_batchedtensor(a):
+        a = torch._C._functorch.get_unwrapped(a).movedim(torch._C._functorch.maybe_get_bdim(a), 0)
+    return a
 
 
 def _lacks_the_examples(a: Any, b: Any, examples: int) -> bool:
@@ -126,7 +133,10 @@ def _normalises(x: Tensor, z: Tensor, *, shift_only: bool) -> bool:
     return any(
         bool((change.sum(over).abs() <= share * change.abs().sum(over)).all())
         for change, share in changes
-        for _, over in _channels(x)
+        for over in (
+            *(over for _, over in _channels(x)),
+            tuple(range(x.dim())),
+        )  # or by one mean and scale of all channels
     )
 
 

@@ -256,7 +256,11 @@ def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -
             continue
         if type(module).forward is _BatchNorm.forward:
             frozen = objective.mode == "frozen"
-            instead = "the twin of the modes as they are, Objective(..., mode='frozen', twin_of='current')" if frozen else "mode='current' or 'eval'"
+            instead = (
+                "the twin of the modes as they are, Objective(..., mode='frozen', twin_of='current')"
+                if frozen
+                else "mode='current' or 'eval'"
+            )
             raise UserError(
                 f"layer {item.name!r} ({type(module).__name__}) used its running statistics although mode={objective.mode!r} asks for "
                 f"those of the batch: something in the forward pass puts it in evaluation mode. Measure {instead}, or "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -58,14 +59,21 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
     return {id(variable): variable for variable in variables if isinstance(variable, Tensor)}
 
 
-def of_a_weight(x: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
+def of_a_weight(x: Tensor, parameters: Iterable[Tensor], examples: int = 0) -> list[Tensor]:
     """The parameters of which a tensor is one in another shape, or one to which others and factors were added or multiplied; none where
-    data or activations enter."""
+    data or activations enter, or where it has a row of its own for each of many examples (learned features)."""
     own, leaves = {id(p): p for p in parameters}, leaves_of(x)
     same = [p for p in own.values() if p.numel() == x.numel()]
     shared = [p for p in same if p.untyped_storage()._cdata == x.untyped_storage()._cdata]
+    if len(x) == examples > 1 and any(p is x or (id(p) in leaves and _row_by_row(x, p)) for p in same):
+        return []
     alone = leaves.keys() <= own.keys() and any(id(p) in leaves for p in same)
     return [*shared, *leaves.values()] if shared or (alone and not any(map(_takes_data, nodes_of(x)))) else []
+
+
+def _row_by_row(x: Tensor, parameter: Tensor) -> bool:
+    (by_first,) = torch.autograd.grad(x[0].sum(), parameter, retain_graph=True)
+    return len(parameter) == len(x) and not bool(by_first[1:].any())
 
 
 def _takes_data(node: Any) -> bool:

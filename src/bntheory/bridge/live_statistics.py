@@ -27,7 +27,6 @@ from bntheory.bridge.networks.evaluation import (
     outputs_in,
     plain_storage,
     requiring_a_gradient,
-    scalar,
     tensors_in,
     transformed,
 )
@@ -46,9 +45,9 @@ _PASSES = 8
 class LiveStatistics(TorchFunctionMode):
     """A context in which the forward pass of a twin is followed; :meth:`layer` then names what is still normalised over the batch."""
 
-    def __init__(self, modules: Mapping[str, nn.Module], examples: int) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self._examples, self._centred = examples, dict[int, Tensor]()
+        self.examples, self._centred = 0, dict[int, Tensor]()  # examples: of what the model was given last
         self._names = {id(module): name for name, module in modules.items()}
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
@@ -60,7 +59,7 @@ class LiveStatistics(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         found = func(*args, **(kwargs or {}))
-        if self._examples > 1 and takes_away_a_mean(func, args, self._examples):
+        if self.examples > 1 and takes_away_a_mean(func, args, self.examples):
             self._centred[id(args[0])] = found
         results = tensors_in(found) if torch.is_grad_enabled() else []
         self._follow(results, self._where())
@@ -171,25 +170,33 @@ class LiveStatistics(TorchFunctionMode):
 def refuse_live_statistics(objective: Any) -> None:
     """A twin that still normalises over its batch is refused, in whichever way it does."""
     batch, freeze = objective.batches[0], objective.freeze
-    if batch is None:
+    if batch is None and objective.model is None:
         return
-    sizes = [len(t) for t in tensors_in(batch[:1]) if t.dim() and plain_storage(t)]
-    live, in_loss = LiveStatistics(objective.named_modules(), sizes[0] if sizes else 0), False
+    live, in_loss = LiveStatistics(objective.named_modules()), False
+    inputs: list[Any] = []
+    outputs: list[Any] = []
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> Any:
+        given = convert((args, kwargs), requiring_a_gradient)  # of a closure, whose data is its own, too
+        sizes = [len(t) for t in tensors_in(given) if t.dim() and plain_storage(t)]
+        live.examples = sizes[0] if sizes else 0
+        inputs.append(given)
+        return given
+
     try:
         objective.freeze = "both"
         with objective.conditions(0, trace=live):
-            objective.batches[0] = convert(batch, requiring_a_gradient)
-            outputs = objective.outputs(0)
+            objective.network.register_forward_pre_hook(before, with_kwargs=True)
+            objective.network.register_forward_hook(lambda module, args, found: outputs.append(found))
+            value = objective.value(0)
             parameters = [t for t in objective.leaves.values() if t.requires_grad]
-            inputs = objective.batches[0][:1]
             layer = live.layer(outputs, inputs, parameters)
             if layer is None:
-                value = scalar(objective.loss_of(outputs))
                 ends = _ends_of(outputs)
                 own = objective.loss is None
                 in_loss = live.in_loss(value, *((parameters, live._roots(inputs)) if own else (ends, ends)))
     finally:
-        objective.freeze, objective.batches[0] = freeze, batch
+        objective.freeze = freeze
         live.close()
     if layer is not None:
         raise UserError(

@@ -20,7 +20,7 @@ from bntheory.bridge import left_out
 from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
 from bntheory.bridge.functional_calls import FUNCTIONS
 from bntheory.bridge.graph import of_a_weight
-from bntheory.bridge.networks.evaluation import plain_storage, tensors_in, transformed
+from bntheory.bridge.networks.evaluation import convert, plain_storage, requiring_a_gradient, tensors_in, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
 from bntheory.bridge.units import UnitView, is_scale, is_statistic, matched_view, unit_view
@@ -152,6 +152,9 @@ class NormalisationTrace(TorchFunctionMode):
             changed = None
             if not self._stack and x is not None and plain_storage(x) and x.dim():
                 self._examples = len(x)
+                if self._by_hand is None and x.is_floating_point() and not x.requires_grad:  # a closure's own data
+                    args, kwargs = changed = convert((args, kwargs), requiring_a_gradient)
+                    x = first_tensor(args, kwargs)
             if self._tap and name in self._names and x is not None:
                 x = _node(x)
                 changed = ((x, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): x})
@@ -310,9 +313,8 @@ class NormalisationTrace(TorchFunctionMode):
                 if call.kind == "batch"
                 else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
             )
-        elif (call.kind, self._by_hand) == ("batch", None) and (len(call.x) == 1 or len(call.x) != self._examples):
-            # told by data that require a gradient
-            weights = of_a_weight(call.x, self._model.parameters())
+        elif (call.kind, self._by_hand) == ("batch", None):  # told by data that require a gradient
+            weights = of_a_weight(call.x, self._model.parameters(), self._examples)
             self.weights += weights
             reason = left_out.WEIGHT if weights else reason
         if reason:
