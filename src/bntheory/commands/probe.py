@@ -30,7 +30,7 @@ from bntheory.report.strict_json import json_text
     curvature="Measure curvature; --no-curvature leaves only the layers.",
     dtype="Precision of the measurement: float64, or float32 for large networks.",
     tol=typer.Option(
-        help="Relative accuracy of the eigenvalues, by default 1e-6, in float32 1e-3; a coarser one takes fewer products.",
+        help="Relative accuracy of the eigenvalues, by default 1e-6, in float32 1e-2; a coarser one takes fewer products.",
         min=1e-12,
         max=0.5,
     ),

@@ -112,7 +112,7 @@ def probe(
         infimum: the least value that the loss could have, for the scale-free measures.
         seed: of the eigenvalue solver, 0 where left out; where it is given, dropout is held at its numbers.
         layers: names of those to capture.
-        tol: relative accuracy of the eigenvalues; by default 1e-6 in float64 and 1e-3 in float32, in which large networks are measured.
+        tol: relative accuracy of the eigenvalues; by default 1e-6 in float64 and 1e-2 in float32, in which large networks are measured.
         curvature: whether to measure the eigenvalues and the scale-free measures.
         options: of the objective.
 
@@ -121,7 +121,7 @@ def probe(
     # parameters of its own, which the scale-free measures move: all that follows shares one examination
     objective = Objective.of(model, loss, batch, dtype=dtype, private=True, seed=seed, **options)
     start = 0 if seed is None else seed
-    tol = (1e-6 if dtype == torch.float64 else 1e-3) if tol is None else tol
+    tol = (1e-6 if dtype == torch.float64 else 1e-2) if tol is None else tol
     progress(0.0, "reading the network")
     examined = objective.examination
     progress(0.0, f"about {in_words(memory_needed(objective, curvature=curvature))} of memory beside the model")
