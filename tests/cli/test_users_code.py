@@ -276,3 +276,11 @@ def test_a_worker_does_not_outlive_a_command_that_is_killed(tmp_path):
             return
         time.sleep(0.1)
     raise AssertionError("the worker is still there")
+
+
+def test_a_file_that_imports_from_the_literature_judges_its_own_claims_and_leaves_the_others_where_they_are(tmp_path):
+    write(tmp_path, mine=HEAD + "from bntheory.claims.sources.santurkar2018.layer import KEY\n" + TRUE)
+    printed = "santurkar2018.theorem-4.1.neurips"
+    code, found, said = checked(tmp_path, "mine.py", printed)
+    assert code == 0, said
+    assert {k: v["status"] for k, v in found.items()} == {"mine.true": "proved", printed: "refuted"}

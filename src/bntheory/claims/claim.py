@@ -239,7 +239,9 @@ def claim(
         raise TypeError(f"claim {id!r:.60} has no statement; give what is claimed in words or LaTeX: statement='...'")
 
     def register(function: Callable[[Any], Statement | Iterable[Statement] | Check | Iterable[Check]]) -> Any:
-        target = _collecting[-1] if _collecting else _PRINTED
+        # a user's file may be the first to import a module of the literature
+        printed = str(getattr(function, "__module__", "")).startswith("bntheory.claims.sources.")
+        target = _collecting[-1] if _collecting and not printed else _PRINTED
         try:
             new = Claim(
                 id=id,
