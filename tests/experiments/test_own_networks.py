@@ -19,7 +19,7 @@ from bntheory.errors import UserError
 from bntheory.experiments import engine
 from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Needed, Protocol, needed
 from bntheory.experiments.manifest import conditions, conditions_of, make_manifest
-from bntheory.experiments.own import dataset, network_code, own_network
+from bntheory.experiments.own import dataset, own_code, own_network
 from bntheory.experiments.preset import load_preset, preset_from_json
 from bntheory.experiments.runs import CLASSIFICATION
 from bntheory.experiments.store import CHECKPOINTS, Store
@@ -296,7 +296,7 @@ def test_a_preset_names_both_and_its_run_is_read_without_the_files() -> None:
 
 
 def test_the_code_of_a_kind_is_the_whole_file() -> None:
-    before = network_code("networks.py:build")
-    assert network_code("networks.py:number") == before  # the text of the file
+    before = own_code("networks.py:build")
+    assert own_code("networks.py:number") == before  # the text of the file
     Path("networks.py").write_text(NETWORKS + "\n")
-    assert network_code("networks.py:build") != before
+    assert own_code("networks.py:build") != before

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import FunctionType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,40 +46,17 @@ def make_trainer(task: Task, data: ImageData, device: str, protocol: Protocol) -
 
 def build(arm: Arm, seed: int, data: ImageData, device: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The arm's network at its initial values. Raises UserError for options that no such network has."""
-    try:
-        spec = NetworkSpec(arm.kind, **{**arm.options, "input_shape": data.shape, "classes": data.classes})
-    except TypeError as error:
-        raise UserError(f"preset: network {arm.network!r}: {error}") from error
-    model = build_network(spec, seed, device=device, dtype=dtype)
+    if is_own(arm.kind):
+        model = own_network(arm.kind, seed, data, arm.options).to(device=device, dtype=dtype)
+    else:
+        try:
+            spec = NetworkSpec(arm.kind, **{**arm.options, "input_shape": data.shape, "classes": data.classes})
+        except TypeError as error:
+            raise UserError(f"preset: network {arm.network!r}: {error}") from error
+        model = build_network(spec, seed, device=device, dtype=dtype)
     if arm.prepared:
         PREPARATIONS[arm.prepared](model, seed)
     return model
-
-
-def network_of(arm: Arm, seed: int, data: ImageData, device: str, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """:func:`build`, also of a kind in a user's file."""
-    if not is_own(arm.kind):
-        return build(arm, seed, data, device, dtype)
-    model = own_network(arm.kind, seed, data, arm.options).to(device=device, dtype=dtype)
-    if arm.prepared:
-        PREPARATIONS[arm.prepared](model, seed)
-    return model
-
-
-def trainer_of(task: Task, data: ImageData, device: str, protocol: Protocol) -> tuple[Trainer, float]:
-    """:func:`make_trainer`, also for a kind in a user's file."""
-    made: tuple[Trainer, float] = with_own(make_trainer, task, build=network_of)(task, data, device, protocol)
-    return made
-
-
-def with_own(function: Callable[..., Any], task: Task, **names: Any) -> Callable[..., Any]:
-    """The function; for a kind in a user's file the same code that calls other functions by these names.
-
-    The words of what trains the networks of this package are part of every record, and so stay as they are.
-    """
-    if not (is_own(task.arm.kind) and isinstance(function, FunctionType)):
-        return function
-    return FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__)
 
 
 def _scale_of_raw_values(model: nn.Module, seed: int) -> None:

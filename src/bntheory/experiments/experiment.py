@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bntheory.errors import UserError
 from bntheory.evidence.record import Json, Record, address, digest, in_json
-from bntheory.experiments.own import is_own, network_code, own_code
+from bntheory.experiments.own import is_own, own_code
 
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"
@@ -241,7 +241,7 @@ class Conditions:
         }
 
     def _training(self, arm: Arm, protocol: Protocol) -> Json:
-        own = {"file": self.codes.get(arm.kind) or network_code(arm.kind)} if is_own(arm.kind) else {}
+        own = {"file": self.codes.get(arm.kind) or own_code(arm.kind)} if is_own(arm.kind) else {}
         return {"arm": arm.deciding(), **own, **protocol.deciding(), "data": dict(self.data), "device": self.device}
 
     def hold(self, name: str, asked: Needed) -> None:

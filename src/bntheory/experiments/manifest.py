@@ -14,7 +14,7 @@ from bntheory.evidence.closure import Package, package, place_of
 from bntheory.evidence.record import digest
 from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.folder import FORMAT
-from bntheory.experiments.own import is_own, network_code
+from bntheory.experiments.own import is_own, own_code
 from bntheory.experiments.preset import Preset
 from bntheory.experiments.toys import DRAWN, MEASURES
 
@@ -93,7 +93,7 @@ def _fingerprints(own: Package, training: Mapping[str, Sequence[str]]) -> dict[s
 
 def own_codes(kinds: Iterable[str]) -> dict[str, str]:
     """The code of those kinds of networks that are in a user's file."""
-    return {kind: network_code(kind) for kind in kinds if is_own(kind)}
+    return {kind: own_code(kind) for kind in kinds if is_own(kind)}
 
 
 def toy_conditions() -> Conditions:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
-from bntheory.evidence.closure import package, place_of
+from bntheory.evidence.closure import package
 from bntheory.evidence.record import Json, digest, in_json, plain
 from bntheory.evidence.source import Place, imported
 
@@ -32,17 +32,15 @@ def is_own(name: str) -> bool:
     return ".py:" in name
 
 
-def own_code(name: str, training: str) -> str:
-    """What a measure's records rest on, beside the code that trains. Raises UserError for a file that cannot be read."""
+def own_code(name: str, training: str = "") -> str:
+    """What records rest on, of a kind of network or of a measure. training: the code that trains what it measures.
+
+    Raises UserError for a file that cannot be read.
+    """
     source, places = _read(name)
     within = package()
     roots = [place for place in places if within.holds(place[0])]
     return digest([source, within.fingerprint(roots) if roots else "", training])
-
-
-def network_code(kind: str) -> str:
-    """The same of a kind of network: part of the question that a record answers."""
-    return own_code(kind, package().fingerprint([place_of(own_network)]))
 
 
 def own_values(name: str, situation: Any, options: Mapping[str, Any]) -> Json:

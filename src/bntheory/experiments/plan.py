@@ -66,7 +66,7 @@ def timed_sample(
     import torch
 
     from bntheory.bridge.networks.training import reproducible
-    from bntheory.experiments.arms import trainer_of
+    from bntheory.experiments.arms import make_trainer
     from bntheory.experiments.images import images_of, training_batch
     from bntheory.experiments.measure import measure
     from bntheory.experiments.measures.situation import Situation
@@ -90,7 +90,7 @@ def timed_sample(
             task, protocol = of[0].task, of[0].protocol
             progress(len(found) / len(arms), f"timing {task.arm.network}, {task.arm.name}")
             images = images_of(data[of[0].data], protocol, task.seed)
-            trainer, factor = trainer_of(task, images, device, protocol)
+            trainer, factor = make_trainer(task, images, device, protocol)
             batch = training_batch(images, protocol, task.seed, 0, device)
             times = [seconds(lambda t=trainer, b=batch: t.train_step(b)) for _ in range(1 + STEPS)]  # type: ignore[misc]
             model, loss = trainer.model.train(), trainer.loss

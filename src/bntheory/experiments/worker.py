@@ -24,7 +24,7 @@ from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record, plain, trail
-from bntheory.experiments.arms import make_trainer, trainer_of, with_own
+from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import LOSSES, images_of, training_batch
 from bntheory.experiments.measure import measure
@@ -92,8 +92,7 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     assert data is not None
     path = None if place.checkpoints is None else place.checkpoints / f"{own}.safetensors"
     images = images_of(data, protocol, task.seed)
-    taken_up = with_own(_taken_up, task, make_trainer=trainer_of)
-    trainer, factor, on = taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
+    trainer, factor, on = _taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
     conditions.hold(task.arm.kind, one)
     ranks = place.ranks
     if ranks is not None:

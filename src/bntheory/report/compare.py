@@ -191,13 +191,13 @@ def finish(folder: RunFolder, preset: Preset, progress: Progress = silent) -> Co
 
 def _check_possible(preset: Preset, images: ImageData) -> None:
     """UserError for networks and batches that cannot be, before the work on those that can."""
-    from bntheory.experiments.arms import network_of
+    from bntheory.experiments.arms import build
     from bntheory.experiments.images import images_of, measurement_batch, training_batch
 
     asked, m = preset.experiment(), preset.measure
     own = images_of(images, asked.protocol, 0)
     for arm in {arm.network: arm for arm in asked.arms}.values():
-        network_of(arm, 0, own, "cpu")
+        build(arm, 0, own, "cpu")
     training_batch(own, asked.protocol, 0, 0, "cpu")
     measurement_batch(own, 0, max(m.batch_size, m.theory_batch_size, preset.curvature.batch_size))
 
