@@ -186,6 +186,43 @@ def test_a_penalty_on_gradients_is_a_loss_like_another() -> None:
     assert monitor.rows()[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
+BY_TORCH: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "batch": (lambda z: torch.batch_norm(z, None, None, None, None, True, 0.1, 1e-5, False), lambda z: F.batch_norm(z, None, None, training=True)),
+    "batch, named": (
+        lambda z: torch.batch_norm(input=z, weight=None, bias=None, running_mean=None, running_var=None, training=True, momentum=0.1, eps=1e-5, cudnn_enabled=False),
+        lambda z: F.batch_norm(z, None, None, training=True)),
+    "batch, running": (lambda z: torch.batch_norm(z, None, None, *running(z), False, 0.1, 1e-5, False), lambda z: F.batch_norm(z, *running(z))),
+    "layer": (lambda z: torch.layer_norm(z, (3,)), lambda z: F.layer_norm(z, (3,))),
+    "group": (lambda z: torch.group_norm(z, 1), lambda z: F.group_norm(z, 1)),
+    "instance": (lambda z: torch.instance_norm(z.T[None], None, None, None, None, True, 0.1, 1e-5, False)[0].T, lambda z: F.instance_norm(z.T[None])[0].T),
+    "rms": (lambda z: torch.rms_norm(z, (3,), None, 1e-5), lambda z: F.rms_norm(z, (3,), None, 1e-5)),
+}  # fmt: skip
+
+
+def running(z: Tensor) -> tuple[Tensor, Tensor]:
+    return z.new_tensor([0.1, -0.2, 0.3]), z.new_tensor([0.5, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("name", BY_TORCH)
+def test_a_normalisation_that_is_called_by_torchs_own_name_is_written_out_as_well(name: str) -> None:
+    """The name that ``torch.nn.functional`` stands before: its third derivatives were torch's, which are wrong."""
+    call, functional = BY_TORCH[name]
+    nets = [Net(lambda s, x: setattr(s, "seen", x) or x, lambda s, z, f=f: (f(z), s.seen)) for f in (call, functional)]
+    x = X.clone().requires_grad_()
+    right = oracle.derivatives(nets[1], penalised, (X.double().requires_grad_(), Y))[2]
+    assert_right(dense(nets[0], penalised, (x, Y)), right, rtol=1e-8)
+
+
+def test_a_fused_normalisation_that_cannot_be_written_out_is_refused_where_a_loss_takes_derivatives() -> None:
+    def past(s: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.native_layer_norm(z, (3,), None, None, 1e-5)[0], s.seen
+
+    model = Net(lambda s, x: setattr(s, "seen", x) or x, past)
+    assert hessian(model, lambda o, y: CE(o[0], y), (X, Y)).size > 0
+    with pytest.raises(ValueError, match=r"takes derivatives.*past torch's functional interface"):
+        hessian(model, penalised, (X.clone().requires_grad_(), Y))
+
+
 def test_layers_cannot_be_split_where_the_loss_takes_derivatives_itself() -> None:
     with pytest.raises(ValueError, match="capture with a loss without that term"):
         capture(with_inputs(), penalised, (X.clone().requires_grad_(), Y))

@@ -20,7 +20,15 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
 from bntheory.bridge.draws import normal_like
-from bntheory.bridge.graph import SavedBytes, custom_functions, differentiated, leaves_of, live_batch_norms, nodes_of
+from bntheory.bridge.graph import (
+    SavedBytes,
+    custom_functions,
+    differentiated,
+    fused_norms,
+    leaves_of,
+    live_batch_norms,
+    nodes_of,
+)
 from bntheory.bridge.live_statistics import refuse_live_statistics
 from bntheory.bridge.networks.evaluation import convert, flat, gradients_of, requiring_a_gradient, shape_of, tensors_in
 from bntheory.bridge.networks.state import generator_states, state_guard
@@ -278,9 +286,15 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
         with objective.conditions(0, reseed=reseed), objective.without_graph():
             holders = (objective.network, *objective.keepers)
             before = generator_states(*holders)
-            value = float(objective.value().detach())
+            value = objective.value()
             drawn = generator_states(*holders) != before
-            return value
+            if objective.differentiates and fused_norms(value):
+                raise UserError(
+                    "the model or the loss takes derivatives itself, and a normalisation is called past torch's functional interface "
+                    "(torch.native_layer_norm, torch.ops, a compiled graph), whose third derivatives torch has not right: call "
+                    "torch.nn.functional, which is written out"
+                )
+            return float(value.detach())
 
     try:
         again = evaluated()

@@ -11,13 +11,13 @@ modules stay the user's own, and functional calls inside a user's ``forward`` ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from bntheory.bridge.functional_calls import FUNCTIONS, Call
 
 Normalisation = Literal["native", "primitive"]
 
@@ -27,92 +27,39 @@ def _standardised(x: Tensor, axes: list[int], eps: float) -> Tensor:
     return centred / torch.sqrt(centred.square().mean(dim=axes, keepdim=True) + eps)
 
 
-def _affine(y_hat: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int]) -> Tensor:
-    """shape: with which gamma and beta meet the normalised values."""
-    if weight is not None:
-        y_hat = y_hat * weight.reshape(shape)
-    return y_hat if bias is None else y_hat + bias.reshape(shape)
+def written_out(call: Call) -> Tensor:
+    """A normalisation by primitive operations; ``eps = 0`` is allowed.
 
-
-def batch_norm(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Batch normalisation of ``x`` of shape (N, C, ...) by primitive operations; ``eps = 0`` is allowed.
-
-    Running statistics are read when ``training`` is false and never written.
+    Running statistics are read where the call takes them, and never written.
     """
-    shape = [1, -1] + [1] * (x.dim() - 2)
-    if training or running_mean is None or running_var is None:
-        normalised = _standardised(x, [axis for axis in range(x.dim()) if axis != 1], eps)
+    x, within = call.x, call.kind in ("layer", "rms")
+    shape = call.layout if within else [1, -1] + [1] * (x.dim() - 2)
+    axes = list(range(x.dim() - len(shape), x.dim())) if within else [axis for axis in range(x.dim()) if axis != 1]
+    if call.running is not None:
+        mean, variance = (t.reshape(shape) for t in call.running)
+        y_hat = (x - mean) / torch.sqrt(variance + call.eps)
+    elif call.kind == "rms":
+        y_hat = x / torch.sqrt(x.square().mean(dim=axes, keepdim=True) + call.eps)
+    elif within or call.kind == "batch":
+        y_hat = _standardised(x, axes, call.eps)
     else:
-        normalised = (x - running_mean.reshape(shape)) / torch.sqrt(running_var.reshape(shape) + eps)
-    return _affine(normalised, weight, bias, shape)
+        groups = x.shape[1] if call.kind == "instance" else call.layout
+        y_hat = _standardised(x.reshape(x.shape[0], groups, -1), [2], call.eps).reshape(x.shape)
+    if call.weight is not None:
+        y_hat = y_hat * call.weight.reshape(shape)
+    return y_hat if call.bias is None else y_hat + call.bias.reshape(shape)
 
 
-def layer_norm(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Layer normalisation over the last ``len(normalized_shape)`` axes by primitive operations."""
-    normalised = _standardised(x, list(range(x.dim() - len(normalized_shape), x.dim())), eps)
-    return _affine(normalised, weight, bias, normalized_shape)
-
-
-def group_norm(
-    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    """Group normalisation of ``x`` of shape (N, C, ...) by primitive operations."""
-    normalised = _standardised(x.reshape(x.shape[0], num_groups, -1), [2], eps).reshape(x.shape)
-    return _affine(normalised, weight, bias, [1, -1] + [1] * (x.dim() - 2))
-
-
-def instance_norm(
-    x: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Instance normalisation of ``x`` of shape (N, C, ...) by primitive operations; running statistics are never written."""
-    if use_input_stats or running_mean is None or running_var is None:
-        return group_norm(x, x.shape[1], weight, bias, eps)
-    return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-
-
-class _Interception(TorchFunctionMode):
-    """Answer calls of the functional normalisers with other functions, by name, while the context is open."""
-
-    def __init__(self, replacements: dict[Any, Callable[..., Tensor]]) -> None:
-        super().__init__()
-        self._replacements = replacements
+class _WrittenOut(TorchFunctionMode):
+    """Answers calls of the functional normalisers, by whichever of their names, while the context is open."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        replacement = self._replacements.get(func)
-        return (func if replacement is None else replacement)(*args, **(kwargs or {}))
+        read, named = FUNCTIONS.get(func), kwargs or {}
+        return func(*args, **named) if read is None else written_out(read(*args, **named))
 
 
 def primitive_normalisation() -> TorchFunctionMode:
-    """Context in which batch, layer, group and instance normalisation run as primitive operations."""
-    return _Interception(
-        {
-            functional.batch_norm: batch_norm,
-            functional.layer_norm: layer_norm,
-            functional.group_norm: group_norm,
-            functional.instance_norm: instance_norm,
-        }
-    )
+    """Context in which torch's functional normalisations run as primitive operations."""
+    return _WrittenOut()

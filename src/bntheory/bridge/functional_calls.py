@@ -15,7 +15,7 @@ from bntheory.bridge.units import Kind
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a functional normalisation, by one set of names. live: its statistics are those of its input."""
+    """A call of a functional normalisation, by one set of names. running: the mean and variance that it takes in place of its input's."""
 
     kind: Kind
     x: Tensor
@@ -23,23 +23,42 @@ class Call:
     bias: Tensor | None
     eps: float
     layout: Any = None
-    live: bool = True
+    running: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether its statistics are those of its input."""
+        return self.running is None
 
 
 def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("batch", input, weight, bias, eps, live=bool(training) or running_mean is None)
+    return Call(
+        "batch",
+        input,
+        weight,
+        bias,
+        eps,
+        running=None if training or running_mean is None else (running_mean, running_var),
+    )
 
 
 def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("batch", input, weight, bias, eps, live=bool(training) or running_mean is None)
+    return Call(
+        "batch",
+        input,
+        weight,
+        bias,
+        eps,
+        running=None if training or running_mean is None else (running_mean, running_var),
+    )
 
 
 def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("instance", input, weight, bias, eps, live=bool(use_input_stats))
+    return Call("instance", input, weight, bias, eps, running=None if use_input_stats else (running_mean, running_var))
 
 
 def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("instance", input, weight, bias, eps, live=bool(use_input_stats))
+    return Call("instance", input, weight, bias, eps, running=None if use_input_stats else (running_mean, running_var))
 
 
 def _layer(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):  # type: ignore[no-untyped-def]

@@ -94,6 +94,11 @@ def live_batch_norms(value: Tensor) -> int:
     return sum("BatchNorm" in node.name() and bool(getattr(node, "_saved_training", False)) for node in nodes_of(value))
 
 
+def fused_norms(value: Tensor) -> bool:
+    """Whether a graph holds a normalisation with a fused formula for its derivatives."""
+    return any(kind in node.name() for node in nodes_of(value) for kind in ("BatchNorm", "LayerNorm"))
+
+
 def custom_functions(value: Tensor) -> tuple[str, ...]:
     """The names of the subclasses of ``torch.autograd.Function`` in a graph that are not torch's."""
     kinds = [getattr(node, "_forward_cls", None) for node in nodes_of(value)]
