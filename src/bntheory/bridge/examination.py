@@ -30,7 +30,7 @@ from bntheory.bridge.graph import (
     nodes_of,
 )
 from bntheory.bridge.live_statistics import refuse_live_statistics
-from bntheory.bridge.networks.evaluation import convert, flat, gradients_of, requiring_a_gradient, shape_of, tensors_in
+from bntheory.bridge.networks.evaluation import convert, flat, gradients_of, requiring_a_gradient, tensors_in
 from bntheory.bridge.networks.state import generator_states, state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
 from bntheory.errors import UserError
@@ -346,47 +346,3 @@ def _refuse_random_derivatives(objective: Examined, seed: int) -> None:
                 f"{apart:.2g} of their length. The model or the loss draws random numbers (functional dropout, stochastic depth, noise). Hold "
                 "them fixed with seed=..., or switch it off"
             )
-
-
-# -- numbers of examples ---------------------------------------------------------------------------------------------------
-
-
-def example_counts(objective: Examined, given: Sequence[int] | None) -> list[int]:
-    """The number of examples of each batch. Raises ValueError where shapes leave it open and it matters."""
-    batches = objective.batches
-    if given is not None:
-        if len(given) != len(batches) or not all(int(n) > 0 for n in given):
-            raise UserError(
-                f"examples: {list(given)} are given for {len(batches)} batches; one positive number for each"
-            )
-        return [int(n) for n in given]
-    shapes = [[shape_of(t) for t in tensors_in(batch)] for batch in batches]
-    if all(shape == shapes[0] for shape in shapes):
-        return [1] * len(batches)  # equal batches have equal weights, whichever axis counts examples
-    counts = []
-    time_major = _time_major(objective)
-    for index, batch in enumerate(batches):
-        assert batch is not None
-        inputs, targets = tensors_in(batch[:1]), tensors_in(batch[1:])
-        labels = [t.size(0) for t in targets if t.dim() == 1]
-        firsts = {t.size(0) for t in (*inputs, *targets) if t.dim() > 0}
-        if labels and len(set(labels)) == 1:
-            counts.append(labels[0])
-        elif len(firsts) == 1 and not time_major:
-            counts.append(firsts.pop())
-        else:
-            found = ", ".join(str(shape_of(t)) for t in (*inputs, *targets))
-            why = f" and {time_major} takes the examples as its second axis" if time_major else ""
-            raise UserError(
-                f"batch[{index}]: its number of examples cannot be told from the shapes {found}{why}; the batches differ, so the "
-                "average needs it. Give examples=[...], one number for each batch"
-            )
-    return counts
-
-
-def _time_major(objective: Examined) -> str:
-    """A module that takes sequences with time first, if there is one."""
-    for name, module in objective.named_modules().items():
-        if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
-            return f"{name or 'the model'} ({type(module).__name__}, batch_first=False)"
-    return ""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.arguments import checked
-from bntheory.bridge.examination import Examination, examine, example_counts
+from bntheory.bridge.examination import Examination, examine
 from bntheory.bridge.explanation import compared, explained
 from bntheory.bridge.fences import Precision, fenced
 from bntheory.bridge.formulas import Normalisation as Formulas
@@ -31,6 +31,7 @@ from bntheory.bridge.networks.evaluation import (
     call_model,
     closure_value,
     convert,
+    example_counts,
     gradients_of,
     plain_storage,
     read_batches,
@@ -277,7 +278,7 @@ class Objective:
     @property
     def weights(self) -> list[float]:
         """The share of each batch in the average: its examples over all examples."""
-        counts = example_counts(self, self._examples)
+        counts = example_counts(self.batches, self.named_modules(), self._examples)
         return [count / sum(counts) for count in counts]
 
     def loss_value(self) -> float:

@@ -235,6 +235,46 @@ def pieces(batch: tuple[Any, ...], split: int) -> list[tuple[Any, ...]]:
     return [cut(batch, start) for start in range(0, total, split)]
 
 
+def example_counts(batches: Sequence[Any], modules: Mapping[str, nn.Module], given: Sequence[int] | None) -> list[int]:
+    """The number of examples of each batch. Raises ValueError where shapes leave it open and it matters."""
+    if given is not None:
+        if len(given) != len(batches) or not all(int(n) > 0 for n in given):
+            raise UserError(
+                f"examples: {list(given)} are given for {len(batches)} batches; one positive number for each"
+            )
+        return [int(n) for n in given]
+    shapes = [[shape_of(t) for t in tensors_in(batch)] for batch in batches]
+    if all(shape == shapes[0] for shape in shapes):
+        return [1] * len(batches)  # equal batches have equal weights, whichever axis counts examples
+    counts = []
+    time_major = _time_major(modules)
+    for index, batch in enumerate(batches):
+        assert batch is not None
+        inputs, targets = tensors_in(batch[:1]), tensors_in(batch[1:])
+        labels = [t.size(0) for t in targets if t.dim() == 1]
+        firsts = {t.size(0) for t in (*inputs, *targets) if t.dim() > 0}
+        if labels and len(set(labels)) == 1:
+            counts.append(labels[0])
+        elif len(firsts) == 1 and not time_major:
+            counts.append(firsts.pop())
+        else:
+            found = ", ".join(str(shape_of(t)) for t in (*inputs, *targets))
+            why = f" and {time_major} takes the examples as its second axis" if time_major else ""
+            raise UserError(
+                f"batch[{index}]: its number of examples cannot be told from the shapes {found}{why}; the batches differ, so the "
+                "average needs it. Give examples=[...], one number for each batch"
+            )
+    return counts
+
+
+def _time_major(modules: Mapping[str, nn.Module]) -> str:
+    """A module that takes sequences with time first, if there is one."""
+    for name, module in modules.items():
+        if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
+            return f"{name or 'the model'} ({type(module).__name__}, batch_first=False)"
+    return ""
+
+
 def tensors_in(value: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and mappings, in their order."""
     if isinstance(value, Tensor):
