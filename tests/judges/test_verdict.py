@@ -122,7 +122,7 @@ def test_the_closest_check_is_so_in_widths_of_its_interval() -> None:
     sure = check(0.999, "le", 1, "exact")
     for order in itertools.permutations([narrow, wide, sure]):
         found = evidence_of_checks(order, seconds=0.0, seed=0)
-        assert found.summary.startswith("3 checks hold; the closest: wide: -3 <= 1 +- 3.5")
+        assert found.summary.startswith("3 checks hold; the closest: wide: -3 <= 1, difference +- 3.5")
     assert evidence_of_checks([sure], seconds=0.0, seed=0).summary.startswith("1 check holds: ")
 
 
@@ -159,3 +159,9 @@ def test_a_check_that_cannot_be_is_refused(make):
 def test_a_check_of_too_few_seeds_has_no_number_and_says_so():
     check = Check("gain", math.nan, "le", 0.0, "statistical", "2 seeds", math.inf, 0.95)
     assert evidence_of_checks([check], seconds=0.0, seed=0).summary.endswith("gain: no number (2 seeds)")
+
+
+def test_the_proof_among_exact_checks_is_the_one_that_is_told():
+    found = evidence_of_checks([check(1, "le", 2, "exact"), check(0, "eq", 0, "proof")], seconds=0.0, seed=0)
+    assert found.summary == "2 exact checks, among them a proof: x: 0 = 0 (here)"
+    assert evidence_of_checks([check(0, "eq", 0, "proof")], seconds=0.0, seed=0).summary == "x: 0 = 0 (here)"

@@ -6,11 +6,13 @@ Every test below changes one thing that a person might change: a claim, a verdic
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from bntheory.claims import registry
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
@@ -144,8 +146,18 @@ def test_what_is_recalled_is_not_called_printed() -> None:
     found = Registry()
     found.add(Claim("one2000.true", "layer", Source("one2000", "Theorem 1", seen="recalled"), "a = 0", orthogonal))
     page = render_page(found, found, Records())
-    assert "As recalled (Theorem 1): statement not checked against the source." in page
+    assert "As recalled, statement not checked against the source (Theorem 1):" in page
     assert "printed" not in page
+
+
+def test_what_says_more_than_a_claim_that_stands_does_not_put_it_right(claims: Registry, folder: Path) -> None:
+    claims.add(Claim("one2000.more", "layer", Source("one2000", ""), "c", orthogonal, repairs="one2000.true"))
+    records = Records.load(folder)
+    page = render_page(claims.select(key="one2000"), claims, records)
+    assert "What holds beyond it: [one2000.more](#one2000more)." in page
+    assert "Says more than: [one2000.true](#one2000true)." in page
+    assert "What holds instead: [two2001.right](../two2001/README.md#two2001right)." in page
+    assert "Puts right: [one2000.false]" in render_page(claims.select(key="two2001"), claims, records)
 
 
 def test_what_is_written_by_hand_stays(claims, folder):
@@ -253,7 +265,7 @@ def test_a_sentence_of_the_evidence_that_was_edited_is_noticed(claims, folder):
 @pytest.mark.parametrize(
     ("statement", "shown"),
     [
-        (r"\|a\| \le \|b\|\ \text{for every loss}", r"$$\|a\| \le \|b\|\ \text{for every loss}$$"),
+        (r"\|a\| \le \|b\|\ \text{for every loss}", r"$$\Vert a\Vert  \le \Vert b\Vert \ \text{for every loss}$$"),
         (
             r"\text{at the start the branch is downscaled relative to the skip connection by }\sqrt{\text{depth}}",
             r"> at the start the branch is downscaled relative to the skip connection by $\sqrt{\text{depth}}$",
@@ -274,6 +286,14 @@ def test_a_sentence_of_the_evidence_that_was_edited_is_noticed(claims, folder):
 )
 def test_a_statement_in_words_is_a_sentence_that_breaks(statement, shown):
     assert _stated(statement) == shown
+
+
+def test_markdown_takes_nothing_from_a_statement() -> None:
+    """By the rule of GitHub's Markdown: a backslash before a sign of ASCII is dropped, in a formula too, and * begins emphasis."""
+    for claim in registry():
+        shown = _stated(claim.statement)
+        assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", shown) == shown, shown
+        assert "*" not in shown
 
 
 @pytest.mark.parametrize(("finding", "noticed"), [("unknown", 0), ("proved", 1)])

@@ -170,9 +170,7 @@ def failures(certificate: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for r in failing:
         left, right = sides = r["left"], r["right"]
         denied = r["op"] == "lt" and strict.count(sides[::-1]) > (left == right)
-        short = middle(left), middle(right)
-        apart_later = short[0] == short[1] and left != right and not denied
-        one, other = sides if apart_later else short
+        one, other = (middle(left), middle(right)) if denied else told_apart(left, right)
         shown = one, "!=" if denied else _SIGN[r["op"]], other
         if not denied or (shown not in found and shown[::-1] not in found):
             found.append(shown)
@@ -186,6 +184,12 @@ def middle(ball: str) -> str:
         return f"{float(text or 0):.6g}"  # a ball around zero is printed by its radius alone
     except ValueError:
         return text
+
+
+def told_apart(left: str, right: str) -> tuple[str, str]:
+    """The middles of two balls, short; as they stand where these are the same and the balls are not."""
+    short = middle(left), middle(right)
+    return (left, right) if short[0] == short[1] and left != right else short
 
 
 _SPECIAL = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\(<\)", ">": r"\(>\)", "|": r"\(|\)"}  # fmt: skip

@@ -309,5 +309,5 @@ def judge(claim: Claim, suite: Iterable[tuple[str, CapturedLayer]], *, units: in
         f"worst relative margin {worst[0]:.3g} (+- {worst[1]:.1g}) at {worst[2]}, layer {worst[3]}, channel {worst[4]}"
     )
     if failing:
-        return evidence("fails", f"fails on {len(failing)} of {counted(len(rows), 'unit')}; {where}")
-    return evidence("holds", f"holds on {counted(len(rows), 'unit')}; {where}")
+        return evidence("fails", f"on {len(failing)} of {counted(len(rows), 'unit')}; {where}")
+    return evidence("holds", f"on {counted(len(rows), 'unit')}; {where}")

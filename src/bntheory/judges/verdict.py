@@ -263,7 +263,9 @@ def evidence_of_checks(checks: Iterable[Check], *, seconds: float, seed: int) ->
         )
     exactness = {c.exactness for c in decisive}
     if "proof" in exactness and exactness <= {"proof", "exact"}:
-        return evidence("proved", f"{len(decisive)} exact checks, among them a proof: {_say(decisive[0])}")
+        proof = next(c for c in decisive if c.exactness == "proof")
+        among = f"{len(decisive)} exact checks, among them a proof: " if len(decisive) > 1 else ""
+        return evidence("proved", among + _say(proof))
     finding: Finding = "holds" if "statistical" in exactness else "survives"
     return evidence(finding, f"{_count(decisive)} {_verb('hold', decisive)}{_closest(closest, decisive)}")
 
@@ -301,7 +303,7 @@ def _say(c: Check) -> str:
     if math.isnan(c.gap):  # of too few seeds
         return f"{c.name}: no number ({c.scope})"
     sign = {"le": "<=", "lt": "<", "eq": "="}[c.op]
-    blur = f" +- {c.uncertainty:.2g}" if c.uncertainty else ""
+    blur = f", difference +- {c.uncertainty:.2g}" if c.uncertainty else ""
     digits = 3 if c.exactness == "statistical" else 6
     refused = "not " if c.outcome == "fails" else ""
     return f"{c.name}: {refused}{c.left:.{digits}g} {sign} {c.right:.{digits}g}{blur} ({c.scope})"

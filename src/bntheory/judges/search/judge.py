@@ -15,6 +15,7 @@ from bntheory.judges.exact.certificate import Certificate, certify
 from bntheory.judges.exact.repair import has_equality_hypotheses, repair
 from bntheory.judges.exact.shrink import map_numbers, minimise, roundings
 from bntheory.judges.exact.witness import Instance, Reference, Witness
+from bntheory.judges.latex import told_apart
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
 from bntheory.judges.search.budget import Budget, fitting
 from bntheory.judges.search.candidates import Candidates
@@ -84,7 +85,7 @@ def judge(
         tight = "met with equality at" if closest.margin == 0 else f"closest relative margin {closest.margin:.3g} at"
         where = closest.instance.describe()
         if len(where) > _LONGEST:
-            where = f"a layer of m = {closest.instance.m} whose numbers are long, and stand in the JSON"
+            where = f"a layer of m = {closest.instance.m} whose numbers are long, and printed with --json"
         summary += f"; {tight} {where}"
     if attack.undecided:
         summary += f"; {attack.undecided} candidates that exact arithmetic could not decide"
@@ -98,7 +99,8 @@ def _failure(certificate: Certificate) -> str:
         return certificate.why
     shown = max(failed, key=lambda r: abs(r.margin or 0.0))  # of a disjunction all parts fail; show the clearest
     sign = {"le": "<=", "lt": "<", "eq": "="}[shown.op]
-    return f"{shown.label + ': ' if shown.label else ''}not {shown.left} {sign} {shown.right}"
+    left, right = told_apart(shown.left, shown.right)
+    return f"{shown.label + ': ' if shown.label else ''}not {left} {sign} {right}"
 
 
 class _Attack:
