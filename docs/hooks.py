@@ -94,8 +94,13 @@ _PLACE = re.compile(f"([{_DIGITS}]+){_END}")
 _formulas: list[tuple[str, str]] = []
 
 
+#: A link from a page under docs/pages to papers/, as it leads there in the checkout; on the site the two lie side by side.
+_TO_PAPERS = re.compile(r"\]\(\.\./\.\./((?:\.\./)?papers/)")
+
+
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Formulas to places that ``on_page_content`` fills with MathML; code is left alone."""
+    """Formulas to places that ``on_page_content`` fills with MathML, links to the papers as the site has them; code is left alone."""
+    markdown = _TO_PAPERS.sub(r"](\1", markdown)
 
     def formula(found: re.Match[str]) -> str:
         if found["code"]:

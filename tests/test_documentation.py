@@ -93,12 +93,26 @@ def test_notebooks_run_in_jupyter(path):
     assert pictures
 
 
-def test_links_of_the_pages_lead_somewhere():
+def links_of(page: Path) -> set[Path]:
+    found = re.findall(r"\]\(([^)#\s]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    made = ("http", "pictures/", "../pictures/")  # the latter when the site is built
+    return {(page.parent / target).resolve() for target in found if not target.startswith(made)}
+
+
+def test_links_of_the_pages_lead_somewhere_in_a_checkout():
+    """Where a code host shows them; ``docs/hooks.py`` turns those to the papers into the site's."""
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http") and "pictures/" not in target:  # made when the site is built
-                at = ROOT / target[target.index("papers/") :] if "papers/" in target else page.parent / target
-                assert at.exists(), f"{page}: {target}"
+        assert not [target for target in links_of(page) if not target.exists()], page
+
+
+def test_every_page_that_is_prose_is_reached_from_the_readme():
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in reached:
+            reached.add(page)
+            waiting += [target for target in links_of(page) if target.suffix == ".md"]
+    assert not [name(p) for p in PAGES if p not in reached and not name(p).startswith("api/")]
 
 
 def test_names_of_the_package_in_docstrings_and_pages_lead_somewhere():

@@ -15,13 +15,13 @@ class ClaimError(UserError):
     """The code of a claim raised, or what it returned makes no sense: the text names the line."""
 
 
-class Signal(Exception):  # noqa: N818 - not a failure
+class Signal(Exception):
     """What a judge's own world says to its judge through a claim's function; the claim itself has no part in it."""
 
 
-class OutsideVocabulary(Exception):  # noqa: N818 - a state of knowledge, not a failure
+class OutsideVocabulary(Exception):
     """A claim uses something that this judge's world does not have; the judge answers *unknown*."""
 
 
-class RoutesDisagree(AssertionError):  # noqa: N818 - says what happened
+class RoutesDisagree(AssertionError):
     """Two routes of one judge contradict each other: a defect of bntheory, never of the claim."""

@@ -265,7 +265,7 @@ def test_a_sentence_of_the_evidence_that_was_edited_is_noticed(claims, folder):
 @pytest.mark.parametrize(
     ("statement", "shown"),
     [
-        (r"\|a\| \le \|b\|\ \text{for every loss}", r"$$\Vert a\Vert  \le \Vert b\Vert \ \text{for every loss}$$"),
+        (r"\|a\| \le \|b\|\ \text{for every loss}", r"$$\Vert a\Vert \le \Vert b\Vert\ \text{for every loss}$$"),
         (
             r"\text{at the start the branch is downscaled relative to the skip connection by }\sqrt{\text{depth}}",
             r"> at the start the branch is downscaled relative to the skip connection by $\sqrt{\text{depth}}$",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import typer
 
-from bntheory.claims.claim import Claim, Effort, Study
+from bntheory.claims.claim import Claim, Study
 from bntheory.commands.common import (
     BAD_USE,
     FAILED,
@@ -27,11 +28,10 @@ from bntheory.commands.progress import status_bar
 from bntheory.commands.statements import Kind, Paper, ids, selected
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.evidence.study import SCALES, Scale
+from bntheory.evidence.study import SCALES
 from bntheory.report.strict_json import json_text
 
 _TIME_LIMIT = 300.0
-_EFFORTS = ("quick", "normal", "thorough")
 
 
 @clear_errors
@@ -107,7 +107,7 @@ def check(
             "check: every rank of torchrun would judge everything; let bntheory compare --claims ID --out FOLDER train on all of them, "
             "and judge with bntheory check ID --store FOLDER, without torchrun"
         )
-    one_of("effort", effort, _EFFORTS)
+    budget = one_of("effort", effort, SCALES)
     folder_to_write("--witnesses", witnesses)
     if train:
         folder_to_write("--store", store)
@@ -116,8 +116,7 @@ def check(
         one_of("judge", name, JUDGES)
     if expect:
         one_of("expect", expect, tuple(s.value for s in Status))
-    if scale:
-        one_of("scale", scale, tuple(SCALES.values()))
+    size = effort_of(one_of("scale", scale, SCALES.values())) if scale else budget
     if device != "cpu":
         from bntheory.experiments.devices import check_device
 
@@ -137,7 +136,6 @@ def check(
         if witnesses is not None:
             _save_witness(verdict, witnesses)
 
-    size = cast(Effort, effort_of(cast(Scale, scale)) if scale else effort)
     tasks = [replace(t, effort=size) if t.claim.kind == "experiment" else t for t in tasks]
     asked = [
         t for t in tasks if t.claim.kind == "experiment" and "study" in judges and not (train and (t.path or limit))
@@ -150,7 +148,7 @@ def check(
             with status_bar(len(others), others[0].claim.id if others else "") as advance:
                 judged = judge_many(
                     others,
-                    replace(study, effort=cast(Effort, effort)),
+                    replace(study, effort=budget),
                     judges=judges,
                     jobs=jobs or (os.cpu_count() or 1),
                     time_limit=limit or None,
@@ -259,9 +257,7 @@ def _short(text: str, limit: int = 260) -> str:
 
 
 def _print_summary(verdicts: list[Any]) -> None:
-    counts: dict[str, int] = {}
-    for v in verdicts:
-        counts[v.status.value] = counts.get(v.status.value, 0) + 1
+    counts = Counter(v.status.value for v in verdicts)
     typer.echo(f"\n{counted(len(verdicts), 'claim')}: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
 
 

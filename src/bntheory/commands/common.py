@@ -10,7 +10,7 @@ import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +44,7 @@ STYLE = {
 }
 _NO_MEMORY = "error: there is not enough memory for this; ask for less at a time"
 Command = TypeVar("Command", bound=Callable[..., Any])
+Word = TypeVar("Word", bound=str)
 
 
 def clear_errors(command: Command) -> Command:
@@ -185,8 +186,9 @@ def folder_to_write(option: str, path: Path | None) -> None:
         raise UserError(f"{option} {path}: may not be written; name another folder, or change its permissions")
 
 
-def one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
+def one_of(what: str, value: str, allowed: Iterable[Word]) -> Word:
     """value, if allowed. UserError lists what is."""
-    if value not in allowed:
-        raise UserError(f"{what} {value!r} is not known; it can be {', '.join(allowed)}")
-    return value
+    words = {str(word): word for word in allowed}
+    if value not in words:
+        raise UserError(f"{what} {value!r} is not known; it can be {', '.join(words)}")
+    return words[value]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,7 +20,7 @@ from bntheory.commands.common import FAILED, INTERRUPTED, one_of, wrapped
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.evidence.study import SCALES, Scale
+from bntheory.evidence.study import SCALES
 from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def judge_at_scale(
     from bntheory.judges.verdict import Status
     from bntheory.report.claims_run import chosen_claims, claims_folder, compare_claims
 
-    size = cast(Scale, one_of("scale", scale, tuple(SCALES.values())))
+    size = one_of("scale", scale, SCALES.values())
     chosen = chosen_claims(registry(), words)
     files = [word.strip() for word in words.split(",") if word.strip().endswith(".py")]
     folder = claims_folder(out, size, resume=resume, overwrite=overwrite)
@@ -283,7 +283,7 @@ def plan_claims(words: str, scale: str, device: str) -> Plan:
     from bntheory.judges.experiments import place_name, rests_on, study_at
     from bntheory.report.claims_run import chosen_claims
 
-    one_of("scale", scale, tuple(SCALES.values()))
+    one_of("scale", scale, SCALES.values())
     check_device(device)
     with tempfile.TemporaryDirectory() as nothing, show_progress() as progress:
         study = study_at(place_name(scale, device), store=Path(nothing))

@@ -92,22 +92,7 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object, with the outcome for the reader's eye."""
-        return {
-            "name": self.name,
-            "left": self.left,
-            "op": self.op,
-            "right": self.right,
-            "outcome": self.outcome,
-            "exactness": self.exactness,
-            "scope": self.scope,
-            "uncertainty": self.uncertainty,
-            "confidence": self.confidence,
-            "why": self.why,
-            "witness": dict(self.witness),
-            "decisive": self.decisive,
-            "margin": self.margin,
-            "not_comparable": self.not_comparable,
-        }
+        return {**vars(self), "witness": dict(self.witness), "outcome": self.outcome}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Check:

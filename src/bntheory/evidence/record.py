@@ -115,7 +115,7 @@ _TYPES: dict[str, type] = {
 }
 
 
-class LineFault(ValueError):  # noqa: N818 - it is reported, not raised to a user
+class LineFault(ValueError):
     """A line that is no record. kind: "broken" (no JSON), "foreign" (JSON of another kind), "edited" (its checksum does
     not fit)."""
 

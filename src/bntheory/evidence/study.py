@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from bntheory.evidence.progress import Progress, silent
 
 Effort = Literal["quick", "normal", "thorough"]
 Scale = Literal["quick", "cpu", "gpu"]
+_Choice = TypeVar("_Choice")
 #: Families of seeds that must not meet are so far apart; a prime.
 APART = 1_000_003
 #: How large experiments are at each effort.
@@ -47,6 +48,6 @@ class Study:
         """So many seeds from ``first`` on, in the thousand that is this study's own."""
         return tuple(1000 * self.seed + first + index for index in range(count))
 
-    def choose(self, *, quick: Any, normal: Any, thorough: Any) -> Any:
+    def choose(self, *, quick: _Choice, normal: _Choice, thorough: _Choice) -> _Choice:
         """The value for this effort."""
         return {"quick": quick, "normal": normal, "thorough": thorough}[self.effort]

@@ -83,7 +83,7 @@ class Lacking:
     stale: int
 
 
-class NotYet(Exception):  # noqa: N818
+class NotYet(Exception):
     """What a question asks next depends on records that are not there yet."""
 
 

@@ -283,7 +283,7 @@ def work(
     return said, None
 
 
-class _Dropped(Exception):  # noqa: N818
+class _Dropped(Exception):
     """Nobody waits for this task any longer."""
 
 

@@ -38,7 +38,7 @@ _PATIENCE = timedelta(days=60)
 _HERE: ContextVar[Ranks | None] = ContextVar("ranks", default=None)
 
 
-class RankLost(UserError):  # noqa: N818 - it reads as what it is
+class RankLost(UserError):
     """A rank failed in the middle of a step, so that the others wait in vain; nothing more can be trained together."""
 
 

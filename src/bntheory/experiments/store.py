@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RECORDS, TIMINGS, REFUSED, CHECKPOINTS, LOCK = "records.jsonl", "timings.jsonl", "refused.jsonl", "checkpoints", ".lock"
 
 
-class Unwritable(UserError):  # noqa: N818 - it reads as what it is
+class Unwritable(UserError):
     """A store that takes no more records; no other task could be done either."""
 
 

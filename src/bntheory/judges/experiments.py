@@ -10,13 +10,13 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import package, place_of
 from bntheory.evidence.record import digest, strict_json
-from bntheory.evidence.study import SCALES, Effort, Scale, Study
+from bntheory.evidence.study import SCALES, Effort, Study
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Evidence, Verdict, verdict_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CLAIMS = "claims.json"
 
 
-def effort_of(scale: Scale) -> Effort:
+def effort_of(scale: str) -> Effort:
     """The effort whose experiments are of this scale."""
     return next(effort for effort, name in SCALES.items() if name == scale)
 
@@ -118,7 +118,7 @@ def study_at(place: str, *, store: Path | None = None, archive: Path | None = No
             f"{place!r} is no scale of claims; there are {', '.join(SCALES.values())}, with @cuda behind it what was made on a GPU, "
             "with +1 the first other block of seeds"
         )
-    return Study(effort_of(cast(Scale, scale)), int(block or 0), device or "cpu", store=store, archive=archive)
+    return Study(effort_of(scale), int(block or 0), device or "cpu", store=store, archive=archive)
 
 
 def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacking, ...]]:

@@ -99,14 +99,7 @@ class Evidence:
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object."""
-        return {
-            "judge": self.judge,
-            "finding": self.finding,
-            "summary": self.summary,
-            "details": dict(self.details),
-            "seconds": round(self.seconds, 3),
-            "seed": self.seed,
-        }
+        return {**vars(self), "details": dict(self.details), "seconds": round(self.seconds, 3)}
 
 
 @dataclass(frozen=True)

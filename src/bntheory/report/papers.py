@@ -25,12 +25,12 @@ END = "<!-- end of verdicts -->"
 _SPACE_AROUND = re.compile(r"^(?:\\[ ,;:!]|\s)+|(?:\\[ ,;:!]|\s)+$")
 #: Markdown takes the backslash from before a sign, and * for emphasis, in a formula too: ||x|| would be shown as |x|.
 _LEFT_ALONE = {
-    r"\|": r"\Vert ",
-    r"\,": r"\thinspace ",
-    r"\{": r"\lbrace ",
-    r"\}": r"\rbrace ",
+    r"\|": r"\Vert",
+    r"\,": r"\thinspace",
+    r"\{": r"\lbrace",
+    r"\}": r"\rbrace",
     "^*": r"^{\ast}",
-    "*": r"\ast ",
+    "*": r"\ast",
 }
 _LONG_WORDS = 60  # letters: with more, a statement is a sentence with formulas, not a formula with words
 #: Over a statement: whose words they are.
@@ -184,8 +184,9 @@ def _stated(statement: str) -> str:
 def _left_alone(formula: str) -> str:
     """The formula in commands that Markdown hands on to whatever shows it."""
     for written, command in _LEFT_ALONE.items():
-        formula = formula.replace(written, command)
-    return formula.strip()
+        before, *rest = formula.split(written)
+        formula = before + "".join(f"{command}{' ' * part[:1].isalpha()}{part}" for part in rest)
+    return formula
 
 
 def _words_and_formulas(statement: str) -> list[tuple[bool, str]]:

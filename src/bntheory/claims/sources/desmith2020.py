@@ -88,7 +88,7 @@ def _runs(study: Study, batch_size: int, seeds: int) -> list[dict[str, Run]]:
 
 
 def _rates(study: Study) -> tuple[float, ...]:
-    return study.choose(quick=_GRID[2:6], normal=_GRID, thorough=_GRID)  # type: ignore[no-any-return]
+    return study.choose(quick=_GRID[2:6], normal=_GRID, thorough=_GRID)
 
 
 @dataclass(frozen=True)

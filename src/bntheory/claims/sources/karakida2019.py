@@ -57,7 +57,7 @@ def _bound(name: str, fit: SlopeFit, op: str, bound: float, scope: str, *, decis
 
 
 def _range(study: Study) -> dict[str, Any]:
-    return study.choose(  # type: ignore[no-any-return]
+    return study.choose(
         quick={"widths": (128, 256, 512), "seeds": 20},
         normal={"widths": (128, 181, 256, 362, 512, 724), "seeds": 16},
         thorough={"widths": (128, 181, 256, 362, 512, 724, 1024, 1448, 2048), "seeds": 24},
@@ -69,7 +69,7 @@ def _range(study: Study) -> dict[str, Any]:
     kind="network",
     source=Source(KEY, "mean subtraction in the last layer", seen="recalled"),
     statement=(
-        r"\lambda_{\max}(F) \propto M \text{ without normalisation};\quad \lambda_{\max}(F) \le O(\sqrt M) \text{ with mean subtraction in "
+        r"\lambda_{\max}(F) \propto M \text{ without normalisation; }\lambda_{\max}(F) \le O(\sqrt M) \text{ with mean subtraction in "
         r"the last layer}"
     ),
     reading=_SETTING + "; the growth is linear if the exponent lies within 0.2 of 1",
@@ -100,7 +100,7 @@ def last_layer(study: Study) -> Iterator[Check]:
     + " = 1/4; not removed: the exponent stays above the 1/2 that mean subtraction in the last layer reaches",
 )
 def hidden_layer(study: Study) -> list[Check]:
-    setting = study.choose(
+    setting: dict[str, Any] = study.choose(
         quick={"widths": (64, 128, 256), "seeds": 16},
         normal={"widths": (64, 91, 128, 181, 256, 362), "seeds": 8},
         thorough={"widths": (64, 91, 128, 181, 256, 362, 512, 724, 1024), "seeds": 12},
@@ -129,7 +129,7 @@ def hidden_layer(study: Study) -> list[Check]:
 )
 def layer_norm(study: Study) -> list[Check]:
     inside, scope = _exponent(study, hidden="layer-norm", **_range(study))
-    setting = study.choose(
+    setting: dict[str, Any] = study.choose(
         quick={"widths": (64, 128, 256), "seeds": 16},
         normal={"widths": (64, 91, 128, 181, 256, 362), "seeds": 12},
         thorough={"widths": (64, 91, 128, 181, 256, 362, 512, 724), "seeds": 24},

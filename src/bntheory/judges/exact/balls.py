@@ -18,7 +18,7 @@ from bntheory.layer.constants import exact
 from bntheory.layer.number import Number, between
 
 
-class Undecided(ArithmeticError):  # noqa: N818 - a state of knowledge, not a failure
+class Undecided(ArithmeticError):
     """Two balls overlap, so their order is not known at this precision."""
 
 

@@ -30,7 +30,7 @@ _MAX_TERMS = 64
 _FACTOR_BITS = 80  # larger radicands are not factored
 
 
-class Inexact(ArithmeticError):  # noqa: N818 - a limit of the number type, not a failure
+class Inexact(ArithmeticError):
     """A value is asked for that there is not: the number is irrational, undefined, or not known."""
 
 

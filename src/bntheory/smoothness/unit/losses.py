@@ -37,21 +37,9 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(expit(x))
 
 
-def _logistic_first(z: Floats, t: Floats) -> Floats:
-    return -t * _sigmoid(-t * z)
-
-
 def _bell(x: Floats) -> Floats:
     """The derivative of the sigmoid, without cancellation in the tails."""
     return _sigmoid(x) * _sigmoid(-x)
-
-
-def _logistic_second(z: Floats, t: Floats) -> Floats:
-    return t**2 * _bell(t * z)
-
-
-def _sech2(x: Floats) -> Floats:
-    return 4 * _bell(2 * x)
 
 
 def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:
@@ -79,7 +67,10 @@ LOSSES = MappingProxyType(
                 lambda z, g: z - g,
             ),
             SeparableLoss(  # targets are labels -1 and 1
-                "logistic", lambda z, t: np.logaddexp(0.0, -t * z), _logistic_first, _logistic_second
+                "logistic",
+                lambda z, t: np.logaddexp(0.0, -t * z),
+                lambda z, t: -t * _sigmoid(-t * z),
+                lambda z, t: t**2 * _bell(t * z),
             ),
             SeparableLoss(  # targets are probabilities; other numbers only tilt the loss
                 "cross-entropy",
@@ -92,7 +83,7 @@ LOSSES = MappingProxyType(
                 "log-cosh",
                 lambda z, t: np.logaddexp(z - t, t - z) - np.log(2.0),
                 lambda z, t: np.tanh(z - t),
-                lambda z, t: _sech2(z - t),
+                lambda z, t: 4 * _bell(2 * (z - t)),
                 lambda z, g: z - np.arctanh(np.where(np.abs(g) < 1, g, np.nan)),
             ),
             SeparableLoss("linear", lambda z, t: -t * z, lambda z, t: -t + 0 * z, lambda z, t: np.zeros_like(z)),

@@ -76,7 +76,7 @@ def _networks(study: Study) -> Mapping[str, Network]:
 
 def _rates(study: Study) -> tuple[float, ...]:
     grid = (0.01, 0.03, 0.1, 0.3, 1.0)
-    return study.choose(quick=(0.03, 0.1, 0.3), normal=grid, thorough=grid)  # type: ignore[no-any-return]
+    return study.choose(quick=(0.03, 0.1, 0.3), normal=grid, thorough=grid)
 
 
 def _looks(study: Study) -> Looks:

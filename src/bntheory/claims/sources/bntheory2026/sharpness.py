@@ -49,7 +49,7 @@ def _loss(point: Json) -> float | None:
 
 def _partial_networks(study: Study) -> Mapping[str, Network]:
     every = _MLPS | _VGG | _RESNET
-    return study.choose(quick=_MLPS, normal=every, thorough=every)  # type: ignore[no-any-return]
+    return study.choose(quick=_MLPS, normal=every, thorough=every)
 
 
 def _partial_runs(study: Study, network: Network, rates: Sequence[float], seeds: int) -> list[dict[str, Run]]:
