@@ -153,7 +153,7 @@ def plain(draw: st.DrawFn, domain: LayerDomain) -> dict[str, Any]:
     return {"y": y, "grad": vector(), "hess": hess, "gamma": number(domain.gamma), "eps": eps, "free": free}
 
 
-class _Found(Exception):  # noqa: N818 - ends the run of hypothesis
+class _Found(Exception):
     pass
 
 
