@@ -12,8 +12,8 @@ from objective_cases import CE, X, Y, assert_right, measured, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bntheory.bridge import Monitor, along_gradient, probe
-from bntheory.bridge.curvature import gauss_newton, hessian
+from bntheory.bridge import Monitor, along_gradient, capture, probe, state_fingerprint
+from bntheory.bridge.curvature import Activation, gauss_newton, hessian
 
 # -- parameters of every kind --------------------------------------------------------------------------------------------------
 
@@ -139,3 +139,73 @@ def test_parameters_that_a_loss_does_not_use_have_rows_of_zero_and_are_named() -
         assert op.unused == ()
     with gauss_newton(model, F.mse_loss, [((X, 0), torch.randn(10, 3)), ((X, 1), torch.randn(10, 3))]) as op:
         assert set(op.unused) == {"spare.weight", "spare.bias"}
+
+
+# -- frozen parameters --------------------------------------------------------------------------------------------------------------
+
+
+def held(names: tuple[str, ...] = ("",)) -> nn.Sequential:
+    model = mlp().double()
+    for name, p in model.named_parameters():
+        p.requires_grad_(not name.startswith(names))
+    return model
+
+
+@pytest.mark.parametrize("names", [("",), ("0", "1"), ("9",)], ids=["all", "those before it", "none"])
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+def test_curvature_by_activations_of_a_frozen_model(names: tuple[str, ...], mode: str) -> None:
+    """Right: the loss as a function of the pre-activations, by elementary operations."""
+    model = held(names)
+    before = state_fingerprint(model)
+    y, norm = model[0](X.double()).detach(), model[1]
+    c, s = y.mean(0), (y.var(0, unbiased=False) + norm.eps).sqrt()
+
+    def value(y: Tensor) -> Tensor:
+        mean, scale = (c, s) if mode == "frozen" else (y.mean(0), (y.var(0, unbiased=False) + norm.eps).sqrt())
+        return CE(model[3](torch.tanh((y - mean) / scale * norm.weight + norm.bias)), Y)
+
+    expected = torch.autograd.functional.hessian(value, y).reshape(60, 60)
+    with hessian(model, CE, (X.double(), Y), parameters=Activation("1", "input"), mode=mode) as op:
+        assert_right(op.dense(), expected)
+    assert [layer.name for layer in capture(model, CE, (X.double(), Y))] == ["1"]
+    assert state_fingerprint(model) == before
+    assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in held(names).parameters()]
+
+
+def test_a_statistic_behind_frozen_parameters_is_none_of_data_alone_for_an_activation_before_it() -> None:
+    """Constant for the parameters that train, and not for the activation: its twin would keep it alive."""
+
+    class Inside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp()
+            self.net[:2].requires_grad_(False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.net[1](self.net[0](x))
+            return self.net[3](torch.tanh((h - h.mean(0)) / (h.var(0) + 1e-5).sqrt()))
+
+    with pytest.raises(ValueError, match=r"'\(model\)' normalises over the batch.*keep them alive"):
+        hessian(Inside(), CE, (X, Y), parameters=Activation("net.0", "output"), mode="frozen")
+    assert hessian(Inside(), CE, (X, Y), mode="frozen").size == 21
+
+
+def test_by_the_input_of_a_frozen_model() -> None:
+    x = X.clone().double().requires_grad_()
+    model = held()
+
+    def value(x: Tensor) -> Tensor:
+        y = model[0](x)
+        y = (y - y.mean(0)) / (y.var(0, unbiased=False) + model[1].eps).sqrt() * model[1].weight + model[1].bias
+        return CE(model[3](torch.tanh(y)), Y)
+
+    expected = torch.autograd.functional.hessian(value, x.detach()).reshape(50, 50)
+    with hessian(model, CE, (x, Y), parameters=[x]) as op:
+        assert_right(op.dense(), expected)
+
+
+def test_a_frozen_model_whose_parameters_are_asked_for_is_told_what_can_be_had() -> None:
+    words = nn.Sequential(nn.Embedding(7, 5), nn.Flatten(), nn.BatchNorm1d(15)).requires_grad_(False)
+    for model, batch in ((held(), (X.double(), Y)), (words, (torch.randint(7, (10, 3)), Y))):
+        with pytest.raises(ValueError, match=r"no parameter requires a gradient.*Activation"):
+            probe(model, CE, batch)

@@ -216,6 +216,11 @@ def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
 
     Returns the names of the trainable parameters that it does not use.
     """
+    if objective.leaves and not any(t.requires_grad for t in objective.leaves.values()):
+        raise UserError(
+            "model: no parameter requires a gradient, so there is nothing to differentiate by. Let some require one (requires_grad_(True)); "
+            "of a model that is frozen, capture(...) and hessian(..., parameters=Activation(...)) measure derivatives by activations"
+        )
     if not value.requires_grad:
         raise UserError(
             "the loss does not depend on the model through differentiable operations: its value requires no gradient. Look for "

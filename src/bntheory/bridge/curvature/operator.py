@@ -23,7 +23,7 @@ from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.curvature.preflight import check_batches, check_derivatives, check_memory, check_split
 from bntheory.bridge.curvature.products import BatchProduct, EmpiricalFisherProduct, GaussNewtonProduct, HessianProduct
 from bntheory.bridge.curvature.rounding import Jitter
-from bntheory.bridge.curvature.selection import Parameters, captured, flatten, select, unflatten
+from bntheory.bridge.curvature.selection import Parameters, captured, differentiable, flatten, select, unflatten
 from bntheory.bridge.explanation import explained
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.formulas import Normalisation
@@ -57,6 +57,8 @@ class CurvatureOperator(SymmetricOperator):
                 "batch=(inputs, *rest)"
             )
         selection = select(objective, parameters)
+        if selection.activation is not None or not any(leaf.requires_grad for leaf in objective.leaves.values()):
+            objective = differentiable(objective)
         self.kind, self.mode, self.names = kind, objective.mode, selection.names
         self.objective, self._options, self._selection, self._parameters = objective, o, selection, parameters
         check_derivatives(objective)

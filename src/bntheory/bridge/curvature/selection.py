@@ -76,6 +76,19 @@ def select(objective: Objective, parameters: Parameters) -> Selection:
     return Selection(tuple(name for name, _ in pairs), tuple(tensor for _, tensor in pairs))
 
 
+def differentiable(objective: Objective) -> Objective:
+    """The same with every parameter requiring a gradient, on copies: for derivatives by activations, and what is checked of them.
+
+    A statistic of the batch is told by what it is computed from, and behind frozen parameters alone it would pass for a constant.
+    """
+    if all(leaf.requires_grad or not leaf.is_floating_point() for leaf in objective.leaves.values()):
+        return objective
+    found = objective.changed(private=True)
+    for leaf in found.leaves.values():
+        leaf.requires_grad_(leaf.is_floating_point())
+    return found
+
+
 def _pairs(objective: Objective, parameters: Any) -> Iterable[tuple[str, Tensor]]:
     if parameters is None:
         if objective.model is None:

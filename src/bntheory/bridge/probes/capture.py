@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.memory import graph_bytes
+from bntheory.bridge.curvature.selection import differentiable
 from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.explanation import first_backward
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
@@ -79,6 +80,8 @@ def capture(
         )
     if objective.mode == "frozen":
         raise UserError("mode='frozen' leaves no normalisation to capture; capture the network itself, mode='train'")
+    if not any(leaf.requires_grad for leaf in objective.leaves.values()):
+        objective = differentiable(objective)
     known = {n.name: n for n in objective.normalisations}
     if objective.differentiates:
         raise UserError(
