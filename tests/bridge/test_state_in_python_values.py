@@ -6,10 +6,14 @@ is bit for bit the plain one, in which they count its own passes alone. Right va
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 import random
 import threading
+from array import array
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -26,6 +30,8 @@ from bntheory.bridge.curvature import hessian
 COUNT = 0
 LIST, NESTED, NAMESPACE = [0], {"a": {"n": 0}}, SimpleNamespace(a=SimpleNamespace(n=0))
 ARRAY, TENSOR, MODULE = np.zeros(()), torch.zeros(()), ModuleType("settings_of_a_user")
+VARIABLE: ContextVar[int] = ContextVar("steps", default=0)
+BYTES, NUMBERS, VIEW = bytearray(1), array("i", [0]), memoryview(bytearray(1))
 MODULE.step, MODULE.inner = 0, SimpleNamespace(step=0)
 
 
@@ -136,6 +142,39 @@ def _of_function() -> int:
     return _of_function.n
 
 
+def _variable() -> int:
+    VARIABLE.set(VARIABLE.get() + 1)
+    return VARIABLE.get()
+
+
+def _first_of(values: Any) -> Callable[[], int]:
+    def count() -> int:
+        values[0] += 1
+        return values[0]
+
+    return count
+
+
+@functools.cache
+def _tracker() -> Fields:
+    return Fields()
+
+
+@functools.lru_cache(maxsize=2)
+def _tracker_by(name: str) -> dict[str, int]:
+    return {name: 0}
+
+
+def _cached() -> int:
+    _tracker().n += 1
+    return _tracker().n
+
+
+def _cached_by_name() -> int:
+    _tracker_by("n")["n"] += 1
+    return _tracker_by("n")["n"]
+
+
 COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "a cell": _nonlocal,
     "a global": lambda: _global,
@@ -153,6 +192,12 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "an array": lambda: _array,
     "a tensor": lambda: _tensor,
     "a default": lambda: _default,
+    "a context variable": lambda: _variable,
+    "bytes": lambda: _first_of(BYTES),
+    "an array of Python's": lambda: _first_of(NUMBERS),
+    "a view of bytes": lambda: _first_of(VIEW),
+    "what a cache returns": lambda: _cached,
+    "what a bounded cache returns": lambda: _cached_by_name,
 }
 
 
@@ -165,7 +210,8 @@ def _reset() -> None:
     global COUNT
     COUNT = LIST[0] = NESTED["a"]["n"] = NAMESPACE.a.n = 0
     MODULE.step = MODULE.inner.step = OfClass.n = _of_function.n = SLOTTED.n = FIELDS.n = 0
-    _default.__defaults__[0]["n"] = 0
+    _default.__defaults__[0]["n"] = BYTES[0] = NUMBERS[0] = VIEW[0] = _tracker().n = _tracker_by("n")["n"] = 0
+    VARIABLE.set(0)
     SEALED.counts[0] = 0
     SEALED.total.zero_()
     ARRAY[...] = 0
@@ -253,6 +299,17 @@ def test_numbers_of_a_generator_of_ones_own_are_random_numbers(draw: Callable[[]
         hessian(model, loss, (X, Y))
     with hessian(model, loss, (X, Y), seed=0) as operator:
         assert operator.loss == pytest.approx(float(loss(model(X), Y).detach()), rel=1e-5)
+
+
+def test_a_counter_that_cannot_be_put_back_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPS_OF_A_TEST", "0")
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        os.environ["STEPS_OF_A_TEST"] = str(int(os.environ["STEPS_OF_A_TEST"]) + 1)
+        return int(os.environ["STEPS_OF_A_TEST"]) * CE(outputs, targets)
+
+    with pytest.raises(ValueError, match=r"os\.environ\); such a state outside of the model may have moved on"):
+        hessian(mlp(), loss, (X, Y))
 
 
 class Prefetched:

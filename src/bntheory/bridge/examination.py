@@ -324,7 +324,8 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     raise UserError(
         f"the loss is not deterministic{fixed}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
         "model or the loss draws random numbers or keeps a state that cannot be put back (functional dropout, stochastic depth, noise, "
-        "augmentation, an iterator, a closure that draws a new batch). Hold random numbers fixed with seed=..., or switch it off"
+        "augmentation, an iterator, a closure that draws a new batch, os.environ); such a state outside of the model may have moved on by "
+        "these evaluations. Hold random numbers fixed with seed=..., keep counters in attributes, or switch it off"
     )
 
 

@@ -6,9 +6,11 @@ is a user's own. What does not: saving and restoring (:mod:`bntheory.bridge.netw
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import deque
-from functools import cache, partial
+from contextvars import ContextVar
+from functools import _lru_cache_wrapper, cache, partial
 from inspect import isclass, ismodule, isroutine
 from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from bntheory.bridge.networks.state import CONTAINERS, GENERATORS, Names
+from bntheory.bridge.networks.state import BUFFERS, CONTAINERS, GENERATORS, Names
 
 #: At most so many places are looked at, and no container of more entries is looked into: that is data, and no state.
 _PLACES, _ENTRIES = 10_000, 1_000
@@ -66,13 +68,17 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
         few = len(value) <= _ENTRIES
         inside = list(value.values() if isinstance(value, dict) else value) if few else []
         return [] if isinstance(value, tuple) else [value], inside
+    if isinstance(value, memoryview):
+        return [], [value.obj]
+    if isinstance(value, _lru_cache_wrapper):
+        return [], _returned_by(value)
     if ismodule(value) or isroutine(value):
         return [], []
     entries = dict(getattr(value, "__dict__", {}))
     if not given and any(_root(one) in _ELSEWHERE for one in (value, *entries.values())):
         return [], []
     slots = [n for c in type(value).__mro__ for n in _listed(vars(c).get("__slots__", ())) if n != "__dict__"]
-    own = [value] if entries or isinstance(value, (*GENERATORS, np.ndarray)) else []
+    own = [value] if entries or isinstance(value, (*GENERATORS, *BUFFERS, ContextVar, np.ndarray)) else []
     if isinstance(value, nn.Module):
         hooks = [hook for kind in _HOOKS for hook in getattr(value, kind, {}).values()]
         entries = {name: one for name, one in entries.items() if name not in _OF_A_MODULE}
@@ -81,6 +87,15 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
         return own, []
     in_slots = Names(value, slots)
     return [*own, *([in_slots] if slots else [])], [type(value), *entries.values(), *in_slots.read().values()]
+
+
+def _returned_by(cached: _lru_cache_wrapper[Any]) -> list[Any]:
+    """What a function with a cache calls, and has returned: one object for all who ask for it, and often a state."""
+    held = [one for one in gc.get_referents(cached) if one is not vars(cached)]
+    if cached.cache_parameters()["maxsize"] is None:
+        return [cached.__wrapped__, *(one for table in held if isinstance(table, dict) for one in table.values())]
+    links = "_lru_list_elem"  # of the table of the cache itself
+    return [one for one in held if not isinstance(one, dict) or all(type(v).__name__ != links for v in one.values())]
 
 
 def _root(value: Any) -> str:

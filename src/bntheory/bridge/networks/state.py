@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from bntheory.bridge.arguments import checked
 
 CONTAINERS = (dict, list, set, deque)
+BUFFERS = (bytearray, array)
 GENERATORS = (torch.Generator, np.random.Generator, random.Random)
 
 
@@ -65,6 +68,7 @@ def set_attributes(holder: Any, values: Mapping[str, Any]) -> None:
 #: Arrays of more entries are data, and no state.
 _LARGEST = 1_000_000
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_UNSET = object()
 Restore = Callable[[], None]
 
 
@@ -228,7 +232,8 @@ def _save_attributes(module: Any) -> Restore:
     held = (module, *attributes.values())
     contents = [(value, value.copy()) for value in held if isinstance(value, CONTAINERS)]
     arrays = [(v, v.copy()) for v in held if isinstance(v, np.ndarray) and v.flags.writeable and v.size <= _LARGEST]
-    generators = [(v, _stand_of(v)) for v in held if isinstance(v, GENERATORS)]
+    buffers: list[tuple[Any, Any]] = [(v, v[:]) for v in held if isinstance(v, BUFFERS)]
+    generators = [(v, _stand_of(v)) for v in held if isinstance(v, (*GENERATORS, ContextVar))]
     cls = module.__class__
 
     def restore() -> None:
@@ -244,8 +249,10 @@ def _save_attributes(module: Any) -> Restore:
                 container.update(before)
             else:
                 container.extend(before)
-        for array, values in arrays:
-            array[...] = values
+        for numbers, values in arrays:
+            numbers[...] = values
+        for buffer, entries in buffers:
+            buffer[:] = entries
         for generator, stand in generators:
             _let_stand(generator, stand)
 
@@ -298,6 +305,10 @@ def _generators_in(holders: Sequence[Any]) -> list[Any]:
 def _stand_of(generator: Any) -> Any:
     if isinstance(generator, torch.Generator):
         return generator.get_state()
+    if isinstance(generator, ContextVar):
+        with suppress(LookupError):
+            return generator.get()
+        return _UNSET
     return generator.getstate() if isinstance(generator, random.Random) else generator.bit_generator.state
 
 
@@ -306,6 +317,9 @@ def _let_stand(generator: Any, stand: Any) -> None:
         generator.set_state(stand)
     elif isinstance(generator, random.Random):
         generator.setstate(stand)
+    elif isinstance(generator, ContextVar):
+        if stand is not _UNSET:  # what was not set cannot be so again
+            generator.set(stand)
     else:
         generator.bit_generator.state = stand
 
