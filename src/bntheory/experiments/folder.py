@@ -185,6 +185,16 @@ def free_folder(root: Path, preset: str) -> Path:
     return path
 
 
+def named_folder(out: str | Path | None, *, resume: bool, overwrite: bool) -> Path | None:
+    """The folder that was named for a run. Raises UserError for a file, and for a run to go on with and to replace."""
+    if resume and overwrite:
+        raise UserError("resume, overwrite: choose one; the first goes on with a run, the second replaces it")
+    path = None if out is None else Path(out).expanduser()
+    if path is not None and path.exists() and not path.is_dir():
+        raise UserError(f"out: {path} is a file; name a folder")
+    return path
+
+
 def latest_folder(root: Path, preset: str) -> Path:
     """The newest run of this preset under root. Raises UserError where there is none."""
     candidates = [p.parent for p in root.glob(f"{preset}*/{MANIFEST}") if _preset_of(p) == preset]

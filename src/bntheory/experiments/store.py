@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.evidence.record import Json, LineFault, Record, canonical, read_line, strict_json
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ class Contents:
         return [record for found in self.versions.values() for record in found]
 
     def fault_text(self) -> str:
-        """The first five faults in words, a line each, and how many more there are."""
+        """What a run says of them: how many, and the first five, a line each."""
         lines = [str(fault) for fault in self.faults[:5]]
         rest = len(self.faults) - len(lines)
-        return "\n".join([*lines, *([f"and {rest} more"] if rest else [])])
+        head = f"skipped, and what they may have been is made anew: {counted(len(self.faults), 'line')}"
+        return "\n".join([head, *lines, *([f"and {rest} more"] if rest else [])])
 
 
 class Store:

@@ -14,6 +14,7 @@ import numpy as np
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.smoothness.unit.losses import sigmoid, sigmoid_slope
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,6 @@ def _erf(t: Floats) -> Floats:
     return np.asarray(erf(t))
 
 
-def _sigmoid(t: Floats) -> Floats:
-    from scipy.special import expit
-
-    return np.asarray(expit(t))
-
-
 def _gaussian_cdf(t: Floats) -> Floats:
     from scipy.special import ndtr
 
@@ -72,19 +67,15 @@ def _gaussian_density(t: Floats) -> Floats:
     return np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi)
 
 
-def _sigmoid_derivative(t: Floats) -> Floats:
-    return _sigmoid(t) * _sigmoid(-t)
-
-
 _LIST = (
     Activation("linear", lambda t: 1.0 * t, np.ones_like),
     Activation("relu", lambda t: np.maximum(t, 0.0), lambda t: np.where(t > 0, 1.0, 0.0), kinks=(0.0,)),
     Activation("abs", np.abs, np.sign, kinks=(0.0,)),
     Activation("tanh", np.tanh, lambda t: 1.0 / np.cosh(t) ** 2),
     Activation("erf", _erf, lambda t: 2.0 / math.sqrt(math.pi) * np.exp(-(t**2))),
-    Activation("sigmoid", _sigmoid, _sigmoid_derivative),
-    Activation("softplus", lambda t: np.logaddexp(0.0, t), _sigmoid),
-    Activation("silu", lambda t: t * _sigmoid(t), lambda t: _sigmoid(t) + t * _sigmoid_derivative(t)),
+    Activation("sigmoid", sigmoid, sigmoid_slope),
+    Activation("softplus", lambda t: np.logaddexp(0.0, t), sigmoid),
+    Activation("silu", lambda t: t * sigmoid(t), lambda t: sigmoid(t) + t * sigmoid_slope(t)),
     Activation("gelu", lambda t: t * _gaussian_cdf(t), lambda t: _gaussian_cdf(t) + t * _gaussian_density(t)),
     # alpha = 1: the second derivative jumps at 0, so the interval is split there too
     Activation(

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import bntheory
 from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
-from bntheory.evidence.counts import counted
 from bntheory.evidence.study import Scale
-from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files, remove_run
+from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files, named_folder, remove_run
 from bntheory.experiments.store import RECORDS, Store, write_atomic
 from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
 from bntheory.judges.verdict import Status, Verdict
@@ -77,10 +76,8 @@ def _of_file(path: str, taken: set[str]) -> list[Claim]:
 
 def claims_folder(out: Path | None, scale: str, *, resume: bool, overwrite: bool) -> Path:
     """The folder of the run; a new one, unless the run that lies there is gone on with or replaced. Raises UserError as ``compare``."""
-    if resume and overwrite:
-        raise UserError("resume, overwrite: choose one; the first goes on with a run, the second replaces it")
-    name, root = f"claims-{scale}", Path("runs")
-    if out is None:
+    path, name, root = named_folder(out, resume=resume, overwrite=overwrite), f"claims-{scale}", Path("runs")
+    if path is None:
         if not resume:
             return free_folder(root, name)
         old = [p.parent for p in root.glob(f"{name}*/{CLAIMS}")] or [p.parent for p in root.glob(f"{name}*/{RECORDS}")]
@@ -89,9 +86,6 @@ def claims_folder(out: Path | None, scale: str, *, resume: bool, overwrite: bool
                 f"resume: there is no run of claims at scale {scale} under {root}; leave out --resume to start one"
             )
         return max(old, key=lambda p: p.stat().st_mtime)
-    path = out.expanduser()
-    if path.exists() and not path.is_dir():
-        raise UserError(f"out: {path} is a file; name a folder")
     if (path / MANIFEST).exists():
         raise UserError(f"out: {path} holds the run of a preset; name another folder for claims")
     if Store(path).state() or (path / CLAIMS).exists():
@@ -129,9 +123,7 @@ def compare_claims(
     with store.lock():
         contents = store.read()
         if contents.faults and "say" in how:
-            how["say"](
-                f"skipped, and what they may have been is made anew: {counted(len(contents.faults), 'line')}\n{contents.fault_text()}"
-            )
+            how["say"](contents.fault_text())
         if overwrite:
             remove_run(folder, CLAIMS)
     found: dict[str, Verdict] = {}

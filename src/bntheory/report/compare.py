@@ -18,6 +18,7 @@ from bntheory.experiments.folder import (
     free_folder,
     holds_other_files,
     latest_folder,
+    named_folder,
     open_run,
     read_manifest,
 )
@@ -109,9 +110,7 @@ def compare(
         with begun(path), open_run(path, manifest, resume=resume, overwrite=overwrite) as folder:
             contents = folder.read()
             if contents.faults:
-                say(
-                    f"skipped, and what they may have been is made anew: {counted(len(contents.faults), 'line')}\n{contents.fault_text()}"
-                )
+                say(contents.fault_text())
             experiment, conditions = chosen.experiment(), conditions_of(manifest)
             place = Workplace({images.name: (conditions, images)}, device, folder.path / CHECKPOINTS)
             asked = list(needed(experiment, conditions))
@@ -209,15 +208,10 @@ def _preset(name: str | None, old: Mapping[str, Any] | None) -> Preset:
 
 
 def _folder(out: str | Path | None, preset: str, *, resume: bool, overwrite: bool) -> Path:
-    if resume and overwrite:
-        raise UserError("resume, overwrite: choose one; the first goes on with a run, the second replaces it")
-    name = Path(preset).stem if preset.endswith(".toml") else preset
-    if out is None:
-        root = Path("runs")
+    path = named_folder(out, resume=resume, overwrite=overwrite)
+    if path is None:
+        name, root = Path(preset).stem if preset.endswith(".toml") else preset, Path("runs")
         return latest_folder(root, name) if resume else free_folder(root, name)
-    path = Path(out).expanduser()
-    if path.exists() and not path.is_dir():
-        raise UserError(f"out: {path} is a file; name a folder")
     if not resume and holds_other_files(path):
         raise UserError(f"out: {path} holds other files and no run; name an empty or a new folder")
     return path

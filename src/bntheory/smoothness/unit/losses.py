@@ -31,15 +31,16 @@ class SeparableLoss:
         return float(np.sum(self.value(z, t)))
 
 
-def _sigmoid(x: Floats) -> Floats:
+def sigmoid(x: Floats) -> Floats:
+    """1/(1 + exp(-x))."""
     from scipy.special import expit
 
     return np.asarray(expit(x))
 
 
-def _bell(x: Floats) -> Floats:
+def sigmoid_slope(x: Floats) -> Floats:
     """The derivative of the sigmoid, without cancellation in the tails."""
-    return _sigmoid(x) * _sigmoid(-x)
+    return sigmoid(x) * sigmoid(-x)
 
 
 def cosine_loss(amplitude: float, frequency: float) -> SeparableLoss:
@@ -69,21 +70,21 @@ LOSSES = MappingProxyType(
             SeparableLoss(  # targets are labels -1 and 1
                 "logistic",
                 lambda z, t: np.logaddexp(0.0, -t * z),
-                lambda z, t: -t * _sigmoid(-t * z),
-                lambda z, t: t**2 * _bell(t * z),
+                lambda z, t: -t * sigmoid(-t * z),
+                lambda z, t: t**2 * sigmoid_slope(t * z),
             ),
             SeparableLoss(  # targets are probabilities; other numbers only tilt the loss
                 "cross-entropy",
                 lambda z, t: np.logaddexp(0.0, z) - t * z,
-                lambda z, t: _sigmoid(z) - t,
-                lambda z, t: _bell(z),
-                lambda z, g: _sigmoid(z) - g,
+                lambda z, t: sigmoid(z) - t,
+                lambda z, t: sigmoid_slope(z),
+                lambda z, g: sigmoid(z) - g,
             ),
             SeparableLoss(  # a smooth Huber loss
                 "log-cosh",
                 lambda z, t: np.logaddexp(z - t, t - z) - np.log(2.0),
                 lambda z, t: np.tanh(z - t),
-                lambda z, t: 4 * _bell(2 * (z - t)),
+                lambda z, t: 4 * sigmoid_slope(2 * (z - t)),
                 lambda z, g: z - np.arctanh(np.where(np.abs(g) < 1, g, np.nan)),
             ),
             SeparableLoss("linear", lambda z, t: -t * z, lambda z, t: -t + 0 * z, lambda z, t: np.zeros_like(z)),
