@@ -15,10 +15,12 @@ from bntheory.bridge import synthetic_data
 from bntheory.bridge.networks.folded import Sample
 from bntheory.evidence.record import Record
 from bntheory.experiments import engine, worker
+from bntheory.experiments.arms import make_trainer
 from bntheory.experiments.experiment import Arm, Conditions, Experiment, Measure, Needed, Protocol, freshest, needed
 from bntheory.experiments.experiment import missing as missing_of
 from bntheory.experiments.folder import compare_manifests
 from bntheory.experiments.manifest import codes, conditions, folded_codes
+from bntheory.experiments.measure import measure
 from bntheory.experiments.store import MemoryStore, Store
 from bntheory.experiments.together import groups, trained_together
 from bntheory.experiments.worker import Workplace
@@ -209,10 +211,10 @@ def test_each_run_tells_its_own_failure(
         monkeypatch.setattr(worker, "_trained", trained)
     elif where == "beginning":
         for module in ("worker", "together"):
-            made = breaking(worker.make_trainer, lambda task, *rest: task.seed)
+            made = breaking(make_trainer, lambda task, *rest: task.seed)
             monkeypatch.setattr(f"bntheory.experiments.{module}.make_trainer", made)
     else:
-        monkeypatch.setattr(worker, "measure", breaking(worker.measure, lambda at, *rest: at.task.seed))
+        monkeypatch.setattr(worker, "measure", breaking(measure, lambda at, *rest: at.task.seed))
     store, failed, said = Store.create(tmp_path), dict[str, str](), list[str]()
     every = asked(arm())
     with store.lock():

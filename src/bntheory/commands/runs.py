@@ -37,8 +37,8 @@ def runs(words: list[str], claims: str = "", scale: str = "quick", as_json: Json
 
     merge A B adds to A what only B holds. pack A B writes into B what the claims that were asked of A rest on, a packed file a source: a
     recorded store, as the one in validation/recorded/experiments. confirm A makes a sample of A's records of other code again and takes
-    the rest over, marked, where the sample is the same bit for bit. Lines that are broken, foreign, edited or repeated are named, count for
-    nothing, and make the exit code 2.
+    the rest over, marked, where the sample is the same bit for bit. Lines that are broken, foreign, edited, repeated, or that
+    nobody can have measured, are named, count for nothing, and make the exit code 2.
 
     Examples:
       bntheory runs runs/quick

@@ -117,7 +117,7 @@ _TYPES: dict[str, type] = {
 
 class LineFault(ValueError):
     """A line that is no record. kind: "broken" (no JSON), "foreign" (JSON of another kind), "edited" (its checksum does
-    not fit)."""
+    not fit), "impossible" (nothing that is measured comes out so)."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -143,7 +143,7 @@ def strict_json(text: str | bytes) -> Any:
 def read_line(line: bytes) -> tuple[str, Record]:
     """(address, record) of one line. Raises LineFault."""
     try:
-        content = parsed_json(line)
+        content = (strict_json if b"\\ud" in line.lower() else parsed_json)(line)  # which costs more
     except ValueError as error:
         raise LineFault("broken", f"not JSON ({error})") from None
     if not isinstance(content, dict) or content.keys() != _TYPES.keys():
@@ -163,7 +163,47 @@ def read_line(line: bytes) -> tuple[str, Record]:
     record = Record(**content)
     if record.address != where:
         raise LineFault("foreign", "its address is not that of what it says")
+    if why := _impossible(record):
+        raise LineFault("impossible", f"{why}; whatever its checksum, nobody has measured that")
     return where, record
+
+
+#: What numbers of these names lie between, in whatever measure of the package; None stands for one that overflowed.
+_BETWEEN = {
+    **dict.fromkeys(("accuracy", "held_out", "training_accuracy", "test_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(
+        ("loss", "training_loss", "test_loss", "guessing_loss", "gradient_norm", "l2", "top_error"), (0.0, 1e308)
+    ),
+    "cosine": (-1.001, 1.001),  # within its rounding
+    "top": (-1e308, 1e308),
+}
+_TABLES = ("training", "progress", "sharpness", "linearity", "shift")
+
+
+def _impossible(record: Record) -> str:
+    """Why nothing that was measured is in this record; "" where it may be."""
+    if min(record.seed, record.step) < 0:
+        return f"its seed is {record.seed}, its step {record.step}"
+    if not all(type(word) is str for word in record.made.values()):
+        return f"it is made by {dict(record.made)!r:.60}"
+    if record.diverged == bool(record.values):
+        return "it has diverged and has values" if record.diverged else "it has no values, and has not diverged"
+    return "" if ".py:" in record.measure else _odd(record.values)
+
+
+def _odd(values: Mapping[str, Any]) -> str:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and name not in _BETWEEN:
+            if why := _odd(value):
+                return why
+        elif name in _TABLES:
+            return f"{name} is {value!r:.40}"
+        elif name in _BETWEEN:
+            low, high = _BETWEEN[name]
+            for x in value if isinstance(value, list) else (value,):
+                if x is not None and not (type(x) in (int, float) and low <= x <= high):
+                    return f"{name} is {x!r:.40}"
+    return ""
 
 
 def _as_written(line: bytes, said: str) -> bool:

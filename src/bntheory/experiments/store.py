@@ -1,7 +1,7 @@
 """The store: a folder of records and checkpoints that survives being killed, copied, merged and edited by hand.
 
 ``records.jsonl`` is append-only, one record a line (``pandas.read_json("records.jsonl", lines=True)``). A line that is
-broken, foreign, edited or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the
+broken, foreign, edited, impossible or repeated is never believed and never dropped without a word: it is a :class:`Fault` of the
 contents, and the record that it may have been is missing, so a run makes it anew. ``timings.jsonl`` holds what differs
 from run to run, ``refused.jsonl`` why records could not be had. A recorded store may have them packed, in one file or several (``records*.jsonl.gz``), to be read and
 not to be added to. Checkpoints are safetensors files with checksum and address; nothing is ever unpickled.
@@ -41,7 +41,8 @@ class Unwritable(UserError):
 
 @dataclass(frozen=True)
 class Fault:
-    """A line that was skipped. kind: broken, foreign, edited, duplicate, or conflict (one address, two contents)."""
+    """A line that was skipped. kind: broken, foreign, edited, impossible, duplicate, or conflict (one address, two
+    contents)."""
 
     file: str
     line: int
