@@ -61,6 +61,42 @@ def test_batch_norm_in_any_writing_is_frozen(name: str) -> None:
     assert state_fingerprint(model, rng=False) == before
 
 
+def coarse(s: Any, x: Tensor, mean: Any, scale: Any) -> Tensor:
+    return (x - mean(x.mean(0))) / scale(torch.sqrt(x.var(0) + s.eps))
+
+
+@pytest.mark.parametrize("freeze", ["both", "mean", "variance"])
+@pytest.mark.parametrize("several", ["batches", "calls"])
+def test_an_unbiased_variance_on_parts_of_several_sizes(several: str, freeze: str) -> None:
+    """Its eps, that of the biased form, is another one for every number of entries."""
+
+    class Parts(Layer):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([super(Parts, self).forward(part) for part in x.split([8, 4])])
+
+    class Outer(nn.Module):
+        def __init__(self, layer: Layer) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([self.layer(part) for part in x.split([8, 4])])
+
+    expected = by_formulas(net((Layer if several == "batches" else Parts)(coarse, eps=0.1)), freeze)
+    parts = [(X[:8], Y[:8]), (X[8:], Y[8:])]
+    if several == "batches":
+        right = sum(len(y) / 12 * oracle.derivatives(expected, CE, (x, y))[2] for x, y in parts)
+    else:
+        right = oracle.derivatives(expected, CE, (X, Y))[2]
+    layer = Layer(coarse, eps=0.1)
+    model = net(layer)
+    if several == "calls":
+        model[1] = Outer(layer)
+    given = parts if several == "batches" else (X, Y)
+    with hessian(model, CE, given, mode="frozen", freeze=freeze, dtype=torch.float64) as op:
+        assert_right(op.dense(), right)
+
+
 OWN: dict[str, Statistics] = {
     "largest": lambda s, x, mean, scale: (x - mean(x.mean(0))) / scale((x - x.mean(0)).abs().amax(0) + 1e-5),
     "mean absolute deviation": lambda s, x, mean, scale: (x - mean(x.mean(0))) / scale((x - x.mean(0)).abs().mean(0)),

@@ -26,6 +26,7 @@ from bntheory.bridge.left_out import UNREACHABLE
 from bntheory.bridge.networks.evaluation import convert, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.normalisers import Normalisation, first_tensor
+from bntheory.bridge.units import eps_of
 from bntheory.errors import UserError
 from bntheory.evidence.counts import reasons
 
@@ -312,6 +313,11 @@ def observed(
                     return own(*args, **kwargs)
             axis, eps = by_hand[name]
             held = x.detach().clone()  # type: ignore[union-attr]
+            named = min((e for e in eps_of(module) if eps is not None and e >= eps), default=eps)
+            if (
+                eps is not None and named is not None and named != eps
+            ):  # an unbiased variance, whose eps depends on the entries
+                eps = named * (1 - held.shape[axis] / held.numel())
             kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held.requires_grad_()))
             return own(*args, **kwargs)
 
