@@ -16,6 +16,7 @@ from bntheory.layer.relations import as_statement
 if TYPE_CHECKING:
     from bntheory.judges.exact.witness import Instance
 
+_TYPED = "asserted.expression"
 Assumption = Callable[[Any], Any] | str | Sequence[str]
 
 
@@ -82,14 +83,15 @@ def assert_claim(
     from bntheory.judges.exact.certificate import certify
 
     target = _as_claim(claim, domain, assume)
+    said = str(claim) if target.id == _TYPED else target.id  # what was typed is its own name
     if target.domain is None:
-        raise ValueError(f"{target.id} is a claim of kind {target.kind!r}; assert_claim judges layer claims")
+        raise ValueError(f"{said} is a claim of kind {target.kind!r}; assert_claim judges layer claims")
     if fickle := contradicts_itself(target):
-        raise ValueError(f"{target.id} cannot be judged: {fickle}")
+        raise ValueError(f"{said} cannot be judged: {fickle}")
     if layer is not None:
         certificate = certify(target, instance_of(layer, target.domain))
         if certificate.refuted:
-            raise AssertionError(f"{target.id} fails at {layer!r}: {_failure(certificate.as_json())}")
+            raise AssertionError(f"{said} fails at {layer!r}: {_failure(certificate.as_json())}")
         return
     from bntheory.judges.algebra import judge as by_algebra
 
@@ -101,11 +103,11 @@ def assert_claim(
 
         evidence = by_search(target, effort, seed, device)
     if evidence.finding == "refuted":
-        raise AssertionError(f"{target.id} {_counterexample(evidence.details['witness'])}")
+        raise AssertionError(f"{said} {_counterexample(evidence.details['witness'])}")
     if evidence.finding == "vacuous":
-        raise ValueError(f"{target.id} says nothing: {evidence.summary}; its hypotheses cannot be met")
+        raise ValueError(f"{said} says nothing: {evidence.summary}; its hypotheses cannot be met")
     if evidence.finding != "survives":
-        raise ValueError(f"{target.id} cannot be judged: {evidence.summary}")
+        raise ValueError(f"{said} cannot be judged: {evidence.summary}")
 
 
 def _counterexample(witness: Any) -> str:
@@ -133,7 +135,7 @@ def _failure(certificate: Any) -> str:
 
 def _short(side: str, digits: int) -> str:
     """An enclosure or an exact number as a decimal; what is no number stays as it is."""
-    middle = side.strip("[]").partition(" +/-")[0]
+    middle = side.strip("[]").partition("+/-")[0].strip() or "0"
     try:
         value = float(Fraction(middle))
     except (ValueError, OverflowError):
@@ -155,7 +157,7 @@ def _as_claim(
         () if assume is None or callable(assume) else (assume,) if isinstance(assume, str) else assume
     )
     if isinstance(claim, str):
-        target = claim_of_expression(claim, texts, domain, id="asserted.expression")
+        target = claim_of_expression(claim, texts, domain, id=_TYPED)
         return replace(target, assume=_all((target.assume, assume))) if callable(assume) else target
     typed = [claim_of_expression(text, (), domain).check for text in texts]
     name = getattr(claim, "__name__", "claim")

@@ -53,8 +53,8 @@ def batches(m: int, *, degenerate: bool = False, constant: bool = False) -> st.S
         unit = [1.0] + [0.0] * (m - 1)
         kinds += [
             _entries(st.sampled_from([-1.0, 1.0]), m).filter(lambda v: len(set(v)) > 1),
-            st.floats(-3, 3).map(lambda c: [c + 1e-6 * u for u in unit]).filter(lambda v: len(set(v)) > 1),
             st.floats(1.0, 1e6).map(lambda c: [c * u for u in unit]),
+            st.floats(-3, 3).map(lambda c: [c + 1e-6 * u for u in unit]).filter(lambda v: len(set(v)) > 1),
             st.tuples(plain, st.sampled_from([-150, -20, 20, 150])).map(lambda p: [v * 10.0 ** p[1] for v in p[0]]),
         ]
     if constant:
