@@ -36,7 +36,7 @@ def plant_points(
         asked.append(experiment)
         found = []
         for task in experiment.tasks():
-            for step in experiment.protocol.at:
+            for step in experiment.protocol.record:
                 point = values(task.arm.name, task.seed, step)
                 known = {
                     "network": task.arm.network,

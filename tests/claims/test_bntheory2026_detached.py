@@ -65,7 +65,7 @@ def test_only_rates_at_which_both_train_count(monkeypatch: pytest.MonkeyPatch) -
         assert "left out: 0.03" in check.scope
         assert "0.3 (in 3 of 3 seeds: arm detached has diverged)" in check.scope
     assert asked[0].seeds == tuple(1000 + FIRST_JUDGED + i for i in range(3))
-    assert min(asked[0].protocol.at) > 20  # the second half of 40 steps
+    assert min(asked[0].protocol.record) > 20  # the second half of 40 steps
 
 
 def test_nothing_is_said_where_no_rate_trains_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_a_recorded_point_by_hand() -> None:
 
 def test_layers_alone_by_dense_matrices() -> None:
     """One layer's own Hessian and the same with frozen statistics, from its definition; the network's and its twin's."""
-    protocol = Protocol(12, 12, (2,), dtype="float64", images=12, side=7)
+    protocol = Protocol(2, (2,), 12, 12, dtype="float64", images=12, side=7)
     arm = Arm("mlp", "batch", "mlp", {"norm": "batch", "layout": (3,), "activation": "tanh"}, 0.1)
     at = next(follow(Task(arm, 1), [2], load_dataset(), "cpu", protocol))
     found = measure(at, Measure("layers-alone", {"batch_size": 12, "tolerance": 1e-8}))["layers_alone"]

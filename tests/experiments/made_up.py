@@ -69,7 +69,7 @@ def make_records(
     asked = (chosen or preset()).experiment()
     points = []
     for task in asked.tasks():
-        for step in asked.protocol.at:
+        for step in asked.protocol.record:
             found = change(_point(task.arm, task.seed, step, rng, noise), rng)
             if found is not None:
                 points.append(found)

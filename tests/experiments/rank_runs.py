@@ -20,7 +20,7 @@ from bntheory.experiments.store import CHECKPOINTS, Store
 from bntheory.experiments.worker import Workplace
 
 DATA = synthetic_data(shape=(1, 6, 6), train=120, test=20, seed=3)
-PROTOCOL = Protocol(batch_size=15, measured=32, at=(0, 2, 8), dtype="float64")
+PROTOCOL = Protocol(8, (0, 2, 8), batch_size=15, measured=32, dtype="float64")
 MEASURE = Measure("progress", {"batch_size": 32})
 #: Between two looks: where the rank that is named dies.
 LAST_STEP_OF_ITS_LIFE = 5

@@ -27,7 +27,7 @@ FLAT = 0.3
 
 def situation(norm: str, activation: str = "relu") -> Situation:
     arm = Arm("mlp", norm, "mlp", {"norm": norm, "layout": LAYOUT, "activation": activation}, RATE)
-    return next(follow(Task(arm, 3), [8], load_dataset(), "cpu", Protocol(16, 40, (8,), side=4)))
+    return next(follow(Task(arm, 3), [8], load_dataset(), "cpu", Protocol(8, (8,), 16, 40, side=4)))
 
 
 def best_affine_fit(t: np.ndarray, f: np.ndarray) -> float:
@@ -109,6 +109,6 @@ def test_units_in_flat_regions_before_and_after_the_update(norm: str, activation
 
 def test_a_linear_network_has_nothing_to_saturate() -> None:
     arm = Arm("linear", "none", "deep-linear", {"norm": "none", "layout": (5,)}, RATE)
-    at = next(follow(Task(arm, 0), [0], load_dataset(), "cpu", Protocol(16, 40, (0,), side=4)))
+    at = next(follow(Task(arm, 0), [0], load_dataset(), "cpu", Protocol(0, (0,), 16, 40, side=4)))
     with pytest.raises(ValueError, match="no nonlinearity that could be flat"):
         measure(at, Measure("saturation", {"batch_size": 24, "flat": 0.05}))

@@ -27,7 +27,7 @@ from bntheory.experiments.worker import Workplace
 
 DATA = synthetic_data(shape=(1, 6, 6), train=120, test=20, seed=3)
 AT = (0, 20, 50)
-PROTOCOL = Protocol(batch_size=16, measured=32, at=AT)
+PROTOCOL = Protocol(AT[-1], AT, batch_size=16, measured=32)
 MEASURE = Measure("progress", {"batch_size": 32})
 SEEDS = tuple(range(8))
 

@@ -30,7 +30,7 @@ def situation(seed: int, norm: str = "batch") -> Situation:
     """One hidden layer of five softplus units on images of 2 x 2 pixels, trained for 12 steps: its Hessian is a small matrix."""
     options = {"layout": (5,), "activation": "softplus", "eps": EPS, "norm": norm}
     task = Task(Arm("tiny", norm, "mlp", options, 0.3), seed)
-    protocol = Protocol(16, 32, (12,), side=2)
+    protocol = Protocol(12, (12,), 16, 32, side=2)
     return next(follow(task, [12], load_dataset("fashion-mnist-subset"), "cpu", protocol))
 
 

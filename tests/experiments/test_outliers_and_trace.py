@@ -19,7 +19,7 @@ from bntheory.experiments.measures.situation import Situation
 from bntheory.experiments.worker import follow
 
 K = 10
-PROTOCOL = Protocol(60, 60, (0,), dtype="float64", images=60, side=7)
+PROTOCOL = Protocol(0, (0,), 60, 60, dtype="float64", images=60, side=7)
 ARM = Arm("mlp", "batch", "mlp", {"norm": "batch", "layout": (5,), "activation": "tanh"}, 0.1)
 
 

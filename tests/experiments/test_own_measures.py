@@ -70,7 +70,9 @@ def test_a_users_measure_is_made_recorded_and_read(monkeypatch: pytest.MonkeyPat
     assert "supported     mine.norm" in made.output
     found = _records("run")
     with single_threaded():
-        for at in follow(Task(ARM, 1), [3, 6], load_dataset("fashion-mnist-subset"), "cpu", Protocol(16, 24, (3, 6))):
+        for at in follow(
+            Task(ARM, 1), [3, 6], load_dataset("fashion-mnist-subset"), "cpu", Protocol(6, (3, 6), 16, 24)
+        ):
             squared = sum(float((p.detach().double() ** 2).sum()) for p in at.model.parameters())
             assert found["measures.py:weight_norm", 1, at.step] == {
                 "measures.py:weight_norm": {"squared": pytest.approx(2 * squared, rel=1e-12)}
@@ -110,7 +112,7 @@ def test_the_code_of_a_measure_is_its_file_what_it_imports_from_here_and_trainin
 def test_what_is_no_measure_is_said(name: str, head: str, said: str) -> None:
     Path("helper.py").write_text("")
     Path("measures.py").write_text(head + MEASURES)
-    at = next(follow(Task(ARM, 0), [0], load_dataset("fashion-mnist-subset"), "cpu", Protocol(16, 24, (0,))))
+    at = next(follow(Task(ARM, 0), [0], load_dataset("fashion-mnist-subset"), "cpu", Protocol(0, (0,), 16, 24)))
     with pytest.raises(UserError) as error:
         measure(at, Measure(name, {"times": 1.0}))
     assert said in str(error.value)

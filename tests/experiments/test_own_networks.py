@@ -138,7 +138,7 @@ def _values(folder: str, arm: str) -> dict[tuple[str, int, int], Any]:
 
 def _asked(kind: str, data: str, norm: str = "batch", **arm: Any) -> list[Needed]:
     arms = (Arm("n", "a", kind, {"norm": norm, **({"layout": [5]} if kind == "mlp" else {"width": 5})}, 0.1, **arm),)
-    experiment = Experiment("x", arms, Protocol(16, 24, (2, 4, 6)), (CLASSIFICATION,), (0, 1))
+    experiment = Experiment("x", arms, Protocol(6, (2, 4, 6), 16, 24), (CLASSIFICATION,), (0, 1))
     return list(needed(experiment, conditions(dataset(data), "cpu")))
 
 
@@ -211,7 +211,7 @@ def test_a_file_that_changes_while_a_run_goes_on_gives_no_records(monkeypatch: p
     Path("measures.py").write_text("def one(situation, options):\n    return 1.0\n")
     arm = Arm("n", "a", "networks.py:build", {"norm": "none", "width": 5}, 0.1)
     measures = (Measure("measures.py:one"), CLASSIFICATION)
-    experiment = Experiment("x", (arm,), Protocol(16, 24, (2,)), measures, (0,))
+    experiment = Experiment("x", (arm,), Protocol(2, (2,), 16, 24), measures, (0,))
     asked = list(needed(experiment, conditions(dataset("data.py:images"), "cpu")))
     for file, text, lost in (("measures.py", "1.0", 1), ("networks.py", "bias", 2)):
         before = Path(file).read_text()

@@ -14,7 +14,7 @@ from bntheory.experiments.worker import follow
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_percentiles_by_the_definition_of_batch_norm(norm: str) -> None:
-    protocol = Protocol(60, 60, (3,))
+    protocol = Protocol(3, (3,), 60, 60)
     arm = Arm("ioffe-mnist", norm, "ioffe-mnist", {"norm": norm}, 0.3)
     data = load_dataset()
     at = next(follow(Task(arm, 6), [3], data, "cpu", protocol))

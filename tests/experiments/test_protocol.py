@@ -23,7 +23,7 @@ from bntheory.experiments.measures.input_robustness import _NOISE_SEED
 from bntheory.experiments.worker import follow
 
 ARM = Arm("mlp", "batch", "mlp", {"norm": "batch", "layout": (8,)}, 0.1)
-OLD = Protocol(16, 24, (5,))
+OLD = Protocol(5, (5,), 16, 24)
 MEASURE = Measure("accuracy", arms=("batch",), at=(5,))
 
 
@@ -55,10 +55,12 @@ def test_a_default_changes_no_address() -> None:
         ({"batch_size": "16"}, "batch_size is '16'"),
         ({"measured": 2.0}, "measured is 2.0"),
         ({"measured": math.nan}, "measured is nan"),
-        ({"at": (5, 5)}, "increasing steps"),
-        ({"at": (-1, 5)}, "increasing steps"),
-        ({"at": 5}, "at is 5"),
-        ({"at": (1.0,)}, "whole numbers"),
+        ({"record": (5, 5)}, "increasing steps"),
+        ({"record": (-1, 5)}, "increasing steps"),
+        ({"record": 5}, "record is 5"),
+        ({"record": (1.0,)}, "whole numbers"),
+        ({"record": (3, 6)}, "up to the last, 5"),
+        ({"steps": -1}, "steps is -1"),
     ],
 )
 def test_a_protocol_that_cannot_be_is_refused(choice: dict[str, Any], words: str) -> None:
@@ -155,9 +157,9 @@ def test_the_squared_error_by_hand() -> None:
 
 def test_training_by_a_protocol_is_that_of_torch() -> None:
     """Full batch, squared error, float64, coarse images: torch's optimiser, step by step."""
-    protocol = Protocol(20, 20, (0, 3), loss="squared-error", dtype="float64", images=20, side=7)
+    protocol = Protocol(3, (0, 3), 20, 20, loss="squared-error", dtype="float64", images=20, side=7)
     data = load_dataset()
-    start, end = follow(Task(ARM, 4), protocol.at, data, "cpu", protocol)
+    start, end = follow(Task(ARM, 4), protocol.record, data, "cpu", protocol)
     chosen = torch.from_numpy(batch_indices(data.size("train"), 20, 4, 0).copy())
     x, labels = data.inputs(chosen, dtype=torch.float64)
     x = x.reshape(20, 1, 7, 4, 7, 4).mean((3, 5))
@@ -183,7 +185,13 @@ def test_a_record_of_such_a_run_says_how_it_was_trained() -> None:
     assert run["batch"].seed == 100
     loss, _ = runs.training_point(run["batch"], 2)
     at = next(
-        follow(Task(ARM, 100), [2], load_dataset(), "cpu", Protocol(8, 8, (2,), "squared-error", "float64", 8, 7))
+        follow(
+            Task(ARM, 100),
+            [2],
+            load_dataset(),
+            "cpu",
+            Protocol(2, (2,), 8, 8, loss="squared-error", dtype="float64", images=8, side=7),
+        )
     )
     x, labels = at.batch()
     assert loss == pytest.approx(float(squared_error(at.model(x).detach(), labels)), rel=1e-12)

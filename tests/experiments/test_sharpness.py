@@ -33,7 +33,7 @@ SEED = 3
 def situation(norm: str, steps: int = 5, side: int = 4) -> Situation:
     """A tiny perceptron after a few steps."""
     arm = Arm("mlp", norm, "mlp", {"norm": norm, "layout": LAYOUT}, 0.1)
-    protocol = Protocol(16, 40, (steps,), side=side)
+    protocol = Protocol(steps, (steps,), 16, 40, side=side)
     return next(follow(Task(arm, SEED), [steps], load_dataset(), "cpu", protocol))
 
 

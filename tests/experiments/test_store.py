@@ -41,7 +41,7 @@ EXPERIMENT = Experiment(
         Arm("mlp", "batchnorm", "mlp", {"norm": "batch"}, 0.1),
         Arm("mlp", "rescaled", "mlp", {"norm": "none"}, 0.1, rescaled_on=8),
     ),
-    Protocol(16, 24, (0, 5)),
+    Protocol(5, (0, 5), 16, 24),
     (Measure("landscape"), Measure("twin", on="batch normalised"), Measure("scale-free", on="own loss")),
     (0, 1),
 )

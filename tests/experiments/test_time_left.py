@@ -17,7 +17,7 @@ MEASURES = (Measure("sharpness"), Measure("unheard of"))
 EXPERIMENT = Experiment(
     "x",
     (Arm("small", "a", "mlp", {}, 0.1), Arm("small", "b", "mlp", {}, 0.2), Arm("large", "c", "vgg", {}, 0.1)),
-    Protocol(8, 16, (0, 20, 100)),
+    Protocol(100, (0, 20, 100), 8, 16),
     MEASURES,
     (0, 1),
 )

@@ -12,7 +12,7 @@ CONDITIONS = Conditions({"name": "x"}, "cpu", {})
 def asked(measure: Measure) -> dict[tuple[str, int, int], str]:
     """address by (arm, seed, step)"""
     arms = tuple(Arm("mlp", norm, "mlp", {"norm": norm}, 0.1) for norm in ("batch", "none"))
-    experiment = Experiment("e", arms, Protocol(8, 16, (0, 5, 9)), (measure,), (3, 4))
+    experiment = Experiment("e", arms, Protocol(9, (0, 5, 9), 8, 16), (measure,), (3, 4))
     return {(n.task.arm.name, n.task.seed, n.step): n.address for n in needed(experiment, CONDITIONS)}
 
 

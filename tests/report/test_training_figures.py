@@ -38,7 +38,7 @@ def test_sharpness_is_drawn_against_two_over_eta() -> None:
         curve, edge = axes.lines
         assert set(edge.get_ydata()) == {1.0}  # in units of 2/eta
         assert list(curve.get_xdata()) == sorted(curve.get_xdata())
-        protocol = Protocol(40, 40, (40,), loss="squared-error", dtype="float64", images=40, side=14)
+        protocol = Protocol(40, (40,), 40, 40, loss="squared-error", dtype="float64", images=40, side=14)
         at = next(follow(Task(mlp("batch", rate), 3), [40], load_dataset(), "cpu", protocol))
         top = top_eigenvalues(hessian(at.model, at.loss, at.training_batch()), tol=1e-4).top
         assert curve.get_ydata()[-1] == pytest.approx(top * rate / 2, rel=2e-3)
@@ -51,7 +51,7 @@ def test_percentiles_of_the_typical_unit_are_drawn() -> None:
     check_drawing(drawn)
     asked = Measure("percentiles", {"place": "hidden2.act", "test_size": 1000})
     for axes, norm in zip(drawn.figure.axes, ("none", "batch"), strict=True):
-        along = follow(Task(network(norm), 3), [1, 2, 4], load_dataset(), "cpu", Protocol(60, 60, (1, 2, 4)))
+        along = follow(Task(network(norm), 3), [1, 2, 4], load_dataset(), "cpu", Protocol(4, (1, 2, 4), 60, 60))
         course = np.array([measure(at, asked)["percentiles"]["running"] for at in along])
         unit, wandering = _typical(course)
         assert list(axes.lines[0].get_xdata()) == [1, 2, 4]

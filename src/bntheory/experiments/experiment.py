@@ -88,17 +88,20 @@ class Arm:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all arms share: plain stochastic gradient descent on a mean loss, looked at after the steps ``at``.
+    """What all arms share: plain stochastic gradient descent on a mean loss, looked at after the steps ``record``.
 
-    measured: how many training images the fixed batch holds on which a seed's arms are measured. loss: "cross-entropy",
-    or "squared-error", half the squared distance to the one-hot label. dtype: "float32" or "float64". images: how many
-    of the training images, chosen by the seed, are all that there is to train on (0: all of them); with a batch_size no
-    smaller, every step takes them all. side: images are averaged down to side x side pixels (0: they are as they are).
+    steps: of training. record: increasing steps from 0 up. measured: how many training images the fixed batch holds on
+    which a seed's arms are measured. data: the name of their data set. loss: "cross-entropy", or "squared-error", half
+    the squared distance to the one-hot label. dtype: "float32" or "float64". images: how many of the training images,
+    chosen by the seed, are all that there is to train on (0: all of them); with a batch_size no smaller, every step
+    takes them all. side: images are averaged down to side x side pixels (0: they are as they are).
     """
 
-    batch_size: int
-    measured: int
-    at: tuple[int, ...]
+    steps: int
+    record: tuple[int, ...]
+    batch_size: int = 64
+    measured: int = 512
+    data: str = "fashion-mnist-subset"
     loss: str = "cross-entropy"
     dtype: str = "float32"
     images: int = 0
@@ -108,10 +111,17 @@ class Protocol:
         for name, known in (("loss", ("cross-entropy", "squared-error")), ("dtype", ("float32", "float64"))):
             if getattr(self, name) not in known:
                 raise UserError(f"protocol: {name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
-        within("protocol", self, **dict.fromkeys(("batch_size", "measured", "images", "side"), (0, 10**9)))
-        _listed("protocol", self, at=int)
-        if list(self.at) != sorted(set(self.at)) or min(self.at, default=0) < 0:
-            raise UserError(f"protocol.at is {list(self.at)!s:.60}; give increasing steps from 0 up")
+        within("protocol", self, **dict.fromkeys(("steps", "batch_size", "measured", "images", "side"), (0, 10**9)))
+        _listed("protocol", self, record=int)
+        if list(self.record) != sorted(set(self.record)) or not all(0 <= step <= self.steps for step in self.record):
+            raise UserError(
+                f"protocol.record is {list(self.record)!s:.60}; give increasing steps from 0 up to the last, {self.steps}"
+            )
+
+    @classmethod
+    def even(cls, steps: int, points: int, **options: Any) -> Protocol:
+        """``points`` records at even distances, the last one after the last step, and the initial network."""
+        return cls(steps, tuple(steps * i // points for i in range(points + 1)), **options)
 
     def deciding(self) -> Json:
         """All of it that decides what is trained; what is as it was before there was a choice is left out."""
@@ -177,14 +187,14 @@ class Experiment:
         names = [(arm.network, arm.name) for arm in self.arms]
         if len(set(names)) != len(names):
             raise UserError(f"experiment {self.name}: two arms of one network share a name")
-        if not self.arms or not self.measures or not self.seeds or not self.protocol.at:
+        if not self.arms or not self.measures or not self.seeds or not self.protocol.record:
             raise UserError(
                 f"experiment {self.name}: it has no arm, no measure, no seed, or no step at which it is looked at"
             )
         check_seeds(self.seeds)
         there: dict[str, set[Any]] = {
             "arms": {arm.name for arm in self.arms},
-            "at": set(self.protocol.at),
+            "at": set(self.protocol.record),
             "seeds": set(self.seeds),
         }
         for measure in self.measures:
@@ -306,7 +316,7 @@ def needed(experiment: Experiment, conditions: Conditions) -> Iterator[Needed]:
         arm = number % len(experiment.arms)
         state = conditions.task_address(task, protocol)
         shared = (state, conditions.recipe(task.arm, protocol), protocol, conditions.data.get("name", ""))
-        for step in protocol.at:
+        for step in protocol.record:
             for m, measure in enumerate(experiment.measures):
                 if (arm, m) in settings and measure.made_at(task.seed, step):
                     where = address(settings[arm, m], task.seed, step, measure.name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bntheory.experiments.experiment import Experiment
-from bntheory.experiments.runs import Json, Protocol, Run, runs_of
+from bntheory.experiments.runs import Json, Run, runs_of
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,11 @@ def network_runs(experiment: Experiment, points: Iterable[Json]) -> dict[str, Ne
     """The runs of every network of the experiment; a point that has diverged, and all that would come later, is none of
     its run."""
     points = list(points)
-    asked = experiment.protocol
-    protocol = Protocol(asked.at[-1], asked.at, asked.batch_size, asked.measured, side=asked.side)
     networks: dict[str, NetworkRuns] = {}
     for name in dict.fromkeys(arm.network for arm in experiment.arms):
         arms = [arm for arm in experiment.arms if arm.network == name]
         rate = next(arm.learning_rate for arm in arms if "@" not in arm.name)
-        runs = tuple(runs_of(points, arms, protocol, experiment.seeds, math.nan))
+        runs = tuple(runs_of(points, arms, experiment.protocol, experiment.seeds, math.nan))
         rates = {arm.name: arm.learning_rate for arm in arms}
         networks[name] = NetworkRuns(name, rate, rates, experiment.seeds, runs)
     return networks

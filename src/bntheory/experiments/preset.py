@@ -215,7 +215,7 @@ class Preset:
             for kind, norm, everywhere in ARMS
             for rate in (t.learning_rate, *(t.rates if everywhere else ()))
         )
-        protocol = Protocol(t.batch_size, m.batch_size, m.at, side=self.side)
+        protocol = Protocol(m.at[-1], m.at, t.batch_size, m.batch_size, self.data, side=self.side)
         return Experiment(self.name, arms, protocol, tuple(self._measures(arms)), self.seeds)
 
     def _measures(self, arms: Sequence[Arm]) -> Iterator[Measure]:

@@ -21,9 +21,9 @@ from bntheory.evidence.looks import Looks
 from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds
 from bntheory.evidence.study import Study
-from bntheory.experiments import experiment as data
 from bntheory.experiments.asking import recorded
 from bntheory.experiments.experiment import Arm, Experiment, Measure
+from bntheory.experiments.experiment import Protocol as Protocol  # what a claim needs is imported from here
 from bntheory.experiments.own import dataset
 
 Json = Mapping[str, Any]
@@ -33,29 +33,6 @@ Numbers = Mapping[int, float | None]
 FIRST_JUDGED = 100
 #: Loss and accuracy on training images, accuracy on the first 1000 test images.
 CLASSIFICATION = Measure("classification", {"test_size": 1000})
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What all arms of a comparison share. record: the steps at which a run is looked at, 0 and ``steps`` allowed.
-
-    loss, dtype, images, side: as in :class:`bntheory.experiments.experiment.Protocol`.
-    """
-
-    steps: int
-    record: tuple[int, ...]
-    batch_size: int = 64
-    measured: int = 512  # training images on which arms are compared
-    data: str = "fashion-mnist-subset"
-    loss: str = "cross-entropy"
-    dtype: str = "float32"
-    images: int = 0
-    side: int = 0
-
-    @classmethod
-    def even(cls, steps: int, points: int, **options: Any) -> Protocol:
-        """``points`` records at even distances, the last one after the last step, and the initial network."""
-        return cls(steps, tuple(steps * i // points for i in range(points + 1)), **options)
 
 
 @dataclass(frozen=True)
@@ -98,8 +75,7 @@ def each_seed(
     """
     numbers = study.seeds(seeds, first)
     at = tuple(step for step in protocol.record if step > 0)
-    chosen = {name: getattr(protocol, name) for name in ("loss", "dtype", "images", "side")}
-    shared = data.Protocol(protocol.batch_size, protocol.measured, at, **chosen)
+    shared = replace(protocol, record=at)
     chance = 1 / dataset(protocol.data).classes
     groups: dict[str, list[Arm]] = {}
     for arm in arms:

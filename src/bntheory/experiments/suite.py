@@ -16,7 +16,7 @@ from bntheory.experiments.worker import follow
 
 SUITE = ("mlp", "vgg", "resnet")
 _STEPS = 10
-_PROTOCOL = Protocol(12, 12, (_STEPS,), dtype="float64")
+_PROTOCOL = Protocol(_STEPS, (_STEPS,), 12, 12, dtype="float64")
 
 
 @cache
@@ -32,6 +32,6 @@ def _captured(seed: int, device: str) -> Iterator[tuple[str, CapturedLayer]]:
             norm = "batch" if eps else "batch-primitive"
             options = {"size": "tiny", "norm": norm, "eps": eps}
             arm = Arm(kind, norm, kind, options, 0.02, prepared="random-affine")
-            at = next(follow(Task(arm, seed), _PROTOCOL.at, data, device, _PROTOCOL))
+            at = next(follow(Task(arm, seed), _PROTOCOL.record, data, device, _PROTOCOL))
             name = f"{kind}, eps = {eps:g}"
             yield from ((name, layer) for layer in capture(at.model, at.loss, at.training_batch()))

@@ -8,9 +8,8 @@ from bntheory.evidence.study import Study
 from bntheory.experiments.asking import points_of
 from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol, needed
 from bntheory.experiments.manifest import toy_conditions
-from bntheory.experiments.runs import Protocol as Shared
 from bntheory.experiments.runs import Run, runs_of
-from bntheory.experiments.toys import MEASURE
+from bntheory.experiments.toys import DRAWN, MEASURE
 
 
 def toy_runs(
@@ -26,7 +25,6 @@ def toy_runs(
     """The runs of all arms by name, seed after seed, looked at after the steps ``record``; made where the study's
     stores lack them."""
     numbers = study.seeds(seeds, first)
-    shared = Protocol(0, 0, tuple(record), loss="squared-error", dtype="float64")
-    asked = list(needed(Experiment(what, tuple(arms), shared, (measure,), numbers), toy_conditions()))
-    protocol = Shared(shared.at[-1], shared.at, batch_size=0, measured=0, data="")
+    protocol = Protocol(record[-1], tuple(record), 0, 0, DRAWN, loss="squared-error", dtype="float64")
+    asked = list(needed(Experiment(what, tuple(arms), protocol, (measure,), numbers), toy_conditions()))
     return runs_of(points_of(study, asked, what), arms, protocol, numbers, 0.0)
