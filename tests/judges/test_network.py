@@ -61,7 +61,7 @@ FALSE = [
     "santurkar2018.theorem-4.2.first.eps",
     "arora2019.orthogonal.eps-positive",
     "ioffe2015.scale-invariance.output.positive-eps",
-    "bntheory2026.weight-space.any-inputs",
+    "shen2020.smaller-lipschitz",
 ]
 
 

@@ -7,7 +7,7 @@ family. Two hidden units stand for a layer: input weights c1, c2, output weights
 from __future__ import annotations
 
 from bntheory.claims.claim import Source, claim
-from bntheory.layer import LayerDomain, Statement, le
+from bntheory.layer import LayerDomain, Statement, gt, le
 from bntheory.layer.domain import ScalarRange
 from bntheory.layer.vocabulary import Layer
 
@@ -28,12 +28,18 @@ def _largest_slope(layer: Layer) -> list[Statement]:
     return [le(layer.scalar(k), layer.scalar("largest")) for k in ("k1", "k2")]
 
 
+def _ratio_exists(layer: Layer) -> list[Statement]:
+    """As before, and the plain network is not constant."""
+    _, _, _, c1, c2, r1, r2 = (layer.scalar(name) for name in _TWO_UNITS)
+    return [*_largest_slope(layer), gt((r1 * c1 + r2 * c2) ** 2, 0)]
+
+
 @claim(
     "than2025.product",
     source=_ABSTRACT,
     statement=r"\frac{\mathrm{Lip}(\text{normalised network})}{\mathrm{Lip}(\text{network})} \le \prod_\ell \max_j \frac{|\gamma_j|}{\sigma_j}",
     domain=LayerDomain(scalars=_TWO_UNITS),
-    assume=_largest_slope,
+    assume=_ratio_exists,
     reading=(
         "the networks' own Lipschitz constants; for x -> r' W x and x -> r' diag(k) W x with one input and two hidden units they are "
         "|r1 c1 + r2 c2| and |r1 k1 c1 + r2 k2 c2|"
@@ -51,7 +57,7 @@ def product(layer: Layer) -> Statement:
     statement=r"\|\mathrm{diag}(\gamma/\sigma)\,W\| \le \max_j \frac{|\gamma_j|}{\sigma_j}\,\|W\|",
     domain=LayerDomain(scalars=_TWO_UNITS),
     assume=_largest_slope,
-    reading="the usual upper bound, the product of the layers' norms: one layer of two units, and by induction any number of layers",
+    reading="the usual upper bound, the product of the layers' norms: one layer of two units, and by induction any number of units and layers",
     repairs="than2025.product",
 )
 def product_norm_bound(layer: Layer) -> Statement:

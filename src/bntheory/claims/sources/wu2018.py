@@ -49,7 +49,7 @@ def _two_pass(layer: Layer, indicator: Vector, part: Vector) -> tuple[Scalar, Sc
     domain=LayerDomain(vectors=("a", "y_a")),
     assume=_disjoint,
     reading=(
-        "two channels; the three layers divide (y - mean) by sqrt(var + eps) and differ only in mean and var, so those are compared: "
+        "two channels, and more by induction, a being those that are pooled already; the three layers divide (y - mean) by sqrt(var + eps) and differ only in mean and var, so those are compared: "
         "pooled from the channels' sums against the whole example's, and against the channel's own"
     ),
 )

@@ -180,18 +180,18 @@ def any_loss_sufficient(layer: Layer) -> Statement:
     return implies(condition, le(layer.dot(d, layer.input_hess(d)), bound))
 
 
-def _gram(layer: Layer, v: Vector) -> Vector:
-    return layer.operator("K")(v)
+def _gram(layer: Layer, v: Vector) -> Scalar:
+    """||X'v||^2 where y = Xw: X X' = s y y' + M with s = 1/||w||^2 and M positive semidefinite."""
+    return layer.scalar("s") * layer.dot(layer.y, v) ** 2 + layer.dot(v, layer.operator("M")(v))
 
 
 def _weight_space(layer: Layer) -> Statement:
-    """||X' input_grad||^2 <= gamma^2/sigma^2 ||X' g||^2 with K = X X'."""
-    v, g = layer.input_grad, layer.grad
-    return le(layer.dot(v, _gram(layer, v)), layer.gamma**2 / layer.sigma**2 * layer.dot(g, _gram(layer, g)))
+    """||X' input_grad||^2 <= gamma^2/sigma^2 ||X' g||^2."""
+    return le(_gram(layer, layer.input_grad), layer.gamma**2 / layer.sigma**2 * _gram(layer, layer.grad))
 
 
 _WEIGHT_SPACE = r"\|X^\top\nabla_y\hat L\| \le \frac{|\gamma|}{\sigma}\|X^\top g\|"
-GRAM = LayerDomain(eps="zero", operators={"K": "psd"})
+GRAM = LayerDomain(eps="zero", scalars={"s": "positive"}, operators={"M": "psd"})
 
 
 @claim(
@@ -199,7 +199,7 @@ GRAM = LayerDomain(eps="zero", operators={"K": "psd"})
     source=own("gradient in the weights, y = Xw"),
     statement=_WEIGHT_SPACE,
     domain=GRAM,
-    reading="K = X X' is any positive semidefinite operator",
+    reading="X X' = s y y' + M, s = 1/||w||^2 and M any positive semidefinite operator: so it is for y = Xw, and nothing else is asked of X",
     note="The reduction of the gradient in y need not carry over to the weights.",
 )
 def weight_space_any(layer: Layer) -> Statement:
@@ -244,7 +244,7 @@ def _dual_pair(layer: Layer) -> list[Statement]:
 @claim(
     "bntheory2026.lp.amplification",
     source=own("l_p normalisation, every p"),
-    statement=r"\max_g \frac{\|C(g - q\langle\hat y,g\rangle/m)\|}{\|g\|} = \frac{\|\hat y\|\,\|Cq\|}{m} \ge 1, \qquad q = |\hat y|^{p-1}\mathrm{sign}(\hat y)",
+    statement=r"\max_g \frac{\|C(g - q\langle\hat y,g\rangle/m)\|}{\|g\|} = \frac{\|\hat y\|\,\|Cq\|}{m} \ge 1, \text{ and } 1 \text{ only where } Cq \parallel \hat y, \qquad q = |\hat y|^{p-1}\mathrm{sign}(\hat y)",
     domain=LayerDomain(min_m=3, vectors=("u", "cq", "d")),
     assume=_dual_pair,
     reading=(
@@ -265,6 +265,7 @@ def lp_amplification(layer: Layer) -> Statement:
         le(layer.norm2(beyond_scaling(d)), factor * layer.norm2(d), "bound"),
         eq(layer.norm2(beyond_scaling(top)), factor * layer.norm2(top), "reached"),
         le(1, factor, "at least one"),
+        iff(le(factor, 1), eq(layer.norm2(cq) * u, layer.m * cq, "one only where parallel")),
     )
 
 
