@@ -72,8 +72,28 @@ def mapped(h: Tensor) -> Tensor:
     return torch.vmap(lambda example: (example - mean) * scale)(h)
 
 
+def softened(apply: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """By so large an eps that a scale of a channel changes much: told by its form alone."""
+    return lambda h: apply(h, h.mean(0, keepdim=True), (h.var(0, keepdim=True) + 0.5).sqrt())
+
+
+SOFTENED: dict[str, Callable[[Tensor], Tensor]] = {
+    "einsum": softened(lambda h, mean, scale: torch.einsum("nc,c->nc", h - mean, 1 / scale[0])),
+    "a linear map": softened(lambda h, mean, scale: F.linear(h, torch.diag(1 / scale[0]), -(mean / scale)[0])),
+    "a product": softened(lambda h, mean, scale: (h - mean) @ torch.diag(1 / scale[0])),
+    "a product and a sum": softened(lambda h, m, s: torch.addmm(-(m / s).expand_as(h), h, torch.diag_embed(1 / s[0]))),
+    "a quotient and a sum": softened(lambda h, mean, scale: torch.addcdiv(-mean / scale, h, scale.expand_as(h))),
+    "a product of entries and a sum": softened(lambda h, mean, scale: torch.addcmul(-mean / scale, h, 1 / scale)),
+}  # fmt: skip
+
+
 def unit(h: Tensor, eps: float = 0.0) -> Tensor:
-    return torch.einsum("nc,c->nc", h, (torch.einsum("nc,nc->c", h, h) / len(h) + eps).rsqrt())
+    return grouped(h, (torch.einsum("nc,nc->c", h, h) / len(h) + eps).rsqrt())
+
+
+def grouped(h: Tensor, scale: Tensor) -> Tensor:
+    """A product with one number a channel that no form tells as one."""
+    return F.conv1d(h[:, :, None], scale[:, None, None], groups=h.shape[1])[:, :, 0]
 
 
 HIDDEN_IN_A_LOSS: dict[str, Any] = {
@@ -83,7 +103,7 @@ HIDDEN_IN_A_LOSS: dict[str, Any] = {
         lambda o: torch.corrcoef(torch.tanh(o @ o.new_tensor([[1, 2], [3, -1], [0, 1]])).T).sum()
     ),
     "a correlation with the labels": lambda o, y: 1 - torch.corrcoef(torch.stack([o[:, 0], y.to(o)]))[0, 1],
-    "einsum": lambda o, y: CE(unit(o), y),
+    "a convolution": lambda o, y: CE(unit(o), y),
     "columns' cosines": entropy_and(lambda o: F.cosine_similarity(o, o.roll(1, 1), dim=0).sum()),
 }
 
@@ -91,8 +111,8 @@ HIDDEN_IN_A_LOSS: dict[str, Any] = {
 UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
     "a function of its own": Twice.apply,
     "repeated": lambda h: (h - h.mean(0).repeat(len(h), 1)) * moments(h)[1].repeat(len(h), 1),
-    "einsum": lambda h: torch.einsum("nc,c->nc", h - h.mean(0), moments(h)[1]),
-    "a linear map": lambda h: F.linear(h, torch.diag(moments(h)[1]), -moments(h)[0] * moments(h)[1]),
+    "a convolution": lambda h: grouped(h - h.mean(0), moments(h)[1]),
+    "an affine map": lambda h: grouped(h, moments(h)[1]) - moments(h)[0] * moments(h)[1],
     "a transform": looped,
     "whitened": lambda h: Whitened()(h),
     "channels first": across,
@@ -107,6 +127,7 @@ OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "expanded": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1).expand_as(h)), CE, r"'\(model\)'.*in the middle"),
     "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
     "outside of a transform": (lambda: Inline(mapped), CE, r"'\(model\)'.*in the middle"),
+    **{f"softened, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)'.*in the middle") for name, f in SOFTENED.items()},
     "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
     **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},

@@ -24,6 +24,11 @@ _DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
 _QUOTIENTS = {"div", "__truediv__", "true_divide", "divide"}
 _PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 _LARGER = {"max", "maximum"}
+#: Where other operations have what they multiply, and by what: one number a channel, or a diagonal matrix of these.
+_FACTORS = {
+    "addcmul": (1, 2), "einsum": (1, 2), "linear": (0, 1), "matmul": (0, 1), "__matmul__": (0, 1), "mm": (0, 1), "addmm": (1, 2),
+    "addcdiv": (1, 2),
+}  # fmt: skip
 #: What an operand was computed by that makes a product a division, and the larger of two a scale.
 _INVERSES, _ROOTS = ("Rsqrt", "Reciprocal", "Pow", "Div"), ("Sqrt", "Std", "Var")
 
@@ -39,12 +44,23 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
         pairs = [(args[0], args[1])]
     elif name in _PRODUCTS | _LARGER and len(args) > 1:
         pairs = [(args[0], args[1]), (args[1], args[0])]
+    elif name in _FACTORS and len(args) > max(_FACTORS[name]):
+        a, b = (args[place] for place in _FACTORS[name])
+        pairs = [(a, b.diagonal() if isinstance(b, Tensor) and _computed_by(b, ("Diag",), 2) and b.dim() == 2 else b)]
     else:
         return False, False
     found = [b for a, b in pairs if _lacks_the_examples(_mapped_over(a), b, examples)]
     if not found:
         return False, False
-    by = _INVERSES if name in _PRODUCTS else _ROOTS if name in _LARGER else ()
+    by = (
+        ()
+        if name == "addcdiv"
+        else _INVERSES
+        if name in _PRODUCTS or name in _FACTORS
+        else _ROOTS
+        if name in _LARGER
+        else ()
+    )
     inverse = name not in _DIFFERENCES and (not by or any(_computed_by(b, by) for b in found))
     return True, inverse and any(_of_data_and_parameters(b) for b in found)
 
