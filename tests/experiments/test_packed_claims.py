@@ -146,3 +146,19 @@ def test_a_measure_that_has_changed_makes_records_stale(pages: Path, monkeypatch
         assert found.exit_code == 1
         assert "made.up.second: at scale quick: 6 records of 3 runs missing, 6 of which" in found.output
     assert "supported" in (pages / "made" / "README.md").read_text()
+
+
+def test_a_claim_that_breaks_has_not_all_its_records(own: Registry, tmp_path: Path) -> None:
+    """The oracle is the judge: what it calls an error is neither whole nor packed, though no record that it asks for is missing."""
+    run = tmp_path / "run"
+    assert compare(run, claims="made.up.broken,made.up.second").exit_code == 1
+    said = json.loads(command("runs", str(run), "--json").stdout)["claims"]["quick"]
+    assert (said["asked"], said["whole"]) == (2, 1)
+    assert said["lacking"] == {"made.up.broken": "it cannot be judged (ZeroDivisionError: float division by zero)"}
+    packed = command("runs", "pack", str(run), str(tmp_path / "packed"))
+    assert "left out at scale quick: made.up.broken: it cannot be judged" in packed.output
+    far = json.loads(
+        command("runs", str(run), "--claims", "made.up.first", "--scale", "quick+9999999", "--json").stdout
+    )["claims"]
+    assert far["quick+9999999"]["whole"] == 0
+    assert command("runs", str(run), "--claims", "made.up.first", "--scale", "quick+" + "9" * 5000).exit_code == 2

@@ -18,7 +18,7 @@ from bntheory.commands.options import Json, described
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
-from bntheory.experiments.experiment import LARGEST_SEED
+from bntheory.evidence.study import LAST_BLOCK
 from bntheory.report.strict_json import json_text
 
 
@@ -76,7 +76,7 @@ def _among_ranks() -> bool:
         help="With --claims: on another block of seeds than the recorded ones, its seeds higher by this many thousands; whether a "
         "verdict stands there, too, is another question than how sure it is here.",
         min=0,
-        max=LARGEST_SEED,
+        max=LAST_BLOCK,
     ),
 )
 def compare_command(

@@ -225,12 +225,13 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
     found = {}
     for place, claims in asked.items():
         study = study_at(place, store=store)
-        lacking = {c.id: parts for c in claims if (parts := rests_on(c, study)[1])}
-        left = _left(lacking.values())
+        asked_for = {c.id: rests_on(c, study)[1:] for c in claims}
+        lacking = {key: broken or spoken_lack(parts) for key, (parts, broken) in asked_for.items() if parts or broken}
+        left = _left(parts for parts, _ in asked_for.values())
         found[place] = {
             "asked": len(claims),
             "whole": len(claims) - len(lacking),
-            "lacking": {key: spoken_lack(parts) for key, parts in lacking.items()},
+            "lacking": lacking,
             "refused": Store(store).refused(left),
             "cost": spoken_cost(left, known_costs([store])) if left else "",
         }

@@ -14,6 +14,8 @@ Scale = Literal["quick", "cpu", "gpu"]
 _Choice = TypeVar("_Choice")
 #: Families of seeds that must not meet are so far apart; a prime.
 APART = 1_000_003
+#: The last block of a thousand seeds whose seeds are numbers that a seed may be.
+LAST_BLOCK = 2**31 // 1000 - 1
 #: How large experiments are at each effort.
 SCALES: dict[Effort, Scale] = {"quick": "quick", "normal": "cpu", "thorough": "gpu"}
 

@@ -6,7 +6,6 @@ claim's source before its records exist, and one that was changed afterwards sho
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import UserError
 from bntheory.evidence.closure import package, place_of
 from bntheory.evidence.record import digest, strict_json
-from bntheory.evidence.study import SCALES, Effort, Study
+from bntheory.evidence.study import LAST_BLOCK, SCALES, Effort, Study
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Evidence, Verdict, verdict_of
 
@@ -113,7 +112,7 @@ def study_at(place: str, *, store: Path | None = None, archive: Path | None = No
     """The study that asks at a place of ``claims.json``. Raises UserError where that is none."""
     rest, _, block = place.partition("+")
     scale, _, device = rest.partition("@")
-    if scale not in SCALES.values() or not (block or "0").isdecimal():
+    if scale not in SCALES.values() or not (block or "0").isdecimal() or len(block) > len(str(LAST_BLOCK)):
         raise UserError(
             f"{place!r} is no scale of claims; there are {', '.join(SCALES.values())}, with @cuda behind it what was made on a GPU, "
             "with +1 the first other block of seeds"
@@ -121,15 +120,16 @@ def study_at(place: str, *, store: Path | None = None, archive: Path | None = No
     return Study(effort_of(scale), int(block or 0), device or "cpu", store=store, archive=archive)
 
 
-def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacking, ...]]:
-    """The records that a claim is judged from, by address, and what it lacks."""
+def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacking, ...], str]:
+    """The records that a claim is judged from, by address, what it lacks, and how it breaks though it lacks nothing ("")."""
     asked: list[Any] = []
     lacking: list[Any] = []
-    with contextlib.suppress(
-        Exception
-    ):  # of no use to a claim that lacks some; one that lacks none says so when it is judged
+    broken = ""
+    try:
         tuple(claim.check(replace(study, asked=asked, lacking=lacking)))
-    return {n.address: record for n, record in asked if record is not None}, tuple(lacking)
+    except Exception as error:  # of no use to a claim that lacks some
+        broken = "" if lacking else f"it cannot be judged ({type(error).__name__}: {error})"
+    return {n.address: record for n, record in asked if record is not None}, tuple(lacking), broken
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,10 @@ def pack(claims: Sequence[Claim], source: Path, target: Path) -> Packed:
     recipes: set[str] = set()
     for place, ids in known.items():
         for claim in (c for c in claims if c.id in ids):
-            found, lacking = rests_on(claim, study_at(place, store=source))
-            if lacking:
+            found, lacking, broken = rests_on(claim, study_at(place, store=source))
+            if lacking or broken:
                 count = len({n.address for part in lacking for n in part.left})
-                left_out[place, claim.id] = f"{count} records are missing or from other code"
+                left_out[place, claim.id] = broken or f"{count} records are missing or from other code"
                 continue
             packed.setdefault(place, {})[claim.id] = ids[claim.id]
             new = {where: record for where, record in found.items() if where not in seen}
