@@ -93,7 +93,7 @@ def test_measures_on_matrices_that_say_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"width": 1, "depth": 2, "batch": 2}, "width=1: needs at least 2"),
+        ({"width": 1, "depth": 2, "batch": 2}, "width=1: must be a whole number of at least 2"),
         ({"width": 6, "depth": 2, "batch": 2, "norm": "group-4"}, "G dividing the width 6"),
         ({"width": 6, "depth": 2, "batch": 2, "norm": "instance"}, "norm is 'instance'"),
     ],

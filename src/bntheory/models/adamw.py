@@ -35,8 +35,14 @@ class Rotation:
 
 
 def predicted_angle(lr: float, decay: float, b1: float) -> float:
-    """sqrt(2 lr decay (1 - b1)/(1 + b1)), radians: leading order in lr decay, b2 near 1."""
+    """sqrt(2 lr decay (1 - b1)/(1 + b1)), radians: leading order in lr decay, b2 near 1. Raises ``ValueError`` as :func:`adamw_rotation`."""
+    _check_rates(lr, decay, b1)
     return float(np.sqrt(2 * lr * decay * (1 - b1) / (1 + b1)))
+
+
+def _check_rates(lr: float, decay: float, b1: float, b2: float = 0.5) -> None:
+    if not (lr > 0 and decay > 0 and lr * decay < 1 and 0 <= b1 < 1 and 0 < b2 < 1):
+        raise ValueError(f"need lr, decay > 0, lr decay < 1, 0 <= b1 < 1, 0 < b2 < 1; got {lr}, {decay}, {b1}, {b2}")
 
 
 def adamw_rotation(
@@ -57,8 +63,7 @@ def adamw_rotation(
     """
     if dimension < 2 or seeds < 3:
         raise ValueError(f"need dimension >= 2 and seeds >= 3, got {dimension} and {seeds}")
-    if not (lr > 0 and decay > 0 and lr * decay < 1 and 0 <= b1 < 1 and 0 < b2 < 1):
-        raise ValueError(f"need lr, decay > 0, lr decay < 1, 0 <= b1 < 1, 0 < b2 < 1; got {lr}, {decay}, {b1}, {b2}")
+    _check_rates(lr, decay, b1, b2)
     rng = np.random.default_rng(seed)
     relaxation = 1 / (2 * lr * decay)
     warm, total = int(6 * relaxation + 10 / (1 - b2)), int(relaxations * relaxation)

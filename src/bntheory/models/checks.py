@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -10,10 +12,10 @@ from bntheory.errors import UserError
 
 
 def at_least(least: int, **sizes: int) -> None:
-    """Raises UserError for the first size below ``least``."""
+    """Raises UserError for the first size below ``least`` or no whole number."""
     for name, size in sizes.items():
-        if size < least:
-            raise UserError(f"{name}={size}: needs at least {least}")
+        if not (isinstance(size, Integral) and size >= least):
+            raise UserError(f"{name}={size!r}: must be a whole number of at least {least}")
 
 
 def positive(value: ArrayLike, name: str) -> Floats:

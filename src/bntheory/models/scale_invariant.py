@@ -59,8 +59,10 @@ class RayleighPower:
         A = np.asarray(self.spectrum, dtype=np.float64)
         if A.ndim != 1 or len(A) < 2 or not np.isfinite(A).all() or np.any(A < 0):
             raise ValueError(f"spectrum must hold at least two finite numbers >= 0, got {self.spectrum}")
-        if not (self.power == 1 or self.power >= 2):
-            raise ValueError(f"power must be 1 or at least 2 (else curvature is unbounded), got {self.power}")
+        if not (self.power == 1 or 2 <= self.power < np.inf):
+            raise ValueError(
+                f"power must be 1 or at least 2 and finite (else curvature is unbounded), got {self.power}"
+            )
         if not (np.isfinite(self.eps) and self.eps >= 0):
             raise ValueError(f"eps must be finite and >= 0, got {self.eps}")
         object.__setattr__(self, "_diagonal", A)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import positive
+from bntheory.models.checks import at_least, positive
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def slope_descent(slope: Slope, lr: ArrayLike, *, steps: int = 1000, tolerance: 
     Raises ``ValueError`` for non-positive rates or a tolerance outside (0, 1).
     """
     rates = np.atleast_1d(positive(lr, "lr"))
+    at_least(0, steps=steps)
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie in (0, 1), got {tolerance}")
     bottom = float(slope.value(slope.minimiser()))

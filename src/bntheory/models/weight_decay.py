@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import positive
+from bntheory.models.checks import at_least, positive
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def norm_recursion(norm0: float, lr: float, decay: float, noise: float, steps: i
     sqrt(2 lr decay) ||w||. Raises ``ValueError`` for a norm that is not positive.
     """
     _check(lr, decay, 0.0, noise)
-    if not norm0 > 0:
-        raise ValueError(f"norm0 must be positive, got {norm0}")
+    positive(norm0, "norm0")
+    at_least(0, steps=steps)
     squares = np.empty(steps + 1)
     squares[0] = norm0**2
     for t in range(steps):
@@ -99,8 +99,9 @@ def steps_to_equilibrium(
     """How many steps :func:`norm_recursion` takes, for gradients of length 1, until ||w||^2 is within ``factor`` of its
     fixed point, either way.
 
-    Raises ``ArithmeticError`` where that takes more than ``most`` steps.
+    Raises ``ValueError`` for a norm that is not positive, ``ArithmeticError`` where that takes more than ``most`` steps.
     """
+    positive(norm0, "norm0")
     goal, square = np.sqrt(fixed_norm4(lr, decay, 1.0)), norm0**2
     for t in range(most):
         if goal / factor <= square <= goal * factor:
