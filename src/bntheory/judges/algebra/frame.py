@@ -22,7 +22,7 @@ from typing import Any
 from bntheory.judges.algebra.basis import rational_basis, standard_basis
 from bntheory.judges.algebra.field import SIGNS, Field, Scalar
 from bntheory.judges.algebra.jacobian import jacobian_norm, trace
-from bntheory.judges.algebra.statistics import statistics, statistics_by_entry
+from bntheory.judges.algebra.statistics import of_an_entry, statistics, statistics_by_entry
 from bntheory.judges.algebra.vectors import Coordinates, NeedsOutside, SymbolicOperator
 from bntheory.layer.domain import FREE, LayerDomain
 
@@ -316,7 +316,7 @@ class Frame:
         rest = self.named(key, name.removesuffix("@case"))
         mean = self._one.scaled(1 / self.m)  # its part along the vector of ones, in place of a number of its own
         vector = self._vectors[key] = rest - self.unit(0).scaled(rest.parts[0]) + mean
-        self.constraints.append(("eq", self.norm2(vector) - 1))
+        self.constraints += [("eq", self.norm2(vector) - 1), *of_an_entry(self, self._statistics, vector)]
         for other in self.cases.values():  # the same example or another one
             product = self.dot(vector, other)
             self.constraints.append(("eq", product * (product - 1)))

@@ -7,6 +7,7 @@ In a Gram-Schmidt frame the l_p members have necessary constraints only: what fo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.field import Scalar
@@ -123,6 +124,22 @@ def _l_p(frame: Basis) -> Statistics:
         return Statistics(mu, var, sigma, field.zero, y, y_hat, dual, (*constraints, ("eq", mean_size - 1)))
     slack = 1 - mean_size
     return Statistics(mu, var, sigma, sigma * slack, y, y_hat, dual, (*constraints, *_slack(frame, slack)))
+
+
+def of_an_entry(frame: Basis, made: Statistics, e: Coordinates) -> tuple[tuple[str, Any], ...]:
+    """What an l_p normaliser implies for one entry, in a Gram-Schmidt frame: h of y_hat and q of its dual.
+
+    l_inf: |h| <= 1, and q = m h at the largest entry, 0 elsewhere. l_1: q is a sign, that of h; the positive entries of a
+    centred batch sum up to half of <q, y_hat>, so no entry exceeds that.
+    """
+    if frame.domain.normaliser not in ("l1", "linf"):
+        return ()
+    h, q = frame.dot(e, made.y_hat), frame.dot(e, made.dual)
+    if frame.domain.normaliser == "linf":
+        largest = ("and", (("eq", q - frame.m * h), ("eq", h**2 - 1)))
+        return ("ge", 1 - h**2), ("or", (("eq", q), largest))
+    half = frame.dot(made.dual, made.y_hat) / 2
+    return ("eq", q**2 - 1), ("gt", q * h), ("ge", half**2 - h**2)
 
 
 def statistics_by_entry(frame: Basis, positives: int) -> Statistics:
