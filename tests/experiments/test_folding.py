@@ -81,7 +81,7 @@ FAST = arm("fast", learning_rate=0.3)
         (asked(arm(), seeds=(0, 1, 2)), "cuda:0", 1, [3]),
         (asked(arm(), seeds=tuple(range(40))), "cpu", 1, [20, 20]),
         (asked(arm(), arm("none", norm="none")), "cpu", 1, [8, 8]),
-        (asked(arm(), seeds=SEEDS, protocol=replace(PROTOCOL, at=(0, 20))), "cpu", 1, []),
+        (asked(arm(), seeds=SEEDS, protocol=replace(PROTOCOL, record=(0, 20))), "cpu", 1, []),
         (asked(replace(arm(), kind="vgg", options={"layout": [4, 0]})), "cpu", 1, []),
         (asked(replace(arm(), kind="vgg", options={"layout": [4, 0]})), "cuda", 1, [8]),
     ],

@@ -50,7 +50,7 @@ def same_numbers(found: dict[str, Record], alone: dict[str, Record]) -> None:
 
 def marks(found: dict[str, Record]) -> dict[int, set[str]]:
     """On how many ranks the networks were trained, by step."""
-    return {step: {r.made.get("ranks", "") for r in found.values() if r.step == step} for step in PROTOCOL.at}
+    return {step: {r.made.get("ranks", "") for r in found.values() if r.step == step} for step in PROTOCOL.record}
 
 
 def test_ranks_make_the_records_of_one_process(alone, tmp_path):
