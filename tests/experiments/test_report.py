@@ -142,8 +142,8 @@ def test_at_most_three_sentences_a_question(records: list[dict[str, Any]]) -> No
             text = "".join(part.text for part in sentence)
             assert text.endswith(".")
             words = {part.verdict for part in sentence if part.verdict}
-            rows = {o["outcome"] for g in answer.groups for _, o in g.rows}
-            assert words <= rows
+            outcomes = {o["outcome"] for rows in answer.groups for _, o in rows}
+            assert words <= outcomes
 
 
 def test_a_crossing_and_an_untrained_arm_are_told(tmp_path: Path) -> None:

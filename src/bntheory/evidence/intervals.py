@@ -27,6 +27,7 @@ import numpy as np
 
 from bntheory.arrays import Floats
 from bntheory.evidence.decision import LEAST_SEEDS
+from bntheory.evidence.record import plain
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,7 @@ class Estimate:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready: a missing bound is null."""
-        plain = asdict(self)
-        plain["low"] = self.low if math.isfinite(self.low) else None
-        plain["high"] = self.high if math.isfinite(self.high) else None
-        return plain
+        return dict(plain(asdict(self)))
 
 
 def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:

@@ -45,22 +45,13 @@ Sentence = tuple[Part, ...]
 
 
 @dataclass(frozen=True)
-class Group:
-    """A statement with the control and the deciding rows of all networks; row numbers point into verdicts.json's outcomes."""
-
-    statement: str
-    control: str
-    rows: tuple[tuple[int, Json], ...]
-
-
-@dataclass(frozen=True)
 class Answer:
-    """A question with at most three sentences, its forest plot, and what was told of crossings."""
+    """A question with at most three sentences, and its rows, comparison by comparison, with their numbers in verdicts.json's outcomes."""
 
     key: str
     question: str
     sentences: tuple[Sentence, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[tuple[tuple[int, Json], ...], ...]
 
 
 def deciding(verdicts: Json) -> list[Json]:
@@ -78,10 +69,9 @@ def answers(verdicts: Json) -> list[Answer]:
     return found
 
 
-def _groups(rows: Sequence[tuple[int, Json]]) -> Iterator[Group]:
+def _groups(rows: Sequence[tuple[int, Json]]) -> Iterator[tuple[tuple[int, Json], ...]]:
     for name in dict.fromkeys(o["name"] for _, o in rows):
-        own = tuple((i, o) for i, o in rows if o["name"] == name)
-        yield Group(own[0][1]["statement"], own[0][1]["control"], own)
+        yield tuple((i, o) for i, o in rows if o["name"] == name)
 
 
 def _sentences(key: str, rows: Sequence[tuple[int, Json]], verdicts: Json) -> Iterator[Sentence]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from bntheory.report.run_panels import largest_eigenvalue, layer_rows
 from bntheory.report.style import as_png
 
 Json = Mapping[str, Any]
+#: Rows of one comparison: the row, its number in verdicts.json or -1, and which run it is of where there are two.
+Labelled = Sequence[tuple[Json, int, str]]
 
 
 def write_report(
@@ -79,53 +81,39 @@ def write_comparison(runs: Sequence[tuple[str, Json, Json]], path: Path) -> Path
         raise UserError("report: these runs have no comparison in common, so there is nothing to set beside each other")
     found = []
     for key, question in QUESTIONS.items():
-        groups = []
-        for name in dict.fromkeys(o["name"] for o in deciding(runs[0][2]) if o["question"] == key):
-            rows = [
-                (label, o)
-                for label, _, verdicts in runs
-                for o in deciding(verdicts)
-                if o["name"] == name and name in common
-            ]
-            names_of = list(dict.fromkeys(o["network"] for _, o in rows))
-            rows.sort(key=lambda row: names_of.index(row[1]["network"]))  # runs of one network side by side
-            if rows:
-                groups.append((rows[0][1]["statement"], rows[0][1]["control"], rows))
+        groups: list[Labelled] = []
+        for name in dict.fromkeys(
+            o["name"] for o in deciding(runs[0][2]) if o["question"] == key and o["name"] in common
+        ):
+            rows = [(o, -1, label) for label, _, verdicts in runs for o in deciding(verdicts) if o["name"] == name]
+            order = list(dict.fromkeys(o["network"] for o, *_ in rows))
+            groups.append(
+                sorted(rows, key=lambda row: order.index(row[0]["network"]))
+            )  # runs of one network side by side
         if groups:
-            found.append(
-                {
-                    "key": key,
-                    "question": question,
-                    "sentences": [],
-                    "groups": [
-                        {"statement": s, "control": c, "rows": [_line(o, -1, label) for label, o in rows]}
-                        | _drawn([o for _, o in rows], [o for *_, own in groups for _, o in own])
-                        for s, c, rows in groups
-                    ],
-                }
-            )  # fmt: skip
+            found.append({"key": key, "question": question, "sentences": [], "groups": _drawn(groups)})
     page = render("runs.html", runs=runs, answers=found, counts=[shares(deciding(v)) for _, _, v in runs])
     write_atomic(path, page.encode())
     return path
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    every = [o for g in answer.groups for _, o in g.rows]
-    groups = [
-        {"statement": g.statement, "control": g.control, "rows": [_line(o, i) for i, o in g.rows]}
-        | _drawn([o for _, o in g.rows], every)
-        for g in answer.groups
-    ]
-    return {"key": answer.key, "question": answer.question, "sentences": answer.sentences, "groups": groups}
+    groups: list[Labelled] = [[(o, row, "") for row, o in rows] for rows in answer.groups]
+    return {"key": answer.key, "question": answer.question, "sentences": answer.sentences, "groups": _drawn(groups)}
 
 
-def _drawn(effects: Sequence[Json], every: Iterable[Json]) -> dict[str, Any]:
-    """The lines of a group, on the axis of all effects of its question in the same unit."""
-    axis = axis_of([o for o in every if o["unit"] == effects[0]["unit"]])
-    return {"axis": axis.svg(), "bars": [bar(o, axis) for o in effects]}
+def _drawn(groups: Sequence[Labelled]) -> list[dict[str, Any]]:
+    """The groups of a question with their lines, each on the axis of all effects of the question in the same unit."""
+    drawn = []
+    for rows in groups:
+        first = rows[0][0]
+        axis = axis_of([o for every in groups for o, *_ in every if o["unit"] == first["unit"]])
+        lines = {"rows": [_line(*row) for row in rows], "axis": axis.svg(), "bars": [bar(o, axis) for o, *_ in rows]}
+        drawn.append({"statement": first["statement"], "control": first["control"], **lines})
+    return drawn
 
 
-def _line(o: Json, row: int, label: str = "") -> dict[str, Any]:
+def _line(o: Json, row: int, label: str) -> dict[str, Any]:
     several = o["place"] not in ("along training", "all steps") and not o["place"].startswith("mean of")
     name = f"{o['network']}, {o['place']}" if several and o["place"] else o["network"]
     note = ""

@@ -1,7 +1,4 @@
-"""Figures about smoothness: the single unit's phase diagrams, what a 2-Lipschitz constant is, and a rough layer without shift.
-
-Every function draws one figure from numbers that it computes and says in a sentence what it shows.
-"""
+"""Figures about smoothness: the single unit's phase diagrams, what a 2-Lipschitz constant is, and a rough layer without shift."""
 
 from __future__ import annotations
 

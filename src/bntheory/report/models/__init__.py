@@ -1,1 +1,2 @@
-"""Figures of the analytic models: each function draws one from numbers that it computes and says in a sentence what it shows."""
+"""Figures of the analytic models: each function draws one from numbers that it computes and says in a sentence, with the numbers in it, what
+it shows. Keyword arguments are the model's parameters."""

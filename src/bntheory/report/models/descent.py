@@ -1,8 +1,4 @@
-"""Figures of descent in small models: least squares with BN, ignored statistics, the slope.
-
-Every function draws one figure from numbers that it computes, and says in a sentence what the figure
-shows, with the numbers in it. Keyword arguments are the model's parameters.
-"""
+"""Figures of descent in small models: least squares with BN, ignored statistics, the slope."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Figures of rates and spectra: mean field, conditioning, Fisher spectra, layer Jacobians.
-
-Every function draws one figure from numbers that it computes, and says in a sentence what the figure shows, with the
-numbers in it. Keyword arguments are the model's parameters.
-"""
+"""Figures of rates and spectra: mean field, conditioning, Fisher spectra, layer Jacobians."""
 
 from __future__ import annotations
 
