@@ -158,6 +158,28 @@ def penalised(outputs: tuple[Tensor, Tensor], y: Tensor) -> Tensor:
     return CE(out, y) + slope.square().sum(1).mean()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+def test_a_loss_whose_terms_cancel_is_a_function_like_another(mode: str, dtype: torch.dtype) -> None:
+    """The mean of normalised values is zero up to rounding, in a network and in its twin each to another; its derivatives are not."""
+
+    def loss(outputs: Tensor, y: Tensor) -> Tensor:
+        return (outputs.mean() + outputs[:, 0].mean() ** 2) * 7
+
+    def model() -> nn.Module:
+        torch.manual_seed(2)
+        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3), nn.BatchNorm1d(3))
+
+    right = oracle.derivatives(model(), loss, (X, Y), frozen=mode == "frozen")[2]
+    assert_right(dense(model(), loss, (X, Y), mode=mode, dtype=dtype), right, 1e-9 if dtype == torch.float64 else 1e-4)
+
+
+def test_terms_that_cancel_hide_no_noise() -> None:
+    noisy = lambda o, y: (o - o.mean(0)).mean() + 1e-3 * torch.rand(()) * o.square().mean()  # noqa: E731
+    with pytest.raises(ValueError, match="not deterministic"):
+        hessian(Net(), noisy, (X, Y))
+
+
 def with_inputs() -> Net:
     return Net(before=lambda s, x: setattr(s, "seen", x) or x, after=lambda s, z: (z, s.seen))
 

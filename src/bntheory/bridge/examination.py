@@ -311,7 +311,8 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     # anew, and what follows amplifies it: half of the digits tell one function from another; where the loss takes derivatives, a twin is
     # another function by as little as those are small
     half = objective.mode == "frozen" and not objective.differentiates
-    if abs(again - loss) <= (math.sqrt(eps) if half else 1000 * eps) * max(abs(loss), abs(again)):
+    share, apart = (math.sqrt(eps) if half else 1000 * eps), abs(again - loss)
+    if apart <= share * max(abs(loss), abs(again)) or apart <= 1000 * eps * _size_of_terms(objective, reseed):
         if drawn and reseed is not None:
             _refuse_random_derivatives(objective, reseed)
         return
@@ -327,6 +328,30 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
         "augmentation, an iterator, a closure that draws a new batch, os.environ); such a state outside of the model may have moved on by "
         "these evaluations. Hold random numbers fixed with seed=..., keep counters in attributes, or switch it off"
     )
+
+
+class _Reduced(TorchFunctionMode):
+    """Holds what a pass reduces to one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: dict[int, Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.numel() == 1:
+            self.terms.update((id(t), t) for t in tensors_in(args) if t.requires_grad)
+        return found
+
+
+def _size_of_terms(objective: Examined, reseed: int | None) -> float:
+    """The sizes of the terms of a loss, which may cancel (a mean of normalised values, a difference): its rounding is relative to them."""
+    reduced, size = _Reduced(), 0.0
+    with suppress(RuntimeError), objective.conditions(0, reseed=reseed, trace=reduced):
+        value, terms = objective.value(), list(reduced.terms.values())
+        for t, g in zip(terms, torch.autograd.grad(value, terms, allow_unused=True), strict=True):
+            size = size if g is None else max(size, float((t.detach() * g).abs().sum()))
+    return size
 
 
 def _refuse_random_derivatives(objective: Examined, seed: int) -> None:
