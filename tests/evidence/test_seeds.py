@@ -43,3 +43,20 @@ def test_a_side_is_taken_only_by_a_whole_interval(values: list[float], side: str
 def test_the_bound_is_where_it_was_put() -> None:
     assert over_seeds("x", [1.0, 1.1, 0.9], "above", 0.5, "made up").outcome == "holds"
     assert over_seeds("x", [1.0, 1.1, 0.9], "above", 1.5, "made up").outcome == "fails"
+
+
+def test_a_sample_that_is_far_from_normal_is_told() -> None:
+    rng = np.random.default_rng(0)
+
+    def told(draw: str, *shape: float) -> float:
+        samples = getattr(rng, draw)(*shape, size=(300, 12))
+        return float(
+            np.mean(["further from normal" in (over_seeds("x", s, "below", 0.0, "made up").why or "") for s in samples])
+        )
+
+    assert told("normal") < 0.03
+    assert told("uniform") < 0.03
+    assert told("lognormal", 0.0, 1.5) > 0.7
+    assert told("standard_cauchy") > 0.5
+    # a single run that went another way
+    assert "further from normal" in over_seeds("x", [0.1, 0.12, 0.09, 0.11, 0.1001, 9.0], "below", 0.0, "made up").why

@@ -23,6 +23,13 @@ _WHY = "Student's interval of the mean over seeds; everything within a seed is p
 #: Exactly so for three values that lie evenly, at 95 % and up to 24 seeds: no interval that errs less keeps its power.
 _ON_A_GRID = "; some are equal, as on a grid, where it errs in up to an eighth of all cases instead of a twentieth"
 
+#: At this level of the Shapiro-Wilk test: of normal numbers one sample in a hundred.
+_ABNORMAL = 0.01
+_NOT_NORMAL = (
+    "; they are further from normal than 99 % of normal samples are (a skewed one, or an outlier), where it may err often: "
+    "take logarithms, or more seeds"
+)
+
 
 def over_seeds(
     name: str,
@@ -54,7 +61,7 @@ def over_seeds(
         f"{counted(len(values), 'seed')}, {scope}",
         uncertainty=half,
         confidence=confidence,
-        why=_WHY + (_ON_A_GRID if len(set(values)) < len(values) else ""),
+        why=_WHY + _doubts(values),
         witness={**(witness or {}), "values": [round(float(v), 6) for v in values]},
         margin=margin,
         **rest,
@@ -62,3 +69,13 @@ def over_seeds(
     if check.outcome == "undecided" and math.isfinite(half):
         return replace(check, witness={**check.witness, "seeds_for_80_percent_power": needed})
     return check
+
+
+def _doubts(values: Sequence[float]) -> str:
+    """Why the interval may err more often than it says, as far as the sample shows it."""
+    from scipy import stats
+
+    if len(set(values)) < len(values):
+        return _ON_A_GRID
+    tested = len(values) >= LEAST_SEEDS and not has_diverged(values)
+    return _NOT_NORMAL if tested and float(stats.shapiro(values).pvalue) < _ABNORMAL else ""
