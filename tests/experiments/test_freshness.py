@@ -37,7 +37,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("bridge/networks/training.py", "alpha=-self.config.rate", "alpha=-2 * self.config.rate", ALL),
         ("experiments/worker.py", "trainer.step < step:", "trainer.step <= step:", ALL),
         ("experiments/worker.py", "trainer.model.train(),", "trainer.model.eval(),", ALL),
-        ("experiments/images.py", "MEASUREMENT_SEED = 1_000_003", "MEASUREMENT_SEED = 1_000_004", ALL),
+        ("evidence/study.py", "APART = 1_000_003", "APART = 1_000_004", ALL),
         ("bridge/networks/images.py", "from __future__", "# a comment\nfrom __future__", set()),
         ("experiments/worker.py", "time.perf_counter()", "time.monotonic()", set()),
         ("experiments/quantities.py", "math.isfinite", "math.isnan", set()),

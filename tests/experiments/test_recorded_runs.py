@@ -19,9 +19,9 @@ from torch import nn
 
 from bntheory.bridge import LpBatchNorm, NetworkSpec, batch_at, build_network, load_dataset
 from bntheory.claims.claim import Study
+from bntheory.evidence.study import APART
 from bntheory.experiments.arms import build
 from bntheory.experiments.experiment import Arm, Measure
-from bntheory.experiments.images import MEASUREMENT_SEED
 from bntheory.experiments.runs import (
     CLASSIFICATION,
     Protocol,
@@ -118,9 +118,7 @@ def test_arms_of_a_seed_are_paired() -> None:
 def test_training_accuracy_from_the_formula_of_batch_norm(device: str) -> None:
     run = one(arm(), 7, device)
     weights = {name: value.double() for name, value in by_torch(arm(), 7, 6, device).state_dict().items()}
-    images, labels = batch_at(
-        load_dataset(), 0, batch_size=40, seed=MEASUREMENT_SEED + 7000, dtype=torch.float64, device=device
-    )
+    images, labels = batch_at(load_dataset(), 0, batch_size=40, seed=APART + 7000, dtype=torch.float64, device=device)
     outputs = []
     for part in (images[:16], images[16:32], images[32:]):
         h = part.reshape(len(part), -1)

@@ -29,8 +29,11 @@ _FACTORS = {
     "addcmul": (1, 2), "einsum": (1, 2), "linear": (0, 1), "matmul": (0, 1), "__matmul__": (0, 1), "mm": (0, 1), "addmm": (1, 2),
     "addcdiv": (1, 2),
 }  # fmt: skip
-#: What an operand was computed by that makes a product a division, and the larger of two a scale.
-_INVERSES, _ROOTS = ("Rsqrt", "Reciprocal", "Pow", "Div"), ("Sqrt", "Std", "Var")
+#: What an operand was computed by that makes a product a division, and the larger of two a scale; a quotient is a division anyway.
+_BY = {
+    **dict.fromkeys(_PRODUCTS | _FACTORS.keys() - {"addcdiv"}, ("Rsqrt", "Reciprocal", "Pow", "Div")),
+    **dict.fromkeys(_LARGER, ("Sqrt", "Std", "Var")),
+}
 
 
 def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int) -> tuple[bool, bool]:
@@ -52,15 +55,7 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     found = [b for a, b in pairs if _lacks_the_examples(_mapped_over(a), b, examples)]
     if not found:
         return False, False
-    by = (
-        ()
-        if name == "addcdiv"
-        else _INVERSES
-        if name in _PRODUCTS or name in _FACTORS
-        else _ROOTS
-        if name in _LARGER
-        else ()
-    )
+    by = _BY.get(name, ())
     inverse = name not in _DIFFERENCES and (not by or any(_computed_by(b, by) for b in found))
     return True, inverse and any(_of_data_and_parameters(b) for b in found)
 
@@ -152,7 +147,7 @@ def _normalises(x: Tensor, z: Tensor, *, shift_only: bool) -> bool:
         for over in (
             *(over for _, over in _channels(x)),
             tuple(range(x.dim())),
-        )  # or by one mean and scale of all channels
+        )  # the last: one mean and scale of all channels
     )
 
 

@@ -314,9 +314,7 @@ def observed(
             axis, eps = by_hand[name]
             held = x.detach().clone()  # type: ignore[union-attr]
             named = min((e for e in eps_of(module) if eps is not None and e >= eps), default=eps)
-            if (
-                eps is not None and named is not None and named != eps
-            ):  # an unbiased variance, whose eps depends on the entries
+            if eps is not None and named not in (None, eps):  # an unbiased variance, whose eps depends on the entries
                 eps = named * (1 - held.shape[axis] / held.numel())
             kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held.requires_grad_()))
             return own(*args, **kwargs)

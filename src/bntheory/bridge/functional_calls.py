@@ -31,34 +31,21 @@ class Call:
         return self.running is None
 
 
-def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call(
-        "batch",
-        input,
-        weight,
-        bias,
-        eps,
-        running=None if training or running_mean is None else (running_mean, running_var),
-    )
+def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Call:  # type: ignore[no-untyped-def]  # fmt: skip
+    running = None if training or running_mean is None else (running_mean, running_var)
+    return Call("batch", input, weight, bias, eps, running=running)
 
 
 def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call(
-        "batch",
-        input,
-        weight,
-        bias,
-        eps,
-        running=None if training or running_mean is None else (running_mean, running_var),
-    )
+    return _f_batch(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]  # fmt: skip
+def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5) -> Call:  # type: ignore[no-untyped-def]  # fmt: skip
     return Call("instance", input, weight, bias, eps, running=None if use_input_stats else (running_mean, running_var))
 
 
 def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
-    return Call("instance", input, weight, bias, eps, running=None if use_input_stats else (running_mean, running_var))
+    return _f_instance(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
 def _layer(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):  # type: ignore[no-untyped-def]

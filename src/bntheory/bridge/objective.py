@@ -106,7 +106,7 @@ class Objective:
             )
         self.model, self.loss, self.mode, self.freeze, self.twin_of = model, loss, mode, freeze, twin_of
         self.dtype, self.normalisation, self.dropout = dtype, normalisation, dropout
-        self.seed, self.split = seed, split
+        self.seed, self.split, self._examples = seed, split, examples
         self._options: dict[str, Any] = {
             "dtype": dtype, "mode": mode, "freeze": freeze, "twin_of": twin_of, "normalisation": normalisation, "dropout": dropout,
             "seed": seed, "split": split, "examples": examples, "private": private,
@@ -116,9 +116,7 @@ class Objective:
             once = read_batches(batch)  # a loader is read once, so that the same data is met again
             self._given = once if len(once) != 1 else once[0]
         self.batches = [self._prepared(b) for b in self.plain_batches()]
-        self._examples = examples
-        self._constants: dict[int, dict[str, list[Constants | None]]] = {}
-        self._caller = _LossCall()
+        self._constants, self._caller = dict[int, dict[str, list[Constants | None]]](), _LossCall()
         self.overwrites_inputs = self.differentiates = self.needs_graph = False  # until an examination finds otherwise
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
@@ -283,7 +281,7 @@ class Objective:
 
     def loss_value(self) -> float:
         """The loss, averaged over the batches; no graph is kept. Infinite or NaN where it overflows."""
-        self.examination  # noqa: B018 - what is asked for is checked first
+        self.check()  # what is asked for is checked first
         total = 0.0
         for index, weight in enumerate(self.weights):
             with self.conditions(index), self.without_graph():
@@ -292,13 +290,13 @@ class Objective:
 
     def without_graph(self) -> AbstractContextManager[Any]:
         """Context for a value alone: no graph is kept, unless the model or the loss takes derivatives itself or hangs hooks on tensors."""
-        self.examination  # noqa: B018
+        self.check()
         return torch.enable_grad() if self.differentiates or self.needs_graph else torch.no_grad()
 
     @checked
     def loss_and_gradients(self, wanted: Sequence[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradients (detached, dense, zeros where unused), averaged over the batches."""
-        self.examination  # noqa: B018
+        self.check()
         tensors = list(self.parameters.values()) if wanted is None else [self.measured(t) for t in wanted]
         loss: Tensor | None = None
         total: list[Tensor] = []
@@ -337,6 +335,10 @@ class Objective:
         """The first evaluation, in which everything that was asked for is checked; made once. Raises ValueError for what fails."""
         return examine(self)
 
+    def check(self) -> None:
+        """Raise ValueError where something that was asked for cannot be had."""
+        _ = self.examination
+
     @property
     def normalisations(self) -> tuple[Normalisation, ...]:
         """Every normalisation of the forward pass on the first batch, in the order of the calls: measured or left out."""
@@ -354,8 +356,8 @@ class Objective:
         if index not in self._constants:
             found = self.examination.over_the_batch
             require_freezable(self.normalisations, found)
-            weights = self.examination.weights  # told by the graph
-            graph = torch.enable_grad() if weights else self.without_graph()
+            weights = self.examination.weights
+            graph = torch.enable_grad() if weights else self.without_graph()  # by which weights are told
             with self.conditions(index, frozen=False), graph:
                 kept, stop = observed(self._freezable(found), self._by_hand, weights)
                 try:

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from bntheory.commands.common import empty_word
 from bntheory.commands.progress import be_quiet
-from bntheory.experiments.experiment import LARGEST_SEED
+from bntheory.evidence.study import LARGEST_SEED
 
 Seed = Annotated[int, typer.Option(help="Where all chance comes from.", min=0, max=LARGEST_SEED)]
 Jobs = Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0, max=1024)]

@@ -14,8 +14,10 @@ Scale = Literal["quick", "cpu", "gpu"]
 _Choice = TypeVar("_Choice")
 #: Families of seeds that must not meet are so far apart; a prime.
 APART = 1_000_003
-#: The last block of a thousand seeds whose seeds are numbers that a seed may be.
-LAST_BLOCK = 2**31 // 1000 - 1
+LARGEST_SEED = 2**31 - 1
+#: Of a block, so that no two meet; and the last block, whose seeds are all numbers that a seed may be.
+SEEDS = 1000
+LAST_BLOCK = (LARGEST_SEED + 1) // SEEDS - 1
 #: How large experiments are at each effort.
 SCALES: dict[Effort, Scale] = {"quick": "quick", "normal": "cpu", "thorough": "gpu"}
 
@@ -48,7 +50,7 @@ class Study:
 
     def seeds(self, count: int, first: int = 0) -> tuple[int, ...]:
         """So many seeds from ``first`` on, in the thousand that is this study's own."""
-        return tuple(1000 * self.seed + first + index for index in range(count))
+        return tuple(SEEDS * self.seed + first + index for index in range(count))
 
     def choose(self, *, quick: _Choice, normal: _Choice, thorough: _Choice) -> _Choice:
         """The value for this effort."""

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from bntheory.errors import UserError
 from bntheory.evidence.record import Json, Record, address, digest, in_json
+from bntheory.evidence.study import LARGEST_SEED
 from bntheory.experiments.own import is_own, own_code
 
 #: The name under which :attr:`Conditions.codes` has the code that every measure shares.
 TRAINING = "training"
 #: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
 TINY, HUGE = 1e-37, 1e37
-LARGEST_SEED = 2**31 - 1
 
 
 def within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:

@@ -18,11 +18,9 @@ from torch import Tensor
 from bntheory.bridge.networks.data import ImageData, batch_at, batch_indices
 from bntheory.bridge.networks.evaluation import Loss
 from bntheory.errors import UserError
+from bntheory.evidence.study import APART
 from bntheory.experiments.experiment import Protocol
 
-#: The measured batch is drawn from the training images by a seed of its own, as far from those of the training batches as
-#: :data:`bntheory.evidence.study.APART` says; written out, since every record names the text of this line.
-MEASUREMENT_SEED = 1_000_003
 Batch = tuple[Tensor, Tensor]
 
 
@@ -91,4 +89,4 @@ def measurement_batch(data: ImageData, seed: int, size: int, **options: Any) -> 
         raise UserError(
             f"preset: a measured batch of {size} images is more than the {available} training images of {data.name}"
         )
-    return batch_at(data, 0, batch_size=size, seed=MEASUREMENT_SEED + seed, **options)
+    return batch_at(data, 0, batch_size=size, seed=APART + seed, **options)

@@ -130,7 +130,7 @@ class Monitor:
             step_size(optimizer, _trained(self._base))
             self._setting = run_setting(self._base, tolerance, name)
             if self._base.batches[0] is not None:
-                self._base.examination  # noqa: B018 - what cannot be measured is told now
+                self._base.check()  # what cannot be measured is told now
         self._schedule.paid(time.perf_counter() - began)
 
     # -- what a loop calls ---------------------------------------------------------------------------------------------

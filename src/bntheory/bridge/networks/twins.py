@@ -60,7 +60,7 @@ def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
             "batch: a twin has the constants of one batch; give one, or measure with mode='frozen' on several"
         )
     frozen = objective.twin(freeze)
-    frozen.examination  # noqa: B018 - its outputs are the network's, or it raises
+    frozen.check()  # its outputs are the network's, or it raises
     constants = {name: found for name, found in frozen.constants().items() if name != LOSS}
     twin = _copied(frozen.network)
     modules = dict(twin.named_modules())

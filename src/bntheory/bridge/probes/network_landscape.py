@@ -49,7 +49,7 @@ class NetworkLandscape:
         self._gradients: list[Tensor] = []
         self._known: dict[str, Any] = {}
         self._latest: tuple[Vector, float] | None = None  # of the last gradient
-        self.objective.examination  # noqa: B018 - constants of a twin are those of the model's own point
+        self.objective.check()  # constants of a twin are those of the model's own point
 
     @property
     def dimension(self) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.evidence.study import LARGEST_SEED
 from bntheory.experiments.devices import check_device
-from bntheory.experiments.experiment import LARGEST_SEED
 
 Limits = tuple[float, float]
 #: Of every picture with a parameter of this name; where one differs, its name and a dot stand in front.
