@@ -35,6 +35,7 @@ ODD: list[tuple[dict[str, Any], str, list[Any]]] = [
         (replace(GOOD, values=changed(CURVED, "gradient_norm", -2.0)), "gradient_norm is -2.0"),
         (replace(GOOD, values={"shift": {"l2": [0.0, -1.0], "cosine": [1.0]}}), "l2 is -1.0"),
         (replace(GOOD, values={"shift": {"l2": [0.0], "cosine": [1.0, 3.0]}}), "cosine is 3.0"),
+        (replace(GOOD, values={"shift": {"l2": [0.0], "cosine": [-1.01]}}), "cosine is -1.01"),
         (replace(GOOD, values={}), "has no values, and has not diverged"),
         (replace(GOOD, diverged=True), "has diverged and has values"),
         (replace(GOOD, seed=-1), "its seed is -1"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -282,12 +283,21 @@ def test_a_batch_that_changes_under_an_operator(keep_graphs: bool) -> None:
             op.apply(torch.ones(op.size))
 
 
+def exchange(weight: torch.Tensor, entries: Callable[[int], list[int]]) -> None:
+    """Two entries, given the side of the largest square that the first of them fill."""
+    flat = weight.data.view(-1)
+    i, j = entries(math.isqrt(flat.numel()))
+    flat[[i, j]] = flat[[j, i]]
+
+
 CHANGES = {
     "in place": lambda m: nn.init.constant_(m[0].bias, 0.3),
     "its data in place": lambda m: m[0].bias.data.add_(0.1),
     "its data": lambda m: setattr(m[0].bias, "data", m[0].bias.data.flip(0)),
     "its data in another order": lambda m: m[0].weight.data.copy_(m[0].weight.data.flip(0).clone()),
     "two entries of a row": lambda m: m[0].weight.data[0].copy_(m[0].weight.data[0].flip(0).clone()),
+    "two entries side by side": lambda m: exchange(m[0].weight, lambda side: [0, 1]),
+    "two entries above each other": lambda m: exchange(m[0].weight, lambda side: [0, side]),
     "as torch's own vector": lambda m: nn.utils.vector_to_parameters(
         nn.utils.parameters_to_vector(m.parameters()) + 0.1, m.parameters()
     ),
