@@ -207,6 +207,19 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_no_draft(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no umask")
+@pytest.mark.parametrize("umask", [0o077, 0o022, 0o002])
+def test_who_may_read_what_is_written_in_one_step_is_left_to_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "verdicts.json", b"{}")
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(before)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("verdicts.json", "plain"), 0o666 & ~umask)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unwritable for the superuser")
 def test_a_read_only_folder_is_a_message(store: Store) -> None:
     os.chmod(store.path, 0o500)

@@ -168,41 +168,12 @@ def read_line(line: bytes) -> tuple[str, Record]:
     return where, record
 
 
-#: What numbers of these names lie between, in whatever measure of the package; None stands for one that overflowed.
-_BETWEEN = {
-    **dict.fromkeys(("accuracy", "held_out", "training_accuracy", "test_accuracy"), (0.0, 1.0)),
-    **dict.fromkeys(
-        ("loss", "training_loss", "test_loss", "guessing_loss", "gradient_norm", "l2", "top_error"), (0.0, 1e308)
-    ),
-    "cosine": (-1.001, 1.001),  # within its rounding
-    "top": (-1e308, 1e308),
-}
-_TABLES = ("training", "progress", "sharpness", "linearity", "shift")
-
-
 def _impossible(record: Record) -> str:
-    """Why nothing that was measured is in this record; "" where it may be."""
+    """Why nobody has made this record, whatever it is of; "" where somebody may have."""
     if min(record.seed, record.step) < 0:
         return f"its seed is {record.seed}, its step {record.step}"
     if not all(type(word) is str for word in record.made.values()):
         return f"it is made by {dict(record.made)!r:.60}"
-    if record.diverged == bool(record.values):
-        return "it has diverged and has values" if record.diverged else "it has no values, and has not diverged"
-    return "" if ".py:" in record.measure else _odd(record.values)
-
-
-def _odd(values: Mapping[str, Any]) -> str:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and name not in _BETWEEN:
-            if why := _odd(value):
-                return why
-        elif name in _TABLES:
-            return f"{name} is {value!r:.40}"
-        elif name in _BETWEEN:
-            low, high = _BETWEEN[name]
-            for x in value if isinstance(value, list) else (value,):
-                if x is not None and not (type(x) in (int, float) and low <= x <= high):
-                    return f"{name} is {x!r:.40}"
     return ""
 
 

@@ -14,6 +14,7 @@ How it is made
     ``plan``, ``meter``   what it will cost, and how much of it is done
 Where it is kept
     ``store``, ``stores``   a folder of records and checkpoints; two of them merged
+    ``forms``        what the values of each measure look like, so that a record which says otherwise is none
     ``folder``       a store and the manifest of its run
     ``packed``       recorded stores, as the repository holds them
     ``confirm``      records of earlier code, taken over where a sample made again is the same bit for bit

@@ -17,7 +17,7 @@ import gzip
 import json
 import mmap
 import os
-import tempfile
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.record import Json, LineFault, Record, canonical, read_line, strict_json
+from bntheory.experiments.forms import impossible
 
 if TYPE_CHECKING:
     from bntheory.experiments.experiment import Needed
@@ -71,6 +72,12 @@ class Contents:
     def every(self) -> list[Record]:
         """The records of all makes."""
         return [record for found in self.versions.values() for record in found]
+
+    def of_several_makes(self) -> tuple[int, int]:
+        """How many questions have records of several makes, and of how many of them these say different things."""
+        several = [found for found in self.versions.values() if len(found) > 1]
+        said = [[(r.values, r.diverged) for r in found] for found in several]
+        return len(several), sum(any(one != of[0] for one in of) for of in said)
 
     def fault_text(self) -> str:
         """What a run says of them: how many, and the first five, a line each."""
@@ -158,6 +165,10 @@ class Store:
                 where, record = read_line(line)
             except LineFault as fault:
                 faults.append(Fault(name, number, fault.kind, str(fault)))
+                continue
+            if why := impossible(record):
+                said = f"{why}; whatever its checksum, nobody has measured that"
+                faults.append(Fault(name, number, "impossible", said))
                 continue
             own = (where, canonical(record.made))
             if own in lines:
@@ -260,18 +271,17 @@ class MemoryStore(Store):
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    name = ""
+    draft = path.parent / f".tmp-{secrets.token_hex(8)}"
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        # who may read it is the umask's to say, which tempfile does not ask
+        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        os.replace(draft, path)
     except BaseException as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:  # the system names the draft, or nothing where the disk is full
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
