@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from bntheory.cli import app
 from bntheory.experiments.experiment import Conditions, needed
 from bntheory.experiments.plan import Cost, Plan, costs_of, plan, timed_sample
 from bntheory.experiments.preset import load_preset
-from bntheory.experiments.store import RECORDS
+from bntheory.experiments.store import RECORDS, Store
 from bntheory.report.compare import compare
 
 
@@ -74,6 +75,19 @@ def test_what_is_missing_and_what_it_would_cost(copy: Path) -> None:
     spent = sum(sum(t["seconds"].values()) for t in timings if t["arm"] == "rescaled")
     assert cost["seconds"]["1"] == pytest.approx(spent, abs=0.1)
     assert cost["seconds"]["1000"] <= cost["seconds"]["8"] <= cost["seconds"]["1"]
+
+
+def test_records_of_several_makes_are_counted_and_those_that_say_something_else(copy: Path) -> None:
+    first, second = Store(copy).read().every()[:2]
+    with Store(copy).lock():
+        other = {**first.made, "torch": "1.0"}
+        Store(copy).append([replace(first, made=other), replace(second, made=other, values={}, diverged=True)])
+    found = command("runs", str(copy))
+    assert found.exit_code == 0
+    assert "of several makes: 2 records, 1 of them with different values" in " ".join(found.output.split())
+    assert "42 of 42 records are there" in found.output  # which the others do not change
+    said = json.loads(command("runs", str(copy), "--json").output)
+    assert said["of_several_makes"] == {"questions": 2, "differing": 1}
 
 
 def test_faulty_lines_are_named_with_exit_code_2(copy: Path) -> None:

@@ -163,6 +163,8 @@ def empty_word(words: Sequence[str]) -> str:
 
 def file_to_write(option: str, path: Path | None) -> None:
     """UserError for what cannot be written as a file, before the work is done whose result would go there."""
+    if path is not None and path.name == "-":  # of a shell's own words, where it stands for standard output
+        raise UserError(f"{option} {path}: standard output takes none; name a file")
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise UserError(f"{option} {path}: is a folder, or lies in none; name a file in a folder that is there")
     if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):

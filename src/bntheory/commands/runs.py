@@ -30,9 +30,9 @@ DEVICES = (1, 8, 1000)
         help="A run's folder; or merge, or pack, and two of them; or confirm and one.",
     ),
     claims="Experiment claims to ask of the store: all, or sources and ids with commas between. Left out: those that were asked of it.",
-    scale="With --claims: quick, cpu or gpu; quick+1 for the first other block of seeds; confirm takes several, with commas between.",
+    scale="With --claims: quick (where left out), cpu or gpu; quick+1 for the first other block of seeds; confirm takes several, with commas between.",
 )
-def runs(words: list[str], claims: str = "", scale: str = "quick", as_json: Json = False) -> None:
+def runs(words: list[str], claims: str = "", scale: str | None = None, as_json: Json = False) -> None:
     """What the store in FOLDER holds, what its preset and claims lack, and what that would cost.
 
     merge A B adds to A what only B holds. pack A B writes into B what the claims that were asked of A rest on, a packed file a source: a
@@ -45,6 +45,13 @@ def runs(words: list[str], claims: str = "", scale: str = "quick", as_json: Json
     """
     from bntheory.judges.experiments import study_at
 
+    given = {"--claims": claims, "--scale": scale, "--json": as_json}
+    without = {"merge": ("--claims", "--scale"), "pack": tuple(given), "confirm": ("--json",)}
+    if ignored := next((name for name in without.get(words[0], ()) if given[name]), ""):
+        raise UserError(f"{ignored}: {words[0]} takes none; leave it out")
+    if scale and not claims and words[0] != "confirm":
+        raise UserError(f"--scale {scale}: belongs to --claims, as in `bntheory runs A --claims all --scale {scale}`")
+    scale = scale or "quick"
     for place in scale.split(",") if words[0] == "confirm" else [scale]:
         study_at(place.strip())
     if words[0] == "confirm":
@@ -82,6 +89,7 @@ def _show(path: Path, claims: str, scale: str, *, as_json: bool) -> None:
         "records": sum(found.values()),
         "seeds": sorted({r.seed for r in contents.every()}),
         **by_ranks(contents.every()),
+        "of_several_makes": dict(zip(("questions", "differing"), contents.of_several_makes(), strict=True)),
         "faults": [str(f) for f in contents.faults],
         "arms": [
             {"network": network, "arm": arm, "measure": measure, "records": count}
@@ -158,6 +166,11 @@ def _print_store(said: Mapping[str, Any]) -> None:
         by_arm.setdefault((row["network"], row["arm"]), []).append(f"{row['measure']} {row['records']}")
     for (network, arm), measures in by_arm.items():
         _echo(f"  {network}, {arm}: {', '.join(measures)}")
+    if (several := said["of_several_makes"])["questions"]:
+        _echo(
+            f"of several makes: {counted(several['questions'], 'record')}, {several['differing']} of them with different values; made by the "
+            "code of today and on its libraries counts, else the last one written"
+        )
     for fault in said["faults"][:20]:
         typer.echo(f"skipped: {fault}", err=True)
     if len(said["faults"]) > 20:
