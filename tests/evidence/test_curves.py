@@ -79,6 +79,19 @@ def test_a_crossing_is_a_finding_and_no_average() -> None:
     assert list(course({"start": high, "end": []}).estimates) == ["start"]
 
 
+def test_a_crossing_that_is_none_is_told_in_at_most_a_twentieth_of_all_runs() -> None:
+    """An effect at the start and none at nine later places: any of these that errs to the other side would be told as one.
+
+    Each at 95 % by itself does so in 1 - 0.975^9 = 20 % of all runs.
+    """
+    drawn, runs = np.random.default_rng(5), 400
+    told = 0
+    for values in drawn.standard_normal((runs, 10, 6)):
+        values[0] += 20
+        told += course({str(place): x for place, x in enumerate(values.tolist())}).crossing is not None
+    assert told / runs < 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
 def test_arms_that_say_nothing_are_not_compared() -> None:
     guess = guessing_loss(10)
     assert guess == pytest.approx(2.302585)

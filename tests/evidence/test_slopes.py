@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bntheory.evidence.rates import slope_checks
+from bntheory.evidence.rates import median_bound, slope_checks
 from bntheory.evidence.slopes import SlopeFit, extrapolate, fit_power_law, fit_slope
 
 
@@ -24,8 +24,8 @@ def test_slope_equals_scipys():
     assert fit.intercept == pytest.approx(other.intercept, rel=1e-12)
 
 
-@pytest.mark.parametrize("points", [5, 8, 20])
-def test_interval_covers_as_often_as_it_says_and_is_no_wider_than_students(points):
+@pytest.mark.parametrize("points", [3, 4, 8, 20])
+def test_interval_covers_as_often_as_it_says_and_is_hardly_wider_than_students(points):
     rng = np.random.default_rng(points)
     x, runs = np.linspace(0, 1, points), 300
     covered, width, students = 0, 0.0, 0.0
@@ -90,6 +90,15 @@ def _fit(low: float, high: float) -> SlopeFit:
 )
 def test_a_wide_interval_never_passes(low, high, outcomes):
     assert {c.outcome for c in slope_checks("s", _fit(low, high), 1.0, 0.05, "")} == outcomes
+
+
+def test_a_median_of_few_numbers_is_undecided():
+    """All six of a continuous distribution lie on one side of its median in 1 of 32 cases, all five in 1 of 16."""
+    five, six = ([1.0 + i / 10 for i in range(n)] for n in (5, 6))
+    assert median_bound("m", six, "above", 0.5, "").outcome == "holds"
+    assert median_bound("m", six, "below", 0.5, "").outcome == "fails"
+    for few in (five, five[:1]):
+        assert {median_bound("m", few, side, 0.5, "").outcome for side in ("above", "below")} == {"undecided"}
 
 
 def test_slope_checks_need_the_whole_interval():

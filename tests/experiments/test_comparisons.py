@@ -109,6 +109,10 @@ def test_a_crossing_is_told_and_not_averaged() -> None:
         ("step 5", "contradicted"),
         ("step 20", "supported"),
     ]
+    for row in deciding(found, "top-eigenvalue.twin"):  # the two are picked from three
+        x = np.array(row.estimate.values)  # type: ignore[union-attr]
+        half = stats.t.ppf(1 - 0.05 / 6, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+        assert row.estimate.low == pytest.approx(x.mean() - half)  # type: ignore[union-attr]
     assert ("top-eigenvalue.twin", "mlp", "step 5", "step 20") in crossings(make_records(change=crossed))
     assert not {c for c in crossings(make_records()) if c[0] == "top-eigenvalue.twin"}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bntheory.evidence.decision import position
-from bntheory.evidence.intervals import Estimate, estimate
+from bntheory.evidence.intervals import Estimate, estimate, simultaneous
 
 
 def at_loss(losses: Sequence[float], values: Sequence[float | None], loss: float) -> float:
@@ -107,7 +107,12 @@ class Course:
         return None
 
 
-def course(effects: Mapping[str, Sequence[float | None]], confidence: float = 0.95) -> Course:
-    """The estimates over seeds at every place; places with fewer than two numbers are left out."""
+def course(effects: Mapping[str, Sequence[float | None]], confidence: float | None = None) -> Course:
+    """The estimates over seeds at every place; places with fewer than two numbers are left out.
+
+    confidence: of each interval; where left out they hold together at 95 %, as two that are picked out by what they say
+    have to.
+    """
     known = {place: [x for x in values if x is not None] for place, values in effects.items()}
+    confidence = confidence or simultaneous(0.95, max(len(known), 1))
     return Course({place: estimate(values, confidence) for place, values in known.items() if len(values) > 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,11 @@ def slope_checks(name: str, fit: SlopeFit, claimed: float, margin: float, scope:
 def median_bound(name: str, values: Iterable[float], side: Side, bound: float, scope: str, **rest: Any) -> Check:
     """The median of independent numbers lies ``side`` the bound, by the longer side of its distribution-free interval.
 
-    rest: as of :class:`Check`. Raises ValueError for no values, or one that is not finite.
+    Undecided with so few numbers (five) that even the smallest and the largest do not enclose it at 95 %. rest: as of :class:`Check`. Raises ValueError for no values, or one that is not finite.
     """
     found = summarise(values)
     left, right = (found.median, bound) if side == "below" else (bound, found.median)
-    reach = max(found.median - found.low, found.high - found.median)
+    reach = max(found.median - found.low, found.high - found.median) if found.coverage >= 0.95 else math.inf
     return statistical(name, scope, uncertainty=reach, confidence=found.coverage, **rest).le(left, right)
 
 

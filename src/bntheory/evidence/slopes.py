@@ -196,7 +196,9 @@ def _residual_bootstrap(
     left = drawn - drawn.mean(axis=1, keepdims=True) - shift[:, None] * centred
     errors = np.sqrt((left**2).sum(axis=1) / max(n - 2, 1) / total)
     own = float(np.sqrt((residual @ residual) / max(n - 2, 1) / total))
-    return _studentised(slope, own, shift, errors, confidence)
+    return _no_narrower(
+        slope, own * student_quantile(n - 1, confidence), *_studentised(slope, own, shift, errors, confidence)
+    )
 
 
 def _replicate_bootstrap(
@@ -208,9 +210,12 @@ def _replicate_bootstrap(
     own = float(slopes.std(ddof=1) / np.sqrt(k))
     drawn = rng.choice(slopes, size=(resamples, k))
     errors = drawn.std(axis=1, ddof=1) / np.sqrt(k)
-    low, high = _studentised(slope, own, drawn.mean(axis=1) - slope, errors, confidence)
-    # Three or four replicates have too few distinct resamples: never narrower than Student's interval.
-    reach = own * student_quantile(k, confidence)
+    found = _studentised(slope, own, drawn.mean(axis=1) - slope, errors, confidence)
+    return _no_narrower(slope, own * student_quantile(k, confidence), *found)
+
+
+def _no_narrower(slope: float, reach: float, low: float, high: float) -> tuple[float, float]:
+    """Than Student's interval: three or four points, or replicates, have too few distinct resamples."""
     return min(low, slope - reach), max(high, slope + reach)
 
 

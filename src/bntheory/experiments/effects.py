@@ -29,7 +29,8 @@ class Numbers:
     """By place, one number a seed in the order of the seeds (None: it gave none).
 
     deciding: the places that decide; the others show the course. scope: at which learning rates, in words. arms,
-    measures: of the records behind the numbers. why: not comparable, else empty.
+    measures: of the records behind the numbers. why: not comparable, else empty. picked_from: how many places those that
+    decide were picked from by what they say (0: they were named beforehand).
     """
 
     places: Mapping[str, Sequence[float | None]]
@@ -38,6 +39,7 @@ class Numbers:
     arms: tuple[str, ...]
     measures: tuple[str, ...]
     why: str = ""
+    picked_from: int = 0
 
 
 def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
@@ -70,7 +72,8 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
             found[mean] = [mean_of_known(values) for values in zip(*later.values(), strict=True)]
         deciding = crossing or tuple(found)[-1:]
         scope = "learning rates " + ", ".join(f"{network.arms[arm]:g}" for arm in arms)
-        return Numbers(found, deciding, scope, tuple(arms), ("linearity", "sharpness"), rates.not_comparable)
+        picked = len(later) if crossing else 0
+        return Numbers(found, deciding, scope, tuple(arms), ("linearity", "sharpness"), rates.not_comparable, picked)
 
     return read
 

@@ -112,7 +112,7 @@ def effects_of(comparison: Comparison, network: str, seeds: Sequence[int], numbe
         yield Effect(comparison, network, "", (), None, "not comparable", numbers, comparison.decisive, why)
         return
     deciding = numbers.deciding if comparison.decisive else ()
-    confidence = simultaneous(CONFIDENCE, max(len(deciding), 1))
+    confidence = simultaneous(CONFIDENCE, max(len(deciding), numbers.picked_from, 1))
     for place, values in numbers.places.items():
         known = {s: x for s, x in zip(seeds, values, strict=True) if x is not None and math.isfinite(x)}
         decisive = place in deciding
