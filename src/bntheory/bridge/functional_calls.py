@@ -31,32 +31,32 @@ class Call:
         return self.running is None
 
 
-def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Call:  # type: ignore[no-untyped-def]  # fmt: skip
+def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Call:  # fmt: skip
     running = None if training or running_mean is None else (running_mean, running_var)
     return Call("batch", input, weight, bias, eps, running=running)
 
 
-def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
+def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):  # fmt: skip
     return _f_batch(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5) -> Call:  # type: ignore[no-untyped-def]  # fmt: skip
+def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5) -> Call:  # fmt: skip
     return Call("instance", input, weight, bias, eps, running=None if use_input_stats else (running_mean, running_var))
 
 
-def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):  # type: ignore[no-untyped-def]  # fmt: skip
+def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):  # fmt: skip
     return _f_instance(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
-def _layer(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):  # type: ignore[no-untyped-def]
+def _layer(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
     return Call("layer", input, weight, bias, eps, tuple(normalized_shape))
 
 
-def _group(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):  # type: ignore[no-untyped-def]
+def _group(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
     return Call("group", input, weight, bias, eps, num_groups)
 
 
-def _rms(input, normalized_shape, weight=None, eps=None):  # type: ignore[no-untyped-def]
+def _rms(input, normalized_shape, weight=None, eps=None):
     eps = torch.finfo(input.dtype).eps if eps is None else eps
     return Call("rms", input, weight, None, eps, tuple(normalized_shape))
 

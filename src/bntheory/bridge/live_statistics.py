@@ -70,7 +70,7 @@ class LiveStatistics(TorchFunctionMode):
     def _follow(self, tensors: Sequence[Tensor], where: str) -> None:
         for tensor in tensors:
             if tensor.dim() and tensor.numel() and _followed(tensor):
-                self._handles.append(tensor.register_hook(self._look(len(self._seen), tensor)))  # type: ignore[no-untyped-call]
+                self._handles.append(tensor.register_hook(self._look(len(self._seen), tensor)))
                 self._seen.append((tensor, where))
 
     def _where(self) -> str:

@@ -116,11 +116,11 @@ class NormalisationTrace(TorchFunctionMode):
                 module.register_forward_pre_hook(self._before(name), with_kwargs=True),
                 module.register_forward_hook(self._after(name), with_kwargs=True, always_call=True),
             ]
-        super().__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        super().__exit__(*error)
         for handle in self._handles:
             handle.remove()
         if error[0] is None:

@@ -39,7 +39,7 @@ def _atom(relations: list[Relation], y: Tensor, bound: Tensor) -> _Atom:
     gaps, sizes = [], []
     for relation in relations:
         sides = [(side + zero).as_subclass(Tensor) for side in (relation.left, relation.right)]
-        left, right = torch.broadcast_tensors(*sides)  # type: ignore[no-untyped-call]
+        left, right = torch.broadcast_tensors(*sides)
         sizes.append(left.norm(dim=-1) + right.norm(dim=-1))
         gaps.append(right - left)
     size = torch.where(sizes[0] > 0, sizes[0], torch.ones_like(sizes[0]))

@@ -42,7 +42,7 @@ def _inexact(bound: Tensor, noise: torch.Generator) -> type[Tensor]:
     class Inexact(Tensor):
         @classmethod
         def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+            result = super().__torch_function__(func, types, args, kwargs)
             if func.__name__.strip("_") not in _ROUNDED:
                 return result
             plain = result.as_subclass(Tensor)

@@ -17,7 +17,8 @@ _MOST_BITS = 14_000  # of a number that a claim names; Python writes no whole nu
 
 @contextmanager
 def of_any_length() -> Iterator[None]:
-    """Whole numbers are written out however long they are: products of what a claim names are longer."""
+    """Lifts Python's limit on the digits of a whole number that is written out: a product of two numbers of a claim may
+    be longer than either may be."""
     before = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:

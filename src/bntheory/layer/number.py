@@ -1,4 +1,5 @@
-"""What the number types of the worlds have in common: whose operations are for another operand, and the reflected ones."""
+"""What the number types of the worlds share: operands are converted first, and the reflected operators follow from
+the others."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ R = TypeVar("R")
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 
 
-def between(operation: Callable[[S, Any], R]) -> Callable[[S, Any], R]:
-    """An operation on two numbers of one type: the other operand is made one, or asked to do it itself where it is none."""
+def between(operation: Callable[[S, S], R]) -> Callable[[S, Any], R]:
+    """An operator of a number type, as a method that takes any operand: what converts to the type is converted; for
+    anything else Python is left to ask the other operand."""
 
     @wraps(operation)
     def apply(self: S, other: Any) -> R:
@@ -28,7 +30,7 @@ def between(operation: Callable[[S, Any], R]) -> Callable[[S, Any], R]:
 
 
 class Number:
-    """A number with +, -x, * and / of its own; the rest follows from these."""
+    """A number type: a subclass has _own, +, -x, * and /, and gets every other operator from here."""
 
     __slots__ = ()
 
@@ -36,29 +38,41 @@ class Number:
         """x as a number of this type; TypeError where it is none."""
         raise NotImplementedError
 
+    def __add__(self, x: Any) -> Self:
+        raise NotImplementedError
+
+    def __mul__(self, x: Any) -> Self:
+        raise NotImplementedError
+
+    def __truediv__(self, x: Any) -> Self:
+        raise NotImplementedError
+
+    def __neg__(self) -> Self:
+        raise NotImplementedError
+
     def __pos__(self) -> Self:
         return self
 
     def __radd__(self, x: Any) -> Self:
-        return self + x  # type: ignore[no-any-return]
+        return self.__add__(x)
 
     @between
-    def __sub__(self, x: Any) -> Self:
-        return self + -x  # type: ignore[no-any-return]
+    def __sub__(self, x: Self) -> Self:
+        return self + -x
 
     def __rsub__(self, x: Any) -> Self:
-        return -self + x  # type: ignore[operator, no-any-return]
+        return (-self).__add__(x)
 
     def __rmul__(self, x: Any) -> Self:
-        return self * x  # type: ignore[no-any-return]
+        return self.__mul__(x)
 
     @between
-    def __rtruediv__(self, x: Any) -> Self:
-        return x / self  # type: ignore[no-any-return]
+    def __rtruediv__(self, x: Self) -> Self:
+        return x / self
 
 
 class BySign:
-    """Operators told by their signs: ``_with(sign, x)`` is self sign x, and x sign self where it is turned."""
+    """All four operators by one method: ``_with("-", x)`` is self - x, and x - self where ``turned``."""
 
     __slots__ = ()
 

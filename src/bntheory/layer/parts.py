@@ -1,6 +1,7 @@
 """The scalars, vectors and functions of a layer as a claim sees them, the same in every world.
 
-Each wraps what the world calculates with. Python's operators do what is meant, or are refused with the word to write.
+Each wraps the value with which its world calculates. A Python operator on them means what it says, or is refused with
+a message that names the word to write in its place.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from fractions import Fraction
-from math import isqrt
 from typing import Any, NoReturn, Protocol
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.constants import too_long
 from bntheory.layer.number import OPERATIONS, BySign
+from bntheory.layer.rational import root
 from bntheory.layer.refusals import REFUSED, SIGNS
 from bntheory.layer.vocabulary import sqrt
 from bntheory.layer.words import Word, nearest
@@ -200,16 +201,10 @@ class ScalarValue(BySign, Part):
         view = self._view
         raw = self._raw
         if isinstance(raw, Fraction):
-            roots = [_whole_root(n) for n in (raw.numerator, raw.denominator)]
-            if None not in roots:
-                return ScalarValue(view, Fraction(*roots))  # type: ignore[arg-type]
+            if (rational := root(raw)) is not None:
+                return ScalarValue(view, rational)
             raw = view._in_world(raw)
         return ScalarValue(view, view._do(sqrt, raw))
-
-
-def _whole_root(n: int) -> int | None:
-    root = isqrt(n) if n >= 0 else -1
-    return root if root * root == n else None
 
 
 class VectorValue(Part):

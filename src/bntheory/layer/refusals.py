@@ -1,5 +1,4 @@
-"""What Python can be asked to do with the parts of a claim's layer and cannot mean, and the word to write in its
-place."""
+"""The Python operations that have no meaning on the parts of a claim's layer, each with what to write in its place."""
 
 from __future__ import annotations
 

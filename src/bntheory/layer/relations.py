@@ -136,8 +136,8 @@ def negate(statement: Statement) -> Statement:
 
 
 def _is_vector(x: Any) -> bool:
-    """Symbolic vectors know their own length; in arrays a scalar has one entry on its last axis, and a batch has
-    more."""
+    """Whether x is a vector: a symbolic one has ``norm2``; an array is one if its last axis, the batch, has more than
+    one entry."""
     if kind := _kind_of(x):
         return kind == "vector"
     shape: tuple[int, ...] = tuple(getattr(x, "shape", ()))
@@ -145,7 +145,8 @@ def _is_vector(x: Any) -> bool:
 
 
 def _distance2(left: Any, right: Any) -> Any:
-    """||left - right||^2 for vectors (or a vector and the number 0), None for scalars. TypeError for one of each."""
+    """||left - right||^2 for two vectors, or a vector and the number 0; None for two scalars. TypeError for a vector and
+    any other scalar."""
     vectors = [x for x in (left, right) if _is_vector(x)]
     if not vectors:
         return None

@@ -1,7 +1,7 @@
-"""A layer as text that can be pasted back: the call that makes it, with its numbers as short as they are.
+"""A layer as text that can be pasted back into Python: the call that makes it, every number in its shortest form.
 
-Long vectors that repeat a pattern, and matrices that are diagonal or repeat one, are written by it; the text uses
-``np`` then.
+A long vector that repeats a pattern is written as ``np.resize`` of the pattern, a large matrix that is diagonal or
+repeats a block as ``np.diag`` or ``np.tile``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _is_function(x: Any) -> bool:
 
 def _quantity(x: Any) -> str:
     if _is_function(x):
-        return f"<{getattr(x, '__name__', 'function')}>"
+        return _matrix(x)
     dimension = np.ndim(x)
     if dimension == 0 or np.size(x) == 1:
         return repr(float(np.asarray(x).reshape(-1)[0]))

@@ -1,10 +1,10 @@
 """What a claim's function is handed, in every world: the words of the vocabulary and what Python's operators mean
 between them.
 
-The worlds in which a claim is judged have number types of their own: polynomials, symbols, balls, arrays. What ``==``,
-``if``, ``max`` or ``np.sqrt`` would do differs from one to the next, and some of it is silent. A claim never meets
-them: it sees scalars and vectors of this module, which do what is meant, the same everywhere, or raise one error that
-names the word to write. An error that the claim itself catches counts all the same.
+The worlds in which a claim is judged have number types of their own: polynomials, symbols, balls, arrays. ``==``,
+``if``, ``max`` and ``np.sqrt`` would do something else in each of them, sometimes without a word. So a claim never
+meets these types. It is handed the scalars and vectors of :mod:`bntheory.layer.parts`, which mean the same in every
+world, or raise an error that names the word to write. An error counts even where the claim's own code catches it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bntheory.errors import ClaimError, OutsideVocabulary, Signal, UserError
 from bntheory.layer.constants import exact, too_long
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.parts import Function, Part, ScalarValue, VectorValue
-from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, as_statement
+from bntheory.layer.relations import Relation, Statement, as_statement
+from bntheory.layer.three_valued import map_atoms
 from bntheory.layer.vocabulary import stated
 from bntheory.layer.words import WORDS, Word, nearest
 
@@ -35,10 +36,11 @@ def state(function: Callable[[Any], Any], world: Any, domain: LayerDomain | None
     view = View(world, domain)
     within = stated.set(lambda x: view._wrapped(view._constant(x, "the argument of sqrt"), "scalar"))
     try:
-        statement = as_statement(function(view))  # a generator runs here
+        statement: Statement = as_statement(function(view))  # a generator runs here
         if view._raised is not None:
             raise view._raised
-        return _own_numbers(view, statement)
+        statement = map_atoms(statement, lambda relation: _in_world(view, relation))
+        return statement
     except (Exception, SystemExit) as error:
         first = view._raised or error
         if view._from_world or isinstance(first, (OutsideVocabulary, Signal, UserError)):
@@ -81,10 +83,8 @@ def _shown(filename: str) -> str:
     return str(path.relative_to(_PACKAGE.parent)) if path.is_relative_to(_PACKAGE) else filename
 
 
-def _own_numbers(view: View, statement: Statement) -> Statement:
-    if isinstance(statement, (AllOf, AnyOf)):
-        return type(statement)(tuple(_own_numbers(view, part) for part in statement.parts))
-    s = statement
+def _in_world(view: View, s: Relation) -> Relation:
+    """A relation between parts of the view as one between numbers of its world."""
     vectors = isinstance(s.left, VectorValue), isinstance(s.right, VectorValue)
     if any(vectors):
         if s.op != "eq":
@@ -94,9 +94,7 @@ def _own_numbers(view: View, statement: Statement) -> Statement:
         other = s.right if vectors[0] else s.left
         if not all(vectors) and view._constant(other, "a side of eq(u, v)") != 0:
             raise TypeError("a vector is compared with a scalar; norm2(v) or dot(u, v) make a scalar of a vector")
-    denies = s.denies
-    if denies is not None:
-        denies = _own_numbers(view, denies)  # type: ignore[assignment]
+    denies = None if s.denies is None else _in_world(view, s.denies)
     left, right = (view._unwrapped(side, f"a side of {s.op}(a, b)") for side in (s.left, s.right))
     return Relation(s.op, left, right, s.label, denies)
 
@@ -134,12 +132,12 @@ class View:
     def scalar(self, name: str) -> ScalarValue:
         """A free scalar of the domain."""
         self._declared("scalar", name)
-        return self._wrapped(self._do(self._world.scalar, name), "scalar")  # type: ignore[no-any-return]
+        return self._scalar(self._do(self._world.scalar, name))
 
     def vector(self, name: str) -> VectorValue:
         """A free vector of the domain."""
         self._declared("vector", name)
-        return self._wrapped(self._do(self._world.vector, name), "vector")  # type: ignore[no-any-return]
+        return VectorValue(self, self._do(self._world.vector, name))
 
     def operator(self, name: str) -> Function:
         """A free symmetric operator of the domain."""
@@ -175,8 +173,9 @@ class View:
         return error
 
     def _wrapped(self, raw: Any, kind: str) -> Any:
-        if kind == "vector":
-            return VectorValue(self, raw)
+        return VectorValue(self, raw) if kind == "vector" else self._scalar(raw)
+
+    def _scalar(self, raw: Any) -> ScalarValue:
         return ScalarValue(self, Fraction(raw) if isinstance(raw, int) else raw)
 
     def _constant(self, x: Any, what: str) -> Fraction:

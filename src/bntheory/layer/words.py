@@ -15,11 +15,11 @@ Kind = Literal["scalar", "vector", "operator"]
 
 @dataclass(frozen=True)
 class Word:
-    """kind: what it is, or gives. takes: the kinds of its arguments, None for a word that is not applied. meaning: in a
-    line.
+    """kind: of the word itself, or of its result where it is a function. takes: the kinds of its arguments, None for a
+    word that is no function. meaning: one line of help.
 
-    In a file a word is the layer's, ``layer.norm2(v)``; with ``helper`` it is a function of the package: ``sqrt(x)``,
-    or ``centre(layer, v)``.
+    In a claims file a word is an attribute of the layer, ``layer.norm2(v)``, unless it is a ``helper``, a function of
+    the package: ``sqrt(x)``, ``centre(layer, v)``.
     """
 
     kind: Kind
@@ -29,7 +29,7 @@ class Word:
 
     @property
     def is_operator(self) -> bool:
-        """Whether it is a linear map of the layer's, of which there is a trace."""
+        """Whether it is a linear map of the layer, so that its trace can be asked for."""
         return self.kind == "vector" and self.takes == ("vector",) and not self.helper
 
 

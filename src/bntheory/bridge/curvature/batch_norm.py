@@ -56,7 +56,7 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         x, w, mean, inverse = ctx.saved_tensors
-        first = _Backward.apply(g, x, w, mean, inverse, ctx.layer)  # type: ignore[no-untyped-call]
+        first = _Backward.apply(g, x, w, mean, inverse, ctx.layer)
         return (*first, None, None, None, None)
 
 
@@ -160,5 +160,5 @@ def batch_norm(
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     if not x.dtype == weight.dtype == bias.dtype:  # mixed precision is torch's own business
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-    found: Tensor = _Forward.apply(x, weight, bias, running_mean, running_var, momentum, _Layer(eps, fused))  # type: ignore[no-untyped-call]
+    found: Tensor = _Forward.apply(x, weight, bias, running_mean, running_var, momentum, _Layer(eps, fused))
     return found

@@ -33,7 +33,7 @@ class ClosedForms(TorchFunctionMode):
         if func in (functional.batch_norm, torch.conv2d) and len(args) >= 2:
             # what a tensor's class or a context around it makes of the call is not known here, and derivatives along a direction
             # (dual tensors, torch.func's transforms) take no autograd.Function of this kind
-            around = [mode for mode in _get_current_function_mode_stack() if not isinstance(mode, DeviceContext)]  # type: ignore[no-untyped-call]
+            around = [mode for mode in _get_current_function_mode_stack() if not isinstance(mode, DeviceContext)]
             tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
             own = any(type(t) not in (Tensor, nn.Parameter) or not plain_storage(t) for t in tensors)
             if own or around or forward_ad._current_level >= 0:

@@ -34,7 +34,7 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         wanted = ctx.needs_input_grad[:3]
-        return (*_Backward.apply(g, *ctx.saved_tensors, ctx.how, ctx.bias, wanted), None)  # type: ignore[no-untyped-call]
+        return (*_Backward.apply(g, *ctx.saved_tensors, ctx.how, ctx.bias, wanted), None)
 
 
 class _Backward(torch.autograd.Function):
@@ -78,7 +78,7 @@ def convolution(
         or weight.numel() * x.shape[2:].numel() < least * math.prod(_pair(how[0]))
     ):
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    found: Tensor = _Forward.apply(x, weight, bias, (*(_pair(v) for v in how), groups))  # type: ignore[no-untyped-call]
+    found: Tensor = _Forward.apply(x, weight, bias, (*(_pair(v) for v in how), groups))
     return found
 
 

@@ -211,7 +211,7 @@ def _composed(outer: Any, inner: Any) -> Callable[[Scalar, Tensor], Tensor]:
 
 
 def _functional_hessian(loss: Scalar, point: Tensor) -> Tensor:
-    matrix: Tensor = torch.autograd.functional.hessian(loss, point)  # type: ignore[no-untyped-call]
+    matrix: Tensor = torch.autograd.functional.hessian(loss, point)
     return matrix
 
 

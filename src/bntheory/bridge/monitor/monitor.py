@@ -249,7 +249,7 @@ class Monitor:
     def _waited(self, training: bool) -> float:
         """The time once a device is done with what it was given; where that was training, it is counted as that."""
         before = time.perf_counter()
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.synchronize()
         now = time.perf_counter()
         if training:

@@ -49,7 +49,7 @@ class Share:
 
 def sum_over_ranks(value: Tensor) -> Tensor:
     """The sum of every rank's value, in the graph of each."""
-    total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(value)
     return total
 
 

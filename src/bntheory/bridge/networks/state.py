@@ -260,7 +260,7 @@ def _save_attributes(module: Any) -> Restore:
 
 
 def _cuda_in_use() -> bool:
-    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())
 
 
 def _save_global_rng() -> Restore:

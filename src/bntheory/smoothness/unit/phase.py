@@ -168,12 +168,13 @@ def _residual(loss: SeparableLoss, z: Floats, direction: Floats, size: Floats) -
 
     r/h increases with r for the losses here; r is bracketed on a logarithmic scale and bisected for all cells at once.
     """
-    assert loss.target_for is not None
+    target_for = loss.target_for
+    assert target_for is not None
     low, high = np.full(size.shape, -30.0), np.full(size.shape, 30.0)
 
     def curvature(log_r: Floats) -> tuple[Floats, Floats, Floats]:
         g = np.exp(log_r)[..., None] * direction
-        t = loss.target_for(z, g)  # type: ignore[misc]
+        t = target_for(z, g)
         h = np.max(loss.second(z, np.where(np.isfinite(t), t, 0.0)), axis=-1)
         return g, t, np.where(np.isfinite(t).all(axis=-1) & (h > 0), h, np.nan)
 
