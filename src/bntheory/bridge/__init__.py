@@ -2,14 +2,18 @@
 
 A network as a function
     ``objective``    the one front door: a model, a loss and data, evaluated as asked for and checked to be so
-    ``arguments``, ``fences``, ``modes``, ``measured``   arguments refused by name, settings kept out, modes that reach every layer, whose tensors
-    ``examination``, ``custom_functions``, ``draws``   what is checked before a number is returned, with random directions
+    ``arguments``    arguments of a wrong type, refused by name
+    ``fences``, ``modes``   torch's settings around an evaluation, and the mode of every layer in it
+    ``measured``     the tensors that are measured: the model's own, or stand-ins in another precision
+    ``examination``, ``custom_functions``   what is checked before a number is returned
     ``explanation``, ``raised``   what a user's code or torch raised, told by step, layer and line
     ``graph``        what the graph of a value holds, and the bytes that it keeps
+    ``draws``        random directions, the same on every device
 Its normalisations
     ``normalisers``  the one list of them, found by running the network; ``left_out`` why one is not measured
-    ``functional_calls``, ``batch_statistics``   functional calls, and code that normalises by none of the closed forms
-    ``units``, ``formulas``   axes and affine map of a normalisation, and the reference for its derivatives
+    ``functional_calls``, ``formulas``   calls of torch's own normalisations, and the same in primitive operations
+    ``batch_statistics``   a user's code that normalises over the batch by none of the closed forms
+    ``units``        the axes that a normalisation is taken over, and its affine map
     ``freezing``, ``live_statistics``   statistics held constant, and whether a twin still normalises
 Rooms
     :mod:`.networks` builds and trains, :mod:`.probes` measures at a point, :mod:`.curvature` has second derivatives, :mod:`.monitor` follows

@@ -24,12 +24,14 @@ _DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
 _QUOTIENTS = {"div", "__truediv__", "true_divide", "divide"}
 _PRODUCTS = {"mul", "__mul__", "__rmul__", "multiply"}
 _LARGER = {"max", "maximum"}
-#: Where other operations have what they multiply, and by what: one number a channel, or a diagonal matrix of these.
+#: Other operations that multiply, and the places of the two factors among their arguments. The second factor may be one number a channel,
+#: or a diagonal matrix of these.
 _FACTORS = {
     "addcmul": (1, 2), "einsum": (1, 2), "linear": (0, 1), "matmul": (0, 1), "__matmul__": (0, 1), "mm": (0, 1), "addmm": (1, 2),
     "addcdiv": (1, 2),
 }  # fmt: skip
-#: What an operand was computed by that makes a product a division, and the larger of two a scale; a quotient is a division anyway.
+#: The nodes that show an operand to be a reciprocal, so that a product divides by it, or a spread, so that a maximum is taken of a scale.
+#: A quotient needs no such sign.
 _BY = {
     **dict.fromkeys(_PRODUCTS | _FACTORS.keys() - {"addcdiv"}, ("Rsqrt", "Reciprocal", "Pow", "Div")),
     **dict.fromkeys(_LARGER, ("Sqrt", "Std", "Var")),
@@ -37,8 +39,11 @@ _BY = {
 
 
 def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], examples: int) -> tuple[bool, bool]:
-    """Whether activations are combined with, and whether they are divided by, what lacks the axis of the examples and was computed from
-    all of them: from data and parameters, since of data alone it is a constant, and of parameters alone no statistic."""
+    """Whether an operation combines activations with a statistic of their batch, and whether it divides them by one.
+
+    A statistic lacks the axis of the examples and was computed from all of them, and from parameters too: what is computed from data
+    alone is a constant, and what is computed from parameters alone is no statistic.
+    """
     name = _name_of(func) if args else ""
     if func is functional.normalize:
         dim = args[2] if len(args) > 2 else kwargs.get("dim", 1)
@@ -61,7 +66,7 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
 
 
 def takes_away_a_mean(func: Any, args: tuple[Any, ...], examples: int) -> bool:
-    """Whether from activations something is subtracted that lacks the axis of the examples and was computed from all of them."""
+    """Whether an operation subtracts a statistic of their batch from activations, in the sense of :func:`by_a_statistic`."""
     pair = len(args) > 1 and _name_of(func) in _DIFFERENCES and _lacks_the_examples(args[0], args[1], examples)
     return pair and _of_data_and_parameters(args[1])
 
@@ -73,7 +78,7 @@ def _name_of(func: Any) -> str:
 
 
 def _mapped_over(a: Any) -> Any:
-    """Activations as a whole, of which each call that torch.vmap makes meets a part; the axis that it runs along comes first."""
+    """Under torch.vmap, whose function meets a part of its input: the whole input, with the axis that vmap runs along first. Otherwise a itself."""
     while isinstance(a, Tensor) and torch._C._functorch.is_batchedtensor(a):
         a = torch._C._functorch.get_unwrapped(a).movedim(torch._C._functorch.maybe_get_bdim(a), 0)
     return a

@@ -7,6 +7,7 @@ symmetric, so that no check of symmetry finds it either. What lives here: this c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import product as pairs_of
 from typing import Any
@@ -17,17 +18,17 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.explanation import first_backward, second_backward
-from bntheory.bridge.networks.evaluation import convert, plain_storage
+from bntheory.bridge.networks.evaluation import convert, flat, plain_storage
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 
 
 def check_custom_functions(objective: Objective) -> None:
-    """Refuse a loss whose gradient, moved a little, does not change as its second backward pass says.
+    """Refuse a loss whose gradient, a small step away, has not changed as its second backward pass says.
 
-    A gradient that is by intention none of the loss's (a straight-through estimator) cannot be held against anything, and passes; it is
-    one where it is that of the loss neither with what the forward pass holds constant nor without.
-    Several steps are tried, since an activation with a kink may lie between two points; the differences of one have to agree.
+    A surrogate gradient (a straight-through estimator) is by intention not the loss's, so there is nothing to compare its derivative with,
+    and it passes. It is told by this: it is not the derivative of the loss, whether what the forward pass detaches is held constant or not.
+    Several lengths of the step are tried, since the kink of an activation may lie within one of them; one that agrees is enough.
     """
     names = objective.examination.custom_functions
     if not names:
@@ -52,10 +53,8 @@ def check_custom_functions(objective: Objective) -> None:
         found = second_backward([g for g, _ in live], leaves, [v for _, v in live]) if live else [None] * len(leaves)
     product, slope, along = (_flat(t, leaves) for t in (found, slopes, directions))
     size = max(float(_flat(leaves, leaves).norm() / along.norm()), 1e-3)
-    apart = {
-        True: 1.0,
-        False: 1.0,
-    }  # with what was held constant, and without: a fixed point is found under no_grad as well
+    # with what was held constant, and without: a fixed point is found under no_grad as well
+    apart = {True: 1.0, False: 1.0}
     surrogate = {True: True, False: True}
     for share, hold in pairs_of((1.0, 0.1, 0.01), apart):
         step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
@@ -122,6 +121,5 @@ def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held |
             return float(value.detach()), _flat(slopes, leaves)
 
 
-def _flat(values: object, like: list[Tensor]) -> Tensor:
-    pairs = zip(values, like, strict=True)  # type: ignore[call-overload]
-    return torch.cat([(torch.zeros_like(p) if t is None else t.detach()).reshape(-1).double() for t, p in pairs])
+def _flat(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor:
+    return flat([torch.zeros_like(p) if t is None else t for t, p in zip(values, like, strict=True)])

@@ -1,8 +1,9 @@
 """What is checked about an objective before a number is returned, and what its first evaluation shows.
 
-The loss depends on the model that is measured, and on no other copy of it; it is one function, and not another one at every call;
-the mode took effect in every layer; freezing froze, and the twin's loss is the network's. Each is looked at, none assumed. What lives
-here: these checks. What does not: evaluating, and errors of a user's own code (:mod:`bntheory.bridge.explanation`).
+None of the following is assumed, each is looked at: the loss depends on the model that is measured, and on no other copy of it; it is
+the same function at every call; the mode took effect in every layer; freezing held the statistics constant, and the twin has the
+network's loss. What lives here: these checks. What does not: evaluating, and errors of a user's own code
+(:mod:`bntheory.bridge.explanation`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge import left_out
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.graph import (
+    Reduced,
     SavedBytes,
     custom_functions,
     differentiated,
@@ -96,17 +98,17 @@ class Examination:
     weights: tuple[Tensor, ...] = ()
 
 
-def examine(objective: Examined, *, hooks: bool = True) -> Examination:
+def examine(objective: Examined) -> Examination:
     """Evaluate the first batch and check what was asked for. Raises ValueError naming what was asked, what was found, what to do."""
     try:
-        return _examined(objective, hooks)
+        return _examined(objective, hooks=True)
     except UserError as error:
-        if not hooks or "saved tensor hooks" not in str(error):
+        if "saved tensor hooks" not in str(error):
             raise
-        return _examined(objective, False)  # torch.func inside of a forward pass cannot run under them
+        return _examined(objective, hooks=False)  # torch.func inside of a forward pass cannot run under them
 
 
-def _examined(objective: Examined, hooks: bool) -> Examination:
+def _examined(objective: Examined, *, hooks: bool) -> Examination:
     _refuse_empty(objective)
     batch = objective.batches[0]
     try:
@@ -130,7 +132,23 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
     finally:
         objective.batches[0] = batch
     loss = float(value.detach())
-    for item in trace.found:
+    _refuse_overflow(loss, trace.found)
+    scripted = sum(item.reason == left_out.SCRIPTED for item in trace.found)
+    if trace.fused + scripted < live_batch_norms(value):
+        trace.found.append(Normalisation("(unseen)", "", None, left_out.UNSEEN))
+    normalisations = tuple(trace.found)
+    _check_modes(objective, normalisations)
+    seen, weights = _without_tensors(normalisations), tuple(trace.weights)
+    found = Examination(loss, seen, trace.over_the_batch(), kept, unused, custom, weights)
+    objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
+    _check_repeatable(objective, loss, value.dtype)
+    if objective.mode == "frozen":
+        refuse_live_statistics(objective)
+    return found
+
+
+def _refuse_overflow(loss: float, normalisations: Sequence[Normalisation]) -> None:
+    for item in normalisations:
         if item.y is None or not item.y.numel():
             continue
         largest = float(item.y.detach().abs().amax())
@@ -148,18 +166,6 @@ def _examined(objective: Examined, hooks: bool) -> Examination:
             f"the loss is {loss} on this batch; derivatives of it mean nothing. Look for a learning rate that diverged, inputs that "
             "are not finite, a logarithm of zero, or a normalised feature of zero variance with eps = 0"
         )
-    scripted = sum(item.reason == left_out.SCRIPTED for item in trace.found)
-    if trace.fused + scripted < live_batch_norms(value):
-        trace.found.append(Normalisation("(unseen)", "", None, left_out.UNSEEN))
-    normalisations = tuple(trace.found)
-    _check_modes(objective, normalisations)
-    seen, weights = _without_tensors(normalisations), tuple(trace.weights)
-    found = Examination(loss, seen, trace.over_the_batch(), kept, unused, custom, weights)
-    objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
-    _check_repeatable(objective, loss, value.dtype)
-    if objective.mode == "frozen":
-        refuse_live_statistics(objective)
-    return found
 
 
 def _refuse_changed_parameters(before: Sequence[tuple[str, Tensor, int]]) -> None:
@@ -282,7 +288,7 @@ def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -
 
 
 def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> None:
-    """The same loss again, without a graph and with other random numbers; and, for a twin, from its constants."""
+    """Evaluate the loss once more, without a graph and with other random numbers (a twin with its constants), and refuse another value."""
     reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
     drawn = False
 
@@ -330,23 +336,9 @@ def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> N
     )
 
 
-class _Reduced(TorchFunctionMode):
-    """Holds what a pass reduces to one number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.terms: dict[int, Tensor] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor) and found.numel() == 1:
-            self.terms.update((id(t), t) for t in tensors_in(args) if t.requires_grad)
-        return found
-
-
 def _size_of_terms(objective: Examined, reseed: int | None) -> float:
-    """The sizes of the terms of a loss, which may cancel (a mean of normalised values, a difference): its rounding is relative to them."""
-    reduced, size = _Reduced(), 0.0
+    """The size of the terms that a loss is the sum of. They may cancel, as in a mean of normalised values, and its rounding is relative to them."""
+    reduced, size = Reduced(), 0.0
     with suppress(RuntimeError), objective.conditions(0, reseed=reseed, trace=reduced):
         value, terms = objective.value(), list(reduced.terms.values())
         for t, g in zip(terms, torch.autograd.grad(value, terms, allow_unused=True), strict=True):
@@ -355,8 +347,11 @@ def _size_of_terms(objective: Examined, reseed: int | None) -> float:
 
 
 def _refuse_random_derivatives(objective: Examined, seed: int) -> None:
-    """Random numbers behind a factor that is zero (a residual branch at its start) change the derivatives, and the loss by nothing; behind
-    the square of one (a gate on both sides), the second derivatives alone."""
+    """Refuse random numbers that the derivatives depend on and the loss does not.
+
+    So it is behind a factor that is zero (a residual branch at its start); behind the square of one (a gate on both sides) only the
+    second derivatives depend on them.
+    """
     wanted = [t for t in objective.leaves.values() if t.requires_grad]
     found: dict[str, list[Tensor]] = {"gradient": [], "Hessian": []}
     for reseed in (seed, seed + 1):

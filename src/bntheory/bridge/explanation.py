@@ -1,8 +1,9 @@
 """Errors of a user's own code or of torch while a network is measured, told in terms of steps, layers, batches, mode and precision.
 
-What lives here: the one rule that such an error reaches the user as a :class:`~bntheory.errors.UserError` that says in which step and
-layer it arose, whether plain training meets it too, and what to do; the error itself stays chained. An error in the forward or the first
-backward pass is held against one plain pass of the same model; one in a second backward pass arises after both went through.
+What lives here: the one rule by which such an error becomes a :class:`~bntheory.errors.UserError` that says in which step and layer it
+arose, whether plain training meets it too, and what to do; the error itself stays chained. Whether training meets an error of the forward
+or the first backward pass is found out by one plain pass of the same model. An error of a second backward pass is never training's,
+which takes none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _PRECISION = ("dtype", "scalar type", "expected Double", "expected Float", "Doub
 def explained(
     objective: Examined, index: int, outputs: Any = None, *, step: str = "the forward pass"
 ) -> Iterator[None]:
-    """An error in this step of an evaluation, told with the layer, the batch, and what to do where that is known."""
+    """Context for one step of an evaluation: an error in it is told with the layer, the batch, and what to do where that is known."""
     try:
         yield
     except UserError as error:
@@ -44,40 +45,48 @@ def explained(
     except NOT_EXPLAINED:
         raise
     except Exception as error:
-        text = first_line(error)
-        where = where_of(objective.named_modules(), error)
-        batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
-        if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
-            raise UserError(
-                f"{batch}{where} normalises over m = 1 entry, and one value equals its own mean ({text}). Give a larger batch (a "
-                "loader leaves an incomplete last one out with drop_last=True), or larger groups"
-            ) from error
-        if objective.dtype is not None and any(word in text for word in _PRECISION):
-            raise UserError(
-                f"{batch}bntheory converted the model, the batch and the loss to {objective.dtype} (as dtype asks), and {where} met a "
-                f"tensor that it could not convert{_unconverted(objective)}: {text}. Make that tensor follow the precision of the "
-                "inputs, or measure in the model's own precision (by dtype)"
-            ) from error
-        if objective.dtype is None and any(word in text for word in _PRECISION):
-            raise UserError(
-                f"{batch}{where} met tensors of several precisions: {text}. The model has {_precisions(objective.leaves.values())}, the "
-                f"batch {_precisions(tensors_in(objective.batches[index] or ()))}. Give dtype=torch.float64 (or float32), which brings "
-                "all of it into one precision, or convert the batch"
-            ) from error
-        if outputs is not None and not isinstance(outputs, Tensor) and isinstance(error, TypeError):
-            raise UserError(
-                f"{batch}the loss does not take what the model returns in mode {objective.mode!r}, a {_described(outputs)}: {text}. Give "
-                "a loss that unpacks it, or another mode"
-            ) from error
-        raise EvaluationError(
-            f"{batch}{type(error).__name__}: {text} (raised in {where}{line_of(error)}, {step} in mode {objective.mode!r}"
-            f"{'' if objective.dtype is None else f', converted to {objective.dtype}'})"
-        ) from error
+        raise _told(error, objective, index, outputs, step) from error
+
+
+def _told(error: Exception, objective: Examined, index: int, outputs: Any, step: str) -> UserError:
+    """What a model, a loss or torch raised, with its place; and where the reason is known, with what to do."""
+    text = first_line(error)
+    where = where_of(objective.named_modules(), error)
+    batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
+    if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
+        return UserError(
+            f"{batch}{where} normalises over m = 1 entry, and one value equals its own mean ({text}). Give a larger batch (a "
+            "loader leaves an incomplete last one out with drop_last=True), or larger groups"
+        )
+    if objective.dtype is not None and any(word in text for word in _PRECISION):
+        return UserError(
+            f"{batch}bntheory converted the model, the batch and the loss to {objective.dtype} (as dtype asks), and {where} met a "
+            f"tensor that it could not convert{_unconverted(objective)}: {text}. Make that tensor follow the precision of the "
+            "inputs, or measure in the model's own precision (by dtype)"
+        )
+    if objective.dtype is None and any(word in text for word in _PRECISION):
+        return UserError(
+            f"{batch}{where} met tensors of several precisions: {text}. The model has {_precisions(objective.leaves.values())}, the "
+            f"batch {_precisions(tensors_in(objective.batches[index] or ()))}. Give dtype=torch.float64 (or float32), which brings "
+            "all of it into one precision, or convert the batch"
+        )
+    if outputs is not None and not isinstance(outputs, Tensor) and isinstance(error, TypeError):
+        return UserError(
+            f"{batch}the loss does not take what the model returns in mode {objective.mode!r}, a {_described(outputs)}: {text}. Give "
+            "a loss that unpacks it, or another mode"
+        )
+    return EvaluationError(
+        f"{batch}{type(error).__name__}: {text} (raised in {where}{line_of(error)}, {step} in mode {objective.mode!r}"
+        f"{'' if objective.dtype is None else f', converted to {objective.dtype}'})"
+    )
 
 
 @contextmanager
 def compared(objective: Examined, index: int) -> Iterator[None]:
-    """An error that was told inside is held against one plain forward and backward pass, once the model is as the user left it."""
+    """Context around the others: to an error told inside it is added whether a plain forward and backward pass raises too.
+
+    That pass is made when the model is again as the user left it.
+    """
     try:
         yield
     except EvaluationError as error:

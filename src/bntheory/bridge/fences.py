@@ -32,7 +32,7 @@ _IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", 
 
 @contextmanager
 def differentiating() -> Iterator[None]:
-    """Gradients on, inference mode and autocast off: also a product with a graph that exists is computed in the caller's settings."""
+    """Gradients on, inference mode and autocast off. A product with an earlier graph needs it too: it is computed in the caller's settings."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -103,7 +103,7 @@ def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
 
 @contextmanager
 def _replaced(home: Any, **values: Any) -> Iterator[None]:
-    """Other attributes of a module or class of torch's, of those that the torch at hand has."""
+    """Context in which attributes of a module or class of torch's have other values; those that the installed torch lacks are left out."""
     before = {name: getattr(home, name) for name in values if hasattr(home, name)}
     try:
         for name in before:
@@ -152,7 +152,7 @@ class Precision(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _written(self, target: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What is written into a tensor that keeps its precision (a record of the loss's own) is brought into that."""
+        """Bring what is written into a tensor that keeps its precision (a record of the loss's own) into that precision."""
         if isinstance(target, Tensor) and target.is_floating_point() and self._precision(target.dtype) != target.dtype:
             values = convert(values, lambda t: t.to(target.dtype) if t.is_floating_point() else t)
         return (target, *values)
@@ -163,9 +163,9 @@ class Precision(TorchFunctionMode):
     def _changed(self, value: Any) -> Any:
         if isinstance(value, torch.dtype):
             return self._precision(value)
+        if isinstance(value, (tuple, list)) and any(isinstance(item, torch.dtype) for item in value):
+            return type(value)(self._changed(item) for item in value)
         if isinstance(value, (tuple, list, Mapping)) and not isinstance(value, torch.Size):
-            if any(isinstance(item, torch.dtype) for item in value):
-                return type(value)(self._changed(item) for item in value)  # type: ignore[call-arg]
             return convert(value, self._tensor)
         return self._tensor(value) if isinstance(value, Tensor) else value
 
@@ -211,7 +211,7 @@ def _embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Sparse gradients have no second derivative, and are dense in every other respect."""
+    """torch's own with dense gradients; sparse ones have the same values and no second derivative."""
     _refuse_to_shorten(input, weight, max_norm, norm_type)
     return functional.embedding(input, weight, padding_idx, None, norm_type, scale_grad_by_freq, False)
 
@@ -298,7 +298,7 @@ def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _requires_grad(tensor: Tensor, requires_grad: bool = True) -> Tensor:
-    """As a forward pass sets it on its inputs (for its checkpoints), which in a measurement are nodes of the graph and no leaves."""
+    """For a forward pass that calls it on its inputs (for checkpoints): in a measurement they are no leaves, on which torch refuses it."""
     return tensor.requires_grad_(requires_grad) if tensor.is_leaf else tensor
 
 

@@ -23,9 +23,9 @@ from torch.overrides import TorchFunctionMode
 from bntheory.bridge.functional_calls import FUNCTIONS, Call
 from bntheory.bridge.graph import leaves_of, of_a_weight
 from bntheory.bridge.left_out import UNREACHABLE
-from bntheory.bridge.networks.evaluation import convert, transformed
+from bntheory.bridge.networks.evaluation import convert, first_tensor, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm
-from bntheory.bridge.normalisers import Normalisation, first_tensor
+from bntheory.bridge.normalisers import Normalisation
 from bntheory.bridge.units import eps_of
 from bntheory.errors import UserError
 from bntheory.evidence.counts import reasons
@@ -87,7 +87,7 @@ def _moved(module: nn.Module, x: Tensor, constants: Constants, freeze: Freeze) -
         )
     c, s = (_spread(t.to(x), x, constants.axis) for t in (constants.mean, constants.scale))
     if isinstance(module, LpBatchNorm):
-        live, moment = cast(Any, module)._live_statistics(x)
+        live, moment = module.statistics(x)
         scale = module.scale(moment)
     else:
         live, scale = _statistics(x, constants.axis, constants.eps)
@@ -96,22 +96,24 @@ def _moved(module: nn.Module, x: Tensor, constants: Constants, freeze: Freeze) -
     return c + (x - _spread(live, x, constants.axis))
 
 
-class FrozenStatistics:
-    """What a module's class is extended by: its calls use their constants, in training and in evaluation mode alike."""
+class FrozenStatistics(nn.Module):
+    """Mixed into the class of a module that is frozen: each of its calls uses constants, in training and in evaluation mode alike."""
 
     has_frozen_statistics = True
+    weight: Tensor | None
+    bias: Tensor | None
 
     _constants: list[Constants | None]
     _freeze: Freeze
     _cursor: int
 
     def __init_subclass__(cls) -> None:
-        """A class that wants no subclasses is not asked."""
+        """Without the call of the user's own class, which may refuse to be extended."""
 
     def _inner(self) -> Callable[..., Any]:
         """The forward that the module had: an override of the instance, or its class's."""
         own: Callable[..., Any] | None = self.__dict__.get("_own_forward")
-        return super().forward if own is None else own  # type: ignore[misc]
+        return super().forward if own is None else own
 
     def _next(self) -> Constants | None:
         found = self._constants[self._cursor % len(self._constants)]
@@ -126,13 +128,13 @@ class FrozenStatistics:
 
 
 class _FrozenModule(FrozenStatistics):
-    """A layer whose whole forward is torch's batch normalisation: the affine map itself, also where it runs a second time."""
+    """A layer that does nothing but normalise (torch's, or by an l_p norm): the affine map itself, also where it runs a second time."""
 
-    def forward(self, input: Tensor) -> Tensor:  # named as in nn.BatchNorm, for calls by keyword
-        constants = self._next()
-        if constants is None:
-            return self._inner()(input)  # type: ignore[no-any-return]
-        return _affine(self, input, constants, self._freeze, self.weight, self.bias)  # type: ignore[arg-type,attr-defined]
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        constants, x = self._next(), first_tensor(args, kwargs)
+        if constants is None or x is None:
+            return self._inner()(*args, **kwargs)
+        return _affine(self, x, constants, self._freeze, self.weight, self.bias)
 
 
 class _FrozenCalls(FrozenStatistics):
@@ -167,7 +169,7 @@ class _FrozenByHand(FrozenStatistics):
         c, s = (_spread(t.double(), x, constants.axis) for t in (constants.mean, constants.scale))
         y_hat = (held.double() - c) / s
         weight = (z.double() * y_hat).sum(over) / y_hat.square().sum(over)
-        return _affine(self, x, constants, self._freeze, weight.to(x), z.double().mean(over).to(x))  # type: ignore[arg-type]
+        return _affine(self, x, constants, self._freeze, weight.to(x), z.double().mean(over).to(x))
 
 
 class _ConstantStatistics(TorchFunctionMode):
@@ -201,22 +203,9 @@ _SELECTIONS = {
 }  # fmt: skip
 
 
-class _FrozenLp(FrozenStatistics):
-    """A layer that divides by an l_p norm of its batch, whose statistics are a method of its own."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        constants = self._next()
-        if constants is None:
-            return self._inner()(x)  # type: ignore[no-any-return]
-        return _affine(self, x, constants, self._freeze, self.weight, self.bias)  # type: ignore[arg-type,attr-defined]
-
-    def _live_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return super().statistics(x)  # type: ignore[misc,no-any-return]
-
-
 def _affine(
     module: nn.Module, x: Tensor, constants: Constants, freeze: Freeze, weight: Tensor | None, bias: Tensor | None
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     x = _moved(module, x, constants, freeze)
     c, s = (_spread(t.to(x), x, constants.axis) for t in (constants.mean, constants.scale))
     z = (x - c) / s
@@ -303,16 +292,17 @@ def observed(
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             x = first_tensor(args, kwargs)
+            assert x is not None
             if isinstance(module, LpBatchNorm):
                 live = module.training or module.running_mean is None
-                mean, moment = module.statistics(x.detach())  # type: ignore[union-attr]
+                mean, moment = module.statistics(x.detach())
                 kept[name].append(Constants(mean, module.scale(moment)) if live else None)
                 return own(*args, **kwargs)
             if name not in by_hand:
                 with _Observer(kept[name], weights):
                     return own(*args, **kwargs)
             axis, eps = by_hand[name]
-            held = x.detach().clone()  # type: ignore[union-attr]
+            held = x.detach().clone()
             named = min((e for e in eps_of(module) if eps is not None and e >= eps), default=eps)
             if eps is not None and named not in (None, eps):  # an unbiased variance, whose eps depends on the entries
                 eps = named * (1 - held.shape[axis] / held.numel())
@@ -358,14 +348,12 @@ def freeze_in_place(
     Undone by the guard of its state, which restores classes and attributes (:mod:`bntheory.bridge.networks.state`).
     """
     for name, module in modules.items():
+        plain = type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
         kind: type[FrozenStatistics]
-        if isinstance(module, LpBatchNorm):
-            kind = _FrozenLp
-        elif name in by_hand:
-            kind = _FrozenByHand
+        if isinstance(module, LpBatchNorm) or (plain and "forward" not in module.__dict__ and name not in by_hand):
+            kind = _FrozenModule
         else:
-            plain = type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
-            kind = _FrozenModule if plain and "forward" not in module.__dict__ else _FrozenCalls
+            kind = _FrozenByHand if name in by_hand else _FrozenCalls
         own = module.__dict__.pop("forward", None)
         object.__setattr__(module, "__class__", _frozen_class(kind, type(module)))  # past a __setattr__ of the user's
         module.__dict__.update(_constants=list(constants[name]), _freeze=freeze, _cursor=0, _own_forward=own)

@@ -31,12 +31,12 @@ class Call:
         return self.running is None
 
 
-def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Call:  # fmt: skip
+def _f_batch(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Call:
     running = None if training or running_mean is None else (running_mean, running_var)
     return Call("batch", input, weight, bias, eps, running=running)
 
 
-def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):  # fmt: skip
+def _t_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):
     return _f_batch(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
@@ -44,7 +44,7 @@ def _f_instance(input, running_mean=None, running_var=None, weight=None, bias=No
     return Call("instance", input, weight, bias, eps, running=None if use_input_stats else (running_mean, running_var))
 
 
-def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):  # fmt: skip
+def _t_instance(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):
     return _f_instance(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.networks.evaluation import plain_storage
+from bntheory.bridge.networks.evaluation import plain_storage, tensors_in
 
-#: What nodes are called that take data beside parameters: always (a convolution of parameters alone is none of a weight), or where a factor
-#: has no gradient.
+#: Names of nodes that take data beside parameters: the first always do (a convolution of parameters alone is no weight), the second where
+#: one of their factors has no gradient.
 _LOOKS_UP, _PRODUCTS = ("Embedding", "Index", "Gather", "Convolution"), ("Mm", "Addmm", "Bmm", "Baddbmm", "Mv", "Dot")
 
 
@@ -28,16 +29,25 @@ class SavedBytes(saved_tensors_hooks):
             if plain_storage(tensor) and tensor.untyped_storage()._cdata not in known:
                 known.add(tensor.untyped_storage()._cdata)
                 self.total += tensor.untyped_storage().nbytes()
-            return (
-                tensor.detach()
-            )  # with its history, an operation's own output would keep the operation alive for ever
+            # with its history, an operation's own output would keep the operation alive for ever
+            return tensor.detach()
 
         self.count = count
         super().__init__(count, lambda tensor: tensor)
 
-    def __enter__(self) -> Self:  # type: ignore[override]
-        super().__enter__()
-        return self
+
+class Reduced(TorchFunctionMode):
+    """Context that holds what a pass reduces to one number: the terms of a loss, by their ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: dict[int, Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.numel() == 1:
+            self.terms.update((id(t), t) for t in tensors_in(args) if t.requires_grad)
+        return found
 
 
 def nodes_of(value: Tensor) -> Iterator[Any]:
@@ -60,8 +70,10 @@ def leaves_of(value: Tensor) -> dict[int, Tensor]:
 
 
 def of_a_weight(x: Tensor, parameters: Iterable[Tensor], examples: int = 0) -> list[Tensor]:
-    """The parameters of which a tensor is one in another shape, or one to which others and factors were added or multiplied; none where
-    data or activations enter, or where it has a row of its own for each of many examples (learned features)."""
+    """The parameters that x is made of, if x is a weight: a parameter in another shape, or one to which others and constants were applied.
+
+    None where data or activations enter, or where x has a row of its own for each of many examples (learned features).
+    """
     own, leaves = {id(p): p for p in parameters}, leaves_of(x)
     same = [p for p in own.values() if p.numel() == x.numel()]
     shared = [p for p in same if p.untyped_storage()._cdata == x.untyped_storage()._cdata]

@@ -1,11 +1,13 @@
-"""Whether a frozen twin still normalises over its batch: the twin is asked, and not the source of the model.
+"""Whether a frozen twin still normalises over its batch: told by its derivatives, and not by how the model is written.
 
-Whatever normalises over the batch makes everything behind it indifferent to a shift and to a scale of each channel before it, in
-whichever way it is written: a custom autograd function, an ``einsum``, a product with a diagonal matrix, a transform. In a twin all of
-that is frozen, and nothing is indifferent to both; nor to shifts alone where a mean of the batch is taken away; nor, where it has both
-signs (the weights of an average have one), to scales alone. What lives here: this check, by one backward pass from random numbers at
-the outputs (the gradient of a loss may vanish, or sum to zero, for reasons of its own), and from those at whatever a loss reduces to a
-number. What does not: what is found by its form (:mod:`bntheory.bridge.normalisers`).
+Normalisation over the batch makes everything behind it indifferent to a shift and to a scale of each channel in front of it, however it
+is written: by a custom autograd function, an ``einsum``, a product with a diagonal matrix, under a transform. In a twin all of it is
+frozen. So in a twin nothing may be indifferent to both; nor to shifts alone, where a mean of the batch is subtracted; nor to scales
+alone, where what is scaled has both signs (the weights of an average have one).
+
+The check is a backward pass from random numbers at the outputs, since the gradient of the loss may vanish, or sum to zero, for reasons of
+its own; and one from random numbers at whatever the loss reduces to a number. What lives here: this check. What does not: normalisation
+that is recognised by its form (:mod:`bntheory.bridge.normalisers`).
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class LiveStatistics(TorchFunctionMode):
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.examples, self._centred = 0, dict[int, Tensor]()  # examples: of what the model was given last
+        self.examples = 0  # of what the model was given last
+        self._centred: dict[int, Tensor] = {}
         self._names = {id(module): name for name, module in modules.items()}
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
@@ -223,8 +226,11 @@ def _ends_of(outputs: Any) -> list[Tensor]:
 
 
 def _indifferent(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float]]:
-    """The axes of channels (None: all of it is one) along which a function with gradient g at y may be shifted, and what scaling changes
-    then; or along which it may be scaled alone (all of it may be where every example's own scale is taken off behind what joins them)."""
+    """The axes of channels to which a function with gradient g at y is indifferent, each with what scaling along it still changes.
+
+    An axis counts where shifts along it change nothing, or scales alone. None stands for a single channel of all entries: there scales
+    alone do not count, since every example's own scale may be taken off further on.
+    """
     for axis in (None, *sorted({0, min(1, y.dim() - 1), y.dim() - 1})):
         over = [a for a in range(y.dim()) if a != axis]
         if math.prod(y.shape[a] for a in over) < 4:
@@ -258,7 +264,7 @@ def _part(terms: Tensor, over: list[int]) -> float:
 
 
 def _of_many_examples(tensor: Tensor, axis: int | None, roots: Sequence[Tensor]) -> bool:
-    """Whether one channel of activations is computed from many examples: it is no example's own, and no weight."""
+    """Whether one channel of activations is computed from many examples, so that it is neither one example's own nor a weight."""
     if not any(isinstance(leaf, nn.Parameter) for leaf in leaves_of(tensor).values()):
         return False  # of data alone: a constant
     count = _examples_of(tensor, axis, roots)

@@ -1,7 +1,7 @@
 """The tensors that are measured: a model's own, or ones that stand for them while it is evaluated.
 
-A model is never copied for a change of precision, so a loss that refers to it (a penalty on its weights, a closure) meets what is
-measured: the stand-ins take the places of its parameters for as long as an evaluation runs, and the places are put back after it.
+A model is never copied for a change of precision. Stand-ins take the places of its parameters while an evaluation runs, and leave them
+afterwards, so that a loss that refers to the model (a penalty on its weights, a closure) meets what is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bntheory.errors import UserError
 
 
 class Unchanged:
-    """Tensors that a graph was built of: :meth:`require` refuses products once one of them is changed, by which way ever."""
+    """Tensors that a graph was built of: :meth:`require` refuses products once one of them was changed, in whatever way."""
 
     def __init__(self, tensors: Iterable[tuple[str, Tensor]], what: str, again: str) -> None:
         self._what, self._again = what, again
@@ -38,7 +38,10 @@ class Unchanged:
 
 
 def _digest(tensor: Tensor) -> Any:
-    """Where a tensor lies, and sums along both sides of the square that its entries fill: what sets them in another order changes one."""
+    """A tensor's place in memory, and sums that show a change of its entries.
+
+    The entries are laid out as a square and summed along rows and along columns, so that exchanging two of them changes a sum too.
+    """
     if not plain_storage(tensor):
         return None
     flat = tensor.detach() if not tensor.is_complex() else torch.view_as_real(tensor.detach().resolve_conj())
@@ -84,20 +87,8 @@ class MeasuredTensors:
                 p.requires_grad_(train)
             private = other = False
         named = list(self.network.named_parameters(remove_duplicate=False))
-        for name, p in named:
-            if p.requires_grad and p.layout != torch.strided:
-                raise UserError(
-                    f"parameter {name} is sparse ({p.layout}), and derivatives here are by every entry; make it dense (.to_dense()), or hold "
-                    "it constant (requires_grad_(False))"
-                )
-            if hasattr(p, "device_mesh"):
-                raise UserError(
-                    f"parameter {name} is spread over several processes ({type(p).__name__}, as by fully_shard), and each would have to take part in "
-                    "every pass; measure a copy of the model whose parameters are whole (full_tensor())"
-                )
-            if p.is_complex():
-                raise UserError(f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters")
-        self.stand_ins: dict[int, Tensor] = {}
+        _refuse_impossible(named)
+        self.stand_ins: dict[int, nn.Parameter] = {}
         if private or other:
             for _, p in named:
                 if id(p) not in self.stand_ins:
@@ -129,8 +120,9 @@ class MeasuredTensors:
         return {name: self.leaves[name] for name in seen.values()}
 
     def install(self, *beside: Any) -> None:
-        """Put the stand-ins into the modules, and copies of the buffers and of the plain tensors that attributes hold, which a pass may change
-        and a graph may keep; take hooks on gradients out.
+        """Put the stand-ins into the modules, and remove hooks on gradients.
+
+        Buffers, and plain tensors that attributes hold, are replaced by copies: a pass may change them, and a graph may keep them.
 
         beside: other objects and modules that an evaluation may change. A guard of the state of all of them undoes it.
         """
@@ -155,7 +147,23 @@ class MeasuredTensors:
             if self.stand_ins:
                 for name, p in module._parameters.items():
                     if p is not None:
-                        module._parameters[name] = self.stand_ins[id(p)]  # type: ignore[assignment]
+                        module._parameters[name] = self.stand_ins[id(p)]
+
+
+def _refuse_impossible(parameters: Iterable[tuple[str, Tensor]]) -> None:
+    for name, p in parameters:
+        if p.requires_grad and p.layout != torch.strided:
+            raise UserError(
+                f"parameter {name} is sparse ({p.layout}), and derivatives here are by every entry; make it dense (.to_dense()), or hold "
+                "it constant (requires_grad_(False))"
+            )
+        if hasattr(p, "device_mesh"):
+            raise UserError(
+                f"parameter {name} is spread over several processes ({type(p).__name__}, as by fully_shard), and each would have to take part in "
+                "every pass; measure a copy of the model whose parameters are whole (full_tensor())"
+            )
+        if p.is_complex():
+            raise UserError(f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters")
 
 
 def _holds_tensors(value: Any) -> bool:

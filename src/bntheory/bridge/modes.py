@@ -1,4 +1,4 @@
-"""The mode in which a network is measured, put into every one of its layers; and dropout, which makes a loss another at every call."""
+"""Every layer of a network put into the mode in which it is measured; and what is done about dropout, by which each call of a loss differs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ Dropout = Literal["refuse", "off", "drawn"]
 
 
 def switch(model: nn.Module, mode: Mode, dropout: Dropout, *, fixed: bool) -> None:
-    """Put every module into ``mode`` (for a twin, that of its network); settle dropout, which may stay active where its random numbers are fixed.
+    """Put every module into ``mode`` (for a twin, that of its network), and switch dropout off, leave it, or refuse it.
+
+    fixed: its random numbers are held fixed, so that it may stay active.
 
     Raises ValueError for dropout that is active and was not asked for.
     """
@@ -68,5 +70,4 @@ def _drops(module: nn.Module) -> bool:
         return False
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return module.p > 0
-    recurrent_or_attention = isinstance(module, (nn.RNNBase, nn.MultiheadAttention))
-    return recurrent_or_attention and float(module.dropout) > 0  # type: ignore[arg-type]
+    return isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and module.dropout > 0

@@ -18,15 +18,15 @@ from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
 from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
-from bntheory.bridge.functional_calls import FUNCTIONS
+from bntheory.bridge.functional_calls import FUNCTIONS, Call
 from bntheory.bridge.graph import of_a_weight
-from bntheory.bridge.networks.evaluation import convert, plain_storage, requiring_a_gradient, tensors_in, transformed
+from bntheory.bridge.networks.evaluation import convert, first_tensor, plain_storage, requiring_a_gradient, transformed
 from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveGroupNorm, PrimitiveLayerNorm
 from bntheory.bridge.networks.partial_normalisation import detached_statistics
 from bntheory.bridge.units import UnitView, is_scale, is_statistic, matched_view, unit_view
 from bntheory.errors import UserError
 
-KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)  # fmt: skip
+KNOWN = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LpBatchNorm, PrimitiveLayerNorm, PrimitiveGroupNorm)
 #: The module that stands for the loss, by a name that no module of the model can have.
 LOSS = "."
 
@@ -40,8 +40,9 @@ def is_normalisation(module: nn.Module) -> bool:
 class Normalisation:
     """One normalisation of one forward pass, as it was seen.
 
-    name: of the module that makes the call, with ``#2`` for its second call (and another # where a module has that name). module: the same without the number. view: its units;
-    None where it is left out, for the reason given. by_hand: a module written by hand, and not a functional call.
+    name: of the module that makes the call, with ``#2`` for its second call (and another # where a module has that name). module: the
+    same without the number. view: its units; None where it is left out, for the reason given. by_hand: a module written by hand, and
+    not a functional call.
     y, z: its input, as a node of the graph of its own, and its output (None unless they were asked for). weight, bias: the tensors
     that it was called with.
     """
@@ -59,9 +60,11 @@ class Normalisation:
 
 @dataclass
 class _Frame:
-    """A module that is running.
+    """A module that is running, and what its own code was seen to do.
 
-    combines, divides: whether its own code combines (divides) activations with statistics of the batch. before: what was found earlier.
+    x: its input. functional: calls one of torch's normalisations. scales: computes a square root or a norm. statistics: takes a spread of
+    its batch. combines, divides: combines activations with, or divides them by, a statistic of the batch. before: how many normalisations
+    were found before it began.
     """
 
     name: str
@@ -80,8 +83,10 @@ class NormalisationTrace(TorchFunctionMode):
 
     by_hand: the calls of modules written by hand, by name, that an earlier pass has found to normalise; None to look for them, where
     only inputs that require a gradient can be verified. tap: whether each normalisation's input and output become nodes of their own.
-    zero_eps: whether what answers the calls takes eps = 0. Afterwards, fused: how many of torch's fused calls used statistics of their input; differentiates, hooked: whether the pass takes derivatives itself, or hangs hooks on
-    tensors; weights: the parameters that it standardises.
+    zero_eps: whether what answers the calls takes eps = 0.
+
+    Afterwards, fused: how many of torch's fused calls used statistics of their input. differentiates, hooked: whether the pass takes
+    derivatives itself, or hangs hooks on tensors. weights: the parameters that it standardises.
     """
 
     def __init__(
@@ -100,7 +105,8 @@ class NormalisationTrace(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._labels: dict[str, int] = {}
         self._own_scale: dict[str, tuple[int, None]] = {}
-        self.fused, self.weights = 0, list[Tensor]()
+        self.fused = 0
+        self.weights: list[Tensor] = []
         self._examples, self._outside = 0, _Frame(LOSS, model, None)
         self.called: set[str] = set()
         self.differentiates = self.hooked = False
@@ -186,7 +192,7 @@ class NormalisationTrace(TorchFunctionMode):
         return hook
 
     def _try(self, frame: _Frame, z: Tensor) -> None:
-        """A module that computes a scale by hand: which closed form is it?"""
+        """Find the closed form of a module that computes a scale by hand, or the reason why it is left out."""
         x, module = frame.x, frame.module
         if x is None or (z.shape != x.shape and not is_normalisation(module)):
             if frame.statistics:
@@ -220,7 +226,7 @@ class NormalisationTrace(TorchFunctionMode):
             self.found.append(Normalisation(label, frame.name, view, by_hand=True, y=x))
 
     def _by_a_hook(self, module: nn.Module, x: Tensor, z: Tensor) -> bool:
-        """Whether what was matched is the work of a hook of the user's: ours are one of each kind."""
+        """Whether what was matched is the work of a hook of the user's. One hook of each kind is ours."""
         if len(module._forward_hooks) < 2 and len(module._forward_pre_hooks) < 2:
             return False
         try:
@@ -230,7 +236,7 @@ class NormalisationTrace(TorchFunctionMode):
             return False
 
     def _settle(self, frame: _Frame, z: Any) -> None:
-        """What normalises over the batch by none of the closed forms: to be frozen as a whole, or out of reach."""
+        """Decide about a module whose own code normalises over the batch by none of the closed forms: frozen as a whole, or out of reach."""
         inside = self.found[frame.before :]
         own = [n for n in inside if n.module == frame.name]
         if (
@@ -280,55 +286,18 @@ class NormalisationTrace(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        read = FUNCTIONS.get(func)
+        read, frame = FUNCTIONS.get(func), self._stack[-1] if self._stack else self._outside
         if read is None:
-            self.differentiates |= (
-                func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward) and not self._looking
-            )
-            self.hooked |= func is Tensor.register_hook
             if not self._looking:
-                frame = self._stack[-1] if self._stack else self._outside
-                frame.scales |= is_scale(func, args, kwargs)
-                frame.statistics |= is_statistic(func, args, kwargs)
-                if self._by_hand is None and self._examples > 1:
-                    combines, divides = by_a_statistic(func, args, kwargs, self._examples)
-                    frame.combines |= combines
-                    frame.divides |= divides
+                self._note(frame, func, args, kwargs)
+            self.hooked |= func is Tensor.register_hook
             return func(*args, **kwargs)
-        frame = self._stack[-1] if self._stack else self._outside
         frame.functional = True
         call, label = read(*args, **kwargs), self._label(frame.name)
         self.fused += call.live and call.kind in ("batch", "instance")
-        reason = "" if call.live else left_out.CONSTANTS
-        if call.live and not torch.is_grad_enabled():
-            reason = left_out.NO_GRAD
-        if call.live and call.kind == "batch" and not call.eps > 0 and not self._zero_eps:
-            raise UserError(
-                f"layer {label!r} has eps = {call.eps}, which torch's batch norm refuses; use a small eps > 0, "
-                "normalisation='primitive', or to_primitive(model), whose layers take eps = 0"
-            )
-        if call.live and transformed(call.x):
-            reason = (
-                left_out.INSIDE_TRANSFORM
-                if call.kind == "batch"
-                else left_out.INSIDE_TRANSFORM + left_out.NOT_OVER_THE_BATCH
-            )
-        elif (call.kind, self._by_hand) == ("batch", None):  # told by data that require a gradient
-            weights = of_a_weight(call.x, self._model.parameters(), self._examples)
-            self.weights += weights
-            reason = left_out.WEIGHT if weights else reason
-        if reason:
-            self._leave_out(label, frame.name, reason)
-            return func(*args, **kwargs)
-        try:
-            view = unit_view(call.kind, call.x.detach(), call.weight, call.bias, call.eps, call.layout, label)
-        except UserError:
-            if call.kind in ("batch", "instance"):  # what torch itself refuses
-                raise
-            self._leave_out(label, frame.name, left_out.ONE_ENTRY)
-            return func(*args, **kwargs)
-        if view.over_the_examples(self._examples):
-            self._leave_out(label, frame.name, left_out.TRANSPOSED.format(call.kind))
+        view = self._view_or_reason(call, label)
+        if isinstance(view, str):
+            self._leave_out(label, frame.name, view)
             return func(*args, **kwargs)
         if not self._tap:
             z = func(*args, **kwargs)
@@ -339,6 +308,42 @@ class NormalisationTrace(TorchFunctionMode):
         z = func(*args, **kwargs)
         self.found.append(Normalisation(label, frame.name, view, "", False, y, z, call.weight, call.bias))
         return z.clone()  # an in-place activation downstream must not overwrite what was measured
+
+    def _note(self, frame: _Frame, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What an operation that is no normalisation says about the module whose code calls it."""
+        self.differentiates |= func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward)
+        frame.scales |= is_scale(func, args, kwargs)
+        frame.statistics |= is_statistic(func, args, kwargs)
+        if self._by_hand is None and self._examples > 1:
+            combines, divides = by_a_statistic(func, args, kwargs, self._examples)
+            frame.combines |= combines
+            frame.divides |= divides
+
+    def _view_or_reason(self, call: Call, label: str) -> UnitView | str:
+        """The units of a functional normalisation, or the reason why it is left out."""
+        reason = "" if call.live else left_out.CONSTANTS
+        if call.live and not torch.is_grad_enabled():
+            reason = left_out.NO_GRAD
+        if call.live and call.kind == "batch" and not call.eps > 0 and not self._zero_eps:
+            raise UserError(
+                f"layer {label!r} has eps = {call.eps}, which torch's batch norm refuses; use a small eps > 0, "
+                "normalisation='primitive', or to_primitive(model), whose layers take eps = 0"
+            )
+        if call.live and transformed(call.x):
+            reason = left_out.INSIDE_TRANSFORM + ("" if call.kind == "batch" else left_out.NOT_OVER_THE_BATCH)
+        elif (call.kind, self._by_hand) == ("batch", None):  # told by data that require a gradient
+            weights = of_a_weight(call.x, self._model.parameters(), self._examples)
+            self.weights += weights
+            reason = left_out.WEIGHT if weights else reason
+        if reason:
+            return reason
+        try:
+            view = unit_view(call.kind, call.x.detach(), call.weight, call.bias, call.eps, call.layout, label)
+        except UserError:
+            if call.kind in ("batch", "instance"):  # what torch itself refuses
+                raise
+            return left_out.ONE_ENTRY
+        return left_out.TRANSPOSED.format(call.kind) if view.over_the_examples(self._examples) else view
 
     def _label(self, name: str) -> str:
         count = self._labels[name] = self._labels.get(name, 0) + 1
@@ -368,11 +373,6 @@ class NormalisationTrace(TorchFunctionMode):
 def shown_name(module: str) -> str:
     """A module's name as results and messages show it."""
     return {"": "(model)", LOSS: "(loss)"}.get(module, module)
-
-
-def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """What a module is taken to normalise: the first tensor among its arguments."""
-    return next(iter(tensors_in((args, kwargs))), None)
 
 
 def _node(x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from bntheory.bridge.networks.evaluation import (
     plain_storage,
     read_batches,
     scalar,
+    spread_triple,
     tensors_in,
 )
 from bntheory.bridge.networks.keepers import keepers_of
@@ -127,8 +128,7 @@ class Objective:
     @classmethod
     def of(cls, model: Any, loss: Any = None, batch: Any = None, **options: Any) -> Objective:
         """An objective, a triple (model, loss, batch), or the three: as an objective with these options where they are given."""
-        if isinstance(model, (tuple, list)) and loss is None and batch is None and 2 <= len(model) <= 3:
-            model, loss, batch = (*model, None)[:3]
+        model, loss, batch = spread_triple(model, loss, batch)
         given = {key: value for key, value in options.items() if value is not None}
         mode = given.get("mode", model.mode if isinstance(model, cls) else "train")
         if "freeze" in given and mode != "frozen":
@@ -349,7 +349,7 @@ class Objective:
         return {n: at for n, at in self.examination.over_the_batch.items() if at is not None}
 
     def constants(self, index: int = 0) -> dict[str, list[Constants | None]]:
-        """What each layer that normalises over the batch has for mean and scale on batch ``index``, by module, call by call.
+        """Mean and scale of each layer that normalises over the batch, on batch ``index``: by module, one entry a call.
 
         Taken where the model was when they were first asked for, and kept. Raises ValueError where there is no such layer.
         """
@@ -368,7 +368,7 @@ class Objective:
         return self._constants[index]
 
     def _freezable(self, names: Iterable[str]) -> dict[str, nn.Module]:
-        """The modules of these names; for what the loss normalises, that which calls it."""
+        """The modules of these names; for normalisation inside the loss, the module that calls the loss."""
         modules = {**self.named_modules(), LOSS: self._caller}
         return {name: modules[name] for name in names}
 

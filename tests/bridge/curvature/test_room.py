@@ -90,7 +90,7 @@ def test_the_memory_estimate_is_what_autograd_keeps(device: str) -> None:
     estimate = hessian(net, functional.cross_entropy, (x, y)).memory.graph_bytes
     objective = Objective(net, functional.cross_entropy, (x, y))
     objective.examination  # noqa: B018 - made once, and not part of the graph
-    with SavedBytes(list(net.parameters())) as saved:
+    with (saved := SavedBytes(list(net.parameters()))):
         hessian(objective, memory_limit=float("inf"))
     assert estimate is not None
     assert 0.8 * saved.total < estimate < 1.3 * saved.total
@@ -122,7 +122,7 @@ def test_saved_bytes_of_operations_that_can_be_counted_by_hand() -> None:
     b = torch.ones(100, dtype=torch.float64, requires_grad=True)
 
     def bytes_of(build: Callable[[], torch.Tensor], exclude: tuple[torch.Tensor, ...] = ()) -> int:
-        with SavedBytes(exclude) as saved:
+        with (saved := SavedBytes(exclude)):
             kept = build()
         del kept
         return saved.total

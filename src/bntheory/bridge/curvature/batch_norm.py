@@ -93,7 +93,7 @@ def _inner(u: Tensor, g: Tensor, mean: Tensor) -> Tensor:
 
 
 def _inner_in_place(u: Tensor, g: Tensor, mean: Tensor) -> Tensor:
-    """The same without a copy of either, summed in another order: by the weight that a layer of mean 0 and scale 1 has on g."""
+    """The same without a copy of either and summed in another order: as the gradient of the weight of a layer with mean 0 and scale 1."""
     zero, one = torch.zeros_like(mean), torch.ones_like(mean)
     found: Tensor = _native_backward(u, g, None, None, None, zero, one, True, 0.0, [False, True, False])[1]
     return found

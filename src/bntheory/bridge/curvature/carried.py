@@ -20,8 +20,9 @@ Array = np.ndarray[Any, Any]
 class Carried(NamedTuple):
     """A model without its operator: orthonormal rows, and matrix (rank, rank), symmetric.
 
-    overlap: by how much two rows may fail to be orthogonal beyond rounding. most: how many rows are left where it is used, if it was not
-    cut yet: for a measurement that no other one starts from that is a third of the time with vectors that cost as much as products.
+    overlap: by how much two rows may fail to be orthogonal beyond rounding. most: to how many rows it is cut when it is used; None where
+    it was cut already. Cutting waits until then because few measurements start from another one, and where vectors cost as much as
+    products it takes a third of the time.
     """
 
     rows: Rows

@@ -39,7 +39,7 @@ class _Forward(torch.autograd.Function):
 
 class _Backward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, how: tuple[Any, ...], bias: Any, wanted: Any) -> Any:  # fmt: skip
+    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, how: tuple[Any, ...], bias: Any, wanted: Any) -> Any:
         ctx.save_for_backward(g, x, w)
         ctx.how = how
         ctx.set_materialize_grads(False)
@@ -54,8 +54,8 @@ class _Backward(torch.autograd.Function):
             by_g = along if by_g is None else by_g.add_(along)
         elif u is None and b is not None:
             by_g = b.view(1, -1, 1, 1).expand_as(g)
-        by_x = _first(g, x, a, ctx.how, (True, False, False))[0] if a is not None and ctx.needs_input_grad[1] else None  # fmt: skip
-        by_w = _first(g, u, w, ctx.how, (False, True, False))[1] if u is not None and ctx.needs_input_grad[2] else None  # fmt: skip
+        by_x = _first(g, x, a, ctx.how, (True, False, False))[0] if a is not None and ctx.needs_input_grad[1] else None
+        by_w = _first(g, u, w, ctx.how, (False, True, False))[1] if u is not None and ctx.needs_input_grad[2] else None
         return by_g, by_x, by_w, None, None, None
 
 

@@ -1,7 +1,7 @@
-"""Where to look for the wanted eigenvalues next, how wrong they still are, and when to stop: cold and from nearby.
+"""The decisions of a search for eigenvalues: where to look next, how wrong the values still are, when to stop.
 
-Both rules work on a :class:`~bntheory.bridge.curvature.low_rank_model.LowRankModel`. What lives here are its decisions; what does
-not: products, and the loop (``spectrum.py``).
+There are two kinds, on a :class:`~bntheory.bridge.curvature.low_rank_model.LowRankModel` both: a cold search knows nothing, a warm one
+starts from the model of a measurement nearby. What lives here: these decisions. What does not: products, and the loop (``spectrum.py``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from bntheory.bridge.curvature.low_rank_model import LowRankModel, Ritz
 Which = Literal["LA", "SA", "LM", "both"]
 Array = np.ndarray[Any, Any]
 
-# Random directions in a row that have to stay within the searched space before it counts as all there is, and steps that
-# have to follow when it closed early, before copies of an eigenvalue count as excluded.
+# How many random directions in a row have to stay within the searched space before it counts as the whole; and how many steps have to
+# follow after it closed early before copies of an eigenvalue count as excluded.
 _AFTER_BREAKDOWN = 10
 # What a model from nearby expects to be missing has to be half of tol. Without one r^2/gap has to be 1e-5 of the value at
 # the coarsest: a Ritz value that rests inside a cluster of eigenvalues looks converged early.
@@ -31,7 +31,7 @@ _LOOKED_AT = 0.5
 
 
 def order(values: Array, which: Which) -> Array:
-    """Indices of the values from the first wanted to the last; of both ends in turn, the top first."""
+    """Indices of the values in the order in which they are wanted; for both ends these take turns, the top first."""
     if which != "both":
         return np.argsort({"LA": -values, "SA": values, "LM": -np.abs(values)}[which], kind="stable")
     ascending = np.argsort(values, kind="stable")
@@ -45,7 +45,7 @@ def wanted(k: int, which: Which) -> int:
 
 
 def _sides(values: Array, which: Which) -> Array:
-    """For values in their order of wish: 1 where the wanted end lies above, -1 where below."""
+    """For values in the order in which they are wanted: 1 for each of the upper end of the spectrum, -1 of the lower."""
     if which == "both":
         return np.where(np.arange(len(values)) % 2 == 0, 1.0, -1.0)
     return {"LA": np.ones(len(values)), "SA": -np.ones(len(values)), "LM": np.where(values < 0, -1.0, 1.0)}[which]
@@ -185,13 +185,13 @@ class ColdSearch(_Common):
 
 
 class WarmSearch(_Common):
-    """A model is known: look where it has its eigenvectors, and expect the error that it expects.
+    """A search from a known model: it looks where the model has its eigenvectors, and takes the error that the model expects.
 
-    The model takes directions that it has never met for ones of eigenvalue 0, and expects too small an error where they
-    have more: half as large as it is where they have half of the wanted value, which the stopping rule allows for. The
-    next Ritz value shows what they have; where it is above that half, the expectation is raised in proportion. By as
-    much as the first product surprised the model, its other eigenvalues may be off too: those that could have overtaken
-    are looked at before the end.
+    That is too small where directions that the model has never met, and takes for ones of eigenvalue 0, have a larger
+    one. With half of the wanted value they make the error twice what is expected, which the stopping rule allows for.
+    The next Ritz value shows what they have: where it is above that half, the expectation is raised in proportion. The
+    model's other eigenvalues may be off by as much as the first product surprised it, so those that could have
+    overtaken a wanted one are looked at before the end.
     """
 
     _next = 0
@@ -199,9 +199,9 @@ class WarmSearch(_Common):
 
     @property
     def lost(self) -> bool:
-        """Whether the first product showed another operator than the model's, or a value on the side of what it never met.
+        """Whether the first product showed another operator than the model's, or a value of the sign that is not wanted.
 
-        Or whether the basis was full so often that the model no longer leads anywhere: at the dense edge of a bulk.
+        Or whether the basis was full so often that the model no longer leads anywhere, as at the dense edge of a bulk.
         """
         if self._model.restarts > _TIRED:
             return True
@@ -243,7 +243,7 @@ class WarmSearch(_Common):
         return ritz.residuals[chosen]
 
     def hidden(self, ritz: Ritz, chosen: Array) -> Array:
-        """The residual: it is on the model, and not on chance, that the rest of the spectrum is taken as seen."""
+        """The residual. That nothing lies beyond it rests on the model here, and not on the chance of a random start."""
         return ritz.residuals[chosen]
 
     def done(self, ritz: Ritz, chosen: Array, fine: Array) -> bool:

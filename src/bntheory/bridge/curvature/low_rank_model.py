@@ -153,9 +153,9 @@ class LowRankModel:
         return chosen, found
 
     def take(self, op: SymmetricOperator, direction: Array, least: float) -> float:
-        """Let the model, and not the search, have what another operator says about a unit ``direction``, beyond what either had asked.
+        """Teach the model, but not the search, another operator's product with the part of a unit ``direction`` that is new to both.
 
-        Returns the length of that part; below ``least`` nothing is done.
+        Returns the length of that part; where it is at most ``least``, nothing is done.
         """
         beyond = self._taken - self._searched @ (self._searched.T @ self._taken)
         # what is left of two nearly equal directions is known to no more than the difference of their images
@@ -200,7 +200,7 @@ class LowRankModel:
         return True
 
     def _end_recurrence(self) -> None:
-        """From here on disagreements with all rows are measured, and so, once, is what explains them."""
+        """Leave the recurrence: from here on symmetry is checked against all rows. The overlaps that explain a disagreement are measured once, here."""
         if self._three_term is not None:
             self._three_term = None
             gram = self._basis.gram(3)  # overlaps grow along the recurrence: the largest are among the newest

@@ -38,7 +38,7 @@ _LEAST_NEW = 1e-14
 
 
 class RefiningSearch(WarmSearch):
-    """Products in float32 (``single``) teach the model, until what it expects of the next one in float64 is no better for more of them.
+    """A search in float64 that asks float32 (``single``) where to look: before each product, products there teach the model, while they improve it.
 
     factor: by how much a residual is multiplied for the error, share/c.
     """

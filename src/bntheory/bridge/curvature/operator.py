@@ -179,7 +179,7 @@ class CurvatureOperator(SymmetricOperator):
     def in_single_precision(self) -> CurvatureOperator | None:
         """The operator of the same model, loss and batches in float32; None where that cannot be built, or is at another point.
 
-        And where a search spends its time with vectors: on perceptrons on few examples.
+        None also where it would not pay, since a search spends its time with vectors and not with products (perceptrons on few examples).
         """
         kept = self.memory.graph_bytes
         if kept is not None and kept < _WORTHWHILE * self.size * self.dtype.itemsize:

@@ -19,7 +19,7 @@ Pieces = Sequence[Tensor]
 
 
 class BatchProduct(Protocol):
-    """The matrix of one batch, with the loss and the gradient that came with it. unused: numbers of the variables that it does not use."""
+    """The matrix of one batch, with the loss and the gradient that came with it. unused: indices of the variables that the loss does not use."""
 
     loss: float
     gradient: list[Tensor]
@@ -117,7 +117,7 @@ class _Jacobian:
 def _grad(
     outputs: Tensor, variables: Pieces, names: Sequence[str], *, create_graph: bool, grad_outputs: Tensor | None = None
 ) -> tuple[list[Tensor], frozenset[int]]:
-    """The derivatives, zeros by what is not used; and the numbers of these."""
+    """The derivatives, zero for variables that are not used; and the indices of these."""
     if not outputs.requires_grad:
         raise UserError(
             f"the loss does not depend on {', '.join(names[:5])} through torch operations: its value requires no "

@@ -166,8 +166,9 @@ def _double_backward(loss: Scalar, point: Tensor) -> Tensor:
     return torch.stack([torch.autograd.grad(entry, p, retain_graph=True)[0] for entry in gradient])
 
 
-def _finite_differences(loss: Scalar, point: Tensor, h: float = 5e-4) -> Tensor:
+def _finite_differences(loss: Scalar, point: Tensor) -> Tensor:
     """Central differences of fourth order of the first gradient."""
+    h = 5e-4
 
     def gradient(at: Tensor) -> Tensor:
         p = at.clone().requires_grad_()

@@ -36,8 +36,9 @@ class Spectrum:
         bottom ones.
     vectors: (size, number of values), unit columns on the operator's device.
     residuals: norms of A v - value v: an eigenvalue lies within each of them, certainly.
-    errors: absolute errors of the values, with whatever lies too close for the basis to tell it apart: exceeded by about 1
-        random start in 100 at most, and then by a close pair. After a warm start the residual, and what the start left open. ``rounding`` is included.
+    errors: bounds on the absolute errors of the values, ``rounding`` included. They allow for another eigenvalue so close that the
+        basis cannot tell the two apart; where there is such a pair, at most about 1 random start in 100 exceeds them. After a warm
+        start they are the residuals, or what the start itself left open where that is more.
     rounding: by how much the dtype's rounding may move each value.
     hidden: how far beyond each value another eigenvalue may lie of which nothing was seen, but for 1 start in 1000; after
         a warm start the residual.
@@ -142,19 +143,9 @@ def top_eigenvalues(
     hangs on a single number, measure it again with another ``seed``, or to tol = 1e-10.
     Raises ValueError for a k or tol that cannot be, and for an operator that is not symmetric.
     """
+    _refuse_impossible(op, k, which, tol, carry)
     count = wanted(k, which)
-    if not 1 <= k <= op.size * k // count:
-        raise UserError(
-            f"k is {k}; the operator has {op.size} eigenvalues, so k lies between 1 and {op.size * k // count}"
-            + (" at each end" if which == "both" else "")
-            if k
-            else f"k is {k}; at least one eigenvalue is asked for"
-        )
-    if not tol > 0:
-        raise UserError(f"tol is {tol}; a relative accuracy is positive")
     carry = 2 * count + 14 if carry is None else carry
-    if carry < count:
-        raise UserError(f"carry is {carry}; a warm start needs at least the {count} vectors themselves")
     limit = max_products if max_products is not None else 300 + 40 * count
     width = min(op.size, max(max_basis if max_basis is not None else 60, 2 * count + 8))
     require_room(width, op.size, op.dtype, op.device, f"lower max_basis (at least {2 * count + 8})")
@@ -233,8 +224,21 @@ def top_eigenvalues(
     )
 
 
+def _refuse_impossible(op: SymmetricOperator, k: int, which: Which, tol: float, carry: int | None) -> None:
+    if k < 1:
+        raise UserError(f"k is {k}; at least one eigenvalue is asked for")
+    count = wanted(k, which)
+    if count > op.size:
+        most, end = op.size * k // count, " at each end" if which == "both" else ""
+        raise UserError(f"k is {k}; the operator has {op.size} eigenvalues, so k lies between 1 and {most}{end}")
+    if not tol > 0:
+        raise UserError(f"tol is {tol}; a relative accuracy is positive")
+    if carry is not None and carry < count:
+        raise UserError(f"carry is {carry}; a warm start needs at least the {count} vectors themselves")
+
+
 class Draft(NamedTuple):
-    """What a search in float32 found of the same operator, to go on from. factor: by which a residual is multiplied for the error."""
+    """What a search in float32 found of the same operator, from which one in float64 goes on. factor: the error is this times the residual."""
 
     spectrum: Spectrum
     single: SymmetricOperator
@@ -243,7 +247,7 @@ class Draft(NamedTuple):
 
 def _draft(
     single: SymmetricOperator, k: int, which: Which, tol: float, seed: int, limit: int, width: int, callback: Any
-) -> Draft | None:  # fmt: skip
+) -> Draft | None:
     """None where float32 is too coarse, or leaves nothing to go on from."""
     try:
         found = top_eigenvalues(
@@ -258,7 +262,7 @@ def _draft(
 
 
 def _inherited(start: Spectrum, which: Which, size: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """What a measurement nearby could not tell apart, which a start from it cannot either: its errors, at these sizes of the values."""
+    """The errors of the start, scaled to these sizes of the values: what it could not tell apart, a search from it cannot either."""
     same = start.which == which and len(start.errors) == len(size)
     errors, values = start.errors, np.abs(start.values)
     if not same:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import get_ident
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure
 from bntheory.bridge.monitor.optimiser import StepSize, step_size
 from bntheory.bridge.monitor.schedule import Cost, Schedule
 from bntheory.bridge.monitor.setting import made, point_of, run_setting, with_batch
-from bntheory.bridge.networks.evaluation import Loss, convert, read_batches
+from bntheory.bridge.networks.evaluation import Loss, convert, read_batches, spread_triple
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record
@@ -116,17 +116,16 @@ class Monitor:
         self._optimizer, self._tolerance, self._strict = optimizer, tolerance, strict
         self._out, self._tensorboard, self.name = _opened(out), tensorboard, name
         self._step, self._called, self._solves, self._closed = 0, 0, 0, False
-        self._thread, self._last = get_ident(), cast("tuple[int, str] | None", None)
+        self._thread = get_ident()
+        self._last: tuple[int, str] | None = None  # calls and parameters at the last measurement
         self._since: float | None = None
         self._rate: StepSize | None = None  # where it is read before a step is told
         self._records: dict[tuple[int, str], Record] = {}
         self._notes: list[Missing] = []
         self._spectra: dict[str, Any] = {}
         began = time.perf_counter()
-        if isinstance(model, (tuple, list)) and loss is None and batch is None and 2 <= len(model) <= 3:
-            model, loss, batch = (*model, None)[:3]
         with differentiating():
-            self._base = _base(model, loss, batch, options)
+            self._base = _base(*spread_triple(model, loss, batch), options)
             step_size(optimizer, _trained(self._base))
             self._setting = run_setting(self._base, tolerance, name)
             if self._base.batches[0] is not None:

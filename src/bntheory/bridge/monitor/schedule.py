@@ -37,11 +37,12 @@ class Cost:
 
 
 class Schedule:
-    """Who is due, by accounts: a share of every second of training is paid in, every measurement is paid from it.
+    """Decides which measures are due, by accounts: a share of every second of training is paid in, and every measurement is paid from it.
 
-    Before a measure was ever made, its price is a guess in training steps; afterwards it is what it last took. Each measure saves for
-    itself, so that a cheap one is not kept waiting by a dear one, and a dear one not starved by cheap ones: it gets what it asks for, up
-    to an equal part of what those that ask for less have left. All together never spend more than the share.
+    The price of a measure is a guess in training steps until it was made once, and then what it last took. Each measure has savings of
+    its own, so that a cheap one need not wait for a dear one, and cheap ones do not starve a dear one. What is paid in is divided by what
+    each needs to be made once every ``every`` steps, the least first: it gets that, but at most an equal part of what is left. All
+    together never spend more than the share.
 
     every: steps. share: None for no limit. guesses: of each measure, in training steps, in the order in which they are made.
     """

@@ -42,7 +42,7 @@ def point_of(objective: Objective) -> str:
 
 @cache
 def made() -> Json:
-    """What answers: the code of the measures, and the libraries beneath it."""
+    """What the values are measured with: the code of the measures, and the libraries beneath it."""
     measures = "bntheory.bridge.monitor.measures"
     code = package().fingerprint([(measures, "MEASURES"), (measures, "measured")])
     return {"code": code, "torch": str(torch.__version__), "numpy": np.__version__}

@@ -22,7 +22,7 @@ COLUMNS = (
     "run", "step", "learning_rate", "edge", "missing", "loss", "gradient_norm", "layers", "sharpness", "along", "shift"
 )  # fmt: skip
 _OWN = {"own": "lambda_max"}
-#: What a person reads of the columns, a line each.
+#: The lines of the summary: some columns, and the words in which a person reads their numbers.
 _SAID = (
     {"loss": "loss {:.4g}", "gradient_norm": "norm of the gradient {:.4g}", "learning_rate": "learning rate {:.4g}"},
     {

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bntheory.bridge.networks.noise import ActivationNoise
 from bntheory.bridge.networks.normalisation import LpBatchNorm, PrimitiveBatchNorm
 from bntheory.bridge.networks.partial_normalisation import (
+    Detached,
     DetachedBatchNorm,
     DetachedGroupNorm,
     DetachedLayerNorm,
@@ -69,8 +70,8 @@ class Builder:
             p = {"l1": 1.0, "l2": 2.0, "linf": math.inf, "mean-only": 0.0}[kind]
             return LpBatchNorm(channels, spec.eps, spec.momentum, affine, p=p)
         if kind.startswith("detached"):
-            which = kind.partition("-")[2] or "both"
-            return DetachedBatchNorm(channels, spec.eps, spec.momentum, affine, detach=which)  # type: ignore[arg-type]
+            which = cast(Detached, kind.partition("-")[2] or "both")
+            return DetachedBatchNorm(channels, spec.eps, spec.momentum, affine, detach=which)
         if kind == "variance-only":
             return VarianceOnlyBatchNorm(channels, spec.eps, spec.momentum, affine)
         if kind == "weight":

@@ -44,9 +44,7 @@ FASHION_LICENCE = "MIT, Copyright 2017 Zalando SE"
 FASHION_CLASSES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
-CIFAR10_CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DATASETS: Mapping[str, str] = MappingProxyType(
     {
         "fashion-mnist-subset": "10 000 training and 2 000 test images of Fashion-MNIST, part of the package",

@@ -101,8 +101,8 @@ class SharedTrainer:
         set_noise_step(self.network, self.trainer.step)
         weight = self.factor * own / total
 
-        def weighted(*arguments: Any) -> Tensor:
-            return weight * self.loss(*arguments)  # type: ignore[no-any-return]
+        def weighted(*arguments: Any) -> Any:
+            return weight * self.loss(*arguments)
 
         # the weights stand inside the loss: the gradient through a statistic comes from all ranks at once
         parameters = list(trainable(self.trainer.model).values())

@@ -26,6 +26,13 @@ Loss = Callable[..., Any]
 Batch = Sequence[Any]
 
 
+def spread_triple(model: Any, loss: Any, batch: Any) -> tuple[Any, Any, Any]:
+    """Model, loss and batch, also where they were given as one tuple in the place of the model."""
+    if isinstance(model, (tuple, list)) and loss is None and batch is None and 2 <= len(model) <= 3:
+        model, loss, batch = (*model, None)[:3]
+    return model, loss, batch
+
+
 def call_model(model: nn.Module, inputs: Any) -> Any:
     """The model's outputs: a mapping of inputs is passed by name, a tuple or list is spread, anything else (a packed sequence) is the one argument."""
     if isinstance(inputs, Mapping):
@@ -284,6 +291,11 @@ def tensors_in(value: Any) -> list[Tensor]:
     if isinstance(value, (tuple, list)):
         return [tensor for item in value for tensor in tensors_in(item)]
     return []
+
+
+def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """What a module is taken to normalise: the first tensor among its arguments."""
+    return next(iter(tensors_in((args, kwargs))), None)
 
 
 def outputs_in(outputs: Any) -> list[Tensor]:

@@ -126,8 +126,8 @@ class FoldedNetwork(nn.Module):
             raise UserError(
                 f"input: has shape {tuple(x.shape)}, but ({self.count}, N, features) or ({self.count}, N, C, H, W) is expected"
             )
-        y = self.network(x.transpose(0, 1).flatten(1, 2))
-        return y.reshape(self.count, -1, y.shape[2]).transpose(1, 2)  # type: ignore[no-any-return]
+        y: Tensor = self.network(x.transpose(0, 1).flatten(1, 2))
+        return y.reshape(self.count, -1, y.shape[2]).transpose(1, 2)
 
     @torch.no_grad()
     def write_back(self, models: Sequence[nn.Module]) -> None:
@@ -250,7 +250,7 @@ def timed_sample(
 
 
 def _seconds(action: Callable[[], Any], batches: Sequence[Batch]) -> float:
-    """On a device its queue included; on one thread of a CPU those of this thread, which other programs take nothing from."""
+    """How long an action takes: with what a device has queued; on a single thread of a CPU the thread's own time, to which no other program adds."""
     device = batches[0][0].device
     clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     began = clock()

@@ -47,7 +47,7 @@ def keepers_of(*called: Any) -> list[Any]:
 
 
 def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
-    """What of a value a guard restores, and where else to look. given: by the user, so that it is looked into whosever its class is."""
+    """What of a value a guard restores, and where else to look. given: the user handed it over, so it is looked into whoever wrote its class."""
     if isinstance(value, partial):
         return [], [value.func, value.args, value.keywords]
     if isinstance(value, MethodType):
@@ -107,7 +107,7 @@ def _listed(slots: Any) -> list[str]:
 
 
 def _names_of(function: FunctionType) -> list[Names]:
-    """The cells of a function, and of a user's the globals (and names of modules of theirs) that its code uses."""
+    """The cells of a function; and of a user's own function the globals that its code uses, and what it uses of the user's modules."""
     cells = [Names(cell, ["cell_contents"]) for cell in function.__closure__ or ()]
     if not _of_a_user(function.__module__):
         return cells

@@ -58,9 +58,7 @@ def _translate(module: nn.Module, path: str) -> nn.Module:
                 raise UserError(f"{path}: SyncBatchNorm over several processes has no primitive counterpart here")
         else:
             _refuse_own_forward(module, path, _BatchNorm)
-        new = PrimitiveBatchNorm(
-            module.num_features, module.eps, module.momentum, False, False, device="meta"
-        )  # fmt: skip
+        new = PrimitiveBatchNorm(module.num_features, module.eps, module.momentum, False, False, device="meta")
         new.affine, new.track_running_stats = module.affine, module.track_running_stats
     elif isinstance(module, nn.LayerNorm):
         _refuse_own_forward(module, path, nn.LayerNorm)

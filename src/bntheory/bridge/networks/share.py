@@ -27,7 +27,7 @@ class Share:
     total: int
 
     def count(self, own: int) -> int:
-        """How many values there are on all ranks where this one has so many of them, the same number for each example."""
+        """The number of values on all ranks, where this one has ``own`` of them and every example equally many."""
         return own * self.total // (self.stop - self.start)
 
     def mean(self, values: Tensor, axes: Sequence[int]) -> Tensor:

@@ -233,7 +233,7 @@ def _save_attributes(module: Any) -> Restore:
     contents = [(value, value.copy()) for value in held if isinstance(value, CONTAINERS)]
     arrays = [(v, v.copy()) for v in held if isinstance(v, np.ndarray) and v.flags.writeable and v.size <= _LARGEST]
     buffers: list[tuple[Any, Any]] = [(v, v[:]) for v in held if isinstance(v, BUFFERS)]
-    generators = [(v, _stand_of(v)) for v in held if isinstance(v, (*GENERATORS, ContextVar))]
+    generators = [(v, _generator_state(v)) for v in held if isinstance(v, (*GENERATORS, ContextVar))]
     cls = module.__class__
 
     def restore() -> None:
@@ -253,8 +253,8 @@ def _save_attributes(module: Any) -> Restore:
             numbers[...] = values
         for buffer, entries in buffers:
             buffer[:] = entries
-        for generator, stand in generators:
-            _let_stand(generator, stand)
+        for generator, state in generators:
+            _set_generator_state(generator, state)
 
     return restore
 
@@ -291,7 +291,7 @@ def seed_generators(seed: int, *holders: Any) -> None:
     random.seed(seed)
     for own in _generators_in(holders):
         if isinstance(own, np.random.Generator):
-            _let_stand(own, type(own.bit_generator)(seed).state)
+            _set_generator_state(own, type(own.bit_generator)(seed).state)
         else:
             (own.manual_seed if isinstance(own, torch.Generator) else own.seed)(seed)
 
@@ -302,7 +302,7 @@ def _generators_in(holders: Sequence[Any]) -> list[Any]:
     return [value for value in values if isinstance(value, GENERATORS)]
 
 
-def _stand_of(generator: Any) -> Any:
+def _generator_state(generator: Any) -> Any:
     if isinstance(generator, torch.Generator):
         return generator.get_state()
     if isinstance(generator, ContextVar):
@@ -312,24 +312,24 @@ def _stand_of(generator: Any) -> Any:
     return generator.getstate() if isinstance(generator, random.Random) else generator.bit_generator.state
 
 
-def _let_stand(generator: Any, stand: Any) -> None:
+def _set_generator_state(generator: Any, state: Any) -> None:
     if isinstance(generator, torch.Generator):
-        generator.set_state(stand)
+        generator.set_state(state)
     elif isinstance(generator, random.Random):
-        generator.setstate(stand)
+        generator.setstate(state)
     elif isinstance(generator, ContextVar):
-        if stand is not _UNSET:  # what was not set cannot be so again
-            generator.set(stand)
+        if state is not _UNSET:  # what was not set cannot be so again
+            generator.set(state)
     else:
-        generator.bit_generator.state = stand
+        generator.bit_generator.state = state
 
 
 def generator_states(*holders: Any) -> tuple[Any, ...]:
-    """Where the generators stand that :func:`seed_generators` seeds, to be compared."""
+    """The states of the generators that :func:`seed_generators` seeds, to be compared."""
     devices = torch.cuda.get_rng_state_all() if _cuda_in_use() else []
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002
     of_numpy = (legacy["state"]["key"].tobytes(), legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])
-    own = [_stand_of(generator) for generator in _generators_in(holders)]
+    own = [_generator_state(generator) for generator in _generators_in(holders)]
     own = [one.numpy().tobytes() if isinstance(one, Tensor) else repr(one) for one in own]
     torchs = (s.cpu().numpy().tobytes() for s in (torch.get_rng_state(), *devices))
     return (*torchs, *of_numpy, random.getstate(), *own)

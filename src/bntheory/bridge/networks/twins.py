@@ -54,7 +54,7 @@ def frozen_twin(model: Any, inputs: Any = None, *, freeze: Freeze = "both") -> n
 
 
 def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
-    objective = Objective.of(model) if inputs is None else Objective(model, _size_of, (inputs,), dropout="drawn")
+    objective = Objective.of(model) if inputs is None else Objective(model, _mean_square, (inputs,), dropout="drawn")
     if len(objective.batches) > 1:
         raise UserError(
             "batch: a twin has the constants of one batch; give one, or measure with mode='frozen' on several"
@@ -91,8 +91,8 @@ def _refuse_shared(frozen: Objective, twin: nn.Module) -> None:
         )
 
 
-def _size_of(outputs: Any) -> Tensor:
-    """One number that depends on every floating output."""
+def _mean_square(outputs: Any) -> Tensor:
+    """The loss of a twin that was given no other: one number that depends on every floating output."""
     parts = [t.square().mean() for t in outputs_in(outputs) if t.is_floating_point() and t.numel()]
     if not parts:
         raise UserError(
@@ -127,7 +127,7 @@ def rescaled_loss(loss: Loss, factor: float) -> Loss:
     if not 0 < factor < float("inf"):
         raise UserError(f"factor: {factor} is not a positive finite number")
 
-    def rescaled(*arguments: Any, **named: Any) -> Tensor:
-        return factor * loss(*arguments, **named)  # type: ignore[no-any-return]
+    def rescaled(*arguments: Any, **named: Any) -> Any:
+        return factor * loss(*arguments, **named)
 
     return rescaled

@@ -149,7 +149,7 @@ def _chosen(objective: Objective, known: Mapping[str, Normalisation], names: Seq
 def _own_parameters(
     taps: Sequence[Normalisation], found: Sequence[Normalisation]
 ) -> list[tuple[str, Literal["gamma", "beta"], Tensor]]:
-    """gamma and beta of every batch normalisation whose own they are: used by this call alone."""
+    """gamma and beta of every batch normalisation that shares them with no other call."""
     uses: dict[int, int] = {}
     for item in found:
         for tensor in (item.weight, item.bias):

@@ -110,10 +110,9 @@ def covariate_shift(
     shifts: list[LayerShift] = []
     with objective.movable():
         before = dict(zip(names, objective.loss_and_gradients([named[n] for n in names])[1], strict=True))
-        after = {
-            n: named[n].detach() - learning_rate * before[n] if learning_rate is not None else next_parameters[n]  # type: ignore[index]
-            for n in listed
-        }
+        after: Mapping[str, Tensor] = next_parameters or {}
+        if learning_rate is not None:
+            after = {n: named[n].detach() - learning_rate * before[n] for n in listed}
         for index, (layer, group) in enumerate(groups.items(), start=1):
             of = [n for n in group if named[n].dim() >= 2] if weights_only else list(group)
             of = of or list(group)
