@@ -165,7 +165,7 @@ class LayerDomain:
             )
 
     def with_free(self, scalars: Mapping[str, ScalarRange], vectors: Iterable[str]) -> LayerDomain:
-        """The domain with more free scalars and vectors; those that it has stay."""
+        """The domain with more free scalars and vectors; those that it has already keep their ranges."""
         every = tuple(dict.fromkeys((*self.vectors, *vectors)))
         changed = replace(self, scalars={**scalars, **self.scalars}, vectors=every)
         object.__setattr__(changed, "in_practice", self.in_practice)

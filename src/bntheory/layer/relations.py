@@ -106,8 +106,9 @@ def any_of(*parts: Statement) -> AnyOf:
 
 
 def _one_or_more(name: str, parts: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    if wrong := [part for part in parts if not isinstance(part, (Relation, AllOf, AnyOf))] or not parts:
-        found = "nothing" if wrong is True else _said(wrong[0])
+    wrong = [part for part in parts if not isinstance(part, (Relation, AllOf, AnyOf))]
+    if wrong or not parts:
+        found = _said(wrong[0]) if wrong else "nothing"
         raise TypeError(f"{name} takes relations such as le(a, b), one or more; this one was given {found}")
     return parts
 

@@ -116,7 +116,7 @@ class SecondBatch:
 
 
 def free_of_second_batch(names: Collection[str]) -> tuple[dict[str, ScalarRange], tuple[str, ...]]:
-    """The free scalars and vectors that a claim needs which uses these words."""
+    """The free scalars and vectors that a claim with these words needs."""
     vectors: tuple[str, ...] = ("y@2",) if any(name in SECOND for name in names) else ()
     if any(name in _OF_THE_LOSS for name in names):
         vectors = (*vectors, "grad@2")
@@ -171,7 +171,7 @@ def _one_loss_with_values(
 
 
 def refusal(names: Collection[str], domain: LayerDomain) -> str:
-    """Why a claim with these words has no second batch on this domain, and what is near; "" where it has."""
+    """Why a claim with these words can have no second batch on this domain, and what can be said instead; "" where it can."""
     scalars, vectors = free_of_second_batch(names)
     if not vectors:
         return ""

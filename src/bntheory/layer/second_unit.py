@@ -49,7 +49,7 @@ class SecondUnit(SecondBatch):
 
 
 def free_of_unit_b(names: Collection[str], domain: LayerDomain) -> tuple[dict[str, ScalarRange], tuple[str, ...]]:
-    """The free scalars and vectors that a claim needs which uses these words."""
+    """The free scalars and vectors that a claim with these words needs."""
     used = [name for name in names if name in UNIT_B and name != "cross"]
     vectors: tuple[str, ...] = ("y@b",) if used else ()
     if any(name in ("grad@b", "input_grad@b") for name in used):
@@ -60,8 +60,10 @@ def free_of_unit_b(names: Collection[str], domain: LayerDomain) -> tuple[dict[st
 
 
 def cross_block(layer: Layer, domain: LayerDomain, q: Vector, direction: Vector | None = None) -> list[Statement]:
-    """What ties w = H_ab q to q: it is linear, and of a norm of at most the loss's smoothness b; for a convex loss, 0
-    <= H <= b I, at most b/2, since H - b/2 I has that norm and the same block.
+    """The relations between w = H_ab q and q: w = 0 where q = 0, and ||w|| <= b ||q|| for a loss of smoothness b.
+
+    For a convex loss, 0 <= H <= b I, even ||w|| <= (b/2) ||q||: the norm of H - (b/2) I is at most b/2, and it has the
+    same block.
 
     direction: v where q is J_b v; then ||q|| <= (gamma_b/sigma_b) ||v|| is said too, which shortens proofs.
     """
@@ -78,7 +80,7 @@ def cross_block(layer: Layer, domain: LayerDomain, q: Vector, direction: Vector 
 
 
 def refusal_of_unit_b(names: Collection[str], domain: LayerDomain) -> str:
-    """Why a claim with these words is outside on this domain, and what is near; "" where it is inside."""
+    """Why a claim with these words cannot be judged on this domain, and what can be said instead; "" where it can."""
     if not any(name in UNIT_B for name in names):
         return ""
     if any(name in SECOND for name in names):

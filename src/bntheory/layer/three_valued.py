@@ -32,8 +32,9 @@ def map_atoms(statement: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def conjuncts(statement: Any, most: int) -> list[Any]:
-    """Statements that are false somewhere exactly if this one is, each as small as can be; the statement alone where
-    there are more than ``most``.
+    """The statement as a conjunction of parts as small as can be: it is false somewhere exactly if one of them is.
+
+    The statement alone where there would be more than ``most``.
 
     a or (b and c) is (a or b) and (a or c) in strong Kleene logic too.
     """
@@ -72,8 +73,10 @@ def undefined_where(
     both: Join[V],
     either: Join[V],
 ) -> V:
-    """Where the statement is neither, in worlds in which "not" is not to be had: a part is undefined, and no part
-    decides."""
+    """Where the statement is neither true nor false: a part is undefined, and no other part decides.
+
+    Written without "not", which some worlds do not have.
+    """
     if not isinstance(statement, (AllOf, AnyOf)):
         return undefined(statement)
     unknown = [undefined_where(part, true, false, undefined, both, either) for part in statement.parts]

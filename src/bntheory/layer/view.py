@@ -36,11 +36,11 @@ def state(function: Callable[[Any], Any], world: Any, domain: LayerDomain | None
     view = View(world, domain)
     within = stated.set(lambda x: view._wrapped(view._constant(x, "the argument of sqrt"), "scalar"))
     try:
-        statement: Statement = as_statement(function(view))  # a generator runs here
+        statement = as_statement(function(view))  # a generator runs here
         if view._raised is not None:
             raise view._raised
-        statement = map_atoms(statement, lambda relation: _in_world(view, relation))
-        return statement
+        told: Statement = map_atoms(statement, lambda relation: _relation_in_world(view, relation))
+        return told
     except (Exception, SystemExit) as error:
         first = view._raised or error
         if view._from_world or isinstance(first, (OutsideVocabulary, Signal, UserError)):
@@ -57,7 +57,7 @@ def _said(error: BaseException) -> str:
 
 
 def _place(error: BaseException, function: Any) -> str:
-    """Where in the claim's own code it happened: the last line of its file on the way, or where the function begins."""
+    """Where in the claim's own code an error arose: the last line of its file in the traceback, or where the function begins."""
     code = _code(function)
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if code is not None and f.filename == code.co_filename]
@@ -83,7 +83,7 @@ def _shown(filename: str) -> str:
     return str(path.relative_to(_PACKAGE.parent)) if path.is_relative_to(_PACKAGE) else filename
 
 
-def _in_world(view: View, s: Relation) -> Relation:
+def _relation_in_world(view: View, s: Relation) -> Relation:
     """A relation between parts of the view as one between numbers of its world."""
     vectors = isinstance(s.left, VectorValue), isinstance(s.right, VectorValue)
     if any(vectors):
@@ -94,7 +94,7 @@ def _in_world(view: View, s: Relation) -> Relation:
         other = s.right if vectors[0] else s.left
         if not all(vectors) and view._constant(other, "a side of eq(u, v)") != 0:
             raise TypeError("a vector is compared with a scalar; norm2(v) or dot(u, v) make a scalar of a vector")
-    denies = None if s.denies is None else _in_world(view, s.denies)
+    denies = None if s.denies is None else _relation_in_world(view, s.denies)
     left, right = (view._unwrapped(side, f"a side of {s.op}(a, b)") for side in (s.left, s.right))
     return Relation(s.op, left, right, s.label, denies)
 
@@ -179,7 +179,7 @@ class View:
         return ScalarValue(self, Fraction(raw) if isinstance(raw, int) else raw)
 
     def _constant(self, x: Any, what: str) -> Fraction:
-        """A number of Python's, exactly. TypeError says that ``what`` is none."""
+        """A Python number as an exact fraction. TypeError, which calls it ``what``, for anything else."""
         try:
             c = exact(x)
             if why := too_long(c):

@@ -155,19 +155,10 @@ def _moment(n: Any, a: int, b: int) -> Any:
             comb(b, k)
             * c ** (b - k)
             * (1 - c**2) ** (k // 2)
-            * _double_factorial(k - 1)
-            * _double_factorial(a + b - k - 1)
+            * sp.factorial2(k - 1)  # the Gaussian moment of order k
+            * sp.factorial2(a + b - k - 1)
         )
     norm: Any = sp.Integer(1)
     for k in range(0, a + b, 2):
         norm *= n + k
     return total / norm
-
-
-def _double_factorial(k: int) -> int:
-    """``k!!`` for odd ``k >= -1``: the Gaussian moment of order ``k + 1``."""
-    result = 1
-    while k > 1:
-        result *= k
-        k -= 2
-    return result

@@ -13,10 +13,10 @@ from bntheory.report.effect_text import number_text
 
 
 def effect_of(check: Check) -> tuple[float, float]:
-    """(effect, bound): which of the two sides of a check was measured.
+    """(effect, bound): the side of a check that was measured, and the other one.
 
-    The one without a number, if there is one; the right one of a distance, which has its estimate beside it; else that of the seeds' mean;
-    where no seeds are given, the left one.
+    Measured is a side that is no number; of a distance, which has its estimate beside it, the right side; else the side that is nearer to
+    the mean over the seeds; and where no seeds are given, the left one.
     """
     if math.isnan(check.right) or "estimate" in check.witness:
         return check.right, check.left

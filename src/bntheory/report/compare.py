@@ -36,8 +36,8 @@ class CompareResult:
     """Where a run lies and what it amounts to.
 
     exit_code: 0 where every proved identity held on every layer of every network, 1 where one failed, 2 where none failed and one could
-    not be checked, or a record could not be had. failures: one sentence for
-    each identity that failed, with network, layer, channel and both sides. report: the HTML page.
+    not be checked, or a record could not be had. failures: one sentence for each identity that failed, with network, layer, channel
+    and both sides. report: the HTML page.
     """
 
     folder: Path
@@ -66,19 +66,23 @@ def compare(
 ) -> CompareResult:
     """Train matched networks, measure every batch-norm layer in them, hold it against the theory, write the report.
 
-    preset: a name of the package (``quick`` where left out) or the path of a TOML file. device: a torch device, ``cpu`` where
-    left out. data, data_dir: as for
-    :func:`bntheory.bridge.networks.data.load_dataset`, or FILE.py:function; the preset's own data where left out. data_note: where the data come from, shown
-    with every result. out: the folder of the run; ``runs/<preset>`` (numbered if taken) where left out. seeds: instead of the
-    preset's. resume: go on with a run that was cut off; options left out are taken from it. overwrite: replace the run in ``out``. workers: processes
-    (one a core where left out; 0: everything in this one); no number depends on it. fold: runs
-    that differ in nothing but values are trained as one where a timed sample says that it is faster, equal to one by one within rounding
-    and not bit for bit; their records say so (not where left out). scheduler: the address of a Dask cluster whose workers do it
-    instead, and read the data for themselves. progress: called with the fraction
-    done and what is being done. say: called with what a person should know: lines of the store that could not be believed, a
-    damaged checkpoint, a process that died.
-
     A measurement that fails is noted with its reason in the store, and the rest is done; resume tries it again.
+
+    Args:
+        preset: a name of the package or the path of a TOML file; ``quick`` by default.
+        device: a torch device; ``cpu`` by default.
+        data, data_dir: as for :func:`bntheory.bridge.networks.data.load_dataset`, or FILE.py:function; the preset's own data by default.
+        data_note: where the data come from, shown with every result.
+        out: the folder of the run; ``runs/<preset>`` by default, numbered if taken.
+        seeds: instead of the preset's.
+        resume: go on with a run that was cut off; options left out are taken from it.
+        overwrite: replace the run in ``out``.
+        workers: processes, one a core by default, 0 for everything in this one; no number depends on it.
+        fold: train runs that differ in nothing but values as one, where a timed sample says that it is faster. Their numbers equal those of
+            one by one within rounding, not bit for bit, and their records say so. Off by default.
+        scheduler: the address of a Dask cluster whose workers do it instead, and read the data for themselves.
+        progress: called with the fraction done and what is being done.
+        say: called with what a person should know: lines of the store that could not be believed, a damaged checkpoint, a process that died.
 
     Raises UserError for bad use: unknown preset, unreadable or damaged data, unwritable folder, missing device, a folder that
     holds another run, networks or batches that cannot be.

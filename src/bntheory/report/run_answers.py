@@ -46,7 +46,7 @@ Sentence = tuple[Part, ...]
 
 @dataclass(frozen=True)
 class Answer:
-    """A question with at most three sentences, and its rows, comparison by comparison, with their numbers in verdicts.json's outcomes."""
+    """A question, answered in at most three sentences; and its rows by comparison, each behind its place among verdicts.json's outcomes."""
 
     key: str
     question: str

@@ -23,6 +23,7 @@ from bntheory.smoothness.regions import Region
 
 
 def same_dimension(landscape: Landscape, region: Region) -> None:
+    """Raises ValueError where the region is not one of the landscape's points."""
     if landscape.dimension != region.dimension:
         raise ValueError(
             f"the region lives in dimension {region.dimension} but the landscape has dimension {landscape.dimension}"
@@ -73,7 +74,7 @@ class Secant:
         return self.halvings > 0 and self.doublings > 0.9 * self.halvings
 
     def infinite(self, name: str, cost: Cost, seed: int) -> Measure:
-        """That a constant is infinite, since the gradient jumps here."""
+        """The measure of a constant that is infinite, because the gradient jumps between x and y."""
         note = (
             f"the secant slope doubled with each of the last {self.halvings} halvings, up to {self.slope:.3g}; the "
             f"gradient jumps by {self.jump:.3g} between x and y"

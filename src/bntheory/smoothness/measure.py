@@ -64,7 +64,7 @@ class Measure:
 
     @classmethod
     def infinite(cls, name: str, cost: Cost, seed: int, witness: Mapping[str, Any], note: str) -> Measure:
-        """What was found to have no finite value."""
+        """The measure of a quantity that was found to have no finite value; ``note`` says how that was seen."""
         return cls(name, math.inf, NumberKind.ESTIMATE, cost, math.inf, seed, witness, f"infinite: {note}")
 
     @property

@@ -82,8 +82,8 @@ _MOST_TERMS, _HIGHEST_DEGREE = 20_000, 64
 def factored(x: Any) -> Any:
     """x as a product of irreducible polynomials.
 
-    The library evaluates at points that it draws, and with some of them, one draw in a few hundred, it takes for ever;
-    so it draws the same ones every time.
+    sympy evaluates it at points that it draws. With some of them, one draw in a few hundred, it takes for ever, so it
+    is made to draw the same ones every time.
     """
     from sympy.core.random import rng
 
@@ -150,7 +150,7 @@ def _root(x: Any) -> Any:
 
 
 def _quotient(a: Any, b: Any) -> Any:
-    """a/b; a zero below has no normal form, and the coordinates say where nothing is asserted."""
+    """a/b. OutsideVocabulary for b = 0, which has no normal form: what a claim says there, coordinates decide."""
     if b == 0:
         raise OutsideVocabulary("a division by zero")
     return a / b
@@ -211,14 +211,14 @@ class Space:
         self.semidefinite: set[str] = set()
 
     def symbol(self, text: str, **assumptions: bool) -> sp.Symbol:
-        """A new scalar, told apart from every other whatever it is called."""
+        """A new scalar, with primes where another has the same text."""
         while text in self._texts:
             text += "'"
         self._texts.add(text)
         return sp.Symbol(text, **assumptions)
 
     def show(self, name: str, latex: str) -> None:
-        """How a vector or an operator is written, told apart from every other."""
+        """Note the LaTeX of a vector or an operator, with primes where another has the same."""
         if name not in self.named:
             while latex in self.named.values():
                 latex += "'"

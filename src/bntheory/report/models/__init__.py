@@ -1,2 +1,4 @@
-"""Figures of the analytic models: each function draws one from numbers that it computes and says in a sentence, with the numbers in it, what
-it shows. Keyword arguments are the model's parameters."""
+"""Figures of the analytic models.
+
+Each function computes its numbers, draws them, and says in a sentence what they show. Its keyword arguments are the model's parameters.
+"""

@@ -112,9 +112,9 @@ def _regressor(
         left.plot(run.all_losses, color=COLOURS[arm], linestyle=line, label=_LABELS[arm][0])
         progress(0.3 + 0.2 * len(found), f"curvature, {_LABELS[arm][0]}")
         model = models[arm]
-        found[arm] = _relative_curvatures(run, lambda x, model=model: model, seed)  # type: ignore[misc]
+        found[arm] = _relative_curvatures(run, model, seed)
         if arm == "batchnorm":
-            found["twin"] = _relative_curvatures(run, model.frozen_twin, seed)
+            found["twin"] = _relative_curvatures(run, model, seed, twin=True)
     for arm, (losses, values) in found.items():
         label, style = _LABELS[arm]
         right.plot(losses, values, style, color=COLOURS[arm], label=label)
@@ -145,10 +145,12 @@ _LABELS = {
 }
 
 
-def _relative_curvatures(run: Any, landscape_at: Callable[[Any], Any], seed: int) -> tuple[list[float], list[float]]:
-    """(losses, relative curvatures) at the recorded points that have a loss and a gradient; the twin is made anew at each."""
+def _relative_curvatures(run: Any, model: Any, seed: int, *, twin: bool = False) -> tuple[list[float], list[float]]:
+    """(losses, relative curvatures) at the recorded points that have a loss and a gradient: of the model, or of its twin at each."""
     from bntheory.smoothness import relative_curvature
 
     usable = [i for i in range(len(run.points)) if run.losses[i] > 0 and run.gradient_norms[i] > 0]
-    values = [relative_curvature(landscape_at(run.points[i]), run.points[i], seed=seed).value for i in usable]
+    points = [run.points[i] for i in usable]
+    landscapes = [model.frozen_twin(x) if twin else model for x in points]
+    values = [relative_curvature(f, x, seed=seed).value for f, x in zip(landscapes, points, strict=True)]
     return [float(run.losses[i]) for i in usable], values
