@@ -91,6 +91,8 @@ def test_unknown_preset_lists_the_known() -> None:
         ("steps = 4", "", "'steps' is missing"),
         ("learning_rate = 0.1", "learning_rate = -1", "learning_rate"),
         ("learning_rate = 0.1", "learning_rate = true", "expected float"),
+        ("learning_rate = 0.1", f"learning_rate = 1{'0' * 400}", "learning_rate is 10{59}; give a smaller number"),
+        ("seeds = [0]", f"seeds = {['a'] * 2000}", "seeds is .{60}; expected tuple"),
         ("at = [0, 4]", "at = [4, 0]", "increasing"),
         ("at = [0, 4]", "at = []", "increasing"),
         ("at = [0, 4]", "at = [0, 4]\ntwins_at = [3]", "each of them in measure.at"),

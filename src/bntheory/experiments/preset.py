@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class NetworkEntry:
             )
         layout = self.options.get("layout", ())
         if isinstance(layout, (list, tuple)) and any(isinstance(width, bool) for width in layout):
-            raise UserError(f"{where}: layout is {list(layout)}; it is a list of whole numbers")
+            raise UserError(f"{where}: layout is {list(layout)!s:.60}; it is a list of whole numbers")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class TrainingSpec:
         grid = [self.learning_rate, *self.rates]
         if len(set(grid)) != len(grid) or not all(TINY <= rate <= HUGE for rate in grid):
             raise UserError(
-                f"preset: training.rates is {list(self.rates)} beside learning_rate {self.learning_rate}; give different rates from {TINY:g} to {HUGE:g}"
+                f"preset: training.rates is {list(self.rates)!s:.60} beside learning_rate {self.learning_rate}; give different rates from {TINY:g} to {HUGE:g}"
             )
 
 
@@ -138,13 +139,13 @@ class MeasureSpec:
         within("preset: measure", self, test_size=(1, 10**9), theory_seeds=(0, 10**6))
         if not self.at or list(self.at) != sorted(set(self.at)) or self.at[0] < 0 or not self.at[-1]:
             raise UserError(
-                f"preset: measure.at is {list(self.at)}; give increasing steps from 0 up, one after 0 among them"
+                f"preset: measure.at is {list(self.at)!s:.60}; give increasing steps from 0 up, one after 0 among them"
             )
         for name in ("twins_at", "theory_at"):
             steps = getattr(self, name)
             if list(steps) != sorted(set(steps)) or not set(steps) <= set(self.at):
                 raise UserError(
-                    f"preset: measure.{name} is {list(steps)}; give increasing steps, each of them in measure.at"
+                    f"preset: measure.{name} is {list(steps)!s:.60}; give increasing steps, each of them in measure.at"
                 )
 
 
@@ -301,7 +302,7 @@ def _from_table(table: dict[str, Any], where: str) -> Preset:
 
 def _build(cls: type[Any], table: Any, where: str) -> Any:
     if not isinstance(table, dict):
-        raise UserError(f"{where}: is {table!r}; it is a table")
+        raise UserError(f"{where}: is {table!r:.60}; it is a table")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(table) - set(fields))
     if unknown:
@@ -327,6 +328,8 @@ def _typed(value: Any, kind: str, where: str) -> Any:
         return value
     values = value if several and isinstance(value, (list, tuple)) else [value]
     if isinstance(value, (list, tuple)) != several or not all(type(v) in _TYPES[entry] for v in values):
-        raise UserError(f"{where} is {value!r}; expected {kind}")
+        raise UserError(f"{where} is {value!r:.60}; expected {kind}")
+    if any(entry != "str" and abs(v) > sys.float_info.max for v in values):  # which no float holds
+        raise UserError(f"{where} is {value!r:.60}; give a smaller number")
     typed = [float(v) if entry == "float" else v for v in values]
     return tuple(typed) if several else typed[0]
