@@ -63,6 +63,19 @@ def other_each_time(shape, classes, options):
     model.register_buffer("word", torch.tensor(list(os.urandom(8))))
     return model
 
+def ends(shape, classes, options):
+    raise SystemExit(0)
+
+def lazy(shape, classes, options):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+def changes_all(shape, classes, options):
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    os.chdir("/")
+    return build(shape, classes, options)
+
 def draws(shape, classes, options):
     model = build(shape, classes, options)
     model.shift = nn.Parameter(torch.tensor(np.random.rand(3)) + torch.rand(3))
@@ -89,6 +102,10 @@ def words():
 def negative():
     a, b, c, d = images()
     return a, b - 1, c, d
+
+def far():
+    a, b, c, d = images()
+    return a, b + 10**9, c, d
 
 def halves():
     a, b, c, d = images()
@@ -232,6 +249,8 @@ def test_a_file_that_changes_while_a_run_goes_on_gives_no_records(monkeypatch: p
         ("networks.py:absent", {}, "has no function 'absent'; give one of (shape, classes, options)"),
         ("networks.py:number", {}, "3 is no network"),
         ("networks.py:breaks", {}, "line 32, KeyError: 'absent'"),
+        ("networks.py:ends", {}, "SystemExit: 0"),
+        ("networks.py:lazy", {}, "its weights cannot be drawn (ValueError: "),
         ("networks.py:few_outputs", {}, "(4, 9) is the shape of its outputs for 4 images of 10 classes"),
         ("networks.py:other_images", {}, "does not take images of shape (1, 28, 28)"),
         ("networks.py:other_each_time", {}, "another network at each call"),
@@ -252,6 +271,7 @@ def test_what_is_no_network_is_said(kind: str, options: dict[str, Any], said: st
         ("words", "'abcd' are not these four"),
         ("negative", "train labels are [-1  6"),
         ("halves", "give whole numbers from 0 up"),
+        ("far", "a label is 1000000009; number the classes from 0 up"),
         ("infinite", "train images hold what is no finite number"),
         ("short", "do not belong together"),
         ("other_each_time", "other data at each call"),
@@ -277,6 +297,18 @@ def test_what_a_function_draws_is_a_function_of_the_seed_and_moves_no_generator(
     assert torch.equal(torch.get_rng_state(), before)
     own, drawn = (values("build", "output.weight", 3, init=init) for init in ("own", "he"))
     assert not torch.equal(own, drawn)
+
+
+def test_what_a_function_changes_for_the_whole_process_is_put_back() -> None:
+    import torch
+
+    def state() -> list[Any]:
+        return [torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled(), Path.cwd()]
+
+    data, before, options = load_dataset("fashion-mnist-subset"), state(), {"norm": "batch", "width": 5}
+    other, plain = (own_network(f"networks.py:{of}", 3, data, options).state_dict() for of in ("changes_all", "build"))
+    assert state() == before
+    assert all(torch.equal(value, plain[name]) for name, value in other.items())
 
 
 def test_a_preset_names_both_and_its_run_is_read_without_the_files() -> None:

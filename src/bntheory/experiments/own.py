@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from bntheory.bridge.networks.image_data import ImageData
 
+_MOST_CLASSES = 100_000
 _PARTS = ("train images", "train labels", "test images", "test labels")
 
 
@@ -80,9 +83,12 @@ def own_network(kind: str, seed: int, data: ImageData, options: Mapping[str, Any
             model = _called(kind, "(shape, classes, options)", data.shape, data.classes, dict(options))
         if not isinstance(model, torch.nn.Module):
             raise UserError(f"{kind}: {model!r:.60} is no network; return a torch.nn.Module")
-        if init != "own":
-            initialise(model, init, 1.0, seed)
-        return model.to("cpu", torch.float32).train()
+        try:
+            if init != "own":
+                initialise(model, init, 1.0, seed)
+            return model.to("cpu", torch.float32).train()
+        except Exception as error:  # of lazy layers, which have no values yet
+            raise UserError(f"{kind}: its weights cannot be drawn ({type(error).__name__}: {error})") from error
 
     model, again = built(), built().state_dict()
     if any(not torch.equal(value, again[name]) for name, value in model.state_dict().items()):
@@ -158,6 +164,10 @@ def _data(name: str, source: str) -> ImageData:
             array = arrays[part] = array[:, None, None, :] if array.ndim == 2 else array
         shown[part] = array if as_bytes or part in _PARTS[1::2] else np.zeros(array.shape, np.uint8)
     classes = max(int(arrays[part].max(initial=0)) for part in _PARTS[1::2]) + 1
+    if classes > _MOST_CLASSES:
+        raise UserError(
+            f"{name}: a label is {classes - 1}; number the classes from 0 up, at most {_MOST_CLASSES} of them"
+        )
     hashes = {name.rpartition(":")[0]: hashlib.sha256(source.encode()).hexdigest(), "values": values}
     made = assemble(name, shown, tuple(map(str, range(classes))), hashes, "unknown: given by the user", f"from {name}")
     if as_bytes:
@@ -180,13 +190,32 @@ def _called(name: str, takes: str, *given: Any) -> Any:
     if not callable(found):
         raise UserError(f"{name}: {path} has no function {function!r}; give one of {takes}")
     try:
-        return found(*given)
+        with _process_unchanged():
+            return found(*given)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path][-1:]
         where = f"line {line[0]}, " if line else f"called with {takes}, "
         raise UserError(f"{name}: {where}{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _process_unchanged() -> Iterator[None]:
+    """What a function may change for all that this process does afterwards is put back: sums over more threads, or numbers of
+    another type, would be in every later record."""
+    import torch
+
+    from bntheory.bridge.networks.state import state_guard
+
+    threads, dtype, folder = torch.get_num_threads(), torch.get_default_dtype(), os.getcwd()
+    try:
+        with state_guard(), torch.set_grad_enabled(torch.is_grad_enabled()):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        os.chdir(folder)
 
 
 def _read(name: str) -> tuple[str, list[Place]]:
@@ -214,7 +243,8 @@ def _imports(source: str) -> list[Place]:
 def _loaded(path: str, source: str) -> Mapping[str, Any]:
     space: dict[str, Any] = {"__name__": f"bntheory_own_{Path(path).stem}", "__file__": path}
     try:
-        exec(compile(source, path, "exec"), space)
+        with _process_unchanged():
+            exec(compile(source, path, "exec"), space)
     except (Exception, SystemExit) as error:
         raise UserError(f"{path} cannot be run ({type(error).__name__}: {error})") from error
     return space
