@@ -116,6 +116,9 @@ def infinite():
     a[3, 4] = np.inf
     return a, b, c, d
 
+def huge():
+    return images(lambda x: np.asarray(x, dtype=float) * 1e300)
+
 def short():
     a, b, c, d = images()
     return a[1:], b, c, d
@@ -273,6 +276,7 @@ def test_what_is_no_network_is_said(kind: str, options: dict[str, Any], said: st
         ("halves", "give whole numbers from 0 up"),
         ("far", "a label is 1000000009; number the classes from 0 up"),
         ("infinite", "train images hold what is no finite number"),
+        ("huge", "train images hold what is no finite number in float32"),
         ("short", "do not belong together"),
         ("other_each_time", "other data at each call"),
     ],

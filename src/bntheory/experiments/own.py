@@ -158,8 +158,8 @@ def _data(name: str, source: str) -> ImageData:
     for part, array in arrays.items():
         if part in _PARTS[1::2] and (array.dtype.kind not in "iu" or array.min(initial=0) < 0):
             raise UserError(f"{name}: {part} are {array.ravel()[:4]!s:.60}; give whole numbers from 0 up")
-        if array.dtype.kind not in "buif" or not np.isfinite(array).all():
-            raise UserError(f"{name}: {part} hold what is no finite number")
+        if array.dtype.kind not in "buif" or not (np.abs(array) <= np.finfo(np.float32).max).all():
+            raise UserError(f"{name}: {part} hold what is no finite number in float32")
         if part in _PARTS[::2]:
             array = arrays[part] = array[:, None, None, :] if array.ndim == 2 else array
         shown[part] = array if as_bytes or part in _PARTS[1::2] else np.zeros(array.shape, np.uint8)
