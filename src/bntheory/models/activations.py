@@ -14,6 +14,7 @@ import numpy as np
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.smoothness.unit.losses import sigmoid, sigmoid_slope
 
 
@@ -33,16 +34,10 @@ class Activation:
         return tuple(sorted({*self.kinks, *self.jumps}))
 
 
-def finite_slope(negative_slope: float) -> float:
-    """The slope of a leaky ReLU on the left. Raises UserError where it is not finite."""
-    if not math.isfinite(negative_slope):
-        raise UserError(f"negative_slope={negative_slope}: must be finite")
-    return float(negative_slope)
-
-
+@checked()
 def leaky_relu(negative_slope: float) -> Activation:
     """``max(t, 0) + a min(t, 0)`` with slope ``a`` on the left (finite, else ValueError)."""
-    a = finite_slope(negative_slope)
+    a = float(negative_slope)
     return Activation(
         f"leaky_relu({a:g})",
         lambda t: np.where(t > 0, t, a * t),

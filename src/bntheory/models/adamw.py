@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Rotation:
     kind: str = "estimate with error"
 
 
+@checked()
 def predicted_angle(lr: float, decay: float, b1: float) -> float:
     """sqrt(2 lr decay (1 - b1)/(1 + b1)), radians: leading order in lr decay, b2 near 1. Raises ``ValueError`` as :func:`adamw_rotation`."""
     _check_rates(lr, decay, b1)
@@ -45,6 +47,7 @@ def _check_rates(lr: float, decay: float, b1: float, b2: float = 0.5) -> None:
         raise ValueError(f"need lr, decay > 0, lr decay < 1, 0 <= b1 < 1, 0 < b2 < 1; got {lr}, {decay}, {b1}, {b2}")
 
 
+@checked()
 def adamw_rotation(
     *,
     dimension: int = 64,

@@ -29,12 +29,14 @@ from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 
 SMALLEST_COUNTEREXAMPLE: tuple[tuple[int, ...], ...] = ((0, 0, 1), (0, -1, -1), (-1, 0, -1), (1, 1, 1))
 """Centred data (4 samples, 3 columns): ``kappa^2`` of [1, X] is (7 + sqrt 33)/(7 - sqrt 33) = 10.15, scaled to unit
 variance it is (5 + sqrt 17)/(5 - sqrt 17) = 10.40."""
 
 
+@checked()
 def condition_number(matrix: ArrayLike) -> float:
     """``sigma_max/sigma_min`` in the 2-norm; ``inf`` where the columns are dependent to working precision."""
     a = np.asarray(matrix, dtype=np.float64)
@@ -57,6 +59,7 @@ class Conditioning:
     columns: int  # of the extended matrix
 
 
+@checked()
 def conditioning(data: ArrayLike) -> Conditioning:
     """``kappa`` of ``[1, X]``, ``[1, X_c]`` and ``[1, X_c D]`` for ``data`` of shape (samples, columns).
 
@@ -79,6 +82,7 @@ def conditioning(data: ArrayLike) -> Conditioning:
     return Conditioning(raw, moved, unit, x.shape[1] + 1)
 
 
+@checked()
 def best_diagonal_scaling(matrix: ArrayLike, *, starts: int = 4, seed: int = 0) -> tuple[float, Floats]:
     """Upper bound, with witness, on the least ``kappa(A D)`` over positive diagonal ``D``: (kappa, diagonal of D).
 

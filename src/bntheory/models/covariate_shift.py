@@ -8,13 +8,13 @@ earlier ones times their gradient, so it is proportional to the learning rate; t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.models.normalised_regressor import NormalisedRegressor
 
 
@@ -28,13 +28,14 @@ class CovariateShift:
     gradient_norms: Floats  # ||G||
 
 
+@checked()
 def covariate_shift(model: NormalisedRegressor, x: Floats, learning_rate: float) -> CovariateShift:
     """Shift of every stage at the point ``x`` for one step; gamma and beta move with the stage that they follow.
 
     One gradient a stage. Raises ValueError for a learning rate that is not positive and where a gradient vanishes.
     """
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise UserError(f"learning_rate={learning_rate}: must be positive and finite")
+    if not learning_rate > 0:
+        raise UserError(f"learning_rate={learning_rate}: must be positive")
     here = model.unflatten(x)
     gradient = model.unflatten(model.value_and_grad(x)[1])
     moved = {name: here[name] - learning_rate * gradient[name] for name in here}

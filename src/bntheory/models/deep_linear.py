@@ -16,9 +16,11 @@ from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
 
 
+@checked()
 class DeepLinear(NormalisedRegressor):
     """``inputs`` (samples, d), ``target`` (samples, c), ``layers`` weight matrices with ``width`` units between them.
 
@@ -76,6 +78,7 @@ class DeepLinear(NormalisedRegressor):
         }
 
 
+@checked()
 def linear_data(
     samples: int = 1000, dimension: int = 10, *, condition: float = 1.0, noise: float = 0.0, seed: int = 0
 ) -> tuple[Floats, Floats]:

@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import at_least
+from bntheory.models.checks import at_least, checked
 from bntheory.models.standardisation import standardise, standardise_derivative
 
 Activation = Literal["linear", "relu"]
@@ -49,6 +49,7 @@ class Pass:
     branch_over_skip: Floats
 
 
+@checked()
 @dataclass(frozen=True)
 class DeepRandom:
     """A random network's kind: width, depth, batch size, normaliser, activation, weights, and whether layers are
@@ -155,18 +156,21 @@ def _group_size(name: str) -> int | None:
     return int(tail) if head == "group" and tail.isdigit() and int(tail) > 1 else None
 
 
+@checked()
 def stable_rank(H: Floats) -> float:
     """(sum s)^2/sum s^2 of the squared singular values s: between 1 and the rank, and the rank where all are equal."""
     s = np.linalg.svd(H, compute_uv=False) ** 2
     return float(s.sum() ** 2 / (s**2).sum())
 
 
+@checked()
 def orthogonality_gap(H: Floats) -> float:
     """||H'H/||H||_F^2 - I/n||_F over the n columns of H: 0 where they are orthogonal and equally long."""
     gram = H.T @ H
     return float(np.linalg.norm(gram / np.trace(gram) - np.eye(H.shape[1]) / H.shape[1]))
 
 
+@checked()
 def mean_similarity(H: Floats) -> float:
     """The mean cosine between different columns of H, the samples."""
     unit = H / np.linalg.norm(H, axis=0)
@@ -174,6 +178,7 @@ def mean_similarity(H: Floats) -> float:
     return float(((unit.sum(axis=1) ** 2).sum() - n) / (n * (n - 1)))
 
 
+@checked()
 def channel_share(H: Floats) -> float:
     """The share of H's mean square that lies in what each unit gives to all samples alike, sum_c (mean_c)^2/sum_c
     mean(H_c^2)."""

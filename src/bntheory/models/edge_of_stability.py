@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class SharpeningRun:
     kind: str = "exact recursion in float64"
 
 
+@checked()
 def sharpening_run(*, lr: float = 0.1, pull: float = 0.01, goal: float = 30.0) -> SharpeningRun:
     """Run all three from (x, y, z) = (0.05, 18, 10) for 6/(lr pull) steps. Raises ``ValueError`` where there is no edge
     to reach."""
@@ -72,6 +74,7 @@ def _averaged(series: Floats, window: int) -> Floats:
     return np.stack([np.convolve(column, kernel, "valid") for column in series.T], axis=1)
 
 
+@checked()
 def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Floats) -> Floats:
     """phi at intrinsic times lr decay t (increasing, from 0 up) of projected descent on the circle of minima,
     (len(times),).
@@ -109,6 +112,7 @@ class Bursts:
         return np.diff(self.times)
 
 
+@checked()
 def bursts(values: Floats, factor: float = 1e3) -> Bursts:
     """The bursts of a series of losses (steps + 1,), positive. Raises ``ValueError`` for a factor that is not above
     1."""

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 from bntheory.models.scale_invariant import ScaleInvariantLoss
 
 
@@ -49,6 +50,7 @@ class ExponentialSchedule:
         return float(self.lr / self.slow)
 
 
+@checked()
 def largest_decay(momentum: float) -> float:
     """(1 - sqrt(momentum))^2, the largest lr * decay with real positive roots: beyond it there is no schedule."""
     if not 0 <= momentum < 1:
@@ -56,6 +58,7 @@ def largest_decay(momentum: float) -> float:
     return float((1 - np.sqrt(momentum)) ** 2)
 
 
+@checked()
 def exponential_schedule(lr: float, decay: float, momentum: float) -> ExponentialSchedule:
     """Raises ``ValueError`` where the roots are not real and positive, and says how far outside the arguments are."""
     if not (lr > 0 and decay >= 0):
@@ -72,6 +75,7 @@ def exponential_schedule(lr: float, decay: float, momentum: float) -> Exponentia
     return ExponentialSchedule(lr, decay, momentum, float(slow), float(momentum / slow))
 
 
+@checked()
 def matching_buffer(w0: Floats, lr: float, alpha: float, momentum: float) -> Floats:
     """The buffer before the first step of the run without decay that matches an empty one of the run with decay.
 
@@ -100,6 +104,7 @@ class IdentityCheck:
     kind: str = "exact identity, evaluated in float64"
 
 
+@checked()
 def compare_runs(
     loss: ScaleInvariantLoss,
     w0: Floats,

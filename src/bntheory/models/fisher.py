@@ -29,7 +29,7 @@ from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 from bntheory.models.activations import Activation, activation
-from bntheory.models.checks import at_least
+from bntheory.models.checks import at_least, checked
 from bntheory.models.standardisation import standardise, standardise_derivative
 from bntheory.smoothness.eigenpairs import lanczos
 
@@ -55,6 +55,7 @@ class RandomNetwork:
     _layers: list[tuple[Floats, Floats, Floats, Floats]] = field(default_factory=list, repr=False)
 
     @classmethod
+    @checked()
     def draw(
         cls,
         rng: np.random.Generator,
@@ -170,6 +171,7 @@ class TopEigenvalue:
     products: int  # products with the dual (0: it was formed)
 
 
+@checked()
 def top_eigenvalue(network: RandomNetwork, output: Output = "none", *, tolerance: float = 1e-6) -> TopEigenvalue:
     """Largest eigenvalue of the Fisher matrix of ``network`` with its output normalised as ``output`` says.
 
@@ -219,6 +221,7 @@ class FisherScaling:
     seed: int
 
 
+@checked()
 def fisher_scaling(
     widths: Sequence[int],
     *,

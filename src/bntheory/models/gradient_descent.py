@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.models.trajectory import Outcome, recording_steps
 from bntheory.smoothness.protocol import Landscape, as_point
 
@@ -33,6 +34,7 @@ class Descent:
         return np.asarray(self.points[-1])
 
 
+@checked("bound")
 def train(
     landscape: Landscape,
     x0: ArrayLike,
@@ -51,8 +53,8 @@ def train(
     the point where it ended is recorded if it is finite. A landscape with ``value_and_grad(x)`` is asked for both at
     once. Raises ValueError for a learning rate that is not positive and a start without a finite loss.
     """
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise UserError(f"learning_rate={learning_rate}: must be positive and finite")
+    if not learning_rate > 0:
+        raise UserError(f"learning_rate={learning_rate}: must be positive")
     if not bound > 1:
         raise UserError(f"bound={bound}: a run may pass its first loss, so the bound is a factor above 1")
     x = as_point(x0, landscape.dimension)

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 
 Statistics = Literal["ignored", "differentiated"]
 Trained = Literal["bias", "all"]
@@ -37,6 +38,7 @@ class BiasRun:
     gradient_sum: Any  # <1, g> before the first step
 
 
+@checked()
 def ignored_mean_descent(
     inputs: Sequence[Any],
     targets: Sequence[Any],
@@ -90,6 +92,7 @@ class NetworkRun:
     kind: str = "measurement"
 
 
+@checked()
 def network_run(
     *,
     steps: int = 400,

@@ -21,7 +21,7 @@ import numpy as np
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
-from bntheory.models.checks import at_least, positive
+from bntheory.models.checks import at_least, checked, positive
 from bntheory.models.standardisation import standardise
 
 
@@ -48,6 +48,7 @@ class LayerJacobian:
         return float(np.sqrt(np.mean(self.singular_values**2)))
 
 
+@checked()
 def layer_jacobian(
     act: Activation,
     *,
@@ -84,6 +85,7 @@ def layer_jacobian(
     return LayerJacobian(np.array(values), width, batch_size, depth, normalise, weight_scale, act.name, seed)
 
 
+@checked("factor")
 def quarter_circle_share(factor: float) -> float:
     """Share of the quarter-circle law (density ``sqrt(4 - s^2)/pi`` on [0, 2]) within ``factor`` >= 1 of 1."""
     if not factor >= 1:

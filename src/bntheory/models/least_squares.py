@@ -25,8 +25,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 
 
+@checked()
 @dataclass(frozen=True)
 class LeastSquares:
     """S (d, d) symmetric positive definite, b (d,) not zero, eps >= 0, label_power = E[y^2] >= b'S^-1 b.
@@ -50,8 +52,8 @@ class LeastSquares:
             raise ValueError(f"covariance must be symmetric; |S - S'| is {np.abs(S - S.T).max():.3g} at its largest")
         if not np.any(b):
             raise ValueError("correlation is zero: labels that do not depend on the inputs leave no direction to learn")
-        if not (np.isfinite(self.eps) and self.eps >= 0):
-            raise ValueError(f"eps is added to a variance, so it must be finite and >= 0, got {self.eps}")
+        if self.eps < 0:
+            raise ValueError(f"eps is added to a variance, so it must be >= 0, got {self.eps}")
         S.setflags(write=False)
         b.setflags(write=False)
         object.__setattr__(self, "covariance", S)
@@ -67,6 +69,7 @@ class LeastSquares:
             raise ValueError(f"label_power E[y^2] cannot be below the explained part u'Su = {self.signal}")
 
     @classmethod
+    @checked()
     def from_batch(cls, X: ArrayLike, y: ArrayLike, *, eps: float = 0.0) -> LeastSquares:
         """The problem that a full batch X (m, d), y (m,) poses to BN: statistics are those of the batch."""
         data, labels = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
@@ -77,6 +80,7 @@ class LeastSquares:
         return cls(centred.T @ centred / m, centred.T @ target / m, eps, float(target @ target / m))
 
     @classmethod
+    @checked()
     def random(cls, dimension: int, condition: float, *, seed: int, eps: float = 0.0) -> LeastSquares:
         """Eigenvalues evenly spread in the logarithm from 1/condition to 1, random eigenbasis, Gaussian u."""
         if dimension < 2 or condition < 1:

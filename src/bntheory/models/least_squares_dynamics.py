@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import positive
+from bntheory.models.checks import checked, positive
 from bntheory.models.least_squares import LeastSquares
 from bntheory.models.trajectory import Recorder, Trajectories, recording_steps
 
 _BLOCK = 2048  # runs a block: a (block, d) array and its temporaries stay in cache
 
 
+@checked()
 def gradient_descent(
     problem: LeastSquares, w0: ArrayLike, lr: ArrayLike, steps: int, *, points: int | None = 64
 ) -> Trajectories:
@@ -48,6 +49,7 @@ def gradient_descent(
     return recorder.result({"w": end}, steps)
 
 
+@checked()
 def bngd(
     problem: LeastSquares,
     w0: ArrayLike,
@@ -79,6 +81,7 @@ def bngd(
     return _joined(pieces, runs, steps)
 
 
+@checked()
 def kohler_descent(problem: LeastSquares, w0: ArrayLike, steps: int) -> Trajectories:
     """Gradient descent on rho(w) = -(w'b)^2/(w'Sw) with the adaptive step w'Sw/(2 L |rho|), L = lambda_max(S).
 
@@ -126,6 +129,7 @@ class TrapCertificate:
     step_high: Floats
 
 
+@checked()
 def trap_certificate(problem: LeastSquares, a: ArrayLike, w: Floats, lr: ArrayLike) -> TrapCertificate:
     """Evaluate :class:`TrapCertificate` at states a (...), w (..., d). Raises ``ValueError`` if eps is not 0.
 

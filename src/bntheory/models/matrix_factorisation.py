@@ -19,11 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
 
 Integers = NDArray[np.int64]
 
 
+@checked()
 class MatrixFactorisation(NormalisedRegressor):
     """``rows`` and ``columns`` (entries,) are indices of the observed entries, ``target`` (entries,) their values.
 
@@ -84,6 +86,7 @@ class MatrixFactorisation(NormalisedRegressor):
         return {name: self.scale * rng.standard_normal(size) for name, size in self.weight_shapes().items()}
 
 
+@checked()
 def low_rank_data(
     shape: tuple[int, int] = (20, 15), *, rank: int = 2, observed: float = 0.6, noise: float = 0.0, seed: int = 0
 ) -> tuple[Integers, Integers, Floats]:

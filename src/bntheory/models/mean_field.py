@@ -25,9 +25,10 @@ from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
-from bntheory.models.activations import finite_slope
+from bntheory.models.checks import checked
 
 
+@checked()
 def check_batch_size(batch_size: ArrayLike, *, minimum: int = 4) -> Floats:
     """The batch sizes as floats; raises where a rate does not exist.
 
@@ -44,29 +45,34 @@ def check_batch_size(batch_size: ArrayLike, *, minimum: int = 4) -> Floats:
     return sizes
 
 
+@checked()
 def arc_cosine_kernel(correlation: ArrayLike) -> Floats:
     """``J(c) = 2 E[relu(a) relu(b)]`` for standard Gaussians ``a, b`` of correlation ``c`` (Cho and Saul 2009)."""
     c = _check_correlation(correlation)
     return np.asarray((np.sqrt((1 - c) * (1 + c)) + (math.pi - np.arccos(c)) * c) / math.pi)
 
 
+@checked()
 def arc_cosine_kernel_derivative(correlation: ArrayLike) -> Floats:
     """``J'(c) = 2 P(a > 0, b > 0)``, the derivative of :func:`arc_cosine_kernel`."""
     c = _check_correlation(correlation)
     return np.asarray((math.pi - np.arccos(c)) / math.pi)
 
 
+@checked()
 def fixed_point_correlation(batch_size: ArrayLike) -> Floats:
     """Correlation ``-1/(B - 1)`` of two samples of one normalised unit at the symmetric fixed point."""
     return np.asarray(-1.0 / (check_batch_size(batch_size, minimum=2) - 1.0))
 
 
+@checked()
 def linear_rate(batch_size: ArrayLike) -> Floats:
     """Rate ``(B - 2)/(B - 3)`` of the identity activation, elementwise in ``batch_size`` (whole numbers > 3)."""
     b = check_batch_size(batch_size)
     return np.asarray((b - 2.0) / (b - 3.0))
 
 
+@checked()
 def relu_rate_as_printed(batch_size: ArrayLike) -> Floats:
     """The ReLU rate in the form of the source: ``((B - 1 + J')/(1 - J) - 1)/(B - 3)`` at ``c = -1/(B - 1)``."""
     b = check_batch_size(batch_size)
@@ -75,26 +81,28 @@ def relu_rate_as_printed(batch_size: ArrayLike) -> Floats:
     return np.asarray(((b - 1.0 + dj) / (1.0 - j) - 1.0) / (b - 3.0))
 
 
+@checked()
 def leaky_relu_fixed_point(batch_size: ArrayLike, negative_slope: float = 0.0) -> tuple[Floats, Floats]:
     """Variance and covariance ``(Sigma_11, Sigma_12)`` of leaky-ReLU activations at the symmetric fixed point.
 
     ``phi(t) = max(t, 0) + a min(t, 0)`` is homogeneous, so the mean over the sphere is the Gaussian one at
     correlation ``c = -1/(B - 1)``: ``Sigma_12 = (1 + a^2) J/2 - a (J - c)``, using ``J(c) - J(-c) = c``.
     """
-    slope = finite_slope(negative_slope)
+    slope = float(negative_slope)
     c = fixed_point_correlation(batch_size)
     j = arc_cosine_kernel(c)
     square = (1.0 + slope**2) / 2.0
     return np.full_like(j, square), np.asarray(square * j - slope * (j - c))
 
 
+@checked()
 def leaky_relu_rate(batch_size: ArrayLike, negative_slope: float = 0.0) -> Floats:
     """Rate of the leaky ReLU with any finite ``negative_slope`` (0: ReLU, 1: linear, -1: absolute value).
 
     From the trace formula in the module's docstring with, for slope ``a`` and ``q = (1 + a^2)/2``,
     ``E d^2 = E d^2 t^2 = q``, ``E d_1 d_2 = q J' + a (1 - J')`` and ``E d_1 t_1 d_2 t_2 = Sigma_12``.
     """
-    slope = finite_slope(negative_slope)
+    slope = float(negative_slope)
     b = check_batch_size(batch_size)
     variance, covariance = leaky_relu_fixed_point(b, slope)
     dj = arc_cosine_kernel_derivative(fixed_point_correlation(b))
@@ -102,6 +110,7 @@ def leaky_relu_rate(batch_size: ArrayLike, negative_slope: float = 0.0) -> Float
     return np.asarray(numerator / ((b - 3.0) * (variance - covariance)))
 
 
+@checked()
 def relu_rate(batch_size: ArrayLike) -> Floats:
     """Rate of the ReLU, ``(B - 2 + J + J')/((B - 3)(1 - J))``; algebraically the printed form, derived afresh."""
     return leaky_relu_rate(batch_size, 0.0)
@@ -112,6 +121,7 @@ def relu_limit() -> float:
     return math.pi / (math.pi - 1.0)
 
 
+@checked()
 def overflow_depth(rate: float, dtype: str = "float32", *, squared: bool = False) -> float:
     """Depth ``L``, not rounded, with ``rate^(L/2)`` (or ``rate^L`` for ``squared``) equal to the largest ``dtype``.
 
@@ -123,6 +133,7 @@ def overflow_depth(rate: float, dtype: str = "float32", *, squared: bool = False
     return _log_limit(dtype) / growth if growth > 0 else math.inf
 
 
+@checked()
 def residual_growth(rate: float, offset: float, depth: ArrayLike) -> Floats:
     r"""The logarithm of the growth of ``E||dL/dy||^2`` down ``depth`` layers of a residual stream.
 
@@ -140,7 +151,7 @@ def residual_growth(rate: float, offset: float, depth: ArrayLike) -> Floats:
 
     layers = np.asarray(depth, dtype=np.float64)
     _check_rate(rate)
-    if not (math.isfinite(offset) and offset > 0):
+    if not offset > 0:
         raise UserError(f"offset={offset}: s_0/(tau^2 s_phi) must be positive; a stream of variance 0 has no BN")
     if np.any(layers < 0) or not np.all(np.isfinite(layers)):
         raise UserError("depth must be finite and not negative")
@@ -156,7 +167,7 @@ def _check_correlation(correlation: ArrayLike) -> Floats:
 
 
 def _check_rate(rate: float) -> float:
-    if not (math.isfinite(rate) and rate > 0):
+    if not rate > 0:
         raise UserError(f"rate={rate}: must be a positive number, as linear_rate or relu_rate return it")
     return rate
 

@@ -27,7 +27,7 @@ from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.evidence.study import APART
 from bntheory.models.activations import Activation
-from bntheory.models.checks import at_least
+from bntheory.models.checks import at_least, checked
 from bntheory.models.mean_field import check_batch_size
 from bntheory.models.mean_field_quadrature import fixed_point_scale
 
@@ -55,6 +55,7 @@ class MonteCarloRate(_Measured):
     batch_size: int
 
 
+@checked()
 def monte_carlo_rate(
     act: Activation, batch_size: int, *, width: int = 1024, networks: int = 64, seed: int = 0
 ) -> MonteCarloRate:
@@ -106,6 +107,7 @@ class MonteCarloLimit(_Measured):
     coarse: MonteCarloRate  # at half the width
 
 
+@checked()
 def monte_carlo_limit(
     act: Activation, batch_size: int, *, width: int = 1024, networks: int = 64, seed: int = 0
 ) -> MonteCarloLimit:
@@ -127,6 +129,7 @@ class DepthProfile:
     log_gradient: Floats  # (networks, depth): natural logarithm, relative to the top layer
 
 
+@checked()
 def depth_profile(
     act: Activation, batch_size: int, *, depth: int = 32, width: int = 256, networks: int = 4, seed: int = 0
 ) -> DepthProfile:
@@ -148,6 +151,7 @@ def depth_profile(
     return DepthProfile(logs - logs[:, -1:])
 
 
+@checked()
 def residual_profile(
     act: Activation,
     batch_size: int,
@@ -164,7 +168,7 @@ def residual_profile(
     Gaussian and centred over the batch. Index ``l`` is ``dL/dy_l``; the last index is the gradient at the top.
     """
     b, variance, covariance = _prepare(act, batch_size, depth, width, networks)
-    if not (math.isfinite(offset) and offset > 0):
+    if not offset > 0:
         raise UserError(f"offset={offset}: must be positive; a stream of variance 0 has no batch normalisation")
     logs = np.empty((networks, depth + 1))
     for index in range(networks):

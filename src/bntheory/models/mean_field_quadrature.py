@@ -29,6 +29,7 @@ import numpy as np
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
 from bntheory.models.activations import Activation
+from bntheory.models.checks import checked
 from bntheory.models.mean_field import check_batch_size
 
 
@@ -60,6 +61,7 @@ class QuadratureRate:
         return abs(self.rate - self.series_rate)
 
 
+@checked()
 def rate_by_quadrature(act: Activation, batch_size: int, *, nodes: int = 48, degrees: int = 300) -> QuadratureRate:
     """Gradient rate of an activation at batch size ``batch_size > 3`` (see the module's docstring).
 
@@ -93,12 +95,14 @@ def rate_by_quadrature(act: Activation, batch_size: int, *, nodes: int = 48, deg
     )
 
 
+@checked()
 def fixed_point_scale(act: Activation, batch_size: int, *, nodes: int = 48) -> tuple[float, float]:
     """``(Sigma_11, Sigma_12)``: the batch covariance of the activations at the symmetric fixed point."""
     averages = sphere_averages(act, int(check_batch_size(batch_size)), nodes=nodes)
     return averages.variance, averages.covariance
 
 
+@checked()
 def sphere_averages(act: Activation, batch_size: int, *, nodes: int = 48) -> SphereAverages:
     """The averages that a rate needs, by the plane route; ``nodes`` per piece in radius and in angle."""
     n = batch_size - 1
@@ -136,6 +140,7 @@ def sphere_averages(act: Activation, batch_size: int, *, nodes: int = 48) -> Sph
     return SphereAverages(variance + mean**2, covariance + mean**2, numerator)
 
 
+@checked()
 def degree_weights(act: Activation, batch_size: int, *, degrees: int = 300) -> Floats:
     """Weights ``w_l`` of the degrees ``l = 0..degrees`` (``w_0 = 0``), relative to ``Sigma_11 - Sigma_12``.
 

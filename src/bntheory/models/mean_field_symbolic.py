@@ -12,6 +12,7 @@ from math import comb
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 
 
 def inverse_radius_moment() -> Any:
@@ -105,6 +106,7 @@ def gap_of_degrees() -> Any:
     return sp.expand(difference)
 
 
+@checked()
 def sphere_identity(degree: int = 5) -> Any:
     r"""The rate's numerator is a Dirichlet form, for polynomial activations up to ``degree`` and every ``B``.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 from bntheory.models.trajectory import Recorder, Trajectories, recording_steps
 
 
@@ -20,6 +21,7 @@ def _margins(A: Floats, S: Floats, w: Floats) -> tuple[Floats, Floats]:
     return np.einsum("...ni,...i->...n", A, w) / norm[..., None], norm
 
 
+@checked()
 def logistic_loss(signed: Floats, w: Floats, gamma: Floats) -> Floats:
     """The loss (...) of weights w (..., d) and gamma (...) on ``signed`` = label_i x_i, (..., n, d)."""
     S = np.einsum("...ni,...nj->...ij", signed, signed) / signed.shape[-2]
@@ -27,6 +29,7 @@ def logistic_loss(signed: Floats, w: Floats, gamma: Floats) -> Floats:
     return np.asarray(np.logaddexp(0.0, -gamma[..., None] * u).mean(axis=-1))
 
 
+@checked()
 def logistic_gradient(signed: Floats, S: Floats, w: Floats, gamma: Floats) -> tuple[Floats, Floats, Floats]:
     """The gradients with respect to w (..., d) and gamma (...), and the margins (..., n)."""
     u, norm = _margins(signed, S, w)
@@ -37,6 +40,7 @@ def logistic_gradient(signed: Floats, S: Floats, w: Floats, gamma: Floats) -> tu
     return -gamma[..., None] * (towards - back), -total, u
 
 
+@checked()
 def descend_logistic(signed: ArrayLike, w0: ArrayLike, *, lr: float = 1.0, steps: int = 10_000) -> Trajectories:
     """Descent at rate ``lr`` from w0 (..., d) and gamma = 1 on ``signed`` (..., n, d).
 

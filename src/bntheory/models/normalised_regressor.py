@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.smoothness.autograd import TorchLandscape
 from bntheory.smoothness.protocol import as_point
 
@@ -31,6 +32,7 @@ Statistics = tuple[tuple[Floats, Floats], ...]
 Normalise = Callable[[Any], Any]
 
 
+@checked()
 class NormalisedRegressor(ABC):
     """Base class: a subclass names its parameters and computes its prediction.
 
@@ -40,8 +42,8 @@ class NormalisedRegressor(ABC):
     """
 
     def __init__(self, target: ArrayLike, *, normalise: bool, eps: float, device: str) -> None:
-        if not (math.isfinite(eps) and eps >= 0):
-            raise UserError(f"eps={eps}: must be finite and not negative; it is added to a variance")
+        if eps < 0:
+            raise UserError(f"eps={eps}: must not be negative; it is added to a variance")
         self.normalise, self.eps, self.device = bool(normalise), float(eps), device
         self.target = np.asarray(target, dtype=np.float64)
         if self.target.size < 2 or not np.all(np.isfinite(self.target)):

@@ -19,9 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import at_least, positive
+from bntheory.models.checks import at_least, checked, positive
 
 
+@checked()
 @dataclass(frozen=True)
 class Slope:
     """value, grad and curvature at x (...), any shape; plateau, height, width, bowl > 0, smoothing >= 0."""
@@ -38,7 +39,7 @@ class Slope:
             positive(getattr(self, name), name)
         if self.floor < self.width:
             raise ValueError(f"floor = {self.floor} must not start before the cliff ends at {self.width}")
-        if not (np.isfinite(self.smoothing) and self.smoothing >= 0):
+        if self.smoothing < 0:
             raise ValueError(f"smoothing is a standard deviation, so >= 0, got {self.smoothing}")
 
     @property
@@ -110,6 +111,7 @@ class SlopeRun:
         return (float(good.min()), float(good.max())) if good.size else None
 
 
+@checked()
 def slope_descent(slope: Slope, lr: ArrayLike, *, steps: int = 1000, tolerance: float = 0.05) -> SlopeRun:
     """Gradient descent from x = -1 at learning rates ``lr`` (runs,). Heights are relative to the start's.
 

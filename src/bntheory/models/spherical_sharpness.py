@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 from bntheory.models.scale_invariant import ScaleInvariantLoss, descend
 from bntheory.models.trajectory import Trajectories
 
@@ -42,6 +43,7 @@ class EdgeRun:
         return self.lr * self.trajectory["sharpness"] / self.trajectory["norm"] ** 2
 
 
+@checked()
 def edge_start(
     loss: ScaleInvariantLoss,
     minimiser: ArrayLike,
@@ -73,6 +75,7 @@ def edge_start(
     return np.asarray(np.sqrt(lr * sharpness / ratio) * (np.cos(angle) * v + np.sin(angle) * p))
 
 
+@checked()
 def edge_run(
     loss: ScaleInvariantLoss, w0: Floats, lr: float, decay: float, *, intrinsic_time: float = 10.0, windows: int = 10
 ) -> EdgeRun:

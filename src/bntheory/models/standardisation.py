@@ -6,8 +6,10 @@ import numpy as np
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 
 
+@checked()
 def standardise(x: Floats, axis: int, *, centred: bool = True) -> tuple[Floats, Floats]:
     """x less its mean along the axis (if centred) over its root mean square there, and the latter with the axis kept.
 
@@ -20,6 +22,7 @@ def standardise(x: Floats, axis: int, *, centred: bool = True) -> tuple[Floats, 
     return rest / scale, scale
 
 
+@checked()
 def standardise_derivative(d: Floats, t: Floats, scale: Floats, axis: int, *, centred: bool = True) -> Floats:
     """The Jacobian of :func:`standardise` where it gave (t, scale), applied to d: (d - mean d - t mean(t d))/scale.
 

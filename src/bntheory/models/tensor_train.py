@@ -21,9 +21,11 @@ from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
 from bntheory.errors import UserError
+from bntheory.models.checks import checked
 from bntheory.models.normalised_regressor import Normalise, NormalisedRegressor
 
 
+@checked()
 class TensorTrain(NormalisedRegressor):
     """``inputs`` (samples, features), ``target`` (samples,), bond dimension ``rank``.
 
@@ -87,6 +89,7 @@ class TensorTrain(NormalisedRegressor):
         return drawn
 
 
+@checked()
 def tensor_train_data(
     samples: int = 256, features: int = 6, *, rank: int = 2, noise: float = 0.0, seed: int = 0
 ) -> tuple[Floats, Floats]:

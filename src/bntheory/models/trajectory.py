@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bntheory.arrays import Floats
+from bntheory.models.checks import checked
 
 
 class Outcome(Enum):
@@ -66,6 +67,7 @@ class Recorder:
         return Trajectories(self.steps, dict(self._series), dict(final), total)
 
 
+@checked()
 def recording_steps(total: int, points: int | None = 64) -> NDArray[np.int64]:
     """Steps 0..total to record: all of them for ``points`` None, otherwise about that many, even in the logarithm.
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import at_least, positive
+from bntheory.models.checks import at_least, checked, positive
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,21 @@ class Equilibrium:
     kind: str = "estimate with error"
 
 
+@checked()
 def van_laarhoven_norm4(lr: float, penalty: float, noise: float) -> float:
     """lr E||g~||^2/(4 lambda) for penalty lambda ||w||^2: the printed equilibrium of ||w||^4."""
     _check(lr, 2 * penalty, 0.0, noise)
     return lr * noise**2 / (4 * penalty)
 
 
+@checked()
 def fixed_norm4(lr: float, decay: float, noise: float) -> float:
     """The exact fixed point of ||w||^4 without momentum, for gradients of constant size ``noise`` on the sphere."""
     _check(lr, decay, 0.0, noise)
     return lr * noise**2 / (decay * (2 - lr * decay))
 
 
+@checked()
 def momentum_norm4(lr: float, decay: float, momentum: float, noise: float) -> float:
     """Leading order in lr decay of the equilibrium ||w||^4 with momentum: lr noise^2/(2 decay (1 - momentum)).
 
@@ -65,18 +68,21 @@ def momentum_norm4(lr: float, decay: float, momentum: float, noise: float) -> fl
     return lr * noise**2 / (2 * decay * (1 - momentum))
 
 
+@checked()
 def wan_angle(lr: float, decay: float, momentum: float) -> float:
     """sqrt(2 lr decay/(1 + momentum)), the printed angular update at equilibrium (radians)."""
     _check(lr, decay, momentum, 1.0)
     return float(np.sqrt(2 * lr * decay / (1 + momentum)))
 
 
+@checked()
 def exact_cosine(lr: float, decay: float, momentum: float) -> float:
     """E<w_{t+1}, w_t>/E||w||^2 = 1 - lr decay/(1 + momentum) in any stationary state, exactly."""
     _check(lr, decay, momentum, 1.0)
     return 1.0 - lr * decay / (1 + momentum)
 
 
+@checked()
 def norm_recursion(norm0: float, lr: float, decay: float, noise: float, steps: int, *, clipped: bool = False) -> Floats:
     """||w_t||, t = 0..steps, without momentum and for gradients of constant size: two terms, no randomness, exact.
 
@@ -93,6 +99,7 @@ def norm_recursion(norm0: float, lr: float, decay: float, noise: float, steps: i
     return np.sqrt(squares)
 
 
+@checked()
 def steps_to_equilibrium(
     norm0: float, lr: float, decay: float, *, clipped: bool = False, factor: float = 1.05, most: int = 10_000_000
 ) -> int:
@@ -117,6 +124,7 @@ def _next_square(square: float, lr: float, decay: float, noise: float, clipped: 
     return (1 - lr * decay) ** 2 * square + step2
 
 
+@checked()
 def simulate_equilibrium(
     *,
     dimension: int,
