@@ -102,6 +102,32 @@ CASES = {
         {"vectors": ["u", "v"], "scalars": ["c"], "assume": ["c*norm2(u) <= norm2(v)"]},
         "refuted",
     ),
+    # ||H|| <= l: what k orthonormal directions leave of the trace is at most (m - k) l; of 1 and y_hat every batch has both
+    "what two directions leave of a trace": (
+        "trace(hess) - dot(one, hess(one))/m - dot(y_hat, hess(y_hat))/m <= l*(m - 2)",
+        {"eps": "zero", "scalars": ["l:positive"], "smoothness": "l"},
+        "proved",
+    ),
+    "what one direction leaves, below": (
+        "trace(hess) - dot(one, hess(one))/m >= -l*(m - 1)",
+        {"scalars": ["l:positive"], "smoothness": "l"},
+        "proved",
+    ),
+    "what one direction leaves, a bound too small": (
+        "trace(hess) - dot(one, hess(one))/m <= 0.99*l*(m - 1)",
+        {"scalars": ["l:positive"], "smoothness": "l", "hessian": "psd"},
+        "refuted",
+    ),
+    "a third direction is not there at m = 2": (
+        "m >= 3 or trace(hess)*norm2(u) <= dot(u, hess(u))",
+        {"scalars": ["l:positive"], "smoothness": "l", "vectors": ["u"]},
+        "refuted",
+    ),
+    "the trace through the layer": (
+        "trace(input_hess) <= l*gamma**2/sigma**2*(m - 2) + sqrt(gamma_grad**2)*sqrt(gamma**2)/sigma**2",
+        {"eps": "zero", "scalars": ["l:positive"], "smoothness": "l"},
+        "proved",
+    ),
     # two negative factors make a large product: 0 <= a1 is needed
     "products of negative numbers": ("beta_grad*dot(u, one) <= norm2(grad)*norm2(u)", {"vectors": ["u"]}, "refuted"),
 }  # fmt: skip

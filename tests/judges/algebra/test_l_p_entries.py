@@ -1,4 +1,4 @@
-"""Single entries of a batch that an l_p norm normalises. The oracle is numpy on random batches: what is proved holds at each of them,
+"""Single entries, the length and the Jacobian of a batch that an l_p norm normalises. The oracle is numpy on random batches: what is proved holds at each of them,
 and what is a little stronger fails at one."""
 
 from __future__ import annotations
@@ -58,3 +58,77 @@ def test_bounds_of_an_entry_are_proved(kind, eps, said, holds):
 def test_what_is_stronger_is_refuted(kind, said, holds):
     assert not holds(*_entries(kind, 0.0)).all()
     assert decide(said, eps="zero", normaliser=kind, vectors=E).verdict.status.value == "refuted"
+
+
+def _singular_value(kind: str, y: np.ndarray, eps: float) -> float:
+    """sigma times the largest singular value of dy_hat/dy, by complex steps through the definition."""
+    columns = []
+    for i in range(len(y)):
+        c = y + 1e-30j * (np.arange(len(y)) == i)
+        c = c - c.mean()
+        size = c * np.sign(c.real)
+        sigma = size.mean() + eps if kind == "l1" else size[np.argmax(size.real)]
+        columns.append((c / sigma).imag / 1e-30 * sigma.real)
+    return float(np.linalg.norm(np.array(columns).T, 2))
+
+
+def _is_a_root(k: float, n: float, w: float, c: float, m: int) -> bool:
+    t = 2 * c + (n * w / m) ** 2
+    return m < 3 or (abs(k**4 - t * k**2 + c**2) < 1e-9 * k**4 and k**2 > t / 2 * (1 - 1e-9))
+
+
+NORM = "sqrt(norm2(y_hat)*(norm2(dual) - dot(one, dual)**2/m))/m"
+SQUARES = "(2*c + norm2(y_hat)*(norm2(dual) - dot(one, dual)**2/m)/m**2)".replace("c", "(1 - dot(dual, y_hat)/m)")
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "holds"),
+    [
+        (
+            f"jac_norm == gamma/sigma*{NORM}",
+            {"eps": "zero", "min_m": 3},
+            lambda k, n, w, c, m: abs(k - n * w / m) < 1e-9,
+        ),
+        ("jac_norm == 0 or m >= 3", {"eps": "zero"}, lambda k, n, w, c, m: m >= 3 or k < 1e-9),
+        ("jac_norm >= gamma/sigma", {"min_m": 3}, lambda k, n, w, c, m: m < 3 or k > 1 - 1e-9),
+        (
+            "jac_norm == gamma/sigma*(1 - dot(dual, y_hat)/m) or m >= 3",
+            {},
+            lambda k, n, w, c, m: m >= 3 or abs(k - c) < 1e-9,
+        ),
+        # k^2 is the larger root of x^2 - t x + c^2: between t/2 and t
+        (f"jac_norm**2 <= gamma**2/sigma**2*{SQUARES}", {"min_m": 3}, _is_a_root),
+        (f"2*jac_norm**2 >= gamma**2/sigma**2*{SQUARES}", {"min_m": 3}, _is_a_root),
+        ("jac_norm <= sqrt(m)*gamma/sigma", {}, lambda k, n, w, c, m: k <= m**0.5),
+        ("norm2(y_hat) <= m**2/2", {}, lambda k, n, w, c, m: n**2 <= m**2 / 2 + 1e-9),
+        ("jac_norm <= 1.01*gamma/sigma", {"eps": "zero", "min_m": 3}, None),
+    ],
+)
+def test_the_norm_of_the_jacobian_of_l1(said, options, holds):
+    rng = np.random.default_rng(1)
+    for eps in (0.0,) if options.get("eps") == "zero" or holds is None else (0.0, 0.3):
+        for m in (2, 3, 4, 7) if holds else ():
+            y = rng.normal(size=m) ** 3
+            c = y - y.mean()
+            y_hat, w = c / (np.abs(c).mean() + eps), np.sign(c) - np.sign(c).mean()
+            fits = holds(_singular_value("l1", y, eps), *map(np.linalg.norm, (y_hat, w)), 1 - w @ y_hat / m, m)
+            assert fits or m < options.get("min_m", 2)
+    status = decide(said, normaliser="l1", gamma="positive", search=False, **options).verdict.status.value
+    assert status == ("proved" if holds else "refuted")
+
+
+def test_the_length_and_the_norm_of_the_jacobian_of_linf():
+    """The entries beside the largest sum up to -1 or 1."""
+    rng = np.random.default_rng(1)
+    for m in (3, 4, 7):
+        y = rng.normal(size=m)
+        c = y - y.mean()
+        length2 = float(c @ c) / np.abs(c).max() ** 2
+        assert length2 >= 1 + 1 / (m - 1)
+        assert _singular_value("linf", y, 0.0) == pytest.approx((length2 * (1 - 1 / m)) ** 0.5, rel=1e-9)
+    for said, right in (
+        ("norm2(y_hat) >= 1 + 1/(m - 1)", "proved"),
+        ("norm2(y_hat) > 1 + 1/(m - 1)", "refuted"),
+        ("jac_norm == gamma/sigma*sqrt(norm2(y_hat)*(1 - 1/m))", "proved"),
+    ):
+        assert decide(said, normaliser="linf", eps="zero", gamma="positive", search=False).verdict.status.value == right

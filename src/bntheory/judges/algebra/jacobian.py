@@ -38,13 +38,11 @@ class Layer(Basis, vocabulary.Layer, Protocol):
 def jacobian_norm(frame: Layer) -> Scalar:
     """The largest singular value of dz/dy; where m = 2 differs and is allowed, a symbol that a disjunction defines."""
     kind, m = frame.domain.normaliser, frame.m
-    if kind in ("l1", "linf"):
-        raise OutsideVocabulary(
-            f"jac_norm for {kind}; the nearest thing inside is norm2(jac(u)) <= b**2*norm2(u) for a free vector u"
-        )
     slope = (frame.gamma**2).sqrt() / frame.sigma
     if kind in ("rms", "frozen", "mean-only"):
         return slope
+    if kind in ("l1", "linf"):
+        return slope * _l_p_norm(frame)
     alone = slope * frame.eps / frame.sigma**2  # m = 2: y_hat is all that is orthogonal to 1
     if frame.m_value is not None or frame.domain.min_m > 2:
         return alone if frame.m_value == 2 else slope
@@ -53,6 +51,29 @@ def jacobian_norm(frame: Layer) -> Scalar:
     more = ("and", (("ge", m - 3), ("eq", norm - slope)))
     frame.constraints.append(("or", (two, more)))
     return norm
+
+
+def _l_p_norm(frame: Layer) -> Scalar:
+    """The largest singular value k of sigma D for p = 1 and inf.
+
+    Orthogonal to 1 it is I - y_hat w'/m, the identity but in the plane of y_hat and w, where its squared singular values have the sum
+    t = 2 c + |y_hat|^2 |w|^2/m^2 and the product c^2, c = 1 - <y_hat, w>/m: k is the larger one (at least 1: what is orthogonal to w stays).
+    At m = 2 there is no plane, and k = |c|. With eps = 0 c is 0.
+    """
+    m, w = frame.m, frame.centred(frame.dual)
+    c = frame.field.zero if frame.domain.eps == "zero" else 1 - frame.dot(frame.y_hat, w) / m
+    t = c * 2 + frame.norm2(frame.y_hat) * frame.norm2(w) / m**2
+    k = frame.field.symbol("jac_norm", "nonnegative")
+    larger = (
+        [("eq", k**2 - t)] if frame.domain.eps == "zero" else [("eq", k**4 - t * k**2 + c**2), ("ge", 2 * k**2 - t)]
+    )
+    alternatives = []
+    if frame.m_value in (None, 2) and frame.domain.min_m == 2:
+        alternatives.append(("and", (("eq", m - 2), ("eq", k**2 - c**2))))
+    if frame.m_value != 2:
+        alternatives.append(("and", (("ge", m - 3), *larger)))
+    frame.constraints.append(("or", tuple(alternatives)))
+    return k
 
 
 def trace(frame: Layer, operator: Any) -> Scalar:

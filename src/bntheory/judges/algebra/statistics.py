@@ -2,6 +2,8 @@
 
 In a Gram-Schmidt frame the l_p members have necessary constraints only: what follows from |y_hat|, <q, y_hat>, <q, q> and
 <1, q>. That is sound for proofs; a counterexample there must come from a standard frame, which has the entries themselves.
+For l_1 the positive entries of y_hat, and the negative ones, sum up to half of s = <q, y_hat>, so the squares of either to at
+most s^2/4: |y_hat|^2 <= s^2/2. For l_inf the entries beside the largest sum up to -1 or 1: |y_hat|^2 >= 1 + 1/(m - 1).
 """
 
 from __future__ import annotations
@@ -116,10 +118,12 @@ def _l_p(frame: Basis) -> Statistics:
             ("eq", size**2 - m**2),
             ("eq", frame.dot(dual, y_hat) - m),
             ("ge", m - frame.dot(y_hat, y_hat)),
+            ("ge", (m - 1) * frame.dot(y_hat, y_hat) - m),
         ]
         return Statistics(mu, var, sigma, field.zero, y, y_hat, dual, tuple(constraints))
     mean_size = frame.dot(dual, y_hat) / m
     constraints = [("eq", frame.dot(dual, dual) - m), ("ge", (m - 2) ** 2 - size**2), ("gt", mean_size)]
+    constraints.append(("ge", (mean_size * m) ** 2 - frame.dot(y_hat, y_hat) * 2))
     if domain.eps == "zero":
         return Statistics(mu, var, sigma, field.zero, y, y_hat, dual, (*constraints, ("eq", mean_size - 1)))
     slack = 1 - mean_size

@@ -202,6 +202,11 @@ class SymbolicOperator:
             return []
         frame, found = self.frame, []
         rest, room = (self._trace, frame.m) if self.elsewhere is None else (self.elsewhere, frame.m - len(frame.norms))
+        if (
+            frame.m_value is None
+        ):  # the first min_m directions are there in every batch, a later one where m is large enough
+            there = [i for i in block if i < frame.domain.min_m]
+            rest, room = rest - sum((self.entry(i, i) for i in there), frame.field.zero), room - len(there)
         if self.bound is not None and (self.elsewhere is not None or frame.m_value is None):
             found += [self.bound * room - rest, *([] if self.semidefinite else [self.bound * room + rest])]
         if self.semidefinite and frame.m_value is None and block:
