@@ -84,7 +84,7 @@ def test_an_effect_on_its_bound_does_not_say_which_side_was_asked() -> None:
     for side in ("above", "below"):
         level = over_seeds("level", [1.0, -1.0, 0.5, -0.5], side, 0.0, "made up")
         row = row_of(verdict_of(claim, [evidence_of_checks([level], seconds=0.0, seed=0)]))
-        assert (row["effect"], row["bound"], row["op"]) == (0.0, 0.0, "a side of")
+        assert (row["effect"], row["bound"], row["op"]) == (0.0, 0.0, "above or below")
 
 
 def test_a_distance_is_shown_with_its_seeds_and_asked_to_be_at_least_its_margin() -> None:

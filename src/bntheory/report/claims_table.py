@@ -52,7 +52,7 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
     effect, bound = effect_of(check)
     asked = {"le": "at most", "lt": "below", "eq": "equal to"}[check.op]
     if effect == bound and check.op != "eq":
-        asked = "a side of"  # which side is the bound cannot be told
+        asked = "above or below"  # which side is the bound cannot be told
     return row | {
         "check": check.name,
         "outcome": check.outcome,

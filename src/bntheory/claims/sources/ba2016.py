@@ -33,14 +33,14 @@ PRINTED = {
     "weight-norm": "yes no yes no no no",
     "layer-norm": "yes yes no yes no yes",
 }
-TRANSFORMATIONS = (
-    "weight-matrix-rescale",
-    "weight-matrix-recentre",
-    "weight-vector-rescale",
-    "dataset-rescale",
-    "dataset-recentre",
-    "single-case-rescale",
-)
+TRANSFORMATIONS = {
+    "weight-matrix-rescale": "re-scaling of the weight matrix",
+    "weight-matrix-recentre": "re-centring of the weight matrix",
+    "weight-vector-rescale": "re-scaling of one weight vector",
+    "dataset-rescale": "re-scaling of the data set",
+    "dataset-recentre": "re-centring of the data set",
+    "single-case-rescale": "re-scaling of one training case",
+}
 _FACTOR = LayerDomain(eps="zero", scalars={"a": "positive"})
 _SHIFT = LayerDomain(eps="zero", vectors=("s",))
 _CONSTANT = LayerDomain(eps="zero", scalars={"c": "any"})
@@ -76,12 +76,12 @@ STANDARDISED: dict[str, tuple[_Action, ...]] = {
 
 
 def _source(method: str, transformation: str) -> Source:
-    printed = PRINTED[method].split()[TRANSFORMATIONS.index(transformation)]
-    return Source(KEY, "Table 1", f"printed: {printed}")
+    printed = PRINTED[method].split()[[*TRANSFORMATIONS].index(transformation)]
+    return Source(KEY, "Table 1", f"printed: {printed}", printed=False)
 
 
 def _statement(method: str, transformation: str) -> str:
-    return rf"\text{{{method.replace('-', ' ')} is invariant under {transformation.replace('-', ' ')}}}"
+    return rf"\text{{{method.replace('-', ' ')} is invariant under {TRANSFORMATIONS[transformation]}}}"
 
 
 def _declare_standardised(
