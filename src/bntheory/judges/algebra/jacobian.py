@@ -67,7 +67,7 @@ def _l_p_norm(frame: Layer) -> Scalar:
     larger = (
         [("eq", k**2 - t)] if frame.domain.eps == "zero" else [("eq", k**4 - t * k**2 + c**2), ("ge", 2 * k**2 - t)]
     )
-    alternatives = []
+    alternatives: list[tuple[str, Any]] = []
     if frame.m_value in (None, 2) and frame.domain.min_m == 2:
         alternatives.append(("and", (("eq", m - 2), ("eq", k**2 - c**2))))
     if frame.m_value != 2:
