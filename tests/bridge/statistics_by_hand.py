@@ -133,3 +133,28 @@ class Calls(nn.Module):
 
 def entropy_and(term: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda o, y: CE(o, y) + term(o)
+
+
+class Sequences(Inline):
+    """Of three axes, one of which is left behind what is between; a batch norm of torch's behind that."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor], time: int = 1) -> None:
+        super().__init__(between)
+        self.time = time
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.tanh(self.bn(self.between(self.one(x)).mean(self.time))))
+
+
+def standardised_over(*axes: int, mean: bool = True, scale: bool = True) -> Callable[[Tensor], Tensor]:
+    """By operations of which no form tells that they are a normalisation's."""
+
+    def apply(h: Tensor) -> Tensor:
+        centre = h.mean(axes, keepdim=True)
+        inverse = torch.exp(-0.5 * torch.log((h - centre).square().mean(axes, keepdim=True) + 1e-5))
+        return h * (inverse if scale else 1) + (-centre if mean else 0) * (inverse if scale else 1)
+
+    return apply
+
+
+SERIES = torch.randn(6, 3, 4, generator=DRAW), torch.arange(6) % 3

@@ -12,7 +12,22 @@ import network_oracle as oracle
 import numpy as np
 import pytest
 import torch
-from statistics_by_hand import CE, DRAW, Calls, Inline, Layer, X, Y, assert_right, entropy_and, net, standard
+from statistics_by_hand import (
+    CE,
+    DRAW,
+    SERIES,
+    Calls,
+    Inline,
+    Layer,
+    Sequences,
+    X,
+    Y,
+    assert_right,
+    entropy_and,
+    net,
+    standard,
+    standardised_over,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,6 +112,24 @@ def test_mixing_examples_is_no_normalisation(name: str) -> None:
     with hessian(make(), loss, (X, Y), mode="frozen", dtype=torch.float64) as op:
         alone = (lambda o, y: loss(o, y)["loss"]) if "looked at" in name else loss
         assert_right(op.dense(), oracle.derivatives(make(), alone, (X, Y), frozen=True)[2])
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 2)])
+def test_a_sequence_that_is_normalised_by_itself(axes: tuple[int, ...]) -> None:
+    """Over time, and over all of it."""
+    model = Sequences(standardised_over(*axes))
+    with hessian(model, CE, SERIES, mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), oracle.derivatives(model, CE, SERIES, frozen=True)[2])
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_features_of_an_entry_behind_a_small_branch_and_before_a_maximum(mean: bool) -> None:
+    """Which passes most entries no gradient but the branch's, and that sums to anything."""
+    x = torch.randn(6, 3, 4, generator=torch.Generator().manual_seed(0))
+    normalise = standardised_over(2, mean=mean)
+    model = Sequences(lambda h: torch.tanh(normalise(h + 0.01 * torch.tanh(h.flip(1)))).amax(1, keepdim=True))
+    with hessian(model, CE, (x, SERIES[1]), mode="frozen", dtype=torch.float64) as op:
+        assert_right(op.dense(), oracle.derivatives(model, CE, (x, SERIES[1]), frozen=True)[2])
 
 
 def test_inputs_that_are_standardised_are_constants() -> None:

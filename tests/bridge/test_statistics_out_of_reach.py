@@ -9,7 +9,7 @@ import network_oracle as oracle
 import numpy as np
 import pytest
 import torch
-from statistics_by_hand import CE, Calls, Fused, Inline, X, Y, entropy_and, net
+from statistics_by_hand import CE, SERIES, Calls, Fused, Inline, Sequences, X, Y, entropy_and, net, standardised_over
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -162,6 +162,16 @@ def test_a_closure_that_would_keep_statistics_alive_is_refused(name: str) -> Non
     with pytest.raises(ValueError, match=rf"layer {told}.*keep them alive"):
         hessian(make(), lambda model: loss(model(X), Y), mode="frozen")
     assert hessian(make(), lambda model: CE(model(X), Y), mode="frozen").loss > 0
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 1)], ids=["every position", "a channel"])
+@pytest.mark.parametrize("parts", [{}, {"scale": False}, {"mean": False}], ids=["both", "mean", "scale"])
+@pytest.mark.parametrize("behind", [torch.tanh, torch.nn.Identity()], ids=["tanh", "nothing"])
+def test_statistics_of_sequences_that_a_twin_would_keep_alive(axes: Any, parts: Any, behind: Any) -> None:
+    """Those of every position by itself, and those of all, although positions hardly differ behind their mean."""
+    normalise = standardised_over(*axes, **parts)
+    with pytest.raises(ValueError, match=r"layer '(one|\(model\))' .*keep them alive"):
+        hessian(Sequences(lambda h: behind(normalise(h))), CE, SERIES, mode="frozen", dtype=torch.float64)
 
 
 def test_a_closure_s_data_that_is_normalised_first_is_frozen() -> None:

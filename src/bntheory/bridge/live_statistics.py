@@ -54,7 +54,8 @@ class LiveStatistics(TorchFunctionMode):
         self._names = {id(module): name for name, module in modules.items()}
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
-        self._found: dict[tuple[int, int | None], list[float]] = {}
+        self._found: dict[tuple[int, int | None], list[tuple[float, set[int]]]] = {}
+        self.counts = set[int]()  # what may be the number of examples
         self._open: set[int] | None = None  # which of those seen are still looked at; None: all
         self._reduced: dict[int, Tensor] = {}
 
@@ -90,8 +91,8 @@ class LiveStatistics(TorchFunctionMode):
         def hook(gradient: Tensor | None) -> None:
             looked_at = self._open is None or index in self._open
             if looked_at and gradient is not None and plain_storage(gradient):
-                for axis, part in _indifferent(tensor.detach(), gradient.detach()):
-                    self._found.setdefault((index, axis), []).append(part)
+                for axis, part, without in _indifferent(tensor.detach(), gradient.detach()):
+                    self._found.setdefault((index, axis), []).append((part, without))
 
         return hook
 
@@ -137,7 +138,7 @@ class LiveStatistics(TorchFunctionMode):
                 left = {
                     key: parts
                     for key, parts in self._found.items()
-                    if len(parts) == passes and (key[0] in centred or sum(parts) < _LITTLE * _PASSES)
+                    if len(parts) == passes and (key[0] in centred or _small(parts))
                 }
                 self._found, self._open = left, {index for index, _ in left}
                 sought = [self._seen[index][0] for index in self._open]
@@ -146,7 +147,10 @@ class LiveStatistics(TorchFunctionMode):
                 tensor, where = self._seen[index]
                 # a maximum that is taken away for safety's sake leaves a function that is indifferent in itself, a softmax
                 away = index in centred and (centred[index], axis) not in met
-                if (away or sum(found[index, axis]) < _LITTLE * _PASSES) and _of_many_examples(tensor, axis, roots):
+                parts = found[index, axis]
+                # where fewer axes do already, it is a normalisation over the batch only if these hold many examples as well
+                kept = [{axis} - {None}, *({axis, a} - {None} for a in set.intersection(*(w for _, w in parts)))]
+                if (away or _small(parts)) and all(_of_many_examples(tensor, k, roots, self.counts) for k in kept):
                     return where
             return None
         except RuntimeError:
@@ -193,6 +197,10 @@ def refuse_live_statistics(objective: Any) -> None:
             objective.network.register_forward_hook(lambda module, args, found: outputs.append(found))
             value = objective.value(0)
             parameters = [t for t in objective.leaves.values() if t.requires_grad]
+            rows = [t for t in tensors_in((batch or ())[1:]) if t.dim() == 1] + [
+                t for t in tensors_in(outputs) if t.dim() == 2
+            ]
+            live.counts = {len(t) for t in rows if plain_storage(t)}
             layer = live.layer(outputs, inputs, parameters)
             if layer is None:
                 ends = _ends_of(outputs)
@@ -225,26 +233,31 @@ def _ends_of(outputs: Any) -> list[Tensor]:
     return [t for t in outputs_in(outputs) if t.grad_fn is not None and t.is_floating_point()]
 
 
-def _indifferent(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float]]:
+def _small(parts: Sequence[tuple[float, Any]]) -> bool:
+    return sum(part for part, _ in parts) < _LITTLE * _PASSES
+
+
+def _indifferent(y: Tensor, g: Tensor) -> Iterator[tuple[int | None, float, set[int]]]:
     """The axes of channels to which a function with gradient g at y is indifferent, each with what scaling along it still changes.
 
     An axis counts where shifts along it change nothing, or scales alone. None stands for a single channel of all entries: there scales
-    alone do not count, since every example's own scale may be taken off further on.
+    alone do not count, since every example's own scale may be taken off further on. Last come the other axes whose entries may each be
+    indifferent, or nearly so, by themselves.
     """
     for axis in (None, *sorted({0, min(1, y.dim() - 1), y.dim() - 1})):
         over = [a for a in range(y.dim()) if a != axis]
         if math.prod(y.shape[a] for a in over) < 4:
             continue
-        within = [[a for a in over if a != other] for other in over if len(over) > 1]
+        within = {other: [a for a in over if a != other] for other in over if len(over) > 1}
         few = ... if axis is None else _spread(y, axis)
         if bool(_vanish(g[few], over).all()) and bool(g.any()) and bool(_vanish(g, over).all()):
-            by_chance = _part(g, over) > _LITTLE**2  # as random signs in millions do
-            if not by_chance and not any(_part(g, axes) < _LITTLE**2 for axes in within):
-                yield axis, _part(g * (y - y.mean(over, keepdim=True)), over)
+            if _part(g, over) <= _LITTLE**2:  # and not by chance, as random signs in millions do
+                without = {a for a, rest in within.items() if _whole(g, rest) < _LITTLE**2}
+                yield axis, _part(g * (y - y.mean(over, keepdim=True)), over), without
         elif axis is not None and _part(g[few] * y[few], over) < _LITTLE and _part(g * y, over) < _LITTLE**2:
             signed = bool((y > 0).any()) and bool((y < 0).any())
-            if signed and all(_part(g * y, axes) > _LITTLE for axes in within):
-                yield axis, 0.0
+            if signed:
+                yield axis, 0.0, {a for a, rest in within.items() if _whole(g * y, rest) <= _LITTLE}
 
 
 def _spread(tensor: Tensor, axis: int) -> tuple[slice, ...]:
@@ -263,26 +276,38 @@ def _part(terms: Tensor, over: list[int]) -> float:
     return float((terms.sum(over, dtype=torch.float64) / norms)[norms > 0].square().mean())
 
 
-def _of_many_examples(tensor: Tensor, axis: int | None, roots: Sequence[Tensor]) -> bool:
-    """Whether one channel of activations is computed from many examples, so that it is neither one example's own nor a weight."""
+def _whole(terms: Tensor, over: list[int]) -> float:
+    """The same ratio, of all sums together: one where next to no gradient arrives (behind a maximum) counts for little."""
+    sums = terms.sum(over, dtype=torch.float64)
+    return float((torch.linalg.vector_norm(sums) / torch.linalg.vector_norm(terms, dtype=torch.float64)).square())
+
+
+def _of_many_examples(tensor: Tensor, kept: set[int], roots: Sequence[Tensor], counts: set[int]) -> bool:
+    """Whether one channel of activations is computed from many examples, so that it is neither one example's own nor a weight.
+
+    kept: the axes along which a channel is one entry; none where all of it is one.
+    """
     if not any(isinstance(leaf, nn.Parameter) for leaf in leaves_of(tensor).values()):
         return False  # of data alone: a constant
-    count = _examples_of(tensor, axis, roots)
-    others = [_examples_of(tensor, a, roots) for a in range(tensor.dim()) if a != axis]
-    return count > 1.5 and (axis is None or min(others) < count / 1.5)
+    count = _examples_of(tensor, kept, roots, counts)
+    others = [_examples_of(tensor, {a}, roots, counts) for a in range(tensor.dim()) if a not in kept]
+    return count > 1.5 and (not kept or min(others) < count / 1.5)
 
 
-def _examples_of(tensor: Tensor, axis: int | None, roots: Sequence[Tensor]) -> float:
-    """How many examples the first entries along an axis (None: all) are computed from, each counted by its share."""
+def _examples_of(tensor: Tensor, kept: set[int], roots: Sequence[Tensor], counts: set[int]) -> float:
+    """How many examples the first entries along axes (none: all) are computed from, each counted by its share."""
     pick = (
         torch.randint(0, 2, tensor.shape, generator=torch.Generator().manual_seed(1), device="cpu").to(tensor) * 2 - 1
     )
-    if axis is not None:
+    for axis in kept:
         pick.narrow(axis, 1, pick.shape[axis] - 1).zero_()
     pulled = torch.autograd.grad(tensor, list(roots), pick, retain_graph=True, allow_unused=True) if roots else ()
-    counts = [0.0]
+    found = [0.0]
     for size in (p.double().square() for p in pulled if p is not None):
         axes = (0, 1) if size.dim() == 3 and size.shape[1] > 1 else (0,)  # of sequences, time may come first
-        shares = [size.sum([a for a in range(size.dim()) if a != axis]) for axis in axes]
-        counts.append(min(float(s.sum().square() / s.square().sum()) if bool(s.any()) else 0.0 for s in shares))
-    return max(counts)
+        shares = [
+            size.sum([a for a in range(size.dim()) if a != axis])
+            for axis in [a for a in axes if size.shape[a] in counts] or axes
+        ]
+        found.append(min(float(s.sum().square() / s.square().sum()) if bool(s.any()) else 0.0 for s in shares))
+    return max(found)
