@@ -6,6 +6,7 @@ the derivatives of a constant). Nothing of the bridge enters them.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import network_oracle as oracle
@@ -122,6 +123,32 @@ def test_another_normalisation_over_the_batch_is_frozen_as_a_whole(name: str) ->
     for freeze in ("mean", "variance"):
         with pytest.raises(ValueError, match=r"layer '1' .* by a scale of its own.*freeze='both'"):
             frozen_twin(model, X, freeze=freeze)
+
+
+class Running(Layer):
+    """Keeps running statistics, which it uses in an evaluation, and in training where it corrects by them (Ioffe 2017)."""
+
+    def __init__(self, corrects: bool) -> None:
+        super().__init__(standard)
+        self.corrects = corrects
+        self.register_buffer("kept", torch.full((5,), 0.7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = (x.var(0, unbiased=False) + 1e-5).sqrt() if self.training else self.kept
+        correction = (scale.detach() / self.kept).clamp(0.5, 2) if self.corrects else 1
+        if self.training:
+            self.kept += 0.1 * (scale.detach() - self.kept)
+        return self.weight * (x - x.mean(0)) / scale * correction + self.bias
+
+
+@pytest.mark.parametrize("corrects", [False, True])
+def test_a_twin_by_hand_is_the_same_at_every_call_and_in_every_mode(corrects: bool) -> None:
+    model = net(Running(corrects)).double()
+    twin, expected = frozen_twin(model, X.double()), copy.deepcopy(model)(X.double())
+    for mode in (True, True, False):
+        found = twin.train(mode)(X.double())
+        torch.testing.assert_close(found, expected)
+    assert torch.equal(twin[1].kept, model[1].kept)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6])

@@ -156,6 +156,13 @@ def test_a_twin_that_would_keep_statistics_alive_is_refused(name: str) -> None:
         assert found.network.lambda_max == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_probe_tells_what_cannot_be_frozen_also_where_nothing_else_can() -> None:
+    model = nn.Sequential(nn.Linear(4, 5), Whitened(), nn.Linear(5, 3))
+    found = probe(model, CE, (X, Y), curvature=False)
+    assert "layer '1' normalises over the batch" in found.missing["twin"]
+    assert "mode='frozen'" in probe(net(nn.Tanh()), CE, (X, Y), mode="frozen", curvature=False).missing["twin"]
+
+
 @pytest.mark.parametrize("name", ["in the loss", *(f"in the loss, {name}" for name in HIDDEN_IN_A_LOSS)])
 def test_a_closure_that_would_keep_statistics_alive_is_refused(name: str) -> None:
     make, loss, told = OUT_OF_REACH[name]

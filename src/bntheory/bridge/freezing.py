@@ -38,7 +38,8 @@ class Constants:
     """One call's mean and scale s = sqrt(var + eps) (s of its own where the layer divides by another norm), (C,) each.
 
     axis: of the channels. eps: added to the variance; None where the layer's scale is another than s, so that mean and scale cannot be
-    frozen apart. held: the input of a layer written by hand, at which its affine map is read off.
+    frozen apart. held: the input of a layer written by hand, at which its affine map is read off. state: the mode and the buffers of the
+    layer and of each module in it, as they were when it was called.
     """
 
     mean: Tensor
@@ -46,6 +47,7 @@ class Constants:
     axis: int = 1
     eps: float | None = 0.0
     held: Tensor | None = None
+    state: Sequence[tuple[bool, Mapping[str, Tensor]]] = ()
 
 
 def require_freezable(seen: Sequence[Normalisation], over_the_batch: Mapping[str, Any]) -> None:
@@ -157,8 +159,9 @@ class _FrozenByHand(FrozenStatistics):
         assert constants.held is not None
         held, statistics = constants.held.to(x), _ConstantStatistics(constants.held)
         args, kwargs = convert((args, kwargs), lambda tensor: held if tensor is x else tensor)
-        # a compiler does not follow the context, and computes the same values without it
-        with statistics if not torch.compiler.is_compiling() else nullcontext():
+        # a compiler follows neither context, and computes the same values without them
+        plain = torch.compiler.is_compiling()
+        with nullcontext() if plain else statistics, nullcontext() if plain else self._as_it_was(constants, x):
             z = self._inner()(*args, **kwargs)
         if statistics.of_parameters and self._freeze != "both":
             raise UserError(
@@ -170,6 +173,20 @@ class _FrozenByHand(FrozenStatistics):
         y_hat = (held.double() - c) / s
         weight = (z.double() * y_hat).sum(over) / y_hat.square().sum(over)
         return _affine(self, x, constants, self._freeze, weight.to(x), z.double().mean(over).to(x))
+
+    @contextmanager
+    def _as_it_was(self, constants: Constants, x: Tensor) -> Iterator[None]:
+        """The layer as it was called: with the running statistics of an evaluation, or after an update, it is another affine map."""
+        modules = list(cast(nn.Module, self).modules())
+        now = [(module.training, dict(module._buffers)) for module in modules]
+        for module, (training, buffers) in zip(modules, constants.state, strict=True):
+            module.training = training
+            module._buffers.update({n: (b.to(x) if b.is_floating_point() else b).clone() for n, b in buffers.items()})
+        try:
+            yield
+        finally:
+            for module, (training, own) in zip(modules, now, strict=True):
+                module.training, module._buffers = training, own
 
 
 class _ConstantStatistics(TorchFunctionMode):
@@ -306,7 +323,11 @@ def observed(
             named = min((e for e in eps_of(module) if eps is not None and e >= eps), default=eps)
             if eps is not None and named not in (None, eps):  # an unbiased variance, whose eps depends on the entries
                 eps = named * (1 - held.shape[axis] / held.numel())
-            kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held.requires_grad_()))
+            state = [
+                (m.training, {n: b.detach().clone() for n, b in m._buffers.items() if b is not None})
+                for m in module.modules()
+            ]
+            kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held.requires_grad_(), state))
             return own(*args, **kwargs)
 
         return forward

@@ -147,9 +147,9 @@ class LiveStatistics(TorchFunctionMode):
                 tensor, where = self._seen[index]
                 # a maximum that is taken away for safety's sake leaves a function that is indifferent in itself, a softmax
                 away = index in centred and (centred[index], axis) not in met
-                parts = found[index, axis]
+                parts, own = found[index, axis], set() if axis is None else {axis}
                 # where fewer axes do already, it is a normalisation over the batch only if these hold many examples as well
-                kept = [{axis} - {None}, *({axis, a} - {None} for a in set.intersection(*(w for _, w in parts)))]
+                kept = [own, *(own | {a} for a in set.intersection(*(without for _, without in parts)))]
                 if (away or _small(parts)) and all(_of_many_examples(tensor, k, roots, self.counts) for k in kept):
                     return where
             return None

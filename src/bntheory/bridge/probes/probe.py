@@ -13,6 +13,7 @@ import torch
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.curvature.memory import graph_bytes, in_words
+from bntheory.bridge.freezing import require_freezable
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.capture import capture_bytes
 from bntheory.bridge.probes.layer_split import LayerProbe, layer_splits
@@ -137,21 +138,15 @@ def probe(
     progress(0.2, "the network")
     network = _network(objective, infimum, start, tol, curvature, _scaled(progress, 0.2, 0.6, "the network"))
     twin = None
-    if examined.over_the_batch and objective.mode != "frozen":
+    try:
+        if objective.mode == "frozen":
+            raise UserError("mode='frozen' measures the twin in the network's place")
+        require_freezable(objective.normalisations, examined.over_the_batch)
         progress(0.6, "its frozen-statistics twin")
-        try:
-            twin = _network(
-                objective.twin(),
-                infimum,
-                start,
-                tol,
-                curvature,
-                _scaled(progress, 0.6, 1.0, "its frozen-statistics twin"),
-            )
-        except UserError as error:
-            missing["twin"] = str(error)
-    else:
-        missing["twin"] = "no layer was found that normalises over the batch, so there is nothing to freeze"
+        rest = _scaled(progress, 0.6, 1.0, "its frozen-statistics twin")
+        twin = _network(objective.twin(), infimum, start, tol, curvature, rest)
+    except UserError as error:
+        missing["twin"] = str(error)
     if not measured and network.lambda_max is None and curvature:
         reasons = [missing.get("layers", ""), *network.missing.values()]
         raise UserError("nothing could be measured: " + "; ".join(dict.fromkeys(r for r in reasons if r)))
