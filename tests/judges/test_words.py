@@ -390,6 +390,17 @@ def test_a_file_states_a_bound_for_all_directions_with_a_free_vector():
         state(lambda layer: [layer.max_eig(layer.hess)], random_layer(LayerDomain(), np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize(
+    ("normaliser", "outside"), [("l1", "no entry equals the mean"), ("linf", "one entry alone lies farthest")]
+)
+def test_a_domain_names_the_batches_where_sigma_has_no_derivative(normaliser, outside):
+    """At these a typed claim is not asked: <q, q> = m of l1 is proved, though there q has an entry between -1 and 1."""
+    found = decide("norm2(dual) >= m", eps="zero", normaliser=normaliser)
+    assert found.verdict.status.value == "proved"
+    assert outside in str(found)
+    assert outside in found.as_json()["domain"]
+
+
 def test_a_name_of_practice_is_what_it_is_on_one_unit():
     for name, (member, words) in IN_PRACTICE.items():
         domain = LayerDomain(normaliser=name)
