@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,41 @@ def test_what_comes_out_otherwise_is_confirmed_for_nobody(
     assert "differs, so all of its kind are to be made anew: mlp, none: classification" in said.output
     lacks = command("runs", str(out), "--claims", "made.up.first")
     assert "5 records of 3 runs missing, 5 of which are there from other code" in " ".join(lacks.output.split())
+
+
+def test_records_of_another_machine_are_confirmed_by_what_their_code_gives_here(
+    own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, here = tmp_path / "store", tmp_path / "here"
+    measure = worker.measure
+
+    def elsewhere(at: Any, asked: Measure) -> dict[str, Any]:
+        values = measure(at, asked)
+        return values | {"training": values["training"] | {"loss": values["training"]["loss"] * (1 + 1e-12)}}
+
+    monkeypatch.setattr("bntheory.experiments.engine.default_workers", lambda device: 0)
+    assert compare(here, claims="made.up.first").exit_code == 0
+    with monkeypatch.context() as other_processor:
+        other_processor.setattr(worker, "measure", elsewhere)
+        assert compare(out, claims="made.up.first").exit_code == 0
+    theirs = {r.address: dict(r.values) for r in Store(out).read().every()}
+    new_code(monkeypatch)
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    alone = command("runs", "confirm", str(again), "--claims", "made.up.first")
+    assert "confirmed by that: 0 more" in alone.output, alone.output
+    both = command("runs", "confirm", str(out), "--claims", "made.up.first", "--against", str(here))
+    assert "made again: 2 records; confirmed by that: 10 more" in both.output, both.output
+    taken = [r for r in Store(out).read().every() if "confirmed" in r.made]
+    assert {r.address: dict(r.values) for r in taken}.items() <= theirs.items()
+    # records of any other code say nothing about that of the archive
+    strangers = [replace(r, made={**r.made, "code": "else"}) for r in Store(here).read().every()]
+    (here / RECORDS).write_text("".join(r.line() for r in strangers))
+    shutil.rmtree(again)
+    (again / RECORDS).parent.mkdir()
+    (again / RECORDS).write_text("".join(r.line() for r in Store(out).read().every() if r.made["code"] != "new"))
+    neither = command("runs", "confirm", str(again), "--claims", "made.up.first", "--against", str(here))
+    assert "confirmed by that: 0 more" in neither.output, neither.output
 
 
 def test_one_look_of_a_sample_that_comes_out_otherwise_is_enough(

@@ -238,10 +238,10 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
     return found
 
 
-def confirm_records(store: Path, words: str, scale: str) -> None:
+def confirm_records(store: Path, words: str, scale: str, against: Path | None = None) -> None:
     """``runs confirm``: take over stale records of claims whose sample comes out bit for bit the same under the code of today.
 
-    scale: places with commas between; what they ask for is sampled as one.
+    scale: places with commas between; what they ask for is sampled as one. against: a store of this machine, made by the earlier code.
     """
     from bntheory.claims import registry
     from bntheory.experiments.asking import workplace
@@ -254,6 +254,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
     if len({study.device for study in studies}) > 1:
         raise UserError(f"--scale {scale!r}: these were made on several devices; confirm those of one at a time")
     chosen = chosen_claims(registry(), words or "all")
+    here = None if against is None else Store(against).read().records
     seen: set[str] = set()
     while True:  # a claim whose next runs depend on these asks for more
         lacking = _left(rests_on(claim, study)[1] for study in studies for claim in chosen)
@@ -267,6 +268,7 @@ def confirm_records(store: Path, words: str, scale: str) -> None:
                 Store(store),
                 workplace(studies[0], left),
                 workers=None,
+                against=here,
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
             )

@@ -31,8 +31,11 @@ DEVICES = (1, 8, 1000)
     ),
     claims="Experiment claims to ask of the store: all, or sources and ids with commas between. Left out: those that were asked of it.",
     scale="With --claims: quick (where left out), cpu or gpu; quick+1 for the first other block of seeds; confirm takes several, with commas between.",
+    against="With confirm, on another machine than that of A: a folder of records made here by the code of A's, which today's have to equal.",
 )
-def runs(words: list[str], claims: str = "", scale: str | None = None, as_json: Json = False) -> None:
+def runs(
+    words: list[str], claims: str = "", scale: str | None = None, against: Path | None = None, as_json: Json = False
+) -> None:
     """What the store in FOLDER holds, what its preset and claims lack, and what that would cost.
 
     merge A B adds to A what only B holds. pack A B writes into B what the claims that were asked of A rest on, a packed file a source: a
@@ -45,10 +48,10 @@ def runs(words: list[str], claims: str = "", scale: str | None = None, as_json: 
     """
     from bntheory.judges.experiments import study_at
 
-    given = {"--claims": claims, "--scale": scale, "--json": as_json}
-    without = {"merge": ("--claims", "--scale"), "pack": tuple(given), "confirm": ("--json",)}
-    if ignored := next((name for name in without.get(words[0], ()) if given[name]), ""):
-        raise UserError(f"{ignored}: {words[0]} takes none; leave it out")
+    given = {"--claims": claims, "--scale": scale, "--json": as_json, "--against": against}
+    without = {"merge": ("--claims", "--scale", "--against"), "pack": tuple(given), "confirm": ("--json",)}
+    if ignored := next((name for name in without.get(words[0], ("--against",)) if given[name]), ""):
+        raise UserError(f"{ignored}: {words[0] if words[0] in without else 'runs FOLDER'} takes none; leave it out")
     if scale and not claims and words[0] != "confirm":
         raise UserError(f"--scale {scale}: belongs to --claims, as in `bntheory runs A --claims all --scale {scale}`")
     scale = scale or "quick"
@@ -57,8 +60,10 @@ def runs(words: list[str], claims: str = "", scale: str | None = None, as_json: 
     if words[0] == "confirm":
         if len(words) != 2:
             raise UserError("confirm: give one folder, as in `bntheory runs confirm A --claims all --scale cpu`")
+        if against is not None:
+            _must_be_store(against, "--against")
         _must_be_store(Path(words[1]))
-        confirm_records(Path(words[1]), claims, scale)
+        confirm_records(Path(words[1]), claims, scale, against)
         return
     if words[0] == "pack":
         if len(words) != 3:
@@ -245,14 +250,14 @@ def _pack(a: Path, b: Path) -> None:
         typer.echo(f"left out at scale {place}: {key}: {why}", err=True)
 
 
-def _must_be_store(path: Path) -> None:
+def _must_be_store(path: Path, given: str = "runs") -> None:
     from bntheory.experiments.folder import MANIFEST
     from bntheory.experiments.store import RECORDS, Store
 
     if not path.is_dir():
-        raise UserError(f"runs: {path} is no folder; give the one that `bntheory compare` wrote")
+        raise UserError(f"{given}: {path} is no folder; give the one that `bntheory compare` wrote")
     if not Store(path).state() and not (path / MANIFEST).exists():  # killed before its first record, it lacks all
-        raise UserError(f"runs: {path} holds no {RECORDS}; give the folder that `bntheory compare` wrote")
+        raise UserError(f"{given}: {path} holds no {RECORDS}; give the folder that `bntheory compare` wrote")
 
 
 @clear_errors

@@ -11,6 +11,9 @@ The error bar of a number (``top_error`` beside ``top``) alone may differ, since
 where the sample has the same number with another bar, what is taken over keeps the bars of its time and names them
 (``other_bars``).
 
+Processors round differently, so on another machine than that of the records every sample differs. There the earlier
+code makes records first, and what today's has to give is these.
+
 What this cannot see: a change that shows late in a run only, or for other seeds. Records of other versions of the
 libraries are left.
 """
@@ -48,19 +51,22 @@ def confirm(
     place: Workplace,
     *,
     workers: int | None,
+    against: Mapping[str, Record] | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
 ) -> Confirmed:
     """Confirm what of ``left``, which has no fresh record, has a stale one in the store. Hold the store's lock.
 
-    workers, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``.
+    against: by address, records that the code of stale ones made on this machine; a kind that has some is sampled among
+    these and compared with them. workers, progress, say: as in :func:`bntheory.experiments.engine.hired` and ``run``.
     """
     kinds = _kinds(left, store.read().versions)
-    sample = {n.address: (n, old) for of in kinds.values() for n, old in _sample(of)}
+    samples = {kind: _sample(of, against or {}) for kind, of in kinds.items()}
+    sample = {n.address: n for chosen in samples.values() for n, _ in chosen}
     again, failed = MemoryStore(), dict[str, str]()
     with hired(workers, None, place.device) as crew:
         run(
-            [n for n, _ in sample.values()],
+            list(sample.values()),
             again,
             replace(place, checkpoints=None),
             crew=crew,
@@ -71,10 +77,10 @@ def confirm(
     made = again.read().records
     store.append(list(made.values()))
     taken, differing = [], []
-    for of in kinds.values():
-        chosen = [(made.get(n.address), old) for n, old in _sample(of)]
+    for kind, of in kinds.items():
+        chosen = [(made.get(n.address), expected) for n, expected in samples[kind]]
         first = of[0][0]
-        apart = [None if new is None else _apart(new, old) for new, old in chosen]
+        apart = [None if new is None else _apart(new, expected) for new, expected in chosen]
         if all(names is not None for names in apart):
             size, bars = f"{len(chosen)} of {len(of)}", set[str]().union(*(names or () for names in apart))
             taken += [
@@ -117,7 +123,14 @@ def _libraries(made: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in made.items() if k not in ("code", "confirmed", "sample", "other_bars")}
 
 
-def _sample(of: Sequence[tuple[Needed, Record]]) -> list[tuple[Needed, Record]]:
+def _sample(of: Sequence[tuple[Needed, Record]], against: Mapping[str, Record]) -> list[tuple[Needed, Record]]:
+    """What is made again, each with the record that it has to equal."""
+    here = [
+        (n, record)
+        for n, old in of
+        if (record := against.get(n.address)) is not None and record.made.get("code") == old.made.get("code")
+    ]
+    of = here or of
     seed = min(n.task.seed for n, _ in of)
     own = sorted(((n, old) for n, old in of if n.task.seed == seed), key=lambda pair: pair[0].step)
     last = own[-1][0].step
