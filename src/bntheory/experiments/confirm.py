@@ -74,8 +74,8 @@ def confirm(
             say=say,
             failed=failed,
         )
-    made = again.read().records
-    store.append(list(made.values()))
+    made = dict(again.read().records)
+    count = len(made)
     taken, differing = [], []
     for kind, of in kinds.items():
         chosen = [(made.get(n.address), expected) for n, expected in samples[kind]]
@@ -83,6 +83,9 @@ def confirm(
         apart = [None if new is None else _apart(new, expected) for new, expected in chosen]
         if all(names is not None for names in apart):
             size, bars = f"{len(chosen)} of {len(of)}", set[str]().union(*(names or () for names in apart))
+            for n, old in of:  # one run's numbers stay those of one machine
+                if n.address in made and _apart(made[n.address], old) is None:
+                    del made[n.address]
             taken += [
                 replace(old, made={**n.made, "confirmed": _trail(old), "sample": size, **_named(bars, old)})
                 for n, old in of
@@ -90,8 +93,8 @@ def confirm(
             ]
         else:
             differing.append(f"{first.task.arm.network}, {first.task.arm.name}: {first.measure.name}")
-    store.append(taken)
-    return Confirmed(len(taken), len(made), tuple(sorted(set(differing))))
+    store.append([*made.values(), *taken])
+    return Confirmed(len(taken), count, tuple(sorted(set(differing))))
 
 
 def _kinds(left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]) -> dict[Kind, list[tuple[Needed, Record]]]:
