@@ -106,14 +106,18 @@ def _kinds(left: Sequence[Needed], versions: Mapping[str, Sequence[Record]]) -> 
         old = [r for r in same if "confirmed" not in r.made] or same
         if old:
             options = canonical(dict(n.measure.options))
-            kind = (n.recipe, n.measure.name, options, n.protocol.measured, str(old[-1].made.get("code")))
+            kind = (n.recipe, n.measure.name, options, n.protocol.measured, _code(old[-1]))
             found.setdefault(kind, []).append((n, old[-1]))
     return found
 
 
+def _code(record: Record) -> str:
+    return str(record.made.get("code"))
+
+
 def _trail(old: Record) -> str:
     """The codes that a record is confirmed from, one after another."""
-    return " > ".join(filter(None, (old.made.get("confirmed"), str(old.made.get("code")))))
+    return " > ".join(filter(None, (old.made.get("confirmed"), _code(old))))
 
 
 def _named(bars: set[str], old: Record) -> dict[str, str]:
@@ -129,9 +133,7 @@ def _libraries(made: Mapping[str, str]) -> dict[str, str]:
 def _sample(of: Sequence[tuple[Needed, Record]], against: Mapping[str, Record]) -> list[tuple[Needed, Record]]:
     """What is made again, each with the record that it has to equal."""
     here = [
-        (n, record)
-        for n, old in of
-        if (record := against.get(n.address)) is not None and record.made.get("code") == old.made.get("code")
+        (n, record) for n, old in of if (record := against.get(n.address)) is not None and _code(record) == _code(old)
     ]
     of = here or of
     seed = min(n.task.seed for n, _ in of)
