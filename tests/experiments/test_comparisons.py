@@ -117,6 +117,25 @@ def test_a_crossing_is_told_and_not_averaged() -> None:
     assert not {c for c in crossings(make_records()) if c[0] == "top-eigenvalue.twin"}
 
 
+def test_a_mean_over_steps_is_of_the_seeds_that_have_all_of_them() -> None:
+    """The twin of one seed cannot be measured at the step where the effect is largest: a mean of its other steps is of something else."""
+    factors = {5: 0.9, 10: 0.8, 20: 0.1}
+
+    def growing(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if "linearity" in p:
+            own, twin = p["linearity"]["own"], p["linearity"]["twin"]
+            own["top"] = twin["top"] * factors.get(p["step"], 1.0) * rng.uniform(0.99, 1.01)
+            if (p["seed"], p["step"]) == (2, 20):
+                twin.update(dict.fromkeys(twin), refused="it overflows")
+        return p
+
+    chosen = preset(measure=replace(preset().measure, twins_at=(0, 5, 10, 20)))
+    (row,) = deciding(effects(make_records(chosen, growing), chosen), "top-eigenvalue.twin")
+    assert row.estimate is not None
+    assert len(row.estimate.values) == len(SEEDS) - 1
+    assert row.estimate.mean == pytest.approx(np.mean([math.log10(x) for x in factors.values()]), abs=0.01)
+
+
 def test_an_arm_that_has_not_trained_is_not_compared() -> None:
     def untrained(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         if p["arm"].startswith("standard") and p["seed"] == 2:

@@ -63,6 +63,34 @@ def other_each_time(shape, classes, options):
     model.register_buffer("word", torch.tensor(list(os.urandom(8))))
     return model
 
+class Counted(nn.Module):
+    # its outputs grow with the number of calls in training mode, which one of several places holds
+    called = 0
+    def __init__(self, body, where):
+        super().__init__()
+        self.body, self.where, self.count, self.history = body, where, 0, []
+        self.mean = torch.zeros(())
+    def forward(self, x):
+        global CALLED
+        out = self.body(x)
+        if self.training:
+            if self.where == "attribute":
+                self.count += 1
+            elif self.where == "list":
+                self.history.append(self.count)
+            elif self.where == "tensor":
+                self.mean = self.mean + out.detach().abs().mean()
+            elif self.where == "class":
+                Counted.called += 1
+            else:
+                CALLED += 1
+        return out * (1 + 0.1 * self.count + 0.1 * len(self.history) + self.mean + 0.1 * Counted.called + 0.1 * CALLED)
+
+CALLED = 0
+
+def counted(shape, classes, options):
+    return Counted(build(shape, classes, options), options["where"])
+
 def ends(shape, classes, options):
     raise SystemExit(0)
 
@@ -156,8 +184,9 @@ def _values(folder: str, arm: str) -> dict[tuple[str, int, int], Any]:
     return {(r["measure"], r["seed"], r["step"]): r["values"] for r in lines if r["arm"] == arm}
 
 
-def _asked(kind: str, data: str, norm: str = "batch", **arm: Any) -> list[Needed]:
-    arms = (Arm("n", "a", kind, {"norm": norm, **({"layout": [5]} if kind == "mlp" else {"width": 5})}, 0.1, **arm),)
+def _asked(kind: str, data: str, norm: str = "batch", where: str = "", **arm: Any) -> list[Needed]:
+    size = {"layout": [5]} if kind == "mlp" else {"width": 5, **({"where": where} if where else {})}
+    arms = (Arm("n", "a", kind, {"norm": norm, **size}, 0.1, **arm),)
     experiment = Experiment("x", arms, Protocol(6, (2, 4, 6), 16, 24), (CLASSIFICATION,), (0, 1))
     return list(needed(experiment, conditions(dataset(data), "cpu")))
 
@@ -168,10 +197,10 @@ def _place(asked: list[Needed], store: Store) -> Workplace:
     return Workplace(held, "cpu", store.path / CHECKPOINTS)
 
 
-def _made(asked: list[Needed], folder: str) -> list[Any]:
+def _made(asked: list[Needed], folder: str, say: Any = lambda text: None) -> list[Any]:
     store = Store.create(Path(folder))
     with store.lock():
-        engine.run(asked, store, _place(asked, store))
+        engine.run(asked, store, _place(asked, store), say=say)
     return [store.read().records[n.address].values for n in asked]
 
 
@@ -207,9 +236,11 @@ def test_numbers_are_standardised_as_bytes_are() -> None:
         assert y.tolist() == labels.tolist()
 
 
-def test_a_cut_run_goes_on_from_its_checkpoint_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = _asked("networks.py:build", "data.py:images")
-    whole = _made(asked, "whole")
+PLACES = ("attribute", "list", "tensor", "class", "global")
+
+
+def _cut(asked: list[Needed], folder: str, monkeypatch: pytest.MonkeyPatch, say: Any = lambda text: None) -> None:
+    """Stop a run after two of its records."""
     append = Store.append
     first: list[Any] = []
 
@@ -222,9 +253,38 @@ def test_a_cut_run_goes_on_from_its_checkpoint_with_the_same_numbers(monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(Store, "append", cut)
         with pytest.raises(KeyboardInterrupt):
-            _made(asked, "cut")
+            _made(asked, folder, say)
+
+
+def test_a_cut_run_goes_on_from_its_checkpoint_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _asked("networks.py:build", "data.py:images")
+    whole = _made(asked, "whole")
+    _cut(asked, "cut", monkeypatch)
     assert len(list(Path("cut", CHECKPOINTS).iterdir())) == 1
     assert _made(asked, "cut") == whole
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_network_that_counts_outside_of_its_buffers_starts_over_where_it_was_cut(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, said = _asked("networks.py:counted", "data.py:images", where=where), list[str]()
+    whole = _made(asked, "whole")
+    assert whole != _made(_asked("networks.py:build", "data.py:images"), "uncounted")
+    _cut(asked, "cut", monkeypatch, said.append)
+    assert not list(Path("cut", CHECKPOINTS).iterdir())
+    assert len(said) == 1
+    assert "starts over, since training changes " in said[0]
+    assert _made(asked, "cut") == whole
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_run_is_the_same_whatever_else_its_process_has_done(where: str) -> None:
+    asked = _asked("networks.py:counted", "data.py:images", where=where)
+    both, last = _made(asked, "both"), [n for n in asked if n.step == 6]
+    alone = [value for n in asked for value in _made([n], f"alone-{n.task.seed}-{n.step}")]
+    assert alone == both
+    assert _made(last, "last") == [value for n, value in zip(asked, both, strict=True) if n.step == 6]
 
 
 def test_a_file_that_changes_while_a_run_goes_on_gives_no_records(monkeypatch: pytest.MonkeyPatch) -> None:

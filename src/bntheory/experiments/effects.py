@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.evidence.curves import course, log_ratio, mean_of_known
-from bntheory.experiments.equal_rates import Arms, Rates, Reader, along_training, common_rates, end_of, over_the_edge
+from bntheory.experiments.equal_rates import (
+    Arms,
+    Rates,
+    Reader,
+    along_training,
+    common_rates,
+    end_of,
+    means_over_places,
+    over_the_edge,
+)
 from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
 from bntheory.experiments.runs import Run
@@ -46,7 +55,8 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
     """log10 of a quantity of the network (or of a twin) over another twin's, at the same weights, after every step at
     which both are known.
 
-    Its mean over the steps after the start decides; where it changes sign between two of them, these two do.
+    Its mean over the steps after the start decides, of the seeds at which it is known after each of them; where it changes sign between
+    two of them, these two do.
     """
 
     def read(network: NetworkRuns) -> Numbers:
@@ -69,7 +79,7 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
         crossing = course(later).crossing
         if later:
             mean = f"mean of steps {', '.join(place.removeprefix('step ') for place in later)}"
-            found[mean] = [mean_of_known(values) for values in zip(*later.values(), strict=True)]
+            found[mean] = means_over_places(later)
         deciding = crossing or tuple(found)[-1:]
         scope = "learning rates " + ", ".join(f"{network.arms[arm]:g}" for arm in arms)
         picked = len(later) if crossing else 0

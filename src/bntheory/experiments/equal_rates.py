@@ -145,7 +145,7 @@ def along_training(
 def at_common_losses(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
     """Of :func:`along_training`: the mean over the losses that both arms went through, seed after seed; None where one
     is missing."""
-    return _means({place: effects[place] for place in EQUAL_LOSSES})
+    return means_over_places({place: effects[place] for place in EQUAL_LOSSES})
 
 
 def _at_places(left: Run, right: Run, loss: Reader, value: Reader, other: Reader) -> dict[str, float | None]:
@@ -190,7 +190,7 @@ def along(
     chosen = (
         {f"log10 of {what}, at {place}": later[place] for place in crossing}
         if crossing
-        else {f"log10 of {what}, mean along training": _means(later)}
+        else {f"log10 of {what}, mean along training": means_over_places(later)}
     )
     if crossing:
         scope = f"{scope}; the effect changes sign between {crossing[0]} and {crossing[1]}"
@@ -237,9 +237,11 @@ def over_the_edge(seed: Mapping[str, Run], arms: Arms, rates: Rates, top: Reader
     return mean_of_known(log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for rate in rates.used)
 
 
-def _means(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
-    """The mean over the places, seed after seed; None where one is not known, for then it would be a mean of something
-    else."""
+def means_over_places(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
+    """The mean over the places, seed after seed.
+
+    None where one is not known: a mean over the others would be of something else than that of the other seeds.
+    """
     return [
         None if any(x is None or not math.isfinite(x) for x in values) else mean_of_known(values)
         for values in zip(*effects.values(), strict=True)

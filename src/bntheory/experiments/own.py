@@ -60,6 +60,29 @@ def own_values(name: str, situation: Any, options: Mapping[str, Any]) -> Json:
     return {name: values}
 
 
+@contextmanager
+def left_as_found(*names: str, model: nn.Module | None = None) -> Iterator[None]:
+    """Inside, what the functions of these names and the model keep in globals, classes, closures or attributes may change; it is put back
+    at the end, so that the next task or measurement of this process begins as this one did. Names of the package's own are passed over.
+    """
+    from bntheory.bridge.networks.keepers import keepers_of
+    from bntheory.bridge.networks.state import state_guard
+
+    with state_guard(*keepers_of(*(_function(name) for name in names if is_own(name)), model), rng=False):
+        yield
+
+
+def not_in_checkpoint(model: nn.Module, at_its_start: Mapping[str, str]) -> str:
+    """The name of something that training has changed and a checkpoint lacks; "" where there is none.
+
+    at_its_start: what :func:`bntheory.bridge.networks.keepers.kept_outside` gives of the untrained model.
+    """
+    from bntheory.bridge.networks.keepers import kept_outside
+
+    now = kept_outside(model)
+    return next((name for name in (*now, *at_its_start) if now.get(name) != at_its_start.get(name)), "")
+
+
 def own_network(kind: str, seed: int, data: ImageData, options: Mapping[str, Any]) -> nn.Module:
     """A user's network at its initial values, which are a function of the seed, in float32 on the CPU.
 
@@ -181,6 +204,12 @@ def _data(name: str, source: str) -> ImageData:
 
 def _hashed(arrays: Any) -> str:
     return digest([[str(a.dtype), list(a.shape), hashlib.sha256(a).hexdigest()] for a in arrays])
+
+
+def _function(name: str) -> Any:
+    """The function of this name, or None."""
+    path, _, function = name.rpartition(":")
+    return _loaded(path, _read(name)[0]).get(function)
 
 
 def _called(name: str, takes: str, *given: Any) -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from bntheory.bridge.networks.data import ImageData
+from bntheory.bridge.networks.keepers import kept_outside
 from bntheory.bridge.networks.noise import set_noise_step
 from bntheory.bridge.networks.training import Trainer, reproducible
 from bntheory.errors import UserError
@@ -29,7 +30,7 @@ from bntheory.experiments.experiment import Conditions, Needed, Protocol, Task
 from bntheory.experiments.images import LOSSES, images_of, training_batch
 from bntheory.experiments.measure import measure
 from bntheory.experiments.measures.situation import Situation
-from bntheory.experiments.own import is_own
+from bntheory.experiments.own import is_own, left_as_found, not_in_checkpoint
 from bntheory.experiments.ranks import Ranks
 from bntheory.experiments.store import Unwritable
 from bntheory.experiments.together import trained_together
@@ -87,6 +88,12 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     if one.data == DRAWN:
         _do_toy(one, steps, place, emit)
         return
+    with left_as_found(one.task.arm.kind):
+        _do_run(one, steps, place, emit)
+
+
+def _do_run(one: Needed, steps: Mapping[int, Sequence[Needed]], place: Workplace, emit: Emit) -> None:
+    """A task's records, step after step, with a checkpoint after each that another one follows."""
     task, protocol, own, last = one.task, one.protocol, one.state, max(steps)
     conditions, data = place.data[one.data]
     assert data is not None
@@ -94,10 +101,12 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
     images = images_of(data, protocol, task.seed)
     trainer, factor, on = _taken_up(task, images, path, own, min(steps), place.device, protocol, emit)
     conditions.hold(task.arm.kind, one)
+    of_a_user = is_own(task.arm.kind)
+    untrained = kept_outside(trainer.model) if of_a_user else {}
     ranks = place.ranks
     if ranks is not None:
         why = ranks.why_alone(trainer.model, min(protocol.batch_size, images.size("train")))
-        if is_own(task.arm.kind):
+        if of_a_user:
             why = "the others do not have its file"
         if why:
             emit("said", f"{task.name}: is trained by one rank alone, since {why}")
@@ -112,6 +121,14 @@ def do(assignment: Assignment, place: Workplace, emit: Emit) -> None:
         diverged = _recorded(at, asked, conditions, time.perf_counter() - began, emit, made)
         if diverged:
             break
+        if path is not None and of_a_user and (changed := not_in_checkpoint(trainer.model, untrained)):
+            emit(
+                "said",
+                f"{task.name}: cut off, it starts over, since training changes {changed}, which no checkpoint holds; what a network "
+                "registers as a buffer is in it",
+            )
+            path.unlink(missing_ok=True)
+            path = None
         if path is not None and step != last:
             try:
                 trainer.save(path, {"task": own, **made})
@@ -169,12 +186,16 @@ def _recorded(
 
     "folded": with how many runs it was trained as one; "ranks": on how many ranks.
     """
-    diverged, seconds = at.diverged, {"train": trained}
-    records = []
+    seconds, records = {"train": trained}, []
+    kind = at.task.arm.kind
+    own = at.model if is_own(kind) else None
+    with left_as_found(kind, model=own):
+        diverged = at.diverged
     for n in asked:
         began, name = time.perf_counter(), n.measure.name
         try:
-            values = {} if diverged else plain(measure(at, n.measure))
+            with left_as_found(kind, name, model=own):
+                values = {} if diverged else plain(measure(at, n.measure))
             conditions.hold(name, n)
         except Exception as error:  # the other measures of this run may do
             emit("refused", ([n.address], *failure(error)))

@@ -132,3 +132,20 @@ def test_the_length_and_the_norm_of_the_jacobian_of_linf():
         ("jac_norm == gamma/sigma*sqrt(norm2(y_hat)*(1 - 1/m))", "proved"),
     ):
         assert decide(said, normaliser="linf", eps="zero", gamma="positive", search=False).verdict.status.value == right
+
+
+LENGTHENED = ("norm2(jac(u)) <= {}*jac_norm**2*norm2(u)", "norm2(input_grad) <= {}*jac_norm**2*norm2(grad)")
+
+
+@pytest.mark.parametrize("said", LENGTHENED)
+@pytest.mark.parametrize(("kind", "eps"), [("l1", "zero"), ("l1", "any"), ("linf", "zero")])
+def test_no_vector_is_lengthened_by_more_than_the_norm_of_the_jacobian(kind, eps, said):
+    """Either way through the layer."""
+    options = {"eps": eps, "normaliser": kind, "vectors": ("u",) if "u)" in said else (), "search": False}
+    assert decide(said.format(1), **options).verdict.status.value == "proved"
+
+
+@pytest.mark.parametrize("said", LENGTHENED)
+def test_some_vector_is_lengthened_by_all_of_it(said):
+    found = decide(said.format(0.99), eps="zero", normaliser="linf", vectors=("u",) if "u)" in said else (), min_m=3)
+    assert found.verdict.status.value == "refuted"

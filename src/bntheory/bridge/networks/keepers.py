@@ -7,6 +7,7 @@ is a user's own. What does not: saving and restoring (:mod:`bntheory.bridge.netw
 from __future__ import annotations
 
 import gc
+import hashlib
 import sys
 from collections import deque
 from contextvars import ContextVar
@@ -16,9 +17,10 @@ from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.networks.state import BUFFERS, CONTAINERS, GENERATORS, Names
+from bntheory.bridge.networks.state import BUFFERS, CONTAINERS, GENERATORS, Names, attributes_of, generator_states
 
 #: At most so many places are looked at, and no container of more entries is looked into: that is data, and no state.
 _PLACES, _ENTRIES = 10_000, 1_000
@@ -44,6 +46,49 @@ def keepers_of(*called: Any) -> list[Any]:
         sought.extend((one, False) for one in further)
     inner = {id(one) for value in found if isinstance(value, nn.Module) for one in value.modules() if one is not value}
     return [value for value in found if id(value) not in inner]
+
+
+def kept_outside(model: nn.Module) -> dict[str, str]:
+    """What a model keeps outside of its parameters and buffers: by the name of the place, a text that changes with what it holds.
+
+    A state dict lacks all of it, and so does a checkpoint.
+    """
+    registered = {id(t) for t in (*model.parameters(), *model.buffers())}
+    modules = {id(module): f"{name}." if name else "" for name, module in model.named_modules()}
+    found: dict[str, str] = {}
+    for number, place in enumerate((*model.modules(), *(k for k in keepers_of(model) if id(k) not in modules))):
+        where = modules.get(id(place), f"{type(place).__name__} {number}: ")
+        held = attributes_of(place) or {"": place}
+        found |= {
+            f"{where}{name}": _told(value, registered)
+            for name, value in held.items()
+            if id(place) not in modules or name not in _OF_A_MODULE
+        }
+    return found
+
+
+def _told(value: Any, registered: set[int], depth: int = 3) -> str:
+    """A text that another value changes; of an object that has attributes, which are places of their own, its class."""
+    if id(value) in registered or isinstance(value, nn.Module):
+        return type(value).__name__
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{type(value).__name__} {tuple(value.shape)} {_hash(value)}"
+    if isinstance(value, GENERATORS):
+        return repr(generator_states(value)[-1])
+    if isinstance(value, (*CONTAINERS, tuple)) and depth:
+        inside = value.items() if isinstance(value, dict) else value
+        told = [_told(one, registered, depth - 1) for one in inside]
+        return f"{type(value).__name__} {sorted(told) if isinstance(value, set) else told}"
+    if isinstance(value, (*BUFFERS, type(None), int, float, complex, str, bytes)):
+        return repr(value)
+    return type(value).__name__
+
+
+def _hash(numbers: Tensor | np.ndarray[Any, Any]) -> str:
+    if isinstance(numbers, Tensor):
+        dense = numbers.detach() if numbers.layout == torch.strided else numbers.detach().to_dense()
+        numbers = dense.resolve_conj().cpu().to(torch.complex128 if dense.is_complex() else torch.float64).numpy()
+    return hashlib.sha256(numbers.tobytes()).hexdigest()
 
 
 def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:

@@ -75,6 +75,8 @@ class Frame:
         self.norms: list[Scalar] = []
         self.labels: list[str] = []
         self._vectors: dict[str, Coordinates] = {}
+        self._jac_norm: Scalar | None = None
+        self._moved: list[tuple[Coordinates, Coordinates]] = []  # by the Jacobian or its transpose, where jac_norm bounds the length
         self.cases: dict[str, Coordinates] = {}  # the examples that @case vectors single out
         self._scalars: dict[str, Scalar] = {}
         self.operators: dict[str, SymbolicOperator] = {}
@@ -266,18 +268,36 @@ class Frame:
         return w.scaled(1 / self.sigma)
 
     def jac(self, v: Coordinates) -> Coordinates:
-        return self._dy_hat(v).scaled(self.gamma)
+        return self._through(v, self._dy_hat(v).scaled(self.gamma))
 
     @property
     def jac_norm(self) -> Scalar:
-        return jacobian_norm(self)
+        if self._jac_norm is None:
+            self._jac_norm = jacobian_norm(self)
+            for v, moved in self._moved:
+                self._bound_length(v, moved)
+        return self._jac_norm
+
+    def _through(self, v: Coordinates, moved: Coordinates) -> Coordinates:
+        """``moved``, which is the Jacobian's or its transpose's product with v."""
+        if self.domain.normaliser in ("l1", "linf"):
+            self._moved.append((v, moved))
+            if self._jac_norm is not None:
+                self._bound_length(v, moved)
+        return moved
+
+    def _bound_length(self, v: Coordinates, moved: Coordinates) -> None:
+        """What jac_norm is the norm for, said outright: of a map whose singular values differ no solver finds it in time."""
+        assert self._jac_norm is not None
+        if not v.outside:
+            self.constraints.append(("ge", self._jac_norm**2 * self.norm2(v) - self.norm2(moved)))
 
     def trace(self, operator: Callable[[Coordinates], Coordinates]) -> Scalar:
         return trace(self, operator)
 
     @property
     def input_grad(self) -> Coordinates:
-        return self._transposed(self.grad).scaled(self.gamma)
+        return self._through(self.grad, self._transposed(self.grad).scaled(self.gamma))
 
     def input_hess(self, v: Coordinates) -> Coordinates:
         kind = self.domain.normaliser
