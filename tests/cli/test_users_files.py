@@ -321,3 +321,19 @@ def test_a_claim_that_ends_its_process_is_said(tmp_path):
     assert done.returncode == 2
     assert "ended without an answer" in " ".join(done.stdout.split())
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_numpy_is_given_one_thread_before_it_is_loaded_and_what_a_user_set_is_kept(folder):
+    """How a sum is split over threads changes its last bits, and the processes of a judgement share the cores."""
+    (folder / "mine.py").write_text(
+        HEAD + 'import os\n@claim("mine.study", statement="x", kind="dynamics")\n'
+        "def study(s):\n"
+        '    left = float(os.environ["OPENBLAS_NUM_THREADS"])\n'
+        '    return Check("threads", left, "le", 1.0, "exact", "here")\n'
+    )
+    bare = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    for given, status in (({}, "survives"), ({"OPENBLAS_NUM_THREADS": "2"}, "refuted")):
+        ended = subprocess.run(
+            [*COMMAND, "check", "mine.py", "--json"], env={**bare, **given}, capture_output=True, text=True
+        )
+        assert [v["status"] for v in strict(ended.stdout)] == [status], ended.stderr
