@@ -87,7 +87,7 @@ def held_out_errors(found: list[Point]) -> tuple[list[float], list[float]]:
 
 @claim(
     "bntheory2026.predicts-the-twin",
-    kind="network",
+    kind="experiment",
     source=Source(KEY, "prediction from the layers alone", seen="own"),
     statement=(
         r"\Big|\log_{10}\frac{\lambda_{\max}(\mathrm{BN})}{\lambda_{\max}(\text{twin})} - a - b\sum_\ell"
