@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from bntheory.judges.algebra.encode import Formula, Problem
-from bntheory.judges.algebra.solver import Reply, ask, batch_size_at_least, batch_size_of, not_between
+from bntheory.judges.algebra.solver import Reply, ask, batch_size_at_least, batch_size_of, not_between, terms
 from bntheory.judges.algebra.squares import cauchy_schwarz, without_roots
 
 _CUTS = 8
@@ -43,7 +43,7 @@ class Questions:
         formulas = [without_roots(field, f) for f in problem.negation()]
         formulas = problem.closed([*formulas, *cauchy_schwarz(problem)])
         # beyond it one step of the solver's would take minutes, which no limit stops
-        if sum(map(_terms, formulas)) > (_MOST_TERMS // 10 if quick else _MOST_TERMS):
+        if sum(map(terms, formulas)) > (_MOST_TERMS // 10 if quick else _MOST_TERMS):
             return Reply("unknown", None, 0.0, ())
         return self._ask_whole(f"negation without roots, any m >= {least}", formulas, least, quick=quick)
 
@@ -85,8 +85,3 @@ def _even(formula: Formula, i: int) -> bool:
     if op in ("and", "or"):
         return all(_even(part, i) for part in body)
     return all(exponents[i] % 2 == 0 for exponents in body.monoms())
-
-
-def _terms(formula: Formula) -> int:
-    op, body = formula
-    return sum(map(_terms, body)) if op in ("and", "or") else len(body)

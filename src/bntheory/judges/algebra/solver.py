@@ -55,10 +55,26 @@ def _alone(field: Field, formulas: Sequence[Formula]) -> tuple[Any, list[Any]]:
     return context, [to_z3(field, f).translate(context) for f in formulas]
 
 
-def _limits(milliseconds: int, quick: bool) -> list[tuple[str, int]]:
+def terms(formula: Formula) -> int:
+    """How many terms its polynomials have in all."""
+    op, body = formula
+    return sum(map(terms, body)) if op in ("and", "or") else len(body)
+
+
+def degree(formula: Formula) -> int:
+    """The highest degree of its polynomials."""
+    op, body = formula
+    return max(map(degree, body), default=0) if op in ("and", "or") else int(body.total_degree())
+
+
+def _ways(formulas: Sequence[Formula], milliseconds: int, quick: bool) -> list[tuple[str, int]]:
+    """(name, milliseconds) of each solver that is asked in turn."""
     first = max(50, milliseconds // 6 if quick else milliseconds // 2)
-    linear = ("linear", milliseconds // 15)
-    return [linear, ("nlsat", first)] if quick else [linear, ("nlsat", first), ("portfolio", milliseconds - first)]
+    small = sum(map(terms, formulas)) <= _FEW_TERMS and max(map(degree, formulas), default=0) <= _LOW_DEGREE
+    linear = (
+        [("linear", milliseconds // 15)] if small else []
+    )  # beyond it one step may take minutes, which no limit stops
+    return [*linear, ("nlsat", first), *([] if quick else [("portfolio", milliseconds - first)])]
 
 
 def _solver(name: str, milliseconds: int, context: Any) -> Any:
@@ -86,7 +102,7 @@ def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: 
     import z3
 
     start = time.perf_counter()
-    for name, limit in _limits(milliseconds, quick):
+    for name, limit in _ways(formulas, milliseconds, quick):
         context, expressions = _alone(field, formulas)
         solver = _solver(name, limit, context)
         solver.add(*expressions)
@@ -114,6 +130,7 @@ def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
 
 
 _STEPS_PER_MILLISECOND, _BACKSTOP = 1500, 10
+_FEW_TERMS, _LOW_DEGREE = 300, 16
 _PLAIN = [Fraction(x) for x in (0, 1, -1, 2, -2, 3, -3)] + [Fraction(x, 2) for x in (1, -1, 3, -3)]
 _TELLING = [Fraction(x) for x in (1, 2, -1, -2)] + [Fraction(1, 2), Fraction(-1, 2), Fraction(3), Fraction(0)]
 
