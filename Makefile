@@ -16,7 +16,7 @@ help:
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make notebooks  run docs/notebooks again and keep what the cells show"
 	@echo "make lint       ruff and mypy"
-	@echo "make papers     judge every claim again and compare with papers/ (about 2 minutes on 2 cores)"
+	@echo "make papers     judge every claim again and compare with papers/ (2 to 6 minutes on 2 cores)"
 	@echo "make clean      remove .venv, runs/ and caches"
 	@echo "Options of the main job go in ARGS: make validate ARGS='--preset cpu --resume'"
 

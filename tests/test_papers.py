@@ -227,6 +227,12 @@ def test_an_experiment_stands_on_the_numbers_of_its_seeds(claim: Claim) -> None:
     for check in checks:
         values = np.asarray(check["witness"].get("values", ()), dtype=float)
         outcome = check["outcome"]
+        if "median_of" in check["witness"]:
+            points = np.asarray(check["witness"]["median_of"])
+            interval = stats.quantile_test(points, p=0.5).confidence_interval(0.95)
+            assert check["left"] == pytest.approx(np.median(points), abs=2e-6)
+            reach = max(np.median(points) - interval.low, interval.high - np.median(points))
+            assert check["uncertainty"] == pytest.approx(reach, abs=4e-6)
         if values.ndim == 1 and len(values) >= 3 and np.isfinite(values).all() and values.std() > 0:
             low, high = stats.ttest_1samp(values, 0.0).confidence_interval(check["confidence"])
             room = check["uncertainty"] - (high - low) / 2  # some add what a search has left open

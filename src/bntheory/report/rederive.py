@@ -164,24 +164,33 @@ def follows_from_checks(claim: Claim, record: Record, folder: Path) -> Iterator[
 def _follows_from_values(check: Check) -> bool:
     """Whether the two sides are the middle of the interval over seeds and the bound, and the uncertainty no less than its half-width.
 
-    Some checks add to the half-width what a search has left open. A check without enough numbers is undecided whatever they are.
+    Of numbers that it has a median of, a check has the median and the longer side of its interval. Some checks add to the half-width what
+    a search has left open. A check without enough numbers is undecided whatever they are.
     """
     import numpy as np
 
     from bntheory.evidence.decision import LEAST_SEEDS
     from bntheory.evidence.distance import distance_interval
-    from bntheory.evidence.intervals import estimate
+    from bntheory.evidence.intervals import estimate, summarise
 
+    confidence = check.confidence or 0.95
+    if "median_of" in check.witness:
+        found = summarise(check.witness["median_of"], confidence)
+        half = max(found.median - found.low, found.high - found.median)
+        return _stands_on(check, found.median, half, max(map(abs, check.witness["median_of"])))
     values = np.asarray(check.witness.get("values", ()), dtype=float)
     if values.shape[-1] < LEAST_SEEDS or not np.isfinite(values).all():
         return check.outcome in ("undecided", "not comparable")
-    confidence = check.confidence or 0.95
     if values.ndim == 1:
         over = estimate(values.tolist(), confidence)
         low, high = over.low, over.high
     else:
         low, high = distance_interval(values, confidence)
-    middle, half, size = (low + high) / 2, (high - low) / 2, float(np.abs(values).max())
+    return _stands_on(check, (low + high) / 2, (high - low) / 2, float(np.abs(values).max()))
+
+
+def _stands_on(check: Check, middle: float, half: float, size: float) -> bool:
+    """size: of the largest of the numbers that ``middle`` and ``half`` are computed from."""
     rounding = 2e-6 + 1e-4 * size  # the recorded values have six decimals
     close = any(abs(side - middle) <= rounding for side in (check.left, check.right))
     return close and check.uncertainty >= half - rounding

@@ -113,10 +113,13 @@ def predicts_the_twin(study: Study) -> list[Check]:
         "log10 ratio": [round(p.ratio, 4) for p in found],
         "predictor": [round(p.predictor, 4) for p in found],
     }
-    name = "median over points of the prediction's error less four fifths of the constant's"
     gained = [a - 0.8 * b for a, b in zip(by_line, by_constant, strict=True)]
-    why = "order statistics of the points, taken as independent"
+
+    def median(name: str, values: list[float], bound: float, witness: Mapping[str, Any]) -> Check:
+        why, kept = "order statistics of the points, taken as independent", [round(x, 6) for x in values]
+        return median_bound(name, values, "below", bound, scope, why=why, witness={**witness, "median_of": kept})
+
     return [
-        median_bound("median error of the prediction, log10", by_line, "below", _GOOD, scope, why=why, witness=witness),
-        median_bound(name, gained, "below", 0.0, scope, why=why),
+        median("median error of the prediction, log10", by_line, _GOOD, witness),
+        median("median over points of the prediction's error less four fifths of the constant's", gained, 0.0, {}),
     ]
