@@ -16,6 +16,7 @@ from bntheory.claims import registry
 from bntheory.claims.claim import Claim, Registry, Source
 from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
+from bntheory.evidence.rates import median_bound
 from bntheory.evidence.seeds import over_seeds
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Evidence, evidence_of_checks, verdict_of
@@ -334,6 +335,7 @@ def test_a_word_of_the_prose_that_was_flipped_is_noticed(claims, folder):
 # -- experiments -------------------------------------------------------------------------------------------------------
 
 VALUES = (0.5, 0.6, 0.4, 0.55, 0.45)
+POINTS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
 
 
 @pytest.fixture
@@ -343,6 +345,7 @@ def experiment(tmp_path):
     checks = [
         over_seeds("larger", VALUES, "above", 0.0, "a run"),
         over_seeds("beside", (1.0, -1.0, 0.5), "below", 0.0, "a run", decisive=False),
+        median_bound("middle", POINTS, "below", 9.0, "a run", decisive=False, witness={"median_of": list(POINTS)}),
     ]
     verdict = verdict_of(claim, [evidence_of_checks(checks, seconds=0.0, seed=0)])
     assert verdict.status.value == "supported"
@@ -360,6 +363,9 @@ def test_an_experiments_verdict_follows_from_its_numbers(experiment, tmp_path):
         (lambda c: c[0].update(right=0.7), "not that of the seeds' numbers"),
         (lambda c: c[0].update(uncertainty=0.01), "not that of the seeds' numbers"),
         (lambda c: c[0]["witness"]["values"].__setitem__(0, 5.5), "not that of the seeds' numbers"),
+        (lambda c: c[2].update(left=5.1), "not that of the seeds' numbers"),
+        (lambda c: c[2].update(uncertainty=5.0, outcome="undecided"), "not that of the seeds' numbers"),
+        (lambda c: c[2]["witness"]["median_of"].__setitem__(3, 6.0), "not that of the seeds' numbers"),
         (lambda c: c[0].update(outcome="fails"), "recorded fails"),
         (lambda c: c[0].update(left=0.6), "recorded holds, its numbers say fails"),
         (lambda c: c[0].update(decisive=False), "recorded supported, its checks amount to unknown"),
@@ -367,7 +373,20 @@ def test_an_experiments_verdict_follows_from_its_numbers(experiment, tmp_path):
         (lambda c: c[1].update(scope="another run", decisive=True), "recorded supported"),
         (lambda c: c[0].pop("name"), "not a list of checks"),
     ],
-    ids=["mean", "interval", "value", "outcome", "threshold", "not decisive", "none", "another decides", "broken"],
+    ids=[
+        "mean",
+        "interval",
+        "value",
+        "median",
+        "its interval",
+        "its number",
+        "outcome",
+        "threshold",
+        "not decisive",
+        "none",
+        "another decides",
+        "broken",
+    ],
 )
 def test_an_edited_number_is_noticed(experiment, tmp_path, change, said):
     claim, record, path = experiment
