@@ -27,6 +27,7 @@ from bntheory.experiments.worker import Workplace
 
 NETWORKS = """
 import math, os
+from contextvars import ContextVar
 import numpy as np, torch
 from torch import nn
 
@@ -82,11 +83,15 @@ class Counted(nn.Module):
                 self.mean = self.mean + out.detach().abs().mean()
             elif self.where == "class":
                 Counted.called += 1
+            elif self.where == "context":
+                CONTEXT.set(CONTEXT.get() + 1)
+            elif self.where == "global tensor":
+                TOTAL.add_(0.1)
             else:
                 CALLED += 1
-        return out * (1 + 0.1 * self.count + 0.1 * len(self.history) + self.mean + 0.1 * Counted.called + 0.1 * CALLED)
+        return out * (1 + 0.1 * self.count + 0.1 * len(self.history) + self.mean + 0.1 * Counted.called + 0.1 * CALLED + 0.1 * CONTEXT.get() + TOTAL)
 
-CALLED = 0
+CALLED, CONTEXT, TOTAL = 0, ContextVar("count", default=0), torch.zeros(())
 
 def counted(shape, classes, options):
     return Counted(build(shape, classes, options), options["where"])
@@ -236,7 +241,7 @@ def test_numbers_are_standardised_as_bytes_are() -> None:
         assert y.tolist() == labels.tolist()
 
 
-PLACES = ("attribute", "list", "tensor", "class", "global")
+PLACES = ("attribute", "list", "tensor", "class", "global", "global tensor", "context")
 
 
 def _cut(asked: list[Needed], folder: str, monkeypatch: pytest.MonkeyPatch, say: Any = lambda text: None) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bntheory.bridge.networks.image_data import ImageData
 
 _MOST_CLASSES = 100_000
+#: Tensors of more entries are data, and no state.
+_LARGEST = 1_000_000
 _PARTS = ("train images", "train labels", "test images", "test labels")
 
 
@@ -65,11 +67,20 @@ def left_as_found(*names: str, model: nn.Module | None = None) -> Iterator[None]
     """Inside, what the functions of these names and the model keep in globals, classes, closures or attributes may change; it is put back
     at the end, so that the next task or measurement of this process begins as this one did. Names of the package's own are passed over.
     """
-    from bntheory.bridge.networks.keepers import keepers_of
-    from bntheory.bridge.networks.state import state_guard
+    import torch
 
-    with state_guard(*keepers_of(*(_function(name) for name in names if is_own(name)), model), rng=False):
-        yield
+    from bntheory.bridge.networks.keepers import keepers_of
+    from bntheory.bridge.networks.state import attributes_of, state_guard
+
+    places = keepers_of(*(_function(name) for name in names if is_own(name)), model)
+    tensors = [t for place in places for t in attributes_of(place).values() if isinstance(t, torch.Tensor)]
+    copies = [(t.detach(), t.detach().clone()) for t in tensors if t.numel() <= _LARGEST]
+    try:
+        with state_guard(*places, rng=False):
+            yield
+    finally:
+        for tensor, before in copies:
+            tensor.copy_(before)
 
 
 def not_in_checkpoint(model: nn.Module, at_its_start: Mapping[str, str]) -> str:

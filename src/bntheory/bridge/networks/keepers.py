@@ -75,6 +75,8 @@ def _told(value: Any, registered: set[int], depth: int = 3) -> str:
         return f"{type(value).__name__} {tuple(value.shape)} {_hash(value)}"
     if isinstance(value, GENERATORS):
         return repr(generator_states(value)[-1])
+    if isinstance(value, ContextVar):
+        return f"ContextVar {_told(value.get(None), registered, depth)}"
     if isinstance(value, (*CONTAINERS, tuple)) and depth:
         inside = value.items() if isinstance(value, dict) else value
         told = [_told(one, registered, depth - 1) for one in inside]

@@ -76,9 +76,8 @@ class Frame:
         self.labels: list[str] = []
         self._vectors: dict[str, Coordinates] = {}
         self._jac_norm: Scalar | None = None
-        self._moved: list[
-            tuple[Coordinates, Coordinates]
-        ] = []  # by the Jacobian or its transpose, where jac_norm bounds the length
+        # by the Jacobian or its transpose, where jac_norm bounds the length
+        self._moved: list[tuple[Coordinates, Coordinates]] = []
         self.cases: dict[str, Coordinates] = {}  # the examples that @case vectors single out
         self._scalars: dict[str, Scalar] = {}
         self.operators: dict[str, SymbolicOperator] = {}

@@ -71,9 +71,8 @@ def _ways(formulas: Sequence[Formula], milliseconds: int, quick: bool) -> list[t
     """(name, milliseconds) of each solver that is asked in turn."""
     first = max(50, milliseconds // 6 if quick else milliseconds // 2)
     small = sum(map(terms, formulas)) <= _FEW_TERMS and max(map(degree, formulas), default=0) <= _LOW_DEGREE
-    linear = (
-        [("linear", milliseconds // 15)] if small else []
-    )  # beyond it one step may take minutes, which no limit stops
+    # of larger ones one step may take minutes, which no limit stops
+    linear = [("linear", milliseconds // 15)] if small else []
     return [*linear, ("nlsat", first), *([] if quick else [("portfolio", milliseconds - first)])]
 
 
