@@ -316,7 +316,7 @@ def test_a_file_that_changes_while_a_run_goes_on_gives_no_records(monkeypatch: p
         ("absent.py:build", {}, "absent.py cannot be read"),
         ("networks.py:absent", {}, "has no function 'absent'; give one of (shape, classes, options)"),
         ("networks.py:number", {}, "3 is no network"),
-        ("networks.py:breaks", {}, "line 32, KeyError: 'absent'"),
+        ("networks.py:breaks", {}, "line 33, KeyError: 'absent'"),
         ("networks.py:ends", {}, "SystemExit: 0"),
         ("networks.py:lazy", {}, "its weights cannot be drawn (ValueError: "),
         ("networks.py:few_outputs", {}, "(4, 9) is the shape of its outputs for 4 images of 10 classes"),
