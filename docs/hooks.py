@@ -73,8 +73,8 @@ def notebook_page(path: Path) -> dict[str, str | bytes]:
 
 def gallery() -> dict[str, str | bytes]:
     """Every analytic model and every picture of smoothness, drawn by the commands' own functions, on one page."""
-    from bntheory.report.models.catalogue import MODELS, SMOOTH
-    from bntheory.report.style import as_png
+    from bntheory.drawing import as_png
+    from bntheory.models.pictures.catalogue import MODELS, SMOOTH
 
     page = ["# Pictures", "Each is drawn here by the code of this version; from Python, `bntheory.models.show(NAME)`."]
     files: dict[str, str | bytes] = {}

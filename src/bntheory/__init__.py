@@ -57,7 +57,7 @@ _ROOMS = ("bridge", "claims", "layer", "models", "smoothness", "testing")
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version()
+        return import_module("bntheory.evidence.closure").own_version()
     if name in _ROOMS:
         return import_module(f"bntheory.{name}")
     if name not in _NAMES:
@@ -68,12 +68,3 @@ def __getattr__(name: str) -> Any:
 # without __all__, so that help(bntheory) is the table of contents above and not every class in full
 def __dir__() -> list[str]:
     return ["__version__", *sorted([*_NAMES, *_ROOMS])]
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("bntheory")
-    except PackageNotFoundError:  # a source tree on the path without an installation
-        return "0+source"

@@ -16,8 +16,8 @@ import bntheory.commands.pages
 import bntheory.models
 from bntheory.cli import app
 from bntheory.errors import UserError
-from bntheory.report.models.catalogue import MODELS
-from bntheory.report.models.limits import limits_of
+from bntheory.models.pictures.catalogue import MODELS
+from bntheory.models.pictures.limits import limits_of
 
 TREE = typer.main.get_command(app)
 COMMANDS = {(name,): c for name, c in TREE.commands.items() if name not in ("model", "decide")}  # type: ignore[attr-defined]

@@ -8,9 +8,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from bntheory.bridge.probes.picture import probe_figure, probe_text, shortened
 from bntheory.bridge.probes.probe import LayerProbe, NetworkProbe, Probe
 from bntheory.cli import app
-from bntheory.report.probe import probe_figure, probe_text, shortened
 
 FACTORIES = """
 import torch

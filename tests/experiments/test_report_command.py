@@ -12,10 +12,10 @@ from tiny import tiny_preset
 from typer.testing import CliRunner, Result
 
 from bntheory.cli import app
+from bntheory.drawing import as_png
 from bntheory.evidence.record import read_line
 from bntheory.experiments.store import RECORDS
 from bntheory.report.compare import compare, figures
-from bntheory.report.style import as_png
 
 
 def command(*words: object) -> Result:

@@ -25,7 +25,8 @@ from tiny import tiny_preset
 
 from bntheory.errors import UserError
 from bntheory.experiments.folder import RunFolder, free_folder, latest_folder, open_run
-from bntheory.experiments.store import Store, write_atomic
+from bntheory.experiments.store import Store
+from bntheory.files import write_atomic
 from bntheory.report.compare import compare
 
 

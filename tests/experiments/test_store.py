@@ -32,8 +32,9 @@ from bntheory.experiments.experiment import (
     needed,
 )
 from bntheory.experiments.quantities import merged
-from bntheory.experiments.store import RECORDS, Contents, Store, write_atomic
+from bntheory.experiments.store import RECORDS, Contents, Store
 from bntheory.experiments.stores import known, merge
+from bntheory.files import write_atomic
 
 EXPERIMENT = Experiment(
     "made up",

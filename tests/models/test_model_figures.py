@@ -20,10 +20,9 @@ import pytest
 from figure_boxes import faults
 
 import bntheory.models as room
+from bntheory.drawing import CaptionedFigure, as_png, new_grid
 from bntheory.errors import UserError
-from bntheory.report.models.catalogue import MODELS, SMOOTH
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import as_png, new_grid
+from bntheory.models.pictures.catalogue import MODELS, SMOOTH
 
 SMALL: dict[str, dict[str, Any]] = {
     "least-squares": {"dimension": 4, "starts": 6, "steps": 300},
@@ -66,7 +65,7 @@ GAPS = {"slope", "least-squares", "spherical-sharpness"}
 
 
 @cache
-def small(name: str) -> tuple[ModelFigure, bytes]:
+def small(name: str) -> tuple[CaptionedFigure, bytes]:
     """The small picture of a model and its file, drawn once for all tests that look at it."""
     drawn = MODELS[name](**SMALL[name])
     return drawn, as_png(drawn.figure, dpi=50)
@@ -163,7 +162,7 @@ def test_models_load_without_torch_or_matplotlib() -> None:
     names = sorted(p.stem for p in Path(room.__file__ or "").parent.glob("*.py") if p.stem != "__init__")
     needs_torch = {"covariate_shift"}
     code = "; ".join(f"import bntheory.models.{name}" for name in names if name not in needs_torch)
-    code += "; import bntheory.report.models.catalogue, bntheory.claims.sources.yang2019, bntheory.claims.sources.karakida2019"
+    code += "; import bntheory.models.pictures.catalogue, bntheory.claims.sources.yang2019, bntheory.claims.sources.karakida2019"
     code += "; import sys; print([m for m in ('torch', 'matplotlib', 'sympy', 'z3', 'flint') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

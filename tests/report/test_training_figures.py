@@ -11,15 +11,14 @@ from bntheory.bridge import load_dataset
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.claims.sources.cohen2021 import mlp
 from bntheory.claims.sources.ioffe2015.training import network, unsteadiness
+from bntheory.drawing import CaptionedFigure, as_png
 from bntheory.experiments.experiment import Measure, Protocol, Task
 from bntheory.experiments.measure import measure
 from bntheory.experiments.worker import follow
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import as_png
 from bntheory.report.training_figures import _typical, percentiles_along_training, sharpness_along_training
 
 
-def check_drawing(drawn: ModelFigure) -> None:
+def check_drawing(drawn: CaptionedFigure) -> None:
     assert not re.search(r"\b(nan|inf)\b", drawn.sentence)
     for axes in drawn.figure.axes:
         assert axes.get_title(loc="left")

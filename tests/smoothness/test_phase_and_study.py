@@ -115,8 +115,8 @@ def test_critical_gamma_measured_on_closed_forms() -> None:
 
 
 def test_study_and_figures(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from bntheory.report.smoothness import rough_layer, single_unit_figure
-    from bntheory.report.style import save_figure
+    from bntheory.drawing import save_figure
+    from bntheory.models.pictures.smoothness import rough_layer, single_unit_figure
 
     seen = []
     study = single_unit_study(("squared", "log-cosh"), resolution=9, draws=2, m=6, progress=lambda f, t: seen.append(f))

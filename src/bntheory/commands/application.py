@@ -81,9 +81,9 @@ def _unwrapped(text: str | None) -> str:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from bntheory import __version__
+        from bntheory.evidence.closure import own_version
 
-        typer.echo(f"bntheory {__version__}")
+        typer.echo(f"bntheory {own_version()}")
         raise typer.Exit
 
 

@@ -96,7 +96,7 @@ def check(
       bntheory check mine.py --expect proved
     """
     from bntheory.commands.experiments import judged_experiments, record_place
-    from bntheory.experiments.devices import started_by_torchrun
+    from bntheory.devices import started_by_torchrun
     from bntheory.judges.check import JUDGES
     from bntheory.judges.experiments import effort_of
     from bntheory.judges.parallel import Task, judge_many
@@ -118,7 +118,7 @@ def check(
         one_of("expect", expect, tuple(s.value for s in Status))
     size = effort_of(one_of("scale", scale, SCALES.values())) if scale else budget
     if device != "cpu":
-        from bntheory.experiments.devices import check_device
+        from bntheory.devices import check_device
 
         check_device(device)
     own = any(_is_file(target) for target in targets or ())

@@ -175,7 +175,7 @@ def plot_to_write(path: Path | None) -> None:
     """UserError for what cannot be written as a figure, before the work is done that it shows."""
     file_to_write("--plot", path)
     if path is not None:
-        from bntheory.report.style import figure_format
+        from bntheory.drawing import figure_format
 
         figure_format(path)
 

@@ -27,7 +27,7 @@ def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def started(*args: Any, **options: Any) -> None:
-        from bntheory.experiments.devices import started_by_torchrun
+        from bntheory.devices import started_by_torchrun
 
         if not started_by_torchrun():
             command(*args, **options)

@@ -139,7 +139,7 @@ def decide(arguments: Sequence[str]) -> None:
         asked = [decided.latex()] * as_latex + [decided.cite()] * as_bibtex
         print("\n".join(asked) if asked else _fitted(decided.render()))
     if plot is not None:
-        from bntheory.report.style import save_figure
+        from bntheory.drawing import save_figure
 
         save_figure(decided.plot(), plot)
         print(f"figure: {plot}", file=sys.stderr)

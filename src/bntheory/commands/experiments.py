@@ -280,8 +280,8 @@ def confirm_records(store: Path, words: str, scale: str, against: Path | None = 
 def plan_claims(words: str, scale: str, device: str) -> Plan:
     """What the first look of claims costs on this device, from a timed sample of every arm and measure."""
     from bntheory.claims import registry
+    from bntheory.devices import check_device
     from bntheory.experiments.asking import workplace
-    from bntheory.experiments.devices import check_device
     from bntheory.experiments.plan import plan, timed_sample
     from bntheory.judges.experiments import place_name, rests_on, study_at
     from bntheory.report.claims_run import chosen_claims

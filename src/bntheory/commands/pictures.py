@@ -13,7 +13,7 @@ from bntheory.commands.common import clear_errors, one_of, plot_to_write, wrappe
 from bntheory.commands.options import CheckedCommand, Json, Seed, described, quietly
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
-from bntheory.report.models.limits import check_parameters, limits_of
+from bntheory.models.pictures.limits import check_parameters, limits_of
 from bntheory.report.strict_json import json_text
 
 _EXAMPLES = ("single-unit", "two-lipschitz", "rough-layer")
@@ -50,7 +50,7 @@ def smooth(
             f"--gamma, --m: are of the single unit, which --example {example} does not draw; leave them out"
         )
     if example == "single-unit":
-        from bntheory.report.smoothness import single_unit_figure
+        from bntheory.models.pictures.smoothness import single_unit_figure
         from bntheory.smoothness.unit.study import single_unit_study
 
         try:
@@ -60,7 +60,7 @@ def smooth(
             raise UserError(str(error)) from error
         _shown(study.lines(), lambda: single_unit_figure(study), plot, as_json)
         return
-    from bntheory.report.models.catalogue import SMOOTH
+    from bntheory.models.pictures.catalogue import SMOOTH
 
     with show_progress() as progress:
         progress(0.0, example)
@@ -71,7 +71,7 @@ def smooth(
 def _shown(lines: tuple[str, ...], draw: Callable[[], Any], plot: Path | None, as_json: bool) -> None:
     """Print what was found and write its figure where one is asked for."""
     if plot is not None:
-        from bntheory.report.style import save_figure
+        from bntheory.drawing import save_figure
 
         save_figure(draw().figure, plot)
     if as_json:
@@ -127,7 +127,7 @@ def _drawer(name: str, draw: Callable[..., Any]) -> Callable[..., None]:
 
 def model_commands() -> typer.Typer:
     """``bntheory model NAME``: one command a model, its mathematics and source in its help."""
-    from bntheory.report.models.catalogue import MODELS
+    from bntheory.models.pictures.catalogue import MODELS
 
     group = typer.Typer(
         no_args_is_help=True,

@@ -72,7 +72,7 @@ def probe(
 
     from bntheory.bridge import Objective
     from bntheory.bridge import probe as measure
-    from bntheory.report.probe import probe_figure, probe_text
+    from bntheory.bridge.probes.picture import probe_figure, probe_text
 
     try:
         with show_progress() as progress:
@@ -92,7 +92,7 @@ def probe(
     except Exception as error:  # of the model or the loss, whose own errors are the user's to see
         raise UserError(f"{factory}: {type(error).__name__}: {error}") from error
     if plot is not None:
-        from bntheory.report.style import save_figure
+        from bntheory.drawing import save_figure
 
         save_figure(probe_figure(result), plot)
     typer.echo(json_text(result.as_json()) if as_json else probe_text(result, min(80, columns())))

@@ -286,7 +286,7 @@ def plan_command(
     if claims:
         _print_plan(f"claims {claims} at scale {preset}", device, plan_claims(claims, preset, device), as_json=as_json)
         return
-    from bntheory.experiments.devices import check_device
+    from bntheory.devices import check_device
     from bntheory.experiments.experiment import needed
     from bntheory.experiments.manifest import conditions_of, make_manifest
     from bntheory.experiments.own import dataset

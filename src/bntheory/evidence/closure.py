@@ -200,9 +200,17 @@ def _hash(*parts: str) -> str:
 @cache
 def package() -> Package:
     """This package's own source."""
-    import bntheory
+    return Package(Path(__file__).parents[1])
 
-    return Package(Path(bntheory.__file__).parent)
+
+def own_version() -> str:
+    """The version of this package, as it was installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bntheory")
+    except PackageNotFoundError:  # a source tree on the path without an installation
+        return "0+source"
 
 
 def place_of(function: Callable[..., Any]) -> Place:

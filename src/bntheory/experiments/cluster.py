@@ -24,9 +24,9 @@ from typing import Any
 
 from bntheory.bridge.networks.data import ImageData
 from bntheory.bridge.networks.training import reproducible
+from bntheory.devices import check_device
 from bntheory.errors import UserError
 from bntheory.experiments.crew import ONE_THREAD, Crew
-from bntheory.experiments.devices import check_device
 from bntheory.experiments.manifest import device_name, here
 from bntheory.experiments.own import dataset
 from bntheory.experiments.toys import DRAWN

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from bntheory.bridge.networks.training import reproducible
+from bntheory.devices import check_device, default_workers
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 from bntheory.evidence.record import Record
 from bntheory.experiments import worker
 from bntheory.experiments.cluster import Cluster
 from bntheory.experiments.crew import Crew, Processes
-from bntheory.experiments.devices import check_device, default_workers
 from bntheory.experiments.experiment import Needed, freshest, missing
 from bntheory.experiments.meter import Meter
 from bntheory.experiments.plan import costs_of

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bntheory.evidence.closure import Package, package, place_of
+from bntheory.evidence.closure import Package, own_version, package, place_of
 from bntheory.evidence.record import digest
 from bntheory.experiments.experiment import TRAINING, Conditions
 from bntheory.experiments.folder import FORMAT
@@ -105,9 +105,7 @@ def toy_conditions() -> Conditions:
 @cache
 def here() -> dict[str, str]:
     """What numbers depend on besides what a task says: versions, and the code of all measures."""
-    import bntheory
-
-    return {"bntheory": bntheory.__version__, **_libraries(), "code": digest([codes(), dict(toy_conditions().codes)])}
+    return {"bntheory": own_version(), **_libraries(), "code": digest([codes(), dict(toy_conditions().codes)])}
 
 
 def device_name(device: str) -> str:
@@ -125,8 +123,6 @@ def make_manifest(
     name: what the device is called; where left out, :func:`device_name` says it. fold: runs may be trained as one.
     """
     import scipy
-
-    import bntheory
 
     names = [*(m.name for m in preset.experiment().measures), TRAINING]
     return {
@@ -147,7 +143,7 @@ def make_manifest(
         },
         "data_note": data_note,
         "versions": {
-            "bntheory": bntheory.__version__,
+            "bntheory": own_version(),
             "python": platform.python_version(),
             **_libraries(),
             "scipy": scipy.__version__,

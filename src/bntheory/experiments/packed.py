@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bntheory.evidence.record import Record
 from bntheory.experiments.plan import Cost
-from bntheory.experiments.store import RECORDS, TIMINGS, write_atomic
+from bntheory.experiments.store import RECORDS, TIMINGS
+from bntheory.files import write_atomic
 
 
 def write_packed(folder: Path, parts: Mapping[str, Iterable[Record]], costs: Mapping[str, Cost]) -> list[Path]:

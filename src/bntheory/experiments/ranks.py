@@ -29,8 +29,8 @@ from bntheory.bridge.networks.data_parallel import SharedTrainer, why_not_shared
 from bntheory.bridge.networks.evaluation import Batch, Loss
 from bntheory.bridge.networks.training import SGDConfig, Trainer, reproducible
 from bntheory.bridge.raised import EvaluationError
+from bntheory.devices import check_device, started_by_torchrun
 from bntheory.errors import UserError
-from bntheory.experiments.devices import check_device, started_by_torchrun
 from bntheory.experiments.manifest import here
 
 #: A rank may wait so long for the first one, which measures meanwhile.

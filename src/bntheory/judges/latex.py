@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from bntheory.claims.claim import Claim
+from bntheory.evidence.closure import own_version
 from bntheory.evidence.counts import entries, listed
 
 
@@ -227,7 +228,6 @@ def bibtex(claim: Claim, *, verdict: Told | None = None, expression: str = "", a
     A typed claim is cited by its ``expression``, what it assumes and where it is asserted; the key is a digest of the three, so the same
     claim has the same key.
     """
-    from bntheory import __version__
 
     key, name = re.sub(r"[^a-z0-9]+", "-", claim.id.lower()).strip("-"), f"on \\texttt{{{_code(claim.id)}}}"
     if expression:
@@ -239,5 +239,5 @@ def bibtex(claim: Claim, *, verdict: Told | None = None, expression: str = "", a
     found = f" \\emph{{{verdict.status.value}}}" if verdict is not None else ""
     return (
         f"@misc{{bntheory-{key},\n  title = {{bntheory: deciding what is true about batch normalisation}},\n"
-        f"  note  = {{Verdict{found} {name}; version {__version__}}}\n}}\n"
+        f"  note  = {{Verdict{found} {name}; version {own_version()}}}\n}}\n"
     )

@@ -137,10 +137,9 @@ class Verdict:
 
         statement: what its sentence calls the claim, by default the id. UserError where there is nothing to draw.
         """
-        from importlib import import_module
+        from bntheory.judges.picture import verdict_figure
 
-        # drawing is a room above, reached only when a figure is asked for
-        return import_module("bntheory.report.verdicts").verdict_figure(self, statement=statement).figure
+        return verdict_figure(self, statement=statement).figure
 
     def render(self) -> str:
         """Plain text for the terminal: the status, and a line for each judge that had an answer."""

@@ -47,8 +47,9 @@ def show(name: str, **parameters: Any) -> Any:
     rough-layer; parameters are the options of that command. In a notebook the figure is shown by being the cell's last
     value; elsewhere ``figure.savefig("slope.png")``. Raises UserError for a name or parameter that there is not.
     """
-    # drawing is a room above, reached only when a figure is asked for
-    return import_module("bntheory.report.models.catalogue").picture(name, **parameters).figure
+    from bntheory.models.pictures.catalogue import picture
+
+    return picture(name, **parameters).figure
 
 
 def __getattr__(name: str) -> Any:

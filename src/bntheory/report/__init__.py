@@ -1,4 +1,4 @@
-"""Showing: figures, tables, the HTML report of a run, the pages under ``papers/``.
+"""Reporting: the HTML report of a run, tables of verdicts, the pages under ``papers/``.
 
 A run
     ``compare``      the main job from end to end; ``claims_run`` every experiment claim at one scale
@@ -7,13 +7,11 @@ A run
 Claims
     ``papers``, ``prose``   the pages, and that what is written by hand says what was judged
     ``records``, ``rederive``   what was judged, on disk, and judged again
-    ``verdicts``     a verdict as a picture
-Figures
-    ``style``        how each looks
-    ``probe``, ``monitor``, ``smoothness``, ``training_figures``   of a probe, a followed training, smoothness, single trainings
-    ``tour``         the first look; :mod:`.models` draws the analytic models
+    ``training_figures``   single trainings beside a claim's statement
+``tour``         the first look
 ``html``, ``strict_json``   templates in which everything is escaped, and JSON that every parser reads
 
 What lives here turns evidence into something that a reader can judge; it decides nothing and measures nothing. Importing this
-package is cheap: torch and matplotlib load with the function that needs them.
+package is cheap: torch and matplotlib load with the function that needs them. What one object looks like is drawn where the object
+is: a file called picture in its room.
 """

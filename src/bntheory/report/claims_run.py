@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import bntheory
 from bntheory.claims.claim import Claim, Registry, Study
 from bntheory.errors import UserError
+from bntheory.evidence.closure import own_version
 from bntheory.evidence.study import Scale
 from bntheory.experiments.folder import MANIFEST, free_folder, holds_other_files, named_folder, remove_run
-from bntheory.experiments.store import RECORDS, Store, write_atomic
+from bntheory.experiments.store import RECORDS, Store
+from bntheory.files import write_atomic
 from bntheory.judges.experiments import CLAIMS, effort_of, judge_experiments
 from bntheory.judges.verdict import Status, Verdict
 from bntheory.report.claims_table import row_of
@@ -114,7 +115,7 @@ def compare_claims(
     overwrite: remove the records that lie there. each: called with every verdict as it is reached. how: as of
     :func:`bntheory.experiments.campaign.settle`; an interrupt keeps what was recorded. Raises UserError for a device that is missing and a folder that cannot be written.
     """
-    from bntheory.experiments.devices import check_device
+    from bntheory.devices import check_device
 
     if how.get("scheduler") is None:
         check_device(device)
@@ -137,11 +138,11 @@ def compare_claims(
 def _write(store: Store, verdicts: Sequence[Verdict], study: Study) -> Path:
     """Verdicts with all their checks, and the page with one row a claim."""
     rows = [row_of(verdict) for verdict in verdicts]
-    about = {
+    about: dict[str, Any] = {
         "scale": study.scale,
         "seed": study.seed,
         "device": study.device,
-        "bntheory": bntheory.__version__,
+        "bntheory": own_version(),
         "made_with": _makes(verdicts),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": dict(Counter(row["status"] for row in rows)),

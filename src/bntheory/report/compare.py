@@ -87,7 +87,7 @@ def compare(
     Raises UserError for bad use: unknown preset, unreadable or damaged data, unwritable folder, missing device, a folder that
     holds another run, networks or batches that cannot be.
     """
-    from bntheory.experiments.devices import check_device
+    from bntheory.devices import check_device
     from bntheory.experiments.engine import hired, run
     from bntheory.experiments.own import dataset
     from bntheory.experiments.worker import Workplace

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bntheory.bridge.probes.identities import IDENTITIES, Identity
+from bntheory.drawing import legend_below, new_panel
 from bntheory.experiments.answers import STATEMENTS
-from bntheory.report.style import legend_below, new_panel
 
 Json = Mapping[str, Any]
 _FLOOR = 1e-9

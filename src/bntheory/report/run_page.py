@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bntheory.drawing import as_png
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 from bntheory.experiments.answers import METHOD
@@ -14,14 +15,13 @@ from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.experiments.folder import RunFolder
 from bntheory.experiments.network_runs import NetworkRuns, network_runs
 from bntheory.experiments.preset import Preset
-from bntheory.experiments.store import write_atomic
+from bntheory.files import write_atomic
 from bntheory.report.effect_text import effect_text
 from bntheory.report.forest import axis_of, bar
 from bntheory.report.html import render
 from bntheory.report.margins import margins_panel, violations_panel
 from bntheory.report.run_answers import Answer, answers, deciding, seeds_text, shares
 from bntheory.report.run_panels import largest_eigenvalue, layer_rows
-from bntheory.report.style import as_png
 
 Json = Mapping[str, Any]
 #: Rows of one comparison: the row, its number in verdicts.json or -1, and which run it is of where there are two.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.drawing import ARM_LABELS, COLOURS, LINES, MARKERS, legend_below, new_panel, plain_numbers
 from bntheory.experiments.network_runs import NetworkRuns
 from bntheory.experiments.quantities import quantity
-from bntheory.report.style import ARM_LABELS, COLOURS, LINES, MARKERS, legend_below, new_panel, plain_numbers
 
 #: What is drawn: label and look, the arm whose records hold it, and of which twin of it.
 _CURVES = (

@@ -78,8 +78,8 @@ def _repaired() -> Stop:
 
 
 def _picture(plot: Path, seed: int, progress: Progress) -> Stop:
-    from bntheory.report.smoothness import single_unit_figure
-    from bntheory.report.style import save_figure
+    from bntheory.drawing import save_figure
+    from bntheory.models.pictures.smoothness import single_unit_figure
     from bntheory.smoothness.unit.study import single_unit_study
 
     study = single_unit_study(seed=seed, progress=progress)

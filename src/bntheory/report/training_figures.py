@@ -12,13 +12,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from bntheory.drawing import COLOURS, CaptionedFigure, new_grid
 from bntheory.evidence.study import Study
 from bntheory.experiments.runs import each_seed
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, new_grid
 
 
-def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> ModelFigure:
+def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> CaptionedFigure:
     """The sharpness of one network with batch norm along full-batch descent, at two learning rates, and 2/eta (Cohen et al. 2021)."""
     from bntheory.claims.sources.cohen2021 import logs_to_the_edge, measures_of, mlp, protocol_of
 
@@ -48,10 +47,10 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
         f"One network with batch norm, full-batch gradient descent on {images} images, {steps} steps. Mean sharpness over the second half, in "
         f"units of 2/eta: {' and '.join(words)}."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int = 25) -> ModelFigure:
+def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int = 25) -> CaptionedFigure:
     """Percentiles 15, 50 and 85 of the inputs of a typical sigmoid of the last hidden layer, after Ioffe and Szegedy 2015, figure 1.
 
     Typical: the unit whose percentiles wander by the median over the layer's units.
@@ -82,7 +81,7 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
         f"One unit of the last of three layers of 100 sigmoid units on 1000 test images along {steps} steps, the unit whose percentiles wander by "
         f"the median over the layer, BN normalising by its running statistics: {' and '.join(words)}, in units of their mean distance."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 def _typical(percentiles: npt.NDArray[np.float64]) -> tuple[int, float]:

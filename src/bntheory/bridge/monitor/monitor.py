@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from threading import get_ident
 from typing import Any, NamedTuple, Self
@@ -23,6 +22,7 @@ from bntheory.bridge.fences import differentiating
 from bntheory.bridge.monitor import tables
 from bntheory.bridge.monitor.measures import DEFAULT, GUESSES, MEASURES, Measure, Situation, measured, of_user, reason
 from bntheory.bridge.monitor.optimiser import StepSize, step_size
+from bntheory.bridge.monitor.picture import monitor_figure
 from bntheory.bridge.monitor.schedule import Cost, Schedule
 from bntheory.bridge.monitor.setting import made, point_of, run_setting, with_batch
 from bntheory.bridge.networks.evaluation import Loss, convert, read_batches, spread_triple
@@ -308,9 +308,7 @@ class Monitor:
 
     def figure(self) -> Any:
         """A matplotlib figure: curvature beside 2/eta and the twins, loss and gradient, the split of the layers against chance."""
-        # drawing is a room above, reached only when a figure is asked for
-        draw = import_module("bntheory.report.monitor").monitor_figure
-        return draw(self.rows(), self.rows("layers"), self.name)
+        return monitor_figure(self.rows(), self.rows("layers"), self.name)
 
     def summary(self) -> str:
         """The last values, what following cost, and what is missing, in a few lines of at most 100 characters."""

@@ -1,6 +1,6 @@
 """Probes: one network at one point of its training, seen through the vocabulary of the theory.
 
-``probe``              the summary of somebody's own model
+``probe``              the summary of somebody's own model; ``picture`` as text and as a figure
 ``capture``, ``captured``   its normalisation layers as measured layers, with residuals against the closed form
 ``layer_split``, ``layer_theory``, ``identities``   the split of the gradient, the theorems, and proved identities, held against it
 ``along_gradient``     Santurkar's three measures

@@ -7,7 +7,8 @@ networks (``curvature``), which never build flat numpy vectors of second derivat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -143,3 +144,25 @@ class NetworkLandscape:
 
 def _flat(tensors: list[Tensor]) -> Vector:
     return np.concatenate([t.detach().reshape(-1).double().cpu().numpy() for t in tensors])
+
+
+@dataclass(frozen=True)
+class NetworkProbe:
+    """Raw and scale-free measures of the loss in all parameters at one point. None: not to be had, for the reason in ``missing``.
+
+    single_products: of the eigenvalue, those in float32, with which a search in float64 begins; ``products`` does not count them.
+    note: of the eigenvalue, why its tolerance was not reached and what to do; empty where it was.
+    """
+
+    loss: float
+    gradient_norm: float
+    lambda_max: float | None = None
+    lambda_max_error: float | None = None
+    relative_curvature: float | None = None
+    linearity_error: float | None = None
+    trust_fraction: float | None = None
+    gradient_cosine: float | None = None
+    products: int = 0
+    single_products: int = 0
+    note: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,7 +16,8 @@ from bntheory.bridge.freezing import require_freezable
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.capture import capture_bytes
 from bntheory.bridge.probes.layer_split import LayerProbe, layer_splits
-from bntheory.bridge.probes.network_landscape import NetworkLandscape
+from bntheory.bridge.probes.network_landscape import NetworkLandscape, NetworkProbe
+from bntheory.bridge.probes.picture import probe_figure, probe_text
 from bntheory.errors import UserError
 from bntheory.evidence.record import plain
 from bntheory.smoothness.measure import Measure
@@ -30,28 +30,6 @@ Progress = Callable[[float, str], None]
 _NOTHING_CUT = 1000
 # Tensors of a layer's size in the closed form and its residual; vectors of the network's size in float64 at the scale-free measures.
 _TERMS, _POINTS = 20, 10
-
-
-@dataclass(frozen=True)
-class NetworkProbe:
-    """Raw and scale-free measures of the loss in all parameters at one point. None: not to be had, for the reason in ``missing``.
-
-    single_products: of the eigenvalue, those in float32, with which a search in float64 begins; ``products`` does not count them.
-    note: of the eigenvalue, why its tolerance was not reached and what to do; empty where it was.
-    """
-
-    loss: float
-    gradient_norm: float
-    lambda_max: float | None = None
-    lambda_max_error: float | None = None
-    relative_curvature: float | None = None
-    linearity_error: float | None = None
-    trust_fraction: float | None = None
-    gradient_cosine: float | None = None
-    products: int = 0
-    single_products: int = 0
-    note: str = ""
-    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,13 +52,12 @@ class Probe:
 
     def figure(self) -> Any:
         """A matplotlib figure: each layer's share of the gradient, and the network beside its twin."""
-        # drawing is a room above, reached only when a figure is asked for
-        return import_module("bntheory.report.probe").probe_figure(self)
+        return probe_figure(self)
 
     plot = figure
 
     def __str__(self) -> str:
-        return str(import_module("bntheory.report.probe").probe_text(self))
+        return probe_text(self)
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready object; None for every number that could not be had."""

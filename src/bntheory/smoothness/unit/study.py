@@ -1,6 +1,6 @@
 """The single unit, studied: phase diagrams for several losses and every smoothness constant against its twin's.
 
-This is what ``bntheory smooth --example single-unit`` computes; :mod:`bntheory.report.smoothness` draws it.
+This is what ``bntheory smooth --example single-unit`` computes; :mod:`bntheory.models.pictures.smoothness` draws it.
 """
 
 from __future__ import annotations

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, GREY, ORANGE, legend_below, new_grid
+from bntheory.drawing import BLUE, GREY, ORANGE, CaptionedFigure, legend_below, new_grid
 
 _ROW = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#4d4d4d")
 _MARKS = ("o", "s", "^", "v", "D", "P", "X")  # told apart in grey as well
 
 
-def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> ModelFigure:
+def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> CaptionedFigure:
     """Gradient descent on a scale-invariant loss at any learning rate, and what eps > 0 breaks (Arora, Li, Lyu 2019).
 
     ``f(w) = R^power/2``, R a Rayleigh quotient in R^4. ``w'grad f = 0``, so ``||w||`` only grows and the
@@ -60,12 +59,12 @@ def scale_invariant(*, power: int = 2, steps: int = 20_000, seed: int = 0) -> Mo
         f"rate over √T: at most {shares.max():.2f} of it, and in the end it falls faster. With eps > 0 the gradient is no longer orthogonal "
         f"to the weights, and both equalities fail in proportion to eps (fitted exponent {fit.slope:.3f})."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 def weight_decay(
     *, lr: float = 0.1, momentum: float = 0.9, dimension: int = 30, seeds: int = 8, seed: int = 0
-) -> ModelFigure:
+) -> CaptionedFigure:
     """Weight decay on scale-invariant weights: the equilibrium of norm and angle (van Laarhoven 2017; Wan et al. 2021).
 
     Noise model: gradients orthogonal to w, Gaussian in the tangent space, of root mean square 1 on the
@@ -121,12 +120,12 @@ def weight_decay(
         f"momentum {momentum:g} within {100 * abs(gap):.2g} %). Points and lines are two means of one "
         "angle, which part where the norm fluctuates."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 def exponential_lr(
     *, lr: float = 0.1, decay: float = 5e-4, momentum: float = 0.9, steps: int = 1500, seed: int = 0
-) -> ModelFigure:
+) -> CaptionedFigure:
     """Weight decay is an exponentially growing learning rate (Li and Arora 2020, arXiv 1910.07454).
 
     ``alpha^2 - (1 + momentum - lr decay) alpha + momentum = 0``: momentum descent with decay equals the
@@ -184,10 +183,10 @@ def exponential_lr(
         f"{check.discrepancy:.1g} over {steps} steps. The rate grows by a factor of {schedule.growth():.6f} a step and "
         f"{schedule.growth_after(391):.3f} in 391 steps; a schedule exists for lr·decay up to {edge:.3g}."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, tilt: float = 0.5) -> ModelFigure:
+def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, tilt: float = 0.5) -> CaptionedFigure:
     """Gradient descent with weight decay at the edge of stability on the sphere (Lyu, Li, Arora 2022).
 
     Loss ``v_3^2 (1 + tilt v_1)/2`` of the direction v in R^3: a circle of minima of different sharpness. Decay shrinks
@@ -221,4 +220,4 @@ def spherical_sharpness(*, product: float = 0.01, intrinsic_time: float = 24.0, 
         f"{run.low[late].min():.2g} to {run.high[late].max():.2g}. A burst throws the direction off the circle of "
         "minima, where the curvature may for some steps be less than that of the flattest minimum."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)

@@ -6,24 +6,24 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from bntheory.drawing import CaptionedFigure
 from bntheory.errors import UserError
-from bntheory.report.models.descent import ignored_statistics, least_squares, slope
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.models.initialisation import deep_random
-from bntheory.report.models.limits import check_parameters
-from bntheory.report.models.regressors import deep_linear, matrix_factorisation, tensor_train
-from bntheory.report.models.spectra import conditioning, fisher, layer_jacobian, mean_field
-from bntheory.report.models.sphere import exponential_lr, scale_invariant, spherical_sharpness, weight_decay
-from bntheory.report.models.training import adamw, logistic, periodic, projected_descent
-from bntheory.report.smoothness import rough_layer, single_unit, two_lipschitz
+from bntheory.models.pictures.descent import ignored_statistics, least_squares, slope
+from bntheory.models.pictures.initialisation import deep_random
+from bntheory.models.pictures.limits import check_parameters
+from bntheory.models.pictures.regressors import deep_linear, matrix_factorisation, tensor_train
+from bntheory.models.pictures.smoothness import rough_layer, single_unit, two_lipschitz
+from bntheory.models.pictures.spectra import conditioning, fisher, layer_jacobian, mean_field
+from bntheory.models.pictures.sphere import exponential_lr, scale_invariant, spherical_sharpness, weight_decay
+from bntheory.models.pictures.training import adamw, logistic, periodic, projected_descent
 
 #: what ``bntheory smooth --example`` draws
-SMOOTH: dict[str, Callable[..., ModelFigure]] = {
+SMOOTH: dict[str, Callable[..., CaptionedFigure]] = {
     "single-unit": single_unit,
     "two-lipschitz": two_lipschitz,
     "rough-layer": rough_layer,
 }
-MODELS: dict[str, Callable[..., ModelFigure]] = {
+MODELS: dict[str, Callable[..., CaptionedFigure]] = {
     "least-squares": least_squares,
     "scale-invariant": scale_invariant,
     "weight-decay": weight_decay,
@@ -46,7 +46,7 @@ MODELS: dict[str, Callable[..., ModelFigure]] = {
 }
 
 
-def picture(name: str, **parameters: Any) -> ModelFigure:
+def picture(name: str, **parameters: Any) -> CaptionedFigure:
     """The picture of this name with these parameters, which are those of ``bntheory model NAME --help``. UserError for what is not known."""
     every = {**SMOOTH, **MODELS}
     if name not in every:

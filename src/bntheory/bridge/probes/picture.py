@@ -7,14 +7,37 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
+from bntheory.bridge.probes.layer_split import LayerProbe
+from bntheory.bridge.probes.network_landscape import NetworkProbe
+from bntheory.drawing import COLOURS, complete, legend_below, new_grid
 from bntheory.evidence.counts import counted, reasons
-from bntheory.report.style import COLOURS, complete, legend_below, new_grid
 
-if TYPE_CHECKING:
-    from bntheory.bridge.probes.probe import LayerProbe, NetworkProbe, Probe
+
+class Probed(Protocol):
+    """A model measured, as far as it is shown (:class:`bntheory.bridge.probes.probe.Probe`)."""
+
+    @property
+    def layers(self) -> tuple[LayerProbe, ...]: ...
+    @property
+    def network(self) -> NetworkProbe: ...
+    @property
+    def twin(self) -> NetworkProbe | None: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def left_out(self) -> Mapping[str, str]: ...
+    @property
+    def missing(self) -> Mapping[str, str]: ...
+    @property
+    def unused(self) -> tuple[str, ...]: ...
+
 
 #: Title, attribute, and what the number is compared with.
 MEASURES = (
@@ -32,13 +55,13 @@ _NONE = "-"
 _TABLE = 72
 
 
-def probe_text(result: Probe, width: int = 80) -> str:
+def probe_text(result: Probed, width: int = 80) -> str:
     """What was found as lines of at most ``width`` characters (at least 40); from 72 on as tables, a line a layer however many there are."""
     lines = [*_layers(result, width), "", *_network(result, width)]
     return "\n".join(lines)
 
 
-def _layers(result: Probe, width: int) -> list[str]:
+def _layers(result: Probed, width: int) -> list[str]:
     heads = ("kind", "units", "m", "|g|/sig", "along 1", "y_hat", "left")
     widths = (8, 6, 7, 8, 8, 7, 7)
     name_width = max(10, min(max([len(x.name) for x in result.layers] + [5]), width - sum(widths) - 3))
@@ -86,7 +109,7 @@ def _against_theory(layers: tuple[LayerProbe, ...]) -> str:
     return f"! {len(off)} of {len(layers)} differ from the closed form by more than rounding: {named}"
 
 
-def _network(result: Probe, width: int) -> list[str]:
+def _network(result: Probed, width: int) -> list[str]:
     sides = [("the network", result.network)]
     if result.twin is not None:
         sides.append(("frozen twin", result.twin))
@@ -174,7 +197,7 @@ def _number(x: float | None) -> str:
     return _NONE if x is None or not math.isfinite(x) else f"{x:.6g}"
 
 
-def probe_figure(result: Probe) -> Any:
+def probe_figure(result: Probed) -> Any:
     """A matplotlib figure: each layer's share of the gradient, and the network beside its twin in multiples of the twin's value."""
     layers = [x for x in result.layers if x.left is not None]
     titles = ["what each layer does to the gradient", "the network beside its frozen twin"]

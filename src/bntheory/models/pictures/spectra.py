@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.drawing import BLUE, GREEN, GREY, ORANGE, CaptionedFigure, legend_below, new_grid
 from bntheory.evidence.progress import Progress, silent
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
 
 _EXTRA = ("#CC79A7", "#E69F00", "#56B4E9")
 
@@ -22,7 +21,7 @@ def mean_field(
     batch_size: int = 16,
     seed: int = 0,
     progress: Progress = silent,
-) -> ModelFigure:
+) -> CaptionedFigure:
     r"""Growth of gradients through random batch-normalised networks (Yang et al. 2019, arXiv 1902.08129).
 
     Left: the rate, the factor on ``E||dL/dh||^2`` per layer towards the input, against the batch size B: closed forms for
@@ -95,10 +94,10 @@ def mean_field(
         f"after about {overflow_depth(rate):.0f} layers; with residual connections (branch variance {float(variance - covariance):.3f}) the growth "
         "is a power of the depth."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: int = 0) -> ModelFigure:
+def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: int = 0) -> CaptionedFigure:
     """Condition numbers of ``[1, X]`` under centring and unit-variance scaling (Lange et al. 2022, arXiv 2108.01110).
 
     Left: kappa before and after scaling for random centred data of two and three columns. Right: kappa of unit columns
@@ -177,10 +176,10 @@ def conditioning(*, samples: int = 30, draws: int = 400, trials: int = 6, seed: 
         f"Centring raised the condition number in {hurt} of {2 * draws} draws (a theorem says never). Scaling to unit variance never "
         f"hurts two columns but raised it in {worse[3]:.0%} of draws with three; it stays within √columns of the best diagonal scaling."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress: Progress = silent) -> ModelFigure:
+def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress: Progress = silent) -> CaptionedFigure:
     """Largest eigenvalue of the Fisher matrix of random networks against the width (Karakida et al. 2019).
 
     ReLU networks of two hidden layers of width M, inputs of dimension M, half as many samples N as units (a quarter with BN
@@ -218,10 +217,10 @@ def fisher(*, largest_width: int = 512, seeds: int = 8, seed: int = 0, progress:
         f"last layer stops that ({slopes['mean subtracted in the last layer']:.2f}) if the number of samples grows in proportion, not if "
         f"it is fixed ({slopes['the same, N fixed']:.2f}); normalising hidden layers does not."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> ModelFigure:
+def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> CaptionedFigure:
     """Singular values of layer Jacobians of random networks (Ioffe and Szegedy 2015, section 3.3).
 
     Histograms of the singular values of the Jacobian between the normalised activations of consecutive layers, Gaussian
@@ -263,4 +262,4 @@ def layer_jacobian(*, width: int = 256, networks: int = 3, seed: int = 0) -> Mod
         f"spread over [0, 2] and beyond: {shares['linear']:.0%} (linear; the quarter-circle law says {quarter_circle_share(2.0):.0%}), "
         f"{shares['tanh']:.0%} (tanh) and {shares['relu']:.0%} (ReLU) lie within a factor of 2 of 1."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)

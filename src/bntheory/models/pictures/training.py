@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
+from bntheory.drawing import BLUE, GREEN, GREY, ORANGE, CaptionedFigure, legend_below, new_grid
 
 
-def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 0) -> ModelFigure:
+def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 0) -> CaptionedFigure:
     """AdamW on scale-invariant weights: the angle of a step at equilibrium (Kosson et al. 2023; the momentum's part is derived here).
 
     Random gradients in the tangent space, of size 1/||w||, decoupled weight decay. The angle of a step over ``sqrt(2 lr decay)``, for several
@@ -60,12 +59,12 @@ def adamw(*, dimension: int = 64, lr: float = 0.01, seeds: int = 5, seed: int = 
         f"Without momentum AdamW turns the weights by {shares[0]:.3f} of √(2 lr decay) a step; with b1 = 0.9 by {shares[3]:.3f} of it, as "
         f"√((1 − b1)/(1 + b1)) = {np.sqrt(0.1 / 1.9):.3f} says."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 def logistic(
     *, examples: int = 4, dimension: int = 6, runs: int = 6, steps: int = 20_000, seed: int = 0
-) -> ModelFigure:
+) -> CaptionedFigure:
     """Logistic loss of a linear unit behind batch norm: the margins become equal (Cao et al. 2023).
 
     ``f(x) = gamma <w, x>/||w||_S``, gradient descent on w and gamma at rate 0.25, fewer examples than dimensions. Left: the variance of the
@@ -93,10 +92,10 @@ def logistic(
         f"On {runs} data sets the variance of the margins falls to {np.median(run['spread'][..., -1]):.1g} (median) in {steps} steps; "
         f"−log variance/log(t)² ends between {min(ends):.2g} and {max(ends):.2g}, where a power of t would send it to zero."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0.002) -> ModelFigure:
+def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0.002) -> CaptionedFigure:
     """At the edge of stability descent follows projected descent on {sharpness <= 2/lr} (Damian, Nichani and Lee 2022).
 
     Left: ``y x^2/2 + pull (y - 30)^2/2 + pull (z - y)^2/2``, whose sharpness y is pulled beyond 2/lr. Right: a scale-invariant loss with a circle
@@ -132,10 +131,10 @@ def projected_descent(*, lr: float = 0.1, pull: float = 0.01, product: float = 0
         f"Averaged over its oscillation, descent ends at {run.distance_end:.1%} of the free run's distance from projected descent; on the "
         f"circle of minima its sharpness differs from projected descent's by at most {error:.1%} of the whole fall."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def periodic(*, product: float = 0.01, time: float = 20.0, seed: int = 0) -> ModelFigure:
+def periodic(*, product: float = 0.01, time: float = 20.0, seed: int = 0) -> CaptionedFigure:
     """Weight decay at a constant rate destabilises descent on scale-invariant weights again and again (Lobacheva et al. 2021).
 
     Descent on half a Rayleigh quotient with lr = 1 and lr times decay = ``product``. Left: the loss. Right: the norm, which decay shrinks until the
@@ -159,4 +158,4 @@ def periodic(*, product: float = 0.01, time: float = 20.0, seed: int = 0) -> Mod
     late = found.periods[len(found.periods) // 4 :] * product
     spread = f"{late.mean():.2g} ± {late.std():.1g}" if len(late) > 1 else "unknown"
     sentence = f"In {time:g}/(lr·decay) steps the loss bursts {len(found.times)} times; the distance of two bursts is {spread} in units of 1/(lr·decay)."
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from bntheory.report.style import COLOURS, complete, legend_below, new_grid
+from bntheory.drawing import COLOURS, complete, legend_below, new_grid
 
 Rows = Sequence[Mapping[str, Any]]
 #: Column, label, colour and line: told apart in grey by the line and its marker.

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from bntheory.drawing import COLOURS, CaptionedFigure, legend_below, new_grid
 from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import COLOURS, legend_below, new_grid
 
 
 def deep_linear(
@@ -21,7 +20,7 @@ def deep_linear(
     steps: int = 250,
     seed: int = 0,
     progress: Progress = silent,
-) -> ModelFigure:
+) -> CaptionedFigure:
     """A deep linear network, by default 25 layers of 10 x 10, with and without BN (Santurkar et al. 2018, figure 4).
 
     ``prediction = BN(... BN(X W_1) W_2 ...) W_L``, full-batch gradient descent on half the mean squared error, target linear
@@ -49,7 +48,7 @@ def tensor_train(
     steps: int = 300,
     seed: int = 0,
     progress: Progress = silent,
-) -> ModelFigure:
+) -> CaptionedFigure:
     """A tensor-train (matrix product state) regressor with and without BN on its bonds.
 
     ``h_j = h_{j-1}(A_j[:,0,:] + x_j A_j[:,1,:])``, ``prediction = h_F a``; the target is a random tensor train of rank 2.
@@ -70,7 +69,7 @@ def tensor_train(
 
 def matrix_factorisation(
     *, rank: int = 3, noise: float = 0.0, steps: int = 300, seed: int = 0, progress: Progress = silent
-) -> ModelFigure:
+) -> CaptionedFigure:
     """Matrix factorisation ``<u_i, v_j>`` with factors of rank ``rank``, of a 20 x 15 matrix of rank 2, with and without BN of its row factors.
 
     Left: the loss, both at the largest of five learning rates at which neither diverges. Right: relative curvature along the runs.
@@ -90,7 +89,7 @@ def matrix_factorisation(
 
 def _regressor(
     title: str, build: Callable[[bool], Any], rates: Sequence[float], steps: int, seed: int, progress: Progress
-) -> ModelFigure:
+) -> CaptionedFigure:
     from bntheory.models.gradient_descent import train
     from bntheory.models.trajectory import Outcome
 
@@ -135,7 +134,7 @@ def _regressor(
         f"{end['batchnorm']:.2g} with BN and {end['standard']:.2g} without. Along the BN run the relative curvature is below that of the "
         f"frozen-statistics twin at {int(np.sum(own < twin))} of {len(own)} points: what is left of BN's effect once rescaling cannot count."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 _LABELS = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bntheory.devices import check_device
 from bntheory.errors import UserError
 from bntheory.evidence.study import LARGEST_SEED
-from bntheory.experiments.devices import check_device
 
 Limits = tuple[float, float]
 #: Of every picture with a parameter of this name; where one differs, its name and a dot stand in front.

@@ -6,24 +6,21 @@ What lives here: drawing evidence that is there already, and a batch of random l
 from __future__ import annotations
 
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bntheory.drawing import BLUE, COLOURS, GREEN, GREY, ORANGE, CaptionedFigure, legend_below, new_grid
 from bntheory.errors import OutsideVocabulary, UserError
 from bntheory.evidence.counts import WRITTEN_OUT
 from bntheory.judges.exact.witness import Instance
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, COLOURS, GREEN, GREY, ORANGE, legend_below, new_grid
-
-if TYPE_CHECKING:
-    from bntheory.judges.verdict import Verdict
+from bntheory.judges.latex import Told
 
 _LAYERS = 4000
 _MOST_ROWS = 24
 
 
-def verdict_figure(verdict: Verdict, *, statement: str = "") -> ModelFigure:
+def verdict_figure(verdict: Told, *, statement: str = "") -> CaptionedFigure:
     """The picture of a verdict. UserError where its evidence has neither layers nor checks to draw."""
     name = statement or verdict.claim.id
     if verdict.claim.domain is not None:
@@ -34,7 +31,7 @@ def verdict_figure(verdict: Verdict, *, statement: str = "") -> ModelFigure:
     return _intervals(verdict, name, checks)
 
 
-def _layers(verdict: Verdict, name: str) -> ModelFigure:
+def _layers(verdict: Told, name: str) -> CaptionedFigure:
     witness = next((e.details["witness"] for e in verdict.evidence if "witness" in e.details), None)
     drawn = _random_layers(verdict)
     titles = ["Random layers", *(["The counterexample"] if witness else [])]
@@ -54,10 +51,10 @@ def _layers(verdict: Verdict, name: str) -> ModelFigure:
     if witness:
         words.append(_draw_witness(axes[-1], witness))
     text = "; ".join(words)
-    return ModelFigure(figure, f"{verdict.status.value.capitalize()}: {name}. {text[0].upper()}{text[1:]}.")
+    return CaptionedFigure(figure, f"{verdict.status.value.capitalize()}: {name}. {text[0].upper()}{text[1:]}.")
 
 
-def _random_layers(verdict: Verdict) -> dict[int, Any]:
+def _random_layers(verdict: Told) -> dict[int, Any]:
     """By batch size, the violation of random layers that meet the hypotheses; nothing for a claim that search cannot attack."""
     import torch
 
@@ -116,7 +113,7 @@ def _draw_witness(axes: Any, witness: Any) -> str:
     return f"it has {layer.describe()}"
 
 
-def _intervals(verdict: Verdict, name: str, checks: list[dict[str, Any]]) -> ModelFigure:
+def _intervals(verdict: Told, name: str, checks: list[dict[str, Any]]) -> CaptionedFigure:
     shown = checks[:_MOST_ROWS]
     figure, (axes,) = new_grid(1, 1, ["What was compared"], width=8.4, height=1.6 + 0.32 * len(shown))
     for row, c in enumerate(shown):
@@ -139,7 +136,7 @@ def _intervals(verdict: Verdict, name: str, checks: list[dict[str, Any]]) -> Mod
     axes.set_ylabel("check")
     more = f", of which {len(shown)} are drawn" if len(checks) > len(shown) else ""
     held = sum(c["outcome"] == "holds" for c in checks)
-    return ModelFigure(
+    return CaptionedFigure(
         figure,
         f"{verdict.status.value.capitalize()}: {name}. {held} of {len(checks)} decisive checks hold{more}; bars are their uncertainties.",
     )

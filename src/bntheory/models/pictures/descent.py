@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, GREEN, GREY, ORANGE, legend_below, new_grid
+from bntheory.drawing import BLUE, GREEN, GREY, ORANGE, CaptionedFigure, legend_below, new_grid
 
 
 def least_squares(
     *, dimension: int = 20, condition: float = 30.0, starts: int = 40, steps: int = 3000, seed: int = 0
-) -> ModelFigure:
+) -> CaptionedFigure:
     """Least squares with a batch-normalised unit over ten decades of learning rates (Cai, Li, Shen 2019).
 
     ``J(a, w) = E[y^2]/2 - a w'b/s + a^2/2, s = sqrt(w'Sw)``, gradient descent on both; u = S^-1 b, e = u -
@@ -79,10 +78,10 @@ def least_squares(
         "a minimiser is proved; plain gradient descent diverges beyond twice the inverse of the largest eigenvalue. The condition number "
         f"that counts is {problem.effective_condition_number:.3g} instead of {problem.condition_number:.3g}."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def ignored_statistics(*, steps: int = 300, lr: float = 0.5, seed: int = 0, device: str = "cpu") -> ModelFigure:
+def ignored_statistics(*, steps: int = 300, lr: float = 0.5, seed: int = 0, device: str = "cpu") -> CaptionedFigure:
     """A step that ignores the batch statistics makes the bias grow and changes nothing (Ioffe and Szegedy
     2015, section 2).
 
@@ -127,12 +126,12 @@ def ignored_statistics(*, steps: int = 300, lr: float = 0.5, seed: int = 0, devi
         f"Which loss ends lower depends on the rate: at {lr:g} the one that ignores ends {order(together, proper)}, at {lr / 5:g} "
         f"{order(together_slow, proper_slow)}."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 def slope(
     *, smoothing: float = 0.5, plateau: float = 0.002, height: float = 5.0, width: float = 0.05, steps: int = 1000
-) -> ModelFigure:
+) -> CaptionedFigure:
     """A slope with a plateau and a cliff, and the same slope smoothed (the post "Rethinking Batch Normalization").
 
     Piecewise: slope ``-plateau``, a cliff of the given ``height`` and ``width`` at x = 0, a floor, a bowl
@@ -203,4 +202,4 @@ def slope(
         f"Within {steps} steps gradient descent settles {none} on the slope as it is: it stalls on the plateau or is "
         f"thrown out by the cliff. Smoothed, it settles {reach}; outside that window it still stalls or explodes."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)

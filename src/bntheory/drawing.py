@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bntheory.errors import UserError
+from bntheory.files import write_atomic
 
 #: Okabe and Ito's palette: told apart also with colour-blind eyes; line styles tell them apart in grey.
 COLOURS = {
@@ -166,8 +168,6 @@ def figure_format(path: Path) -> str:
 
 def save_figure(figure: Any, path: Path) -> Path:
     """Write the figure, whole or not at all. Raises UserError where it cannot be."""
-    from bntheory.experiments.store import write_atomic
-
     kind, buffer = figure_format(path), io.BytesIO()
     if kind == "png":
         buffer.write(as_png(figure))
@@ -178,3 +178,14 @@ def save_figure(figure: Any, path: Path) -> Path:
     except OSError as error:
         raise UserError(f"{path}: the figure cannot be written ({error.strerror or error})") from None
     return path
+
+
+@dataclass(frozen=True)
+class CaptionedFigure:
+    """A matplotlib figure (:func:`as_png` makes the file) and the sentence that it carries under its panels, which says what it shows."""
+
+    figure: Any
+    sentence: str
+
+    def __post_init__(self) -> None:
+        complete(self.figure, self.sentence)

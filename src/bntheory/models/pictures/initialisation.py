@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import BLUE, COLOURS, GREY, legend_below, new_grid
+from bntheory.drawing import BLUE, COLOURS, GREY, CaptionedFigure, legend_below, new_grid
 
 
-def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks: int = 5, seed: int = 0) -> ModelFigure:
+def deep_random(
+    *, width: int = 64, depth: int = 120, batch: int = 32, networks: int = 5, seed: int = 0
+) -> CaptionedFigure:
     """Deep random networks with and without normalisation, medians over several draws (Daneshmand et al. 2020; De and Smith 2020).
 
     Layers ``H <- act(norm(W H))``, W Gaussian, and for the last panel residual blocks ``H <- H + W act(norm(H))``. From left to right: the
@@ -62,4 +63,4 @@ def deep_random(*, width: int = 64, depth: int = 120, batch: int = 32, networks:
         f"{last['batch'][0]:.3g} with batch norm; ReLU layers with layer norm give {last['layer'][1]:.0%} of it to all samples alike, with "
         f"batch norm {last['batch'][1]:.0%}. The price of batch norm is the gradient, which grows towards the input."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)

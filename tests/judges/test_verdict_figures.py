@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 import bntheory
 from bntheory import LayerDomain, claim, le
+from bntheory.drawing import save_figure
 from bntheory.errors import UserError
-from bntheory.report import verdicts
-from bntheory.report.style import save_figure
+from bntheory.judges import picture
 
 
 def sentence(figure) -> str:  # type: ignore[no-untyped-def]
@@ -167,6 +167,6 @@ def test_a_counterexample_of_many_examples_is_seen_and_told_shortly() -> None:
         "eps": "0",
     }
     axes = Figure().subplots()
-    text = verdicts._draw_witness(axes, {"layer": layer})
+    text = picture._draw_witness(axes, {"layer": layer})
     assert "y = (1 (101 times), -1/2 (100 times), 3), g = (0 (202 times))" in text
     assert {bar.get_linewidth() for bar in axes.patches} == {0}  # white edges would cover bars that thin

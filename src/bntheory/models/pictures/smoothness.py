@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.report.models.figure import ModelFigure
-from bntheory.report.style import legend_below, new_grid
+from bntheory.drawing import CaptionedFigure, legend_below, new_grid
 from bntheory.smoothness.unit.phase import PhaseDiagram, norm_margin, top_margin, two_lipschitz_margin
 from bntheory.smoothness.unit.study import CriticalGamma, SingleUnitStudy, single_unit_study
 
 _INK, _NORM, _TWO = "#111827", "#7c2d12", "#ffffff"
 
 
-def single_unit(*, gamma: float = 1.0, m: int = 16, seed: int = 0) -> ModelFigure:
+def single_unit(*, gamma: float = 1.0, m: int = 16, seed: int = 0) -> CaptionedFigure:
     """Where batch normalisation smooths one unit and where it roughens it: measured regions and the proved boundary.
 
     The ratio of the unit's largest Hessian eigenvalue to its frozen-statistics twin's, over the residual's alignment with y_hat and its size,
@@ -23,7 +22,7 @@ def single_unit(*, gamma: float = 1.0, m: int = 16, seed: int = 0) -> ModelFigur
     return single_unit_figure(single_unit_study(gamma=gamma, m=m, seed=seed))
 
 
-def single_unit_figure(study: SingleUnitStudy) -> ModelFigure:
+def single_unit_figure(study: SingleUnitStudy) -> CaptionedFigure:
     """The phase diagrams with the proved boundary on top of the measured colours, and the critical gamma."""
     from matplotlib.colors import TwoSlopeNorm
 
@@ -52,7 +51,7 @@ def single_unit_figure(study: SingleUnitStudy) -> ModelFigure:
         f"{against} of {sum(p.layers for p in study.phases)} layers contradict the proved boundary, which for the squared loss is exact: the "
         "residual must point along γŷ, and where γ is stationary it never does."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
 def _draw_phase(axis: Any, phase: PhaseDiagram, shade: Any) -> Any:
@@ -117,7 +116,7 @@ def _draw_critical(axis: Any, critical: CriticalGamma) -> None:
     legend_below(axis, title="BN is below its twin above a line; markers: measured")
 
 
-def two_lipschitz(*, seed: int = 0) -> ModelFigure:
+def two_lipschitz(*, seed: int = 0) -> CaptionedFigure:
     """What the 2-Lipschitz constant means: quadratic bounds on sin, a kink that has none, and the affine defect as the radius shrinks."""
     from bntheory.smoothness import Scaled, affine_defect
     from bntheory.smoothness import two_lipschitz as constant_at
@@ -174,10 +173,10 @@ def two_lipschitz(*, seed: int = 0) -> ModelFigure:
         "hold for every u. At a kink every parabola falls below the function near 0, so no constant is finite; the affine defect over r², which "
         "is below the constant, grows like 1/r there and levels off where there is curvature."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
 
 
-def rough_layer(*, seed: int = 0) -> ModelFigure:
+def rough_layer(*, seed: int = 0) -> CaptionedFigure:
     """One linear layer under losses of growing roughness: the loss on a line in the weights, and both covariate shifts along training."""
     from bntheory.smoothness.unit.rough_layer import RoughLayer
 
@@ -203,4 +202,4 @@ def rough_layer(*, seed: int = 0) -> ModelFigure:
         f"move the weights by {moved}, the largest shift of the layer's inputs and of its gradient's inputs, by either definition of "
         f"internal covariate shift, is {max(shifts):g}: there is no earlier layer. So roughness needs no covariate shift."
     )
-    return ModelFigure(figure, sentence)
+    return CaptionedFigure(figure, sentence)
