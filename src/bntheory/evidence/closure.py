@@ -3,8 +3,8 @@ numbers.
 
 A *definition* is a function, a class or a value at the top of a module. It reaches the definitions that its text names,
 through imports at the top, imports inside functions, re-exports and the lazy tables of a room; a class is reached
-whole, so that methods need no types to be found; what a module does on import (a registration, a loop) is reached with
-each of its definitions. Data files are reached by the code that opens them with ``files(package)``. Names are
+whole (but for methods that are marked as only showing it), so that methods need no types to be found; what a module does
+on import (a registration, a loop) is reached with each of its definitions. Data files are reached by the code that opens them with ``files(package)``. Names are
 over-approximated: a local variable that is called like something of the module counts as it. Attributes that are spelt
 out at run time are not followed.
 

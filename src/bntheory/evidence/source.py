@@ -2,7 +2,7 @@
 imported.
 
 And the text of a statement without what computes nothing: docstrings, comments, layout, annotations, what is only said
-about a claim.
+about a claim, methods that only show a result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def only_shows(method: F) -> F:
+    """Mark a method that turns a result into words or a picture: nothing rests on it, so no fingerprint has it."""
+    return method
+
 
 #: Arguments of the decorator ``claim`` that say something about a claim and compute nothing.
 _SAID = frozenset({"note", "repairs", "source"})
@@ -118,8 +126,10 @@ def computing(statement: ast.AST) -> Iterator[ast.AST]:
 
 
 def _only_said(parent: ast.AST, child: ast.AST) -> bool:
-    """Whether this is the decorator ``claim``, one of its arguments that computes nothing, or the package whose
-    ``files`` are opened."""
+    """Whether this is the decorator ``claim``, one of its arguments that computes nothing, the package whose
+    ``files`` are opened, or a method that only shows."""
+    if isinstance(parent, ast.ClassDef) and isinstance(child, ast.FunctionDef):
+        return any(getattr(d, "id", "") == only_shows.__name__ for d in child.decorator_list)
     if not isinstance(parent, ast.Call):
         return False
     called = getattr(parent.func, "id", "")

@@ -10,7 +10,7 @@ How it is made
     ``arms``, ``images``   networks that differ in what their arm says, and what a seed trains and measures them on
     ``toys``         toy regressors as arms
     ``crew``, ``cluster``, ``ranks``   workers here, on a Dask cluster, and processes that train one network together
-    ``together``     runs trained as one, where that is faster; ``devices`` where to compute
+    ``together``     runs trained as one, where that is faster
     ``plan``, ``meter``   what it will cost, and how much of it is done
 Where it is kept
     ``store``, ``stores``   a folder of records and checkpoints; two of them merged

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from bntheory.claims.claim import Claim, Kind
 from bntheory.evidence.checks import Check
+from bntheory.evidence.source import only_shows
 
 JudgeName = Literal["algebra", "search", "network", "study"]
 Finding = Literal[
@@ -126,12 +127,14 @@ class Verdict:
         """The evidence of every judge that had an answer; where none had, why."""
         return tuple(e for e in self.evidence if e.finding != "not-applicable") or self.evidence
 
+    @only_shows
     def latex(self) -> str:
         """A paragraph for a review: statement, verdict, proof or counterexample."""
         from bntheory.judges.latex import latex_paragraph
 
         return latex_paragraph(self)
 
+    @only_shows
     def plot(self, *, statement: str = "") -> Any:
         """A matplotlib figure: where random layers stand to the claim, and the counterexample; or the intervals of an experiment.
 
@@ -150,6 +153,7 @@ class Verdict:
     def __str__(self) -> str:
         return self.render()
 
+    @only_shows
     def cite(self) -> str:
         """A BibTeX entry for this verdict."""
         from bntheory.judges.latex import bibtex
