@@ -170,10 +170,14 @@ def _by_radicals(claim: Claim, domain: LayerDomain, x: Instance) -> tuple[Any, .
         return None
 
 
+def hypotheses(claim: Claim, layer: Any) -> Statement:
+    """What a claim assumes at a layer, as :func:`~bntheory.layer.view.state` has it."""
+    return AllOf(()) if claim.assume is None else state(claim.assume, layer, claim.domain)
+
+
 def statements(claim: Claim, layer: Any) -> tuple[Statement, Statement]:
-    """The hypotheses and the claim at a layer, as :func:`~bntheory.layer.view.state` has them."""
-    assumed: Statement = AllOf(()) if claim.assume is None else state(claim.assume, layer, claim.domain)
-    return assumed, state(claim.check, layer, claim.domain)
+    """The hypotheses and the claim at a layer."""
+    return hypotheses(claim, layer), state(claim.check, layer, claim.domain)
 
 
 def negated_equalities(statement: AnyOf) -> tuple[list[Relation], list[Statement]]:

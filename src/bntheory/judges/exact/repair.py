@@ -19,8 +19,8 @@ from math import isqrt
 from flint import fmpq, fmpq_mat
 
 from bntheory.claims.claim import Claim
-from bntheory.judges.exact.certificate import negated_equalities, statements
-from bntheory.judges.exact.quadrics import Quadric
+from bntheory.judges.exact.certificate import hypotheses, negated_equalities
+from bntheory.judges.exact.quadrics import Point, Quadric
 from bntheory.judges.exact.radicals import Radical, coefficients
 from bntheory.judges.exact.shrink import Path, entries, put
 from bntheory.judges.exact.witness import Instance
@@ -28,6 +28,7 @@ from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
 from bntheory.layer.rational import axpy, centred, dot, mean, variance
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement
+from bntheory.layer.view import state
 
 _LARGEST_QUADRIC = 8  # numbers in a block; n^2/2 evaluations tell its quadric
 
@@ -44,44 +45,58 @@ def _hypotheses(statement: Statement, assumed: bool) -> Iterator[Relation]:
         yield from negated_equalities(statement)[0]
 
 
-def _residual(claim: Claim, domain: LayerDomain, x: Instance) -> list[Radical]:
-    layer = make_layer(domain.normaliser, **x.arrays(Radical))
-    assumption, statement = statements(claim, layer)
-    found: list[Radical] = []
-    for relation in (*_hypotheses(assumption, True), *_hypotheses(statement, False)):
-        difference = relation.left - relation.right
-        found += [Radical(v) for v in (difference.ravel() if hasattr(difference, "ravel") else [difference])]
-    return found
+class _Equalities:
+    """What is left, at a layer, of the equalities that a counterexample has to meet: zero where all of them hold.
+
+    The claim itself is evaluated at the first layer, and at others only if it states some, as an implication does.
+    """
+
+    def __init__(self, claim: Claim, domain: LayerDomain) -> None:
+        self._claim, self._domain, self._states_some = claim, domain, True
+
+    def __call__(self, x: Instance) -> list[Radical]:
+        layer = make_layer(self._domain.normaliser, **x.arrays(Radical))
+        relations = list(_hypotheses(hypotheses(self._claim, layer), True))
+        if self._states_some:
+            own = list(_hypotheses(state(self._claim.check, layer, self._claim.domain), False))
+            self._states_some = bool(own)
+            relations += own
+        found: list[Radical] = []
+        for relation in relations:
+            difference = relation.left - relation.right
+            found += [Radical(v) for v in (difference.ravel() if hasattr(difference, "ravel") else [difference])]
+        return found
 
 
 def has_equality_hypotheses(claim: Claim, domain: LayerDomain, x: Instance) -> bool:
     """Whether the claim needs an equality to hold before it says anything."""
     try:
-        return bool(_residual(claim, domain, x))
+        return bool(_Equalities(claim, domain)(x))
     except ArithmeticError:
         return True
 
 
 def repair(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
     """A layer near x that meets every equality hypothesis exactly, or None where solving them block by block gives none."""
+    left = _Equalities(claim, domain)
     for start in (x, *rational_sigma(domain, x)):
         with suppress(ArithmeticError, ValueError):  # an equality between numbers that are undefined, or not known
-            solved = _solved(claim, domain, start)
+            solved = _solved(left, start)
             if solved is not None:
                 return solved
     return None
 
 
-def _solved(claim: Claim, domain: LayerDomain, x: Instance) -> Instance | None:
+def _solved(left: _Equalities, x: Instance) -> Instance | None:
     """All equalities that a block has a part in, block after block, as long as one is unmet."""
     blocks = list(_blocks(x))
-    residual = _residual(claim, domain, x)
+    residual = left(x)
     while any(residual) and blocks:
         block = blocks.pop(0)
         with suppress(ArithmeticError, ValueError):
-            closer = _in_block(claim, domain, x, block, residual)
+            closer = _in_block(left, x, block, residual)
             if closer is not None:
-                x, residual = closer, _residual(claim, domain, closer)
+                x, residual = closer, left(closer)
     return None if any(residual) else x
 
 
@@ -99,9 +114,7 @@ def _blocks(x: Instance) -> Iterator[list[Path]]:
     yield [path for path in paths if path[0] == "y"]
 
 
-def _in_block(
-    claim: Claim, domain: LayerDomain, x: Instance, block: list[Path], residual: list[Radical]
-) -> Instance | None:
+def _in_block(left: _Equalities, x: Instance, block: list[Path], residual: list[Radical]) -> Instance | None:
     """x with the block changed so that every equality in which it has a part holds; None where it has none unmet, or cannot."""
     values = dict(entries(x))
 
@@ -113,7 +126,7 @@ def _in_block(
         return there
 
     def differences(i: int) -> list[Radical]:
-        there = _residual(claim, domain, moved([Fraction(i == j) for j in range(len(block))]))
+        there = left(moved([Fraction(i == j) for j in range(len(block))]))
         return [b - a for a, b in zip(residual, there, strict=True)]
 
     columns = [differences(i) for i in range(len(block))]
@@ -125,8 +138,8 @@ def _in_block(
         if step is None:
             return None
         there = moved(step)
-        left = _residual(claim, domain, there)
-        return None if any(left[k] for k in rows) else there
+        unmet = left(there)
+        return None if any(unmet[k] for k in rows) else there
 
     found = met(_solve([[column[k] for k in rows] for column in columns], [residual[k] for k in rows]))
     if found is not None or len(block) > _LARGEST_QUADRIC:
@@ -136,19 +149,20 @@ def _in_block(
     def step_to(point: Sequence[Fraction]) -> list[Fraction]:
         return [there - at for there, at in zip(point, here, strict=True)]
 
-    def at(point: Sequence[Fraction]) -> list[Radical]:
-        return _residual(claim, domain, moved(step_to(point)))
+    @cache  # one evaluation has all equalities at a point
+    def at(point: Point) -> list[Radical]:
+        return left(moved(step_to(point)))
 
     point = _on_quadric(at, here, rows)
     return None if point is None else met(step_to(point))
 
 
 def _on_quadric(
-    residual: Callable[[Sequence[Fraction]], list[Radical]], here: list[Fraction], rows: list[int]
+    residual: Callable[[Point], list[Radical]], here: list[Fraction], rows: list[int]
 ) -> list[Fraction] | None:
     """One equality that is quadratic in the block, the others affine: a point of the quadric within the plane that they leave."""
     n, quadrics = len(here), []
-    corners = [residual([Fraction(0)] * n), *(residual([Fraction(i == j) for j in range(n)]) for i in range(n))]
+    corners = [residual((Fraction(0),) * n), *(residual(tuple(Fraction(i == j) for j in range(n))) for i in range(n))]
     for k in rows:
         sized = next((values[k] for values in corners if values[k]), None)
         if sized is None:  # it vanishes at the origin and at every unit vector: its size is not known
@@ -156,7 +170,7 @@ def _on_quadric(
         unit = sized.inverse()  # sqrt(2) q = 0 is q = 0
 
         def value(point: Sequence[Fraction], k: int = k, unit: Radical = unit) -> Fraction:
-            return (residual(point)[k] * unit).as_fraction()
+            return (residual(tuple(point))[k] * unit).as_fraction()
 
         quadric = Quadric.through(value, n)
         if quadric is None:
