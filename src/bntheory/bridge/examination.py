@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,15 +114,12 @@ def _examined(objective: Examined, *, hooks: bool) -> Examination:
     try:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
         # with a copy of the parameters, once: a forward pass that changes them is refused, and has changed nothing
-        with state_guard(objective.network, *objective.keepers), objective.conditions(0, frozen=False, trace=trace):
+        guard = state_guard(_held(objective.leaves), objective.network, *objective.keepers)
+        with guard as changed, objective.conditions(0, frozen=False, trace=trace):
             objective.batches[0] = convert(batch, requiring_a_gradient)
             given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
-            beside = [
-                p for keeper in objective.keepers if isinstance(keeper, nn.Module) for p in keeper.named_parameters()
-            ]
-            before = [(name, p, p._version) for name, p in (*objective.leaves.items(), *beside)]
             value, kept = _value_and_bytes(objective, hooks)
-            _refuse_changed_parameters(before)
+            _refuse_changed_parameters(changed())
             objective.differentiates = trace.differentiates or differentiated(value)
             if any(tensor._version != version for tensor, version in given):
                 _refuse_overwritten_twice(batch)
@@ -168,8 +165,14 @@ def _refuse_overflow(loss: float, normalisations: Sequence[Normalisation]) -> No
         )
 
 
-def _refuse_changed_parameters(before: Sequence[tuple[str, Tensor, int]]) -> None:
-    changed = [name for name, tensor, version in before if tensor._version != version]
+def _held(leaves: Mapping[str, Tensor]) -> nn.Module:
+    """What is measured as a module's parameters, so that a guard holds stand-ins too."""
+    module = nn.Module()
+    module._parameters.update(cast(Mapping[str, nn.Parameter], leaves))
+    return module
+
+
+def _refuse_changed_parameters(changed: Sequence[str]) -> None:
     if changed:
         raise UserError(
             f"the forward pass changes {', '.join(changed[:5])} in place, and a pass that changes a parameter is no function of it. Change it "

@@ -1,8 +1,8 @@
 """Leave a model exactly as it was: one guard that every measurement of the bridge goes through.
 
-A measurement switches modes, runs batch norm in training mode (which moves running statistics), takes
-trial steps, and draws random numbers. :func:`state_guard` puts all of it back, bit for bit, also after an
-exception or an interrupt. What lives here: saving and restoring. What does not: any measurement.
+A measurement switches modes, runs batch norm in training mode (which moves running statistics), takes trial steps, and draws random
+numbers. :func:`state_guard` puts all of it back, bit for bit, also after an exception or an interrupt. What lives here: saving and
+restoring. What does not: any measurement.
 """
 
 from __future__ import annotations
@@ -73,25 +73,23 @@ Restore = Callable[[], None]
 
 
 @contextmanager
-def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iterator[None]:
+def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iterator[Callable[[], list[str]]]:
     """Restore ``models`` and the random number generators when the block ends, however it ends.
 
-    Restored bit-identically and, for tensors, in the same storage: parameters, buffers, ``.grad`` (object and
-    values), ``requires_grad``, training mode of every submodule, hooks of modules and of parameters, the
-    plain attributes of every submodule (counters, lists, overridden methods, generators) and the submodule
-    tree itself. Attributes are restored one level deep: an object inside a user's own list is not copied.
+    Yields a function that names the parameters that have another version, other values or another storage by now.
 
-    Random number generators: torch's (CPU, and every CUDA device where CUDA is in use), numpy's global one
-    and Python's.
+    Restored bit-identically and, for tensors, in the same storage: parameters, buffers, ``.grad`` (object and values), ``requires_grad``,
+    training mode of every submodule, hooks of modules and of parameters, the plain attributes of every submodule (counters, lists,
+    overridden methods, generators) and the submodule tree itself. Attributes are restored one level deep: an object inside a user's own
+    list is not copied. Random number generators: torch's (CPU, and every CUDA device where CUDA is in use), numpy's global one and Python's.
 
-    Values are written back without touching autograd's version counters, so a graph that was built before
-    the block can still be differentiated after it.
+    Values are written back without touching autograd's version counters, so a graph that was built before the block can still be
+    differentiated after it.
 
     Args:
         models: modules, and other objects and containers, whose attributes or entries are restored; a submodule or tensor that they share is saved once.
-        parameters: also save the values of the parameters (one copy in memory). With ``False`` the block
-            promises not to change them; a change that autograd's version counter sees raises
-            ``RuntimeError`` at the end of the block.
+        parameters: also save the values of the parameters (one copy in memory). With ``False`` the block promises not to change them; a
+            change that autograd's version counter sees raises ``RuntimeError`` at the end of the block.
         rng: also restore the random number generators.
 
     Raises:
@@ -99,6 +97,7 @@ def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iter
     """
     undo: list[Restore] = []
     promised: list[tuple[str, Tensor, int]] = []
+    compared: list[tuple[str, Tensor, Callable[[], tuple[bool, bool]]]] = []
     if rng:
         undo.append(_save_global_rng())
     tensors: dict[int, None] = {}
@@ -120,22 +119,33 @@ def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iter
                 full = f"{prefix}.{name}" if prefix else name
                 if torch.nn.parameter.is_lazy(tensor):
                     raise ValueError(
-                        f"model: {full} is lazy and has no values yet, so there is no state to come back to; "
-                        "run one batch through the model first"
+                        f"model: {full} is lazy and has no values yet, so there is no state to come back to; run one batch through the model first"
                     )
                 values = parameters or not is_parameter
                 if not values and not tensor.is_inference():
                     promised.append((full, tensor, tensor._version))
-                undo.append(_save_tensor(tensor, values=values))
+                restore, compare = _save_tensor(tensor, values=values)
+                undo.append(restore)
+                if is_parameter:
+                    compared.append((full, tensor, compare))
+
+    def changed_by_now() -> list[str]:
+        with torch._C.DisableTorchFunction():  # no mode that watches the block sees the comparison
+            found = [(name, tensor, *compare()) for name, tensor, compare in compared]
+        # torch lays the weights of a recurrent layer out anew, with the values that they have
+        inside = (part for model in models if isinstance(model, nn.Module) for part in model.modules())
+        laid = {id(p) for part in inside if isinstance(part, nn.RNNBase) for p in part._parameters.values()}
+        return [name for name, tensor, changed, moved in found if changed or (moved and id(tensor) not in laid)]
+
     try:
-        yield
+        yield changed_by_now
     finally:
         _restore_all(undo)
     changed = [name for name, tensor, version in promised if tensor._version != version]
     if changed:
         raise RuntimeError(
-            f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no "
-            "copy was kept to restore it from; use parameters=True"
+            f"state_guard(parameters=False): the block changed {', '.join(changed[:5])} in place, and no copy was kept to restore it from; "
+            "use parameters=True"
         )
 
 
@@ -153,12 +163,12 @@ def _restore_all(undo: list[Restore]) -> None:
         raise first
 
 
-def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
-    """A function that restores values, storage, ``requires_grad``, ``.grad`` and hooks of ``tensor``."""
+def _save_tensor(tensor: Tensor, *, values: bool) -> tuple[Restore, Callable[[], tuple[bool, bool]]]:
+    """Restores values, storage, ``requires_grad``, ``.grad`` and hooks; and tells whether version or saved values, and storage, are others."""
     # an alias survives `tensor.data = other`, as `model.double()` does it; an alias of a sparse tensor shares nothing
     storage = tensor.detach() if tensor.layout == torch.strided else tensor
     copy = storage.clone() if values else None
-    requires_grad = tensor.requires_grad
+    requires_grad, version = tensor.requires_grad, None if tensor.is_inference() else tensor._version
     grad = tensor.grad if tensor.is_leaf else None
     grad_storage = grad.detach() if grad is not None and grad.layout == torch.strided else grad
     grad_copy = None if grad_storage is None else grad_storage.detach().clone()
@@ -189,7 +199,11 @@ def _save_tensor(tensor: Tensor, *, values: bool) -> Restore:
                     now.clear()
                 setattr(tensor, name, hook)
 
-    return restore
+    def compare() -> tuple[bool, bool]:
+        counted = version is not None and tensor._version != version
+        return counted or (copy is not None and not _same_bits(tensor, copy)), not _same_storage(tensor, storage)
+
+    return restore, compare
 
 
 def _write_back(target: Tensor, copy: Tensor) -> None:
@@ -203,13 +217,8 @@ def _write_back(target: Tensor, copy: Tensor) -> None:
 def _same_storage(a: Tensor, b: Tensor) -> bool:
     if a.layout != torch.strided or b.layout != torch.strided:
         return a.layout == b.layout  # sparse tensors have no one place in memory to compare
-    return (
-        a.dtype == b.dtype
-        and a.device == b.device
-        and a.shape == b.shape
-        and a.stride() == b.stride()
-        and a.data_ptr() == b.data_ptr()
-    )
+    first, second = ((t.dtype, t.device, t.shape, t.stride(), t.data_ptr()) for t in (a, b))
+    return first == second
 
 
 def _bytes(tensor: Tensor) -> Tensor:
@@ -339,9 +348,9 @@ def generator_states(*holders: Any) -> tuple[Any, ...]:
 def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
     """SHA-256 over everything that a measurement must leave alone; equal strings mean equal state.
 
-    Covers names, bits, dtypes, devices, ``requires_grad`` and gradients of parameters and buffers, the
-    training flag, class and hooks of every submodule, and (with ``rng``) the random number generators. Hooks
-    and gradients count by identity, so the fingerprint is comparable only within one process.
+    Covers names, bits, dtypes, devices, ``requires_grad`` and gradients of parameters and buffers, the training flag, class and hooks of
+    every submodule, and (with ``rng``) the random number generators. Hooks and gradients count by identity, so the fingerprint is
+    comparable only within one process.
     """
     digest = hashlib.sha256()
 
