@@ -116,6 +116,61 @@ def _doubled(loss: Any) -> Any:
     return oracle.plain(loss) if isinstance(loss, nn.Module) else loss
 
 
+class Held(nn.Module):
+    """Normalises by torch's function, and is given no tensor: its data is its own, or that of an object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.fc, self.out, self.gamma = nn.Linear(4, 5), nn.Linear(5, 3), nn.Parameter(torch.linspace(0.5, 2, 5))
+        self.register_buffer("x", X.clone())
+
+    def forward(self, *given: Any) -> Tensor:
+        x = given[0].x if given else self.x
+        return self.out(torch.tanh(F.batch_norm(self.fc(x), None, None, self.gamma, None, training=True)))
+
+
+class Adversarial(nn.Module):
+    """The losses of a generator and a discriminator that both normalise, on data of their own."""
+
+    def __init__(self, whose: str) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.g = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 4))
+        self.d = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 1))
+        self.whose, self.z = whose, torch.randn(10, 3)
+        self.requires_grad_(False)
+        getattr(self, whose).requires_grad_()
+
+    def forward(self) -> Tensor:
+        made = self.g(self.z.to(self.g[0].weight))
+        if self.whose == "g":
+            return F.softplus(-self.d(made.to(self.d[0].weight))).mean()
+        real = X.to(self.d[0].weight)
+        return F.softplus(-self.d(real)).mean() + F.softplus(self.d(made.detach().to(real))).mean()
+
+
+@pytest.mark.parametrize("freeze", ["both", "mean", "variance"])
+@pytest.mark.parametrize("case", ["own data", "an object", "a discriminator", "a generator"])
+def test_what_normalises_by_a_function_needs_no_tensor_among_its_arguments(case: str, freeze: Any) -> None:
+    given: tuple[Any, ...]
+    if case in ("own data", "an object"):
+        model, data = Held().double(), Held().double() if case == "an object" else None
+        given = (model, CE, (data, Y)) if data else (model, lambda m: CE(m(), Y), None)
+        right = {f: oracle.derivatives(model, CE, ((), Y), frozen=f) for f in (False, True)}
+    else:
+        both = Adversarial("d" if case == "a discriminator" else "g")
+        given = (getattr(both, both.whose), lambda m: both(), None)
+        right = {f: oracle.derivatives(both, lambda loss: loss, ((),), frozen=f) for f in (False, True)}
+    assert_right(dense(*given), right[False][2])
+    twin = Objective(*given, dtype=torch.float64).twin(freeze)
+    assert twin.loss_value() == pytest.approx(right[True][0], rel=1e-12)
+    if freeze == "both":
+        assert_right(dense(*given, mode="frozen"), right[True][2])
+        found = probe(*given, tol=1e-9)
+        assert found.twin.lambda_max == pytest.approx(oracle.top(right[True][2]), rel=1e-7)
+
+
 def test_a_twin_is_that_of_the_network_in_the_mode_that_is_measured() -> None:
     """A layer that is in evaluation mode by intention stays so in the twin, whose loss is the network's."""
 

@@ -151,11 +151,10 @@ class _FrozenByHand(FrozenStatistics):
     """A layer written by hand: the affine map that its own forward is on the batch, with whatever its gamma and beta depend on alive."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        constants = self._next()
-        if constants is None:
-            return self._inner()(*args, **kwargs)
         x = first_tensor(args, kwargs)
-        assert x is not None
+        constants = None if x is None else self._next()
+        if x is None or constants is None:
+            return self._inner()(*args, **kwargs)
         assert constants.held is not None
         held, statistics = constants.held.to(x), _ConstantStatistics(constants.held)
         args, kwargs = convert((args, kwargs), lambda tensor: held if tensor is x else tensor)
@@ -309,13 +308,12 @@ def observed(
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             x = first_tensor(args, kwargs)
-            assert x is not None
-            if isinstance(module, LpBatchNorm):
+            if isinstance(module, LpBatchNorm) and x is not None:
                 live = module.training or module.running_mean is None
                 mean, moment = module.statistics(x.detach())
                 kept[name].append(Constants(mean, module.scale(moment)) if live else None)
                 return own(*args, **kwargs)
-            if name not in by_hand:
+            if name not in by_hand or x is None:
                 with _Observer(kept[name], weights):
                     return own(*args, **kwargs)
             axis, eps = by_hand[name]
