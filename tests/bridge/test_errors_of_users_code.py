@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import network_oracle as oracle
@@ -367,3 +368,41 @@ def test_a_fixed_point_that_is_differentiated_by_a_hook_has_no_second_derivative
         with torch.no_grad():
             leaf[1, 2] += 1e-5
         assert found.loss_value() - float(value) == pytest.approx(1e-5 * float(slope[1, 2]), rel=1e-3)
+
+
+Two = namedtuple("Two", "a b")
+
+
+class TakesOne(nn.Module):
+    """Takes a list or a named tuple as its one argument, or a tensor and a factor."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.kind = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)), kind
+
+    def forward(self, one: Any) -> Tensor:
+        parts = (one.a, one.b) if self.kind is Two else one
+        assert isinstance(one, self.kind)
+        return self.net(torch.cat(list(parts)))
+
+
+@pytest.mark.parametrize("whole", [[X[:3], X[3:]], (X[:3], X[3:]), Two(X[:3], X[3:])], ids=["list", "tuple", "named"])
+def test_inputs_that_were_spread_and_are_one_argument_are_wrapped_once_more(whole: Any) -> None:
+    """Oracle: the network on the tensor that the parts make."""
+    model = TakesOne(type(whole))
+    for door in (capture, hessian, lambda *three: Objective(*three, dtype=torch.float64).twin().loss_value()):
+        with pytest.raises(
+            ValueError, match=rf"TypeError.*a {type(whole).__name__}, and .*spread.*\(\(\[a, b\],\), y\)"
+        ):
+            door(model, F.cross_entropy, (whole, Y))
+    _, _, expected = oracle.derivatives(model.net, F.cross_entropy, (X, Y))
+    with hessian(model, F.cross_entropy, ((whole,), Y), dtype=torch.float64) as op:
+        np.testing.assert_allclose(op.dense(), expected.numpy(), atol=1e-9 * float(expected.abs().max()))
+
+
+def test_other_errors_are_not_told_to_wrap_anything() -> None:
+    for step, inputs in (("everywhere", (X,)), ("everywhere", X)):
+        with pytest.raises(ValueError, match="raises as well") as caught:
+            capture(Unlucky(step), F.cross_entropy, (inputs, Y))
+        assert "wrapping" not in str(caught.value)

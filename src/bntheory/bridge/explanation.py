@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.examination import Examined
-from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, scalar, tensors_in
+from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, is_spread, scalar, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import NOT_EXPLAINED, EvaluationError, first_line, line_of, where_of
 from bntheory.errors import UserError
@@ -100,6 +100,7 @@ def compared(objective: Examined, index: int) -> Iterator[None]:
             cause = plain.__cause__ or plain
             what = f"{type(cause).__name__}: {first_line(cause)}"
             more = f"A plain forward and backward pass raises as well ({what}): mend the model, the loss or the batch"
+            more += _if_spread(objective.plain_batches()[index], cause)
         else:
             more = (
                 f"A plain forward and backward pass of the same model on this batch goes through, so training does not meet it: "
@@ -121,6 +122,16 @@ def _plain_pass(objective: Examined, index: int) -> None:
         wanted = [p for p in model.parameters() if p.requires_grad]
         if wanted:
             gradients_of(value, wanted)
+
+
+def _if_spread(batch: Any, cause: BaseException) -> str:
+    """How inputs that were spread over the model's arguments are passed whole, where arguments may be what is wrong."""
+    if batch is None or not is_spread(batch[0]) or not isinstance(cause, (TypeError, AttributeError)):
+        return ""
+    return (
+        f". The batch's inputs are a {type(batch[0]).__name__}, and tuples and lists are spread over the model's arguments; one more "
+        "wrapping, (([a, b],), y), passes one whole"
+    )
 
 
 def _way_out(objective: Examined) -> str:

@@ -37,8 +37,12 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     """The model's outputs: a mapping of inputs is passed by name, a tuple or list is spread, anything else (a packed sequence) is the one argument."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    several = isinstance(inputs, (tuple, list)) and not isinstance(inputs, nn.utils.rnn.PackedSequence)
-    return model(*inputs) if several else model(inputs)
+    return model(*inputs) if is_spread(inputs) else model(inputs)
+
+
+def is_spread(inputs: Any) -> bool:
+    """Whether inputs are several positional arguments."""
+    return isinstance(inputs, (tuple, list)) and not isinstance(inputs, nn.utils.rnn.PackedSequence)
 
 
 def call_loss(loss: Loss | None, outputs: Any, rest: Sequence[Any]) -> Any:
