@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bntheory.bridge.curvature import Spectrum, hessian, top_eigenvalues
+from bntheory.bridge.curvature import Spectrum, hessian, spectral_density, top_eigenvalues, trace
 from bntheory.bridge.curvature.rounding import Jitter
 
 EPS = float(torch.finfo(torch.float32).eps)
@@ -98,3 +101,88 @@ def test_jitter_moves_what_a_network_computes_by_about_one_rounding_and_nothing_
     assert torch.equal(net(x), plain)
     change = float(((moved - plain).norm() / plain.norm()).detach())
     assert 0.1 * EPS < change < 30 * EPS
+
+
+class Crooked(torch.autograd.Function):
+    """A derivative that belongs to no function: its own derivative is not symmetric."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor) -> Tensor:
+        ctx.save_for_backward(w)
+        return w.square()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (w,) = ctx.saved_tensors
+        return g * (2 * w + w.square().cumsum(1))
+
+
+class Constant(nn.Module):
+    """All logits are the same, so that the loss is log 3 whatever the weights are; beside it a small term whose derivative is wrong."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.net = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 1))
+        self.share = share
+
+    def forward(self, x: Tensor) -> Any:
+        beside = self.share * Crooked.apply(self.net[0].weight).sum() if self.share else 0.0
+        return self.net(x) @ torch.ones(1, 3), beside
+
+
+def constant(outputs: Any, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(outputs[0], y) + outputs[1]
+
+
+DOORS: dict[str, Callable[[Any], Any]] = {
+    "eigenvalues": lambda op: top_eigenvalues(op, 2),
+    "trace": lambda op: trace(op, samples=8),
+    "density": lambda op: spectral_density(op, probes=2, steps=5),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_matrix_of_zero_is_not_called_asymmetric_and_its_values_are_told_as_rounding(dtype: Any, door: str) -> None:
+    torch.manual_seed(0)
+    batch = torch.randn(16, 6), torch.arange(16) % 3
+    model = Constant(0.0).double()
+    held = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def value(flat: Tensor) -> Tensor:
+        pieces = flat.split([p.numel() for p in model.parameters()])
+        given = {n: v.reshape(p.shape) for (n, p), v in zip(model.named_parameters(), pieces, strict=True)}
+        h = torch.tanh(
+            nn.functional.batch_norm(
+                batch[0].double() @ given["net.0.weight"].T + given["net.0.bias"],
+                None,
+                None,
+                given["net.1.weight"],
+                given["net.1.bias"],
+                True,
+            )
+        )
+        logits = (h @ given["net.3.weight"].T + given["net.3.bias"]).expand(-1, 3)
+        return (logits.exp().sum(1).log() - logits[:, 0]).mean()
+
+    assert float(torch.autograd.functional.hessian(value, held).abs().max()) < 1e-13
+    for mode in ("train", "frozen"):
+        with hessian(Constant(0.0), constant, batch, dtype=dtype, mode=mode) as op:
+            found = DOORS[door](op)
+            assert found.symmetry_defect > op.symmetry_tolerance()
+            if door == "eigenvalues":
+                assert (np.abs(found.values) <= found.errors).all()
+                assert not found.accurate
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("share", [1.0, 1e-4, 1e-8, 1e-12])
+def test_a_small_matrix_that_is_not_symmetric_is_refused(share: float, door: str) -> None:
+    torch.manual_seed(0)
+    batch = torch.randn(16, 6), torch.arange(16) % 3
+    with (
+        hessian(Constant(share), constant, batch, dtype=torch.float64) as op,
+        pytest.raises(ValueError, match="not symmetric"),
+    ):
+        DOORS[door](op)

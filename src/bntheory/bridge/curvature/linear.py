@@ -125,10 +125,14 @@ class SymmetricOperator(ABC):
         """
         return float(min(max(100 * torch.finfo(self.dtype).eps * max(1.0, self.size) ** 0.5, 1e-8), 1e-3))
 
+    def only_rounding(self) -> bool:
+        """Whether the products are nothing but rounding, measured, if at all: so they are of a matrix that is zero, and not symmetric."""
+        return False
+
     def require_symmetry(self, defect: float) -> None:
         """Raise ValueError when ``defect`` is beyond rounding: no spectrum may be reported."""
         tolerance = self.symmetry_tolerance()
-        if not defect <= tolerance:
+        if not defect <= tolerance and not self.only_rounding():
             raise UserError(
                 f"the operator is not symmetric: relative defect {defect:.3g} where rounding explains {tolerance:.3g}. "
                 "A second derivative in the model is wrong (a custom autograd.Function, a fused kernel), the function "

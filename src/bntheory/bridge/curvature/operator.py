@@ -65,6 +65,7 @@ class CurvatureOperator(SymmetricOperator):
         check_batches(objective, o)
         self._weights = objective.weights
         self._rounding: float | None = None
+        self._drowned = 0.0  # the measured rounding of products that are nothing else
         self._graphs: list[tuple[BatchProduct, list[Tensor]] | None] = []
         self.memory: MemoryEstimate = check_memory(objective, o)
         self._open()
@@ -162,19 +163,36 @@ class CurvatureOperator(SymmetricOperator):
     def rounding(self, vector: Tensor, needed: float) -> float:
         """Measured from one more product on graphs of their own, where it might matter and there is memory for them."""
         known = _MAGNIFIED * float(torch.finfo(self.dtype).eps)
-        free = self.memory.available_bytes
-        if known <= needed or self.dtype == torch.float64 or self.kind != "hessian":
-            return known
-        if self.memory.graph_bytes is not None and free is not None and 3 * self.memory.graph_bytes > free:
+        if self._drowned > 0:
+            return self._drowned
+        if known <= needed or self.dtype == torch.float64 or self.kind != "hessian" or not self._room_for_another():
             return known
         if self._rounding is None:
-            moved, plain = torch.zeros_like(vector), self._product(vector)
-            for index, weight in enumerate(self._weights):
-                graph, tensors = self._build(index, Jitter())
-                moved.add_(flatten(graph(unflatten(vector, tensors))), alpha=weight)
-            size = norm(plain)
-            self._rounding = _SEVERAL * norm(moved.sub_(plain)) / size if size > 0 else 0.0
+            self._rounding = self._measured_rounding(vector)
         return max(self._rounding, self.unit_rounding())
+
+    def _room_for_another(self) -> bool:
+        kept, free = self.memory.graph_bytes, self.memory.available_bytes
+        return kept is None or free is None or 3 * kept <= free
+
+    def _measured_rounding(self, vector: Tensor) -> float:
+        """By how much other rounding errors move the product with this vector, relative to it."""
+        moved, plain = torch.zeros_like(vector), self._product(vector)
+        for index, weight in enumerate(self._weights):
+            graph, tensors = self._build(index, Jitter())
+            moved.add_(flatten(graph(unflatten(vector, tensors))), alpha=weight)
+        size = norm(plain)
+        return _SEVERAL * norm(moved.sub_(plain)) / size if size > 0 else 0.0
+
+    def only_rounding(self) -> bool:
+        """Measured: other rounding errors then move a product by as much as it is. Along an image, where a matrix has its large part."""
+        image = self.apply(self.random_vector(torch.Generator().manual_seed(0)))
+        size = norm(image)
+        if not size > 0 or not self._room_for_another():
+            return False
+        moved = self._measured_rounding(image / size)
+        self._drowned = moved if moved >= 1 else 0.0
+        return moved >= 1
 
     def in_single_precision(self) -> CurvatureOperator | None:
         """The operator of the same model, loss and batches in float32; None where that cannot be built, or is at another point.
