@@ -31,6 +31,7 @@ from statistics_by_hand import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bntheory.bridge import Objective
 from bntheory.bridge.curvature import hessian
 
 
@@ -102,6 +103,8 @@ ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "contrasts in the loss": (lambda: Inline(lambda h: h), entropy_and(contrast)),
     "a softmax over the batch in the loss": (lambda: Inline(lambda h: h), entropy_and(lambda o: (torch.softmax(o, 0) * o).sum())),
     "a correlation that is only looked at": (lambda: Inline(lambda h: h), lambda o, y: {"loss": CE(o, y), "seen": torch.corrcoef(o.T).sum()}),
+    "each example's own shift and scale": (lambda: Inline(lambda h: h), lambda o, y: standardised_over(1)(o)[range(12), y].square().mean()),
+    "a contrast of pairs": (lambda: Inline(lambda h: h), lambda o, y: F.softplus(-(o[:, :1] - o[:, :1].T) * (y[:, None] - y)).mean()),
     "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),
 }  # fmt: skip
 
@@ -198,3 +201,22 @@ def test_a_layer_by_hand_whose_gamma_is_zero_is_none_over_the_batch_for_that() -
     nn.init.zeros_(over.bias)
     with pytest.raises(ValueError, match=r"layer 'layer'.*keep them alive"):
         hessian(Residual(over), CE, (X, Y), mode="frozen")
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+def test_two_views_that_are_normalised_and_multiplied_are_no_normalisation_of_the_product(channels: int) -> None:
+    """Barlow twins (Zbontar et al. 2021): the mean of one view is zero, so that a shift of the other changes nothing at this point."""
+
+    def twins(o: Tensor) -> Tensor:
+        a, b = (F.batch_norm(part, None, None, training=True, eps=1e-5) for part in o.chunk(2))
+        return ((a.T @ b) / len(a) - torch.eye(channels, dtype=o.dtype)).square().sum()
+
+    refused = 0
+    for seed in range(40):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, channels)).double()
+        try:
+            Objective(model, twins, (torch.randn(16, 4, dtype=torch.float64),), mode="frozen").check()
+        except ValueError:
+            refused += 1
+    assert refused == 0

@@ -253,7 +253,7 @@ class Inline(nn.Module):
 def test_statistics_in_the_middle_of_a_forward_pass_are_named() -> None:
     found = probe(Inline(), CE, (X, Y))
     assert [layer.name for layer in found.layers] == ["bn"]
-    assert "in the middle of its forward" in found.left_out["(model)"]
+    assert "by hand" in found.left_out["(model)"]
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,10 @@ def grouped(h: Tensor, scale: Tensor) -> Tensor:
     return F.conv1d(h[:, :, None], scale[:, None, None], groups=h.shape[1])[:, :, 0]
 
 
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum() / (a.norm() * b.to(a).norm())
+
+
 HIDDEN_IN_A_LOSS: dict[str, Any] = {
     "a correlation alone": lambda o, y: (torch.corrcoef(o.T) - torch.eye(3)).square().sum(),
     "a correlation beside it": entropy_and(lambda o: torch.corrcoef(o.T).abs().mean()),
@@ -104,6 +108,11 @@ HIDDEN_IN_A_LOSS: dict[str, Any] = {
     ),
     "a correlation with the labels": lambda o, y: 1 - torch.corrcoef(torch.stack([o[:, 0], y.to(o)]))[0, 1],
     "a convolution": lambda o, y: CE(unit(o), y),
+    "a correlation by norms": lambda o, y: 1 - cosine(o[:, 0] - o[:, 0].mean(), y - y.double().mean()),
+    "a correlation by norms of every channel": lambda o, y: (
+        3 - sum(cosine(c - c.mean(), y - y.double().mean()) for c in o.T)
+    ),
+    "a similarity of columns": lambda o, y: -F.cosine_similarity(o - o.mean(0), F.one_hot(y) - 1 / 3, dim=0).sum(),
     "columns' cosines": entropy_and(lambda o: F.cosine_similarity(o, o.roll(1, 1), dim=0).sum()),
 }
 

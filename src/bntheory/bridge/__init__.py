@@ -14,7 +14,8 @@ Its normalisations
     ``functional_calls``, ``formulas``   calls of torch's own normalisations, and the same in primitive operations
     ``batch_statistics``   a user's code that normalises over the batch by none of the closed forms
     ``units``        the axes that a normalisation is taken over, and its affine map
-    ``freezing``, ``live_statistics``   statistics held constant, and whether a twin still normalises
+    ``freezing``, ``constant_statistics``   statistics held constant, and those of a layer written by hand
+    ``live_statistics``   whether a twin still normalises
 Rooms
     :mod:`.networks` builds and trains, :mod:`.probes` measures at a point, :mod:`.curvature` has second derivatives, :mod:`.monitor` follows
     somebody's training.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
@@ -20,10 +20,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from bntheory.bridge.constant_statistics import (
+    ConstantStatistics,
+    State,
+    Statistics,
+    as_it_was,
+    statistics_of_parameters,
+)
 from bntheory.bridge.functional_calls import FUNCTIONS, Call
-from bntheory.bridge.graph import leaves_of, of_a_weight
+from bntheory.bridge.graph import of_a_weight
 from bntheory.bridge.left_out import UNREACHABLE
-from bntheory.bridge.networks.evaluation import convert, first_tensor, transformed
+from bntheory.bridge.networks.evaluation import convert, first_tensor
 from bntheory.bridge.networks.normalisation import LpBatchNorm
 from bntheory.bridge.normalisers import Normalisation
 from bntheory.bridge.units import eps_of
@@ -39,7 +46,8 @@ class Constants:
 
     axis: of the channels. eps: added to the variance; None where the layer's scale is another than s, so that mean and scale cannot be
     frozen apart. held: the input of a layer written by hand, at which its affine map is read off. state: the mode and the buffers of the
-    layer and of each module in it, as they were when it was called.
+    layer and of each module in it, as they were when it was called. statistics: those that a layer by hand computes from its parameters
+    too, which may move, by their place in its forward.
     """
 
     mean: Tensor
@@ -47,7 +55,8 @@ class Constants:
     axis: int = 1
     eps: float | None = 0.0
     held: Tensor | None = None
-    state: Sequence[tuple[bool, Mapping[str, Tensor]]] = ()
+    state: State = ()
+    statistics: Statistics = field(default_factory=dict)
 
 
 def require_freezable(seen: Sequence[Normalisation], over_the_batch: Mapping[str, Any]) -> None:
@@ -156,13 +165,14 @@ class _FrozenByHand(FrozenStatistics):
         if x is None or constants is None:
             return self._inner()(*args, **kwargs)
         assert constants.held is not None
-        held, statistics = constants.held.to(x), _ConstantStatistics(constants.held)
+        held = constants.held.to(x)
+        statistics = ConstantStatistics(held, constants.statistics)
         args, kwargs = convert((args, kwargs), lambda tensor: held if tensor is x else tensor)
         # a compiler follows neither context, and computes the same values without them
         plain = torch.compiler.is_compiling()
-        with nullcontext() if plain else statistics, nullcontext() if plain else self._as_it_was(constants, x):
+        with nullcontext() if plain else statistics, nullcontext() if plain else as_it_was(self, constants.state, x):
             z = self._inner()(*args, **kwargs)
-        if statistics.of_parameters and self._freeze != "both":
+        if constants.statistics and self._freeze != "both":
             raise UserError(
                 "normalises over the batch by statistics that depend on its parameters, and neither its mean nor its scale can be frozen "
                 "alone; freeze='both' can"
@@ -172,51 +182,6 @@ class _FrozenByHand(FrozenStatistics):
         y_hat = (held.double() - c) / s
         weight = (z.double() * y_hat).sum(over) / y_hat.square().sum(over)
         return _affine(self, x, constants, self._freeze, weight.to(x), z.double().mean(over).to(x))
-
-    @contextmanager
-    def _as_it_was(self, constants: Constants, x: Tensor) -> Iterator[None]:
-        """The layer as it was called: with the running statistics of an evaluation, or after an update, it is another affine map."""
-        modules = list(cast(nn.Module, self).modules())
-        now = [(module.training, dict(module._buffers)) for module in modules]
-        for module, (training, buffers) in zip(modules, constants.state, strict=True):
-            module.training = training
-            module._buffers.update({n: (b.to(x) if b.is_floating_point() else b).clone() for n, b in buffers.items()})
-        try:
-            yield
-        finally:
-            for module, (training, own) in zip(modules, now, strict=True):
-                module.training, module._buffers = training, own
-
-
-class _ConstantStatistics(TorchFunctionMode):
-    """Holds constant what a layer computes from all of its input: also where a parameter enters it (a learned share of the mean)."""
-
-    def __init__(self, held: Tensor) -> None:
-        super().__init__()
-        self._held, self.of_parameters = held, False
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        selects = getattr(func, "__name__", "") in _SELECTIONS or not torch.is_grad_enabled()
-        return found if selects else convert(found, self._constant)
-
-    def _constant(self, tensor: Tensor) -> Tensor:
-        if transformed(tensor) or tensor.grad_fn is None or tensor.numel() >= self._held.numel():
-            return tensor
-        leaves = leaves_of(tensor)
-        if id(self._held) not in leaves:
-            return tensor
-        self.of_parameters |= any(isinstance(leaf, nn.Parameter) for leaf in leaves.values())
-        return tensor.detach()
-
-
-#: Operations whose result is smaller than what they take, and no statistic of it.
-_SELECTIONS = {
-    "__getitem__", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "narrow", "select", "index_select", "masked_select",
-    "gather", "take", "take_along_dim",
-}  # fmt: skip
 
 
 def _affine(
@@ -325,7 +290,9 @@ def observed(
                 (m.training, {n: b.detach().clone() for n, b in m._buffers.items() if b is not None})
                 for m in module.modules()
             ]
-            kept[name].append(Constants(*_statistics(held, axis, eps or 0.0), axis, eps, held.requires_grad_(), state))
+            held.requires_grad_()
+            moving = statistics_of_parameters(module, own, held, state, x, (args, kwargs))
+            kept[name].append(Constants(*_statistics(held.detach(), axis, eps or 0.0), axis, eps, held, state, moving))
             return own(*args, **kwargs)
 
         return forward

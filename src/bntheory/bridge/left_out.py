@@ -10,21 +10,22 @@ UNMATCHED = "{}: its own forward, or its derivative, equals none of the closed f
 NO_GRADIENT = "lets no gradient through its"
 DETACHED = NO_GRADIENT + " {}, as it was asked to: its input gradient is not that of a normalisation"
 _WHERE = (
-    "by hand in the middle of its forward, where no layer can be cut out or frozen; write it as a module whose input and output have one "
-    "shape, or call torch.nn.functional.batch_norm"
+    "by hand, and is as a whole no affine map of each channel, whose statistics constants could replace. Write the normalisation by itself as "
+    "a module whose input and output have one shape, or call torch.nn.functional.batch_norm (of ghost batches once a part, with statistics a "
+    "position on x.flatten(1)); what mixes channels, or statistics of single examples with the batch's, has no frozen twin"
 )
 INSIDE = "computes a mean and a scale " + _WHERE
-ALIVE = "divides by a statistic of the batch, computed " + _WHERE
+ALIVE = "divides by a statistic of the batch " + _WHERE
+MIXED = "takes statistics of the batch off " + _WHERE
 OWN_SCALE = (
-    "{} normalises over the batch by statistics of its own, or with an eps in another place than any closed form: its twin is had, and "
-    "no split of its gradient"
+    "{} normalises over the batch by statistics of its own, with an eps in another place than any closed form, or rounded too coarsely to be "
+    "told (dtype=torch.float64 is not): its twin is had, and no split of its gradient"
 )
-MIXED = "is no affine map of its channels (whitening, a scale of every example's own), so that no constants could replace it"
 SCRIPTED = "is scripted, and a compiled graph does not show its layers; measure the model that was scripted"
 UNSEEN = "is called past torch's functional interface (torch.native_batch_norm, torch.ops, a compiled graph); call torch.nn.functional.batch_norm"
 HOOKED = "computes it in a hook on its forward, where nothing can be frozen; compute it in the forward itself"
 TRANSPOSED = (
-    "does so as a {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
+    "does so as {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
 )
 ONE_ENTRY = "normalises over a single entry, of which a constant is left"
 WEIGHT = "normalises a parameter (a weight that is standardised), and no activations of a batch"

@@ -6,7 +6,8 @@ frozen. So in a twin nothing may be indifferent to both; nor to shifts alone, wh
 alone, where what is scaled has both signs (the weights of an average have one).
 
 The check is a backward pass from random numbers at the outputs, since the gradient of the loss may vanish, or sum to zero, for reasons of
-its own; and one from random numbers at whatever the loss reduces to a number. What lives here: this check. What does not: normalisation
+its own; and one from random numbers at whatever the loss reduces to a number, here and, so that chance is left out, at other outputs. A
+loss of the outputs is also evaluated at outputs with other shifts and scales. What lives here: this check. What does not: normalisation
 that is recognised by its form (:mod:`bntheory.bridge.normalisers`).
 """
 
@@ -29,6 +30,7 @@ from bntheory.bridge.networks.evaluation import (
     outputs_in,
     plain_storage,
     requiring_a_gradient,
+    scalar,
     tensors_in,
     transformed,
 )
@@ -206,6 +208,12 @@ def refuse_live_statistics(objective: Any) -> None:
                 ends = _ends_of(outputs)
                 own = objective.loss is None
                 in_loss = live.in_loss(value, *((parameters, live._roots(inputs)) if own else (ends, ends)))
+                if not own and len(outputs) == 1:
+                    in_loss = (
+                        _in_loss_elsewhere(objective, live, outputs[0])
+                        if in_loss
+                        else _unchanged(objective, outputs[0])
+                    )
     finally:
         objective.freeze = freeze
         live.close()
@@ -222,6 +230,47 @@ def refuse_live_statistics(objective: Any) -> None:
             "scale of a channel changes nothing. Write it by torch.nn.functional.batch_norm. Its statistics cannot be frozen, and a twin "
             "would keep them alive"
         )
+
+
+def _rescaled(outputs: Any, axis: int) -> Any:
+    """The outputs, shifted and scaled at random: each example (axis 0), or each channel along axis 1 or -1, as a whole."""
+    draw = torch.Generator().manual_seed(0)
+
+    def change(t: Tensor) -> Tensor:
+        if not (t.is_floating_point() and t.dim() and t.numel() > 1 and plain_storage(t)):
+            return t
+        own = axis % max(t.dim(), 2)
+        scale, shift = (
+            normal_like(t.detach().new_empty([n if a == own else 1 for a, n in enumerate(t.shape)]), draw)
+            for _ in range(2)
+        )
+        return t * scale.exp() + shift * t.detach().std()
+
+    return convert(outputs, change)
+
+
+def _in_loss_elsewhere(objective: Any, live: LiveStatistics, outputs: Any) -> bool:
+    """Whether the loss is found to normalise at other outputs too: where a mean vanishes by chance, a product is indifferent to shifts."""
+    moved = _rescaled(outputs, -1)
+    ends = _ends_of(moved)
+    return moved is outputs or live.in_loss(scalar(objective.loss_of(moved, 0)), ends, ends)
+
+
+def _unchanged(objective: Any, outputs: Any) -> bool:
+    """Whether a shift and a scale of each channel leave a loss as it is, and those of each example by itself do not."""
+    ends = [t for t in _ends_of(outputs) if t.dim() and t.numel() > 1]
+    value = scalar(objective.loss_of(outputs, 0))
+    slopes = (
+        torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True) if ends and value.requires_grad else ()
+    )
+    if not any(g is not None and bool(g.any()) for g in slopes):
+        return False
+    with torch.no_grad():
+        examples, *channels = (
+            abs(float(scalar(objective.loss_of(_rescaled(outputs, axis), 0)) - value.detach())) for axis in (0, 1, -1)
+        )
+    small = 1000 * torch.finfo(value.dtype).eps * abs(float(value.detach()))
+    return examples > small and min(channels) <= max(_ZERO * examples, small)
 
 
 def _followed(tensor: Tensor) -> bool:

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
-from bntheory.bridge.batch_statistics import by_a_statistic, own_normalisation
+from bntheory.bridge.batch_statistics import by_a_hook, by_a_statistic, own_normalisation
 from bntheory.bridge.functional_calls import FUNCTIONS, Call
 from bntheory.bridge.graph import of_a_weight
 from bntheory.bridge.networks.evaluation import convert, first_tensor, plain_storage, requiring_a_gradient, transformed
@@ -162,8 +162,8 @@ class NormalisationTrace(TorchFunctionMode):
                     args, kwargs = changed = convert((args, kwargs), requiring_a_gradient)
                     x = first_tensor(args, kwargs)
             if self._tap and name in self._names and x is not None:
-                x = _node(x)
-                changed = ((x, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): x})
+                given, x = x, _node(x)
+                changed = convert((args, kwargs), lambda tensor: x if tensor is given else tensor)
             self._stack.append(_Frame(name, module, x, before=len(self.found)))
             self.called.add(name)
             self.where = f"{name or '(model)'} ({type(module).__name__})"
@@ -214,7 +214,7 @@ class NormalisationTrace(TorchFunctionMode):
             self._looking = True  # the roots taken here are none of the module around
             view = matched_view(module, x, z, label)
             self._looking = False
-        if view is not None and view.kind == "batch" and self._by_a_hook(module, x, z):
+        if view is not None and view.kind == "batch" and by_a_hook(module, x, z):
             self._leave_out(label, frame.name, left_out.HOOKED)
         elif view is None:
             detached = detached_statistics(module)
@@ -223,17 +223,13 @@ class NormalisationTrace(TorchFunctionMode):
             )
             self._leave_out(label, frame.name, reason)
         else:
+            self._forget_parts(frame)
             self.found.append(Normalisation(label, frame.name, view, by_hand=True, y=x))
 
-    def _by_a_hook(self, module: nn.Module, x: Tensor, z: Tensor) -> bool:
-        """Whether what was matched is the work of a hook of the user's. One hook of each kind is ours."""
-        if len(module._forward_hooks) < 2 and len(module._forward_pre_hooks) < 2:
-            return False
-        try:
-            with torch.no_grad():
-                return not torch.equal(module.forward(x), z)
-        except TypeError:  # it takes more than its input
-            return False
+    def _forget_parts(self, frame: _Frame) -> None:
+        """Of a layer that is found, the modules inside of it that computed its statistics are no layers of their own."""
+        inside = [n for n in self.found[frame.before :] if n.reason != left_out.INSIDE]
+        self.found[frame.before :] = inside
 
     def _settle(self, frame: _Frame, z: Any) -> None:
         """Decide about a module whose own code normalises over the batch by none of the closed forms: frozen as a whole, or out of reach."""
@@ -257,8 +253,9 @@ class NormalisationTrace(TorchFunctionMode):
         earlier = [n for n in own if n.view is None][-1:]
         label = earlier[0].name if earlier else self._label(frame.name)
         self.found = [n for n in self.found if not any(n is gone for gone in earlier)]
-        if normalises and axis is not None:
+        if axis is not None:
             self._own_scale[frame.name] = (axis, None)
+            self._forget_parts(frame)
             self._leave_out(label, frame.name, left_out.OWN_SCALE.format(type(frame.module).__name__))
         else:
             self._leave_out(label, frame.name, left_out.ALIVE if frame.divides else left_out.MIXED)

@@ -137,7 +137,9 @@ class _Form:
 def _forms(x: Tensor, module: nn.Module) -> list[_Form]:
     shape, n = tuple(x.shape), x.dim()
     every = tuple(range(n))
-    groups = getattr(module, "num_groups", getattr(module, "groups", None))
+    counts = {
+        v for v in vars(module).values() if type(v) is int and v > 0 and n >= 2 and shape[1] % v == 0
+    }  # of groups
     forms = []
     if n >= 2:
         forms.append(_Form("batch", shape, tuple(a for a in every if a != 1), (1,)))
@@ -151,7 +153,7 @@ def _forms(x: Tensor, module: nn.Module) -> list[_Form]:
             forms.append(_Form(kind, shape, every[1:], (1,)))
     if n > 2:
         forms.append(_Form("instance", shape, every[2:], (1,)))
-    if isinstance(groups, int) and groups > 0 and n >= 2 and shape[1] % groups == 0:
+    for groups in sorted(counts):
         grouped = (shape[0], groups, shape[1] // groups, *shape[2:])
         forms.append(_Form("group", grouped, tuple(range(2, n + 1)), (1, 2)))
     return forms

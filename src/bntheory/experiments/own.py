@@ -226,7 +226,7 @@ def _function(name: str) -> Any:
 def _called(name: str, takes: str, *given: Any) -> Any:
     """What the function gives. Raises UserError for one that is not there or breaks."""
     path, _, function = name.rpartition(":")
-    found = _loaded(path, _read(name)[0]).get(function)
+    found = _function(name)
     if not callable(found):
         raise UserError(f"{name}: {path} has no function {function!r}; give one of {takes}")
     try:

@@ -221,7 +221,8 @@ def _same_storage(a: Tensor, b: Tensor) -> bool:
     return first == second
 
 
-def _bytes(tensor: Tensor) -> Tensor:
+def bytes_of(tensor: Tensor) -> Tensor:
+    """The representation of its entries, (n,) of uint8 on the tensor's device: NaN equals itself, and 0.0 differs from -0.0."""
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
@@ -229,10 +230,10 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Equality of representations: NaN equals itself, and 0.0 differs from -0.0."""
+    """Equality of representations."""
     if a.shape != b.shape or a.dtype != b.dtype:  # resized in place
         return False
-    return bool(torch.equal(_bytes(a), _bytes(b)))
+    return bool(torch.equal(bytes_of(a), bytes_of(b)))
 
 
 def _save_attributes(module: Any) -> Restore:
@@ -363,7 +364,7 @@ def state_fingerprint(model: nn.Module, *, rng: bool = True) -> str:
             return
         add(name, id(tensor), tensor.dtype, tensor.device, tuple(tensor.shape), tensor.requires_grad)
         # a clone, since memory that numpy has seen can never be resized again
-        digest.update(_bytes(tensor).cpu().clone().numpy().tobytes())
+        digest.update(bytes_of(tensor).cpu().clone().numpy().tobytes())
 
     for prefix, module in model.named_modules():
         add(prefix, id(module), module.__class__.__qualname__, module.training)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from bntheory.bridge.arguments import check_fields, checked
 from bntheory.bridge.networks.evaluation import Batch, Loss, loss_and_gradients, trainable
 from bntheory.bridge.networks.noise import set_noise_step
+from bntheory.bridge.networks.state import bytes_of
 from bntheory.errors import UserError
 
 FORMAT = "bntheory-checkpoint-2"
@@ -226,7 +227,7 @@ def _checksum(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(bytes_of(value).numpy().tobytes())
     return digest.hexdigest()
 
 
