@@ -132,12 +132,12 @@ UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 OUT_OF_REACH: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
-    "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*in the middle"),
-    "expanded": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1).expand_as(h)), CE, r"'\(model\)'.*in the middle"),
-    "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*in the middle"),
-    "outside of a transform": (lambda: Inline(mapped), CE, r"'\(model\)'.*in the middle"),
-    **{f"softened, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)'.*in the middle") for name, f in SOFTENED.items()},
-    "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*in the middle"),
+    "in the middle": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1)), CE, r"'\(model\)'.*by hand"),
+    "expanded": (lambda: Inline(lambda h: h / (h.abs().amax(0) + 0.1).expand_as(h)), CE, r"'\(model\)'.*by hand"),
+    "by a unit norm of the columns": (lambda: Inline(lambda h: F.normalize(h, dim=0)), CE, r"'\(model\)'.*by hand"),
+    "outside of a transform": (lambda: Inline(mapped), CE, r"'\(model\)'.*by hand"),
+    **{f"softened, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)'.*by hand") for name, f in SOFTENED.items()},
+    "in the loss": (lambda: Inline(lambda h: h), correlated, r"'\(loss\)'.*by hand"),
     "whitening": (lambda: net(Whitened()), CE, "'1'.*no affine map"),
     **{f"in the middle, {name}": (lambda f=f: Inline(f), CE, r"'\(model\)' returns what is then normalised") for name, f in UNRECOGNISED.items()},
     **{f"in the loss, {name}": (lambda: Inline(lambda h: h), loss, r"'\(loss\)' normalises over the batch in a way") for name, loss in HIDDEN_IN_A_LOSS.items()},

@@ -178,7 +178,9 @@ def _affine_channels(x: Tensor, z: Tensor) -> int | None:
         if x.numel() < 4 * x.shape[axis] or not bool((sigma > 0).all()):
             continue
         fitted = affine_fit((y - mean) / sigma, w, over)
-        if fitted is not None and fitted[2] <= rounding_of_fit(x.dtype, x.numel() // x.shape[axis], y, sigma, over):
+        tolerance = rounding_of_fit(x.dtype, x.numel() // x.shape[axis], y, sigma, over)
+        # a constant is the output of every map with gamma = 0, and tells nothing
+        if fitted is not None and fitted[2] <= tolerance and bool(fitted[0].abs().amax() > tolerance * w.abs().amax()):
             return axis
     return None
 

@@ -138,7 +138,8 @@ def _examined(objective: Examined, *, hooks: bool) -> Examination:
     seen, weights = _without_tensors(normalisations), tuple(trace.weights)
     found = Examination(loss, seen, trace.over_the_batch(), kept, unused, custom, weights)
     objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
-    _check_repeatable(objective, loss, value.dtype)
+    precisions = [t.dtype for t in (value, *objective.leaves.values()) if t.is_floating_point()]
+    _check_repeatable(objective, loss, max(precisions, key=lambda dtype: torch.finfo(dtype).eps))
     if objective.mode == "frozen":
         refuse_live_statistics(objective)
     return found

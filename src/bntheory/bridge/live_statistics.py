@@ -184,6 +184,7 @@ def refuse_live_statistics(objective: Any) -> None:
     live, in_loss = LiveStatistics(objective.named_modules()), False
     inputs: list[Any] = []
     outputs: list[Any] = []
+    along: list[int] = []
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> Any:
         given = convert((args, kwargs), requiring_a_gradient)  # of a closure, whose data is its own, too
@@ -192,11 +193,22 @@ def refuse_live_statistics(objective: Any) -> None:
         inputs.append(given)
         return given
 
+    def after(module: nn.Module, args: Any, found: Any) -> Any:
+        outputs.append(found)
+        return _rescaled(found, along[-1]) if along else None
+
+    def rescaled(axis: int) -> Tensor:
+        if batch is not None:
+            return scalar(objective.loss_of(_rescaled(outputs[0], axis), 0))
+        along.append(axis)
+        value: Tensor = objective.value(0)
+        return value
+
     try:
         objective.freeze = "both"
         with objective.conditions(0, trace=live):
             objective.network.register_forward_pre_hook(before, with_kwargs=True)
-            objective.network.register_forward_hook(lambda module, args, found: outputs.append(found))
+            objective.network.register_forward_hook(after)
             value = objective.value(0)
             parameters = [t for t in objective.leaves.values() if t.requires_grad]
             rows = [t for t in tensors_in((batch or ())[1:]) if t.dim() == 1] + [
@@ -208,12 +220,10 @@ def refuse_live_statistics(objective: Any) -> None:
                 ends = _ends_of(outputs)
                 own = objective.loss is None
                 in_loss = live.in_loss(value, *((parameters, live._roots(inputs)) if own else (ends, ends)))
-                if not own and len(outputs) == 1:
-                    in_loss = (
-                        _in_loss_elsewhere(objective, live, outputs[0])
-                        if in_loss
-                        else _unchanged(objective, outputs[0])
-                    )
+                if in_loss and not own and batch is not None and len(outputs) == 1:
+                    in_loss = _in_loss_elsewhere(objective, live, outputs[0])
+                elif not in_loss and not own and len(outputs) == 1:
+                    in_loss = _unchanged(objective, value, outputs[0], rescaled)
     finally:
         objective.freeze = freeze
         live.close()
@@ -256,20 +266,18 @@ def _in_loss_elsewhere(objective: Any, live: LiveStatistics, outputs: Any) -> bo
     return moved is outputs or live.in_loss(scalar(objective.loss_of(moved, 0)), ends, ends)
 
 
-def _unchanged(objective: Any, outputs: Any) -> bool:
-    """Whether a shift and a scale of each channel leave a loss as it is, and those of each example by itself do not."""
+def _unchanged(objective: Any, value: Tensor, outputs: Any, at: Callable[[int], Tensor]) -> bool:
+    """Whether a shift and a scale of each channel leave a loss as it is, and those of each example by itself do not.
+
+    at: the loss where the outputs are rescaled along an axis.
+    """
     ends = [t for t in _ends_of(outputs) if t.dim() and t.numel() > 1]
-    value = scalar(objective.loss_of(outputs, 0))
-    slopes = (
-        torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True) if ends and value.requires_grad else ()
-    )
+    slopes = torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True) if ends else ()
     if not any(g is not None and bool(g.any()) for g in slopes):
         return False
-    with torch.no_grad():
-        examples, *channels = (
-            abs(float(scalar(objective.loss_of(_rescaled(outputs, axis), 0)) - value.detach())) for axis in (0, 1, -1)
-        )
-    small = 1000 * torch.finfo(value.dtype).eps * abs(float(value.detach()))
+    with objective.without_graph():
+        examples, *channels = (abs(float(at(axis)) - float(value.detach())) for axis in (0, 1, -1))
+    small = 1000 * max(torch.finfo(t.dtype).eps for t in (value, *ends)) * abs(float(value.detach()))
     return examples > small and min(channels) <= max(_ZERO * examples, small)
 
 

@@ -1,4 +1,4 @@
-"""What a measurement hands on to the next one nearby: a low-rank model without its operator.
+"""What a search in float32 hands on to the one in float64: a low-rank model without its operator.
 
 Lives here: fitting it to another operator, and cutting it to a rank. Not here: how it was learned (``low_rank_model.py``).
 """

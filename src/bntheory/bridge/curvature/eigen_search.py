@@ -1,7 +1,7 @@
 """The decisions of a search for eigenvalues: where to look next, how wrong the values still are, when to stop.
 
-There are two kinds, on a :class:`~bntheory.bridge.curvature.low_rank_model.LowRankModel` both: a cold search knows nothing, a warm one
-starts from the model of a measurement nearby. What lives here: these decisions. What does not: products, and the loop (``spectrum.py``).
+There are two kinds, on a :class:`~bntheory.bridge.curvature.low_rank_model.LowRankModel` both: a cold search knows nothing, the other one
+has a model of the operator, from float32. What lives here: these decisions. What does not: products, and the loop (``spectrum.py``).
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class ColdSearch(_Common):
         return np.zeros((self._model.rank, 0))
 
 
-class WarmSearch(_Common):
+class ModelSearch(_Common):
     """A search from a known model: it looks where the model has its eigenvectors, and takes the error that the model expects.
 
     That is too small where directions that the model has never met, and takes for ones of eigenvalue 0, have a larger

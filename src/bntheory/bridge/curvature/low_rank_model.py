@@ -11,7 +11,7 @@ Taking it next is Lanczos' iteration, and M = V T V' + b w v' + b v w' holds its
 coupling b. Each vector is made orthogonal to the two before it for as long as that is enough (``orthogonality.py``), and
 from then on to all.
 
-*From the model of a measurement nearby* (an earlier checkpoint) the eigenvectors of M are the old ones, corrected to
+*From the model of an operator nearby* (the same one in float32) the eigenvectors of M are the old ones, corrected to
 first order by all that was measured since: the direction that Davidson's method finds with the model as its
 preconditioner, and by how much an eigenvalue of M exceeds the Ritz value is the error that the model expects to remain.
 
@@ -313,7 +313,7 @@ class LowRankModel:
             self._append(self._fresh())
 
     def carried(self, rank: int) -> Carried:
-        """The model for a measurement nearby, cut to this rank. Ends the search: the basis is handed on, not copied."""
+        """The model for a search on an operator nearby, cut to this rank. Ends the search: the basis is handed on, not copied."""
         known = Carried(self._basis, self.matrix, self._overlap)
         if self.rank <= rank:
             return known

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bntheory.bridge.curvature.eigen_search import SELDOM, UNLIKELY, WarmSearch, Which
+from bntheory.bridge.curvature.eigen_search import SELDOM, UNLIKELY, ModelSearch, Which
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel, Ritz
 from bntheory.errors import UserError
@@ -37,7 +37,7 @@ _TIRED = 4
 _LEAST_NEW = 1e-14
 
 
-class RefiningSearch(WarmSearch):
+class RefiningSearch(ModelSearch):
     """A search in float64 that asks float32 (``single``) where to look: before each product, products there teach the model, while they improve it.
 
     factor: by how much a residual is multiplied for the error, share/c.

@@ -14,7 +14,7 @@ from torch import Tensor
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.accumulation import dots, norm
 from bntheory.bridge.curvature.carried import Carried
-from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, WarmSearch, Which, order, wanted
+from bntheory.bridge.curvature.eigen_search import ColdSearch, Search, Which, order, wanted
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
@@ -37,17 +37,14 @@ class Spectrum:
     vectors: (size, number of values), unit columns on the operator's device.
     residuals: norms of A v - value v: an eigenvalue lies within each of them, certainly.
     errors: bounds on the absolute errors of the values, ``rounding`` included. They allow for another eigenvalue so close that the
-        basis cannot tell the two apart; where there is such a pair, at most about 1 random start in 100 exceeds them. After a warm
-        start they are the residuals, or what the start itself left open where that is more.
+        basis cannot tell the two apart; where there is such a pair, at most about 1 random start in 100 exceeds them.
     rounding: by how much the dtype's rounding may move each value.
-    hidden: how far beyond each value another eigenvalue may lie of which nothing was seen, but for 1 start in 1000; after
-        a warm start the residual.
+    hidden: how far beyond each value another eigenvalue may lie of which nothing was seen, but for 1 start in 1000.
     converged: whether the search ended by itself: every error (or estimate of it, where that was asked for) is at most tol
         times its value, or what rounding allows. ``accurate`` asks for the tolerance.
     symmetry_defect: relative asymmetry met on the way; an operator beyond rounding is refused.
     single_products: those in float32 on the way, of ``mixed_precision``, which ``products`` does not count.
-    model: what the products have taught about the operator, at most ``carry`` vectors; see ``start`` of
-        :func:`top_eigenvalues`.
+    model: of a search in float32, what its products have taught about the operator, to go on from in float64.
     """
 
     values: np.ndarray[Any, Any]
@@ -62,7 +59,7 @@ class Spectrum:
     tol: float
     seed: int
     symmetry_defect: float
-    model: Carried
+    model: Carried | None = None
     single_products: int = 0
 
     @property
@@ -109,10 +106,9 @@ def top_eigenvalues(
     *,
     tol: float = 1e-6,
     seed: int = 0,
-    start: Spectrum | Draft | Tensor | np.ndarray[Any, Any] | None = None,
+    start: Spectrum | Tensor | np.ndarray[Any, Any] | None = None,
     max_products: int | None = None,
     max_basis: int | None = None,
-    carry: int | None = None,
     callback: Callable[[int, np.ndarray[Any, Any]], None] | None = None,
     stop: Literal["error", "estimate"] = "error",
     mixed_precision: bool = False,
@@ -123,14 +119,10 @@ def top_eigenvalues(
 
     Args:
         tol: relative accuracy of the eigenvalues. Their vectors are accurate to about its square root.
-        start: a spectrum measured nearby (an earlier checkpoint of the same network): a warm start, which saves the
-            more the less has changed. An eigenvalue that the earlier measurements never came near may be missed, so
-            measure cold now and then. Or a vector, to which as much of a random one is added; where that vector leans
-            towards another eigenvector, a coarse tol may end there. ``None``: a random vector.
+        start: a vector, or a spectrum measured nearby (an earlier checkpoint of the same network), for the sum of its vectors. As much
+            of a random vector is added, by which an eigenvalue that has risen elsewhere is seen. ``None``: a random vector alone.
         max_products: give up after so many; the result then says ``converged=False``.
         max_basis: vectors kept at most; memory is ``max_basis * size`` entries.
-        carry: vectors kept in the result for a warm start from it, ``2 k + 14`` unless given; memory is
-            ``carry * size`` entries for as long as the result lives, or 64 MiB. At least k.
         callback: called after each product with the number of products and the current wanted Ritz values.
         stop: ``"error"``: where ``errors`` of the result are at most tol. ``"estimate"``: where they are estimated to be, if no
             other eigenvalue lies close by, which saves some products and leaves ``errors`` larger than tol.
@@ -143,9 +135,8 @@ def top_eigenvalues(
     hangs on a single number, measure it again with another ``seed``, or to tol = 1e-10.
     Raises ValueError for a k or tol that cannot be, and for an operator that is not symmetric.
     """
-    _refuse_impossible(op, k, which, tol, carry)
+    _refuse_impossible(op, k, which, tol)
     count = wanted(k, which)
-    carry = 2 * count + 14 if carry is None else carry
     limit = max_products if max_products is not None else 300 + 40 * count
     width = min(op.size, max(max_basis if max_basis is not None else 60, 2 * count + 8))
     require_room(width, op.size, op.dtype, op.device, f"lower max_basis (at least {2 * count + 8})")
@@ -154,18 +145,33 @@ def top_eigenvalues(
         if single is not None:
             with closing(single):
                 draft = _draft(single, k, which, max(tol, DRAFT), seed, limit, width, callback)
-                found = top_eigenvalues(
-                    op, k, which, tol=tol, seed=seed, start=draft, max_products=limit, max_basis=width, carry=carry, callback=callback,
-                    stop=stop,
-                )  # fmt: skip
+                found = _searched(op, k, which, tol, seed, draft, limit, width, callback, stop)
                 return replace(found, single_products=single.products)
-    before = op.products
-    generator = torch.Generator().manual_seed(seed)
-    if isinstance(start, Spectrum) and start.which not in (which, "both"):
+    if isinstance(start, Spectrum):
         _require_size(op, start)
-        start = None  # what was measured at another end says nothing about what lies at this one
+        # what was measured at another end says nothing about what lies at this one
+        start = start.vectors.sum(1) if start.which in (which, "both") else None
+    return _searched(op, k, which, tol, seed, start, limit, width, callback, stop)
+
+
+def _searched(
+    op: SymmetricOperator,
+    k: int,
+    which: Which,
+    tol: float,
+    seed: int,
+    start: Draft | Tensor | np.ndarray[Any, Any] | None,
+    limit: int,
+    width: int,
+    callback: Callable[[int, np.ndarray[Any, Any]], None] | None,
+    stop: Literal["error", "estimate"],
+    carry: int = 0,
+) -> Spectrum:
+    """As :func:`top_eigenvalues`; carry: vectors of the model that the result keeps."""
+    before, count = op.products, wanted(k, which)
+    generator = torch.Generator().manual_seed(seed)
     model = _start(op, start, generator, width)
-    search: Search = (WarmSearch if isinstance(start, Spectrum) else ColdSearch)(model, k, which)
+    search: Search = ColdSearch(model, k, which)
     if isinstance(start, Draft):
         search = RefiningSearch(model, k, which, start.single, start.factor, tol)
     while True:
@@ -199,8 +205,6 @@ def top_eigenvalues(
     if which == "both":
         chosen = np.concatenate([chosen[0::2], chosen[1::2]])
         errors = np.concatenate([errors[0::2], errors[1::2]])
-    if isinstance(search, WarmSearch) and isinstance(start, Spectrum):
-        errors = np.maximum(errors, _inherited(start, which, np.abs(ritz.values[chosen])))
     vectors = model.vectors(ritz.coordinates[:, chosen])
     # of a direction that was only seen to lead back into the searched space less is known: its length was cut off
     lost = model.floor() * op.size**0.5 if model.breakdowns and not model.complete else 0.0
@@ -220,11 +224,11 @@ def top_eigenvalues(
         tol,
         seed,
         model.defect,
-        model.carried(carry),
+        model.carried(carry) if carry else None,
     )
 
 
-def _refuse_impossible(op: SymmetricOperator, k: int, which: Which, tol: float, carry: int | None) -> None:
+def _refuse_impossible(op: SymmetricOperator, k: int, which: Which, tol: float) -> None:
     if k < 1:
         raise UserError(f"k is {k}; at least one eigenvalue is asked for")
     count = wanted(k, which)
@@ -233,8 +237,6 @@ def _refuse_impossible(op: SymmetricOperator, k: int, which: Which, tol: float, 
         raise UserError(f"k is {k}; the operator has {op.size} eigenvalues, so k lies between 1 and {most}{end}")
     if not tol > 0:
         raise UserError(f"tol is {tol}; a relative accuracy is positive")
-    if carry is not None and carry < count:
-        raise UserError(f"carry is {carry}; a warm start needs at least the {count} vectors themselves")
 
 
 class Draft(NamedTuple):
@@ -250,26 +252,13 @@ def _draft(
 ) -> Draft | None:
     """None where float32 is too coarse, or leaves nothing to go on from."""
     try:
-        found = top_eigenvalues(
-            single, k, which, tol=tol, seed=seed, max_products=limit, max_basis=width, carry=wanted(k, which) + RIVALS,
-            callback=callback,
-        )  # fmt: skip
+        carry = wanted(k, which) + RIVALS
+        found = _searched(single, k, which, tol, seed, None, limit, width, callback, "error", carry)
     except UserError:
         return None
     if not found.converged or not np.all(found.residuals > 0):
         return None
     return Draft(found, single, float(np.max((found.errors - found.rounding) / found.residuals, initial=1.0)))
-
-
-def _inherited(start: Spectrum, which: Which, size: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The errors of the start, scaled to these sizes of the values: what it could not tell apart, a search from it cannot either."""
-    same = start.which == which and len(start.errors) == len(size)
-    errors, values = start.errors, np.abs(start.values)
-    if not same:
-        errors, values = errors[[int(np.argmax(errors))]], values[[int(np.argmax(errors))]]
-    # farther apart than by this factor the two would not count as near
-    factors = np.clip(np.divide(size, values, out=np.ones_like(size), where=values > 0), 0.5, 2.0)
-    return np.asarray(errors * factors)
 
 
 def _require_size(op: SymmetricOperator, start: Spectrum) -> None:
@@ -281,16 +270,12 @@ def _require_size(op: SymmetricOperator, start: Spectrum) -> None:
 
 
 def _start(
-    op: SymmetricOperator,
-    start: Spectrum | Draft | Tensor | np.ndarray[Any, Any] | None,
-    generator: torch.Generator,
-    width: int,
+    op: SymmetricOperator, start: Draft | Tensor | np.ndarray[Any, Any] | None, generator: torch.Generator, width: int
 ) -> LowRankModel:
     if isinstance(start, Draft):
-        start = start.spectrum
-    if isinstance(start, Spectrum):
-        _require_size(op, start)
-        return LowRankModel(op, None, generator, known=start.model.fitted(op, max(len(start.values), width // 2)))
+        found = start.spectrum
+        assert found.model is not None
+        return LowRankModel(op, None, generator, known=found.model.fitted(op, max(len(found.values), width // 2)))
     noise = op.random_vector(generator)
     noise *= 1 / norm(noise)
     if start is None:

@@ -30,23 +30,21 @@ _MULTIPLES = (0.5, 1.0, 2.0, 4.0)
 _PRODUCTS = 200
 _FEWEST = 6
 _REFUSED = dict.fromkeys(("loss", "gradient_norm", "top", "top_error", "converged", "products"))
-# Vectors of the eigenvalue solver: enough that a warm start saves most products, few enough for networks of 10^7 parameters.
+# Vectors of the eigenvalue solver: enough for most solves, few enough for networks of 10^7 parameters.
 _BASIS = 32
-_CARRIED_BYTES = 2**28
 
 
 @dataclass
 class Situation:
     """A model at one step, and what earlier steps have left for it.
 
-    spectra: of the last solves, from which the next ones start; replaced by theirs. cold: start anew. seconds: that may be spent.
+    spectra: of the last solves, from which the next ones start; replaced by theirs. seconds: that may be spent.
     missing: what could not be had and why, filled by the measure.
     """
 
     objective: Objective
     step_size: StepSize | None
     spectra: dict[str, Spectrum] = field(default_factory=dict)
-    cold: bool = False
     tolerance: float = 1e-2
     seconds: float = math.inf
     missing: dict[str, str] = field(default_factory=dict)
@@ -105,7 +103,7 @@ def _top(at: Situation, name: str, seconds: float) -> Json:
         # building takes one forward and one backward pass, about what a product does
         took = time.perf_counter() - began
         most = _PRODUCTS if math.isinf(seconds) else int(max(seconds - took, 0) / took)
-        known = None if at.cold else at.spectra.pop(name, None)
+        known = at.spectra.pop(name, None)
         if known is not None and known.vectors.shape[0] != operator.size:
             known = None  # another set of parameters is trained than before
         spectrum = top_eigenvalues(
@@ -115,7 +113,6 @@ def _top(at: Situation, name: str, seconds: float) -> Json:
             max_products=min(_PRODUCTS, max(_FEWEST, most)),
             max_basis=_BASIS,
             stop="estimate",
-            carry=max(1, min(16, _CARRIED_BYTES // (operator.size * operator.dtype.itemsize))),
         )
         at.spectra[name] = spectrum
         return {

@@ -30,8 +30,6 @@ from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
 from bntheory.evidence.record import Record
 
-#: Every so many solves start anew: a warm start may miss what the earlier ones never came near.
-_COLD = 10
 #: A user's own measure, in training steps, before it was ever made.
 _GUESS = 5.0
 _STILL = (
@@ -115,7 +113,7 @@ class Monitor:
         self._schedule = Schedule(every, share, {m: GUESSES.get(m, _GUESS) for m in self._measures})
         self._optimizer, self._tolerance, self._strict = optimizer, tolerance, strict
         self._out, self._tensorboard, self.name = _opened(out), tensorboard, name
-        self._step, self._called, self._solves, self._closed = 0, 0, 0, False
+        self._step, self._called, self._closed = 0, 0, False
         self._thread = get_ident()
         self._last: tuple[int, str] | None = None  # calls and parameters at the last measurement
         self._since: float | None = None
@@ -216,7 +214,6 @@ class Monitor:
             now = self._waited(False)
             self._schedule.paid(now - began, name)
             began = now
-        self._solves += any(name in ("sharpness", "partial-twins") for name in names)
 
     def _situation(self, batch: Any) -> Situation:
         """The objective is made anew: everything about it is checked again at every step that is measured."""
@@ -231,8 +228,7 @@ class Monitor:
             known = known or step_size(self._optimizer, _trained(objective))
         except UserError as error:
             self._failed("learning_rate", error)
-        cold = self._solves % _COLD == 0
-        return Situation(objective, known, self._spectra, cold=cold, tolerance=self._tolerance, strict=self._strict)
+        return Situation(objective, known, self._spectra, tolerance=self._tolerance, strict=self._strict)
 
     def _moved(self, point: str) -> None:
         """Note once that steps were made and the measured parameters are where they were."""

@@ -26,8 +26,6 @@ from bntheory.smoothness.scale_free import gradient_cosine, linearity_error, tru
 __all__ = ["LayerProbe", "NetworkProbe", "Probe", "memory_needed", "probe"]
 
 Progress = Callable[[float, str], None]
-# No solve starts from this one, so its basis is let go whole: cutting it to a few vectors takes as long as a product.
-_NOTHING_CUT = 1000
 # Tensors of a layer's size in the closed form and its residual; vectors of the network's size in float64 at the scale-free measures.
 _TERMS, _POINTS = 20, 10
 
@@ -189,7 +187,6 @@ def _curvature(
                 tol=tol,
                 seed=seed,
                 max_basis=_basis(operator.size, operator.dtype),
-                carry=_NOTHING_CUT,
                 callback=lambda n, v: progress(min(0.6, n / 60), f"{n} products"),
                 mixed_precision=True,
             )
