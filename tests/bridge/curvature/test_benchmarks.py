@@ -47,19 +47,6 @@ def test_eigenvalues(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_warm_start(tmp_path: Path) -> None:
-    found = run("curvature_warm_start.py", tmp_path, "--checkpoints", "3")
-    rows = found["rows"]
-    assert {(r["lr"], r["every"], r["after"]) for r in rows} == {
-        (lr, every, after) for lr in (0.01, 0.05) for every in (1, 5) for after in (0, 200)
-    }
-    for row in rows:
-        assert row["ratio"] == pytest.approx(row["cold"] / row["warm"])
-        assert 1 <= row["cold_least"] <= row["cold"]
-        assert 0 < row["cosine"] <= 1
-    assert found["summary"]["measured"] == 2 * len(rows)
-
-
 def test_against_other_packages(tmp_path: Path) -> None:
     options = ("--kinds", "vgg", "--dtype", "float64", "--ks", "1", "--methods", "power iteration,ARPACK")
     rows = run("curvature_packages.py", tmp_path, *options)["rows"]
