@@ -1,8 +1,7 @@
 """Leave a model exactly as it was: one guard that every measurement of the bridge goes through.
 
 A measurement switches modes, runs batch norm in training mode (which moves running statistics), takes trial steps, and draws random
-numbers. :func:`state_guard` puts all of it back, bit for bit, also after an exception or an interrupt. What lives here: saving and
-restoring. What does not: any measurement.
+numbers. :func:`state_guard` puts all of it back, bit for bit, also after an exception or an interrupt. No measurement lives here.
 """
 
 from __future__ import annotations
