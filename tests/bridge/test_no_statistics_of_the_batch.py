@@ -85,6 +85,22 @@ def contrast(o: Tensor) -> Tensor:
     return CE(z @ z.roll(1, 1).T / 0.2, torch.arange(len(z)))
 
 
+def positive(o: Tensor) -> Tensor:
+    if not bool((o > 0).all()):
+        raise ValueError("not positive")
+    return o
+
+
+class AtItsOwn(nn.Module):
+    """A loss that refuses all outputs but those that it has met first, up to rounding."""
+
+    def forward(self, o: Tensor, y: Tensor) -> Tensor:
+        met = self.__dict__.setdefault("met", o.detach().float().clone())
+        if not torch.allclose(o.detach().float(), met, atol=1e-3):
+            raise RuntimeError("other outputs")
+        return CE(o, y)
+
+
 ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "examples that mix": (lambda: Inline(mixed), CE),
     "a context that is taken away": (lambda: net(Calls(lambda x: x - torch.tanh(x.mean(0)))), CE),
@@ -105,6 +121,9 @@ ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "a correlation that is only looked at": (lambda: Inline(lambda h: h), lambda o, y: {"loss": CE(o, y), "seen": torch.corrcoef(o.T).sum()}),
     "each example's own shift and scale": (lambda: Inline(lambda h: h), lambda o, y: standardised_over(1)(o)[range(12), y].square().mean()),
     "a contrast of pairs": (lambda: Inline(lambda h: h), lambda o, y: F.softplus(-(o[:, :1] - o[:, :1].T) * (y[:, None] - y)).mean()),
+    "of probabilities alone": (lambda: nn.Sequential(Inline(lambda h: h), nn.Sigmoid()), lambda o, y: F.binary_cross_entropy(o, F.one_hot(y).to(o))),
+    "of positive numbers alone": (lambda: nn.Sequential(Inline(lambda h: h), nn.Softplus()), lambda o, y: positive(o)[range(12), y].log().square().mean()),
+    "at its own outputs alone": (lambda: Inline(lambda h: h), AtItsOwn()),
     "a weighted mean": (lambda: Inline(lambda h: h), lambda o, y: (o[:, 0].exp() * CE(o, y, reduction="none")).sum() / o[:, 0].exp().sum()),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -220,10 +221,11 @@ def refuse_live_statistics(objective: Any) -> None:
                 ends = _ends_of(outputs)
                 own = objective.loss is None
                 in_loss = live.in_loss(value, *((parameters, live._roots(inputs)) if own else (ends, ends)))
-                if in_loss and not own and batch is not None and len(outputs) == 1:
-                    in_loss = _in_loss_elsewhere(objective, live, outputs[0])
-                elif not in_loss and not own and len(outputs) == 1:
-                    in_loss = _unchanged(objective, value, outputs[0], rescaled)
+                with suppress(UserError, RuntimeError):  # a loss that is not defined at other outputs
+                    if in_loss and not own and batch is not None and len(outputs) == 1:
+                        in_loss = _in_loss_elsewhere(objective, live, outputs[0])
+                    elif not in_loss and not own and len(outputs) == 1:
+                        in_loss = _unchanged(objective, value, outputs[0], rescaled)
     finally:
         objective.freeze = freeze
         live.close()
@@ -243,18 +245,22 @@ def refuse_live_statistics(objective: Any) -> None:
 
 
 def _rescaled(outputs: Any, axis: int) -> Any:
-    """The outputs, shifted and scaled at random: each example (axis 0), or each channel along axis 1 or -1, as a whole."""
+    """The outputs, shifted and scaled at random: each example (axis 0), or each channel along axis 1 or -1, as a whole.
+
+    All stay between the least and the largest that there was: a loss may be defined for probabilities alone.
+    """
     draw = torch.Generator().manual_seed(0)
 
     def change(t: Tensor) -> Tensor:
         if not (t.is_floating_point() and t.dim() and t.numel() > 1 and plain_storage(t)):
             return t
         own = axis % max(t.dim(), 2)
-        scale, shift = (
-            normal_like(t.detach().new_empty([n if a == own else 1 for a, n in enumerate(t.shape)]), draw)
+        scale, room = (
+            normal_like(t.detach().new_empty([n if a == own else 1 for a, n in enumerate(t.shape)]), draw).sigmoid()
             for _ in range(2)
         )
-        return t * scale.exp() + shift * t.detach().std()
+        scale, low, high = 0.3 + 0.6 * scale, t.detach().min(), t.detach().max()
+        return low + scale * (t - low) + (1 - scale) * room * (high - low)
 
     return convert(outputs, change)
 
