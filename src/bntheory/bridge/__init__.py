@@ -5,7 +5,7 @@ A network as a function
     ``arguments``    arguments of a wrong type, refused by name
     ``fences``, ``modes``   torch's settings around an evaluation, and the mode of every layer in it
     ``measured``     the tensors that are measured: the model's own, or stand-ins in another precision
-    ``examination``, ``custom_functions``   what is checked before a number is returned
+    ``examination``, ``repeatability``, ``custom_functions``   what is checked before a number is returned; ``examined``   of what
     ``explanation``, ``raised``   what a user's code or torch raised, told by step, layer and line
     ``graph``        what the graph of a value holds, and the bytes that it keeps
     ``draws``        random directions, the same on every device

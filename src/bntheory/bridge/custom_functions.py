@@ -41,14 +41,22 @@ def check_custom_functions(objective: Objective) -> None:
         work = objective.changed(private=True)
         tolerance = 0.05
         work.check()
+    left = set(names)
+    for index, examined in enumerate(work.examinations):
+        if left.intersection(examined.custom_functions):
+            _check_on(work, index, tolerance, examined.custom_functions)
+        left.difference_update(examined.custom_functions)
+
+
+def _check_on(work: Objective, index: int, tolerance: float, names: Sequence[str]) -> None:
     leaves = list(work.parameters.values())
     generator = torch.Generator().manual_seed(0)
     directions = [normal_like(p, generator) for p in leaves]
     held = _Held()
-    with work.conditions(0, reseed=0):
+    with work.conditions(index, reseed=0):
         with held:
-            value = work.value()
-        slopes = first_backward(work, value, leaves)
+            value = work.value(index)
+        slopes = first_backward(work, value, leaves, index)
         live = [(g, v) for g, v in zip(slopes, directions, strict=True) if g is not None and g.requires_grad]
         found = second_backward([g for g, _ in live], leaves, [v for _, v in live]) if live else [None] * len(leaves)
     product, slope, along = (_flat(t, leaves) for t in (found, slopes, directions))
@@ -58,7 +66,9 @@ def check_custom_functions(objective: Objective) -> None:
     surrogate = {True: True, False: True}
     for share, hold in pairs_of((1.0, 0.1, 0.01), apart):
         step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
-        (above, ahead), (below, behind) = (_moved(work, directions, s, held if hold else None) for s in (step, -step))
+        (above, ahead), (below, behind) = (
+            _moved(work, index, directions, s, held if hold else None) for s in (step, -step)
+        )
         change, rise = (ahead - behind) / (2 * step), (above - below) / (2 * step)
         surrogate[hold] &= abs(rise - float(slope @ along)) > tolerance * float(slope.norm())
         larger = max(float(change.norm()), float(product.norm()))
@@ -107,17 +117,19 @@ class _Held(TorchFunctionMode):
         return tensor
 
 
-def _moved(work: Objective, directions: list[Tensor], step: float, held: _Held | None) -> tuple[float, Tensor]:
+def _moved(
+    work: Objective, index: int, directions: list[Tensor], step: float, held: _Held | None
+) -> tuple[float, Tensor]:
     """The loss and its gradient a step away."""
     leaves = list(work.parameters.values())
     with work.movable():
         with torch.no_grad():
             for leaf, direction in zip(leaves, directions, strict=True):
                 leaf.add_(direction, alpha=step)
-        with work.conditions(0, reseed=0):
+        with work.conditions(index, reseed=0):
             with nullcontext() if held is None else held.again():
-                value = work.value()
-            slopes = first_backward(work, value, leaves, again=work.differentiates)
+                value = work.value(index)
+            slopes = first_backward(work, value, leaves, index, again=work.differentiates)
             return float(value.detach()), _flat(slopes, leaves)
 
 

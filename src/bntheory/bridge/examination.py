@@ -1,95 +1,46 @@
 """What is checked about an objective before a number is returned, and what its first evaluation shows.
 
-None of the following is assumed, each is looked at: the loss depends on the model that is measured, and on no other copy of it; it is
-the same function at every call; the mode took effect in every layer; freezing held the statistics constant, and the twin has the
-network's loss. What lives here: these checks. What does not: evaluating, and errors of a user's own code
-(:mod:`bntheory.bridge.explanation`).
+None of the following is assumed, each is looked at on every batch: the loss depends on the model that is measured, and on no other copy
+of it; it is the same function at every call (:mod:`bntheory.bridge.repeatability`); the mode took effect in every layer; freezing held the
+statistics constant, and the twin has the network's loss. What lives here: these checks. What does not: evaluating, and errors of a user's
+own code (:mod:`bntheory.bridge.explanation`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge import left_out
-from bntheory.bridge.draws import normal_like
-from bntheory.bridge.graph import (
-    Reduced,
-    SavedBytes,
-    custom_functions,
-    differentiated,
-    fused_norms,
-    leaves_of,
-    live_batch_norms,
-    nodes_of,
-)
+from bntheory.bridge.examined import Examined
+from bntheory.bridge.graph import SavedBytes, custom_functions, differentiated, leaves_of, live_batch_norms, nodes_of
 from bntheory.bridge.live_statistics import refuse_live_statistics
-from bntheory.bridge.networks.evaluation import convert, flat, gradients_of, requiring_a_gradient, tensors_in
-from bntheory.bridge.networks.state import generator_states, state_guard
+from bntheory.bridge.networks.evaluation import convert, requiring_a_gradient, tensors_in
+from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
+from bntheory.bridge.repeatability import check_repeatable
 from bntheory.errors import UserError
-
-
-class Examined(Protocol):
-    """What is known of the objective (:class:`bntheory.bridge.objective.Objective`) that is examined."""
-
-    batches: list[Any]
-    keepers: list[Any]
-    overwrites_inputs: bool
-    differentiates: bool
-    needs_graph: bool
-    freeze: Any
-
-    @property
-    def model(self) -> nn.Module | None: ...
-    @property
-    def loss(self) -> Any: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def twin_of(self) -> str | None: ...
-    @property
-    def dtype(self) -> torch.dtype | None: ...
-    @property
-    def normalisation(self) -> str: ...
-    @property
-    def dropout(self) -> str: ...
-    @property
-    def seed(self) -> int | None: ...
-    @property
-    def leaves(self) -> Mapping[str, Tensor]: ...
-    @property
-    def network(self) -> nn.Module: ...
-    def named_modules(self) -> dict[str, nn.Module]: ...
-    def conditions(
-        self, index: int = 0, *, frozen: bool = True, reseed: int | None = None, trace: TorchFunctionMode | None = None
-    ) -> AbstractContextManager[None]: ...
-    def outputs(self, index: int = 0) -> Any: ...
-    def loss_of(self, outputs: Any, index: int = 0) -> Any: ...
-    def value(self, index: int = 0) -> Tensor: ...
-    def plain_batches(self) -> list[Any]: ...
-    def without_graph(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True)
 class Examination:
-    """The first batch, evaluated once with and once without a graph.
+    """What the first evaluation on a batch shows.
 
-    loss: there. normalisations: of its forward pass, in order. over_the_batch: the modules that normalise over the batch (for one
-    written by hand its channels' axis and eps). forward_bytes: what the graph of the loss keeps for its first derivative.
-    unused: the trainable parameters that the loss does not use. custom_functions: the names of a user's own autograd functions in it.
-    weights: the parameters that it standardises by the function of batch normalisation.
+    loss: there. dtype: the coarsest one of loss and parameters. normalisations: of its forward pass, in order. over_the_batch: the modules
+    that normalise over the batch (for one written by hand its channels' axis and eps). forward_bytes: what the graph of the loss keeps for
+    its first derivative. unused: the trainable parameters that the loss does not use. custom_functions: the names of a user's own autograd
+    functions in it. weights: the parameters that it standardises by the function of batch normalisation.
     """
 
     loss: float
+    dtype: torch.dtype
     normalisations: tuple[Normalisation, ...]
     over_the_batch: dict[str, tuple[int, float | None] | None]
     forward_bytes: int
@@ -97,37 +48,94 @@ class Examination:
     custom_functions: tuple[str, ...] = ()
     weights: tuple[Tensor, ...] = ()
 
+    @property
+    def by_hand(self) -> dict[str, tuple[int, float | None]]:
+        """Of the layers over the batch that are written by hand, the axis of the channels and eps."""
+        return {name: at for name, at in self.over_the_batch.items() if at is not None}
+
 
 def examine(objective: Examined) -> Examination:
-    """Evaluate the first batch and check what was asked for. Raises ValueError naming what was asked, what was found, what to do."""
+    """Evaluate every batch and check what was asked for; what is found on each is in ``objective.examinations``, and returned as one.
+
+    Raises ValueError naming what was asked, what was found, what to do.
+    """
+    _refuse_empty(objective)
+    objective.examinations.clear()
+    indices = range(len(objective.batches))
+    for index in indices:
+        with _named(objective, index):
+            objective.examinations.append(_first_look(objective, index))
+    found = _as_one(objective.examinations)
+    objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
+    for index in indices:
+        with _named(objective, index):
+            seen = objective.examinations[index]
+            check_repeatable(objective, index, seen.loss, seen.dtype)
+            if objective.mode == "frozen":
+                refuse_live_statistics(objective, index)
+    return found
+
+
+@contextmanager
+def _named(objective: Examined, index: int) -> Iterator[None]:
+    """Context in which a refusal says which one of several batches it is about."""
     try:
-        return _examined(objective, hooks=True)
+        yield
+    except UserError as error:
+        if len(objective.batches) == 1 or type(error) is not UserError or str(error).startswith("batch["):
+            raise
+        raise UserError(f"batch[{index}]: {error}") from error.__cause__
+
+
+def _as_one(found: Sequence[Examination]) -> Examination:
+    """Several batches as one: the layers and functions of all, what none of them uses, the largest graph; the loss of the first."""
+    first, *others = found
+    if not others:
+        return first
+    by_name: dict[str, Normalisation] = {}
+    for item in (n for examined in found for n in examined.normalisations):
+        if by_name.get(item.name, item).reason == left_out.UNREACHED:
+            by_name[item.name] = item
+        by_name.setdefault(item.name, item)
+    return replace(
+        first,
+        normalisations=tuple(by_name.values()),
+        over_the_batch={name: at for examined in found for name, at in examined.over_the_batch.items()},
+        forward_bytes=max(examined.forward_bytes for examined in found),
+        unused=tuple(name for name in first.unused if all(name in examined.unused for examined in others)),
+        custom_functions=tuple(dict.fromkeys(name for examined in found for name in examined.custom_functions)),
+        weights=tuple({id(w): w for examined in found for w in examined.weights}.values()),
+    )
+
+
+def _first_look(objective: Examined, index: int) -> Examination:
+    try:
+        return _looked_at(objective, index, hooks=True)
     except UserError as error:
         if "saved tensor hooks" not in str(error):
             raise
-        return _examined(objective, hooks=False)  # torch.func inside of a forward pass cannot run under them
+        return _looked_at(objective, index, hooks=False)  # torch.func inside of a forward pass cannot run under them
 
 
-def _examined(objective: Examined, *, hooks: bool) -> Examination:
-    _refuse_empty(objective)
-    batch = objective.batches[0]
+def _looked_at(objective: Examined, index: int, *, hooks: bool) -> Examination:
+    batch = objective.batches[index]
     try:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
         # with a copy of the parameters, once: a forward pass that changes them is refused, and has changed nothing
         guard = state_guard(_held(objective.leaves), objective.network, *objective.keepers)
-        with guard as changed, objective.conditions(0, frozen=False, trace=trace):
-            objective.batches[0] = convert(batch, requiring_a_gradient)
-            given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[0])]
-            value, kept = _value_and_bytes(objective, hooks)
+        with guard as changed, objective.conditions(index, frozen=False, trace=trace):
+            objective.batches[index] = convert(batch, requiring_a_gradient)
+            given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[index])]
+            value, kept = _value_and_bytes(objective, index, hooks)
             _refuse_changed_parameters(changed())
-            objective.differentiates = trace.differentiates or differentiated(value)
+            objective.differentiates |= trace.differentiates or differentiated(value)
             if any(tensor._version != version for tensor, version in given):
                 _refuse_overwritten_twice(batch)
                 objective.overwrites_inputs = True
             unused = _check_dependence(objective, value)
             custom = custom_functions(value) + (("a hook on a tensor",) if trace.hooked else ())
     finally:
-        objective.batches[0] = batch
+        objective.batches[index] = batch
     loss = float(value.detach())
     _refuse_overflow(loss, trace.found)
     scripted = sum(item.reason == left_out.SCRIPTED for item in trace.found)
@@ -136,13 +144,9 @@ def _examined(objective: Examined, *, hooks: bool) -> Examination:
     normalisations = tuple(trace.found)
     _check_modes(objective, normalisations)
     seen, weights = _without_tensors(normalisations), tuple(trace.weights)
-    found = Examination(loss, seen, trace.over_the_batch(), kept, unused, custom, weights)
-    objective.__dict__["examination"] = found  # the twin's constants are taken by way of it
     precisions = [t.dtype for t in (value, *objective.leaves.values()) if t.is_floating_point()]
-    _check_repeatable(objective, loss, max(precisions, key=lambda dtype: torch.finfo(dtype).eps))
-    if objective.mode == "frozen":
-        refuse_live_statistics(objective)
-    return found
+    coarsest = max(precisions, key=lambda dtype: torch.finfo(dtype).eps)
+    return Examination(loss, coarsest, seen, trace.over_the_batch(), kept, unused, custom, weights)
 
 
 def _refuse_overflow(loss: float, normalisations: Sequence[Normalisation]) -> None:
@@ -194,13 +198,13 @@ def _without_tensors(normalisations: Sequence[Normalisation]) -> tuple[Normalisa
     return tuple(Normalisation(n.name, n.module, n.view, n.reason, n.by_hand) for n in normalisations)
 
 
-def _value_and_bytes(objective: Examined, hooks: bool) -> tuple[Tensor, int]:
-    """The loss of the first batch, and what its graph keeps: counted as it is saved, or read from the graph where that cannot be."""
+def _value_and_bytes(objective: Examined, index: int, hooks: bool) -> tuple[Tensor, int]:
+    """The loss of a batch, and what its graph keeps: counted as it is saved, or read from the graph where that cannot be."""
     saved = SavedBytes(list(objective.leaves.values()))
     if hooks:
         with saved:
-            return objective.value(), saved.total
-    value = objective.value()
+            return objective.value(index), saved.total
+    value = objective.value(index)
     for node in nodes_of(value):
         for name in dir(node):
             kept = getattr(node, name) if name.startswith("_saved_") else None
@@ -265,7 +269,7 @@ def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
     return tuple(name for name, t in objective.leaves.items() if t.requires_grad and id(t) not in used)
 
 
-# -- modes, repeatability, freezing ---------------------------------------------------------------------------------------
+# -- modes ---------------------------------------------------------------------------------------
 
 
 def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -> None:
@@ -288,91 +292,4 @@ def _check_modes(objective: Examined, normalisations: Sequence[Normalisation]) -
                 f"layer {item.name!r} ({type(module).__name__}) used its running statistics although mode={objective.mode!r} asks for "
                 f"those of the batch: something in the forward pass puts it in evaluation mode. Measure {instead}, or "
                 "leave the layer's mode alone in forward()"
-            )
-
-
-def _check_repeatable(objective: Examined, loss: float, dtype: torch.dtype) -> None:
-    """Evaluate the loss once more, without a graph and with other random numbers (a twin with its constants), and refuse another value."""
-    reseed = 0x5EED if objective.seed is None and objective.dropout != "drawn" else None
-    drawn = False
-
-    def evaluated() -> float:
-        nonlocal drawn
-        with objective.conditions(0, reseed=reseed), objective.without_graph():
-            holders = (objective.network, *objective.keepers)
-            before = generator_states(*holders)
-            value = objective.value()
-            drawn = generator_states(*holders) != before
-            if objective.differentiates and fused_norms(value):
-                raise UserError(
-                    "the model or the loss takes derivatives itself, and a normalisation is called past torch's functional interface "
-                    "(torch.native_layer_norm, torch.ops, a compiled graph), whose third derivatives torch has not right: call "
-                    "torch.nn.functional, which is written out"
-                )
-            return float(value.detach())
-
-    try:
-        again = evaluated()
-    except UserError:
-        objective.needs_graph = True  # a forward pass that hangs hooks on tensors cannot run without
-        again = evaluated()
-    eps = float(torch.finfo(dtype).eps)
-    # other kernels may serve a pass without gradients; dropout changes a loss by far more than their rounding. Each frozen layer rounds
-    # anew, and what follows amplifies it: half of the digits tell one function from another; where the loss takes derivatives, a twin is
-    # another function by as little as those are small
-    half = objective.mode == "frozen" and not objective.differentiates
-    share, apart = (math.sqrt(eps) if half else 1000 * eps), abs(again - loss)
-    if apart <= share * max(abs(loss), abs(again)) or apart <= 1000 * eps * _size_of_terms(objective, reseed):
-        if drawn and reseed is not None:
-            _refuse_random_derivatives(objective, reseed)
-        return
-    if objective.mode == "frozen" and not (drawn and reseed is not None):
-        raise UserError(
-            f"the frozen twin has a loss of {again!r} where the network has {loss!r}: it is not the same function at this point. A layer "
-            "computes its statistics where they cannot be replaced, or the loss takes derivatives of the outputs, which the twin changes"
-        )
-    fixed = "" if objective.seed is None else " although every evaluation draws from the same seed"
-    raise UserError(
-        f"the loss is not deterministic{fixed}: two evaluations on the same batch gave {loss!r} and {again!r}. Something in the "
-        "model or the loss draws random numbers or keeps a state that cannot be put back (functional dropout, stochastic depth, noise, "
-        "augmentation, an iterator, a closure that draws a new batch, os.environ); such a state outside of the model may have moved on by "
-        "these evaluations. Hold random numbers fixed with seed=..., keep counters in attributes, or switch it off"
-    )
-
-
-def _size_of_terms(objective: Examined, reseed: int | None) -> float:
-    """The size of the terms that a loss is the sum of. They may cancel, as in a mean of normalised values, and its rounding is relative to them."""
-    reduced, size = Reduced(), 0.0
-    with suppress(RuntimeError), objective.conditions(0, reseed=reseed, trace=reduced):
-        value, terms = objective.value(), list(reduced.terms.values())
-        for t, g in zip(terms, torch.autograd.grad(value, terms, allow_unused=True), strict=True):
-            size = size if g is None else max(size, float((t.detach() * g).abs().sum()))
-    return size
-
-
-def _refuse_random_derivatives(objective: Examined, seed: int) -> None:
-    """Refuse random numbers that the derivatives depend on and the loss does not.
-
-    So it is behind a factor that is zero (a residual branch at its start); behind the square of one (a gate on both sides) only the
-    second derivatives depend on them.
-    """
-    wanted = [t for t in objective.leaves.values() if t.requires_grad]
-    found: dict[str, list[Tensor]] = {"gradient": [], "Hessian": []}
-    for reseed in (seed, seed + 1):
-        with objective.conditions(0, reseed=reseed):
-            value, draw = objective.value(), torch.Generator().manual_seed(0)
-            wanted = wanted or list(leaves_of(value).values())
-            slopes = torch.autograd.grad(value, wanted, create_graph=True, allow_unused=True, materialize_grads=True)
-            along = [(g, normal_like(g, draw)) for g in slopes if g.requires_grad and g.layout == torch.strided]
-            found["gradient"].append(flat([g.to_dense() for g in slopes]))
-            with suppress(RuntimeError):  # what has no second derivative is told where one is asked for
-                slope = torch.stack([value.new_zeros(()), *((g * v).sum() for g, v in along)]).sum()
-                found["Hessian"].append(flat(gradients_of(slope, wanted)[1]) if along else value.new_zeros(1))
-    for what, (one, other) in ((what, pair) for what, pair in found.items() if len(pair) == 2):
-        apart = float((one - other).norm() / torch.stack([one, other]).norm().clamp(min=1e-300))
-        if apart > (100 * torch.finfo(value.dtype).eps if what == "gradient" else torch.finfo(value.dtype).eps ** 0.5):
-            raise UserError(
-                f"the {what} of the loss is not deterministic: two evaluations on the same batch gave some that differ by "
-                f"{apart:.2g} of their length. The model or the loss draws random numbers (functional dropout, stochastic depth, noise). Hold "
-                "them fixed with seed=..., or switch it off"
             )

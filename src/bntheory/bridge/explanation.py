@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bntheory.bridge.examination import Examined
+from bntheory.bridge.examined import Examined
 from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, is_spread, scalar, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import NOT_EXPLAINED, EvaluationError, first_line, line_of, where_of

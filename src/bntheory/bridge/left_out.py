@@ -27,6 +27,7 @@ HOOKED = "computes it in a hook on its forward, where nothing can be frozen; com
 TRANSPOSED = (
     "does so as {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
 )
+UNREACHED = "the forward pass does not reach it"
 ONE_ENTRY = "normalises over a single entry, of which a constant is left"
 WEIGHT = "normalises a parameter (a weight that is standardised), and no activations of a batch"
 NOT_OVER_THE_BATCH = " (none of it is over the batch)"

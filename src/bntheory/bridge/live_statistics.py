@@ -177,9 +177,9 @@ class LiveStatistics(TorchFunctionMode):
         return roots
 
 
-def refuse_live_statistics(objective: Any) -> None:
+def refuse_live_statistics(objective: Any, index: int) -> None:
     """A twin that still normalises over its batch is refused, in whichever way it does."""
-    batch, freeze = objective.batches[0], objective.freeze
+    batch, freeze = objective.batches[index], objective.freeze
     if batch is None and objective.model is None:
         return
     live, in_loss = LiveStatistics(objective.named_modules()), False
@@ -200,17 +200,17 @@ def refuse_live_statistics(objective: Any) -> None:
 
     def rescaled(axis: int) -> Tensor:
         if batch is not None:
-            return scalar(objective.loss_of(_rescaled(outputs[0], axis), 0))
+            return scalar(objective.loss_of(_rescaled(outputs[0], axis), index))
         along.append(axis)
-        value: Tensor = objective.value(0)
+        value: Tensor = objective.value(index)
         return value
 
     try:
         objective.freeze = "both"
-        with objective.conditions(0, trace=live):
+        with objective.conditions(index, trace=live):
             objective.network.register_forward_pre_hook(before, with_kwargs=True)
             objective.network.register_forward_hook(after)
-            value = objective.value(0)
+            value = objective.value(index)
             parameters = [t for t in objective.leaves.values() if t.requires_grad]
             rows = [t for t in tensors_in((batch or ())[1:]) if t.dim() == 1] + [
                 t for t in tensors_in(outputs) if t.dim() == 2
@@ -223,7 +223,7 @@ def refuse_live_statistics(objective: Any) -> None:
                 in_loss = live.in_loss(value, *((parameters, live._roots(inputs)) if own else (ends, ends)))
                 with suppress(UserError, RuntimeError):  # a loss that is not defined at other outputs
                     if in_loss and not own and batch is not None and len(outputs) == 1:
-                        in_loss = _in_loss_elsewhere(objective, live, outputs[0])
+                        in_loss = _in_loss_elsewhere(objective, index, live, outputs[0])
                     elif not in_loss and not own and len(outputs) == 1:
                         in_loss = _unchanged(objective, value, outputs[0], rescaled)
     finally:
@@ -265,11 +265,11 @@ def _rescaled(outputs: Any, axis: int) -> Any:
     return convert(outputs, change)
 
 
-def _in_loss_elsewhere(objective: Any, live: LiveStatistics, outputs: Any) -> bool:
+def _in_loss_elsewhere(objective: Any, index: int, live: LiveStatistics, outputs: Any) -> bool:
     """Whether the loss is found to normalise at other outputs too: where a mean vanishes by chance, a product is indifferent to shifts."""
     moved = _rescaled(outputs, -1)
     ends = _ends_of(moved)
-    return moved is outputs or live.in_loss(scalar(objective.loss_of(moved, 0)), ends, ends)
+    return moved is outputs or live.in_loss(scalar(objective.loss_of(moved, index)), ends, ends)
 
 
 def _unchanged(objective: Any, value: Tensor, outputs: Any, at: Callable[[int], Tensor]) -> bool:

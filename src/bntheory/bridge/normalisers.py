@@ -363,7 +363,7 @@ class NormalisationTrace(TorchFunctionMode):
             elif name in self.called:
                 reason = left_out.UNMATCHED.format(type(module).__name__)
             else:
-                reason = "the forward pass does not reach it"
+                reason = left_out.UNREACHED
             self._leave_out(self._label(name), name, reason)
 
 

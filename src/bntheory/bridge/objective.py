@@ -118,6 +118,7 @@ class Objective:
             self._given = once if len(once) != 1 else once[0]
         self.batches = [self._prepared(b) for b in self.plain_batches()]
         self._constants, self._caller = dict[int, dict[str, list[Constants | None]]](), _LossCall()
+        self.examinations: list[Examination] = []  # of each batch, once it is checked
         self.overwrites_inputs = self.differentiates = self.needs_graph = False  # until an examination finds otherwise
         with torch.inference_mode(False):
             self.tensors = MeasuredTensors(model, dtype, private)
@@ -163,7 +164,7 @@ class Objective:
         return Objective(self.model, self.loss, batch, **{**self._options, "examples": None, "split": None})
 
     def twin(self, freeze: Freeze = "both") -> Objective:
-        """The frozen-statistics twin: constants in place of the batch's mean, scale, or both."""
+        """The frozen-statistics twin: constants in place of the batch's mean, scale, or both, of where the model is when it is first asked."""
         of = self.twin_of if self.mode == "frozen" else None if self.mode == "train" else self.mode
         return self.changed(mode="frozen", freeze=freeze, twin_of=of)
 
@@ -230,7 +231,7 @@ class Objective:
             switch(self._inner, mode, self.dropout, fixed=self.seed is not None)
             self.tensors.install(*self.keepers)
             if constants is not None:
-                freeze_in_place(self._freezable(constants), constants, self._by_hand, self.freeze)
+                freeze_in_place(self._freezable(constants), constants, self.examinations[index].by_hand, self.freeze)
             if self.normalisation == "primitive" or self.differentiates:
                 stack.enter_context(primitive_normalisation())
             seed = reseed if self.seed is None else self.seed + index
@@ -250,11 +251,9 @@ class Objective:
                 "batch=(inputs, *rest)"
             )
         with explained(self, index):
-            inputs = (
-                convert(batch[0], lambda t: t.clone() if plain_storage(t) else t)
-                if self.overwrites_inputs
-                else batch[0]
-            )
+            inputs = batch[0]
+            if self.overwrites_inputs:
+                inputs = convert(inputs, lambda t: t.clone() if plain_storage(t) else t)
             return call_model(self._inner, inputs)
 
     def loss_of(self, outputs: Any, index: int = 0) -> Any:
@@ -316,6 +315,7 @@ class Objective:
     @contextmanager
     def movable(self) -> Iterator[Self]:
         """Context in which the measured parameters may be changed in place; afterwards they have their values again."""
+        self.check()  # the constants of a twin are those of the point where it begins
         if not self.tensors.stand_ins:
             with state_guard(self._inner):
                 yield self
@@ -332,8 +332,13 @@ class Objective:
 
     @cached_property
     def examination(self) -> Examination:
-        """The first evaluation, in which everything that was asked for is checked; made once. Raises ValueError for what fails."""
-        return examine(self)
+        """The first evaluation of each batch, in which everything that was asked for is checked; made once. Raises ValueError for what fails."""
+        try:
+            return examine(self)
+        except BaseException:
+            self.__dict__.pop("examination", None)  # asked again, it fails again
+            self._constants.clear()
+            raise
 
     def check(self) -> None:
         """Raise ValueError where something that was asked for cannot be had."""
@@ -341,12 +346,8 @@ class Objective:
 
     @property
     def normalisations(self) -> tuple[Normalisation, ...]:
-        """Every normalisation of the forward pass on the first batch, in the order of the calls: measured or left out."""
+        """Every normalisation of the forward pass, in the order of the calls: measured or left out."""
         return self.examination.normalisations
-
-    @cached_property
-    def _by_hand(self) -> dict[str, tuple[int, float | None]]:
-        return {n: at for n, at in self.examination.over_the_batch.items() if at is not None}
 
     def constants(self, index: int = 0) -> dict[str, list[Constants | None]]:
         """Mean and scale of each layer that normalises over the batch, on batch ``index``: by module, one entry a call.
@@ -354,12 +355,11 @@ class Objective:
         Taken where the model was when they were first asked for, and kept. Raises ValueError where there is no such layer.
         """
         if index not in self._constants:
-            found = self.examination.over_the_batch
-            require_freezable(self.normalisations, found)
-            weights = self.examination.weights
-            graph = torch.enable_grad() if weights else self.without_graph()  # by which weights are told
+            require_freezable(self.normalisations, self.examination.over_the_batch)
+            here = self.examinations[index]
+            graph = torch.enable_grad() if here.weights else self.without_graph()  # by which weights are told
             with self.conditions(index, frozen=False), graph:
-                kept, stop = observed(self._freezable(found), self._by_hand, weights)
+                kept, stop = observed(self._freezable(here.over_the_batch), here.by_hand, here.weights)
                 try:
                     self.value(index)  # the loss may call the model, or a normalisation, itself
                 finally:

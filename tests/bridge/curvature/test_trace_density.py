@@ -59,6 +59,27 @@ def test_hutch_plus_plus_is_exact_below_the_rank_of_its_sketch() -> None:
     assert found.error < 1e-10
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("rank", [0, 1, 2, 5, 9])
+@pytest.mark.parametrize("known", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_deflated_is_counted_once_where_little_is_left(
+    rank: int, known: int, rotated: bool, dtype: torch.dtype
+) -> None:
+    """The sketch of what is left has fewer directions than columns."""
+    values = np.concatenate([[9.0, 7.0, -6.0][:known], np.geomspace(1, 0.01, rank) if rank else [], np.zeros(60)])
+    q, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((len(values), len(values))))
+    q = q if rotated else np.eye(len(values))
+    matrix = torch.tensor((q * values) @ q.T, dtype=dtype)
+    op = FunctionOperator.of_matrix(matrix)
+    ends, rounding = top_eigenvalues(op, k=known, which="LM", tol=1e-9), 1e-4 if dtype == torch.float32 else 1e-9
+    for samples, seed in ((18, 0), (30, 0), (30, 1), (30, 2), (30, 3)):
+        found = trace(op, samples, method="hutch++", deflate=ends, seed=seed)
+        if rank <= samples // 3:
+            assert found.value == pytest.approx(values.sum(), abs=rounding)
+            assert found.error < rounding
+
+
 def test_trace_stops_at_its_tolerance() -> None:
     op = operator(np.linspace(1, 2, 200))
     found = trace(op, 500, tol=0.01)

@@ -10,7 +10,6 @@ from bntheory.bridge.curvature.memory import MemoryEstimate, available_bytes, gr
 from bntheory.bridge.curvature.options import Options
 from bntheory.bridge.custom_functions import check_custom_functions
 from bntheory.bridge.left_out import NO_GRADIENT
-from bntheory.bridge.networks.evaluation import tensors_in
 from bntheory.bridge.normalisers import shown_name
 from bntheory.bridge.objective import Objective
 from bntheory.errors import UserError
@@ -52,10 +51,9 @@ def check_memory(objective: Objective, o: Options) -> MemoryEstimate:
         return MemoryEstimate(None, None, "not asked for")
     device = next((t.device for t in objective.leaves.values()), torch.device("cpu"))
     available = int(limit) if limit is not None else available_bytes(device)
-    one = graph_bytes(objective.examination.forward_bytes)
-    entries = [sum(t.numel() for t in tensors_in(batch)) for batch in objective.batches]
-    share = sum(entries) / entries[0] if entries[0] else len(entries)
-    needed = int(one * share) if o.keep_graphs else int(one * max(1.0, max(entries) / max(entries[0], 1)))
+    objective.check()
+    graphs = [graph_bytes(found.forward_bytes) for found in objective.examinations]
+    needed = sum(graphs) if o.keep_graphs else max(graphs)
     if available is not None and needed > available:
         advice = "fewer examples in the batch, fewer `parameters` (a layer instead of all)"
         if len(objective.batches) > 1 and o.keep_graphs:

@@ -70,15 +70,17 @@ def trace(
             raise UserError(f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}")
         basis = deflate.vectors
         exact = float(deflate.values.sum())
+        growth = float(np.abs(deflate.values).max())
     if method == "hutch++":
         part = min(samples // 3, op.size)
         sketch = torch.stack([_outside(_signs(op, generator), basis) for _ in range(part)], dim=1)
         images = torch.stack([op.apply(sketch[:, i]) for i in range(part)], dim=1)
-        growth = max(norm(image) / norm(z) for image, z in zip(images.T, sketch.T, strict=True))
-        fresh = torch.linalg.qr(_outside(images, basis))[0]
-        exact += sum(dot(fresh[:, i], op.apply(fresh[:, i])) for i in range(part))
+        growth = max(growth, *(norm(image) / norm(z) for image, z in zip(images.T, sketch.T, strict=True)))
+        fresh = _orthonormal_outside(images, basis)
+        kept = fresh.shape[1]
+        exact += sum(dot(fresh[:, i], op.apply(fresh[:, i])) for i in range(kept))
         basis = fresh if basis is None else torch.linalg.qr(torch.cat([basis, fresh], dim=1))[0]
-        samples -= 2 * part
+        samples -= part + kept
     values: list[float] = []
     previous: tuple[Tensor, Tensor] | None = None
     defect = 0.0
@@ -111,6 +113,24 @@ def _outside(vectors: Tensor, basis: Tensor | None) -> Tensor:
         return vectors
     rest: Tensor = vectors - basis @ (basis.T @ vectors)
     return rest
+
+
+def _orthonormal_outside(vectors: Tensor, basis: Tensor | None) -> Tensor:
+    """Orthonormal vectors for the part of these that is orthogonal to ``basis``, and themselves orthogonal to it.
+
+    Where little is left of them, some are rounding and may point anywhere, also to where the trace is known already: what of those lies
+    outside is taken, and those that lie within are left out.
+    """
+    q: Tensor = torch.linalg.qr(_outside(vectors, basis))[0]
+    if basis is None:
+        return q
+    rest = _outside(q, basis)
+    lengths, turned = torch.linalg.eigh(
+        rest.T @ rest
+    )  # squared ones; not a second QR, which turns later vectors by those left out
+    kept = lengths > 0.01
+    found: Tensor = rest @ (turned[:, kept] / lengths[kept].sqrt())
+    return found
 
 
 def _mean(values: list[float]) -> tuple[float, float]:

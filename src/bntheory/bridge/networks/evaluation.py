@@ -317,7 +317,9 @@ def plain_storage(tensor: Tensor) -> bool:
 
 
 def requiring_a_gradient(tensor: Tensor) -> Tensor:
-    """Inputs as nodes of the graph, so that a layer right behind them can be verified as well."""
+    """Inputs as nodes of the graph, so that a layer right behind them can be verified as well. In a transform torch has none."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return tensor
     differentiable = tensor.is_floating_point() and not tensor.requires_grad and plain_storage(tensor)
     if differentiable:
         return tensor.detach().requires_grad_().clone()

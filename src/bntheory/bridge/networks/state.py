@@ -222,10 +222,10 @@ def _same_storage(a: Tensor, b: Tensor) -> bool:
 
 def bytes_of(tensor: Tensor) -> Tensor:
     """The representation of its entries, (n,) of uint8 on the tensor's device: NaN equals itself, and 0.0 differs from -0.0."""
-    tensor = tensor.detach()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    return tensor.contiguous().reshape(-1).view(torch.uint8)
+    if tensor.is_meta:
+        return torch.empty(0, dtype=torch.uint8)  # it has none
+    dense = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
+    return dense.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:

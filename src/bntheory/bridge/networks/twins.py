@@ -64,8 +64,7 @@ def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
     constants = {name: found for name, found in frozen.constants().items() if name != LOSS}
     twin = _copied(frozen.network)
     modules = dict(twin.named_modules())
-    by_hand = {name: at for name, at in frozen.examination.over_the_batch.items() if at is not None}
-    freeze_in_place({name: modules[name] for name in constants}, constants, by_hand, freeze)
+    freeze_in_place({name: modules[name] for name in constants}, constants, frozen.examination.by_hand, freeze)
     _refuse_shared(frozen, twin)
     return twin
 

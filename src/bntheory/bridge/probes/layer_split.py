@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bntheory.bridge.left_out import UNREACHED
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.capture import capture
 from bntheory.bridge.probes.captured import CapturedLayer
@@ -48,7 +49,7 @@ class _Sums:
 def layer_splits(
     objective: Objective, names: Sequence[str] | None = None, progress: Callable[[float], None] = lambda fraction: None
 ) -> tuple[tuple[LayerProbe, ...], dict[str, str]]:
-    """The layers of an objective by name (all if None), summed over its batches; and of each that is left out, the reason.
+    """The layers of an objective by name (all if None), summed over the batches that reach them; and of each that is left out, the reason.
 
     Only first derivatives are taken. Raises ValueError as :func:`bntheory.bridge.capture`.
     """
@@ -58,7 +59,9 @@ def layer_splits(
     for index in range(len(objective.batches)):
         progress(index / len(objective.batches))
         found = capture(objective.single(index), layers=names, second_order=False)
-        left_out.update(found.left_out)
+        left_out.update(
+            {name: why for name, why in found.left_out.items() if left_out.get(name, UNREACHED) == UNREACHED}
+        )
         waiting = dict(found.layers)
         del found
         while waiting:  # what a layer needs is let go before the next one
@@ -67,6 +70,7 @@ def layer_splits(
                 probes[captured.name] = _layer(captured, sums.setdefault(captured.name, _Sums()))
             except ValueError as error:  # one degenerate layer (a constant channel without eps) is not all of them
                 left_out[captured.name] = str(error)
+    left_out = {name: why for name, why in left_out.items() if why != UNREACHED or name not in probes}
     return tuple(p for name, p in probes.items() if name not in left_out), left_out
 
 
