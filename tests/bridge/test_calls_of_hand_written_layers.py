@@ -86,11 +86,20 @@ class ByParameters(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean, var = self.held or self.statistics(x)
         h = x * self.share if self.how == "scaled" else x
+        if self.how == "halves":
+            h = torch.cat(self.halves(x), 1)
         centred = h - self.share * mean if self.how == "graph" else h - mean
-        return centred / torch.sqrt(var + 1e-5) * self.weight + self.bias
+        z = centred / torch.sqrt(var + 1e-5) * self.weight + self.bias
+        return torch.cat([z[:, :2], z[:, 2:] * self.share[2:]], 1) if self.how == "pieces" else z
+
+    def halves(self, x: Tensor) -> list[Tensor]:
+        return [torch.tanh(self.share[:2]) * x[:, :2], self.share[2:] * x.index_select(1, torch.tensor([2, 3, 4]))]
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = x * self.share if self.how == "scaled" else x
+        if self.how == "halves":
+            h = torch.cat([part - 0.5 * part.mean(0) for part in self.halves(x)], 1)
+            return torch.cat([part.mean(0) for part in self.halves(x)]), h.square().mean(0)
         if self.how == "pair":
             var, mean = torch.var_mean(h + self.share.square() * h.roll(1, 1), 0, unbiased=False)
             return h.mean(0), var + 0 * mean
@@ -99,7 +108,7 @@ class ByParameters(nn.Module):
         return mean, centred.square().mean(0)
 
 
-@pytest.mark.parametrize("how", ["scaled", "graph", "pair"])
+@pytest.mark.parametrize("how", ["scaled", "graph", "pair", "pieces", "halves"])
 def test_a_twin_is_constant_where_its_parameters_move(how: str) -> None:
     torch.manual_seed(3)
     model = Net(lambda n, h: n(h), ByParameters(how)).double()

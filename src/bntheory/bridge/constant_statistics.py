@@ -23,46 +23,55 @@ State = Sequence[tuple[bool, Mapping[str, Tensor]]]
 #: By the number of a call in a layer's forward, and of its result.
 Statistics = Mapping[tuple[int, int], Tensor]
 
-#: Operations whose result is smaller than what they take, and no statistic of it.
-_SELECTIONS = {
-    "__getitem__", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "narrow", "select", "index_select", "masked_select",
-    "gather", "take", "take_along_dim",
-}  # fmt: skip
-
 
 class ConstantStatistics(TorchFunctionMode):
-    """Holds constant what a layer computes from all of its input.
+    """Context in which a layer's statistics that a parameter enters too have the values of ``known``."""
 
-    Where a parameter enters it too (a learned share of the mean), its value is that of ``known``, by the number of the call and of its
-    result; afterwards ``of_parameters`` has those that were met, to be known.
-    """
-
-    def __init__(self, held: Tensor, known: Statistics) -> None:
+    def __init__(self, known: Statistics) -> None:
         super().__init__()
-        self._held, self._known, self._call = held, known, 0
-        self.of_parameters: dict[tuple[int, int], Tensor] = {}
+        self._known, self._call = known, 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         found, place = func(*args, **(kwargs or {})), count()
         self._call += 1
-        if getattr(func, "__name__", "") in _SELECTIONS or not (self._known or torch.is_grad_enabled()):
-            return found
         return convert(found, lambda tensor: self._constant(tensor, (self._call, next(place))))
 
     def _constant(self, tensor: Tensor, place: tuple[int, int]) -> Tensor:
         known = self._known.get(place)
-        if known is not None and known.shape == tensor.shape:
-            return known.to(tensor)
-        if transformed(tensor) or tensor.grad_fn is None or tensor.numel() >= self._held.numel():
+        return tensor if known is None or known.shape != tensor.shape else known.to(tensor)
+
+
+class _Finding(ConstantStatistics):
+    """Holds constant what is computed from several examples of the input ``held``; those that a parameter enters are ``found``.
+
+    axis: of the channels, of which a statistic may mix some.
+    """
+
+    def __init__(self, held: Tensor, axis: int) -> None:
+        super().__init__({})
+        self._held, self._axis = held, axis
+        self.found: dict[tuple[int, int], Tensor] = {}
+
+    def _constant(self, tensor: Tensor, place: tuple[int, int]) -> Tensor:
+        if transformed(tensor) or tensor.grad_fn is None or not 0 < tensor.numel() < self._held.numel():
             return tensor
         leaves = leaves_of(tensor)
-        if id(self._held) not in leaves:
+        if id(self._held) not in leaves or not self._of_several(tensor):
             return tensor
         if any(isinstance(leaf, nn.Parameter) for leaf in leaves.values()):
-            self.of_parameters[place] = tensor.detach()
+            self.found[place] = tensor.detach()
         return tensor.detach()
+
+    def _of_several(self, tensor: Tensor) -> bool:
+        """Whether one entry depends on more than one place of a channel: what is smaller may also be a part of the input, or of its image."""
+        entries = tensor.reshape(-1)
+        try:
+            slopes = [torch.autograd.grad(e, self._held, retain_graph=True)[0] for e in (entries[0], entries[-1])]
+        except RuntimeError:  # what it was computed from has been overwritten
+            return True
+        return any(int(slope.ne(0).any(self._axis).sum()) > 1 for slope in slopes)
 
 
 @contextmanager
@@ -81,17 +90,17 @@ def as_it_was(layer: Any, state: State, x: Tensor) -> Iterator[None]:
 
 
 def statistics_of_parameters(
-    layer: nn.Module, own: Callable[..., Any], held: Tensor, state: State, x: Tensor, given: tuple[Any, Any]
+    layer: nn.Module, own: Callable[..., Any], held: Tensor, axis: int, state: State, x: Tensor, given: tuple[Any, Any]
 ) -> Statistics:
     """The statistics that a layer computes from its parameters too, as they are where ``own``, its forward, is given ``given``.
 
-    held: a leaf that equals its input x.
+    held: a leaf that equals its input x. axis: of the channels.
     """
     if not any(p.requires_grad for p in layer.parameters()):
         return {}
-    seen = ConstantStatistics(held, {})
+    seen = _Finding(held, axis)
     args, kwargs = convert(given, lambda tensor: held if tensor is x else tensor)
     devices = [x.device] if x.is_cuda else []
     with torch.random.fork_rng(devices), torch.enable_grad(), seen, as_it_was(layer, state, x):
         own(*args, **kwargs)
-    return seen.of_parameters
+    return seen.found

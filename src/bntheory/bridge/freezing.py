@@ -166,7 +166,7 @@ class _FrozenByHand(FrozenStatistics):
             return self._inner()(*args, **kwargs)
         assert constants.held is not None
         held = constants.held.to(x)
-        statistics = ConstantStatistics(held, constants.statistics)
+        statistics = ConstantStatistics(constants.statistics)
         args, kwargs = convert((args, kwargs), lambda tensor: held if tensor is x else tensor)
         # a compiler follows neither context, and computes the same values without them
         plain = torch.compiler.is_compiling()
@@ -291,7 +291,7 @@ def observed(
                 for m in module.modules()
             ]
             held.requires_grad_()
-            moving = statistics_of_parameters(module, own, held, state, x, (args, kwargs))
+            moving = statistics_of_parameters(module, own, held, axis, state, x, (args, kwargs))
             kept[name].append(Constants(*_statistics(held.detach(), axis, eps or 0.0), axis, eps, held, state, moving))
             return own(*args, **kwargs)
 

@@ -77,6 +77,21 @@ def dense_top(model: nn.Sequential, x: torch.Tensor, labels: torch.Tensor) -> fl
     return float(torch.linalg.eigvalsh((hessian + hessian.T) / 2)[-1])
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_first_product_has_every_vector_and_as_much_of_a_random_one(k: int) -> None:
+    matrix = torch.from_numpy(pair(60, 0.0, 0)[0])
+    start, seen = top_eigenvalues(FunctionOperator.of_matrix(matrix), k, tol=1e-8), []
+
+    def product(v: torch.Tensor) -> torch.Tensor:
+        seen.append(v / v.norm())
+        return matrix @ v
+
+    top_eigenvalues(FunctionOperator(product, 60), k, start=start, tol=1e-2)
+    along = (start.vectors.T @ seen[0]).abs()
+    assert float(along.square().sum()) == pytest.approx(0.5, abs=0.25)
+    assert float(along.min()) > 0.3 * float(along.max())
+
+
 def test_a_monitor_follows_a_second_eigenvalue_that_overtakes_the_first() -> None:
     """A training with sharpness-aware steps, in which the top eigenvalue of the one measurement is the second of the next."""
     torch.manual_seed(0)
