@@ -138,6 +138,27 @@ def test_a_twin_is_constant_where_its_parameters_move(how: str) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the compiler's own
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("how", ["scaled", "graph", "pieces"])
+def test_a_compiled_twin_is_the_twin_where_its_parameters_move(how: str, backend: str) -> None:
+    torch.manual_seed(3)
+    twin = frozen_twin(Net(lambda n, h: n(h), ByParameters(how)).double(), X.double())
+    compiled = torch.compile(twin, backend=backend)
+    for _ in range(3):
+        found, right = (
+            torch.autograd.grad(CE(m(X.double()), Y), list(twin.parameters()), materialize_grads=True)
+            for m in (compiled, twin)
+        )
+        for a, b in zip(found, right, strict=True):
+            torch.testing.assert_close(a, b)
+        torch.testing.assert_close(compiled(2 * X.double()), twin(2 * X.double()))
+        with torch.no_grad():
+            for p in twin.parameters():
+                p += 0.2 * torch.randn_like(p)
+        twin.train(not twin.training)
+
+
 class Part(nn.Module):
     """An affine map of each channel whose statistics are the batch's in part: what no closed form is."""
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bntheory.bridge.examined import Examined
+from bntheory.bridge.left_out import LARGER_BATCH
 from bntheory.bridge.networks.evaluation import closure_value, evaluate, gradients_of, is_spread, scalar, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.raised import NOT_EXPLAINED, EvaluationError, first_line, line_of, where_of
@@ -55,8 +56,7 @@ def _told(error: Exception, objective: Examined, index: int, outputs: Any, step:
     batch = f"batch[{index}]: " if len(objective.batches) > 1 else ""
     if "more than 1 value per channel" in text or "more than 1 spatial element" in text:
         return UserError(
-            f"{batch}{where} normalises over m = 1 entry, and one value equals its own mean ({text}). Give a larger batch (a "
-            "loader leaves an incomplete last one out with drop_last=True), or larger groups"
+            f"{batch}{where} normalises over m = 1 entry, and one value equals its own mean ({text}). {LARGER_BATCH}"
         )
     if objective.dtype is not None and any(word in text for word in _PRECISION):
         return UserError(

@@ -28,6 +28,7 @@ TRANSPOSED = (
     "does so as {} normalisation of a transposed input; call torch.nn.functional.batch_norm, which can be frozen"
 )
 UNREACHED = "the forward pass does not reach it"
+LARGER_BATCH = "Give a larger batch (a loader leaves an incomplete last one out with drop_last=True), or larger groups"
 ONE_ENTRY = "normalises over a single entry, of which a constant is left"
 WEIGHT = "normalises a parameter (a weight that is standardised), and no activations of a batch"
 NOT_OVER_THE_BATCH = " (none of it is over the batch)"

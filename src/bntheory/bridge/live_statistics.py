@@ -282,7 +282,7 @@ def _unchanged(objective: Any, value: Tensor, outputs: Any, at: Callable[[int], 
     if not any(g is not None and bool(g.any()) for g in slopes):
         return False
     with objective.without_graph():
-        examples, *channels = (abs(float(at(axis)) - float(value.detach())) for axis in (0, 1, -1))
+        examples, *channels = (abs(float(at(axis).detach()) - float(value.detach())) for axis in (0, 1, -1))
     small = 1000 * max(torch.finfo(t.dtype).eps for t in (value, *ends)) * abs(float(value.detach()))
     return examples > small and min(channels) <= max(_ZERO * examples, small)
 

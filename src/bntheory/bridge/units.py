@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.draws import normal_like
+from bntheory.bridge.left_out import LARGER_BATCH
 from bntheory.errors import UserError
 
 Kind = Literal["batch", "layer", "group", "instance", "rms"]
@@ -89,7 +90,7 @@ def _view(
     if m < 2:
         raise UserError(
             f"layer {name!r} normalises over m = {m} entry (input of shape {tuple(x.shape)}): a batch of one equals its own "
-            "mean. Give a larger batch, or larger groups"
+            f"mean. {LARGER_BATCH}"
         )
     ones, zeros = (make(units, device=x.device).to(x) for make in (torch.ones, torch.zeros))
     per_unit = kind == "batch"
