@@ -129,6 +129,18 @@ def test_roots_are_shared_and_conditioned():
     assert [kind for kind, _ in field.conditions] == ["nonnegative"]
 
 
+@pytest.mark.parametrize("order", [("b01", "b00", "b11"), ("b00", "b01", "b11"), ("b11", "b00", "b01")], ids="-".join)
+def test_a_promise_is_of_one_sign_whatever_stands_first(order):
+    field = Field()
+    b = {name: field.symbol(name, "any" if name == "b01" else "nonnegative") for name in order}
+    square = b["b00"] - b["b01"] * 2 + b["b11"]  # of u - v
+    field.promise_nonnegative(square)
+    assert square.sqrt().conditions == frozenset()
+    assert (square * 3 / 7).sqrt().conditions == frozenset()
+    assert len((-square).sqrt().conditions) == 1
+    assert len((square * b["b01"]).sqrt().conditions) == 1
+
+
 def test_dividing_by_zero_is_a_condition_that_cannot_be_met():
     field = Field()
     x = field.symbol("x")

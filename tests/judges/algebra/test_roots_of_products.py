@@ -17,6 +17,10 @@ FALSE = {
     "a cube": ("sqrt(a**3*beta) > 0 or beta >= 0", {"scalars": ["a:nonnegative"]}),
     "minus a norm": ("sqrt(-norm2(grad)) == 1", {}),
     "beside an undefined root": ("sqrt(beta/norm2(y)) >= 0 and beta >= 0", {}),
+    "minus the square of a difference": (
+        "dot(u, v) >= 0 and (norm2(u - v) >= 0 or sqrt(2*dot(u, v) - norm2(u) - norm2(v)) <= norm2(hess(u)) + sqrt(a) + sqrt(b) + sqrt(c) + sqrt(d))",
+        {"vectors": ["u", "v"], "scalars": [f"{x}:nonnegative" for x in "abcd"]},
+    ),
 }
 TRUE = {
     "minus a norm": ("sqrt(-norm2(grad)) == 0", {}),

@@ -117,11 +117,10 @@ class Field:
 
     def promise_nonnegative(self, x: Scalar) -> None:
         """x is a squared length where it is defined: its root is no condition."""
-        self._never_negative.append(_monic(self.cleared(x)))
+        self._never_negative.append(_up_to_size(self.cleared(x)))
 
     def _never_below_zero(self, x: Scalar) -> bool:
-        poly = self.cleared(x)
-        return bool(poly.leading_coefficient() > 0) and _monic(poly) in self._never_negative
+        return _up_to_size(self.cleared(x)) in self._never_negative
 
     def factors(self, poly: Any) -> Iterator[tuple[Any, int]]:
         """The irreducible factors and their powers, the constant first."""
@@ -214,8 +213,9 @@ class Field:
         return outside, inside / Scalar(self, denominator, self.context.constant(1))
 
 
-def _monic(poly: Any) -> Any:
-    return poly if poly.is_zero() else poly / poly.leading_coefficient()
+def _up_to_size(poly: Any) -> Any:
+    """The polynomial's positive multiple that all of its positive multiples share: the sign stays."""
+    return poly if poly.is_zero() else poly / abs(poly.leading_coefficient())
 
 
 def exact_rational(x: Any) -> Fraction:
