@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from bntheory.errors import UserError
+
+#: Whether a process can be copied as it stands; on macOS the copy may use next to none of the system's libraries.
+FORKS = hasattr(os, "fork") and sys.platform != "darwin"
 
 
 def check_device(name: str) -> str:

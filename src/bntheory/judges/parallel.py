@@ -23,11 +23,11 @@ from typing import Any
 
 from bntheory.claims.claim import Claim, Effort, Study
 from bntheory.claims.user_file import in_its_folder
+from bntheory.devices import FORKS
 from bntheory.judges.exact.witness import Reference
 from bntheory.judges.verdict import Evidence, JudgeName, Verdict, verdict_of
 
 Options = tuple[tuple[JudgeName, ...], Study]
-_FORKS = sys.platform != "darwin" and "fork" in multiprocessing.get_all_start_methods()
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class _Worker:
     finished: tuple[Evidence, ...] | None = None
 
     def __post_init__(self) -> None:
-        context: Any = multiprocessing.get_context("fork" if _FORKS else "spawn")
+        context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
         self.connection, theirs = context.Pipe()
-        known = list(self.tasks) if _FORKS else [(task.reference, task.effort) for task in self.tasks]
+        known = list(self.tasks) if FORKS else [(task.reference, task.effort) for task in self.tasks]
         self.process = context.Process(target=_serve, args=(theirs, known, self.options), daemon=True)
         with warnings.catch_warnings():
             # a fork beside threads is warned of; the worker uses one thread of its own and none of those

@@ -3,16 +3,25 @@
 Limits are given in milliseconds of an idle core but set as z3's count of its own steps, and every question is asked in a context of
 its own: how many steps z3 needs depends on the terms that a context has seen before. So the same question gets the same answer on a
 busy machine and after any other question; the clock is only a backstop.
+
+A solver that factors and gives up is never freed: where it stops inside a factorisation, z3 frees what it holds in the wrong order, and
+the process ends by a segmentation fault then or later. Nor may it stay: z3's portfolio chooses its ways by the memory in use. So it
+answers in a copy of the process, which ends with the answer; here it runs only for a solution that it is known to find.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from bntheory.devices import FORKS
 from bntheory.judges.algebra.encode import Formula, Problem, formula_symbols, to_z3, z3_symbol
 from bntheory.judges.algebra.field import Field
 
@@ -98,22 +107,60 @@ def ask(field: Field, formulas: Sequence[Formula], milliseconds: int, *, quick: 
     nearly so; then nlsat is asked, then z3's portfolio for non-linear arithmetic. A solution is nlsat's or the portfolio's, whose numbers
     are simpler. quick: nlsat has a sixth of the time and the portfolio none, before other ways are tried.
     """
-    import z3
-
     start = time.perf_counter()
     for name, limit in _ways(formulas, milliseconds, quick):
         context, expressions = _alone(field, formulas)
         solver = _solver(name, limit, context)
         solver.add(*expressions)
-        try:
-            answer = solver.check()
-        except z3.Z3Exception:
-            continue
-        if answer == z3.unsat:
+        answer = _answer_here(solver) if name == "linear" else _answer(solver)  # the former factors nothing
+        if answer == "unsat":
             return Reply("unsat", None, time.perf_counter() - start, tuple(formulas))
-        if answer == z3.sat and name != "linear":
+        if answer == "sat" and name != "linear":
             return Reply("sat", solver.model(), time.perf_counter() - start, tuple(formulas))
     return Reply("unknown", None, time.perf_counter() - start, tuple(formulas))
+
+
+def _answer(solver: Any) -> Answer:
+    """What the solver answers; after "sat" it has a model."""
+    answer = _answer_of_a_copy(solver) if FORKS else None
+    if answer in ("unsat", "unknown"):
+        return answer
+    answer = _answer_here(solver)
+    if answer == "unknown":
+        solver.solver, solver.ctx.owner = None, False  # what z3 holds for it is left as it is
+    return answer
+
+
+def _answer_here(solver: Any) -> Answer:
+    import z3
+
+    try:
+        answer: Answer = str(solver.check())  # type: ignore[assignment]
+    except z3.Z3Exception:
+        return "unknown"
+    return answer
+
+
+def _answer_of_a_copy(solver: Any) -> Answer | None:
+    """What the solver answers in a copy of this process, which then ends as it is; None where there cannot be one."""
+    with warnings.catch_warnings(), contextlib.suppress(OSError):
+        warnings.simplefilter("ignore")  # a fork beside threads is warned of; the copy uses none of those
+        copy = os.fork()
+        if copy == 0:
+            code = 0
+            try:
+                code = _EXIT_CODES[_answer_here(solver)]
+            finally:
+                os._exit(code)
+        try:
+            _, status = os.waitpid(copy, 0)
+        except BaseException:
+            os.kill(copy, signal.SIGKILL)
+            os.waitpid(copy, 0)
+            raise
+        ended = os.waitstatus_to_exitcode(status)
+        return next((answer for answer, code in _EXIT_CODES.items() if code == ended), "unknown")
+    return None
 
 
 def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
@@ -128,6 +175,7 @@ def smt_lib(field: Field, formulas: Sequence[Formula]) -> str:
     )
 
 
+_EXIT_CODES: dict[Answer, int] = {"unknown": 0, "sat": 10, "unsat": 20}
 _STEPS_PER_MILLISECOND, _BACKSTOP = 1500, 10
 _FEW_TERMS, _LOW_DEGREE = 300, 16
 _PLAIN = [Fraction(x) for x in (0, 1, -1, 2, -2, 3, -3)] + [Fraction(x, 2) for x in (1, -1, 3, -3)]
@@ -168,7 +216,7 @@ def rational_model(
                 break  # the model already says so
             solver = _solver("nlsat", milliseconds, context)
             solver.add(*expressions, *fixed, equation)
-            if solver.check() == z3.sat:
+            if _answer(solver) == "sat":
                 model = solver.model()
                 break
         else:
