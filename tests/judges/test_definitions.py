@@ -59,6 +59,19 @@ def test_what_a_hypothesis_defines_is_put_in(text, options, right):
     assert (answer.status.value, answer.verdict.wherever) == (right, ())
 
 
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a == 1", {"scalars": ["a", "b"], "assume": ["a == b/0"]}),
+        ("a == 1", {"scalars": ["a", "b"], "assume": ["a - b/0 == 2"]}),
+        ("u == v/0", {"vectors": ["u", "v"], "assume": ["u == y/0"]}),
+        ("sqrt(a) <= sqrt(b) + sqrt(m)/0", {"scalars": ["a", "b"]}),
+    ],
+)
+def test_what_is_divided_by_zero_is_nothing(text, options):
+    assert decide(text, **options).verdict.status.value == "vacuous"
+
+
 def test_a_proof_does_not_claim_to_need_no_definition():
     answer = decide("4*norm2(u) == norm2(grad)", vectors=["u"], assume=["grad == 2*u"])
     assert answer.evidence.details["proof"]["assumptions_needed"] is None

@@ -75,7 +75,7 @@ def names_of(tree: Node) -> set[str]:
 
 
 def terms_of(node: Node) -> Iterator[tuple[Fraction, Node]]:
-    """A sum as its terms, each with a number before it."""
+    """A sum as its terms, each with a number before it; a quotient by zero is a term."""
     waiting = [(Fraction(1), node)]
     while waiting:
         c, node = waiting.pop()
@@ -87,7 +87,7 @@ def terms_of(node: Node) -> Iterator[tuple[Fraction, Node]]:
             waiting.append((c * node.left.value, node.right))
         elif isinstance(node, Binary) and node.op == "*" and isinstance(node.right, Number):
             waiting.append((c * node.right.value, node.left))
-        elif isinstance(node, Binary) and node.op == "/" and isinstance(node.right, Number):
+        elif isinstance(node, Binary) and node.op == "/" and isinstance(node.right, Number) and node.right.value:
             waiting.append((c / node.right.value, node.left))
         elif c and node != Number(Fraction(0), node.column):
             yield c, node
