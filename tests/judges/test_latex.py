@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 from fractions import Fraction
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,8 +17,10 @@ import bntheory
 from bntheory.claims.typed.latex import latex_of, legend
 from bntheory.cli import app
 from bntheory.judges.decide import decide
-from bntheory.judges.latex import failures, latex_paragraph
+from bntheory.judges.latex import failures, latex_paragraph, latex_witness
 from bntheory.judges.verdict import verdict_of
+from bntheory.layer.domain import LayerDomain, Normaliser
+from bntheory.layer.family import make_layer
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
 
@@ -56,6 +60,85 @@ def test_the_legend_names_what_occurs() -> None:
         "$g$ is the gradient of the loss at the layer's output",
         r"$\nabla_y\hat L$ is the gradient through the layer",
     ]
+
+
+#: worked out by hand from what each layer subtracts and divides by
+SIGMA = {
+    "batch": r"$\sigma = \sqrt{v + \varepsilon}$ with the biased variance $v$",
+    "l2": r"$\sigma = \sqrt{v + \varepsilon}$ with the biased variance $v$",
+    "unbiased": r"$\sigma = \sqrt{\tfrac{m}{m-1}\,v + \varepsilon}$ with the biased variance $v$",
+    "rms": r"$\sigma = \sqrt{v + \varepsilon}$ with the mean square $v$",
+    "frozen": r"$\sigma = \sqrt{v + \varepsilon}$ with the biased variance $v$, held constant",
+    "mean-only": r"$\sigma = 1$",
+    "l1": r"$\sigma = \tfrac1m\sum_i|y_i-\mu| + \varepsilon$",
+    "linf": r"$\sigma = \max_i|y_i-\mu|$",
+}
+
+
+@pytest.mark.parametrize("normaliser", get_args(Normaliser))
+def test_the_legend_is_of_the_normaliser(normaliser: Any) -> None:
+    told = legend("sigma**2 == var", LayerDomain(normaliser=normaliser, eps="zero"))
+    assert SIGMA[normaliser] in told
+    variance = "the mean square" if normaliser == "rms" else "the biased variance"
+    assert f"$v$ is {variance} of the batch" in told
+
+
+@pytest.mark.parametrize("normaliser", get_args(Normaliser))
+def test_sigma_is_what_the_legend_says(normaliser: Any) -> None:
+    y = np.array([[3.0, -1.0, 0.5, 7.0, 0.25]])
+    layer = make_layer(normaliser, y=y, eps=np.array([[0.0 if normaliser == "linf" else 0.5]]))
+    formula = SIGMA[normaliser].split("$")[1].removeprefix(r"\sigma = ")
+    mean = y.mean()
+    v = (y**2).mean() if normaliser == "rms" else ((y - mean) ** 2).mean()
+    meant = {
+        r"\sqrt{v + \varepsilon}": np.sqrt(v + 0.5),
+        r"\sqrt{\tfrac{m}{m-1}\,v + \varepsilon}": np.sqrt(5 / 4 * v + 0.5),
+        "1": 1.0,
+        r"\tfrac1m\sum_i|y_i-\mu| + \varepsilon": abs(y - mean).mean() + 0.5,
+        r"\max_i|y_i-\mu|": abs(y - mean).max(),
+    }[formula]
+    assert float(layer.sigma[0, 0]) == pytest.approx(meant)
+    assert float(layer.var[0, 0]) == pytest.approx(v)
+
+
+def test_what_explains_a_letter_is_explained() -> None:
+    assert legend("norm2(y_hat) <= m", LayerDomain(normaliser="unbiased")) == [
+        "$m$ is the batch size",
+        r"$\mu$ is the mean of the batch",
+        SIGMA["unbiased"],
+        r"$\hat y = (y-\mu)/\sigma$",
+    ]
+    assert legend("y_hat == z", LayerDomain(normaliser="rms"))[-2] == r"$\hat y = y/\sigma$"
+
+
+#: a claim, what is free in it, how it is written, and what its counterexample must say of a letter
+TWO_MEANINGS = [
+    ("dot(g, grad) >= 0", {"vectors": ["g"]}, r"\left\langle g', g\right\rangle \ge 0", "$g' = "),
+    ("H(u) == hess(u)", {"vectors": ["u"], "operators": ["H"]}, r"H'\,u = H\,u", "$H' = "),
+    ("norm2(v) <= m*var", {"vectors": ["v"]}, r"\left\|v\right\|^2 \le m\,v'", "$v = "),
+    ("norm2(v) <= sigma", {"vectors": ["v"]}, r"\left\|v\right\|^2 \le \sigma", r"\sigma = \sqrt{v' + \varepsilon}"),
+    ("J*jac_norm <= -1", {"scalars": ["J:positive"]}, r"J\,\|J'\| \le -1", "$J = "),
+    ("norm2(jac(J)) < 0", {"vectors": ["J"]}, r"\left\|J'\,J\right\|^2 < 0", "$J'$ is the layer's Jacobian"),
+    ("q*norm2(dual) < 0", {"scalars": ["q:positive"]}, r"q\,\left\|q'\right\|^2 < 0", r"$q' = \hat y$"),
+    ("norm2(grad) <= g", {"scalars": ["g:positive"], "smoothness": "g"}, r"\left\|g\right\|^2 \le g'", r"\|H\| \le g'$"),
+    ("norm2(grad) <= g", {"scalars": ["g:positive"]}, r"\left\|g\right\|^2 \le g'", "$g'$ positive"),
+    ("norm2(centre(C(u))) < 0", {"operators": ["C"], "vectors": ["u"]}, r"\left\|C'\,C\,u\right\|^2 < 0", "$C'$ is the map"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "options", "written", "said"), TWO_MEANINGS)
+def test_a_letter_means_one_thing(expression: str, options: dict[str, Any], written: str, said: str) -> None:
+    told = bntheory.decide(expression, **options).latex()
+    assert f"\n  {written}\n" in told
+    assert said in told
+    assert len(re.findall(r"\$(\S+) = \\left", told)) == len(set(re.findall(r"\$(\S+) = \\left", told)))
+
+
+def test_an_assumption_and_a_replayed_layer_have_the_same_letters(tmp_path) -> None:
+    done = bntheory.decide("norm2(g) <= 1", vectors=["g"], assume=["dot(g, grad) == 0"])
+    assert r"where $\left\langle g', g\right\rangle = 0$" in done.latex()
+    (witness,) = (e.details["witness"] for e in done.verdict.evidence if "witness" in e.details)
+    assert "$g' = " in latex_witness(witness)
 
 
 @pytest.fixture(scope="module")

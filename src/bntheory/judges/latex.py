@@ -57,13 +57,16 @@ def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str
     letters: list[str] = []
     assumed: list[str] = []
     statement, name = claim.statement, f" {_words(claim.id)}"
+    names: dict[str, str] = {}
     if expression:
-        from bntheory.claims.typed.latex import latex_of, legend
+        from bntheory.claims.typed.latex import free_names, latex_of, legend, primed
 
-        statement, name = latex_of(expression), ""
-        letters, assumed = legend(expression), [f"${latex_of(a)}$" for a in assume]
+        names = primed(free_names(claim.domain)) if claim.domain is not None else {}
+        statement, name = latex_of(expression, names), ""
+        letters = legend(" ".join([expression, *assume]), claim.domain)
+        assumed = [f"${latex_of(a, names)}$" for a in assume]
     again = command or f"bntheory check {claim.id}"
-    domain = f" for all layers with {_signs(claim.domain.describe())}" if claim.domain is not None else ""
+    domain = f" for all layers with {_signs(claim.domain.describe(), names)}" if claim.domain is not None else ""
     given = f", where {listed(assumed)}" if assumed else ""
     lines = [rf"\paragraph{{Claim{name}.}}", f"It is asserted{domain}{given} that", *_stated(statement)]
     if letters:
@@ -123,9 +126,12 @@ def _proof(evidence: Reason) -> list[str]:
 
 
 def _counterexample(witness: Mapping[str, Any]) -> list[str]:
+    from bntheory.claims.typed.latex import primed
+
     layer = dict(witness.get("layer", {}))
-    for free in ("scalars", "vectors", "operators"):
-        layer |= layer.pop(free, {})
+    free = {k: v for kind in ("scalars", "vectors", "operators") for k, v in layer.pop(kind, {}).items()}
+    names = primed(free)
+    layer |= {names.get(name, name): value for name, value in free.items()}
     numbers = [f"${_letter(name)} = {_number(value)}$" for name, value in layer.items() if _is_number(value)]
     lines = [f"Counterexample: {', '.join(numbers)}."] if numbers else []
     for left, sign, right in failures(witness.get("certificate", {})):
@@ -138,7 +144,9 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
 def _letter(name: str) -> str:
     from bntheory.claims.typed.latex import letter
 
-    written = name.partition("@")[0].isidentifier() and name != "cross"  # the vector H_ab v, and not the block
+    written = (
+        name.partition("@")[0].rstrip("'").isidentifier() and name != "cross"
+    )  # the vector H_ab v, and not the block
     return letter(name) if written else rf"\text{{{_words(name)}}}"
 
 
@@ -212,14 +220,19 @@ _RANGE = re.compile(r"(eps|gamma|m|H|\|\|H\|\||\|g_i\|) (=|!=|<=|>=|>) (\w+(?:/\
 _SIGNS = {"!=": r"\ne", "<=": r"\le", ">=": r"\ge"}
 
 
-def _signs(domain: str) -> str:
-    """A domain in words, its ranges as formulas."""
-    parts, end = [], 0
+def _signs(domain: str, names: Mapping[str, str] | None = None) -> str:
+    """A domain in words, its ranges as formulas. names: those that have a prime."""
+    names, parts, end = names or {}, [], 0
     for found in _RANGE.finditer(domain):
         name = found[1].replace("||", r"\|") if "|" in found[1] else _letter(found[1])
-        parts += [_words(domain[end : found.start()]), f"${name} {_SIGNS.get(found[2], found[2])} {found[3]}$"]
+        bound = _letter(names[found[3]]) if found[3] in names else found[3]
+        parts += [_words(domain[end : found.start()]), f"${name} {_SIGNS.get(found[2], found[2])} {bound}$"]
         end = found.end()
-    return "".join([*parts, _words(domain[end:])])
+    said = "".join([*parts, _words(domain[end:])])
+    for name, other in names.items():
+        formula = f"${_letter(other)}$".replace("\\", r"\\")
+        said = re.sub(rf"(?<=, ){re.escape(_words(name))}(?= [a-z])", formula, said)
+    return said
 
 
 def bibtex(claim: Claim, *, verdict: Told | None = None, expression: str = "", assume: Sequence[str] = ()) -> str:

@@ -1,12 +1,17 @@
-"""A typed claim as mathematics: the syntax tree written in LaTeX, with the field's usual letters."""
+"""A typed claim as mathematics: the syntax tree written in LaTeX, with the field's usual letters.
+
+A letter means one thing: where a free name is also the letter of a word, one of the two has a prime (:func:`primed`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign, parse
+from bntheory.claims.typed.trees import renamed
+from bntheory.layer.domain import LayerDomain, Normaliser
 
 _LETTERS = {
     "m": "m",
@@ -32,12 +37,16 @@ _LETTERS = {
     "cross": r"H_{ab}",
     "input_cross": r"\hat H_{ab}",
     "rise": r"\Delta L",
+    "centre": "C",
 }
+#: the words that keep their letter beside a free name, as they do in the inner-product calculus
+_KEPT = ("grad", "hess")
 #: mathematics, and words that follow it
 _MEANING = {
     "m": ("m", "the batch size"),
-    "var": ("v", "the biased variance of the batch"),
-    "sigma": (r"\sigma = \sqrt{v + \varepsilon}", "with the biased variance $v$"),
+    "mu": (r"\mu", "the mean of the batch"),
+    "var": ("@v", "the biased variance of the batch"),
+    "sigma": (r"\sigma = \sqrt{@v + \varepsilon}", "with the biased variance $@v$"),
     "one": (r"\mathbf{1}", "the vector of ones"),
     "y": ("y", "the pre-activations of one unit over the batch"),
     "y_hat": (r"\hat y = (y-\mu)/\sigma", ""),
@@ -46,16 +55,46 @@ _MEANING = {
     "input_grad": (r"\nabla_y\hat L", "the gradient through the layer"),
     "hess": ("H", "the Hessian of the loss at the layer's output"),
     "input_hess": (r"\hat H", "the Hessian through the layer"),
-    "jac": ("J", "the layer's Jacobian"),
-    "dual": ("q", r"the vector with \(d\sigma = \langle q, dy\rangle/m\)"),
+    "jac": ("@J", "the layer's Jacobian"),
+    "dual": (r"@q = \hat y", ""),
+    "centre": ("@C", "the map that subtracts the mean"),
+}
+#: what differs with the normaliser (:mod:`bntheory.layer.family`)
+_MEANING_UNDER: dict[Normaliser, dict[str, tuple[str, str]]] = {
+    "mean-only": {"sigma": (r"\sigma = 1", ""), "y_hat": (r"\hat y = y-\mu", "")},
+    "unbiased": {
+        "sigma": (r"\sigma = \sqrt{\tfrac{m}{m-1}\,@v + \varepsilon}", "with the biased variance $@v$"),
+        "dual": (r"@q = \tfrac{m}{m-1}\,\hat y", ""),
+    },
+    "rms": {
+        "mu": (r"\mu = 0", ""),
+        "var": ("@v", "the mean square of the batch"),
+        "sigma": (r"\sigma = \sqrt{@v + \varepsilon}", "with the mean square $@v$"),
+        "y_hat": (r"\hat y = y/\sigma", ""),
+    },
+    "frozen": {
+        "mu": (r"\mu", "the mean of the batch, held constant"),
+        "sigma": (r"\sigma = \sqrt{@v + \varepsilon}", "with the biased variance $@v$, held constant"),
+    },
+    "l1": {
+        "sigma": (r"\sigma = \tfrac1m\sum_i|y_i-\mu| + \varepsilon", ""),
+        "dual": ("@q", "the vector of the signs of $y_i-\\mu$"),
+    },
+    "linf": {
+        "sigma": (r"\sigma = \max_i|y_i-\mu|", ""),
+        "dual": ("@q", r"the vector with $m$ times the sign of the largest $y_i-\mu$ in its place and $0$ elsewhere"),
+    },
 }
 _RELATIONS = {"<=": r"\le", "<": "<", ">=": r"\ge", ">": ">", "==": "=", "!=": r"\ne"}
 _SUM, _PRODUCT, _SIGNED, _POWER, _ATOM = range(5)
 
 
-def latex_of(expression: str) -> str:
-    """The expression in LaTeX, without dollar signs. Raises UserError where it cannot be read."""
-    return latex_of_tree(parse(expression))
+def latex_of(expression: str, names: Mapping[str, str] | None = None) -> str:
+    """The expression in LaTeX, without dollar signs. Raises UserError where it cannot be read.
+
+    names: of :func:`primed`.
+    """
+    return latex_of_tree(renamed(parse(expression), names or {}))
 
 
 def latex_of_tree(node: Node) -> str:
@@ -63,14 +102,35 @@ def latex_of_tree(node: Node) -> str:
     return _logic(node, top=True)
 
 
-def legend(expression: str) -> list[str]:
+def primed(free: Iterable[str]) -> dict[str, str]:
+    """The names, free ones and words, that have a prime so that no letter means two things."""
+    names: dict[str, str] = {}
+    for name in set(free) - {"cross"}:  # the vector H_ab v, which no claim writes by its name
+        words = [word for word in _LETTERS if name in (word, _LETTERS[word].strip(r"\|"))]
+        kept = not words or any(word in (*_KEPT, name) for word in words)
+        names |= {name: name + "'"} if words and kept else {word: word + "'" for word in words}
+    return names
+
+
+def legend(expression: str, domain: LayerDomain | None = None) -> list[str]:
     """What the letters in it stand for, one entry a word of the vocabulary, mathematics between dollar signs."""
-    words = re.findall(r"[A-Za-z][A-Za-z0-9_]*", expression)
-    return [
-        f"${letter}$ {meaning}".replace("$ the ", "$ is the ").strip()
-        for word, (letter, meaning) in _MEANING.items()
-        if word in words
+    names = primed(free_names(domain)) if domain is not None else {}
+    words = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*", expression)) - set(free_names(domain) if domain else ())
+    meaning = _MEANING | _MEANING_UNDER.get(domain.normaliser if domain is not None else "batch", {})
+    for word in ("dual", "z", "y_hat", "sigma"):  # each may be explained by the next
+        if word in words:
+            words |= {w for w in ("y_hat", "sigma", "mu") if _LETTERS[w] in meaning[word][0]}
+    found = [
+        f"${mark}$ {said}".replace("$ the ", "$ is the ").strip() for w, (mark, said) in meaning.items() if w in words
     ]
+    for word, token in (("var", "@v"), ("jac", "@J"), ("dual", "@q"), ("centre", "@C")):
+        found = [entry.replace(token, letter(names.get(word, word))) for entry in found]
+    return found
+
+
+def free_names(domain: LayerDomain) -> list[str]:
+    """The free quantities of a domain that are written by their name."""
+    return [*domain.scalars, *(v for v in domain.vectors if not v.endswith("@case")), *domain.operators]
 
 
 def _logic(node: Node, *, top: bool = False) -> str:
@@ -183,8 +243,11 @@ _FORMS: dict[str, Callable[..., str]] = {
 def letter(name: str) -> str:
     """A name of the vocabulary or a free one, as it stands in a formula."""
     head, _, mark = name.partition("@")
-    escaped = head.replace("_", r"\_")
+    bare = head.rstrip("'")
+    escaped = bare.replace("_", r"\_")
     if mark == "case":
         return rf"e_{{\mathrm{{{escaped}}}}}"
-    own = _LETTERS.get(head) or (head if len(head) == 1 else rf"\mathit{{{escaped}}}")
+    own = _LETTERS.get(bare) or (bare if len(bare) == 1 else rf"\mathit{{{escaped}}}")
+    if bare != head:  # within the bars of a norm
+        own = re.sub(r"(?<=[A-Za-z])(?=(\\\|)?$)", head[len(bare) :], own, count=1)
     return rf"{{{own}}}^{{(2)}}" if mark == "2" else rf"{{{own}}}_{{b}}" if mark == "b" else own

@@ -38,7 +38,22 @@ def exchanged(tree: Node, table: Mapping[str, Node]) -> Node:
     other = table.get(text_of(tree))
     if other is not None:
         return other
-    new = tuple(exchanged(part, table) for part in parts(tree))
+    return _with_parts(tree, tuple(exchanged(part, table) for part in parts(tree)))
+
+
+def renamed(tree: Node, names: Mapping[str, str]) -> Node:
+    """The tree with other names for these, of functions and operators too; a mark such as ``@2`` stays."""
+    if not names:
+        return tree
+    new = tuple(renamed(part, names) for part in parts(tree))
+    if isinstance(tree, (Name, Call)):
+        head, at, mark = tree.name.partition("@")
+        tree = replace(tree, name=names.get(head, head) + at + mark)
+    return _with_parts(tree, new)
+
+
+def _with_parts(tree: Node, new: tuple[Node, ...]) -> Node:
+    """The node over other parts."""
     if isinstance(tree, Call):
         return replace(tree, arguments=new)
     if isinstance(tree, (Sign, Not)):
