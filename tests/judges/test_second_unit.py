@@ -155,6 +155,8 @@ def test_false_claims_fall_to_a_block_that_can_be_written_down(text, options, tm
         ("dot(v, cross(v)) <= dot(v, hess(v))", {**V, "smoothness": "1"}, "apart"),
         ("dot(v, cross(v)) <= dot(v, hess(v))", {**V, "hessian": "psd"}, "apart"),
         ("cross(v) == 0", {**V, "loss": "squared"}, "leave the loss open"),
+        ("norm2(grad@b) <= m", {"loss": "logistic-bounds"}, "leave the loss open"),
+        ("norm2(input_grad@b) <= m", {"loss": "logistic-bounds"}, "leave the loss open"),
         ("sigma@2 == sigma@b", {}, "state the batches and the units apart"),
         ("gamma@b == 1", {"normaliser": "linf", "eps": "zero"}, "'batch' and 'l2' are inside"),
     ],

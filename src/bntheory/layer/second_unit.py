@@ -87,6 +87,8 @@ def refusal_of_unit_b(names: Collection[str], domain: LayerDomain) -> str:
         return "two units at two batches; state the batches and the units apart"
     if domain.normaliser in ("l1", "linf"):
         return f"a second unit under {domain.normaliser}: its scale is no function of inner products; 'batch' and 'l2' are inside"
+    if domain.gradient != "any" and {"grad@b", "input_grad@b"} & set(names):
+        return "the gradient at another unit of a loss that bounds its entries; leave the loss open, and state the bound as a hypothesis"
     crossed = any(name in names for name in CROSS)
     if crossed and (domain.loss or domain.hessian not in ("any", "psd")):
         return "the block between two units of a loss whose Hessian is given: for squared and linear losses it is zero; leave the loss open"
