@@ -63,7 +63,7 @@ WRONG: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
     "gauss_newton": (curvature.gauss_newton, {"model": TRIPLE}, {"parameters": 2.5}),
     "fisher": (curvature.fisher, {"model": net(), "batch": (X, Y)}, {"parameters": 2.5}),
     "empirical_fisher": (curvature.empirical_fisher, {"model": net(), "batch": (X, Y)}, {"loss": CE}),
-    "top_eigenvalues": (top_eigenvalues, {"op": FunctionOperator(lambda v: v, 3)}, {"op": X, "k": "1", "tol": None, "seed": True, "carry": 1.5}),
+    "top_eigenvalues": (top_eigenvalues, {"op": FunctionOperator(lambda v: v, 3)}, {"op": X, "k": "1", "tol": None, "seed": True}),
     "trace": (curvature.trace, {"op": FunctionOperator(lambda v: v, 3)}, {"samples": 2.5}),
     "spectral_density": (curvature.spectral_density, {"op": FunctionOperator(lambda v: v, 3)}, {"steps": "9", "deflate": 3}),
     "gradient_share": (curvature.gradient_share, {"op": FunctionOperator(lambda v: v, 3), "spectrum": None}, {"spectrum": X}),
