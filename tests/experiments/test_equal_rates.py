@@ -6,12 +6,22 @@ Oracle: runs made up in closed form, value = level * loss**power, whose ratio at
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bntheory.evidence.study import Study
-from bntheory.experiments.equal_rates import along, along_training, beside, common_rates, end_of, from_the_edge
+from bntheory.experiments.equal_rates import (
+    along,
+    along_training,
+    beside,
+    common_rates,
+    end_of,
+    from_the_edge,
+    means_over,
+    over_the_edge,
+)
 from bntheory.experiments.experiment import Arm
 from bntheory.experiments.runs import Protocol, Run
 
@@ -84,6 +94,41 @@ def test_equal_losses_are_read_where_both_arms_have_them() -> None:
     for i in range(3):
         x = 2.2 * (0.6 / 2.2) ** ((i + 1) / 4)  # even in the logarithm inside (0.6, 2.2), which both went through
         assert found[f"loss {i + 1} of 3"] == pytest.approx([-2 * math.log10(x)], abs=1e-9)
+
+
+def refuse(run: Run, steps: tuple[int, ...], names: tuple[str, ...] = ("loss", "value")) -> Run:
+    """The same run, whose measurement was refused after these steps."""
+    points = {step: {**point, **dict.fromkeys(names)} if step in steps else point for step, point in run.points.items()}
+    return replace(run, points=points)
+
+
+@pytest.mark.parametrize("names", [("loss", "value"), ("value",)])
+@pytest.mark.parametrize("whose", ["own 0.1", "other 0.1"])
+def test_the_start_and_the_end_are_of_one_step_in_both_arms(whose: str, names: tuple[str, ...]) -> None:
+    runs = seeds((1.0, 1.0), (1.0, 1.0), count=1, powers=(1.0, 3.0))
+    whole = along_training(runs, OWN, OTHER, (0.1,), loss, value)
+    for steps, lost in (((120,), {"the end"}), ((60, 120), {"the end"}), ((1,), {"the start"}), ((20,), set())):
+        at_hand = [{**seed, whose: refuse(seed[whose], steps, names)} for seed in runs]
+        found = along_training(at_hand, OWN, OTHER, (0.1,), loss, value)
+        assert {place for place in ("the start", "the end") if found[place] == [None]} == lost
+        assert all(found[place] == whole[place] for place in {"the start", "the end"} - lost)
+
+
+def test_a_seed_that_lacks_a_rate_has_no_mean_over_the_others() -> None:
+    """The two rates have ratios of 4 and 1, and only a mean of both is what the other seeds have."""
+    runs = seeds((4.0, 1.0), (1.0, 1.0), count=4)
+    runs[2]["other 1"] = refuse(runs[2]["other 1"], (120,))
+    rates = common_rates(runs[:2], [OWN, OTHER], loss)
+    found = along_training(runs, OWN, OTHER, rates.used, loss, value)
+    assert [x is None for x in found["the end"]] == [False, False, True, False]
+    assert None not in found["the start"]
+    edge = over_the_edge([{**s, "own 1": s["other 1"]} for s in runs], OWN, rates, value)
+    assert [x is None for x in edge] == [False, False, True, False]
+    for seed in runs:  # what no seed has is no part of it
+        seed["other 1"] = refuse(seed["other 1"], (120,))
+    alone = along_training(runs, OWN, OTHER, rates.used, loss, value)["the end"]
+    assert alone == along_training(runs, OWN, OTHER, (0.1,), loss, value)["the end"]
+    assert means_over([], 3) == [None] * 3
 
 
 @pytest.mark.parametrize(("losses", "why"), [(STUCK, "has not trained"), (BREAKS, "has diverged")])

@@ -21,8 +21,8 @@ from bntheory.experiments.answers import failures, run_verdicts
 from bntheory.experiments.folder import RunFolder
 from bntheory.report.effect_text import effect_text
 from bntheory.report.forest import axis_of, bar
-from bntheory.report.run_answers import answers
-from bntheory.report.run_page import write_comparison, write_report
+from bntheory.report.run_answers import answers, seeds_text
+from bntheory.report.run_page import command_line, write_comparison, write_report
 
 MANIFEST = {
     "preset": "smoke",
@@ -218,8 +218,43 @@ def test_texts_of_effects() -> None:
     assert effect_text(e) == "×0.5 [×0.316, ×1]"
     assert effect_text({**e, "unit": "slope"}) == "-0.301 [-0.5, 0]"
     assert effect_text({"unit": "ratio", "estimate": None, "why": "no"}) == "no"
-    short = {"unit": "ratio", "estimate": {"mean": 1.0, "low": None, "high": None}}
+    short = {"unit": "ratio", "estimate": {"n": 2, "mean": 1.0, "low": None, "high": None}}
     assert "no interval" in effect_text(short)
+    assert "fewer than 3 seeds" in effect_text(short)
+    tied = {"unit": "", "estimate": {"n": 4, "mean": 0.0, "low": None, "high": None}}
+    assert effect_text(tied) == "0 (4 seeds with equal values: no interval)"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "needed", "said"),
+    [
+        ({"n": 1}, None, "too few seeds have a number"),
+        (None, None, "too few seeds have a number"),
+        ({"n": 8}, None, "no number of seeds would decide"),
+        ({"n": 8}, 1, "1 seed would decide"),
+        ({"n": 8}, 30, "30 seeds would decide"),
+    ],
+)
+def test_how_many_seeds_would_decide_is_said_where_it_is_known(estimate: Any, needed: Any, said: str) -> None:
+    assert seeds_text({"seeds_needed": needed, "estimate": estimate}).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "preset", "data"),
+    [
+        ({}, "--preset quick ", "--data fashion-mnist-subset "),
+        ({"preset": "mine"}, "--preset mine.toml ", "--data fashion-mnist-subset "),
+        ({"data": {"name": "cifar10"}}, "--preset quick ", "--data cifar10 --data-dir FOLDER "),
+        ({"data": {"name": "mine.py:load"}}, "--preset quick ", "--data mine.py:load --device"),
+        ({"folded": {}}, "--preset quick ", "--device cpu --fold auto"),
+    ],
+)
+def test_the_command_of_a_run_repeats_it(changes: Any, preset: str, data: str) -> None:
+    manifest = {"preset": "quick", "seeds": [0, 4], "data": {"name": "fashion-mnist-subset"}, "device": "cpu"}
+    command = command_line({**manifest, **changes})
+    assert preset in command
+    assert data in command
+    assert "--seeds 0,4 " in command
 
 
 def test_two_runs_beside_each_other(tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ CLAIMS = {
 @example(["g", "y", "H", "m"], "an operator is not the Hessian")
 @example(["layer.grad", "free u", "layer.hess", "gamma"], "an operator is symmetric")
 @example(["H", "g", "H'", r"\gamma"], "a scalar is not gamma")
+@example(["g", "y@b", "H", "h"], "an operator is not the Hessian")
+@example(["y@2", "y@b", "grad@b", "gamma@b"], "two vectors")
+@example(["y@b", "y@2", "cross", "rise"], "an operator is symmetric")
 def test_names_change_no_verdict(names, which):
     check, expected = CLAIMS[which]
     u, w, K, a = names

@@ -144,8 +144,8 @@ def _costs(found: Plan) -> dict[str, Any]:
         "tasks": len(found.seconds),
         "records": found.records,
         "memory_bytes": found.memory,
-        "seconds": {str(n): round(found.wall(n), 1) for n in DEVICES},
-        "longest_task": round(max(found.seconds.values(), default=0.0), 1),
+        "seconds": {str(n): round(found.wall(n), 3) for n in DEVICES},
+        "longest_task": round(max(found.seconds.values(), default=0.0), 3),
     }
 
 

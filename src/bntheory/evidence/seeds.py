@@ -21,7 +21,10 @@ from bntheory.evidence.power import seeds_needed
 
 _WHY = "Student's interval of the mean over seeds; everything within a seed is paired or averaged first"
 #: Exactly so for three values that lie evenly, at 95 % and up to 24 seeds: no interval that errs less keeps its power.
-_ON_A_GRID = "; some are equal, as on a grid, where it errs in up to an eighth of all cases instead of a twentieth"
+_ON_A_GRID = (
+    "; some are equal, as on a grid, where of a symmetric law it errs in up to an eighth of all cases instead of a twentieth; of another "
+    "one a rare value that no seed has met moves the mean, and this is about the median"
+)
 
 #: At this level of the Shapiro-Wilk test: of normal numbers one sample in a hundred.
 _ABNORMAL = 0.01

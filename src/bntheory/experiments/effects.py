@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bntheory.evidence.curves import course, log_ratio, mean_of_known
+from bntheory.evidence.curves import course, log_ratio
 from bntheory.experiments.equal_rates import (
     Arms,
     Rates,
@@ -21,7 +21,9 @@ from bntheory.experiments.equal_rates import (
     along_training,
     common_rates,
     end_of,
+    means_over,
     means_over_places,
+    number_at,
     over_the_edge,
 )
 from bntheory.experiments.network_runs import NetworkRuns
@@ -65,14 +67,14 @@ def over_twin(name: str, own: str = "own", twin: str = "twin") -> Read:
         arms = [arm for arm in arms if any(quantity(p, name, twin) is not None for p in network.points(arm))]
         found: dict[str, list[float | None]] = {}
         for step in network.steps:
-            values = [
-                mean_of_known(
-                    log_ratio(quantity(p, name, own), quantity(p, name, twin))
-                    for arm in arms
-                    if (p := run[arm].points.get(step)) is not None
-                )
-                for run in network.runs
+            by_rate = [
+                [
+                    log_ratio(*(number_at(run[arm], step, _reader(name, of)) for of in (own, twin)))
+                    for run in network.runs
+                ]
+                for arm in arms
             ]
+            values = means_over(by_rate, len(network.runs))
             if any(x is not None for x in values):
                 found[f"step {step}"] = values
         later = {place: values for place, values in found.items() if place != "step 0"}
@@ -113,10 +115,11 @@ def at_the_end(name: str, kind: str, other: str, *, ratio: bool = True) -> Read:
     def read(network: NetworkRuns) -> Numbers:
         arms = _both(network, kind, other)
         rates = _rates(network, *arms)
-        values: list[float | None] = []
-        for run in network.runs:
-            ends = [[end_of(run[of[rate]], _reader(name)) for of in arms] for rate in rates.used]
-            values.append(mean_of_known(compare(a, b) for a, b in ends))
+        by_rate = [
+            [compare(*(end_of(run[of[rate]], _reader(name)) for of in arms)) for run in network.runs]
+            for rate in rates.used
+        ]
+        values = means_over(by_rate, len(network.runs))
         return _numbers({"the end": values}, rates, arms, ("accuracy",))
 
     return read
@@ -150,7 +153,7 @@ def from_the_edge(kind: str) -> Read:
     def read(network: NetworkRuns) -> Numbers:
         arms = network.at_rates(kind)
         rates = _rates(network, arms)
-        values = [over_the_edge(run, arms, rates, _reader("top")) for run in network.runs]
+        values = over_the_edge(network.runs, arms, rates, _reader("top"))
         return _numbers({"the end": values}, rates, [arms], _CURVATURE)
 
     return read
@@ -167,13 +170,14 @@ def shift_by_halves(name: str) -> Read:
         steps = [step for step in network.steps if step > 0] if rates.used else []
         half = (len(steps) + 1) // 2
 
-        def mean(run: Mapping[str, Run], part: Sequence[int]) -> float | None:
-            return mean_of_known(log_ratio(*(_at(run[kind], step, name) for kind in kinds)) for step in part)
-
         found = {}
         for part in filter(None, (steps[:half], steps[half:])):
             place = f"steps {part[0]} to {part[-1]}" if len(part) > 1 else f"step {part[0]}"
-            found[place] = [mean(run, part) for run in network.runs]
+            by_step = [
+                [log_ratio(*(number_at(run[kind], step, _reader(name)) for kind in kinds)) for run in network.runs]
+                for step in part
+            ]
+            found[place] = means_over(by_step, len(network.runs))
         return Numbers(found, tuple(found), rates.scope, kinds, ("shift",), rates.not_comparable)
 
     return read
@@ -224,13 +228,8 @@ def _numbers(
     return Numbers(places, chosen, rates.scope, names, measures, rates.not_comparable)
 
 
-def _reader(name: str) -> Reader:
-    return lambda point: quantity(point, name)
-
-
-def _at(run: Run, step: int, name: str) -> float | None:
-    point = run.points.get(step)
-    return None if point is None else quantity(point, name)
+def _reader(name: str, of: str = "own") -> Reader:
+    return lambda point: quantity(point, name, of)
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
@@ -244,8 +243,8 @@ def _slope(runs: Sequence[Run]) -> float | None:
         known = [
             (math.log(loss), math.log(top))
             for step in run.after_start
-            if (loss := _at(run, step, "loss")) is not None
-            and (top := _at(run, step, "top")) is not None
+            if (loss := number_at(run, step, _reader("loss"))) is not None
+            and (top := number_at(run, step, _reader("top"))) is not None
             and min(loss, top) > 0
         ]
         if len(known) < 3:

@@ -2,7 +2,7 @@
 
 Descent at rate eta does not stay where lambda_max is far above 2/eta, so two arms at different rates differ in
 curvature by that alone. Arms are therefore compared at every rate of a grid at which all of them train, in every seed;
-the number of a seed is the mean over these rates, and eta lambda_max is shown beside it. An effect may change along
+the number of a seed is the mean over these rates (:func:`means_over`), and eta lambda_max is shown beside it. An effect may change along
 training, so there is one number at each place: at the start (the first recorded step), at losses that both arms went
 through, and at the end. Rates that only some arms survive are left out and named.
 
@@ -115,7 +115,12 @@ def _why_not(seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: R
 
 def end_of(run: Run, read: Reader) -> float | None:
     """A number after the last step; None where the run had diverged by then."""
-    point = run.points.get(run.after_start[-1])
+    return number_at(run, run.after_start[-1], read)
+
+
+def number_at(run: Run, step: int, read: Reader) -> float | None:
+    """A number after a step; None where the run had diverged by then."""
+    point = run.points.get(step)
     return None if point is None else read(point)
 
 
@@ -128,18 +133,14 @@ def along_training(
     value: Reader,
     other_value: Reader | None = None,
 ) -> dict[str, list[float | None]]:
-    """log10(own/other) at every place, one number a seed: the mean over ``rates``. None where no rate gave one.
+    """log10(own/other) at every place, one number a seed: the mean over ``rates`` (:func:`means_over`).
 
     other_value: how the number is read off the other arm, where not as off the own one. A frozen twin is the own arm
     read otherwise: it has the same loss at every point.
     """
     read = other_value or value
-    found: dict[str, list[float | None]] = {}
-    for seed in runs:
-        at = [_at_places(seed[own[r]], seed[other[r]], loss, value, read) for r in rates]
-        for place in PLACES:
-            found.setdefault(place, []).append(mean_of_known(places[place] for places in at))
-    return found
+    found = [[_at_places(seed[own[r]], seed[other[r]], loss, value, read) for seed in runs] for r in rates]
+    return {place: means_over([[at[place] for at in seeds] for seeds in found], len(runs)) for place in PLACES}
 
 
 def at_common_losses(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
@@ -149,11 +150,12 @@ def at_common_losses(effects: Mapping[str, Sequence[float | None]]) -> list[floa
 
 
 def _at_places(left: Run, right: Run, loss: Reader, value: Reader, other: Reader) -> dict[str, float | None]:
-    (losses, values), (other_losses, others) = _curve(left, loss, value), _curve(right, loss, other)
     found: dict[str, float | None] = dict.fromkeys(PLACES)
+    for place, step in ((PLACES[0], left.after_start[0]), (PLACES[-1], left.after_start[-1])):
+        found[place] = log_ratio(number_at(left, step, value), number_at(right, step, other))
+    (losses, values), (other_losses, others) = _curve(left, loss, value), _curve(right, loss, other)
     if not losses or not other_losses:
         return found
-    found[PLACES[0]], found[PLACES[-1]] = log_ratio(values[0], others[0]), log_ratio(values[-1], others[-1])
     for place, x in zip(EQUAL_LOSSES, common_losses([losses, other_losses], len(EQUAL_LOSSES)), strict=False):
         found[place] = log_ratio(at_loss(losses, values, x), at_loss(other_losses, others, x))
     return found
@@ -227,14 +229,24 @@ def from_the_edge(
 ) -> Check:
     """log10 of eta lambda_max/2 at the end, the mean over the rates: below 0 descent is stable, at 0 it is at the edge
     of stability."""
-    numbers = [over_the_edge(seed, arms, rates, top) for seed in runs]
+    numbers = over_the_edge(runs, arms, rates, top)
     name = f"log10 of learning rate times largest eigenvalue over 2, {what}, at the end: below the edge of stability"
     return rates.check(study, name, numbers, "below", scope, decisive=False)
 
 
-def over_the_edge(seed: Mapping[str, Run], arms: Arms, rates: Rates, top: Reader) -> float | None:
-    """log10 of eta lambda_max/2 at the end, the mean over the rates."""
-    return mean_of_known(log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for rate in rates.used)
+def over_the_edge(runs: Sequence[Mapping[str, Run]], arms: Arms, rates: Rates, top: Reader) -> list[float | None]:
+    """log10 of eta lambda_max/2 at the end, the mean over the rates, seed after seed."""
+    by_rate = [[log_ratio(end_of(seed[arms[rate]], top), 2 / rate) for seed in runs] for rate in rates.used]
+    return means_over(by_rate, len(runs))
+
+
+def means_over(values: Sequence[Sequence[float | None]], seeds: int) -> list[float | None]:
+    """The mean over rates (or steps), each with one number a seed, seed after seed.
+
+    One that has no number in any seed is no part of it. None for a seed that lacks one of the others.
+    """
+    given = {str(i): of for i, of in enumerate(values) if any(x is not None for x in of)}
+    return means_over_places(given) if given else [None] * seeds
 
 
 def means_over_places(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bntheory.evidence.counts import counted
+
 
 def effect_text(effect: Mapping[str, Any]) -> str:
     """The effect and its interval as printed, ratios as factors. ``effect`` is an entry of verdicts.json."""
@@ -13,7 +15,8 @@ def effect_text(effect: Mapping[str, Any]) -> str:
     if e is None:
         return effect.get("why") or "not measured"
     if e["low"] is None:
-        return f"{mean_text(effect)} (fewer than 3 seeds: no interval)"
+        why = "fewer than 3 seeds" if e["n"] < 3 else f"{counted(e['n'], 'seed')} with equal values"
+        return f"{mean_text(effect)} ({why}: no interval)"
     return f"{mean_text(effect)} [{number_text(e['low'], effect['unit'])}, {number_text(e['high'], effect['unit'])}]"
 
 

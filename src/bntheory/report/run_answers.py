@@ -119,7 +119,9 @@ def _short(o: Json) -> str:
 
 def seeds_text(o: Json) -> str:
     """How many seeds would decide an inconclusive row."""
-    n = o["seeds_needed"]
+    n, e = o["seeds_needed"], o["estimate"]
+    if n is None and (e is None or e["n"] < 2):
+        return "too few seeds have a number to say how many would decide"
     if n is None:
         return "no number of seeds would decide"
     return f"{many(n)} seed{'' if n == 1 else 's'} would decide"

@@ -14,7 +14,8 @@ from bntheory.experiments.answers import METHOD
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.experiments.folder import RunFolder
 from bntheory.experiments.network_runs import NetworkRuns, network_runs
-from bntheory.experiments.preset import Preset
+from bntheory.experiments.own import is_own
+from bntheory.experiments.preset import Preset, preset_names
 from bntheory.files import write_atomic
 from bntheory.report.effect_text import effect_text
 from bntheory.report.forest import axis_of, bar
@@ -163,11 +164,14 @@ def _addresses(o: Json, network: NetworkRuns | None) -> Iterator[tuple[int, str]
 
 
 def command_line(manifest: Json) -> str:
-    """The command that repeats the run (data folders are the reader's own)."""
-    words = ["bntheory compare", f"--preset {manifest['preset']}"]
+    """The command that repeats the run (data folders, and where a preset of one's own lies, are the reader's)."""
+    preset, data = manifest["preset"], manifest["data"]["name"]
+    words = ["bntheory compare", f"--preset {preset if preset in preset_names() else f'{preset}.toml'}"]
     words.append("--seeds " + ",".join(map(str, manifest["seeds"])))
-    words.append(f"--data {manifest['data']['name']}")
-    if manifest["data"]["name"] not in ("fashion-mnist-subset", "fashion-mnist"):
+    words.append(f"--data {data}")
+    if data not in ("fashion-mnist-subset", "fashion-mnist") and not is_own(data):
         words.append("--data-dir FOLDER")
     words.append(f"--device {manifest['device']}")
+    if "folded" in manifest:
+        words.append("--fold auto")
     return " ".join(words)

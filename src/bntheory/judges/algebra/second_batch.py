@@ -48,9 +48,8 @@ def of_the_first(claim: Claim) -> list[Claim]:
     """
     domain = claim.domain
     assert domain is not None
-    for suffix, (second, own) in _SECONDS.items():
-        if "y" + suffix not in domain.vectors:
-            continue
+    for suffix in _declared(domain):
+        second, own = _SECONDS[suffix]
         tree = transcribe(claim.check, domain)
         reader = read_again(tree, domain)
         if reader is None or not _alone(tree, own) or "y" + suffix not in names_of(tree):
@@ -66,6 +65,15 @@ def of_the_first(claim: Claim) -> list[Claim]:
         flat = [] if domain.eps == "positive" else [replace(claim, assume=_without_scale(claim, second))]
         return [shorter, *flat]
     return []
+
+
+def _declared(domain: LayerDomain) -> list[str]:
+    """Of which second batch or unit the domain has all that its words are made of; a free vector may be called y@b and be none."""
+    return [
+        suffix
+        for suffix, (_, own) in _SECONDS.items()
+        if "y" + suffix in domain.vectors and all(name + suffix in domain.scalars for name in own)
+    ]
 
 
 def _without_scale(claim: Claim, second: type[SecondBatch]) -> Callable[[Any], AllOf]:
@@ -115,8 +123,7 @@ def abstracted(claim: Claim) -> Claim | None:
 
 def words_of_others(domain: LayerDomain) -> dict[str, Name]:
     """The words of a second batch and a second unit, by what they are in those of one batch; empty where the domain has neither."""
-    suffixes = [suffix for suffix in _SECONDS if "y" + suffix in domain.vectors]
-    words = [word + suffix for suffix in suffixes for word in _ABSTRACT]
+    words = [word + suffix for suffix in _declared(domain) for word in _ABSTRACT]
     trees = {w: written(w, domain) for w in words if "grad" not in w or w.removeprefix("input_") in domain.vectors}
     return {text_of(tree): Name(word, 0) for word, tree in trees.items() if not isinstance(tree, Name)}
 
