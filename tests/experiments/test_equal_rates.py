@@ -114,20 +114,20 @@ def test_the_start_and_the_end_are_of_one_step_in_both_arms(whose: str, names: t
         assert all(found[place] == whole[place] for place in {"the start", "the end"} - lost)
 
 
-def test_a_seed_that_lacks_a_rate_has_no_mean_over_the_others() -> None:
-    """The two rates have ratios of 4 and 1, and only a mean of both is what the other seeds have."""
+def test_every_seed_has_the_mean_over_the_same_rates() -> None:
+    """The two rates have ratios of 4 and 1."""
     runs = seeds((4.0, 1.0), (1.0, 1.0), count=4)
+    rates = common_rates(runs, [OWN, OTHER], loss)
     runs[2]["other 1"] = refuse(runs[2]["other 1"], (120,))
-    rates = common_rates(runs[:2], [OWN, OTHER], loss)
     found = along_training(runs, OWN, OTHER, rates.used, loss, value)
-    assert [x is None for x in found["the end"]] == [False, False, True, False]
-    assert None not in found["the start"]
+    alone = along_training(runs, OWN, OTHER, (0.1,), loss, value)
+    assert found["the end"] == alone["the end"]  # at rate 1 one seed has none
+    assert found["the start"] == pytest.approx([x - math.log10(2) for x in alone["the start"]], abs=0.01)
     edge = over_the_edge([{**s, "own 1": s["other 1"]} for s in runs], OWN, rates, value)
-    assert [x is None for x in edge] == [False, False, True, False]
-    for seed in runs:  # what no seed has is no part of it
-        seed["other 1"] = refuse(seed["other 1"], (120,))
-    alone = along_training(runs, OWN, OTHER, rates.used, loss, value)["the end"]
-    assert alone == along_training(runs, OWN, OTHER, (0.1,), loss, value)["the end"]
+    assert edge == over_the_edge(runs, OWN, replace(rates, used=(0.1,)), value)
+    runs[0]["other 0.1"] = refuse(runs[0]["other 0.1"], (120,))  # now neither rate has all seeds
+    found = along_training(runs, OWN, OTHER, rates.used, loss, value)
+    assert [x is None for x in found["the end"]] == [True, False, True, False]
     assert means_over([], 3) == [None] * 3
 
 

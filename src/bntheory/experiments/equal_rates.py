@@ -241,12 +241,14 @@ def over_the_edge(runs: Sequence[Mapping[str, Run]], arms: Arms, rates: Rates, t
 
 
 def means_over(values: Sequence[Sequence[float | None]], seeds: int) -> list[float | None]:
-    """The mean over rates (or steps), each with one number a seed, seed after seed.
+    """The mean over rates (or steps), each with one number a seed, seed after seed: over the same ones in every seed.
 
-    One that has no number in any seed is no part of it. None for a seed that lacks one of the others.
+    Those are the ones that have a number in every seed; where there is none, all that have one in any, and a seed that lacks one of
+    them has no mean.
     """
-    given = {str(i): of for i, of in enumerate(values) if any(x is not None for x in of)}
-    return means_over_places(given) if given else [None] * seeds
+    whole = [of for of in values if all(x is not None for x in of)]
+    given = whole or [of for of in values if any(x is not None for x in of)]
+    return means_over_places({str(i): of for i, of in enumerate(given)}) if given else [None] * seeds
 
 
 def means_over_places(effects: Mapping[str, Sequence[float | None]]) -> list[float | None]:
