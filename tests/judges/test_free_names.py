@@ -51,15 +51,13 @@ CLAIMS = {
 }  # fmt: skip
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(st.lists(NAMES, min_size=4, max_size=4, unique=True), st.sampled_from(list(CLAIMS)))
 @example(["g", "H", "h", "v"], "a vector is not the gradient")
 @example(["g", "y", "H", "m"], "an operator is not the Hessian")
 @example(["layer.grad", "free u", "layer.hess", "gamma"], "an operator is symmetric")
 @example(["H", "g", "H'", r"\gamma"], "a scalar is not gamma")
 @example(["g", "y@b", "H", "h"], "an operator is not the Hessian")
-@example(["y@2", "y@b", "grad@b", "gamma@b"], "two vectors")
-@example(["y@b", "y@2", "cross", "rise"], "an operator is symmetric")
 def test_names_change_no_verdict(names, which):
     check, expected = CLAIMS[which]
     u, w, K, a = names

@@ -102,9 +102,9 @@ class _TimeLeft:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "40 s", "12 min", "3.4 h", and "under 1 s" of what is more than nothing."""
-    if 0 < seconds < 0.5:
-        return "under 1 s"
+    """Seconds in words: "40 s", "12 min", "3.4 h"; what is more than nothing is a second at least."""
+    if 0 < seconds < 1:
+        return "1 s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

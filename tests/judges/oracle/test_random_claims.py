@@ -21,11 +21,12 @@ from bntheory.judges.decide import decide
 
 def test_a_fixed_sample_of_claims():
     assert len(SHAPES) >= 25
-    outcomes = list(judged(range(100), layers=40, rounds=1, processes=1))
+    outcomes = list(judged(range(60), layers=40, rounds=1, processes=1))
     assert not [o for o in outcomes if o.wrong], table(outcomes)
     assert len(undecided(outcomes)) < 3, table(outcomes)
 
 
+@pytest.mark.slow
 def test_a_function_of_a_file_is_judged_as_the_typed_claim():
     """Python functions that do what the text says, with free names such as 'grad', '<g, 1>' and ''."""
     decided = 0
