@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 # Before numpy and torch are imported: two test processes on two cores must not each start two threads that wait for each other.
 for _pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -47,3 +48,14 @@ def deterministic() -> Iterator[None]:
 
     with reproducible():
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def answered_in_a_copy() -> Iterator[Any]:
+    """z3 answers in this process: a copy of one that has run many tests costs more than most questions. Yields the way with copies."""
+    from bntheory.judges.algebra import solver
+
+    copied = solver._answer
+    solver._answer = solver._answer_here
+    yield copied
+    solver._answer = copied
