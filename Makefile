@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help validate test test-slow attack mutants docs notebooks lint clean
+.PHONY: help validate test test-long test-slow attack mutants docs notebooks lint clean
 help:
 	@echo "make validate   install, then train matched networks, measure them and write the report"
 	@echo "make test       install, then run the tests"
-	@echo "make test-slow  the long checks as well"
+	@echo "make test-long  the tests that take a second or more each, which make test leaves out (10 to 15 minutes on 2 cores)"
+	@echo "make test-slow  everything, with the checks that take minutes"
 	@echo "make attack     decide 2 000 random claims, and attack every answer with an independent oracle"
 	@echo "make mutants    change the layer and the judges in 100 places, and see whether the tests notice"
 	@echo "make docs       build the documentation site into build/site"
@@ -32,7 +33,10 @@ validate: $(STAMP)
 	$(BIN)/python validation/compare_empirical.py $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow and not long' $(ARGS)
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'long and not slow' $(ARGS)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)

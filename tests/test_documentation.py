@@ -29,6 +29,7 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT / "docs" / "pages").as_posix()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
 def test_every_example_runs(page, tmp_path, monkeypatch):
     """In the order of the page: Python blocks (or files, where the first line names one), then the commands."""
@@ -63,6 +64,7 @@ def test_every_page_is_in_the_navigation():
     assert {name(p) for p in PAGES} | made == listed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_run_from_top_to_bottom(path, tmp_path):
     """Their cells are plain Python; what they print is kept in the file, which stays small."""
@@ -194,6 +196,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_script_is_short_and_runs(example, tmp_path):
     lines = [line for line in example.read_text(encoding="utf-8").splitlines() if line.strip()]

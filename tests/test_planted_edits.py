@@ -109,6 +109,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("copy")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_an_edit_changes_the_fingerprint_of_what_rests_on_it(copy: Path, edit: Edit) -> None:
     root = changed(copy, edit)
@@ -120,6 +121,7 @@ def test_an_edit_changes_the_fingerprint_of_what_rests_on_it(copy: Path, edit: E
         shutil.copy(SOURCE / edit.file, root / edit.file)
 
 
+@pytest.mark.long
 def test_a_comment_changes_none(copy: Path) -> None:
     edit = Edit("layer/closed_form.py", "P v = v - ", "The projection, P v = v - ", (TIGHT, ALONG, CURVED))
     source = Package(changed(copy, edit))

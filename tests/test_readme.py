@@ -34,6 +34,7 @@ def test_there_is_something_to_run():
     assert len(BLOCKS) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [i for i, b in enumerate(BLOCKS) if not b.startswith("# ")])
 def test_python_examples_run(folder, number):
     done = subprocess.run([sys.executable, "-c", BLOCKS[number]], cwd=folder, capture_output=True, text=True)

@@ -107,6 +107,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return sorted(sorted(group) for group in groups)
 
 
+@pytest.mark.long
 def test_no_two_files_import_each_other_in_a_circle():
     """For types alone or inside a function as well: a circle is two halves of one idea. A room's own table of contents is its files' end."""
     names = {p: p.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", ".") for p in FILES}

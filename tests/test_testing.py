@@ -102,6 +102,7 @@ def test_one_layer_is_decided_from_its_floats_without_a_tolerance() -> None:
         assert_claim(lambda x: eq(x.norm2(x.y_hat), x.m), tiny)
 
 
+@pytest.mark.long
 def test_algebra_is_asked_before_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     import bntheory.judges.search as search
 
@@ -119,6 +120,7 @@ def test_algebra_is_asked_before_an_attack(monkeypatch: pytest.MonkeyPatch) -> N
 HARD = "gamma**2 != 2"  # false at irrational numbers alone, which nothing can show
 
 
+@pytest.mark.long
 def test_typed_expressions_with_typed_assumptions() -> None:
     assert_claim("norm2(input_grad) <= gamma**2/sigma**2 * norm2(grad)")
     assert_claim("norm2(input_grad) <= norm2(grad)", assume=["gamma == sigma", "eps == 0"])
@@ -202,6 +204,7 @@ def test_large_batches_are_drawn(max_m: int, hessian: str) -> None:
     assert len(set(sizes)) > 3
 
 
+@pytest.mark.long
 def test_a_failure_shrinks_to_short_numbers() -> None:
     """A gradient that forgets that the variance is biased; what hypothesis shows can be read and pasted."""
     from hypothesis import find
@@ -219,6 +222,7 @@ def test_a_failure_shrinks_to_short_numbers() -> None:
         assert x * 8 == round(x * 8), repr(found)
 
 
+@pytest.mark.long
 @settings(max_examples=120, database=None, deadline=None)
 @given(st.one_of(layers(), layers(LayerDomain(eps="positive"), max_m=2)))
 def test_plain_layers_tell_a_right_gradient_from_rounding(layer: BatchNormLayer) -> None:

@@ -108,6 +108,7 @@ class ByParameters(nn.Module):
         return mean, centred.square().mean(0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["scaled", "graph", "pair", "pieces", "halves"])
 def test_a_twin_is_constant_where_its_parameters_move(how: str) -> None:
     torch.manual_seed(3)
@@ -138,6 +139,7 @@ def test_a_twin_is_constant_where_its_parameters_move(how: str) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the compiler's own
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("how", ["scaled", "graph", "pieces"])

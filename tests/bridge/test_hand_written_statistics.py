@@ -40,6 +40,7 @@ from bntheory.bridge.curvature import hessian
 CLOSED = {"einsum": (einsum, {"eps": 1e-3}), "matrix product": (matrix_product, {"eps": 1e-5}), "unbiased": (unbiased, {}), "fused": (fused, {})}  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CLOSED)
 def test_batch_norm_in_any_writing_is_frozen(name: str) -> None:
     formula, attributes = CLOSED[name]
@@ -109,6 +110,7 @@ OWN: dict[str, Statistics] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OWN)
 def test_another_normalisation_over_the_batch_is_frozen_as_a_whole(name: str) -> None:
     model = net(Layer(OWN[name]))

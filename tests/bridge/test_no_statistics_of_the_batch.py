@@ -183,6 +183,7 @@ class PostNorm(nn.Module):
         return self.head(h.mean(1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("examples", [6, 24])
 def test_a_layer_norm_behind_a_small_branch_is_none_over_the_batch(examples: int) -> None:
     batch = (torch.randn(examples, 15, generator=torch.Generator().manual_seed(1)), torch.arange(examples) % 3)
@@ -222,6 +223,7 @@ def test_a_layer_by_hand_whose_gamma_is_zero_is_none_over_the_batch_for_that() -
         hessian(Residual(over), CE, (X, Y), mode="frozen")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [3, 5])
 def test_two_views_that_are_normalised_and_multiplied_are_no_normalisation_of_the_product(channels: int) -> None:
     """Barlow twins (Zbontar et al. 2021): the mean of one view is zero, so that a shift of the other changes nothing at this point."""

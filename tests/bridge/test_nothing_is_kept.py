@@ -72,6 +72,7 @@ def _tensors() -> int:
     return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", _MEASUREMENTS)
 def test_no_tensor_of_a_measurement_is_left(name: str) -> None:
     measure = _MEASUREMENTS[name]

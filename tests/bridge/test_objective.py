@@ -249,6 +249,7 @@ def test_the_twin_of_a_network_with_a_part_in_evaluation_mode_is_had_as_the_mess
 # -- one object for everything -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_objective_serves_every_measurement() -> None:
     objective = Objective(mlp(), CE, (X, Y), dtype=torch.float64)
     expected, frozen = (oracle.derivatives(mlp(), CE, (X, Y), frozen=f) for f in (False, True))

@@ -78,6 +78,7 @@ class LastState(nn.Module):
         return self.fc(self.bn(self.rnn(x)[0][-1]))
 
 
+@pytest.mark.long
 def test_batches_weigh_by_their_examples() -> None:
     """Time comes first, so the first axis of the inputs counts steps."""
     model, sizes = LastState(), ((7, 8), (3, 8), (7, 4))
@@ -115,6 +116,7 @@ class Heads(nn.Module):
         return self.heads[head](torch.tanh(self.net(x)))
 
 
+@pytest.mark.long
 def test_parameters_that_a_loss_does_not_use_have_rows_of_zero_and_are_named() -> None:
     model, batches = Heads(), [((X, 0), Y), ((X.flip(0) + 1, 1), Y)]
     parts = [oracle.derivatives(model, CE, b)[2] for b in batches]

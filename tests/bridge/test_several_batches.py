@@ -74,6 +74,7 @@ def test_each_batch_has_the_twin_of_the_layers_that_it_meets(norms: str, order: 
         assert float((torch.as_tensor(op.dense()) - live).norm()) < 1e-9 * float(live.norm())
 
 
+@pytest.mark.long
 @ORDERS
 def test_a_probe_has_the_layers_of_all_batches(order: int) -> None:
     model, batches = Domains(nn.BatchNorm1d(5), nn.BatchNorm1d(5)).double(), domains()[::order]

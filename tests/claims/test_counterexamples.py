@@ -6,6 +6,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 import torch
 
 from bntheory.claims.claim import registry
@@ -41,6 +42,7 @@ def test_the_weight_space_is_that_of_inputs_whose_pre_activations_are_y() -> Non
     assert pulled.norm() > 1.01 * abs(gamma) / sigma * np.linalg.norm(inputs.T @ g)
 
 
+@pytest.mark.long
 def test_the_ratio_of_lipschitz_constants_exists_where_it_is_too_large() -> None:
     k1, k2, largest, c1, c2, r1, r2 = (
         float(Fraction(_witness("than2025.product")["scalars"][name]))

@@ -197,6 +197,7 @@ def alike(arm: str, seed: int) -> dict[str, Any]:
     return layers(1.0, 1.0, 1.0)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("short")
 def test_exchanged_arms_turn_every_difference_round(exchanged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On real runs; in 24 steps BN's lead in accuracy is far outside its interval, so there the outcome turns as well."""
@@ -279,6 +280,7 @@ def test_figure_4_follows_planted_walks(
     assert status(f"figure-4.{claim}") == expected
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("short")
 def test_a_check_reads_what_an_earlier_one_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --store, another process too: the second check trains nothing, and the folder is one that `bntheory runs` lists."""
@@ -340,6 +342,7 @@ def test_the_deep_linear_shift_by_its_definition(normalise: bool) -> None:
     assert found[2] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.long
 def test_the_deep_linear_network_is_judged_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking trains nothing; what is lacking is made once, runs that diverge among it."""
     arms = [santurkar2018_smoothness._deep_linear(norm, 24) for norm in (True, False)]

@@ -88,6 +88,7 @@ def test_help_of_every_command_teaches(run):
         assert len(run(command, "--help").output) > 300
 
 
+@pytest.mark.long
 def test_commands_do_without_docstrings_and_assertions():
     """As under ``python -OO``, which drops both."""
     for words in (["--help"], ["check", "--help"], ["model", "--help"]):
@@ -159,6 +160,7 @@ def test_witness_is_saved_and_replays_in_a_fresh_process(run, tmp_path):
     assert run("replay", path).exit_code == 2
 
 
+@pytest.mark.long
 def test_a_users_file_is_judged_to_its_end(run, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(MINE)

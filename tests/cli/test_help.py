@@ -70,6 +70,7 @@ def test_commands_with_options_have_examples(command):
     assert EXAMPLES[command]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [c for c, lines in EXAMPLES.items() if lines])
 def test_examples_run(command, tmp_path, monkeypatch):
     """As a reader would: in a folder with a file of claims, one line after the other."""

@@ -84,6 +84,7 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
+@pytest.mark.long
 def test_batches_are_averaged_and_layers_chosen(run):
     everything = strict(run("factories:several", "--json").stdout)
     first = strict(run("factories:several", "--json", "--batches", "1").stdout)
@@ -95,12 +96,14 @@ def test_batches_are_averaged_and_layers_chosen(run):
     assert chosen["network"]["lambda_max"] is None
 
 
+@pytest.mark.long
 def test_single_precision_agrees_with_double(run):
     single, double = (strict(run("factories:several", "--json", "--dtype", d).stdout) for d in ("float32", "float64"))
     assert (single["dtype"], double["dtype"]) == ("float32", "float64")
     assert single["network"]["lambda_max"] == pytest.approx(double["network"]["lambda_max"], rel=3e-3)
 
 
+@pytest.mark.long
 def test_a_coarser_tolerance_takes_fewer_products_and_keeps_its_error_bar(run):
     fine, coarse = (strict(run("factories:several", "--json", "--tol", t).stdout)["network"] for t in ("1e-8", "0.2"))
     assert coarse["products"] < fine["products"]
@@ -122,6 +125,7 @@ def test_a_layer_without_a_gradient_has_no_shares(run):
     assert "nan" not in run("factories:silent").stdout.lower()
 
 
+@pytest.mark.long
 def test_dropout_is_held_at_the_numbers_of_the_seed(run):
     """On the command line by --seed; in Python refused until a seed is given, as the refusal says."""
     import torch
@@ -138,6 +142,7 @@ def test_dropout_is_held_at_the_numbers_of_the_seed(run):
     assert bntheory.probe(*triple, seed=0).network.lambda_max is not None
 
 
+@pytest.mark.long
 def test_an_infimum_above_the_loss_is_said_once(run):
     result = run("factories:several", "--infimum", "100")
     assert result.exit_code == 0
@@ -149,6 +154,7 @@ def test_an_infimum_above_the_loss_is_said_once(run):
     assert "Beyond scaling, their relative curvatures are" in " ".join(run("factories:several").stdout.split())
 
 
+@pytest.mark.long
 def test_a_wrong_second_derivative_takes_only_the_curvature(run):
     found = strict(run("factories:asymmetric", "--json").stdout)
     assert found["network"]["lambda_max"] is None
@@ -190,6 +196,7 @@ def test_a_factory_may_be_named_by_its_file(run, tmp_path, place):
     assert sys.path == searched
 
 
+@pytest.mark.long
 def test_a_figure_is_written(run, tmp_path):
     assert run("factories:several", "--plot", "probe.png").exit_code == 0
     assert (tmp_path / "probe.png").read_bytes()[:4] == b"\x89PNG"

@@ -122,6 +122,7 @@ def test_an_error_is_json_where_json_was_asked_for(arguments: tuple[str, ...]) -
     assert said["error"].splitlines()[0][:40] in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -136,6 +137,7 @@ def test_json_is_all_that_is_printed(arguments: tuple[str, ...]) -> None:
     assert json.loads(shell(*arguments, "--json").stdout)
 
 
+@pytest.mark.long
 def test_a_stream_that_cannot_say_every_character_ends_no_command() -> None:
     """A pipe on Windows: its code page knows no minus sign."""
     done, own = (shell("smooth", "--example", "rough-layer", PYTHONIOENCODING=code) for code in ("cp1252", "utf-8"))
@@ -144,12 +146,14 @@ def test_a_stream_that_cannot_say_every_character_ends_no_command() -> None:
     assert r"\u2212" in done.stdout
 
 
+@pytest.mark.long
 def test_progress_is_shown_on_a_terminal_and_silenced_by_quiet() -> None:
     command = ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra")
     assert "%" in on_a_terminal(*command)
     assert "%" not in on_a_terminal(*command, "--quiet")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_report_says_how_far_it_is(tmp_path: Path, count: int) -> None:
     recorded = SOURCE.parents[1] / "validation/recorded/quick-cpu"
@@ -161,6 +165,7 @@ def test_a_report_says_how_far_it_is(tmp_path: Path, count: int) -> None:
     assert "%" not in on_a_terminal(*command, "--quiet")
 
 
+@pytest.mark.long
 def test_no_color_is_heeded() -> None:
     command = ("check", "santurkar2018.theorem-4.1.neurips", "--judge", "algebra", "--quiet")
     assert "\x1b[" in on_a_terminal(*command)
@@ -222,6 +227,7 @@ def test_nothing_is_imported_that_only_one_system_has() -> None:
         assert not bare.search(text) or "if FORKS else" in text, path  # which asks whether there is one
 
 
+@pytest.mark.long
 def test_the_tour_computes_what_it_says(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     result = CliRunner().invoke(app, ["tour", "--plot", str(picture), "--json"])
@@ -247,6 +253,7 @@ def test_the_tour_computes_what_it_says(tmp_path: Path) -> None:
     assert max(len(line) for stop in (theorem, repaired) for line in stop["said"]) < 400
 
 
+@pytest.mark.long
 def test_a_typed_verdict_is_drawn_and_cited(tmp_path: Path) -> None:
     """One claim has one key, another has another; the entry says what was found."""
     typed = ["decide", "norm2(input_grad) <= norm2(grad)", "--bibtex"]

@@ -48,6 +48,7 @@ def write(folder, **files):
     return folder
 
 
+@pytest.mark.long
 def test_a_claim_that_never_ends_is_stopped_and_the_others_go_on(tmp_path):
     body = HEAD + TRUE.replace("mine.true", "mine.first").replace("def true", "def first")
     body += '@claim("mine.endless", statement="x")\ndef endless(layer):\n    while True:\n        try:\n            pass\n        except BaseException:\n            pass\n'
@@ -64,6 +65,7 @@ def test_a_claim_that_never_ends_is_stopped_and_the_others_go_on(tmp_path):
     assert code == 1
 
 
+@pytest.mark.long
 def test_what_was_found_before_the_time_was_up_counts(tmp_path):
     """The second study never ends; the algebra judge of a slow claim has answered when search is stopped."""
     body = HEAD + TRUE
@@ -79,6 +81,7 @@ def test_what_was_found_before_the_time_was_up_counts(tmp_path):
     assert found["mine.slow-search"]["status"] == "proved"
 
 
+@pytest.mark.long
 def test_a_file_that_never_ends_is_stopped_at_its_line(tmp_path):
     write(tmp_path, mine=HEAD + "while True:\n    pass\n" + TRUE)
     code, found, said = checked(tmp_path, "mine.py", "--time-limit", "6")
@@ -87,6 +90,7 @@ def test_a_file_that_never_ends_is_stopped_at_its_line(tmp_path):
     assert code == 2
 
 
+@pytest.mark.long
 def test_a_claim_that_ends_its_process_costs_itself_only(tmp_path):
     dying = '@claim("mine.dies-{0}", statement="x")\ndef dies_{0}(layer):\n    import os\n    os._exit(3)\n'
     write(tmp_path, mine=HEAD + dying.format(1) + TRUE + dying.format(2))
@@ -99,6 +103,7 @@ def test_a_claim_that_ends_its_process_costs_itself_only(tmp_path):
         assert code == 2
 
 
+@pytest.mark.long
 def test_a_file_is_run_once_however_many_claims_and_processes(tmp_path):
     body = HEAD + 'print("run")\nwith open("runs.txt", "a") as f:\n    f.write("x")\n'
     for i in range(6):
@@ -148,6 +153,7 @@ def test_an_assumption_that_contradicts_itself_is_said_to(tmp_path):
     assert "this assumption answers differently" in judged_here(tmp_path, body).summary
 
 
+@pytest.mark.long
 def test_modules_beside_a_file_and_packages_can_be_imported(tmp_path):
     one = TRUE.replace("0,", "LIMIT,")
     late = one.replace("    return", "    from limits import LIMIT\n    return")
@@ -175,6 +181,7 @@ def test_modules_beside_a_file_and_packages_can_be_imported(tmp_path):
     assert len(found) == 4
 
 
+@pytest.mark.long
 def test_what_lies_beside_a_file_takes_no_librarys_place(tmp_path):
     """The judges load sympy, z3 and flint when they need them, not a neighbour of that name."""
     names = ("sympy", "z3", "flint", "typer", "scipy")
@@ -251,6 +258,7 @@ def test_parameters_of_a_claim(tmp_path, name):
     assert "layer.vector('u')" in problem.message
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_worker_does_not_outlive_a_command_that_is_killed(tmp_path):
     """Killed outright, the command cannot clean up; the claim's process notices."""
@@ -278,6 +286,7 @@ def test_a_worker_does_not_outlive_a_command_that_is_killed(tmp_path):
     raise AssertionError("the worker is still there")
 
 
+@pytest.mark.long
 def test_a_file_that_imports_from_the_literature_judges_its_own_claims_and_leaves_the_others_where_they_are(tmp_path):
     write(tmp_path, mine=HEAD + "from bntheory.claims.sources.santurkar2018.layer import KEY\n" + TRUE)
     printed = "santurkar2018.theorem-4.1.neurips"

@@ -67,6 +67,7 @@ def fresh(folder, *arguments):
     )
 
 
+@pytest.mark.long
 def test_files_with_the_mark_that_editors_on_windows_write_are_read(folder):
     _, verdicts = judged(folder, FALSE, "--witnesses", "w")
     (witness,) = (folder / "w").iterdir()
@@ -85,6 +86,7 @@ def test_files_with_the_mark_that_editors_on_windows_write_are_read(folder):
     assert load_preset(str(preset)).name == "p"
 
 
+@pytest.mark.long
 def test_the_witness_of_a_users_claim_carries_what_it_states_and_replays_anywhere(folder):
     result, found = judged(folder, FALSE, "--witnesses", "found")
     assert result.exit_code == 0
@@ -100,6 +102,7 @@ def test_the_witness_of_a_users_claim_carries_what_it_states_and_replays_anywher
         assert "norm2(input_grad) <= norm2(grad)" in again.stdout
 
 
+@pytest.mark.long
 def test_only_a_file_that_the_user_names_is_run(folder):
     judged(folder, FALSE, "--witnesses", "found")
     witness = folder / "found" / "mine.false.json"
@@ -118,6 +121,7 @@ def test_only_a_file_that_the_user_names_is_run(folder):
     assert fresh(folder, "replay", witness, "--claims", "mine.py").returncode == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "claim",
     [
@@ -166,6 +170,7 @@ CARRIED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("domain", "statement", "carried"), CARRIED.values(), ids=CARRIED)
 def test_what_the_typed_grammar_can_say_is_carried(folder, domain, statement, carried):
     body = f"""
@@ -243,6 +248,7 @@ def test_ids_of_the_package_and_of_another_file_are_taken(folder):
     assert "taken by mine.py" in result.stderr
 
 
+@pytest.mark.long
 def test_a_claim_that_works_in_place_is_judged_as_it_reads(folder):
     """y *= 2 rebinds a name in one world and would change the layer in another; the claim is true as it reads."""
     body = '@claim("mine.place", statement="x")\ndef place(layer):\n    y = layer.y\n    y *= 2\n    return eq(y, 2 * layer.y)\n'
@@ -257,6 +263,7 @@ def test_a_claim_that_works_in_place_is_judged_as_it_reads(folder):
     }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_ends_at_once_says_what_was_judged_and_leaves_nobody_behind(folder, jobs):
@@ -308,6 +315,7 @@ def _wait_until_gone(group):
     raise AssertionError("a worker is still running")
 
 
+@pytest.mark.long
 def test_a_claim_that_ends_its_process_is_said(tmp_path):
     """A worker that dies must not end the command with a traceback."""
     path = tmp_path / "dies.py"
@@ -323,6 +331,7 @@ def test_a_claim_that_ends_its_process_is_said(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_numpy_is_given_one_thread_before_it_is_loaded_and_what_a_user_set_is_kept(folder):
     """How a sum is split over threads changes its last bits, and the processes of a judgement share the cores."""
     (folder / "mine.py").write_text(

@@ -214,6 +214,7 @@ def test_what_cannot_be_found_is_an_error(tmp_path: Path) -> None:
         written(tmp_path, claims="from small.grid import GONE\n\ndef first(s):\n    return GONE\n").closure([ROOT])
 
 
+@pytest.mark.long
 def test_every_claim_of_the_package_has_a_closure() -> None:
     claims = [claim for claim in registry() if package().holds(claim.check.__module__)]  # other tests register theirs
     assert len(claims) > 200
@@ -244,6 +245,7 @@ def ran(run: object) -> set[tuple[str, str]]:
     return {place for place in called if not place[1].startswith("<")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "claim_id",
     [

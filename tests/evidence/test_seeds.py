@@ -45,6 +45,7 @@ def test_the_bound_is_where_it_was_put() -> None:
     assert over_seeds("x", [1.0, 1.1, 0.9], "above", 1.5, "made up").outcome == "fails"
 
 
+@pytest.mark.long
 def test_a_sample_that_is_far_from_normal_is_told() -> None:
     rng = np.random.default_rng(0)
 

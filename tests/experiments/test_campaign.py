@@ -207,6 +207,7 @@ def test_an_interrupt_keeps_what_was_recorded(own: Registry, tmp_path: Path, mon
     assert rows[0] == rows[1]
 
 
+@pytest.mark.long
 def test_worker_processes_make_the_same_records(own: Registry, tmp_path: Path) -> None:
     assert compare(tmp_path / "one", claims="made.up.first").exit_code == 0
     many = command("compare", "--claims", "made.up.first", "--out", str(tmp_path / "many"), "--workers", "2")
@@ -352,6 +353,7 @@ def test_a_claim_whose_text_has_changed_is_named(own: Registry, tmp_path: Path) 
     assert "its text has changed since its records were made" in said.output
 
 
+@pytest.mark.long
 def test_what_two_processes_ask_of_a_store_is_said_of_both(
     own: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +430,7 @@ def test_the_checkpoint_of_a_run_that_was_killed_behind_its_last_record_is_dropp
     assert other.exists()
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_between_two_rounds_is_replaced(tmp_path: Path) -> None:
     """The second look of a claim comes to a crew whose only worker is gone."""
     rounds: list[int] = []

@@ -83,6 +83,7 @@ def started(scheduler: str) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_the_middle_changes_no_number(scheduler: str, tmp_path: Path) -> None:
     """Two workers; one is killed while it has a task of which some records are there. Verdicts and records are those of this process."""
     preset, out, said = tiny_preset(tmp_path, seeds="[0]"), tmp_path / "run", list[str]()
@@ -149,6 +150,7 @@ def interrupted(scheduler: str, preset: str, out: Path) -> None:
         compare(preset, out=out, scheduler=scheduler, progress=stop)
 
 
+@pytest.mark.long
 def test_an_interrupt_loses_nothing_and_leaves_the_cluster_idle(one_thread: str, tmp_path: Path) -> None:
     preset, out = tiny_preset(tmp_path, seeds="[0]"), tmp_path / "run"
     interrupted(one_thread, preset, out)
@@ -165,6 +167,7 @@ def test_an_interrupt_loses_nothing_and_leaves_the_cluster_idle(one_thread: str,
     assert set(kept) <= set(lines(out))
 
 
+@pytest.mark.long
 def test_a_task_that_nobody_waits_for_ends(one_thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask cannot end what a worker is at; the task looks whether it is still asked for."""
     steps: list[int] = []
@@ -181,6 +184,7 @@ def test_a_task_that_nobody_waits_for_ends(one_thread: str, tmp_path: Path, monk
         assert len(steps) < 5000
 
 
+@pytest.mark.long
 def test_what_is_lost_on_the_way_comes_with_the_end(
     one_thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +288,7 @@ def test_data_are_read_where_the_worker_is(
     refused(one_thread, tmp_path, said, data="idx", data_dir=folder)
 
 
+@pytest.mark.long
 def test_a_folder_of_data_is_read_by_the_worker(one_thread: str, tmp_path: Path) -> None:
     folder, preset = idx_folder(tmp_path / "data"), tiny_preset(tmp_path, seeds="[0]")
 
@@ -296,6 +301,7 @@ def test_a_folder_of_data_is_read_by_the_worker(one_thread: str, tmp_path: Path)
     assert lines(tmp_path / "there") == lines(tmp_path / "here")
 
 
+@pytest.mark.long
 def test_a_scheduler_that_goes_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
     preset, out = tiny_preset(tmp_path, seeds="[0]"), tmp_path / "run"
     made = distributed.LocalCluster(

@@ -41,6 +41,7 @@ def preset(tmp_path: Path) -> str:
     return tiny_preset(tmp_path, seeds="[0]", steps="2", at="[0, 2]")
 
 
+@pytest.mark.long
 def test_a_run_that_holds(preset: str, tmp_path: Path) -> None:
     result = command("--preset", preset, "--out", str(tmp_path / "run"), "--data-note", "a note <i>of mine</i>")
     assert result.exit_code == 0, result.output
@@ -78,6 +79,7 @@ def _slightly_wrong_bend(original: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "identity"),
     [
@@ -263,6 +265,7 @@ def test_help_teaches() -> None:
         assert word in text
 
 
+@pytest.mark.long
 def test_a_diverged_arm_is_recorded_and_said(tmp_path: Path) -> None:
     preset = tiny_preset(tmp_path, seeds="[0]", learning_rate="1e30", at="[0, 6]")
     result = command("--preset", preset, "--out", str(tmp_path / "run"))
@@ -275,6 +278,7 @@ def test_a_diverged_arm_is_recorded_and_said(tmp_path: Path) -> None:
     assert said in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_a_refused_curvature_is_said_and_leaves_the_rest(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +309,7 @@ def test_a_full_disk_is_a_message(preset: str, tmp_path: Path, monkeypatch: pyte
     assert "Traceback" not in result.output
 
 
+@pytest.mark.long
 def test_a_measurement_that_is_refused_says_of_which_run(tmp_path: Path) -> None:
     """A learning rate at which batch norm's input overflows before the loss does."""
     preset = tiny_preset(tmp_path, seeds="[3]", learning_rate="1e3")
@@ -316,6 +321,7 @@ def test_a_measurement_that_is_refused_says_of_which_run(tmp_path: Path) -> None
     assert {r["arm"] for r in made if r["step"] == 6} > {"standard", "detached"}  # what came after it all the same
 
 
+@pytest.mark.long
 def test_a_measurement_that_fails_is_noted_and_tried_again(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def best_affine_fit(t: np.ndarray, f: np.ndarray) -> float:
     return float(np.ptp(f - low * t)) / 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_affine_defect_along_the_gradient(norm: str) -> None:
     at = situation(norm)

@@ -148,6 +148,7 @@ def test_the_sample_decides(says: Callable[[float], None]) -> None:
     assert trained_together(layered, AT, DATA, "cpu") is None
 
 
+@pytest.mark.long
 def test_records_say_that_they_were_folded_and_count_where_that_was_asked(says: Callable[[float], None]) -> None:
     says(2.0)
     store = MemoryStore()
@@ -172,6 +173,7 @@ def test_records_say_that_they_were_folded_and_count_where_that_was_asked(says: 
     assert all("folded" not in record.made for record in both.values()), "bit for bit counts for more"
 
 
+@pytest.mark.long
 def test_nothing_is_done_twice(says: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
     says(2.0)
     store = MemoryStore()
@@ -180,6 +182,7 @@ def test_nothing_is_done_twice(says: Callable[[float], None], monkeypatch: pytes
     assert done(asked(arm()), store) == first
 
 
+@pytest.mark.long
 def test_a_sample_that_says_no_leaves_every_bit(says: Callable[[float], None]) -> None:
     says(0.9)
     tried, never = MemoryStore(), MemoryStore()
@@ -244,6 +247,7 @@ def test_progress_of_runs_trained_as_one_ends_at_the_end(says: Callable[[float],
     assert shown[-1] > 0.9, "all but the last measurement"
 
 
+@pytest.mark.long
 def test_a_run_that_diverges_ends_and_the_others_go_on(says: Callable[[float], None]) -> None:
     says(2.0)
     wild = arm("wild", learning_rate=1e30, norm="none")
@@ -273,6 +277,7 @@ class FailingStore(MemoryStore):
         super().append(*arguments, **options)
 
 
+@pytest.mark.long
 def test_what_was_cut_off_starts_anew_and_keeps_its_records(says: Callable[[float], None]) -> None:
     says(2.0)
     store = FailingStore()

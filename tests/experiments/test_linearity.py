@@ -60,6 +60,7 @@ def by_hand(at: Situation, fixed: bool, factor: float) -> tuple[Callable[[Tensor
     return loss, torch.cat([values[0].reshape(-1) * factor, *(p.reshape(-1) for p in values[1:])])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 4])
 def test_every_number_is_that_of_the_dense_hessian(seed: int) -> None:
     at = situation(seed)
@@ -84,6 +85,7 @@ def test_every_number_is_that_of_the_dense_hessian(seed: int) -> None:
     assert found["own"]["top"] != pytest.approx(found["twin"]["top"], rel=5e-3)
 
 
+@pytest.mark.long
 def test_it_leaves_the_network_and_measures_no_twin_where_none_is_asked_for() -> None:
     at = situation(3)
     before = {name: t.clone() for name, t in at.model.state_dict().items()}

@@ -59,6 +59,7 @@ def dense(at: Situation, *, frozen: bool) -> tuple[np.ndarray, np.ndarray, float
     return matrix.numpy(), gradient.numpy(), float(loss(flat))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "place"), [("outliers", "outliers"), ("frozen-outliers", "frozen_outliers")])
 def test_the_outliers_are_those_of_the_dense_hessian(name: str, place: str) -> None:
     at = situation()
@@ -77,6 +78,7 @@ def test_the_outliers_are_those_of_the_dense_hessian(name: str, place: str) -> N
     assert all(torch.equal(value, before[key]) for key, value in at.model.state_dict().items())
 
 
+@pytest.mark.long
 def test_the_trace_is_that_of_the_dense_hessian() -> None:
     at = situation()
     found: dict[str, Any] = measure(at, Measure("trace", {"batch_size": 60, "samples": 100}))["trace"]

@@ -63,6 +63,7 @@ def _records(folder: str) -> dict[tuple[str, int, int], Any]:
     return {(r["measure"], r["seed"], r["step"]): r["values"] for r in lines}
 
 
+@pytest.mark.long
 def test_a_users_measure_is_made_recorded_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine.py").write_text(CLAIMS)
     made = command("compare", "--claims", "mine.py", "--out", "run", "--workers", "1")

@@ -209,6 +209,7 @@ def _made(asked: list[Needed], folder: str, say: Any = lambda text: None) -> lis
     return [store.read().records[n.address].values for n in asked]
 
 
+@pytest.mark.long
 def test_the_packages_network_and_data_in_a_users_file_give_its_numbers() -> None:
     for name, data in (("own", "data.py:images"), ("package", "fashion-mnist-subset")):
         Path("mine.py").write_text(CLAIM.replace("DATA", data))
@@ -380,6 +381,7 @@ def test_what_a_function_changes_for_the_whole_process_is_put_back() -> None:
     assert all(torch.equal(value, plain[name]) for name, value in other.items())
 
 
+@pytest.mark.long
 def test_a_preset_names_both_and_its_run_is_read_without_the_files() -> None:
     text = TINY.replace("fashion-mnist-subset", "data.py:floats").partition("[[networks]]")[0]
     own = '[[networks]]\nname = "mine"\nkind = "networks.py:build"\noptions = { width = 4 }\n'

@@ -147,6 +147,7 @@ def test_json_and_back_is_the_same_experiment() -> None:
     assert preset.sha256 != load_preset("smoke").sha256
 
 
+@pytest.mark.long
 def test_the_script_in_validation_is_the_same_command() -> None:
     """``validation/compare_empirical.py`` answers for bad use without loading torch first, and with the command's own words."""
     import subprocess

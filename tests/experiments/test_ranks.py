@@ -53,6 +53,7 @@ def marks(found: dict[str, Record]) -> dict[int, set[str]]:
     return {step: {r.made.get("ranks", "") for r in found.values() if r.step == step} for step in PROTOCOL.record}
 
 
+@pytest.mark.long
 def test_ranks_make_the_records_of_one_process(alone, tmp_path):
     """With 15 examples a batch, shares are unequal. What no rank can have is refused, and the others go on."""
     (code, out, err), other = ended(start(2, RUN, str(tmp_path)))
@@ -76,6 +77,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[i
     return folder, ended(start(2, RUN, str(folder), "1"))
 
 
+@pytest.mark.long
 def test_a_rank_that_is_killed_ends_the_run_with_a_message(killed):
     folder, ((code, _, err), (other, *_)) = killed
     assert other == -9
@@ -102,6 +104,7 @@ def test_it_goes_on_with_as_many_ranks_as_there_are(count, killed, alone, tmp_pa
     assert marks(found)[8] == later
 
 
+@pytest.mark.long
 def test_a_first_rank_that_is_gone_ends_the_others(tmp_path):
     (first, *_), (code, _, err) = ended(start(2, RUN, str(tmp_path), "0"))
     assert first == -9
@@ -110,6 +113,7 @@ def test_a_first_rank_that_is_gone_ends_the_others(tmp_path):
     assert code != 2 or re.match(r"error: torchrun: rank 1 ends \(.*\)\n$", err), err
 
 
+@pytest.mark.long
 def test_what_is_wrong_is_said_once(tmp_path):
     command = ("-m", "bntheory", "compare", "--preset", "nothing.toml", "--out", str(tmp_path / "run"))
     (code, _, err), other = ended(start(2, *command))

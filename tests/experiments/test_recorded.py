@@ -253,6 +253,7 @@ def test_the_figure_of_the_readme_is_there() -> None:
 # -- recorded experiments ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.skipif(archive_of_checkout() is None, reason="no experiments are recorded in this checkout")
 @pytest.mark.timeout(300)
 def test_on_the_recorded_store_check_and_compare_judge_every_claim_alike(tmp_path: Path) -> None:
@@ -288,6 +289,7 @@ def _alike(pairs: Sequence[tuple[str, str]], opens: set[str]) -> tuple[int, int,
     return same, len(pairs) - same - flipped, flipped
 
 
+@pytest.mark.long
 @pytest.mark.skipif(archive_of_checkout() is None, reason="no experiments are recorded in this checkout")
 @pytest.mark.timeout(300)
 def test_claims_judged_on_another_block_of_seeds_are_not_decided_differently() -> None:
@@ -327,6 +329,7 @@ def _half(check: Check, values: Sequence[float]) -> str:
     return replace(check, **of_seeds, uncertainty=(part.high - part.low) / 2 + left_open).outcome
 
 
+@pytest.mark.long
 @pytest.mark.skipif(archive_of_checkout() is None, reason="no experiments are recorded in this checkout")
 @pytest.mark.timeout(300)
 def test_checks_judged_on_halves_of_their_seeds_are_not_decided_differently() -> None:

@@ -80,6 +80,7 @@ def test_records_are_even_and_end_with_the_run() -> None:
     assert Protocol.even(7, 2).record == (0, 3, 7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("step", [3, 6])
 def test_training_is_torchs_own_sgd(norm: str, step: int, device: str) -> None:
@@ -133,6 +134,7 @@ def test_training_accuracy_from_the_formula_of_batch_norm(device: str) -> None:
     assert accuracy == pytest.approx(float((z.argmax(1) == labels).double().mean()), abs=0.03)
 
 
+@pytest.mark.long
 def test_along_the_gradient_by_the_definition(device: str) -> None:
     along = one(arm("none"), 7, device).points[3]["walk"]["along"]
     x, y = step_batch(7, 3, device)

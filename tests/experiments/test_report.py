@@ -86,6 +86,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
     return write_report(folder, preset(), records, run_verdicts(preset(), records)).read_text("utf-8")
 
 
+@pytest.mark.long
 def test_the_page_is_self_contained(page: str) -> None:
     found = Page(page)
     assert found.loads
@@ -146,6 +147,7 @@ def test_at_most_three_sentences_a_question(records: list[dict[str, Any]]) -> No
             assert words <= outcomes
 
 
+@pytest.mark.long
 def test_a_crossing_and_an_untrained_arm_are_told(tmp_path: Path) -> None:
     def change(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         if p["arm"] == "rescaled":
@@ -176,6 +178,7 @@ def test_a_network_that_cannot_be_compared_says_why_beside_others_with_places(un
     assert "()" not in text
 
 
+@pytest.mark.long
 def test_a_failed_identity_stands_at_the_top(tmp_path: Path) -> None:
     made = make_records()
     made[0]["identities"] = [identity("theorem-4.1", "hidden0.norm", failing=2, relative=0.5, left=1.5, right=1.0)]

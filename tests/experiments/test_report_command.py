@@ -29,6 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "run"
 
 
+@pytest.mark.long
 def test_a_page_is_made_anew_from_the_records(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     page, verdicts = (copy / name for name in ("report.html", "verdicts.json"))
@@ -40,6 +41,7 @@ def test_a_page_is_made_anew_from_the_records(run: Path, tmp_path: Path) -> None
     assert (page.read_bytes(), json.loads(verdicts.read_text())) == before
 
 
+@pytest.mark.long
 def test_a_page_says_what_its_run_lacks_and_stale_records_count_for_nothing(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     lines = (copy / RECORDS).read_bytes().splitlines(keepends=True)

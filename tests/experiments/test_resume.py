@@ -70,6 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[byt
     return home, preset, lines
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_cut_at_a_random_moment(whole: tuple[Path, str, list[bytes]], tmp_path: Path, seed: int) -> None:
     _, preset, lines = whole
@@ -99,6 +100,7 @@ def test_cut_at_a_random_moment(whole: tuple[Path, str, list[bytes]], tmp_path: 
     assert not list((out / "checkpoints").iterdir())
 
 
+@pytest.mark.long
 def test_killed_by_the_system(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     """SIGKILL as soon as some records are there, twice; the numbers are those of the run in another process."""
     _, preset, lines = whole
@@ -155,6 +157,7 @@ def _count(out: Path) -> int:
     return records.read_bytes().count(b"\n") if records.exists() else 0
 
 
+@pytest.mark.long
 def test_neither_killed_workers_nor_their_number_change_a_number(
     whole: tuple[Path, str, list[bytes]], tmp_path: Path
 ) -> None:
@@ -177,6 +180,7 @@ def test_neither_killed_workers_nor_their_number_change_a_number(
     assert not list((out / "checkpoints").iterdir())
 
 
+@pytest.mark.long
 def test_a_task_that_kills_every_process_is_given_up_and_the_others_are_done(
     whole: tuple[Path, str, list[bytes]], tmp_path: Path
 ) -> None:
@@ -195,6 +199,7 @@ def test_a_task_that_kills_every_process_is_given_up_and_the_others_are_done(
     assert _lines(tmp_path / "run") == lines
 
 
+@pytest.mark.long
 def test_checkpoints_that_cannot_be_written_end_the_run_with_a_message(
     whole: tuple[Path, str, list[bytes]], tmp_path: Path
 ) -> None:
@@ -211,6 +216,7 @@ def test_checkpoints_that_cannot_be_written_end_the_run_with_a_message(
     assert _lines(out) == lines
 
 
+@pytest.mark.long
 def test_a_lost_checkpoint_costs_time_and_no_number(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     home, preset, lines = whole
     out = tmp_path / "run"
@@ -263,6 +269,7 @@ def test_resume_refuses_another_run(
         compare(preset, out=out, resume=True, seeds=[0, 1], device="cpu", data="fashion-mnist-subset")
 
 
+@pytest.mark.long
 def test_seeds_can_be_added(whole: tuple[Path, str, list[bytes]], tmp_path: Path) -> None:
     """What is there is kept, and the records are those of a run that had all seeds from the start."""
     _, preset, lines = whole

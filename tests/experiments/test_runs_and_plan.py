@@ -51,6 +51,7 @@ def _lines(folder: Path) -> list[bytes]:
     return (folder / RECORDS).read_bytes().splitlines(keepends=True)
 
 
+@pytest.mark.long
 def test_a_whole_run_lacks_nothing(run: Path) -> None:
     found = command("runs", str(run))
     assert found.exit_code == 0, found.output
@@ -113,6 +114,7 @@ def test_resuming_makes_a_faulty_record_anew_and_says_so(copy: Path) -> None:
     assert sorted(line for line in _lines(copy) if line != lines[5]) == whole
 
 
+@pytest.mark.long
 def test_the_checkpoint_of_another_task_is_not_believed(run: Path, copy: Path) -> None:
     """One of another arm under this task's name: the checksum fits, the address does not."""
     kept = [line for line in _lines(copy) if json.loads(line)["seed"] == 0 or json.loads(line)["step"] <= 2]
@@ -136,6 +138,7 @@ def test_the_checkpoint_of_another_task_is_not_believed(run: Path, copy: Path) -
     assert all("starts over" in text for text in said)
 
 
+@pytest.mark.long
 def test_merge_is_the_union(run: Path, tmp_path: Path) -> None:
     preset = tiny_preset(tmp_path)
     for seed in (0, 1):
@@ -258,6 +261,7 @@ def test_costs_are_read_from_timings() -> None:
     assert costs_of(timings) == {"r": Cost("n", 0.5, {"m": 1.5})}
 
 
+@pytest.mark.long
 def test_the_plan_of_a_preset_is_told(tmp_path: Path) -> None:
     found = command("plan", "--preset", tiny_preset(tmp_path))
     assert found.exit_code == 0, found.output

@@ -24,6 +24,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_every_identity_holds_on_every_layer(kind: str, tmp_path: Path, device: str) -> None:
     options, count, affine = OPTIONS[kind]

@@ -59,6 +59,7 @@ def dense(at: Situation, logits: Callable[[Tensor, dict[str, Tensor]], Tensor]) 
     return torch.stack(rows).numpy()
 
 
+@pytest.mark.long
 def test_sharpness_of_the_network_and_its_twins() -> None:
     at = situation("batch")
     frozen = {"own": "none", "twin": "both", "mean-alive": "variance", "variance-alive": "mean"}
@@ -151,6 +152,7 @@ def test_a_span_keeps_nearly_parallel_directions_and_drops_repeated_ones() -> No
     torch.testing.assert_close(basis @ basis.T, torch.diag(e[0] + e[1] + e[2]), atol=1e-8, rtol=0)
 
 
+@pytest.mark.long
 def test_input_robustness_by_a_loop_of_its_own() -> None:
     at = situation("batch", steps=30, side=0)
     asked = Measure("input-robustness", {"test_size": 300, "noise": [0.5, 2.0], "sign": [0.0, 0.2]})

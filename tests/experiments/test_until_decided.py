@@ -37,6 +37,7 @@ def judged(numbers: Sequence[Sequence[float]], looks: Looks, margin: float | Non
     return until_decided(STUDY, looks, read)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("checks", [1, 2])
 def test_identical_arms_are_told_apart_in_at_most_one_of_twenty(checks: int) -> None:
     rng = np.random.default_rng(11)
@@ -46,6 +47,7 @@ def test_identical_arms_are_told_apart_in_at_most_one_of_twenty(checks: int) -> 
     assert stats.binomtest(wrong, 400, 0.05, alternative="greater").pvalue > 0.001
 
 
+@pytest.mark.long
 def test_a_planted_effect_is_found_in_four_of_five() -> None:
     rng = np.random.default_rng(5)
     confidence = LOOKS.confidence(24)

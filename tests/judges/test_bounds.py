@@ -133,6 +133,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "options", "right"), CASES.values(), ids=CASES)
 def test_bounds_made_of_bounds(text, options, right):
     assert decide(text, search=False, seconds=600, **options).status.value == right
@@ -270,6 +271,7 @@ CHAINS_WITH_ROOTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "right"), CHAINS_WITH_ROOTS.values(), ids=CHAINS_WITH_ROOTS)
 def test_chains_with_roots(text, right):
     options = {"eps": "positive", "gamma": "positive", "scalars": ["l:positive"], "smoothness": "l"}

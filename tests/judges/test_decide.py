@@ -124,6 +124,7 @@ EXPLOSIVE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", EXPLOSIVE.values(), ids=EXPLOSIVE)
 def test_explosive_expressions_end(text):
     """Whatever is too large is unknown or refused; none takes the machine down."""
@@ -134,6 +135,7 @@ def test_explosive_expressions_end(text):
         decide(text, eps="zero", milliseconds=300, seconds=5, search=False)
 
 
+@pytest.mark.long
 def test_start_up_loads_neither_torch_nor_matplotlib():
     code = (
         "import sys; from bntheory.judges.decide import decide; assert 'sympy' not in sys.modules and 'z3' not in sys.modules;"
@@ -178,6 +180,7 @@ def test_one_text_is_one_and_ranges_may_be_a_mapping():
     assert decide("gamma <= 1", assume="gamma <= 0").status is Status.PROVED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "options"),
     [

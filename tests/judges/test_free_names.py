@@ -51,6 +51,7 @@ CLAIMS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(st.lists(NAMES, min_size=4, max_size=4, unique=True), st.sampled_from(list(CLAIMS)))
 @example(["g", "H", "h", "v"], "a vector is not the gradient")
@@ -67,6 +68,7 @@ def test_names_change_no_verdict(names, which):
     assert verdict(lambda x: check(x, u, w, K, a), domain) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["g", "H", "case"])
 def test_one_example_beside_a_vector_of_the_same_name(name):
     text = f"dot({name}, hess({name}@case))**2 <= norm2(hess(grad)) + dot({name}@case, grad)**2"
@@ -84,6 +86,7 @@ def test_a_word_names_nothing_free(what, name):
 SHARED = {"refuted": lambda x: le(x.gamma, 1), "proved": lambda x: le(x.norm2(x.y_hat), x.m)}
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(
     st.sampled_from(list(SHARED)),

@@ -14,6 +14,7 @@ from bntheory.judges.exact.witness import Instance
 BOUNDED = {"scalars": ["l:positive"], "smoothness": "l"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "options", "least"),
     [

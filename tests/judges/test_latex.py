@@ -169,6 +169,7 @@ def test_the_counterexamples_arithmetic_is_right(paragraphs: dict[str, str]) -> 
     assert float(left) > float(right)
 
 
+@pytest.mark.long
 def test_the_command_line_prints_them(tmp_path) -> None:
     run = CliRunner().invoke
     done = run(

@@ -67,6 +67,7 @@ CONJUNCTIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONJUNCTIONS)
 def test_a_conjunction_is_what_its_parts_are(name):
     text, status, wherever = CONJUNCTIONS[name]

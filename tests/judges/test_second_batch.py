@@ -126,6 +126,7 @@ def holds(statement, slack):
     return bool((gap.abs() <= size).all() if statement.op == "eq" else gap.min() >= -size)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "options"), TRUE, ids=str)
 def test_true_claims_are_proved_and_hold_for_losses_that_are_functions(text, options):
     found = decide(text, **options)
@@ -140,6 +141,7 @@ def test_true_claims_are_proved_and_hold_for_losses_that_are_functions(text, opt
         assert holds(as_statement(claim.check(layer)), 1e-8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "options"), FALSE, ids=str)
 def test_false_claims_fall_to_a_loss_that_can_be_written_down(text, options):
     found = decide(text, **options)
@@ -211,6 +213,7 @@ def test_what_stays_outside_says_what_is_near(text, options, message):
         decide(text, **options)
 
 
+@pytest.mark.long
 def test_a_refutation_at_two_batches_replays(tmp_path):
     import json
 

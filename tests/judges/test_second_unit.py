@@ -128,6 +128,7 @@ def test_true_claims_are_proved_and_hold_for_blocks_that_are_not_symmetric(text,
         assert holds(as_statement(claim.check(layer)), 1e-8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "options"), FALSE, ids=str)
 def test_false_claims_fall_to_a_block_that_can_be_written_down(text, options, tmp_path):
     found = decide(text, **options)

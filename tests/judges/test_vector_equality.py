@@ -73,6 +73,7 @@ def claim(check):
     return Claim(f"mine.{check.__name__.replace('_', '-')}", "layer", Source("mine", ""), "", check, U_V)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("check", CLAIMS, ids=lambda f: f.__name__)
 def test_algebra_and_search_know_what_is_true(check):
     truth = CLAIMS[check]

@@ -95,6 +95,7 @@ def test_what_cannot_be_drawn_or_found_says_so() -> None:
         bntheory.check("cai2019.any-learning-rat")
 
 
+@pytest.mark.long
 def test_help_is_a_table_of_contents() -> None:
     code = "import bntheory; help(bntheory)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -110,6 +111,7 @@ def test_help_is_a_table_of_contents() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.long
 def test_a_cell_may_be_run_twice() -> None:
     """What is typed in a session may be typed again, and the last one counts; ids of the literature stay unique."""
     code = """

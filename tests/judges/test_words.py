@@ -364,6 +364,7 @@ def test_a_hypothesis_about_all_directions_is_refused_with_the_domain_that_says_
         decide("max_eig(jac) <= 1", normaliser="l1", min_m=3)
 
 
+@pytest.mark.long
 def test_the_direction_of_a_refutation_replays(tmp_path):
     from bntheory.judges.exact.replay import replay
 

@@ -125,6 +125,7 @@ def exponent(**options: object):  # type: ignore[no-untyped-def]
     return fit_power_law(widths, fisher_scaling(widths, seeds=12, **options).eigenvalues)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_exponents_with_samples_in_proportion_to_the_width() -> None:
     plain, subtracted = exponent(), exponent(output="mean")
     assert is_linear(plain, 0.15), str(plain)
@@ -137,17 +138,20 @@ def test_bound_of_mean_subtraction_needs_more_samples_as_the_width_grows() -> No
     assert fixed.low > 0.5, str(fixed)
 
 
+@pytest.mark.long
 def test_linear_growth_needs_activations_with_a_mean() -> None:
     # tanh is odd and there are no biases: two samples' gradients have mean overlap zero
     assert exponent(act="tanh").high < 0.5
     assert is_linear(exponent(act="tanh", bias_variance=0.5), 0.2)
 
 
+@pytest.mark.long
 def test_layer_norm_inside_does_not_remove_the_growth() -> None:
     inside = exponent(hidden="layer-norm")
     assert is_linear(inside, 0.15), str(inside)
 
 
+@pytest.mark.long
 def test_batch_norm_inside_does_not_remove_the_growth() -> None:
     inside = exponent(hidden="batch-norm", samples_per_width=0.25, widths=[64, 128, 256])
     assert inside.low > 0.5, str(inside)

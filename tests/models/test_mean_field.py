@@ -149,6 +149,7 @@ def test_two_routes_agree_and_respect_the_lower_bound(name: str, batch: int) -> 
     assert (found.linear_weight > 1 - 1e-12) == (name == "linear")
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(
     coefficients=st.lists(st.floats(-3, 3).filter(lambda v: abs(v) > 1e-3), min_size=1, max_size=5),
@@ -213,6 +214,7 @@ def test_wrong_constant_is_seen_by_the_networks() -> None:
     assert abs(found.deviation(14 / 12)) > 8
 
 
+@pytest.mark.long
 def test_finite_width_bias_is_two_over_the_width() -> None:
     found = monte_carlo_rate(activation("linear"), 64, width=256, networks=800, seed=5)
     relative = found.rate / float(linear_rate(64)) - 1
@@ -298,6 +300,7 @@ def test_backward_pass_against_autograd() -> None:
     np.testing.assert_allclose(math.sqrt(7) * u, normalised.detach().numpy(), atol=1e-13)
 
 
+@pytest.mark.long
 def test_residual_growth_is_a_power_of_the_depth_and_networks_agree() -> None:
     rate = float(relu_rate(16))
     predicted = residual_growth(rate, 1.0, [12])

@@ -30,6 +30,7 @@ FINDINGS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("claim_id", FINDINGS)
 def test_finding_at_quick_effort(claim_id: str) -> None:
     checks = registry()[claim_id].check(QUICK)
@@ -46,6 +47,7 @@ def test_measurements_overrule_a_proof_of_something_else() -> None:
     assert evidence_of_checks([proof, *wrong], seconds=0, seed=0).finding == "fails"
 
 
+@pytest.mark.long
 def test_networks_refuse_a_wrong_rate() -> None:
     checks = against_networks(QUICK, "linear", lambda b: (b - 1) / (b - 3))
     assert (

@@ -78,6 +78,7 @@ def test_every_model_is_drawn_here() -> None:
         assert len(draw.__doc__.split()) > 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SMALL)
 def test_figure_is_labelled_and_says_what_it_shows(name: str) -> None:
     import matplotlib.image
@@ -97,6 +98,7 @@ def test_figure_is_labelled_and_says_what_it_shows(name: str) -> None:
     assert pixels[..., :3].std() > 0.02
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SMOOTH)
 def test_pictures_of_smoothness_have_no_faults(name: str) -> None:
     drawn = SMOOTH[name]()
@@ -132,6 +134,7 @@ def test_faults_are_found() -> None:
         assert kind in found, kind
 
 
+@pytest.mark.long
 def test_a_picture_from_python_is_the_commands() -> None:
     figure = room.show("slope", steps=100)
     assert as_png(figure, dpi=50) == as_png(MODELS["slope"](steps=100).figure, dpi=50)
@@ -141,6 +144,7 @@ def test_a_picture_from_python_is_the_commands() -> None:
         room.show("slope", step=3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OTHER)
 def test_the_sentence_is_computed_and_a_seed_determines_the_file(name: str) -> None:
     (first, file), again = small(name), MODELS[name](**SMALL[name])

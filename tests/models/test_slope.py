@@ -69,6 +69,7 @@ def test_fates():
     assert np.all(np.isfinite(smooth.path))
 
 
+@pytest.mark.long
 def test_enough_steps_save_the_unsmoothed_slope():
     """The picture holds for a budget of steps only: a small rate crosses the plateau in the end."""
     assert slope_descent(Slope(), [0.02], steps=1000).window() is None

@@ -93,6 +93,7 @@ def folder(claims, tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_fresh_pages_are_not_stale_and_say_what_was_found(claims, folder):
     assert stale(claims, folder) == []
     page = (folder / "one2000" / "README.md").read_text()

@@ -30,6 +30,7 @@ def check_drawing(drawn: CaptionedFigure) -> None:
     assert as_png(drawn.figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_sharpness_is_drawn_against_two_over_eta() -> None:
     drawn = sharpness_along_training(seed=3, images=40, steps=40)
     check_drawing(drawn)
@@ -45,6 +46,7 @@ def test_sharpness_is_drawn_against_two_over_eta() -> None:
         assert f"{np.mean(late):.2f} at eta = {rate:g}" in drawn.sentence
 
 
+@pytest.mark.long
 def test_percentiles_of_the_typical_unit_are_drawn() -> None:
     drawn = percentiles_along_training(seed=3, steps=4, times=3)
     check_drawing(drawn)

@@ -86,6 +86,7 @@ def test_margins_agree_with_the_spectrum_of_one_layer() -> None:
         assert (cosine > 0 and size < cosine / (1 - cosine**2)) == (spectrum.top_margin > 0)
 
 
+@pytest.mark.long
 def test_sufficient_condition_read_off_gradients_for_logistic_layers() -> None:
     """gamma h <y_hat,g> > ||Pg||^2 with h the largest curvature: the exact count agrees wherever the condition holds."""
     held = 0
@@ -102,6 +103,7 @@ def test_sufficient_condition_read_off_gradients_for_logistic_layers() -> None:
     assert held > 100
 
 
+@pytest.mark.long
 def test_critical_gamma_measured_on_closed_forms() -> None:
     found = critical_gamma(points=5)
     for measured, curve in ((found.measured_top, found.top), (found.measured_norm, found.norm)):
@@ -114,6 +116,7 @@ def test_critical_gamma_measured_on_closed_forms() -> None:
     assert np.all(found.stationary <= found.top + 1e-15)
 
 
+@pytest.mark.long
 def test_study_and_figures(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from bntheory.drawing import save_figure
     from bntheory.models.pictures.smoothness import rough_layer, single_unit_figure

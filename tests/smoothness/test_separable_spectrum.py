@@ -33,6 +33,7 @@ def draw(seed: int, name: str, *, most: int = 30) -> tuple[BatchNormUnit, np.nda
     return BatchNormUnit(t, name, gamma=gamma, beta=float(rng.normal()), eps=eps), y
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_every_eigenvalue_against_eigvalsh(name: str) -> None:
     for seed in range(60):

@@ -66,6 +66,7 @@ def test_spectrum_against_double_backward_through_the_definition(eps: float, dev
     assert spectrum.eigenvalues == pytest.approx(computed, rel=1e-10, abs=1e-10 * np.max(np.abs(computed)))
 
 
+@pytest.mark.long
 def test_conditions_never_disagree_with_computed_spectra() -> None:
     """10 000 random layers, both conditions; ties (within 1e-9 of the twin) aside, and there are few of them."""
     wrong, ties, below, norm_below, layers = 0, 0, 0, 0, 0
@@ -130,6 +131,7 @@ def test_the_two_readings_of_the_condition_meet_in_algebra() -> None:
     assert sp.expand(lower - (2 - rho - tau**2)) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("m", [3, 6])
 @pytest.mark.parametrize("seed", range(4))
 def test_two_lipschitz_against_ascent(m: int, seed: int) -> None:

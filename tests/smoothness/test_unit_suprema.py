@@ -58,6 +58,7 @@ def test_against_a_grid_of_radius_and_angle(m: int, k: float) -> None:
     assert slope == pytest.approx(exact.lipschitz, rel=2e-3)
 
 
+@pytest.mark.long
 def test_against_ascent() -> None:
     t = np.random.default_rng(3).normal(size=4) * 2
     unit = BatchNormUnit(t, gamma=0.7, eps=0.09)

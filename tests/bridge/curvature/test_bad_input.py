@@ -222,6 +222,7 @@ def test_dropout_off_measures_the_network_without_it() -> None:
         np.testing.assert_allclose(found, op.dense(), atol=1e-15)
 
 
+@pytest.mark.long
 def test_an_unshuffled_loader_is_the_list_of_its_batches() -> None:
     with hessian(net(), CE, loader(False)) as a, hessian(net(), CE, list(loader(False))) as b:
         np.testing.assert_array_equal(a.dense(), b.dense())

@@ -52,6 +52,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return calls
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("affine", [True, False])
 def test_products_are_those_of_primitive_operations(

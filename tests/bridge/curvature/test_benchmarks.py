@@ -32,6 +32,7 @@ def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.long
 def test_eigenvalues(tmp_path: Path) -> None:
     found = run("curvature_eigenvalues.py", tmp_path, "--seeds", "1", "--steps", "5", "--checkpoints", "2")
     rows = found["rows"]
@@ -60,6 +61,7 @@ def test_against_other_packages(tmp_path: Path) -> None:
             assert row["slower"] is None or row["slower"] >= row["slower_asked"] > 0
 
 
+@pytest.mark.long
 def test_cost_of_a_probe_and_of_a_product(tmp_path: Path) -> None:
     (row,) = run("probe_cost.py", tmp_path)["rows"]
     assert row["steps"] > row["steps_in_products"] > 0

@@ -36,6 +36,7 @@ def outside(found: Spectrum, values: np.ndarray, k: int) -> bool:
     return bool(np.any(np.abs(found.values - ends(values, k, found.which)) > found.errors))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize(
     ("tol", "stop"), [*((tol, "error") for tol in TOLERANCES), (2e-2, "estimate"), (1e-6, "estimate")]

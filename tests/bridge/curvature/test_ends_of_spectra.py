@@ -154,6 +154,7 @@ def test_many_small_terms_beside_a_large_one_are_not_lost() -> None:
         assert dots(torch.stack([part, part.flip(0)]), part)[0] == pytest.approx(exact, rel=1e-12)
 
 
+@pytest.mark.long
 def test_inner_products_of_millions_of_entries_are_summed_in_float64() -> None:
     """Float32 all the way is off by 1e-4 or more here: the unit vector's norm, and the eigenvalue with it."""
     size = 3_000_000

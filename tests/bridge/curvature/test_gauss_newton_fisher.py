@@ -22,6 +22,7 @@ from bntheory.bridge.curvature import empirical_fisher, fisher, gauss_newton, he
 MODES = ("train", "eval", "frozen")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["batch-norm-1d", "batch-norm-2d-grouped-strided", "group-norm"])
 def test_gauss_newton_is_the_jacobian_squared_around_the_loss_hessian(name: str, mode: str, device: str) -> None:

@@ -221,6 +221,7 @@ def test_what_is_cut_where_it_is_used_is_what_is_cut_at_once(monkeypatch: pytest
     assert all(torch.equal(late, once) for late, once in zip(*found, strict=True))
 
 
+@pytest.mark.long
 def test_a_restart_leaves_the_basis_orthonormal() -> None:
     """Directions at rounding level were kept askew, and operators that are symmetric exactly were refused for it."""
     d = torch.linspace(0, 1, 400, dtype=torch.float64)

@@ -193,6 +193,7 @@ def test_a_network_with_constants_in_float64(mode: str) -> None:
     assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
 
 
+@pytest.mark.long
 def test_only_where_products_cost_more_than_vectors() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(40, 30), nn.BatchNorm1d(30), nn.Tanh(), nn.Linear(30, 2)).double()

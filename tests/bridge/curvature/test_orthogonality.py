@@ -104,6 +104,7 @@ def test_a_top_eigenvalue_to_1e_6_hardly_needs_passes_over_the_whole_basis(monke
     assert max(rows) > 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [30, 100, 1000])
 def test_lost_orthogonality_is_not_taken_for_asymmetry(size: int) -> None:
     """The smaller the operator, the less its probe of symmetry tolerates; cold, and warm from what a cold start left."""

@@ -132,6 +132,7 @@ def test_an_activation_survives_in_place_operations_behind_it(device: str) -> No
     assert relative(matrices[1], matrices[0]) < 1e-14
 
 
+@pytest.mark.long
 def test_batches_are_averaged_by_their_sizes(device: str) -> None:
     net, (x, y) = BY_NAME["batch-norm-1d"].make(device)
     parts = [(x[:3], y[:3]), (x[3:], y[3:])]
@@ -146,6 +147,7 @@ def test_batches_are_averaged_by_their_sizes(device: str) -> None:
             assert op.loss == pytest.approx((3 * singles[0][2] + 6 * singles[1][2]) / 9, rel=1e-14)
 
 
+@pytest.mark.long
 def test_splitting_without_batch_statistics_is_exact(device: str) -> None:
     for name, mode in (("batch-norm-1d", "eval"), ("layer-norm", "train")):
         net, batch = BY_NAME[name].make(device)
@@ -156,6 +158,7 @@ def test_splitting_without_batch_statistics_is_exact(device: str) -> None:
             assert relative(pieces.dense(), whole.dense()) < 1e-12
 
 
+@pytest.mark.long
 def test_ghost_batches_are_the_average_over_the_pieces(device: str) -> None:
     net, (x, y) = BY_NAME["batch-norm-1d"].make(device)
     pieces = [(x[:4], y[:4]), (x[4:8], y[4:8]), (x[8:], y[8:])]
@@ -179,6 +182,7 @@ def test_zero_eps_is_measured_by_primitive_operations(device: str) -> None:
         assert relative(op.dense(), double_backward(functional.cross_entropy(twin(x), y), parameters)) < 1e-10
 
 
+@pytest.mark.long
 def test_float32_agrees_to_its_precision_and_dtype_measures_in_double(device: str) -> None:
     net, (x, y) = BY_NAME["batch-norm-2d-grouped-strided"].make(device)
     single = copy.deepcopy(net).float()

@@ -23,6 +23,7 @@ from bntheory.bridge.networks.primitive import to_primitive
 from bntheory.bridge.networks.twins import frozen_twin
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["batch-norm-1d", "batch-norm-2d-grouped-strided", "residual", "tied"])
 def test_frozen_mode_is_the_hessian_of_the_frozen_twin(name: str, device: str) -> None:
     net, (x, y) = BY_NAME[name].make(device)
@@ -72,6 +73,7 @@ def test_every_normaliser_of_the_family(norm: str, mode: str, device: str) -> No
     assert float((product - expected).abs().max() / expected.abs().max()) < (1e-6 if norm != "linf" else 1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["batch-norm-1d", "layer-norm", "group-norm", "residual"])
 def test_primitive_operations_by_interception_and_by_replacement_agree(name: str, device: str) -> None:
     net, batch = BY_NAME[name].make(device)

@@ -56,6 +56,7 @@ def measured(case: tuple[nn.Module, tuple[Tensor, Tensor]], which: str = "LA") -
         return found, top_eigenvalues(op, 1, which, tol=1e-11).values
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [deep, residual])
 @pytest.mark.parametrize("examples", [4, 16])
 def test_a_float32_value_lies_within_its_error_of_the_float64_value(make, examples: int) -> None:
@@ -72,6 +73,7 @@ def test_a_float32_value_lies_within_its_error_of_the_float64_value(make, exampl
         assert exceeds  # the dtype alone, without what the layers make of it, would not have covered this
 
 
+@pytest.mark.long
 def test_rounding_is_measured_once_and_only_where_it_matters() -> None:
     net, batch = deep(16, 0)
     with hessian(net, functional.cross_entropy, batch) as op:

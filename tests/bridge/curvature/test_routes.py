@@ -19,6 +19,7 @@ def table(device: str) -> RouteTable:
     return measure_routes(device)
 
 
+@pytest.mark.long
 def test_the_reference_agrees_with_finite_differences(table: RouteTable) -> None:
     assert set(table.reference_error) == set(LAYERS)
     assert max(table.reference_error.values()) < 1e-7
@@ -69,6 +70,7 @@ def test_a_route_that_raises_or_gives_nan_never_counts_as_right() -> None:
     assert not Route("x", "BatchNorm", 0.0, 0.0, "derivative not implemented").agrees
 
 
+@pytest.mark.long
 def test_the_doctor_shows_versions_and_every_route(device: str) -> None:
     report = doctor_report(device)
     text = report.as_text()

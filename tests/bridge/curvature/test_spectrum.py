@@ -74,6 +74,7 @@ def test_accuracy_is_what_was_asked_for_and_cheaper_when_coarser(tol: float) -> 
     assert np.mean(products) < exact.products
 
 
+@pytest.mark.long
 def test_restarts_find_the_same_with_less_memory() -> None:
     d = np.linspace(0, 1, 300) ** 0.3
     op = FunctionOperator.of_matrix(symmetric(d))
@@ -168,6 +169,7 @@ def test_a_product_of_a_users_own_may_keep_its_graph() -> None:
     assert not FunctionOperator.of_matrix(matrix).apply(torch.ones(8, dtype=torch.float64)).requires_grad
 
 
+@pytest.mark.long
 def test_a_wrong_derivative_route_is_refused_as_asymmetric() -> None:
     """The Hessian through fused batch norm by jvp(jacrev), wrong on some versions of torch, as a user's function."""
     net, (x, y) = BY_NAME["batch-norm-1d-untracked"].make("cpu")

@@ -177,6 +177,7 @@ def test_norm_scaled_curvature_does_not_see_the_scale_of_invariant_weights(devic
         np.testing.assert_allclose(after[i], before[i], atol=1e-9 * np.abs(before[i]).max())
 
 
+@pytest.mark.long
 def test_norm_scaling_by_its_definition(device: str) -> None:
     net, batch = BY_NAME["batch-norm-2d-grouped-strided"].make(device)
     with hessian(net, functional.cross_entropy, batch, parameters=["0.weight", "3.weight", "7.bias"]) as op:

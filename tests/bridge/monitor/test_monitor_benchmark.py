@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parents[3] / "validation" / "benchmarks" / "monitor.py"
 
 
+@pytest.mark.long
 def test_the_benchmark(tmp_path: Path) -> None:
     target = tmp_path / "rows.json"
     options = ["--networks", "vgg-small", "--side", "8", "--steps", "60", "--json", str(target)]

@@ -186,6 +186,7 @@ def ones_own(module: nn.Module) -> Callable[[], None]:
     return measure
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*:UserWarning")
 def test_training_is_what_it_is_without_the_monitor(name: str) -> None:
@@ -215,6 +216,7 @@ def test_training_is_what_it_is_without_the_monitor(name: str) -> None:
     assert [r.line() for r in beside.records] == [r.line() for r in monitor.records]
 
 
+@pytest.mark.long
 def test_measuring_between_backward_and_step_or_while_a_graph_is_open() -> None:
     alone, watched = Loop(sgd, False), Loop(sgd, False)
     plain(alone, nothing, nothing)

@@ -149,6 +149,7 @@ def test_a_real_data_frame():
     assert frame["lambda_max"].dtype == float
 
 
+@pytest.mark.long
 def test_the_figure_shows_curvature_twins_and_the_edge():
     measures = ["loss", "split", "sharpness", "partial-twins"]
     figure = followed(measures=measures).figure()

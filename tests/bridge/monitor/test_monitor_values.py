@@ -107,6 +107,7 @@ def test_loss_and_gradient(followed):
         assert values["edge"] == 4.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("measure", "name", "frozen"),
     [
@@ -177,6 +178,7 @@ def test_rows_have_eta_times_lambda_and_share_times_m(followed):
         assert row["share_mean * m"] == pytest.approx(12 * row["share_mean"])
 
 
+@pytest.mark.long
 def test_of_a_random_gradient_each_share_times_m_is_one_on_average():
     """A linear layer above and random targets: the gradient at the layer's output knows nothing of 1 or y_hat."""
     generator = torch.Generator().manual_seed(3)

@@ -24,6 +24,7 @@ def grows(curvature: float, **options: float) -> bool:
     return max(sizes[-100:]) > max(sizes[:100])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [
@@ -51,6 +52,7 @@ def test_an_optimiser_that_does_not_step_along_the_gradient_has_no_edge():
     assert step_size(torch.optim.SGD([x], lr=0.25, maximize=True)).edge is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [

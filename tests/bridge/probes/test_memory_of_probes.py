@@ -38,6 +38,7 @@ print(json.dumps([stated, peak() - before]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from /proc")
 @pytest.mark.parametrize(
     "case",

@@ -70,6 +70,7 @@ def expressions(draw):
     return field, scalar, number, point
 
 
+@pytest.mark.long
 @given(expressions())
 def test_values_and_signs(case):
     field, scalar, number, point = case
@@ -79,6 +80,7 @@ def test_values_and_signs(case):
     assert (cleared < 0) == (number < 0)
 
 
+@pytest.mark.long
 @given(expressions())
 def test_conditions_hold_where_every_division_was_defined(case):
     field, _, _, point = case
@@ -87,6 +89,7 @@ def test_conditions_hold_where_every_division_was_defined(case):
         assert value(poly, point) != 0
 
 
+@pytest.mark.long
 @given(expressions())
 def test_sign_of_a_polynomial_is_never_wrong(case):
     field, scalar, _, point = case
@@ -95,6 +98,7 @@ def test_sign_of_a_polynomial_is_never_wrong(case):
     assert promised[field.sign(scalar.num)]
 
 
+@pytest.mark.long
 @given(expressions())
 def test_a_root_squares_to_its_radicand(case):
     field, scalar, number, point = case

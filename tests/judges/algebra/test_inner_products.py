@@ -95,6 +95,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("p", ["(input_grad - 2*one)", "(y_hat + mu*grad)"])
 @pytest.mark.parametrize("name", FORMS)
 def test_cauchy_schwarz_in_a_semidefinite_form(name, p):
@@ -118,6 +119,7 @@ NUMBERS = st.fractions(min_value=-3, max_value=3, max_denominator=4)
 ROOTS = st.fractions(min_value=0, max_value=3, max_denominator=2)
 
 
+@pytest.mark.long
 @given(st.tuples(*[NUMBERS] * 6), st.tuples(ROOTS, ROOTS), st.sampled_from(["gt", "ge", "eq", "ne"]))
 @example((-2, 1, 0, 0, 1, 0), (2, 0), "eq")  # r^2 - 2 = -r at r = 1; at r = 2 the squares alone agree
 def test_without_roots_it_says_the_same(c, roots, op):
@@ -164,6 +166,7 @@ def test_a_sum_is_above_zero_if_a_part_is_and_none_is_below():
         assert (_manifest_sign(sp.Add(*(-t for t in sp.Add.make_args(value)), evaluate=False)) == -2) is sign
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "true"),
     [

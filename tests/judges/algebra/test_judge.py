@@ -115,6 +115,7 @@ def test_verdicts(check, domain, assume, finding):
 COEFFICIENTS = st.sampled_from([0, 0.5, 1, 1.001, 2, -1])
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(st.tuples(*[COEFFICIENTS] * 4), st.sampled_from(["le", "lt", "eq"]))
 def test_a_family_whose_truth_is_known(c, op):
@@ -203,6 +204,7 @@ def test_hypotheses_that_the_coordinates_leave_open_may_contradict_each_other(mo
     assert (decision.outcome, decision.smt) == ("vacuous", ("a script",))
 
 
+@pytest.mark.long
 def test_entries_off_the_diagonal_are_zero():
     """<a, H b> = 0 for different examples is true of diagonal H and of no wider class."""
 

@@ -50,6 +50,7 @@ CASES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "options", "right"), CASES.values(), ids=CASES)
 def test_what_is_decided(text, options, right):
     assert decide(text, **options, search=False, seconds=300).status.value == right
@@ -90,6 +91,7 @@ def test_a_word_of_a_second_batch_becomes_a_free_quantity():
     assert abstracted(_claim("norm2(z) >= 0")) is None
 
 
+@pytest.mark.long
 def test_a_proof_names_conditions_by_their_words_and_none_that_always_holds():
     found = decide("1/norm2(input_grad@2) > 0", search=False)
     assert found.verdict.wherever == ("norm2(input_grad@2) != 0",)

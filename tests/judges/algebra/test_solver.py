@@ -43,6 +43,7 @@ def steps_of(claim, monkeypatch):
     return evidence, count
 
 
+@pytest.mark.long
 def test_what_was_asked_before_changes_no_step_of_a_question(monkeypatch):
     claim = registry()[AT_THE_LIMIT]
     first, steps = steps_of(claim, monkeypatch)
@@ -72,6 +73,7 @@ print(*{solver.ask(field, formulas, milliseconds).answer for milliseconds in (25
 """
 
 
+@pytest.mark.long
 def test_a_question_that_is_given_up_does_not_end_the_process():
     run = subprocess.run([sys.executable, "-c", STOPPED_WITHIN], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.strip()) == (0, "unknown"), run.stderr

@@ -25,6 +25,7 @@ def _both(c: Fraction, q: Fraction) -> tuple[Radical, sympy.Expr]:
     return c * Radical(q).sqrt(), sympy.Rational(c) * sympy.sqrt(sympy.Rational(q))
 
 
+@pytest.mark.long
 @settings(max_examples=60, database=None)
 @given(
     st.lists(st.tuples(SMALL, POSITIVE), min_size=1, max_size=3),

@@ -19,9 +19,10 @@ from bntheory.judges.check import judge_claim
 from bntheory.judges.decide import decide
 
 
-def test_a_fixed_sample_of_claims():
+@pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 60), marks=pytest.mark.long)], ids=["few", "more"])
+def test_a_fixed_sample_of_claims(seeds):
     assert len(SHAPES) >= 25
-    outcomes = list(judged(range(60), layers=40, rounds=1, processes=1))
+    outcomes = list(judged(seeds, layers=40, rounds=1, processes=1))
     assert not [o for o in outcomes if o.wrong], table(outcomes)
     assert len(undecided(outcomes)) < 3, table(outcomes)
 

@@ -30,6 +30,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("m", "hessian"), [(40, "any"), (300, "diagonal")])
 def test_the_peak_stays_below_what_is_stated(m: int, hessian: str) -> None:
     done = subprocess.run([sys.executable, "-c", PEAK, str(m), hessian], capture_output=True, text=True, check=False)
