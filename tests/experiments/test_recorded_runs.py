@@ -241,13 +241,20 @@ def test_what_is_recorded_is_not_made_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_differences_by_hand() -> None:
-    left, right = {1: 100.0, 2: 1000.0, 3: None, 4: 5.0}, {1: 10.0, 2: 10.0, 3: 2.0, 5: 1.0}
+    left, right = {1: 100.0, 2: 1000.0}, {1: 10.0, 2: 10.0}
     assert mean_difference(left, right, log=True) == pytest.approx(1.5)
     assert mean_difference(right, left, log=True) == pytest.approx(-1.5)
     assert mean_difference(left, right) == pytest.approx((90 + 990) / 2)
     assert mean_difference({1: math.inf}, {1: 1.0}) is None
     assert mean_difference({1: -1.0}, {1: 1.0}, log=True) is None
-    assert mean_difference({}, right) is None
+    assert mean_difference({}, {}) is None
+
+
+@pytest.mark.parametrize("lacking", [{1: 100.0}, {1: 100.0, 2: None}, {1: 100.0, 2: math.inf}, {2: 1000.0}, {}])
+def test_a_seed_that_lacks_a_step_has_no_mean_over_the_others(lacking) -> None:
+    whole = {1: 10.0, 2: 10.0}
+    assert mean_difference(lacking, whole, log=True) is None
+    assert mean_difference(whole, lacking, log=True) is None
 
 
 def test_equal_loss_is_read_between_the_other_runs_steps() -> None:

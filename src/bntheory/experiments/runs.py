@@ -138,10 +138,11 @@ def late_loss(run: Run) -> float:
 
 
 def mean_difference(left: Numbers, right: Numbers, *, log: bool = False) -> float | None:
-    """Mean of left - right (log: of log10(left/right)) over the steps at which both are known; None where there is
-    none."""
-    pairs = ((_usable(left[s], log=log), _usable(right[s], log=log)) for s in sorted(left.keys() & right.keys()))
-    return mean_of_known(a - b for a, b in pairs if a is not None and b is not None)
+    """Mean of left - right (log: of log10(left/right)) over all the steps; None where one of them lacks a number at some
+    step, since a mean over fewer steps would stand for another part of training than that of the other seeds."""
+    pairs = [[_usable(side.get(s), log=log) for side in (left, right)] for s in sorted(left.keys() | right.keys())]
+    differences = [None if a is None or b is None else a - b for a, b in pairs]
+    return None if None in differences else mean_of_known(differences)
 
 
 def difference_at_equal_loss(

@@ -164,7 +164,7 @@ FACTOR = 1.25
 def summarise_layers(l2: list[float], cosines: list[float], norms: list[float]) -> tuple[float, float, float]:
     """Geometric mean of the shifts, mean of 1 - cosine, geometric mean of the shifts over the gradients' norms; layers
     after the first."""
-    turns = [1 - c for c in cosines if math.isfinite(c)]
+    turns = [1 - c for c in cosines]
     relative = [a / n if n > 0 else math.nan for a, n in zip(l2, norms, strict=True)]
     return _geometric(l2), sum(turns) / len(turns) if turns else math.nan, _geometric(relative)
 
@@ -176,7 +176,7 @@ def _geometric(values: list[float]) -> float:
 
 
 def _shift(run: Run) -> Shift:
-    found = {}
+    found = dict.fromkeys(run.after_start, (math.nan,) * 3)
     for step in run.after_start:
         shift = run.points.get(step, {}).get("step_shift")
         if shift is not None:
@@ -268,7 +268,7 @@ def covariate_shift_not_reduced(study: Study) -> list[Check]:
         for name, arm in (("BN", "batch"), ("standard", "none")):
             stopped = sum(r[arm].diverged_at is not None for r in deep_runs)
             if stopped:
-                scope += f"; {counted(stopped, f'{name} run')} diverged, compared up to there"
+                scope += f"; {counted(stopped, f'{name} run')} diverged, left out"
         return [
             *_shift_checks(study, pairs, "VGG", scope_of(protocol), confidence),
             *_shift_checks(study, deep, "deep linear network", scope, confidence),
