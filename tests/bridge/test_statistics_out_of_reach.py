@@ -113,8 +113,37 @@ HIDDEN_IN_A_LOSS: dict[str, Any] = {
         3 - sum(cosine(c - c.mean(), y - y.double().mean()) for c in o.T)
     ),
     "a similarity of columns": lambda o, y: -F.cosine_similarity(o - o.mean(0), F.one_hot(y) - 1 / 3, dim=0).sum(),
+    "an alignment": lambda o, y: alignment(o, y),
+    "an alignment of what is not centred": lambda o, y: alignment(o, y, centred=False),
     "columns' cosines": entropy_and(lambda o: F.cosine_similarity(o, o.roll(1, 1), dim=0).sum()),
 }
+
+
+def projector(h: Tensor) -> Tensor:
+    return torch.eye(len(h)).to(h) - 1 / len(h)
+
+
+CENTRED: dict[str, Callable[[Tensor], Tensor]] = {
+    "a negative": lambda h: h + (-h.mean(0)),
+    "a factor": lambda h: torch.add(h, h.mean(0), alpha=-1),
+    "a copy": lambda h: h - h.mean(0, keepdim=True).repeat(len(h), 1),
+    "a stack": lambda h: h - torch.stack([h.mean(0)] * len(h)),
+    "an outer product": lambda h: h - torch.outer(h.new_ones(len(h)), h.mean(0)),
+    "a product and a sum": lambda h: torch.addmm(h, h.new_ones(len(h), 1), h.mean(0)[None], alpha=-1),
+    "all the others": lambda h: h - (h.sum(0) - h) / (len(h) - 1),
+    "a projector": lambda h: projector(h) @ h,
+    "an einsum": lambda h: torch.einsum("ij,jc->ic", projector(h), h),
+    "a linear map": lambda h: h - F.linear(h.T, h.new_full((len(h), len(h)), 1 / len(h))).T,
+    "its lowest frequency": lambda h: torch.fft.irfft(torch.cat([h.new_zeros(1, 5), torch.fft.rfft(h, dim=0)[1:]]), len(h), dim=0),
+    "a uniform attention": lambda h: h - torch.softmax(0 * h @ h.T, 1) @ h,
+    "the first example": lambda h: h - h[torch.zeros(len(h), dtype=torch.long)],
+}  # fmt: skip
+
+
+def alignment(outputs: Tensor, y: Tensor, *, centred: bool = True) -> Tensor:
+    """Of two kernels (CKA): one scale for all channels, and each channel's mean."""
+    outputs = outputs - outputs.mean(0) if centred else outputs
+    return -cosine(outputs @ outputs.T, F.one_hot(y).double() @ F.one_hot(y).double().T)
 
 
 UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -126,6 +155,7 @@ UNRECOGNISED: dict[str, Callable[[Tensor], Tensor]] = {
     "whitened": lambda h: Whitened()(h),
     "channels first": across,
     "a mean alone": lambda h: h - h.mean(0),
+    **{f"a mean alone, by {way}": centre for way, centre in CENTRED.items()},
     "a second moment": lambda h: unit(h, 1e-3),
     "orthonormal columns": lambda h: torch.linalg.qr(h)[0],
 }  # fmt: skip

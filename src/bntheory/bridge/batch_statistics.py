@@ -71,6 +71,31 @@ def takes_away_a_mean(func: Any, args: tuple[Any, ...], examples: int) -> bool:
     return pair and _of_data_and_parameters(args[1])
 
 
+def centred_by(a: Tensor, b: Tensor, axis: int | None) -> bool:
+    """Whether b is computed from a by taking a statistic of each channel away, and a factor at most, in whichever way.
+
+    By its values b is an affine map of each channel along the axis (None: of all entries), and by its derivative a shift of one changes
+    nothing.
+    """
+    over = [i for i in range(a.dim()) if i != axis]
+    if a.shape != b.shape or not over:
+        return False
+    x, z = (t.detach().double() for t in (a, b))
+    x, z = (t - t.mean(over, keepdim=True) for t in (x, z))
+    power = x.square().sum(over, keepdim=True)
+    slope = (x * z).sum(over, keepdim=True) / power.where(power > 0, power.new_ones(()))
+    size = slope.abs() * a.detach().abs().amax(over, keepdim=True) + b.detach().abs().amax(over, keepdim=True)
+    rounding = 100 * torch.finfo(a.dtype).eps * size
+    missed = (z - slope * x).abs().amax(over, keepdim=True)
+    if not bool((missed <= rounding).all()) or not bool((z.abs().amax(over, keepdim=True) > rounding).any()):
+        return False
+    g = normal_like(b, torch.Generator().manual_seed(0))
+    (pulled,) = torch.autograd.grad(b, a, g, retain_graph=True, allow_unused=True)
+    if pulled is None or not bool(pulled.any()):
+        return False
+    return bool((pulled.sum(over).abs() <= 1e-3 * pulled.abs().sum(over)).all())
+
+
 def _name_of(func: Any) -> str:
     """An operation's name, that of its in-place form included."""
     name = getattr(func, "__name__", "").replace("__i", "__").removesuffix("_")

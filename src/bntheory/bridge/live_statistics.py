@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.batch_statistics import takes_away_a_mean
+from bntheory.bridge.batch_statistics import centred_by, takes_away_a_mean
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.networks.evaluation import (
@@ -35,6 +35,7 @@ from bntheory.bridge.networks.evaluation import (
     tensors_in,
     transformed,
 )
+from bntheory.bridge.rescaled_losses import Change, rescaled, unchanged
 from bntheory.errors import UserError
 
 #: How far the entries of a gradient may be from summing to zero, relative to the sum of their sizes.
@@ -120,15 +121,17 @@ class LiveStatistics(TorchFunctionMode):
             return False
         used = torch.autograd.grad(value, places, retain_graph=True, allow_unused=True)
         places = [t for t, g in zip(places, used, strict=True) if g is not None and bool(g.any())][-_PLACES:]
-        return any(self._indifferent_layer([place], starts, roots, {}) is not None for place in places)
+        return any(self._indifferent_layer([place], starts, roots, None) is not None for place in places)
 
     def _indifferent_layer(
         self,
         ends: Sequence[Tensor],
         starts: Sequence[Tensor],
         roots: Sequence[Tensor],
-        centred: Mapping[int, int | None],
+        centred: Mapping[int, int | None] | None,
     ) -> str | None:
+        """centred: what a mean was taken away from, and what that left; None where shifts alone do not count."""
+        away: dict[tuple[int, int | None], int | None] = {}
         draw, passes, sought = torch.Generator().manual_seed(0), 0, list(starts)
         self._found.clear()
         met: set[tuple[int, int | None]] = set()
@@ -141,7 +144,7 @@ class LiveStatistics(TorchFunctionMode):
                 left = {
                     key: parts
                     for key, parts in self._found.items()
-                    if len(parts) == passes and (key[0] in centred or _small(parts))
+                    if len(parts) == passes and (_small(parts) or self._is_centred(key, centred, away))
                 }
                 self._found, self._open = left, {index for index, _ in left}
                 sought = [self._seen[index][0] for index in self._open]
@@ -149,17 +152,37 @@ class LiveStatistics(TorchFunctionMode):
             for index, axis in found:
                 tensor, where = self._seen[index]
                 # a maximum that is taken away for safety's sake leaves a function that is indifferent in itself, a softmax
-                away = index in centred and (centred[index], axis) not in met
+                shifts = self._is_centred((index, axis), centred, away) and (away[index, axis], axis) not in met
                 parts, own = found[index, axis], set() if axis is None else {axis}
                 # where fewer axes do already, it is a normalisation over the batch only if these hold many examples as well
                 kept = [own, *(own | {a} for a in set.intersection(*(without for _, without in parts)))]
-                if (away or _small(parts)) and all(_of_many_examples(tensor, k, roots, self.counts) for k in kept):
+                if (shifts or _small(parts)) and all(_of_many_examples(tensor, k, roots, self.counts) for k in kept):
                     return where
             return None
         except RuntimeError:
             return None  # what has no derivative is told where one is asked for
         finally:
             self._found, self._open = {}, None
+
+    def _is_centred(
+        self,
+        key: tuple[int, int | None],
+        centred: Mapping[int, int | None] | None,
+        away: dict[tuple[int, int | None], int | None],
+    ) -> bool:
+        """Whether a mean is taken away from what was seen, by a difference or however else; ``away`` then has where it is gone."""
+        index, axis = key
+        if centred is None or key in away:
+            return key in away and away[key] != index
+        if index in centred:
+            away[key] = centred[index]
+            return True
+        tensor, still = self._seen[index][0], self._open
+        self._open = set()
+        later = enumerate(self._seen[index + 1 :], index + 1)
+        away[key] = next((i for i, (found, _) in later if centred_by(tensor, found, axis)), index)
+        self._open = still
+        return away[key] != index
 
     def close(self) -> None:
         """Let go of what was followed."""
@@ -185,7 +208,7 @@ def refuse_live_statistics(objective: Any, index: int) -> None:
     live, in_loss = LiveStatistics(objective.named_modules()), False
     inputs: list[Any] = []
     outputs: list[Any] = []
-    along: list[int] = []
+    along: list[Change] = []
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> Any:
         given = convert((args, kwargs), requiring_a_gradient)  # of a closure, whose data is its own, too
@@ -196,12 +219,12 @@ def refuse_live_statistics(objective: Any, index: int) -> None:
 
     def after(module: nn.Module, args: Any, found: Any) -> Any:
         outputs.append(found)
-        return _rescaled(found, along[-1]) if along else None
+        return rescaled(found, along[-1]) if along else None
 
-    def rescaled(axis: int) -> Tensor:
+    def loss_at(change: Change) -> Tensor:
         if batch is not None:
-            return scalar(objective.loss_of(_rescaled(outputs[0], axis), index))
-        along.append(axis)
+            return scalar(objective.loss_of(rescaled(outputs[0], change), index))
+        along.append(change)
         value: Tensor = objective.value(index)
         return value
 
@@ -225,7 +248,7 @@ def refuse_live_statistics(objective: Any, index: int) -> None:
                     if in_loss and not own and batch is not None and len(outputs) == 1:
                         in_loss = _in_loss_elsewhere(objective, index, live, outputs[0])
                     elif not in_loss and not own and len(outputs) == 1:
-                        in_loss = _unchanged(objective, value, outputs[0], rescaled)
+                        in_loss = unchanged(objective, value, [t for t in ends if t.dim() and t.numel() > 1], loss_at)
     finally:
         objective.freeze = freeze
         live.close()
@@ -244,47 +267,11 @@ def refuse_live_statistics(objective: Any, index: int) -> None:
         )
 
 
-def _rescaled(outputs: Any, axis: int) -> Any:
-    """The outputs, shifted and scaled at random: each example (axis 0), or each channel along axis 1 or -1, as a whole.
-
-    All stay between the least and the largest that there was: a loss may be defined for probabilities alone.
-    """
-    draw = torch.Generator().manual_seed(0)
-
-    def change(t: Tensor) -> Tensor:
-        if not (t.is_floating_point() and t.dim() and t.numel() > 1 and plain_storage(t)):
-            return t
-        own = axis % max(t.dim(), 2)
-        scale, room = (
-            normal_like(t.detach().new_empty([n if a == own else 1 for a, n in enumerate(t.shape)]), draw).sigmoid()
-            for _ in range(2)
-        )
-        scale, low, high = 0.3 + 0.6 * scale, t.detach().min(), t.detach().max()
-        return low + scale * (t - low) + (1 - scale) * room * (high - low)
-
-    return convert(outputs, change)
-
-
 def _in_loss_elsewhere(objective: Any, index: int, live: LiveStatistics, outputs: Any) -> bool:
     """Whether the loss is found to normalise at other outputs too: where a mean vanishes by chance, a product is indifferent to shifts."""
-    moved = _rescaled(outputs, -1)
+    moved = rescaled(outputs, Change(-1, -1))
     ends = _ends_of(moved)
     return moved is outputs or live.in_loss(scalar(objective.loss_of(moved, index)), ends, ends)
-
-
-def _unchanged(objective: Any, value: Tensor, outputs: Any, at: Callable[[int], Tensor]) -> bool:
-    """Whether a shift and a scale of each channel leave a loss as it is, and those of each example by itself do not.
-
-    at: the loss where the outputs are rescaled along an axis.
-    """
-    ends = [t for t in _ends_of(outputs) if t.dim() and t.numel() > 1]
-    slopes = torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True) if ends else ()
-    if not any(g is not None and bool(g.any()) for g in slopes):
-        return False
-    with objective.without_graph():
-        examples, *channels = (abs(float(at(axis).detach()) - float(value.detach())) for axis in (0, 1, -1))
-    small = 1000 * max(torch.finfo(t.dtype).eps for t in (value, *ends)) * abs(float(value.detach()))
-    return examples > small and min(channels) <= max(_ZERO * examples, small)
 
 
 def _followed(tensor: Tensor) -> bool:

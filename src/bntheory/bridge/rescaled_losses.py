@@ -1,0 +1,76 @@
+"""Whether a loss normalises its outputs over the batch, told by its values at outputs that were shifted and scaled.
+
+What lives here: such outputs, and which changes leave a loss as it is. What does not: the same of a network, told by its derivatives
+(:mod:`bntheory.bridge.live_statistics`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bntheory.bridge.draws import normal_like
+from bntheory.bridge.networks.evaluation import convert, plain_storage
+
+#: How far a loss may move by what changes nothing, relative to what a change of each example by itself makes of it.
+_ZERO = 1e-3
+
+
+class Change(NamedTuple):
+    """Along which axis each entry has a scale and a shift of its own; None: one of all entries; shift "none": none at all."""
+
+    scale: int | None
+    shift: int | str | None
+
+
+#: A change of each example by itself, and those of the batch as a whole that leave alone what is normalised over it as that one does not:
+#: by a mean and a scale of each channel, or of each channel's mean and one scale; by one scale and no mean.
+AGAINST: dict[Change, tuple[Change, ...]] = {
+    Change(0, 0): (Change(1, 1), Change(-1, -1), Change(None, 1), Change(None, -1)),
+    Change(0, "none"): (Change(None, "none"),),
+}
+
+
+def rescaled(outputs: Any, change: Change) -> Any:
+    """The outputs, shifted and scaled at random.
+
+    All stay between the least and the largest that there was, or between that and zero: a loss may be defined for probabilities alone.
+    """
+    draw = torch.Generator().manual_seed(0)
+
+    def drawn(t: Tensor, axis: int | str | None) -> Tensor:
+        own = axis % max(t.dim(), 2) if isinstance(axis, int) else None
+        return normal_like(t.detach().new_empty([n if a == own else 1 for a, n in enumerate(t.shape)]), draw).sigmoid()
+
+    def changed(t: Tensor) -> Tensor:
+        if not (t.is_floating_point() and t.dim() and t.numel() > 1 and plain_storage(t)):
+            return t
+        scale, room = drawn(t, change.scale), drawn(t, change.shift)
+        scale, low, high = 0.3 + 0.6 * scale, t.detach().min(), t.detach().max()
+        return scale * t if change.shift == "none" else low + scale * (t - low) + (1 - scale) * room * (high - low)
+
+    return convert(outputs, changed)
+
+
+def unchanged(objective: Any, value: Tensor, ends: list[Tensor], at: Callable[[Change], Tensor]) -> bool:
+    """Whether changes of the batch as a whole leave a loss as it is, and those of each example by itself do not (:data:`AGAINST`).
+
+    ends: the outputs. at: the loss where they are rescaled.
+    """
+    slopes = torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True) if ends else ()
+    if not any(g is not None and bool(g.any()) for g in slopes):
+        return False
+    small = 1000 * max(torch.finfo(t.dtype).eps for t in (value, *ends)) * abs(float(value.detach()))
+
+    def moved(change: Change) -> float:
+        return abs(float(at(change).detach()) - float(value.detach()))
+
+    with objective.without_graph():
+        for alone, together in AGAINST.items():
+            examples = moved(alone)
+            if examples > small and any(moved(change) <= max(_ZERO * examples, small) for change in together):
+                return True
+    return False
