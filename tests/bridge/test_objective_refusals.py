@@ -71,6 +71,7 @@ class By(nn.Module):
 
 
 OTHER = copy.deepcopy(NET)
+VIEW = next(NET.parameters()).view(-1)
 
 
 REFUSED = {
@@ -82,6 +83,10 @@ REFUSED = {
     "a loss of both copies": (
         lambda: probe(NET, lambda out, y: CE(out, y) + OTHER(X).square().mean(), (X, Y)),
         "another copy",
+    ),
+    "a view of a parameter that was made before": (
+        lambda: probe(NET, lambda out, y: CE(out, y) + VIEW.square().mean(), (X, Y)),
+        "computed from the parameter .*before the measurement.*inside the loss",
     ),
     "functional dropout": (
         lambda: hessian(NET, lambda out, y: CE(F.dropout(out, 0.5), y), (X, Y)),

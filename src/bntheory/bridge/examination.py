@@ -261,6 +261,11 @@ def _check_dependence(objective: Examined, value: Tensor) -> tuple[str, ...]:
         )
     varied = [(name, t) for name, t in twins if bool((t.detach() != t.detach().reshape(-1)[0]).any())]
     if varied:
+        if id(varied[0][1]) in objective.tensors.stand_ins:
+            raise UserError(
+                f"the loss depends on a tensor that was computed from the parameter {varied[0][0]} before the measurement (a view, a sum), "
+                "which would be held constant. Compute it inside the loss, from model.parameters()"
+            )
         raise UserError(
             f"the loss depends on a tensor that equals the parameter {varied[0][0]} and is not it: on another copy of the model, which "
             "would be held constant. Use one model in the loss and in the measurement, or freeze the copy (requires_grad_(False))"

@@ -21,6 +21,7 @@ class Examined(Protocol):
     differentiates: bool
     needs_graph: bool
     freeze: Any
+    tensors: Any
 
     @property
     def model(self) -> nn.Module | None: ...
