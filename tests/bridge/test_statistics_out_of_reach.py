@@ -220,6 +220,33 @@ def test_statistics_of_sequences_that_a_twin_would_keep_alive(axes: Any, parts: 
         hessian(Sequences(lambda h: behind(normalise(h))), CE, SERIES, mode="frozen", dtype=torch.float64)
 
 
+class Images(nn.Module):
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.one, self.bn, self.two = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 1)
+        self.head, self.between = nn.Linear(5, 3), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.between(self.two(self.bn(self.one(x)).relu())).relu().mean((2, 3)))
+
+
+PICTURES = torch.randn(6, 3, 6, 6, generator=torch.Generator().manual_seed(2)), torch.arange(6) % 3
+
+
+@pytest.mark.parametrize("axes", [(0, 2, 3), (0,), (0, 1, 2, 3)], ids=str)
+def test_a_mean_of_images_that_a_twin_would_keep_alive(axes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"layer 'two' returns what is then normalised.*keep them alive"):
+        hessian(Images(lambda h: h + (-h.mean(axes, keepdim=True))), CE, PICTURES, mode="frozen", dtype=torch.float64)
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (1, 2, 3), (1,)], ids=str)
+def test_a_mean_of_each_image_by_itself_is_none_of_the_batch(axes: tuple[int, ...]) -> None:
+    model = Images(lambda h: h + (-h.mean(axes, keepdim=True)))
+    with hessian(model, CE, PICTURES, mode="frozen", dtype=torch.float64) as op:
+        assert op.loss > 0
+
+
 def test_a_closure_s_data_that_is_normalised_first_is_frozen() -> None:
     """By hand, right on the data: its statistics are constants already. Right: the batch given as such."""
     model = nn.Sequential(

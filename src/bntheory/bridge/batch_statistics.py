@@ -74,26 +74,31 @@ def takes_away_a_mean(func: Any, args: tuple[Any, ...], examples: int) -> bool:
 def centred_by(a: Tensor, b: Tensor, axis: int | None) -> bool:
     """Whether b is computed from a by taking a statistic of each channel away, and a factor at most, in whichever way.
 
-    By its values b is an affine map of each channel along the axis (None: of all entries), and by its derivative a shift of one changes
-    nothing.
+    By its values b is a multiple of each channel along the axis (None: of all entries), but for what it has in common with all of the
+    channel or with all examples; and by its derivative a shift of a channel changes nothing.
     """
     over = [i for i in range(a.dim()) if i != axis]
     if a.shape != b.shape or not over:
         return False
-    x, z = (t.detach().double() for t in (a, b))
-    x, z = (t - t.mean(over, keepdim=True) for t in (x, z))
-    power = x.square().sum(over, keepdim=True)
-    slope = (x * z).sum(over, keepdim=True) / power.where(power > 0, power.new_ones(()))
-    size = slope.abs() * a.detach().abs().amax(over, keepdim=True) + b.detach().abs().amax(over, keepdim=True)
-    rounding = 100 * torch.finfo(a.dtype).eps * size
-    missed = (z - slope * x).abs().amax(over, keepdim=True)
-    if not bool((missed <= rounding).all()) or not bool((z.abs().amax(over, keepdim=True) > rounding).any()):
+    together = [over, *([i] for i in over if i < 2 and len(over) > 1)]  # of sequences, time may come first
+    if not any(_multiple(a.detach().double(), b.detach().double(), over, common, a.dtype) for common in together):
         return False
     g = normal_like(b, torch.Generator().manual_seed(0))
     (pulled,) = torch.autograd.grad(b, a, g, retain_graph=True, allow_unused=True)
     if pulled is None or not bool(pulled.any()):
         return False
     return bool((pulled.sum(over).abs() <= 1e-3 * pulled.abs().sum(over)).all())
+
+
+def _multiple(a: Tensor, b: Tensor, over: list[int], common: list[int], dtype: torch.dtype) -> bool:
+    """Whether b is a multiple of each channel of a, but for a part that entries along the axes ``common`` have in common."""
+    x, z = (t - t.mean(common, keepdim=True) for t in (a, b))
+    power = x.square().sum(over, keepdim=True)
+    slope = (x * z).sum(over, keepdim=True) / power.where(power > 0, power.new_ones(()))
+    size = slope.abs() * a.abs().amax(over, keepdim=True) + b.abs().amax(over, keepdim=True)
+    rounding = 100 * torch.finfo(dtype).eps * size
+    missed, left = ((t.abs().amax(over, keepdim=True)) for t in (z - slope * x, z))
+    return bool((missed <= rounding).all()) and bool((left > rounding).any())
 
 
 def _name_of(func: Any) -> str:
