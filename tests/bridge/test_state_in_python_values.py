@@ -285,6 +285,12 @@ def test_a_monitored_training_counts_its_own_passes_alone(kind: str, place: str)
     [
         pytest.param((lambda g: lambda: float(torch.rand((), generator=g)))(torch.Generator()), id="torch"),
         pytest.param((lambda g: lambda: float(g.random()))(np.random.default_rng(0)), id="numpy"),
+        pytest.param((lambda g: lambda: float(g.normal()))(np.random.RandomState(0)), id="numpy's older kind"),
+        pytest.param(
+            (lambda g: lambda: float(g.rand()))(np.random.RandomState(np.random.PCG64(0))),
+            id="numpy's older kind on newer bits",
+        ),
+        pytest.param((lambda bits: lambda: bits.random_raw() / 2**64)(np.random.PCG64(0)), id="numpy's bits"),
         pytest.param((lambda g: lambda: g.random())(random.Random(0)), id="python"),
     ],
 )

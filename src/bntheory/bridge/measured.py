@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bntheory.bridge.fences import unwrapped
 from bntheory.bridge.networks.evaluation import convert, plain_storage, transformed
-from bntheory.bridge.networks.state import attributes_of, set_attributes
+from bntheory.bridge.networks.places import attributes_of, set_attributes
 from bntheory.errors import UserError
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.networks.state import BUFFERS, CONTAINERS, GENERATORS, Names, attributes_of, generator_states
+from bntheory.bridge.networks.generators import GENERATORS, generator_states
+from bntheory.bridge.networks.places import BUFFERS, CONTAINERS, Names, attributes_of
 
 #: At most so many places are looked at, and no container of more entries is looked into: that is data, and no state.
 _PLACES, _ENTRIES = 10_000, 1_000
