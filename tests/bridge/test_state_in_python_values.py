@@ -12,6 +12,7 @@ import os
 import random
 import threading
 from array import array
+from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -165,6 +166,35 @@ def _tracker_by(name: str) -> dict[str, int]:
     return {name: 0}
 
 
+def _added(total: Tensor) -> float:
+    return float(total.add_(1))
+
+
+def _added_in(held: Any, find: Callable[[Any], Tensor]) -> Callable[[], float]:
+    return lambda: _added(find(held))
+
+
+def _tensor_by_default() -> Callable[[], float]:
+    def count(total: Tensor = torch.zeros(())) -> float:  # noqa: B008 - that it is kept is the point
+        return _added(total)
+
+    return count
+
+
+def _tensor_by_default_name() -> Callable[[], float]:
+    def count(*, total: tuple[Tensor, ...] = (torch.zeros(()),)) -> float:
+        return _added(total[0])
+
+    return count
+
+
+def _in_two_places() -> Callable[[], float]:
+    """A list that one holder refers to whole, and another as a part of something."""
+    holder = SimpleNamespace(all={"head": [torch.zeros(())]}, pair=None)
+    holder.pair = (holder.all["head"], 0)
+    return lambda: (_added(holder.pair[0][0]) + float(holder.all["head"][0])) / 2
+
+
 def _cached() -> int:
     _tracker().n += 1
     return _tracker().n
@@ -191,7 +221,21 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "a mapping in a mapping": lambda: _nested,
     "an array": lambda: _array,
     "a tensor": lambda: _tensor,
+    "a tensor in a list in a mapping": lambda: _added_in({"a": [torch.zeros(())]}, lambda held: held["a"][0]),
+    "a tensor in a pair in a list": lambda: _added_in([(0, (torch.zeros(()),))], lambda held: held[0][1][0]),
+    "a tensor in a mapping in a pair": lambda: _added_in(({"a": torch.zeros(())}, 0), lambda held: held[0]["a"]),
+    "a tensor in a queue": lambda: _added_in(deque([torch.zeros(())]), lambda held: held[0]),
+    "a tensor in a set": lambda: _added_in({torch.zeros(())}, lambda held: next(iter(held))),
+    "a tensor in an object's mapping": lambda: _added_in(
+        SimpleNamespace(d={"x": {"y": torch.zeros(())}}), lambda held: held.d["x"]["y"]
+    ),
+    "a tensor in two places": _in_two_places,
+    "a partial's tensor": lambda: functools.partial(_added, torch.zeros(())),
+    "a partial's tensor by name": lambda: functools.partial(_added, total=torch.zeros(())),
+    "a partial's pair": lambda: functools.partial(lambda pair: _added(pair[0]), (torch.zeros(()), 0)),
     "a default": lambda: _default,
+    "a default tensor": _tensor_by_default,
+    "a default tensor by name": _tensor_by_default_name,
     "a context variable": lambda: _variable,
     "bytes": lambda: _first_of(BYTES),
     "an array of Python's": lambda: _first_of(NUMBERS),

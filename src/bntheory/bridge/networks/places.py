@@ -10,10 +10,13 @@ from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 CONTAINERS = (dict, list, set, deque)
 BUFFERS = (bytearray, array)
+#: No container of more entries is looked into: that is data, and no state.
+ENTRIES = 1_000
 
 
 class Names:
@@ -39,6 +42,19 @@ class Names:
                     self._home[name] = value
                 else:  # past a __setattr__ of the user's, as that of a frozen dataclass
                     (type if isinstance(self._home, type) else object).__setattr__(self._home, name, value)
+
+
+class Arguments(Names):
+    """The arguments that a ``functools.partial`` passes by position. (Those by name are a dict of its own.)"""
+
+    def __init__(self, home: partial[Any]) -> None:
+        super().__init__(home, ["args"])
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Let it pass these."""
+        home = self._home
+        if "args" in values and values["args"] is not home.args:
+            home.__setstate__((home.func, values["args"], home.keywords, home.__dict__))
 
 
 def attributes_of(holder: Any) -> dict[str, Any]:
