@@ -195,6 +195,11 @@ def _in_two_places() -> Callable[[], float]:
     return lambda: (_added(holder.pair[0][0]) + float(holder.all["head"][0])) / 2
 
 
+@functools.cache
+def _total() -> Tensor:
+    return torch.zeros(())
+
+
 def _cached() -> int:
     _tracker().n += 1
     return _tracker().n
@@ -242,6 +247,7 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "a view of bytes": lambda: _first_of(VIEW),
     "what a cache returns": lambda: _cached,
     "what a bounded cache returns": lambda: _cached_by_name,
+    "a tensor that a cache returns": lambda: lambda: _added(_total()),
 }
 
 
@@ -260,6 +266,7 @@ def _reset() -> None:
     SEALED.total.zero_()
     ARRAY[...] = 0
     TENSOR.zero_()
+    _total().zero_()
 
 
 class Annealed(nn.Module):

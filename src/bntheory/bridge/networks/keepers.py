@@ -6,7 +6,6 @@ is a user's own. What does not: saving and restoring (:mod:`bntheory.bridge.netw
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import sys
 from collections import deque
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bntheory.bridge.networks.caches import results_of, table_of
 from bntheory.bridge.networks.generators import GENERATORS, generator_states
 from bntheory.bridge.networks.places import BUFFERS, CONTAINERS, ENTRIES, Arguments, Names, attributes_of
 
@@ -121,7 +121,8 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
     if isinstance(value, memoryview):
         return [], [value.obj]
     if isinstance(value, _lru_cache_wrapper):
-        return [], _returned_by(value)
+        table = table_of(value)
+        return [value if table is None else table], [value.__wrapped__, *results_of(value)]
     if ismodule(value) or isroutine(value):
         return [], []
     entries = dict(getattr(value, "__dict__", {}))
@@ -137,15 +138,6 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
         return own, []
     in_slots = Names(value, slots)
     return [*own, *([in_slots] if slots else [])], [type(value), *entries.values(), *in_slots.read().values()]
-
-
-def _returned_by(cached: _lru_cache_wrapper[Any]) -> list[Any]:
-    """What a function with a cache calls, and has returned: one object for all who ask for it, and often a state."""
-    held = [one for one in gc.get_referents(cached) if one is not vars(cached)]
-    if cached.cache_parameters()["maxsize"] is None:
-        return [cached.__wrapped__, *(one for table in held if isinstance(table, dict) for one in table.values())]
-    links = "_lru_list_elem"  # of the table of the cache itself
-    return [one for one in held if not isinstance(one, dict) or all(type(v).__name__ != links for v in one.values())]
 
 
 def _root(value: Any) -> str:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import _lru_cache_wrapper
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
+from bntheory.bridge.networks.caches import save_cache
 from bntheory.bridge.networks.generators import (
     GENERATORS,
     generator_state,
@@ -204,6 +206,7 @@ def _save_attributes(module: Any) -> Restore:
     arrays = [(v, v.copy()) for v in held if isinstance(v, np.ndarray) and v.flags.writeable and v.size <= _LARGEST]
     buffers: list[tuple[Any, Any]] = [(v, v[:]) for v in held if isinstance(v, BUFFERS)]
     generators = [(v, generator_state(v)) for v in held if isinstance(v, (*GENERATORS, ContextVar))]
+    caches = [save_cache(v) for v in held if isinstance(v, _lru_cache_wrapper)]
     cls = module.__class__
 
     def restore() -> None:
@@ -221,6 +224,8 @@ def _save_attributes(module: Any) -> Restore:
             buffer[:] = entries
         for generator, state in generators:
             set_generator_state(generator, state)
+        for put_back in caches:
+            put_back()
 
     return restore
 
