@@ -11,6 +11,7 @@ import itertools
 import os
 import random
 import threading
+import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -92,6 +93,14 @@ def _attribute(holder: Any) -> Callable[[], int]:
     def count() -> int:
         holder.n += 1
         return holder.n
+
+    return count
+
+
+def _attribute_of_weak(reference: weakref.ref[Any]) -> Callable[[], int]:
+    def count() -> int:
+        reference().n += 1
+        return reference().n
 
     return count
 
@@ -245,6 +254,9 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "bytes": lambda: _first_of(BYTES),
     "an array of Python's": lambda: _first_of(NUMBERS),
     "a view of bytes": lambda: _first_of(VIEW),
+    "an endless count": lambda: (lambda steps: lambda: next(steps))(itertools.count(1)),
+    "an endless count in a list": lambda: (lambda held: lambda: 2 * next(held[0]))([itertools.count(0.5, 0.5)]),
+    "what a weak reference leads to": lambda: _attribute_of_weak(weakref.ref(FIELDS)),
     "what a cache returns": lambda: _cached,
     "what a bounded cache returns": lambda: _cached_by_name,
     "a tensor that a cache returns": lambda: lambda: _added(_total()),
@@ -402,6 +414,6 @@ def test_what_another_thread_fills_is_left_to_it() -> None:
 
 
 def test_an_iterator_cannot_be_put_back_and_is_told() -> None:
-    steps = itertools.count(1)
+    steps = (step for step in range(1_000))
     with pytest.raises(ValueError, match=r"keeps a state that cannot be put back.*an iterator"):
         hessian(mlp(), lambda outputs, targets: (1 + next(steps)) * CE(outputs, targets), (X, Y))

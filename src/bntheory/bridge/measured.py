@@ -7,6 +7,7 @@ afterwards, so that a loss that refers to the model (a penalty on its weights, a
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from bntheory.bridge.fences import unwrapped
 from bntheory.bridge.networks.evaluation import convert, plain_storage, transformed
-from bntheory.bridge.networks.places import CONTAINERS, ENTRIES, attributes_of, refill, set_attributes
+from bntheory.bridge.networks.places import CONTAINERS, ENTRIES, attributes_of, count_from_here, refill, set_attributes
 from bntheory.errors import UserError
 
 
@@ -175,12 +176,14 @@ _PLAIN = (type(None), bool, int, float, str)
 
 
 def exchanged(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
-    """A value with every tensor in it changed; a container, which a guard puts back in place, is left to :func:`exchange_entries`.
+    """A value with every tensor (and every ``itertools.count``) in it changed; a container, which a guard puts back in place, is left to :func:`exchange_entries`.
 
     done: what was exchanged already, by id, so that what several places share they share afterwards.
     """
     if isinstance(value, Tensor):
         return change(value)
+    if isinstance(value, itertools.count):  # the user's own stays where it is
+        return done.setdefault(id(value), count_from_here(value))
     if isinstance(value, CONTAINERS) or not isinstance(value, (tuple, Mapping)) or isinstance(value, torch.Size):
         return value
     if id(value) not in done:

@@ -14,6 +14,7 @@ from functools import _lru_cache_wrapper, cache, partial
 from inspect import isclass, ismodule, isroutine
 from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
+from weakref import ReferenceType
 
 import numpy as np
 import torch
@@ -118,6 +119,8 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
         few = len(value) <= ENTRIES
         inside = list(value.values() if isinstance(value, dict) else value) if few else []
         return [] if isinstance(value, tuple) else [value], inside
+    if isinstance(value, ReferenceType):
+        return [], [value()]
     if isinstance(value, memoryview):
         return [], [value.obj]
     if isinstance(value, _lru_cache_wrapper):
