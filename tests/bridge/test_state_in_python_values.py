@@ -11,7 +11,9 @@ import itertools
 import os
 import random
 import threading
+import weakref
 from array import array
+from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,6 +97,14 @@ def _attribute(holder: Any) -> Callable[[], int]:
     return count
 
 
+def _attribute_of_weak(reference: weakref.ref[Any]) -> Callable[[], int]:
+    def count() -> int:
+        reference().n += 1
+        return reference().n
+
+    return count
+
+
 def _list() -> int:
     LIST[0] += 1
     return LIST[0]
@@ -165,6 +175,40 @@ def _tracker_by(name: str) -> dict[str, int]:
     return {name: 0}
 
 
+def _added(total: Tensor) -> float:
+    return float(total.add_(1))
+
+
+def _added_in(held: Any, find: Callable[[Any], Tensor]) -> Callable[[], float]:
+    return lambda: _added(find(held))
+
+
+def _tensor_by_default() -> Callable[[], float]:
+    def count(total: Tensor = torch.zeros(())) -> float:  # noqa: B008 - that it is kept is the point
+        return _added(total)
+
+    return count
+
+
+def _tensor_by_default_name() -> Callable[[], float]:
+    def count(*, total: tuple[Tensor, ...] = (torch.zeros(()),)) -> float:
+        return _added(total[0])
+
+    return count
+
+
+def _in_two_places() -> Callable[[], float]:
+    """A list that one holder refers to whole, and another as a part of something."""
+    holder = SimpleNamespace(all={"head": [torch.zeros(())]}, pair=None)
+    holder.pair = (holder.all["head"], 0)
+    return lambda: (_added(holder.pair[0][0]) + float(holder.all["head"][0])) / 2
+
+
+@functools.cache
+def _total() -> Tensor:
+    return torch.zeros(())
+
+
 def _cached() -> int:
     _tracker().n += 1
     return _tracker().n
@@ -191,13 +235,31 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
     "a mapping in a mapping": lambda: _nested,
     "an array": lambda: _array,
     "a tensor": lambda: _tensor,
+    "a tensor in a list in a mapping": lambda: _added_in({"a": [torch.zeros(())]}, lambda held: held["a"][0]),
+    "a tensor in a pair in a list": lambda: _added_in([(0, (torch.zeros(()),))], lambda held: held[0][1][0]),
+    "a tensor in a mapping in a pair": lambda: _added_in(({"a": torch.zeros(())}, 0), lambda held: held[0]["a"]),
+    "a tensor in a queue": lambda: _added_in(deque([torch.zeros(())]), lambda held: held[0]),
+    "a tensor in a set": lambda: _added_in({torch.zeros(())}, lambda held: next(iter(held))),
+    "a tensor in an object's mapping": lambda: _added_in(
+        SimpleNamespace(d={"x": {"y": torch.zeros(())}}), lambda held: held.d["x"]["y"]
+    ),
+    "a tensor in two places": _in_two_places,
+    "a partial's tensor": lambda: functools.partial(_added, torch.zeros(())),
+    "a partial's tensor by name": lambda: functools.partial(_added, total=torch.zeros(())),
+    "a partial's pair": lambda: functools.partial(lambda pair: _added(pair[0]), (torch.zeros(()), 0)),
     "a default": lambda: _default,
+    "a default tensor": _tensor_by_default,
+    "a default tensor by name": _tensor_by_default_name,
     "a context variable": lambda: _variable,
     "bytes": lambda: _first_of(BYTES),
     "an array of Python's": lambda: _first_of(NUMBERS),
     "a view of bytes": lambda: _first_of(VIEW),
+    "an endless count": lambda: (lambda steps: lambda: next(steps))(itertools.count(1)),
+    "an endless count in a list": lambda: (lambda held: lambda: 2 * next(held[0]))([itertools.count(0.5, 0.5)]),
+    "what a weak reference leads to": lambda: _attribute_of_weak(weakref.ref(FIELDS)),
     "what a cache returns": lambda: _cached,
     "what a bounded cache returns": lambda: _cached_by_name,
+    "a tensor that a cache returns": lambda: lambda: _added(_total()),
 }
 
 
@@ -216,6 +278,7 @@ def _reset() -> None:
     SEALED.total.zero_()
     ARRAY[...] = 0
     TENSOR.zero_()
+    _total().zero_()
 
 
 class Annealed(nn.Module):
@@ -285,6 +348,12 @@ def test_a_monitored_training_counts_its_own_passes_alone(kind: str, place: str)
     [
         pytest.param((lambda g: lambda: float(torch.rand((), generator=g)))(torch.Generator()), id="torch"),
         pytest.param((lambda g: lambda: float(g.random()))(np.random.default_rng(0)), id="numpy"),
+        pytest.param((lambda g: lambda: float(g.normal()))(np.random.RandomState(0)), id="numpy's older kind"),
+        pytest.param(
+            (lambda g: lambda: float(g.rand()))(np.random.RandomState(np.random.PCG64(0))),
+            id="numpy's older kind on newer bits",
+        ),
+        pytest.param((lambda bits: lambda: bits.random_raw() / 2**64)(np.random.PCG64(0)), id="numpy's bits"),
         pytest.param((lambda g: lambda: g.random())(random.Random(0)), id="python"),
     ],
 )
@@ -345,6 +414,6 @@ def test_what_another_thread_fills_is_left_to_it() -> None:
 
 
 def test_an_iterator_cannot_be_put_back_and_is_told() -> None:
-    steps = itertools.count(1)
+    steps = (step for step in range(1_000))
     with pytest.raises(ValueError, match=r"keeps a state that cannot be put back.*an iterator"):
         hessian(mlp(), lambda outputs, targets: (1 + next(steps)) * CE(outputs, targets), (X, Y))

@@ -7,8 +7,9 @@ afterwards, so that a loss that refers to the model (a penalty on its weights, a
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from bntheory.bridge.fences import unwrapped
 from bntheory.bridge.networks.evaluation import convert, plain_storage, transformed
-from bntheory.bridge.networks.state import attributes_of, set_attributes
+from bntheory.bridge.networks.places import CONTAINERS, ENTRIES, attributes_of, count_from_here, refill, set_attributes
 from bntheory.errors import UserError
 
 
@@ -122,11 +123,11 @@ class MeasuredTensors:
     def install(self, *beside: Any) -> None:
         """Put the stand-ins into the modules, and remove hooks on gradients.
 
-        Buffers, and plain tensors that attributes hold, are replaced by copies: a pass may change them, and a graph may keep them.
+        Buffers, and plain tensors that attributes, containers and names hold, are replaced by copies: a pass may change them, and a graph may keep them.
 
         beside: other objects and modules that an evaluation may change. A guard of the state of all of them undoes it.
         """
-        copies: dict[int, Any] = {}  # of a list too, in which one module leaves what another reads
+        copies: dict[int, Any] = {}  # one for all places, so that one module reads what another leaves
 
         def copied(tensor: Tensor) -> Tensor:
             if tensor.requires_grad or transformed(tensor):
@@ -135,10 +136,14 @@ class MeasuredTensors:
             return found
 
         parts = [m for o in (self.network, *beside) for m in (o.modules() if isinstance(o, nn.Module) else (o,))]
+        containers: dict[int, Any] = {}
         for part in {id(part): part for part in parts if not isinstance(part, torch.jit.ScriptModule)}.values():
             held = {name: v for name, v in attributes_of(part).items() if name not in ("_parameters", "_modules")}
-            changed = {n: copies.setdefault(id(v), convert(v, copied)) for n, v in held.items() if _holds_tensors(v)}
-            set_attributes(part, changed)
+            containers |= {id(one): one for one in (part, *held.values()) if isinstance(one, CONTAINERS)}
+            changed = {n: exchanged(v, copied, copies) for n, v in held.items() if not isinstance(v, _PLAIN)}
+            set_attributes(part, {n: v for n, v in changed.items() if v is not held[n]})
+        for container in containers.values():
+            exchange_entries(container, copied, copies)
         for module in self.network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # the guard puts the values back
@@ -166,6 +171,36 @@ def _refuse_impossible(parameters: Iterable[tuple[str, Tensor]]) -> None:
             raise UserError(f"parameter {name} is complex ({p.dtype}); derivatives here are by real parameters")
 
 
-def _holds_tensors(value: Any) -> bool:
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else (value,)
-    return any(isinstance(item, Tensor) for item in items)
+#: What attributes mostly hold, and no tensor is in.
+_PLAIN = (type(None), bool, int, float, str)
+
+
+def exchanged(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
+    """A value with every tensor (and every ``itertools.count``) in it changed; a container, which a guard puts back in place, is left to :func:`exchange_entries`.
+
+    done: what was exchanged already, by id, so that what several places share they share afterwards.
+    """
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, itertools.count):  # the user's own stays where it is
+        return done.setdefault(id(value), count_from_here(value))
+    if isinstance(value, CONTAINERS) or not isinstance(value, (tuple, Mapping)) or isinstance(value, torch.Size):
+        return value
+    if id(value) not in done:
+        if isinstance(value, tuple):
+            items = [exchanged(item, change, done) for item in value]
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            found = value if same else type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+        else:
+            found = convert(value, change)
+        done[id(value)] = found
+    return done[id(value)]
+
+
+def exchange_entries(container: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> None:
+    """Change every tensor that a container or tuples in it hold, in place, so that all who refer to the container meet the change."""
+    before = list(container.values() if isinstance(container, dict) else container)
+    deep = len(before) <= ENTRIES  # more pairs or triples are data
+    after = [exchanged(value, change, done) if deep or isinstance(value, Tensor) else value for value in before]
+    if any(new is not old for new, old in zip(after, before, strict=True)):
+        refill(container, dict(zip(container, after, strict=True)) if isinstance(container, dict) else after)

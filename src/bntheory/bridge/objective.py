@@ -39,8 +39,9 @@ from bntheory.bridge.networks.evaluation import (
     spread_triple,
     tensors_in,
 )
+from bntheory.bridge.networks.generators import seed_generators
 from bntheory.bridge.networks.keepers import keepers_of
-from bntheory.bridge.networks.state import seed_generators, state_guard
+from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import LOSS, Normalisation
 from bntheory.errors import UserError
 
@@ -160,8 +161,8 @@ class Objective:
         """The same objective on one of its batches alone."""
         if len(self.batches) == 1:
             return self
-        batch = self.batches[index]
-        return Objective(self.model, self.loss, batch, **{**self._options, "examples": None, "split": None})
+        alone = {**self._options, "examples": None, "split": None}
+        return Objective(self.model, self.loss, self.batches[index], **alone)
 
     def twin(self, freeze: Freeze = "both") -> Objective:
         """The frozen-statistics twin: constants in place of the batch's mean, scale, or both, of where the model is when it is first asked."""
@@ -198,9 +199,9 @@ class Objective:
 
     def unchanged(self, what: str, again: str) -> Unchanged:
         """A guard of the graphs that are built now: it refuses what is taken from them once a parameter or the batch is changed."""
-        parameters = ((f"parameter {name}", p) for name, p in self.leaves.items())
-        batches = ((f"batch[{i}]", t) for i, batch in enumerate(self.batches) for t in tensors_in(batch or ()))
-        return Unchanged([*parameters, *batches], what, again)
+        tensors = [(f"parameter {name}", p) for name, p in self.leaves.items()]
+        tensors += [(f"batch[{i}]", t) for i, batch in enumerate(self.batches) for t in tensors_in(batch or ())]
+        return Unchanged(tensors, what, again)
 
     def named_modules(self) -> dict[str, nn.Module]:
         """The modules that are evaluated, by the names that results use."""
@@ -251,9 +252,8 @@ class Objective:
                 "batch=(inputs, *rest)"
             )
         with explained(self, index):
-            inputs = batch[0]
-            if self.overwrites_inputs:
-                inputs = convert(inputs, lambda t: t.clone() if plain_storage(t) else t)
+            own = self.overwrites_inputs
+            inputs = convert(batch[0], lambda t: t.clone() if own and plain_storage(t) else t)
             return call_model(self._inner, inputs)
 
     def loss_of(self, outputs: Any, index: int = 0) -> Any:

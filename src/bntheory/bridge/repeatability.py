@@ -15,7 +15,7 @@ from bntheory.bridge.draws import normal_like
 from bntheory.bridge.examined import Examined
 from bntheory.bridge.graph import Reduced, fused_norms, leaves_of
 from bntheory.bridge.networks.evaluation import flat, gradients_of
-from bntheory.bridge.networks.state import generator_states
+from bntheory.bridge.networks.generators import generator_states
 from bntheory.errors import UserError
 
 

@@ -70,7 +70,8 @@ def left_as_found(*names: str, model: nn.Module | None = None) -> Iterator[None]
     import torch
 
     from bntheory.bridge.networks.keepers import keepers_of
-    from bntheory.bridge.networks.state import attributes_of, state_guard
+    from bntheory.bridge.networks.places import attributes_of
+    from bntheory.bridge.networks.state import state_guard
 
     places = keepers_of(*(_function(name) for name in names if is_own(name)), model)
     tensors = [t for place in places for t in attributes_of(place).values() if isinstance(t, torch.Tensor)]
@@ -104,8 +105,9 @@ def own_network(kind: str, seed: int, data: ImageData, options: Mapping[str, Any
     """
     import torch
 
+    from bntheory.bridge.networks.generators import seed_generators
     from bntheory.bridge.networks.spec import INITS, initialise
-    from bntheory.bridge.networks.state import seed_generators, state_guard
+    from bntheory.bridge.networks.state import state_guard
 
     init = options.get("init", INITS[0])
     if init not in (*INITS, "own"):

@@ -9,6 +9,7 @@
 ``data_parallel``, ``share``   one network trained by several processes
 ``twins``, ``reparametrised``   controls that agree where they must and differ in one thing
 ``state``           a model left exactly as it was; ``keepers`` where else than in a model a state is kept
+``places``, ``generators``, ``caches``   what such a state is in: attributes and containers, random numbers, what functions returned
 
 What does not live here: anything that is measured (:mod:`bntheory.bridge.probes`).
 """

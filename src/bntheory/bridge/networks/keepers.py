@@ -6,7 +6,6 @@ is a user's own. What does not: saving and restoring (:mod:`bntheory.bridge.netw
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import sys
 from collections import deque
@@ -15,15 +14,18 @@ from functools import _lru_cache_wrapper, cache, partial
 from inspect import isclass, ismodule, isroutine
 from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
+from weakref import ReferenceType
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bntheory.bridge.networks.state import BUFFERS, CONTAINERS, GENERATORS, Names, attributes_of, generator_states
+from bntheory.bridge.networks.caches import results_of, table_of
+from bntheory.bridge.networks.generators import GENERATORS, generator_states
+from bntheory.bridge.networks.places import BUFFERS, CONTAINERS, ENTRIES, Arguments, Names, attributes_of
 
-#: At most so many places are looked at, and no container of more entries is looked into: that is data, and no state.
-_PLACES, _ENTRIES = 10_000, 1_000
+#: At most so many places are looked at.
+_PLACES = 10_000
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _OF_A_MODULE = frozenset(vars(nn.Module()))
 #: Where objects are from that another thread or process may be changing: neither they nor what holds them is put back.
@@ -96,7 +98,7 @@ def _hash(numbers: Tensor | np.ndarray[Any, Any]) -> str:
 def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
     """What of a value a guard restores, and where else to look. given: the user handed it over, so it is looked into whoever wrote its class."""
     if isinstance(value, partial):
-        return [], [value.func, value.args, value.keywords]
+        return [Arguments(value)], [value.func, value.args, value.keywords, vars(value)]
     if isinstance(value, MethodType):
         return [], [value.__self__, value.__func__]
     if isinstance(value, (staticmethod, classmethod, property)):
@@ -105,20 +107,25 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
         names = _names_of(value)
         users = [value] if _of_a_user(value.__module__) or given else []
         inside = [entry for name in names for entry in name.read().values()]
-        return [*users, *names], [*inside, value.__defaults__, value.__kwdefaults__, vars(value)]
+        kept = any(not isinstance(one, (type(None), int, float, str)) for one in value.__defaults__ or ())
+        defaults = [Names(value, ["__defaults__"])] if kept else []
+        return [*users, *names, *defaults], [*inside, value.__defaults__, value.__kwdefaults__, vars(value)]
     if isclass(value):
         if not _of_a_user(value.__module__):
             return [], []
         held = [name for name, one in vars(value).items() if not (name.startswith("__") or hasattr(one, "__get__"))]
         return [Names(value, held)], [*vars(value).values(), *value.__bases__]
     if isinstance(value, (*CONTAINERS, tuple)):
-        few = len(value) <= _ENTRIES
+        few = len(value) <= ENTRIES
         inside = list(value.values() if isinstance(value, dict) else value) if few else []
         return [] if isinstance(value, tuple) else [value], inside
+    if isinstance(value, ReferenceType):
+        return [], [value()]
     if isinstance(value, memoryview):
         return [], [value.obj]
     if isinstance(value, _lru_cache_wrapper):
-        return [], _returned_by(value)
+        table = table_of(value)
+        return [value if table is None else table], [value.__wrapped__, *results_of(value)]
     if ismodule(value) or isroutine(value):
         return [], []
     entries = dict(getattr(value, "__dict__", {}))
@@ -134,15 +141,6 @@ def _place(value: Any, given: bool) -> tuple[list[Any], list[Any]]:
         return own, []
     in_slots = Names(value, slots)
     return [*own, *([in_slots] if slots else [])], [type(value), *entries.values(), *in_slots.read().values()]
-
-
-def _returned_by(cached: _lru_cache_wrapper[Any]) -> list[Any]:
-    """What a function with a cache calls, and has returned: one object for all who ask for it, and often a state."""
-    held = [one for one in gc.get_referents(cached) if one is not vars(cached)]
-    if cached.cache_parameters()["maxsize"] is None:
-        return [cached.__wrapped__, *(one for table in held if isinstance(table, dict) for one in table.values())]
-    links = "_lru_list_elem"  # of the table of the cache itself
-    return [one for one in held if not isinstance(one, dict) or all(type(v).__name__ != links for v in one.values())]
 
 
 def _root(value: Any) -> str:

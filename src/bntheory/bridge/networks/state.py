@@ -7,12 +7,10 @@ numbers. :func:`state_guard` puts all of it back, bit for bit, also after an exc
 from __future__ import annotations
 
 import hashlib
-import random
-from array import array
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import _lru_cache_wrapper
 from typing import Any
 
 import numpy as np
@@ -20,54 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
-
-CONTAINERS = (dict, list, set, deque)
-BUFFERS = (bytearray, array)
-GENERATORS = (torch.Generator, np.random.Generator, random.Random)
-
-
-class Names:
-    """Some names of a namespace (globals, a class, slots, a cell), which hold a state as the attributes of an object do."""
-
-    def __init__(self, home: Any, names: Sequence[str]) -> None:
-        self._home, self._names = home, names
-
-    def read(self) -> dict[str, Any]:
-        """What they hold now; those that hold nothing are left out."""
-        found = {}
-        for name in self._names:
-            with suppress(AttributeError, KeyError, ValueError):
-                found[name] = self._home[name] if isinstance(self._home, dict) else getattr(self._home, name)
-        return found
-
-    def write(self, values: Mapping[str, Any]) -> None:
-        """Let them hold these values, whichever of them are others."""
-        now = self.read()
-        for name, value in values.items():
-            if name not in now or now[name] is not value:
-                if isinstance(self._home, dict):
-                    self._home[name] = value
-                else:  # past a __setattr__ of the user's, as that of a frozen dataclass
-                    (type if isinstance(self._home, type) else object).__setattr__(self._home, name, value)
-
-
-def attributes_of(holder: Any) -> dict[str, Any]:
-    """What an object's attributes hold, or what names do."""
-    return holder.read() if isinstance(holder, Names) else getattr(holder, "__dict__", {})
-
-
-def set_attributes(holder: Any, values: Mapping[str, Any]) -> None:
-    """Past a ``__setattr__`` of the user's."""
-    if isinstance(holder, Names):
-        holder.write(values)
-    else:
-        getattr(holder, "__dict__", {}).update(values)
-
+from bntheory.bridge.networks.caches import save_cache
+from bntheory.bridge.networks.generators import (
+    GENERATORS,
+    generator_state,
+    generator_states,
+    save_global_rng,
+    set_generator_state,
+)
+from bntheory.bridge.networks.places import BUFFERS, CONTAINERS, Names, attributes_of, refill, set_attributes
 
 #: Arrays of more entries are data, and no state.
 _LARGEST = 1_000_000
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-_UNSET = object()
 Restore = Callable[[], None]
 
 
@@ -98,7 +61,7 @@ def state_guard(*models: Any, parameters: bool = True, rng: bool = True) -> Iter
     promised: list[tuple[str, Tensor, int]] = []
     compared: list[tuple[str, Tensor, Callable[[], tuple[bool, bool]]]] = []
     if rng:
-        undo.append(_save_global_rng())
+        undo.append(save_global_rng())
     tensors: dict[int, None] = {}
     modules: dict[int, None] = {}
     for model in models:
@@ -242,7 +205,8 @@ def _save_attributes(module: Any) -> Restore:
     contents = [(value, value.copy()) for value in held if isinstance(value, CONTAINERS)]
     arrays = [(v, v.copy()) for v in held if isinstance(v, np.ndarray) and v.flags.writeable and v.size <= _LARGEST]
     buffers: list[tuple[Any, Any]] = [(v, v[:]) for v in held if isinstance(v, BUFFERS)]
-    generators = [(v, _generator_state(v)) for v in held if isinstance(v, (*GENERATORS, ContextVar))]
+    generators = [(v, generator_state(v)) for v in held if isinstance(v, (*GENERATORS, ContextVar))]
+    caches = [save_cache(v) for v in held if isinstance(v, _lru_cache_wrapper)]
     cls = module.__class__
 
     def restore() -> None:
@@ -253,95 +217,17 @@ def _save_attributes(module: Any) -> Restore:
                 del module.__dict__[name]
         set_attributes(module, attributes)
         for container, before in contents:
-            container.clear()
-            if isinstance(container, (dict, set)):
-                container.update(before)
-            else:
-                container.extend(before)
+            refill(container, before)
         for numbers, values in arrays:
             numbers[...] = values
         for buffer, entries in buffers:
             buffer[:] = entries
         for generator, state in generators:
-            _set_generator_state(generator, state)
+            set_generator_state(generator, state)
+        for put_back in caches:
+            put_back()
 
     return restore
-
-
-def _cuda_in_use() -> bool:
-    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())
-
-
-def _save_global_rng() -> Restore:
-    cpu = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if _cuda_in_use() else None
-    legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - a user's code may draw from the global one
-    python = random.getstate()
-
-    def restore() -> None:
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        np.random.set_state(legacy)  # noqa: NPY002
-        random.setstate(python)
-
-    return restore
-
-
-def seed_generators(seed: int, *holders: Any) -> None:
-    """Seed torch's generators, numpy's global one and Python's; and those that ``holders`` hold as their own.
-
-    torch.manual_seed would leave a note for CUDA devices that are not in use yet, which nothing can take back.
-    """
-    torch.default_generator.manual_seed(seed)
-    if _cuda_in_use():
-        torch.cuda.manual_seed_all(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - a user's model may draw from the global generator
-    random.seed(seed)
-    for own in _generators_in(holders):
-        if isinstance(own, np.random.Generator):
-            _set_generator_state(own, type(own.bit_generator)(seed).state)
-        else:
-            (own.manual_seed if isinstance(own, torch.Generator) else own.seed)(seed)
-
-
-def _generators_in(holders: Sequence[Any]) -> list[Any]:
-    parts = [m for h in holders for m in (h.modules() if isinstance(h, nn.Module) else (h,))]
-    values = [value for part in parts for value in (part, *attributes_of(part).values())]
-    return [value for value in values if isinstance(value, GENERATORS)]
-
-
-def _generator_state(generator: Any) -> Any:
-    if isinstance(generator, torch.Generator):
-        return generator.get_state()
-    if isinstance(generator, ContextVar):
-        with suppress(LookupError):
-            return generator.get()
-        return _UNSET
-    return generator.getstate() if isinstance(generator, random.Random) else generator.bit_generator.state
-
-
-def _set_generator_state(generator: Any, state: Any) -> None:
-    if isinstance(generator, torch.Generator):
-        generator.set_state(state)
-    elif isinstance(generator, random.Random):
-        generator.setstate(state)
-    elif isinstance(generator, ContextVar):
-        if state is not _UNSET:  # what was not set cannot be so again
-            generator.set(state)
-    else:
-        generator.bit_generator.state = state
-
-
-def generator_states(*holders: Any) -> tuple[Any, ...]:
-    """The states of the generators that :func:`seed_generators` seeds, to be compared."""
-    devices = torch.cuda.get_rng_state_all() if _cuda_in_use() else []
-    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
-    of_numpy = (legacy["state"]["key"].tobytes(), legacy["state"]["pos"], legacy["has_gauss"], legacy["gauss"])
-    own = [_generator_state(generator) for generator in _generators_in(holders)]
-    own = [one.numpy().tobytes() if isinstance(one, Tensor) else repr(one) for one in own]
-    torchs = (s.cpu().numpy().tobytes() for s in (torch.get_rng_state(), *devices))
-    return (*torchs, *of_numpy, random.getstate(), *own)
 
 
 @checked
