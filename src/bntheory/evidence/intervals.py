@@ -87,10 +87,16 @@ def _coverage(n: int, k: int) -> float:
 def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     """The mean with Student's t interval. Raises ValueError for no values, or one that is not finite."""
     x = _finite(values)
-    n, mean = len(x), float(np.mean(x))
+    n, mean = len(x), float(means(x))
     kept = tuple(map(float, x))
     half = float(half_width(x, confidence)) if n >= LEAST_SEEDS else math.inf
     return Estimate(n, mean, mean - half, mean + half, confidence, kept)
+
+
+def means(samples: Floats) -> Floats:
+    """Over the last axis; of equal values that value itself, which the sum of many of them may miss by its rounding."""
+    equal = samples.min(axis=-1) == samples.max(axis=-1)
+    return np.where(equal, samples[..., 0], samples.mean(axis=-1))
 
 
 def half_width(samples: Floats, confidence: float, *, seeds: int = 0, beyond: float = 0.0) -> Floats:
@@ -100,8 +106,8 @@ def half_width(samples: Floats, confidence: float, *, seeds: int = 0, beyond: fl
     """
     n = seeds or samples.shape[-1]
     half = (student_quantile(n, confidence) + beyond) * np.std(samples, axis=-1, ddof=1) / math.sqrt(n)
-    tied = n < least_equal(confidence) and samples.min(axis=-1) == samples.max(axis=-1)
-    return np.where(tied, math.inf, half)
+    tied = samples.min(axis=-1) == samples.max(axis=-1)
+    return np.where(tied, math.inf if n < least_equal(confidence) else 0.0, half)
 
 
 def least_equal(confidence: float) -> int:
