@@ -346,3 +346,34 @@ def test_numpy_is_given_one_thread_before_it_is_loaded_and_what_a_user_set_is_ke
             [*COMMAND, "check", "mine.py", "--json"], env={**bare, **given}, capture_output=True, text=True
         )
         assert [v["status"] for v in strict(ended.stdout)] == [status], ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes in folders")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["replay", "pipe"],
+        ["check", "pipe.py"],
+        ["compare", "--preset", "pipe.toml"],
+        ["decide", "norm(mean(y)) <= -1", "--witness", "pipe"],
+        ["decide", "norm(mean(y)) <= -1", "--plot", "pipe.png"],
+    ],
+)
+def test_a_pipe_is_refused_at_once_and_stays_one(folder, words):
+    """Reading it waits for ever, and written in one step it would be replaced by a file."""
+    name = words[-1]
+    os.mkfifo(folder / name)
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "is no regular file" in done.stderr
+    assert (folder / name).is_fifo()
+
+
+def test_a_witness_is_written_where_a_link_points(folder):
+    (folder / "far").mkdir()
+    (folder / "link.json").symlink_to(folder / "far" / "witness.json")
+    words = ["decide", "norm2(input_grad) <= norm2(grad) / 2", "--witness", "link.json"]
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "link.json").is_symlink()
+    assert json.loads((folder / "far" / "witness.json").read_text())["layer"]
