@@ -7,6 +7,7 @@ simulated experiments that decide, which shares nothing with the noncentral t di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import guessing_loss
 from bntheory.evidence.decision import LEAST_SEEDS, outcome, position
-from bntheory.evidence.intervals import Estimate, estimate, simultaneous
+from bntheory.evidence.intervals import Estimate, estimate, half_width, simultaneous, summarise
+from bntheory.evidence.looks import Looks
 from bntheory.evidence.power import seeds_needed
 from bntheory.evidence.rates import median_bound
 from bntheory.evidence.seeds import over_seeds
@@ -214,3 +216,23 @@ def test_values_that_differ_have_the_mean_that_they_had() -> None:
     for size in range(3, 40):
         values = rng.normal(size=size)
         assert estimate(values).mean == float(np.mean(values))
+
+
+@pytest.mark.parametrize("confidence", [-0.5, 0.0, 1.0, 1.5, 2.0, 95.0, math.nan])
+def test_what_is_no_confidence_is_refused(confidence: float) -> None:
+    """Of -0.5 the interval was turned inside out, and 95 gave NaN."""
+    calls: list[Callable[[], Any]] = [
+        lambda: estimate([1.0, 2.0, 3.0], confidence),
+        lambda: summarise([1.0, 2.0, 3.0], confidence),
+        lambda: half_width(np.ones((2, 4)), confidence),
+        lambda: simultaneous(confidence, 2),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match=r"between 0 and 1; 95 % is written 0\.95"):
+            call()
+
+
+@pytest.mark.parametrize("first", [-1, 0, 2])
+def test_looks_that_would_never_end_are_refused(first: int) -> None:
+    with pytest.raises(UserError, match="below 3"):
+        Looks.doubling(first, 8)
