@@ -232,6 +232,16 @@ def test_what_a_file_prints_is_no_part_of_the_answer(folder):
     assert found["mine.true"]["status"] == "proved"
 
 
+@pytest.mark.parametrize("way", ["os.write(1, b'past Python')", "subprocess.run(['echo', 'past Python'])"])
+def test_what_a_claim_writes_past_python_is_no_part_of_the_answer(folder, way):
+    body = TRUE.replace("    return", f"    import os, subprocess\n    {way}\n    return")
+    (folder / "mine.py").write_text(HEAD + body)
+    words = ["check", "mine.py", "--judge", "algebra", "--json"]
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert [v["id"] for v in strict(done.stdout)] == ["mine.true"]
+    assert "past Python" in done.stderr
+
+
 def test_a_file_that_exits_is_read_to_its_end(folder):
     result, found = judged(folder, "raise SystemExit(0)\n" + TRUE)
     assert found["mine.true"]["status"] == "proved"

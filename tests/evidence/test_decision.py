@@ -16,7 +16,6 @@ from scipy import stats
 
 from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
-from bntheory.evidence.comparable import guessing_loss
 from bntheory.evidence.decision import LEAST_SEEDS, outcome, position
 from bntheory.evidence.intervals import Estimate, estimate, half_width, simultaneous, summarise
 from bntheory.evidence.looks import Looks
@@ -182,8 +181,6 @@ def test_a_side_that_is_none_is_refused_wherever_one_is_given() -> None:
             median_bound("x", values, word, 0.0, "")
         with pytest.raises(UserError, match="'above' or 'below'"):
             outcome(estimate(values), claim=word, threshold=0.0)
-    with pytest.raises(UserError, match="cross-entropy"):
-        guessing_loss(10, "squared error")
 
 
 def test_a_bound_that_is_no_number_is_refused() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
 from bntheory.files import is_special
 
 FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
@@ -173,6 +174,14 @@ def file_to_write(option: str, path: Path | None) -> None:
         raise UserError(f"{option} {path}: is no regular file (a pipe, a socket or a device); name one, or a new one")
     if place is not None and not os.access(place if place.exists() else place.parent, os.W_OK):
         raise UserError(f"{option} {path}: may not be written; name another place, or change its permissions")
+
+
+def skipped_lines(faults: Sequence[str]) -> None:
+    """The lines of a store that count for nothing, on standard error: the first twenty, and how many more."""
+    for fault in faults[:20]:
+        print(f"skipped: {fault}", file=sys.stderr)
+    if len(faults) > 20:
+        print(f"skipped: {counted(len(faults) - 20, 'line')} more", file=sys.stderr)
 
 
 def plot_to_write(path: Path | None) -> None:

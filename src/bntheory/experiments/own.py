@@ -20,7 +20,6 @@ from bntheory.errors import UserError
 from bntheory.evidence.closure import package
 from bntheory.evidence.record import Json, digest, in_json, plain
 from bntheory.evidence.source import Place, imported
-from bntheory.files import read_at_most
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 _MOST_CLASSES = 100_000
 #: Tensors of more entries are data, and no state.
 _LARGEST = 1_000_000
-#: Of the file of a network of one's own.
-_MOST_BYTES = 32_000_000
 _PARTS = ("train images", "train labels", "test images", "test labels")
 
 
@@ -265,7 +262,7 @@ def _read(name: str) -> tuple[str, list[Place]]:
     """(the file's text, what it imports)."""
     path = Path(name.rpartition(":")[0])
     try:
-        source = read_at_most(path, _MOST_BYTES).decode("utf-8-sig")
+        source = path.read_text("utf-8-sig")
         places = _imports(source)
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{name}: {path} cannot be read ({error}); it is looked for from the folder here") from None
