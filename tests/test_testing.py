@@ -297,3 +297,11 @@ def test_what_was_typed_is_named_and_a_zero_is_a_zero_where_it_fails() -> None:
 def test_a_degenerate_failure_shrinks_to_a_batch_of_ones_and_zeros() -> None:
     found = find(batches(2, degenerate=True), lambda y: y[0] > y[1], settings=settings(database=None, derandomize=True))
     assert found.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["any", "psd", "zero", "diagonal"])
+def test_a_matrix_without_rows_is_refused(kind: str) -> None:
+    for make in (hessians, operators) if kind in ("any", "psd") else (hessians,):
+        for m in (0, -3):
+            with pytest.raises(ValueError, match="at least 1 row"):
+                make(m, kind)

@@ -232,6 +232,16 @@ def test_what_a_file_prints_is_no_part_of_the_answer(folder):
     assert found["mine.true"]["status"] == "proved"
 
 
+@pytest.mark.parametrize("way", ["os.write(1, b'past Python')", "subprocess.run(['echo', 'past Python'])"])
+def test_what_a_claim_writes_past_python_is_no_part_of_the_answer(folder, way):
+    body = TRUE.replace("    return", f"    import os, subprocess\n    {way}\n    return")
+    (folder / "mine.py").write_text(HEAD + body)
+    words = ["check", "mine.py", "--judge", "algebra", "--json"]
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert [v["id"] for v in strict(done.stdout)] == ["mine.true"]
+    assert "past Python" in done.stderr
+
+
 def test_a_file_that_exits_is_read_to_its_end(folder):
     result, found = judged(folder, "raise SystemExit(0)\n" + TRUE)
     assert found["mine.true"]["status"] == "proved"
@@ -346,3 +356,34 @@ def test_numpy_is_given_one_thread_before_it_is_loaded_and_what_a_user_set_is_ke
             [*COMMAND, "check", "mine.py", "--json"], env={**bare, **given}, capture_output=True, text=True
         )
         assert [v["status"] for v in strict(ended.stdout)] == [status], ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes in folders")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["replay", "pipe"],
+        ["check", "pipe.py"],
+        ["compare", "--preset", "pipe.toml"],
+        ["decide", "norm(mean(y)) <= -1", "--witness", "pipe"],
+        ["decide", "norm(mean(y)) <= -1", "--plot", "pipe.png"],
+    ],
+)
+def test_a_pipe_is_refused_at_once_and_stays_one(folder, words):
+    """Reading it waits for ever, and written in one step it would be replaced by a file."""
+    name = words[-1]
+    os.mkfifo(folder / name)
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "is no regular file" in done.stderr
+    assert (folder / name).is_fifo()
+
+
+def test_a_witness_is_written_where_a_link_points(folder):
+    (folder / "far").mkdir()
+    (folder / "link.json").symlink_to(folder / "far" / "witness.json")
+    words = ["decide", "norm2(input_grad) <= norm2(grad) / 2", "--witness", "link.json"]
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "link.json").is_symlink()
+    assert json.loads((folder / "far" / "witness.json").read_text())["layer"]

@@ -7,15 +7,20 @@ simulated experiments that decide, which shares nothing with the noncentral t di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
 from bntheory.evidence.decision import LEAST_SEEDS, outcome, position
-from bntheory.evidence.intervals import Estimate, estimate, simultaneous
+from bntheory.evidence.intervals import Estimate, estimate, half_width, simultaneous, summarise
+from bntheory.evidence.looks import Looks
 from bntheory.evidence.power import seeds_needed
+from bntheory.evidence.rates import median_bound
 from bntheory.evidence.seeds import over_seeds
 
 
@@ -67,24 +72,46 @@ def test_non_inferiority_is_the_claim_with_its_threshold_moved() -> None:
     assert outcome(estimate(values), claim="below", threshold=0.1) == "supported"
 
 
-@pytest.mark.parametrize(("mean", "margin"), [(0.8, None), (0.3, None), (0.0, 0.5), (0.1, 0.6)])
-def test_that_many_seeds_decide_in_four_of_five_experiments(mean: float, margin: float | None) -> None:
-    n = seeds_needed(mean, 1.0, margin=margin)
+@pytest.mark.parametrize(
+    ("mean", "margin", "confidence"),
+    [
+        (0.8, None, 0.95),
+        (0.3, None, 0.95),
+        (0.0, 0.5, 0.95),
+        (0.1, 0.6, 0.95),
+        (0.5, 1.0, 0.95),  # as far from the threshold as from the margin's edge: either decides
+        (0.7, 1.0, 0.99),
+        (-0.3, 0.5, 0.9),
+        (0.9, 0.5, 0.95),  # beyond the margin: only its side
+    ],
+)
+def test_that_many_seeds_and_no_fewer_decide_in_four_of_five_experiments(
+    mean: float, margin: float | None, confidence: float
+) -> None:
+    n = seeds_needed(mean, 1.0, margin=margin, confidence=confidence)
     assert n is not None
     rng = np.random.default_rng(2)
+    right = {"above" if mean > 0 else "below"} if mean else set()
+    if margin is not None and abs(mean) < margin:
+        right.add("equivalent")
 
     def decided(size: int) -> float:
-        values = rng.normal(mean, 1.0, (2000, size))
-        half = stats.t.ppf(0.975, size - 1) * values.std(axis=1, ddof=1) / math.sqrt(size)
-        low, high = values.mean(axis=1) - half, values.mean(axis=1) + half
-        if margin is None:
-            return float((low > 0).mean())
-        return float(((low > -margin) & (high < margin)).mean())
+        values = rng.normal(mean, 1.0, (20_000, size))
+        half = stats.t.ppf((1 + confidence) / 2, size - 1) * values.std(axis=1, ddof=1) / math.sqrt(size)
+        ends = zip(values.mean(axis=1) - half, values.mean(axis=1) + half, strict=True)
+        return float(np.mean([position(low, high, 0.0, margin) in right for low, high in ends]))
 
-    slack = 4 * math.sqrt(0.8 * 0.2 / 2000)
+    slack = 4 * math.sqrt(0.8 * 0.2 / 20_000)
     assert decided(n) > 0.8 - slack
-    if margin is None:  # and no fewer would: the equivalence bound is on the safe side
-        assert decided(n - 1) < 0.8 + slack
+    assert decided(n - 1) < 0.8 + slack
+
+
+def test_the_number_of_seeds_grows_as_the_margin_shrinks_to_none() -> None:
+    needed = [seeds_needed(0.5, 1.0, margin=m) for m in (4.0, 2.0, 1.0, 0.8, 0.6, 0.5, None)]
+    assert needed == sorted(n for n in needed if n is not None)
+    assert seeds_needed(0.05, 0.1, margin=0.1) == seeds_needed(
+        -0.5, 1.0, margin=1.0
+    )  # of the scale and the sign: nothing
 
 
 def test_where_no_number_of_seeds_would_do() -> None:
@@ -141,3 +168,68 @@ def test_equivalent_and_not_comparable_checks() -> None:
 def test_the_deviation_is_that_of_one_value() -> None:
     assert estimate([1.0, 2.0, 3.0]).deviation == 1.0
     assert math.isnan(Estimate(1, 0.0, 0.0, 0.0, 0.95, (0.0,)).deviation)
+
+
+def test_a_side_that_is_none_is_refused_wherever_one_is_given() -> None:
+    """Another word was taken for one of the two, which turned the verdict round."""
+    values = [1.0, 1.1, 1.2, 1.05]
+    for side in ("Below", "ABOVE", "under", "", None):
+        word: Any = side
+        with pytest.raises(UserError, match="'above' or 'below'"):
+            over_seeds("x", values, word, 0.0, "")
+        with pytest.raises(UserError, match="'above' or 'below'"):
+            median_bound("x", values, word, 0.0, "")
+        with pytest.raises(UserError, match="'above' or 'below'"):
+            outcome(estimate(values), claim=word, threshold=0.0)
+
+
+def test_a_bound_that_is_no_number_is_refused() -> None:
+    for make in (over_seeds, median_bound):
+        with pytest.raises(UserError, match="the bound is NaN"):
+            make("x", [1.0, 2.0, 3.0], "above", math.nan, "")
+
+
+@pytest.mark.parametrize(("op", "instead"), [("ge", "'le'"), (">=", "'le'"), ("gt", "'lt'"), ("==", "one of these")])
+def test_a_comparison_that_is_not_known_is_refused(op: Any, instead: str) -> None:
+    with pytest.raises(UserError, match=rf"{op}.*'le', 'lt', 'eq'.*{instead}"):
+        Check("x", 3.0, op, 1.0, "exact", "")
+    kind: Any = "Exact"
+    with pytest.raises(UserError, match="'proof', 'exact', 'numerical', 'statistical'"):
+        Check("x", 3.0, "le", 1.0, kind, "")
+
+
+@pytest.mark.parametrize("seeds", [6, 9, 12, 24, 100])
+def test_equal_values_have_themselves_for_a_mean_and_no_spread(seeds: int) -> None:
+    """Exactly at the bound they lie on neither side, which the rounding of their sum must not decide."""
+    for value in (0.001, 0.007, 0.1, 0.7, 1 / 3):
+        e = estimate([value] * seeds)
+        assert (e.low, e.mean, e.high) == (value, value, value)
+        check = over_seeds("x", [value] * seeds, "below", value, "")
+        assert (check.outcome, check.gap, check.uncertainty) == ("undecided", 0.0, 0.0)
+
+
+def test_values_that_differ_have_the_mean_that_they_had() -> None:
+    rng = np.random.default_rng(3)
+    for size in range(3, 40):
+        values = rng.normal(size=size)
+        assert estimate(values).mean == float(np.mean(values))
+
+
+@pytest.mark.parametrize("confidence", [-0.5, 0.0, 1.0, 1.5, 2.0, 95.0, math.nan])
+def test_what_is_no_confidence_is_refused(confidence: float) -> None:
+    """Of -0.5 the interval was turned inside out, and 95 gave NaN."""
+    calls: list[Callable[[], Any]] = [
+        lambda: estimate([1.0, 2.0, 3.0], confidence),
+        lambda: summarise([1.0, 2.0, 3.0], confidence),
+        lambda: half_width(np.ones((2, 4)), confidence),
+        lambda: simultaneous(confidence, 2),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match=r"between 0 and 1; 95 % is written 0\.95"):
+            call()
+
+
+@pytest.mark.parametrize("first", [-1, 0, 2])
+def test_looks_that_would_never_end_are_refused(first: int) -> None:
+    with pytest.raises(UserError, match="below 3"):
+        Looks.doubling(first, 8)

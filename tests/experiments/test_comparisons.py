@@ -14,9 +14,11 @@ import pytest
 from made_up import CHANCE, GRADIENT, LINEARITY, MEAN, NETWORKS, OWN, SEEDS, STANDARD, VARIANCE, make_records, preset
 from scipy import stats
 
+from bntheory.experiments import outcomes
 from bntheory.experiments.comparisons import COMPARISONS, QUESTIONS
 from bntheory.experiments.contrasts import activation_contrasts, activation_pairs
-from bntheory.experiments.network_runs import network_runs
+from bntheory.experiments.effects import Numbers
+from bntheory.experiments.network_runs import NetworkRuns, network_runs
 from bntheory.experiments.outcomes import Effect, compare_all
 from bntheory.experiments.preset import NetworkEntry, Preset
 from bntheory.experiments.quantities import quantity
@@ -115,6 +117,25 @@ def test_a_crossing_is_told_and_not_averaged() -> None:
         assert row.estimate.low == pytest.approx(x.mean() - half)  # type: ignore[union-attr]
     assert ("top-eigenvalue.twin", "mlp", "step 5", "step 20") in crossings(make_records(change=crossed))
     assert not {c for c in crossings(make_records()) if c[0] == "top-eigenvalue.twin"}
+
+
+def test_the_crossing_that_decides_is_the_one_that_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Picked out of three later steps, its intervals are shorter than those that hold together over all five places."""
+    n = 8
+    z = np.linspace(-1.3, 1.3, n)
+    z /= z.std(ddof=1)
+    middle = sum(stats.t.ppf(1 - 0.025 / places, n - 1) for places in (3, 5)) / 2 / math.sqrt(n)
+    later = {"step 6": list(middle + z), "step 30": list(z), "step 120": list(z - middle)}
+    places = {"step 0": list(z), **later, "mean": list(z)}
+    c = next(c for c in COMPARISONS if c.name == "top-eigenvalue.twin")
+    runs = NetworkRuns("mlp", 0.1, {}, tuple(range(n)), ())
+    for deciding_places, picked, listed in ((("step 6", "step 120"), 3, True), (("mean",), 0, False)):
+        numbers = Numbers(places, deciding_places, "", (), (), picked_from=picked)
+        monkeypatch.setattr(outcomes, "COMPARISONS", (replace(c, read=lambda network, found=numbers: found),))
+        rows, found = compare_all({"mlp": runs})
+        signs = {e.outcome for e in rows if e.decisive}
+        assert (signs == {"supported", "contradicted"}) == listed
+        assert [(x.first, x.then) for x in found] == ([deciding_places] if listed else [])
 
 
 def test_a_mean_over_steps_is_of_the_seeds_that_have_all_of_them() -> None:

@@ -65,6 +65,22 @@ def test_a_page_says_what_its_run_lacks_and_stale_records_count_for_nothing(run:
     assert said in (tmp_path / "both.html").read_text("utf-8")
 
 
+@pytest.mark.long
+def test_lines_that_were_skipped_are_named_on_the_page_and_beside_it(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    with (copy / RECORDS).open("ab") as file:
+        file.write(b"{}\nno record\n")
+    last = len((copy / RECORDS).read_bytes().splitlines())
+    for result in (command(copy), command(copy, run, "--out", tmp_path / "two.html")):
+        assert result.exit_code == 0
+        assert f"line {last - 1}: " in result.stderr
+        assert f"line {last}: " in result.stderr
+    page = (copy / "report.html").read_text("utf-8")
+    assert "2 lines of the store were skipped" in page
+    assert f"line {last}: " in page
+    assert "skipped" not in (run / "report.html").read_text("utf-8")
+
+
 def test_every_figure_of_a_report_is_had_from_python(run: Path, tmp_path: Path) -> None:
     drawn = figures(run)
     assert {p.stem for p in (run / "figures").iterdir()} == set(drawn)

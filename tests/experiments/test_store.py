@@ -34,7 +34,7 @@ from bntheory.experiments.experiment import (
 from bntheory.experiments.quantities import merged
 from bntheory.experiments.store import RECORDS, Contents, Store
 from bntheory.experiments.stores import known, merge
-from bntheory.files import write_atomic
+from bntheory.files import read_at_most, write_atomic
 
 EXPERIMENT = Experiment(
     "made up",
@@ -490,3 +490,38 @@ def test_an_edited_checkpoint_is_refused(tmp_path: Path, said: bytes, edited: by
     path.write_bytes(content.replace(said, edited))
     with pytest.raises(UserError, match="does not fit its checksum"):
         _trainer().load(path)
+
+
+def test_a_link_stays_and_what_it_points_at_is_written(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    for name in ("there", "new"):
+        target, link = tmp_path / "far" / name, tmp_path / name
+        link.symlink_to(target)
+        if name == "there":
+            target.write_bytes(b"old")
+        write_atomic(link, b"{}")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"{}"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["far", "new", "new", "there", "there"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes in folders")
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_is_neither_replaced_nor_read(tmp_path: Path, *, linked: bool) -> None:
+    pipe = path = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(pipe)
+    with pytest.raises(UserError, match=f"{path.name}: is no regular file"):
+        write_atomic(path, b"{}")
+    with pytest.raises(UserError, match=f"{path.name}: is no regular file"):
+        read_at_most(path, 10)
+    assert pipe.is_fifo()
+
+
+def test_a_file_is_read_whole_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "ten").write_bytes(b"0123456789")
+    assert read_at_most(tmp_path / "ten", 10) == b"0123456789"
+    with pytest.raises(UserError, match="10 bytes; at most 9"):
+        read_at_most(tmp_path / "ten", 9)

@@ -13,12 +13,16 @@ import pytest
 
 import bntheory.models
 from bntheory.errors import UserError
-from bntheory.models.adamw import predicted_angle
+from bntheory.models.adamw import adamw_rotation, predicted_angle
 from bntheory.models.checks import at_least
+from bntheory.models.edge_of_stability import bursts, projected_angle, sharpening_run
 from bntheory.models.fisher import RandomNetwork
-from bntheory.models.scale_invariant import RayleighPower
+from bntheory.models.ignored_statistics import network_run
+from bntheory.models.scale_invariant import CircleOfMinima, RayleighPower
 from bntheory.models.slope import Slope, slope_descent
-from bntheory.models.weight_decay import norm_recursion, steps_to_equilibrium
+from bntheory.models.spherical_sharpness import edge_run
+from bntheory.models.tensor_train import TensorTrain
+from bntheory.models.weight_decay import norm_recursion, simulate_equilibrium, steps_to_equilibrium
 
 REFUSED = {
     "text for a size": (lambda: at_least(1, depth="x"), "depth='x'"),
@@ -35,6 +39,28 @@ REFUSED = {
     "negative norm": (lambda: steps_to_equilibrium(-1.0, 0.1, 0.1), "norm0 must be positive and finite"),
     "negative rate": (lambda: predicted_angle(-1.0, 0.1, 0.5), "need lr, decay > 0"),
     "nan rate": (lambda: predicted_angle(math.nan, 0.1, 0.5), "lr=nan: must be a finite number"),
+    "no relaxation": (lambda: adamw_rotation(relaxations=0), "relaxations=0: must be a whole number of at least 1"),
+    "no step of noise": (lambda: simulate_equilibrium(dimension=3, lr=0.1, decay=0.1, steps=0), "steps=0: must be"),
+    "no batch": (lambda: network_run(batch=0, steps=2), "batch=0: must be"),
+    "minus one step of a network": (lambda: network_run(steps=-1), "steps=-1: must be"),
+    "no width": (lambda: network_run(width=0, steps=2), "width=0: must be"),
+    "nan inputs": (lambda: TensorTrain([[math.nan, 1.0], [1.0, 2.0]], [1.0, 2.0]), "inputs: 1 of 4 are not finite"),
+    "no decay": (lambda: edge_run(CircleOfMinima(), np.array([1.0, 0.0, 0.0]), 0.1, 0.0), "decay must be positive"),
+    "no rate at the edge": (
+        lambda: edge_run(CircleOfMinima(), np.array([1.0, 0.0, 0.0]), 0.0, 0.1),
+        "lr must be positive",
+    ),
+    "no rate of sharpening": (lambda: sharpening_run(lr=0.0), "lr must be positive"),
+    "no losses": (lambda: bursts(np.array([])), "values"),
+    "one loss that is no series": (lambda: bursts(np.array(3.0)), "values"),
+    "no rate on the circle": (lambda: projected_angle(1.0, 0.5, 0.5, 0.0, np.array([0.0, 1.0])), "lr must be positive"),
+    "no norm on the circle": (
+        lambda: projected_angle(0.0, 0.5, 0.5, 0.1, np.array([0.0, 1.0])),
+        "norm0 must be positive",
+    ),
+    "a circle that is no minimum": (lambda: projected_angle(1.0, 3.0, 2.0, 0.1, np.array([0.0, 1.0])), "-1 < tilt < 1"),
+    "no times": (lambda: projected_angle(1.0, 0.5, 0.5, 0.1, np.array([])), "times"),
+    "falling times": (lambda: projected_angle(1.0, 0.5, 0.5, 0.1, np.array([1.0, 0.0])), "in increasing order"),
     "infinite power": (lambda: RayleighPower((0.0, 1.0), math.inf), "power=inf: must be a finite number"),
 }
 

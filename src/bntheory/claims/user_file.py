@@ -21,6 +21,7 @@ from types import ModuleType
 
 from bntheory.claims.claim import Claim, Registry, collecting
 from bntheory.errors import UserError
+from bntheory.files import read_at_most
 
 _MAX_BYTES = 2_000_000
 _CONTINUES = re.compile(r"[\s)\]}]|(?:else|elif|except|finally)\b")
@@ -156,13 +157,11 @@ def _stopped_after(seconds: float | None) -> Iterator[None]:
 
 def _read(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        raw = read_at_most(path, _MAX_BYTES)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give the path of a Python file of claims"
         ) from None
-    if len(raw) > _MAX_BYTES:
-        raise UserError(f"{path}: {len(raw)} bytes; a file of claims has at most {_MAX_BYTES}")
     try:
         return raw.decode("utf-8-sig")  # with the mark in front that editors on Windows put there
     except UnicodeDecodeError as error:

@@ -29,6 +29,7 @@ from bntheory.commands.statements import Kind, Paper, ids, selected
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
 from bntheory.evidence.study import SCALES
+from bntheory.files import write_atomic
 from bntheory.report.strict_json import json_text
 
 _TIME_LIMIT = 300.0
@@ -267,7 +268,7 @@ def _save_witness(verdict: Any, folder: Path) -> None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 path = folder / f"{verdict.claim.id}.json"
-                path.write_text(json_text(e.details["witness"], 1) + "\n", encoding="utf-8")
+                write_atomic(path, (json_text(e.details["witness"], 1) + "\n").encode())
             except OSError as error:
                 raise UserError(
                     f"--witnesses {folder}: cannot be written ({error.strerror}); give another folder"

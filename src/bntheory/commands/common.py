@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bntheory.errors import UserError
+from bntheory.evidence.counts import counted
+from bntheory.files import is_special
 
 FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
 #: The same for every command: the table of the README and of ``bntheory --help``.
@@ -165,10 +167,21 @@ def file_to_write(option: str, path: Path | None) -> None:
     """UserError for what cannot be written as a file, before the work is done whose result would go there."""
     if path is not None and path.name == "-":  # of a shell's own words, where it stands for standard output
         raise UserError(f"{option} {path}: standard output takes none; name a file")
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    place = None if path is None else Path(os.path.realpath(path))  # where a link points: the link itself stays
+    if place is not None and (place.is_dir() or not place.parent.is_dir()):
         raise UserError(f"{option} {path}: is a folder, or lies in none; name a file in a folder that is there")
-    if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+    if place is not None and is_special(place):
+        raise UserError(f"{option} {path}: is no regular file (a pipe, a socket or a device); name one, or a new one")
+    if place is not None and not os.access(place if place.exists() else place.parent, os.W_OK):
         raise UserError(f"{option} {path}: may not be written; name another place, or change its permissions")
+
+
+def skipped_lines(faults: Sequence[str]) -> None:
+    """The lines of a store that count for nothing, on standard error: the first twenty, and how many more."""
+    for fault in faults[:20]:
+        print(f"skipped: {fault}", file=sys.stderr)
+    if len(faults) > 20:
+        print(f"skipped: {counted(len(faults) - 20, 'line')} more", file=sys.stderr)
 
 
 def plot_to_write(path: Path | None) -> None:

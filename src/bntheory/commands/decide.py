@@ -24,6 +24,7 @@ from bntheory.commands.common import (
     wrapped,
 )
 from bntheory.errors import UserError
+from bntheory.files import write_atomic
 from bntheory.report.strict_json import json_text
 
 HELP = """\
@@ -130,7 +131,7 @@ def decide(arguments: Sequence[str]) -> None:
         decided = decide_expression(given.pop("expression"), **given, **free, progress=show)
     if witness is not None and decided.witness is not None:
         try:
-            witness.write_text(json_text(decided.witness, 1) + "\n", encoding="utf-8")
+            write_atomic(witness, (json_text(decided.witness, 1) + "\n").encode())
         except OSError as error:
             raise UserError(f"--witness {witness}: cannot be written ({error.strerror})") from None
     if as_json:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bntheory.commands.common import clear_errors, file_to_write
+from bntheory.commands.common import clear_errors, file_to_write, skipped_lines
 from bntheory.commands.options import Json
 from bntheory.commands.progress import show_progress
 from bntheory.errors import UserError
@@ -41,7 +42,14 @@ def report(
     file_to_write("--out", out)
     with show_progress() as progress:
         result = rebuilt(folders[0], progress) if len(folders) == 1 else None
-        page = result.report if result else side_by_side(folders, out, progress)
-    if result and "missing" in result.verdicts:
-        typer.echo(f"not finished: {result.verdicts['missing']} are not there", err=True)
+        page = result.report if result else side_by_side(folders, out, progress, _say_lacks)
+    if result:
+        _say_lacks(result.verdicts)
     typer.echo(json_text({"report": str(page)}) if as_json else f"report: {page}")
+
+
+def _say_lacks(verdicts: Mapping[str, Any]) -> None:
+    """What a run lacks, and the lines of its store that count for nothing, on standard error."""
+    skipped_lines(verdicts["skipped_lines"])
+    if "missing" in verdicts:
+        typer.echo(f"not finished: {verdicts['missing']} are not there", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bntheory.commands.common import BAD_USE, clear_errors, wrapped
+from bntheory.commands.common import BAD_USE, clear_errors, skipped_lines, wrapped
 from bntheory.commands.experiments import claims_lack, confirm_records, plan_claims
 from bntheory.commands.options import Json, described
 from bntheory.commands.progress import duration, show_progress
@@ -176,10 +176,7 @@ def _print_store(said: Mapping[str, Any]) -> None:
             f"of several makes: {counted(several['questions'], 'record')}, {several['differing']} of them with different values; made by the "
             "code of today and on its libraries counts, else the last one written"
         )
-    for fault in said["faults"][:20]:
-        typer.echo(f"skipped: {fault}", err=True)
-    if len(said["faults"]) > 20:
-        typer.echo(f"skipped: {counted(len(said['faults']) - 20, 'line')} more", err=True)
+    skipped_lines(said["faults"])
     for place, asked in said["claims"].items():
         _echo(f"claims at scale {place}: {asked['whole']} of {asked['asked']} have all their records")
         for key, text in asked["lacking"].items():

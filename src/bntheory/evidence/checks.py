@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from bntheory.errors import UserError
 from bntheory.evidence.decision import position
 
+Op = Literal["le", "lt", "eq"]
 Exactness = Literal["proof", "exact", "numerical", "statistical"]
 Outcome = Literal["holds", "fails", "undecided", "equivalent", "not comparable"]
 
@@ -22,6 +24,10 @@ _STATISTICAL: Mapping[str, Outcome] = {
     "equivalent": "equivalent",
     "open": "undecided",
 }
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(map(repr, get_args(words)))
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Check:
 
     name: str
     left: float
-    op: Literal["le", "lt", "eq"]
+    op: Op
     right: float
     exactness: Exactness
     scope: str
@@ -57,6 +63,15 @@ class Check:
     not_comparable: str = ""
 
     def __post_init__(self) -> None:
+        if self.op not in get_args(Op):
+            turned = {"ge": "le", ">=": "le", "gt": "lt", ">": "lt"}.get(self.op)
+            how = f"swap the two sides and write {turned!r}" if turned else "write one of these"
+            raise UserError(f"check {self.name!r}: op {self.op!r} is not known; it can be {_listed(Op)}: {how}")
+        if self.exactness not in get_args(Exactness):
+            raise UserError(
+                f"check {self.name!r}: exactness {self.exactness!r} is not known, and what a failure says hangs on it; "
+                f"it can be {_listed(Exactness)}"
+            )
         if not self.uncertainty >= 0:
             raise ValueError(f"check {self.name!r}: the uncertainty is {self.uncertainty!r}; it is a bound, so >= 0")
         if self.exactness in ("proof", "exact") and self.uncertainty > 0:

@@ -9,7 +9,10 @@ its own: it is the same claim with the threshold moved by the margin.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Protocol
+
+from bntheory.errors import UserError
 
 Side = Literal["above", "below"]
 Outcome = Literal["supported", "contradicted", "equivalent", "inconclusive"]
@@ -45,8 +48,31 @@ def position(
     return "open"
 
 
+def checked_side(what: str, side: str) -> Side:
+    """The side, where it is one. UserError says what it can be: another word would be taken for one of the two."""
+    if side == "above":
+        return "above"
+    if side == "below":
+        return "below"
+    raise UserError(
+        f"{what}: the side {side!r} is not known, and which way the claim goes hangs on it; write 'above' or 'below'"
+    )
+
+
+def in_order(name: str, number: float, side: Side, bound: float) -> tuple[float, float]:
+    """(left, right) of the comparison left <= right that says "the number lies ``side`` the bound". UserError for another side, or a
+    bound that is NaN."""
+    if math.isnan(bound):
+        raise UserError(
+            f"check {name!r}: the bound is NaN, so nothing lies on either side of it; give a number, or no check"
+        )
+    return (number, bound) if checked_side(f"check {name!r}", side) == "below" else (bound, number)
+
+
 def outcome(interval: Interval, *, claim: Side, threshold: float, margin: float | None = None) -> Outcome:
-    """What the interval says about "the effect lies ``claim`` the threshold". Raises as :func:`position`."""
+    """What the interval says about "the effect lies ``claim`` the threshold". Raises as :func:`position`, and UserError for another
+    claim."""
+    claim = checked_side("claim", claim)
     place = position(interval.low, interval.high, threshold, margin)
     if place == "open":
         return "inconclusive"

@@ -32,6 +32,7 @@ from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.intervals import half_width
+from bntheory.evidence.intervals import means as means_of
 
 #: The normal quantile of 80 %.
 _POWER = 0.8416
@@ -42,7 +43,7 @@ def distance_interval(samples: Floats, confidence: float = 0.95) -> tuple[float,
     candidates, measures, seeds = samples.shape
     if seeds < LEAST_SEEDS:
         raise ValueError(f"{seeds} seeds; at least {LEAST_SEEDS} are needed for an interval")
-    means = np.abs(samples.mean(axis=2))
+    means = np.abs(means_of(samples))
     alpha = 1 - confidence
     narrow, wide = (half_width(samples, 1 - share) for share in (alpha / (2 * measures), alpha / candidates))
     low = float(np.maximum(means - narrow, 0.0).max(axis=1).min())
@@ -57,7 +58,7 @@ def _seeds_needed(samples: Floats, margin: float, confidence: float) -> int | No
     The least of 4, 5, 6, 8, ... (steps of a quarter); None where ten thousand would not do.
     """
     candidates, measures, _ = samples.shape
-    means, alpha, n = np.abs(samples.mean(axis=2)), 1 - confidence, LEAST_SEEDS + 1
+    means, alpha, n = np.abs(means_of(samples)), 1 - confidence, LEAST_SEEDS + 1
     while n <= 10_000:
         narrow, wide = (
             half_width(samples, 1 - share, seeds=n, beyond=_POWER)
@@ -92,7 +93,7 @@ def differs(
         low, high = distance_interval(kept, confidence)
         if math.isfinite(high):
             middle, half = (low + high) / 2, (high - low) / 2
-        estimate = float(np.abs(kept.mean(axis=2)).max(axis=1).min())
+        estimate = float(np.abs(means_of(kept)).max(axis=1).min())
     check = statistical(
         name,
         f"{kept.shape[2]} seeds, {scope}" + (f"; {counted(missing, 'seed')} gave no number" if missing else ""),

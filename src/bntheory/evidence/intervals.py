@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from bntheory.arrays import Floats
+from bntheory.errors import UserError
 from bntheory.evidence.decision import LEAST_SEEDS
 from bntheory.evidence.record import plain
 
@@ -67,6 +68,7 @@ class Estimate:
 
 def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
     """The median with its distribution-free interval. Raises ValueError for no values, or one that is not finite."""
+    checked_confidence(confidence)
     x = np.sort(_finite(values))
     n = len(x)
     low, high = 1, max(1, n // 2)
@@ -86,11 +88,18 @@ def _coverage(n: int, k: int) -> float:
 
 def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     """The mean with Student's t interval. Raises ValueError for no values, or one that is not finite."""
+    checked_confidence(confidence)
     x = _finite(values)
-    n, mean = len(x), float(np.mean(x))
+    n, mean = len(x), float(means(x))
     kept = tuple(map(float, x))
     half = float(half_width(x, confidence)) if n >= LEAST_SEEDS else math.inf
     return Estimate(n, mean, mean - half, mean + half, confidence, kept)
+
+
+def means(samples: Floats) -> Floats:
+    """Over the last axis; of equal values that value itself, which the sum of many of them may miss by its rounding."""
+    equal = samples.min(axis=-1) == samples.max(axis=-1)
+    return np.where(equal, samples[..., 0], samples.mean(axis=-1))
 
 
 def half_width(samples: Floats, confidence: float, *, seeds: int = 0, beyond: float = 0.0) -> Floats:
@@ -98,10 +107,17 @@ def half_width(samples: Floats, confidence: float, *, seeds: int = 0, beyond: fl
 
     seeds: if there were so many, with this spread (0: as many as there are). beyond: standard errors more.
     """
+    checked_confidence(confidence)
     n = seeds or samples.shape[-1]
     half = (student_quantile(n, confidence) + beyond) * np.std(samples, axis=-1, ddof=1) / math.sqrt(n)
-    tied = n < least_equal(confidence) and samples.min(axis=-1) == samples.max(axis=-1)
-    return np.where(tied, math.inf, half)
+    tied = samples.min(axis=-1) == samples.max(axis=-1)
+    return np.where(tied, math.inf if n < least_equal(confidence) else 0.0, half)
+
+
+def checked_confidence(confidence: float) -> None:
+    """UserError for what is no confidence: 0 and 1 are those of a point and of everything."""
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence: {confidence!r} is not between 0 and 1; 95 % is written 0.95")
 
 
 def least_equal(confidence: float) -> int:
@@ -122,8 +138,9 @@ def simultaneous(confidence: float, checks: int) -> float:
     """The confidence of each of several intervals that together hold at ``confidence`` (Bonferroni, whatever their
     dependence).
 
-    Raises ValueError where there is no check.
+    Raises UserError where there is no check, or for a confidence that is none.
     """
+    checked_confidence(confidence)
     if checks < 1:
         raise ValueError(f"checks: {checks}; a correction needs at least one")
     return 1 - (1 - confidence) / checks

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from bntheory.errors import UserError
 from bntheory.evidence.decision import LEAST_SEEDS
 
 
@@ -38,6 +39,10 @@ class Looks:
     @classmethod
     def doubling(cls, first: int, most: int, *, alpha: float = 0.05, checks: int = 1) -> Looks:
         """first, twice as many, ... and last ``most``."""
+        if first < LEAST_SEEDS:  # twice nothing is nothing
+            raise UserError(
+                f"looks: first {first} is below {LEAST_SEEDS}, the least number of seeds that decides anything"
+            )
         sizes = []
         while first < most:
             sizes.append(first)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bntheory.evidence.checks import Check
 from bntheory.evidence.compared import numerical, statistical
-from bntheory.evidence.decision import Side
+from bntheory.evidence.decision import Side, in_order
 from bntheory.evidence.intervals import summarise
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def slope_bound(
 ) -> Check:
     """The fitted exponent lies ``side`` the bound. half: of its interval; the longer one, where left out. rest: as of
     :class:`Check`."""
-    left, right = (fit.slope, bound) if side == "below" else (bound, fit.slope)
+    left, right = in_order(name, fit.slope, side, bound)
     reach = max(fit.high - fit.slope, fit.slope - fit.low, 0.0) if half is None else half
     checked = statistical(name, scope, uncertainty=reach, confidence=fit.confidence, why=why or str(fit), **rest)
     return checked.le(left, right)
@@ -51,7 +51,7 @@ def median_bound(name: str, values: Iterable[float], side: Side, bound: float, s
     Undecided with so few numbers (five) that even the smallest and the largest do not enclose it at 95 %. rest: as of :class:`Check`. Raises ValueError for no values, or one that is not finite.
     """
     found = summarise(values)
-    left, right = (found.median, bound) if side == "below" else (bound, found.median)
+    left, right = in_order(name, found.median, side, bound)
     reach = max(found.median - found.low, found.high - found.median) if found.coverage >= 0.95 else math.inf
     return statistical(name, scope, uncertainty=reach, confidence=found.coverage, **rest).le(left, right)
 

@@ -15,7 +15,7 @@ from bntheory.evidence.checks import Check
 from bntheory.evidence.comparable import has_diverged
 from bntheory.evidence.compared import statistical
 from bntheory.evidence.counts import counted
-from bntheory.evidence.decision import LEAST_SEEDS, Side
+from bntheory.evidence.decision import LEAST_SEEDS, Side, in_order
 from bntheory.evidence.intervals import estimate
 from bntheory.evidence.power import seeds_needed
 
@@ -58,7 +58,7 @@ def over_seeds(
         e = estimate(values, confidence)
         mean, half = e.mean, e.high - e.mean
         needed = seeds_needed(e.mean, e.deviation, bound, margin=margin, confidence=confidence)
-    left, right = (mean, bound) if side == "below" else (bound, mean)
+    left, right = in_order(name, mean, side, bound)
     check = statistical(
         name,
         f"{counted(len(values), 'seed')}, {scope}",

@@ -40,8 +40,8 @@ class Numbers:
     """By place, one number a seed in the order of the seeds (None: it gave none).
 
     deciding: the places that decide; the others show the course. scope: at which learning rates, in words. arms,
-    measures: of the records behind the numbers. why: not comparable, else empty. picked_from: how many places those that
-    decide were picked from by what they say (0: they were named beforehand).
+    measures: of the records behind the numbers. why: not comparable, else empty. picked_from: how many places the two that
+    decide, a crossing, were picked from by what they say (0: those that decide were named beforehand).
     """
 
     places: Mapping[str, Sequence[float | None]]

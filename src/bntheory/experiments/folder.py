@@ -16,6 +16,7 @@ from typing import Any
 from bntheory.errors import UserError
 from bntheory.evidence.record import Json, parsed_json, strict_json
 from bntheory.experiments.store import CHECKPOINTS, LOCK, RECORDS, REFUSED, TIMINGS, Store
+from bntheory.files import read_at_most
 
 MANIFEST, FORMAT = "manifest.json", 3
 
@@ -83,7 +84,7 @@ def read_manifest(path: Path, *, resume: bool = False) -> Json:
     """The manifest of the run in ``path``, which is to be gone on with or only read. Raises UserError where there is
     none or it is no such."""
     try:
-        content = strict_json((path / MANIFEST).read_text("utf-8"))
+        content = strict_json(read_at_most(path / MANIFEST, 32_000_000).decode("utf-8"))
     except FileNotFoundError:
         if (path / RECORDS).exists():
             what = f"{path} holds records and no {MANIFEST}: a run of claims, which `bntheory compare --claims` goes on with and reports, or what a Monitor wrote and draws (figure())"

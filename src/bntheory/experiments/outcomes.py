@@ -97,12 +97,21 @@ def compare_all(networks: Mapping[str, NetworkRuns]) -> tuple[list[Effect], list
     crossings: list[Crossing] = []
     for network in networks.values():
         for comparison in COMPARISONS:
-            found = list(effects_of(comparison, network.network, network.seeds, comparison.read(network)))
+            numbers = comparison.read(network)
+            found = list(effects_of(comparison, network.network, network.seeds, numbers))
             effects += found
-            crossing = course({e.place: e.estimate.values for e in found if e.estimate is not None}).crossing
+            crossing = _crossing(numbers, found)
             if crossing is not None:
                 crossings.append(Crossing(comparison.name, network.network, *crossing))
     return effects, crossings
+
+
+def _crossing(numbers: Numbers, found: Sequence[Effect]) -> tuple[str, str] | None:
+    """The two places that decide where they were picked out as a crossing; else what all places together show."""
+    if numbers.picked_from and not numbers.why:
+        first, then = numbers.deciding
+        return first, then
+    return course({e.place: e.estimate.values for e in found if e.estimate is not None}).crossing
 
 
 def effects_of(comparison: Comparison, network: str, seeds: Sequence[int], numbers: Numbers) -> Iterator[Effect]:

@@ -22,6 +22,7 @@ from bntheory.errors import UserError
 from bntheory.evidence.record import in_json
 from bntheory.experiments.experiment import HUGE, TINY, Arm, Experiment, Measure, Protocol, check_seeds, within
 from bntheory.experiments.own import is_own
+from bntheory.files import read_at_most
 
 #: The linear prediction is held against the gradient step that should remove this share of the loss.
 FRACTION = 0.1
@@ -258,7 +259,7 @@ def load_preset(name: str) -> Preset:
     if name.endswith(".toml"):
         path = Path(name)
         try:
-            text = path.read_text("utf-8-sig")
+            text = read_at_most(path, 1_000_000).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"preset: {path} cannot be read ({error})") from error
         return _parse(text, path.stem, str(path))

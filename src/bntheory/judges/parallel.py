@@ -155,6 +155,8 @@ class _Worker:
 def _serve(connection: Connection, known: Sequence[Task | tuple[Reference, Effort | None]], options: Options) -> None:
     """The life of a worker: an index comes, evidence goes. It shares the cores with the others, and Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # a command that was started without one of the two
+        os.dup2(2, 1)  # what a claim, or a process that it starts, writes past Python is no part of the answer either
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if "torch" in sys.modules or set(options[0]) - {"algebra"}:
         import torch

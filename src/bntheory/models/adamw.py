@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import checked
+from bntheory.models.checks import at_least, checked
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def adamw_rotation(
     """
     if dimension < 2 or seeds < 3:
         raise ValueError(f"need dimension >= 2 and seeds >= 3, got {dimension} and {seeds}")
+    at_least(1, relaxations=relaxations)
     _check_rates(lr, decay, b1, b2)
     rng = np.random.default_rng(seed)
     relaxation = 1 / (2 * lr * decay)

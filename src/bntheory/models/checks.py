@@ -88,8 +88,8 @@ def at_least(least: int, **sizes: int) -> None:
 
 
 def positive(value: ArrayLike, name: str) -> Floats:
-    """``value`` as a float64 array of positive finite numbers; raises ``ValueError`` with the offender's name."""
+    """``value`` as a float64 array of positive finite numbers; raises UserError with the offender's name."""
     array = np.asarray(value, dtype=np.float64)
     if array.size == 0 or not np.isfinite(array).all() or np.any(array <= 0):
-        raise ValueError(f"{name} must be positive and finite, got {np.array2string(array, threshold=8)}")
+        raise UserError(f"{name} must be positive and finite, got {np.array2string(array, threshold=8)}")
     return array

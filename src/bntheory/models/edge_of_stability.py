@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import checked
+from bntheory.errors import UserError
+from bntheory.models.checks import checked, positive
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class SharpeningRun:
 def sharpening_run(*, lr: float = 0.1, pull: float = 0.01, goal: float = 30.0) -> SharpeningRun:
     """Run all three from (x, y, z) = (0.05, 18, 10) for 6/(lr pull) steps. Raises ``ValueError`` where there is no edge
     to reach."""
+    positive(lr, "lr")
     edge, start = 2 / lr, (0.05, 18.0, 10.0)
     if not (start[1] < edge < goal and pull > 0):
         raise ValueError(
@@ -79,10 +81,26 @@ def projected_angle(norm0: float, phi0: float, tilt: float, lr: float, times: Fl
     """phi at intrinsic times lr decay t (increasing, from 0 up) of projected descent on the circle of minima,
     (len(times),).
 
-    Weight decay alone until S = 2/lr, then along {S = 2/lr}. Raises ``ValueError`` for a start beyond the edge.
+    Weight decay alone until S = 2/lr, then along {S = 2/lr}. |tilt| < 1: beyond it the curvature is not positive all round
+    the circle. Raises UserError for that, a start beyond the edge, a rate or a norm that is not positive, and times that are
+    none or do not increase from 0 up.
     """
     from scipy.integrate import solve_ivp
 
+    positive(lr, "lr")
+    positive(norm0, "norm0")
+    if not -1 < tilt < 1:
+        raise UserError(
+            f"tilt={tilt}: need -1 < tilt < 1, else the sharpness (1 + tilt cos phi)/||w||^2 is not positive everywhere"
+        )
+    if (
+        np.ndim(times) != 1
+        or np.size(times) == 0
+        or not np.isfinite(times).all()
+        or np.min(times) < 0
+        or np.any(np.diff(times) < 0)
+    ):
+        raise UserError(f"times={times!r:.60}: need at least one time, in increasing order from 0 up")
     edge = 2 / lr
     sharp = (1 + tilt * np.cos(phi0)) / norm0**2
     if sharp > edge * (1 + 1e-9):
@@ -116,6 +134,8 @@ class Bursts:
 def bursts(values: Floats, factor: float = 1e3) -> Bursts:
     """The bursts of a series of losses (steps + 1,), positive. Raises ``ValueError`` for a factor that is not above
     1."""
+    if np.ndim(values) != 1 or np.size(values) == 0:
+        raise UserError(f"values: of shape {np.shape(values)}; need the losses of a run, one a step, at least one")
     if not factor > 1:
         raise ValueError(f"factor must exceed 1, got {factor}")
     times: list[int] = []

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import checked
+from bntheory.models.checks import at_least, checked
 
 Statistics = Literal["ignored", "differentiated"]
 Trained = Literal["bias", "all"]
@@ -114,6 +114,9 @@ def network_run(
 
     if statistics not in ("ignored", "differentiated") or trained not in ("bias", "all"):
         raise ValueError(f"unknown option: statistics={statistics!r}, trained={trained!r}")
+    at_least(0, steps=steps)
+    at_least(1, width=width)
+    at_least(2, batch=batch)
     generator = torch.Generator().manual_seed(seed)
     dtype = torch.float64
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bntheory.arrays import Floats
-from bntheory.models.checks import checked
+from bntheory.models.checks import checked, positive
 from bntheory.models.scale_invariant import ScaleInvariantLoss, descend
 from bntheory.models.trajectory import Trajectories
 
@@ -82,6 +82,8 @@ def edge_run(
     """Descend from ``w0`` (d,) for ``intrinsic_time``/(lr decay) steps and look at every one of them."""
     if windows < 1 or not intrinsic_time > 0:
         raise ValueError(f"need windows >= 1 and intrinsic_time > 0, got {windows} and {intrinsic_time}")
+    positive(lr, "lr")
+    positive(decay, "decay")
     steps = int(np.ceil(intrinsic_time / (lr * decay)))
     if steps < 2 * windows:
         raise ValueError(f"{steps} steps do not fill {windows} windows: lower lr * decay or the number of windows")

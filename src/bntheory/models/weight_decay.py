@@ -147,6 +147,8 @@ def simulate_equilibrium(
         raise ValueError(f"dimension must be at least 2 for a direction to turn, got {dimension}")
     if seeds < 3:
         raise ValueError(f"seeds must be at least 3 for an interval, got {seeds}")
+    if steps is not None:
+        at_least(1, steps=steps)
     relaxation = (1 - momentum) / (lr * decay)
     warm = int(np.ceil(10 * relaxation))
     total = int(np.ceil(200 * relaxation)) if steps is None else steps

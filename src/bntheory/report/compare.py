@@ -145,8 +145,14 @@ def figures(path: str | Path) -> dict[str, Any]:
     return run_figures(network_runs(preset.experiment(), points), points)
 
 
-def side_by_side(paths: Sequence[Path], out: Path | None = None, progress: Progress = silent) -> Path:
-    """Runs beside each other on one page, by default ``report-A-beside-B.html`` here; returns its path."""
+def side_by_side(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    progress: Progress = silent,
+    say: Callable[[Mapping[str, Any]], None] = lambda verdicts: None,
+) -> Path:
+    """Runs beside each other on one page, by default ``report-A-beside-B.html`` here; returns its path. say: hears the verdicts of
+    each."""
     from bntheory.report.run_page import write_comparison
 
     runs: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
@@ -155,6 +161,7 @@ def side_by_side(paths: Sequence[Path], out: Path | None = None, progress: Progr
         manifest = read_manifest(path)
         label = manifest["preset"] if manifest["preset"] not in [r[0] for r in runs] else path.resolve().name
         _, verdicts = _read(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
+        say(verdicts)
         runs.append((label, manifest, verdicts))
     progress(len(runs) / (len(paths) + 1), "drawing the page")
     names = "-beside-".join(path.resolve().name for path in paths)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.domain import LayerDomain, ScalarRange
 from bntheory.layer.family import make_layer
@@ -94,12 +95,18 @@ def _is_passed_on(y: np.ndarray, g: np.ndarray) -> bool:
     return bool(np.linalg.norm(rest) >= 1e-2 * np.linalg.norm(g))
 
 
+def _not_empty(m: int) -> None:
+    if m < 1:
+        raise UserError(f"m is {m}; a matrix has at least 1 row")
+
+
 def operators(m: int, kind: str = "any", *, degenerate: bool = False) -> st.SearchStrategy[np.ndarray]:
     """Symmetric matrices of shape (m, m), ``kind`` "any" or "psd".
 
     Entries are small integers over a power of two, so that A A' is exact in floats and positive semidefinite without
     rounding. degenerate adds zero, rank-one and diagonal matrices.
     """
+    _not_empty(m)
     entry = st.integers(-16, 16)
 
     def matrix(rank: int) -> st.SearchStrategy[np.ndarray]:
@@ -127,6 +134,7 @@ def operators(m: int, kind: str = "any", *, degenerate: bool = False) -> st.Sear
 
 def hessians(m: int, kind: str = "any", *, degenerate: bool = False) -> st.SearchStrategy[np.ndarray]:
     """Hessians of shape (m, m), ``kind`` as in :class:`~bntheory.layer.domain.LayerDomain`."""
+    _not_empty(m)
     if kind in ("any", "psd"):
         return operators(m, kind, degenerate=degenerate)
     eighths = st.integers(-64, 64).map(lambda k: k / 8)

@@ -26,6 +26,7 @@ from typing import Any
 
 from bntheory.errors import UserError
 from bntheory.evidence.counts import entries
+from bntheory.files import read_at_most, write_atomic
 from bntheory.layer.domain import LayerDomain
 
 SCHEMA = "bntheory.witness/1"
@@ -262,7 +263,7 @@ class Witness:
         """Write the file; the folder is made where it is missing."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+        write_atomic(target, (json.dumps(self.as_json(), indent=1) + "\n").encode())
         return target
 
 
@@ -270,12 +271,7 @@ def load_witness(path: str | Path) -> Witness:
     """Read a witness file. UserError says what is wrong with it: missing, no JSON, truncated, too large, an entry."""
     file = Path(path)
     try:
-        size = file.stat().st_size
-        if size > _MAX_BYTES:
-            raise UserError(
-                f"{file} has {size} bytes; most witnesses have a few thousand, and {_MAX_BYTES} are read at most"
-            )
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_at_most(file, _MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(
