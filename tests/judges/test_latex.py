@@ -223,8 +223,48 @@ def test_they_compile(paragraphs: dict[str, str], tmp_path) -> None:
 def test_what_fails_is_shown_once_and_as_it_was_stated(text, options, shown):
     """A denied equality is two strict relations inside, of which a reader sees one sign."""
     answer = decide(text, **options)
-    assert failures(answer.witness["certificate"]) == shown
+    assert failures(answer.witness["certificate"]) == [(one,) for one in shown]
     assert answer.latex().count("would need") == len(shown)
+
+
+#: a claim, what its counterexample fails in the terminal (None: one number is anybody's), and how many needs the paragraph has
+JOINED = [
+    ("(gamma > 100 or m >= 2) and beta > 5", {}, r"5 < \S+"),
+    ("min_eig(hess) > -2*l and gamma > 0", {"scalars": ["l:positive"], "smoothness": "l"}, r"0 < \S+"),
+    ("gamma > 5 or m == 7", {}, r"5 < \S+ or \S+ == 7"),
+    ("gamma > 5 or (m == 7 and m >= 2)", {}, r"5 < \S+ or \S+ == 7"),
+    ("not (gamma == beta) or m == 7", {}, r"(\S+) != \1 or \S+ == 7"),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "fails"), JOINED)
+def test_what_is_false_and_does_not_matter_is_not_called_a_failure(text, options, fails) -> None:
+    answer = decide(text, **options)
+    (line,) = (line for line in answer.render().splitlines() if line.startswith("  fails "))
+    assert re.fullmatch(r"fails +" + fails, line.strip())
+    told = answer.latex()
+    assert told.count("would need") == 1
+    assert (", and both are false." in told) == (" or " in fails) == (", which is false." not in told)
+
+
+def test_a_certificate_of_an_older_file_lists_what_is_false() -> None:
+    certificate = dict(decide("(gamma > 100 or m >= 2) and beta > 5").witness["certificate"])
+    assert certificate.pop("structure") == {"and": [{"or": [0, 1]}, 2]}
+    assert len(failures(certificate)) == 2
+    told = latex_witness({"layer": {}, "certificate": certificate})
+    assert told.count("which is false.") == 2
+
+
+def test_a_disjunction_of_conjunctions_needs_one_of_every_choice() -> None:
+    relations = [{"op": "le", "left": f"{i + 1}", "right": "0", "holds": False} for i in range(12)]
+    pair = {"or": [{"and": [0, 1]}, {"and": [2, 3]}]}
+    assert [[r[0] for r in need] for need in failures({"relations": relations, "structure": pair})] == [
+        ["1", "3"], ["1", "4"], ["2", "3"], ["2", "4"],
+    ]  # fmt: skip
+    many = {"or": [{"and": [0, 1, 2, 3]}, {"and": [4, 5, 6, 7]}, {"and": [8, 9, 10, 11]}]}
+    assert [[r[0] for r in need] for need in failures({"relations": relations, "structure": many})] == [["1", "5", "9"]]
+    holds = [{**relations[0], "holds": True}, relations[1]]
+    assert failures({"relations": holds, "structure": {"or": [0, 1]}}) == []
 
 
 def test_a_counterexample_has_every_number_that_it_needs() -> None:

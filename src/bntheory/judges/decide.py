@@ -120,8 +120,9 @@ def _shown(evidence: Evidence) -> list[str]:
     witness = details.get("witness")
     if witness:
         signs = {"=": "=="}
-        for left, sign, right in failures(witness["certificate"]):
-            lines.append(f"fails    {left} {signs.get(sign, sign)} {right}")
+        for need in failures(witness["certificate"]):
+            said = [f"{left} {signs.get(sign, sign)} {right}" for left, sign, right in need]
+            lines.append(f"fails    {' or '.join(said)}")
     for form in details.get("calculus", {}).get("relations", ()):
         label = f" ({form['label']})" if form["label"] else ""
         if len(form["difference"]) <= LONGEST_SHOWN:

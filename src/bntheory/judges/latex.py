@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bntheory.claims.claim import Claim
 from bntheory.evidence.closure import own_version
 from bntheory.evidence.counts import entries, listed
+from bntheory.judges.failing import needs
 
 
 class Reason(Protocol):
@@ -134,9 +135,11 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
     layer |= {names.get(name, name): value for name, value in free.items()}
     numbers = [f"${_letter(name)} = {_number(value)}$" for name, value in layer.items() if _is_number(value)]
     lines = [f"Counterexample: {', '.join(numbers)}."] if numbers else []
-    for left, sign, right in failures(witness.get("certificate", {})):
+    for need in failures(witness.get("certificate", {})):
+        said = [f"${_words(left)} {_SIGNS.get(sign, sign)} {_words(right)}$" for left, sign, right in need]
+        false = {1: "which is false", 2: "and both are false"}.get(len(said), "and all are false")
         lines.append(
-            f"There the claim would need ${_words(left)} {_SIGNS.get(sign, sign)} {_words(right)}$, which is false."
+            f"There the claim would need {', or '.join(said) if len(said) > 2 else ' or '.join(said)}, {false}."
         )
     return lines
 
@@ -171,11 +174,23 @@ def _number(value: Any) -> str:
     return rf"{sign}\tfrac{{{top.removeprefix('-')}}}{{{bottom}}}"
 
 
-def failures(certificate: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The relations that fail, as (left, sign, right) with short numbers; a < b and b < a, which together deny a = b, are one: a != b."""
-    failing = [r for r in certificate.get("relations", ()) if r.get("holds") is False]
+Shown = tuple[str, str, str]  #: left, sign, right
+
+
+def failures(certificate: Mapping[str, Any]) -> list[tuple[Shown, ...]]:
+    """What the claim would need, with short numbers: of each entry one relation, and all are false.
+
+    a < b and b < a, which together deny a = b, are one relation: a != b.
+    """
+    wanted = needs(certificate)
+    if certificate.get("structure") is None:  # which of the relations are alternatives is not known
+        return [(shown,) for shown in _shown([r for (r,) in wanted])]
+    return list(dict.fromkeys(_shown(need) for need in wanted if need))
+
+
+def _shown(failing: Sequence[Mapping[str, Any]]) -> tuple[Shown, ...]:
     strict = [(r["left"], r["right"]) for r in failing if r["op"] == "lt"]
-    found: list[tuple[str, str, str]] = []
+    found: list[Shown] = []
     for r in failing:
         left, right = sides = r["left"], r["right"]
         denied = r["op"] == "lt" and strict.count(sides[::-1]) > (left == right)
@@ -183,7 +198,7 @@ def failures(certificate: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         shown = one, "!=" if denied else _SIGN[r["op"]], other
         if not denied or (shown not in found and shown[::-1] not in found):
             found.append(shown)
-    return found
+    return tuple(found)
 
 
 def middle(ball: str) -> str:

@@ -119,7 +119,9 @@ def _counterexample(witness: Any) -> str:
 
 def _failure(certificate: Any) -> str:
     """Both sides of the relation that fails, as short numbers that still differ."""
-    failed = [r for r in certificate["relations"] if r["holds"] is False]
+    from bntheory.judges.failing import failing
+
+    failed = failing(certificate)
     if not failed:
         return str(certificate["why"])
     shown = max(failed, key=lambda r: abs(r["margin"] or 0.0))
