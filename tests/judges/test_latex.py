@@ -134,6 +134,16 @@ def test_a_letter_means_one_thing(expression: str, options: dict[str, Any], writ
     assert len(re.findall(r"\$(\S+) = \\left", told)) == len(set(re.findall(r"\$(\S+) = \\left", told)))
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [("rise <= 5", r"$\Delta L = "), ("dot(grad@b, cross(grad)) <= gamma@b", r"$\text{cross} = ")],
+)
+def test_words_of_a_second_batch_or_unit_are_no_free_names(expression: str, said: str) -> None:
+    told = decide(expression).latex()
+    assert said in told
+    assert not re.search("'(?!s )", told)
+
+
 def test_an_assumption_and_a_replayed_layer_have_the_same_letters(tmp_path) -> None:
     done = bntheory.decide("norm2(g) <= 1", vectors=["g"], assume=["dot(g, grad) == 0"])
     assert r"where $\left\langle g', g\right\rangle = 0$" in done.latex()

@@ -12,6 +12,7 @@ from fractions import Fraction
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign, parse
 from bntheory.claims.typed.trees import renamed
 from bntheory.layer.domain import LayerDomain, Normaliser
+from bntheory.layer.words import SECOND, UNIT_B
 
 _LETTERS = {
     "m": "m",
@@ -39,6 +40,8 @@ _LETTERS = {
     "rise": r"\Delta L",
     "centre": "C",
 }
+#: words of a second batch or unit, of which a domain has the free quantities that they need under these names
+_OTHERS = frozenset((*SECOND, *UNIT_B))
 #: the words that keep their letter beside a free name, as they do in the inner-product calculus
 _KEPT = ("grad", "hess")
 #: mathematics, and words that follow it
@@ -105,7 +108,7 @@ def latex_of_tree(node: Node) -> str:
 def primed(free: Iterable[str]) -> dict[str, str]:
     """The names, free ones and words, that have a prime so that no letter means two things."""
     names: dict[str, str] = {}
-    for name in set(free) - {"cross"}:  # the vector H_ab v, which no claim writes by its name
+    for name in set(free) - _OTHERS:
         words = [word for word in _LETTERS if name in (word, _LETTERS[word].strip(r"\|"))]
         kept = not words or any(word in (*_KEPT, name) for word in words)
         names |= {name: name + "'"} if words and kept else {word: word + "'" for word in words}
@@ -129,8 +132,9 @@ def legend(expression: str, domain: LayerDomain | None = None) -> list[str]:
 
 
 def free_names(domain: LayerDomain) -> list[str]:
-    """The free quantities of a domain that are written by their name."""
-    return [*domain.scalars, *(v for v in domain.vectors if not v.endswith("@case")), *domain.operators]
+    """The free quantities of a domain that are written by their name, and are no words of a second batch or unit."""
+    free = (*domain.scalars, *(v for v in domain.vectors if not v.endswith("@case")), *domain.operators)
+    return [name for name in free if name not in _OTHERS]
 
 
 def _logic(node: Node, *, top: bool = False) -> str:
