@@ -144,6 +144,26 @@ def test_words_of_a_second_batch_or_unit_are_no_free_names(expression: str, said
     assert not re.search("'(?!s )", told)
 
 
+@pytest.mark.parametrize(
+    ("expression", "options", "condition"),
+    [
+        ("1/(2*gamma + eps) == 1/(eps + 2*gamma)", {}, r"$\gamma \cdot 2 + \varepsilon \ne 0$"),
+        ("1/(y_s*gamma + g) == 1/(g + gamma*y_s)", {"scalars": ["y_s", "g"]}, r"$\mathit{y\_s}\,\gamma + g' \ne 0$"),
+        ("1/(g - eps) == 1/(g - eps) + 0*dot(y, grad)", {"scalars": "g"}, r"$g' - \varepsilon \ne 0$"),
+        ("sqrt(gamma) >= 0", {}, r"$\gamma \ge 0$"),
+    ],
+)
+def test_conditions_are_formulas_and_each_is_said_once(expression, options, condition) -> None:
+    told = decide(expression, **options).latex()
+    assert f"It holds wherever {condition}.\n" in told
+    assert re.search(rf"Proof: for every \$m \\ge 2\$ wherever {re.escape(condition)}: ", told)
+
+
+def test_a_bound_on_the_hessian_is_one_formula() -> None:
+    assert r"$\|H\| \le 0.25$" in decide("gamma > gamma", smoothness="0.25").latex()
+    assert r"$\|H\| \le \mathit{b\_x}$" in decide("gamma > gamma", smoothness="b_x", scalars="b_x:positive").latex()
+
+
 def test_an_assumption_and_a_replayed_layer_have_the_same_letters(tmp_path) -> None:
     done = bntheory.decide("norm2(g) <= 1", vectors=["g"], assume=["dot(g, grad) == 0"])
     assert r"where $\left\langle g', g\right\rangle = 0$" in done.latex()
