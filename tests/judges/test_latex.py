@@ -14,13 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 import bntheory
-from bntheory.claims.typed.latex import latex_of, legend
+from bntheory.claims.typed.latex import _LETTERS, latex_of, legend
 from bntheory.cli import app
 from bntheory.judges.decide import decide
 from bntheory.judges.latex import failures, latex_paragraph, latex_witness
 from bntheory.judges.verdict import verdict_of
 from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.family import make_layer
+from bntheory.layer.words import SECOND, UNIT_B, WORDS
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
 
@@ -60,6 +61,33 @@ def test_the_legend_names_what_occurs() -> None:
         "$g$ is the gradient of the loss at the layer's output",
         r"$\nabla_y\hat L$ is the gradient through the layer",
     ]
+
+
+#: what every reader knows, or reads off the formula
+PLAIN = ("gamma", "beta", "eps", "dot", "norm2", "trace", "max_eig", "min_eig", "sqrt")
+
+
+@pytest.mark.parametrize("word", [w for w in (*WORDS, *SECOND, *UNIT_B) if w not in PLAIN])
+def test_every_letter_of_ours_is_explained(word: str) -> None:
+    told = " and ".join(legend(f"{word} <= 1", LayerDomain()))
+    head, _, mark = word.partition("@")
+    if head in _LETTERS:
+        assert head in PLAIN or _LETTERS[head] in told
+    assert not mark or "${}" + {"2": "^{(2)}", "b": "_{b}"}[mark] + "$ is for" in told
+    assert told
+
+
+def test_the_legend_of_what_stands_beside_the_layer() -> None:
+    assert legend("rise <= gamma_grad*jac_norm") == [
+        r"$\partial_\gamma\hat L$ is the derivative of the loss by the scale $\gamma$",
+        r"$\|J\|$ is the largest singular value of the layer's Jacobian",
+        r"$\Delta L$ is the loss at the second batch minus the loss at the first",
+        r"the mark ${}^{(2)}$ is for a second batch through the same layer, with the same loss",
+    ]
+    assert legend("dot(e@case, y_1) > 0", LayerDomain(vectors=("e@case", "y_1"))) == [
+        r"$e_{\mathrm{e}}$ is the basis vector of one example"
+    ]
+    assert r"$\Delta L$ is the loss at the second" in decide("rise <= 5").latex()
 
 
 #: worked out by hand from what each layer subtracts and divides by

@@ -61,6 +61,16 @@ _MEANING = {
     "jac": ("@J", "the layer's Jacobian"),
     "dual": (r"@q = \hat y", ""),
     "centre": ("@C", "the map that subtracts the mean"),
+    "gamma_grad": (r"\partial_\gamma\hat L", r"the derivative of the loss by the scale $\gamma$"),
+    "beta_grad": (r"\partial_\beta\hat L", r"the derivative of the loss by the shift $\beta$"),
+    "jac_norm": ("@J_norm", "the largest singular value of the layer's Jacobian"),
+    "rise": (r"\Delta L", "the loss at the second batch minus the loss at the first"),
+    "cross": (r"H_{ab}", "the block of the Hessian of the loss at the layer's output between the unit and unit $b$"),
+    "input_cross": (r"\hat H_{ab}", "the block of the Hessian through the layer between the unit and unit $b$"),
+    "standardise": (
+        r"\widehat{\,\cdot\,}",
+        r"the vector below it minus its mean, divided by the root of its biased variance plus $\varepsilon$",
+    ),
 }
 #: what differs with the normaliser (:mod:`bntheory.layer.family`)
 _MEANING_UNDER: dict[Normaliser, dict[str, tuple[str, str]]] = {
@@ -118,7 +128,10 @@ def primed(free: Iterable[str]) -> dict[str, str]:
 def legend(expression: str, domain: LayerDomain | None = None) -> list[str]:
     """What the letters in it stand for, one entry a word of the vocabulary, mathematics between dollar signs."""
     names = primed(free_names(domain)) if domain is not None else {}
-    words = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*", expression)) - set(free_names(domain) if domain else ())
+    typed = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*(?:@\w+)?", expression))
+    heads = {name.partition("@")[0] for name in typed if not name.endswith("@case")}
+    words = heads - set(free_names(domain) if domain else ())
+    words |= {"m", "one"} if "batch_mean" in words else set()
     meaning = _MEANING | _MEANING_UNDER.get(domain.normaliser if domain is not None else "batch", {})
     for word in ("dual", "z", "y_hat", "sigma"):  # each may be explained by the next
         if word in words:
@@ -126,8 +139,16 @@ def legend(expression: str, domain: LayerDomain | None = None) -> list[str]:
     found = [
         f"${mark}$ {said}".replace("$ the ", "$ is the ").strip() for w, (mark, said) in meaning.items() if w in words
     ]
-    for word, token in (("var", "@v"), ("jac", "@J"), ("dual", "@q"), ("centre", "@C")):
+    tokens = (("jac_norm", "@J_norm"), ("var", "@v"), ("jac", "@J"), ("dual", "@q"), ("centre", "@C"))
+    for word, token in tokens:
         found = [entry.replace(token, letter(names.get(word, word))) for entry in found]
+    found += [
+        f"${letter(name)}$ is the basis vector of one example" for name in sorted(typed) if name.endswith("@case")
+    ]
+    if typed & {*SECOND}:
+        found.append(r"the mark ${}^{(2)}$ is for a second batch through the same layer, with the same loss")
+    if typed & {*UNIT_B}:
+        found.append(r"the mark ${}_{b}$ is for another unit $b$ of the layer")
     return found
 
 
