@@ -77,7 +77,7 @@ def assert_claim(
     ``seed`` and ``device``.
 
     Raises AssertionError where the claim fails, ValueError where it cannot be judged: its code raises or contradicts
-    itself, or no layer meets its hypotheses.
+    itself, no layer meets its hypotheses, or it has a value at none.
     """
     from bntheory.judges.check import contradicts_itself
     from bntheory.judges.exact.certificate import certify
@@ -105,7 +105,8 @@ def assert_claim(
     if evidence.finding == "refuted":
         raise AssertionError(f"{said} {_counterexample(evidence.details['witness'])}")
     if evidence.finding == "vacuous":
-        raise ValueError(f"{said} says nothing: {evidence.summary}; its hypotheses cannot be met")
+        unmet = "" if evidence.details.get("partial") else "; its hypotheses cannot be met"
+        raise ValueError(f"{said} says nothing: {evidence.summary}{unmet}")
     if evidence.finding != "survives":
         raise ValueError(f"{said} cannot be judged: {evidence.summary}")
 
