@@ -192,6 +192,31 @@ def test_a_bound_on_the_hessian_is_one_formula() -> None:
     assert r"$\|H\| \le \mathit{b\_x}$" in decide("gamma > gamma", smoothness="b_x", scalars="b_x:positive").latex()
 
 
+#: a claim, what is free in it, and its right side minus its left
+DIFFERENCES = [
+    ("rise <= a_b", {"scalars": "a_b"}, r"\mathit{a\_b} - \Delta L"),
+    ("gamma@b <= h", {"scalars": "h"}, r"- {\gamma}_{b} + h"),
+    ("dot(u_1, K_1(g)) <= -1", {"vectors": ["u_1", "g"], "operators": "K_1"},
+     r"-1 - \langle g', \mathit{K\_1} \mathit{u\_1} \rangle"),
+    ("dot(y@2, e@case) <= -1", {"vectors": "e@case"}, r"-1 - \langle e_{\mathrm{e}}, {y}^{(2)} \rangle"),
+    ("trace(K_1) <= -1", {"operators": "K_1"}, r"-1 - \operatorname{tr} \mathit{K\_1}"),
+    ("a_b*u_1 == 0", {"scalars": "a_b", "vectors": "u_1"}, r"\left(- \mathit{a\_b}\right) \mathit{u\_1}"),
+    ("var <= v", {"scalars": "v", "normaliser": "mean-only"}, "v - v'"),
+    ("trace(hess) <= h", {"scalars": "h", "hessian": "isotropic"}, "h - h' m"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "options", "difference"), DIFFERENCES)
+def test_the_difference_has_the_letters_of_the_claim(expression, options, difference) -> None:
+    details = decide(expression, search=False, **options).evidence.details
+    (form,) = details["calculus"]["relations"]
+
+    def terms(text: str) -> list[str]:
+        return sorted(text.replace(" - ", " + - ").replace("- ", "-").split(" + "))
+
+    assert terms(form["difference_latex"]) == terms(difference)
+
+
 def test_an_assumption_and_a_replayed_layer_have_the_same_letters(tmp_path) -> None:
     done = bntheory.decide("norm2(g) <= 1", vectors=["g"], assume=["dot(g, grad) == 0"])
     assert r"where $\left\langle g', g\right\rangle = 0$" in done.latex()
