@@ -297,3 +297,9 @@ def test_what_was_typed_is_named_and_a_zero_is_a_zero_where_it_fails() -> None:
 def test_a_degenerate_failure_shrinks_to_a_batch_of_ones_and_zeros() -> None:
     found = find(batches(2, degenerate=True), lambda y: y[0] > y[1], settings=settings(database=None, derandomize=True))
     assert found.tolist() == [1, 0]
+
+
+def test_the_relation_that_is_told_is_one_for_whose_sake_the_claim_fails():
+    """The disjunction is true there, and its first half is the farther from it."""
+    with pytest.raises(AssertionError, match="not 5 < 2"):
+        assert_claim("(gamma > 100000 or m >= 2) and m > 5")
