@@ -305,3 +305,9 @@ def test_a_matrix_without_rows_is_refused(kind: str) -> None:
         for m in (0, -3):
             with pytest.raises(ValueError, match="at least 1 row"):
                 make(m, kind)
+
+
+def test_the_relation_that_is_told_is_one_for_whose_sake_the_claim_fails():
+    """The disjunction is true there, and its first half is the farther from it."""
+    with pytest.raises(AssertionError, match="not 5 < 2"):
+        assert_claim("(gamma > 100000 or m >= 2) and m > 5")

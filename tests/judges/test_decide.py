@@ -201,3 +201,26 @@ def test_the_command_of_a_verdict_decides_it_again_and_its_difference_is_plain(t
     found = json.loads(again.output)
     assert (found["status"], found["domain"]) == (decided.status.value, decided.as_json()["domain"])
     assert not any(word in decided.render() for word in ("\\", "mathrm", "operatorname"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"milliseconds": "x"}, "milliseconds is 'x'"),
+        ({"milliseconds": 0}, "milliseconds is 0"),
+        ({"milliseconds": 1.5}, "milliseconds is 1.5"),
+        ({"milliseconds": None}, "milliseconds is None"),
+        ({"seconds": -1}, "seconds is -1"),
+        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"seconds": True}, "seconds is True"),
+        ({"seed": "x"}, "seed is 'x'"),
+        ({"seed": 1.5}, "seed is 1.5"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(limit, said):
+    with pytest.raises(UserError, match=said):
+        decide("gamma > 0", **limit)
+
+
+def test_a_limit_may_be_a_fraction_of_a_second():
+    assert decide("gamma**2 >= 0", milliseconds=500, seconds=2.5).status is Status.PROVED

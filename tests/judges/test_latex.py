@@ -14,13 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 import bntheory
-from bntheory.claims.typed.latex import latex_of, legend
+from bntheory.claims.typed.latex import _LETTERS, latex_of, legend
 from bntheory.cli import app
 from bntheory.judges.decide import decide
 from bntheory.judges.latex import failures, latex_paragraph, latex_witness
 from bntheory.judges.verdict import verdict_of
 from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.family import make_layer
+from bntheory.layer.words import SECOND, UNIT_B, WORDS
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\begin{document}\n"
 
@@ -60,6 +61,33 @@ def test_the_legend_names_what_occurs() -> None:
         "$g$ is the gradient of the loss at the layer's output",
         r"$\nabla_y\hat L$ is the gradient through the layer",
     ]
+
+
+#: what every reader knows, or reads off the formula
+PLAIN = ("gamma", "beta", "eps", "dot", "norm2", "trace", "max_eig", "min_eig", "sqrt")
+
+
+@pytest.mark.parametrize("word", [w for w in (*WORDS, *SECOND, *UNIT_B) if w not in PLAIN])
+def test_every_letter_of_ours_is_explained(word: str) -> None:
+    told = " and ".join(legend(f"{word} <= 1", LayerDomain()))
+    head, _, mark = word.partition("@")
+    if head in _LETTERS:
+        assert head in PLAIN or _LETTERS[head] in told
+    assert not mark or "${}" + {"2": "^{(2)}", "b": "_{b}"}[mark] + "$ is for" in told
+    assert told
+
+
+def test_the_legend_of_what_stands_beside_the_layer() -> None:
+    assert legend("rise <= gamma_grad*jac_norm") == [
+        r"$\partial_\gamma\hat L$ is the derivative of the loss by the scale $\gamma$",
+        r"$\|J\|$ is the largest singular value of the layer's Jacobian",
+        r"$\Delta L$ is the loss at the second batch minus the loss at the first",
+        r"the mark ${}^{(2)}$ is for a second batch through the same layer, with the same loss",
+    ]
+    assert legend("dot(e@case, y_1) > 0", LayerDomain(vectors=("e@case", "y_1"))) == [
+        r"$e_{\mathrm{e}}$ is the basis vector of one example"
+    ]
+    assert r"$\Delta L$ is the loss at the second" in decide("rise <= 5").latex()
 
 
 #: worked out by hand from what each layer subtracts and divides by
@@ -132,6 +160,61 @@ def test_a_letter_means_one_thing(expression: str, options: dict[str, Any], writ
     assert f"\n  {written}\n" in told
     assert said in told
     assert len(re.findall(r"\$(\S+) = \\left", told)) == len(set(re.findall(r"\$(\S+) = \\left", told)))
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [("rise <= 5", r"$\Delta L = "), ("dot(grad@b, cross(grad)) <= gamma@b", r"$\text{cross} = ")],
+)
+def test_words_of_a_second_batch_or_unit_are_no_free_names(expression: str, said: str) -> None:
+    told = decide(expression).latex()
+    assert said in told
+    assert not re.search("'(?!s )", told)
+
+
+@pytest.mark.parametrize(
+    ("expression", "options", "condition"),
+    [
+        ("1/(2*gamma + eps) == 1/(eps + 2*gamma)", {}, r"$\gamma \cdot 2 + \varepsilon \ne 0$"),
+        ("1/(y_s*gamma + g) == 1/(g + gamma*y_s)", {"scalars": ["y_s", "g"]}, r"$\mathit{y\_s}\,\gamma + g' \ne 0$"),
+        ("1/(g - eps) == 1/(g - eps) + 0*dot(y, grad)", {"scalars": "g"}, r"$g' - \varepsilon \ne 0$"),
+        ("sqrt(gamma) >= 0", {}, r"$\gamma \ge 0$"),
+    ],
+)
+def test_conditions_are_formulas_and_each_is_said_once(expression, options, condition) -> None:
+    told = decide(expression, **options).latex()
+    assert f"It holds wherever {condition}.\n" in told
+    assert re.search(rf"Proof: for every \$m \\ge 2\$ wherever {re.escape(condition)}: ", told)
+
+
+def test_a_bound_on_the_hessian_is_one_formula() -> None:
+    assert r"$\|H\| \le 0.25$" in decide("gamma > gamma", smoothness="0.25").latex()
+    assert r"$\|H\| \le \mathit{b\_x}$" in decide("gamma > gamma", smoothness="b_x", scalars="b_x:positive").latex()
+
+
+#: a claim, what is free in it, and its right side minus its left
+DIFFERENCES = [
+    ("rise <= a_b", {"scalars": "a_b"}, r"\mathit{a\_b} - \Delta L"),
+    ("gamma@b <= h", {"scalars": "h"}, r"- {\gamma}_{b} + h"),
+    ("dot(u_1, K_1(g)) <= -1", {"vectors": ["u_1", "g"], "operators": "K_1"},
+     r"-1 - \langle g', \mathit{K\_1} \mathit{u\_1} \rangle"),
+    ("dot(y@2, e@case) <= -1", {"vectors": "e@case"}, r"-1 - \langle e_{\mathrm{e}}, {y}^{(2)} \rangle"),
+    ("trace(K_1) <= -1", {"operators": "K_1"}, r"-1 - \operatorname{tr} \mathit{K\_1}"),
+    ("a_b*u_1 == 0", {"scalars": "a_b", "vectors": "u_1"}, r"\left(- \mathit{a\_b}\right) \mathit{u\_1}"),
+    ("var <= v", {"scalars": "v", "normaliser": "mean-only"}, "v - v'"),
+    ("trace(hess) <= h", {"scalars": "h", "hessian": "isotropic"}, "h - h' m"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "options", "difference"), DIFFERENCES)
+def test_the_difference_has_the_letters_of_the_claim(expression, options, difference) -> None:
+    details = decide(expression, search=False, **options).evidence.details
+    (form,) = details["calculus"]["relations"]
+
+    def terms(text: str) -> list[str]:
+        return sorted(text.replace(" - ", " + - ").replace("- ", "-").split(" + "))
+
+    assert terms(form["difference_latex"]) == terms(difference)
 
 
 def test_an_assumption_and_a_replayed_layer_have_the_same_letters(tmp_path) -> None:
@@ -223,8 +306,48 @@ def test_they_compile(paragraphs: dict[str, str], tmp_path) -> None:
 def test_what_fails_is_shown_once_and_as_it_was_stated(text, options, shown):
     """A denied equality is two strict relations inside, of which a reader sees one sign."""
     answer = decide(text, **options)
-    assert failures(answer.witness["certificate"]) == shown
+    assert failures(answer.witness["certificate"]) == [(one,) for one in shown]
     assert answer.latex().count("would need") == len(shown)
+
+
+#: a claim, what its counterexample fails in the terminal (None: one number is anybody's), and how many needs the paragraph has
+JOINED = [
+    ("(gamma > 100 or m >= 2) and beta > 5", {}, r"5 < \S+"),
+    ("min_eig(hess) > -2*l and gamma > 0", {"scalars": ["l:positive"], "smoothness": "l"}, r"0 < \S+"),
+    ("gamma > 5 or m == 7", {}, r"5 < \S+ or \S+ == 7"),
+    ("gamma > 5 or (m == 7 and m >= 2)", {}, r"5 < \S+ or \S+ == 7"),
+    ("not (gamma == beta) or m == 7", {}, r"(\S+) != \1 or \S+ == 7"),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "fails"), JOINED)
+def test_what_is_false_and_does_not_matter_is_not_called_a_failure(text, options, fails) -> None:
+    answer = decide(text, **options)
+    (line,) = (line for line in answer.render().splitlines() if line.startswith("  fails "))
+    assert re.fullmatch(r"fails +" + fails, line.strip())
+    told = answer.latex()
+    assert told.count("would need") == 1
+    assert (", and both are false." in told) == (" or " in fails) == (", which is false." not in told)
+
+
+def test_a_certificate_of_an_older_file_lists_what_is_false() -> None:
+    certificate = dict(decide("(gamma > 100 or m >= 2) and beta > 5").witness["certificate"])
+    assert certificate.pop("structure") == {"and": [{"or": [0, 1]}, 2]}
+    assert len(failures(certificate)) == 2
+    told = latex_witness({"layer": {}, "certificate": certificate})
+    assert told.count("which is false.") == 2
+
+
+def test_a_disjunction_of_conjunctions_needs_one_of_every_choice() -> None:
+    relations = [{"op": "le", "left": f"{i + 1}", "right": "0", "holds": False} for i in range(12)]
+    pair = {"or": [{"and": [0, 1]}, {"and": [2, 3]}]}
+    assert [[r[0] for r in need] for need in failures({"relations": relations, "structure": pair})] == [
+        ["1", "3"], ["1", "4"], ["2", "3"], ["2", "4"],
+    ]  # fmt: skip
+    many = {"or": [{"and": [0, 1, 2, 3]}, {"and": [4, 5, 6, 7]}, {"and": [8, 9, 10, 11]}]}
+    assert [[r[0] for r in need] for need in failures({"relations": relations, "structure": many})] == [["1", "5", "9"]]
+    holds = [{**relations[0], "holds": True}, relations[1]]
+    assert failures({"relations": holds, "structure": {"or": [0, 1]}}) == []
 
 
 def test_a_counterexample_has_every_number_that_it_needs() -> None:

@@ -18,6 +18,7 @@ from bntheory.judges.decide import decide
 from bntheory.judges.exact.certificate import certify
 from bntheory.judges.exact.witness import Instance
 from bntheory.judges.search import judge as search
+from bntheory.testing import assert_claim
 
 ZERO = {"eps": "zero"}
 PROVED = {
@@ -102,6 +103,30 @@ def test_a_claim_is_refuted_where_it_is_false_whatever_else_is_undefined(name):
 def test_what_has_a_value_nowhere_is_vacuous(name):
     text, options = VACUOUS[name]
     assert decide(text, search=False, **options).verdict.status.value == "vacuous"
+
+
+@pytest.mark.parametrize(
+    ("text", "assume", "said"),
+    [
+        ("a/0 > 1", (), "The claim is defined nowhere: nothing gives it a value, so it says nothing."),
+        ("sqrt(-1) == 0", (), "The claim is defined nowhere: nothing gives it a value, so it says nothing."),
+        (
+            "1/(a - 1) > 0",
+            "a == 1",
+            "Nothing satisfies the claim's hypotheses and gives it a value, so it says nothing.",
+        ),
+        ("a > 0", "m < 1", "Nothing satisfies the claim's hypotheses, so it says nothing."),
+        ("1/a > 0", "m < 1 and gamma > 0", None),
+    ],
+)
+def test_what_is_vacuous_says_for_want_of_what(text, assume, said):
+    decided = decide(text, search=False, scalars="a", assume=assume)
+    assert decided.status.value == "vacuous"
+    assert said is None or decided.verdict.explanation == said
+    assert "hypotheses" in decided.verdict.explanation or not assume
+    with pytest.raises(ValueError, match="says nothing: no layer of the domain") as refused:
+        assert_claim(text, domain=LayerDomain(scalars={"a": "any"}), assume=assume or None)
+    assert ("its hypotheses cannot be met" in str(refused.value)) == (assume == "m < 1" and "/" not in text)
 
 
 def test_the_condition_is_written_as_latex_too():

@@ -350,6 +350,15 @@ def test_a_bound_that_is_met_with_equality_is_not_refuted_by_rounding(normaliser
         ("max_eig(grad) <= 1", "operator by its bare name"),
         ("max_eig(hess(grad)) <= 1", "operator by its bare name"),
         ("max_eig(hess, jac) <= 1", "operator by its bare name"),
+        ("trace(jac@2) >= 0", "input_hess; the operators of a second batch or unit are not covered"),
+        ("trace(cross) >= 0", "input_hess; the operators of a second batch or unit are not covered"),
+        ("max_eig(jac@b) <= 1", "input_hess; the operators of a second batch or unit are not covered"),
+        ("γ > 0", "write gamma"),
+        ("m > 0 and β < 1", "write beta"),
+        ("ε < 1", "write eps"),
+        ("μ < 1", "write mu"),
+        ("\u00b5 < 1", "write mu"),
+        ("σ**2 > var", "write sigma"),
     ],
 )
 def test_misuse_is_pointed_at(text, message):
@@ -360,8 +369,21 @@ def test_misuse_is_pointed_at(text, message):
 def test_a_hypothesis_about_all_directions_is_refused_with_the_domain_that_says_it():
     with pytest.raises(UserError, match="--smoothness b bounds"):
         decide("m >= 2", assume=["max_eig(hess) <= 2"])
+    with pytest.raises(UserError, match="max_eig of hess is bounded in no other way"):
+        decide("m >= 2", assume=["max_eig(hess) <= 2"])
+    with pytest.raises(UserError, match="min_eig of input_hess cannot be assumed"):
+        decide("m >= 2", assume=["min_eig(input_hess) >= 2"])
     with pytest.raises(UserError, match="not symmetric"):
         decide("max_eig(jac) <= 1", normaliser="l1", min_m=3)
+
+
+def test_a_bound_may_be_typed_as_a_power_of_ten():
+    assert LayerDomain(smoothness="1e-3") == LayerDomain(smoothness=1e-3) == LayerDomain(smoothness="1/1000")
+    assert LayerDomain(smoothness="2.5E2").smoothness == "250"
+    assert LayerDomain(smoothness="0.001").with_free({}, ()).smoothness == "0.001"
+    for text in ("0.0", "1e-300", "1e301", "1e", "e3", "1/2e3"):
+        with pytest.raises(ValueError, match=f"smoothness is '{text}'"):
+            LayerDomain(smoothness=text)
 
 
 @pytest.mark.long

@@ -18,9 +18,10 @@ from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
 from bntheory.evidence.rates import median_bound
 from bntheory.evidence.seeds import over_seeds
+from bntheory.judges.algebra import judge as algebra
 from bntheory.judges.check import judge_claim
 from bntheory.judges.verdict import Evidence, evidence_of_checks, verdict_of
-from bntheory.layer import LayerDomain, eq, le
+from bntheory.layer import LayerDomain, any_of, eq, le
 from bntheory.report.papers import (
     BEGIN,
     END,
@@ -32,7 +33,7 @@ from bntheory.report.papers import (
     wrong_words,
 )
 from bntheory.report.records import Record, Records, record_of
-from bntheory.report.rederive import disagreements, follows_from_checks
+from bntheory.report.rederive import _witness_problems, disagreements, follows_from_checks
 
 PAPERS = Path(__file__).parents[2] / "papers"
 
@@ -43,6 +44,10 @@ def orthogonal(layer):
 
 def small(layer):
     return le(layer.norm2(layer.grad), 1)
+
+
+def either(layer):
+    return any_of(le(layer.gamma, 1), le(layer.norm2(layer.grad), 1))
 
 
 @pytest.fixture
@@ -248,6 +253,21 @@ def test_an_edited_proof_is_noticed(claims, folder, old, new, said):
     path.write_text(path.read_text().replace(old, new))
     assert any(line.startswith("one2000.true") for line in stale(claims, folder))
     assert any(said in line for line in judged_again(claims, folder, "one2000.true"))
+
+
+def test_a_certificate_recorded_before_it_had_a_structure_is_the_same(tmp_path):
+    claim = Claim("one2000.or", "layer", Source("one2000", ""), "d", either, LayerDomain())
+    witness = algebra(claim).details["witness"]
+    assert witness["certificate"]["structure"] == {"or": [0, 1]}
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps(witness))
+    assert list(_witness_problems(claim, path, same_tools=True)) == []
+    del witness["certificate"]["structure"]
+    path.write_text(json.dumps(witness))
+    assert list(_witness_problems(claim, path, same_tools=True)) == []
+    witness["certificate"]["structure"] = {"and": [0, 1]}
+    path.write_text(json.dumps(witness))
+    assert any("another certificate" in line for line in _witness_problems(claim, path, same_tools=True))
 
 
 def test_a_missing_file_is_noticed(claims, folder):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from numbers import Integral, Real
+from typing import Any, cast, get_args
 
 from bntheory.claims.claim import Claim
 from bntheory.claims.typed.expression import claim_of_expression
@@ -120,8 +121,9 @@ def _shown(evidence: Evidence) -> list[str]:
     witness = details.get("witness")
     if witness:
         signs = {"=": "=="}
-        for left, sign, right in failures(witness["certificate"]):
-            lines.append(f"fails    {left} {signs.get(sign, sign)} {right}")
+        for need in failures(witness["certificate"]):
+            said = [f"{left} {signs.get(sign, sign)} {right}" for left, sign, right in need]
+            lines.append(f"fails    {' or '.join(said)}")
     for form in details.get("calculus", {}).get("relations", ()):
         label = f" ({form['label']})" if form["label"] else ""
         if len(form["difference"]) <= LONGEST_SHOWN:
@@ -160,13 +162,14 @@ def decide(
     milliseconds, seconds: limits for one question to the solver, and a backstop for algebra. search: whether what it leaves open is
     attacked; seed: where the attack's chance comes from. progress: is told which judge is asked, and for how long at most.
 
-    Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain.
+    Raises UserError, pointing at the column, for an expression that cannot be read, and for an unknown domain or limit.
     """
     start = time.perf_counter()
     if isinstance(min_m, int) and min_m > LARGEST_LEAST_BATCH:
         raise UserError(
             f"--min-m is {min_m}; a counterexample has as many entries, each written out, so give {LARGEST_LEAST_BATCH} at most"
         )
+    _check_limits(milliseconds, seconds, seed)
     try:
         domain = LayerDomain(
             eps=eps,  # type: ignore[arg-type]
@@ -204,6 +207,21 @@ def decide(
             evidence = found[-1]
     verdict = verdict_of(claim, found)
     return Decided(expression, assume, claim, verdict, evidence, time.perf_counter() - start)
+
+
+def _check_limits(milliseconds: Any, seconds: Any, seed: Any) -> None:
+    """UserError for a limit or a seed that is none."""
+    for name, value, kind, said in (
+        ("milliseconds", milliseconds, Integral, "a limit for the solver is a positive whole number"),
+        ("seconds", seconds, Real, "a limit is a positive number"),
+        ("seed", seed, Integral, "a seed is a whole number"),
+    ):
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or (name != "seed" and not 0 < cast(Any, value) < float("inf"))
+        ):
+            raise UserError(f"{name} is {value!r:.60}; {said}")
 
 
 def _texts(what: str, given: Any) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ from enum import Enum
 from typing import Any, Protocol
 
 from bntheory.claims.claim import Claim
+from bntheory.errors import UserError
 from bntheory.evidence.closure import own_version
 from bntheory.evidence.counts import entries, listed
+from bntheory.judges.failing import needs
 
 
 class Reason(Protocol):
@@ -75,8 +77,8 @@ def latex_paragraph(verdict: Told, *, expression: str = "", assume: Sequence[str
         lines.append(f"Read as: {_words(claim.reading)}.")
     lines.append(rf"\emph{{{verdict.status.value.capitalize()}.}} {_words(verdict.explanation)}.")
     if verdict.wherever:
-        lines.append(f"It holds wherever {_words(' and '.join(verdict.wherever))}.")
-    lines += _reasons(verdict)
+        lines.append(f"It holds wherever {_conditions(verdict.wherever, names)}.")
+    lines += _reasons(verdict, names)
     lines.append(rf"(Decided by \texttt{{{_code(again)}}}.)")
     return "\n".join(lines) + "\n"
 
@@ -103,11 +105,24 @@ def latex_witness(witness: Mapping[str, Any]) -> str:
     return "\n".join(_counterexample(witness)) + "\n"
 
 
-def _reasons(verdict: Told) -> list[str]:
+def _conditions(texts: Sequence[str], names: Mapping[str, str]) -> str:
+    """What must not vanish or not be negative, as formulas. names: those that have a prime."""
+    from bntheory.claims.typed.latex import latex_of
+
+    said = []
+    for text in texts:
+        try:
+            said.append(f"${latex_of(text, names)}$")
+        except UserError:  # it was cut, or has a name that cannot be typed
+            said.append(_words(text))
+    return " and ".join(said)
+
+
+def _reasons(verdict: Told, names: Mapping[str, str]) -> list[str]:
     lines: list[str] = []
     for evidence in verdict.evidence:
         if evidence.finding == "proved":
-            lines += _proof(evidence)
+            lines += _proof(evidence, verdict.wherever, names)
         elif evidence.finding == "refuted" and verdict.status.value == "refuted" and not lines:
             witness = evidence.details.get("witness")
             lines += _counterexample(witness) if witness else [f"Found: {_words(evidence.summary)}."]
@@ -116,8 +131,10 @@ def _reasons(verdict: Told) -> list[str]:
     return lines
 
 
-def _proof(evidence: Reason) -> list[str]:
-    lines = [f"Proof: {_signs(evidence.summary)}."]
+def _proof(evidence: Reason, wherever: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    before, stated, after = evidence.summary.partition(" and ".join(wherever) or "\n")
+    conditions = _conditions(wherever, names) if stated else ""
+    lines = [f"Proof: {_signs(before)}{conditions}{_signs(after)}."]
     for form in evidence.details.get("calculus", {}).get("relations", ()):
         if form["difference"] != "0" and len(form["difference"]) <= LONGEST_SHOWN:
             said = f"  {form['difference_latex']}."
@@ -134,9 +151,11 @@ def _counterexample(witness: Mapping[str, Any]) -> list[str]:
     layer |= {names.get(name, name): value for name, value in free.items()}
     numbers = [f"${_letter(name)} = {_number(value)}$" for name, value in layer.items() if _is_number(value)]
     lines = [f"Counterexample: {', '.join(numbers)}."] if numbers else []
-    for left, sign, right in failures(witness.get("certificate", {})):
+    for need in failures(witness.get("certificate", {})):
+        said = [f"${_words(left)} {_SIGNS.get(sign, sign)} {_words(right)}$" for left, sign, right in need]
+        false = {1: "which is false", 2: "and both are false"}.get(len(said), "and all are false")
         lines.append(
-            f"There the claim would need ${_words(left)} {_SIGNS.get(sign, sign)} {_words(right)}$, which is false."
+            f"There the claim would need {', or '.join(said) if len(said) > 2 else ' or '.join(said)}, {false}."
         )
     return lines
 
@@ -171,11 +190,23 @@ def _number(value: Any) -> str:
     return rf"{sign}\tfrac{{{top.removeprefix('-')}}}{{{bottom}}}"
 
 
-def failures(certificate: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The relations that fail, as (left, sign, right) with short numbers; a < b and b < a, which together deny a = b, are one: a != b."""
-    failing = [r for r in certificate.get("relations", ()) if r.get("holds") is False]
+Shown = tuple[str, str, str]  #: left, sign, right
+
+
+def failures(certificate: Mapping[str, Any]) -> list[tuple[Shown, ...]]:
+    """What the claim would need, with short numbers: of each entry one relation, and all are false.
+
+    a < b and b < a, which together deny a = b, are one relation: a != b.
+    """
+    wanted = needs(certificate)
+    if certificate.get("structure") is None:  # which of the relations are alternatives is not known
+        return [(shown,) for shown in _shown([r for (r,) in wanted])]
+    return list(dict.fromkeys(_shown(need) for need in wanted if need))
+
+
+def _shown(failing: Sequence[Mapping[str, Any]]) -> tuple[Shown, ...]:
     strict = [(r["left"], r["right"]) for r in failing if r["op"] == "lt"]
-    found: list[tuple[str, str, str]] = []
+    found: list[Shown] = []
     for r in failing:
         left, right = sides = r["left"], r["right"]
         denied = r["op"] == "lt" and strict.count(sides[::-1]) > (left == right)
@@ -183,7 +214,7 @@ def failures(certificate: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         shown = one, "!=" if denied else _SIGN[r["op"]], other
         if not denied or (shown not in found and shown[::-1] not in found):
             found.append(shown)
-    return found
+    return tuple(found)
 
 
 def middle(ball: str) -> str:
@@ -216,7 +247,10 @@ def _code(text: str) -> str:
     return re.sub(r"\S{20,}", lambda word: re.sub(r"(?<=[a-z0-9])[.-](?=[a-z])", r"\g<0>\\allowbreak{}", word[0]), code)
 
 
-_RANGE = re.compile(r"(eps|gamma|m|H|\|\|H\|\||\|g_i\|) (=|!=|<=|>=|>) (\w+(?:/\d+)?)")
+#: a comparison of a word with a number or a name, and no piece of a longer one
+_RANGE = re.compile(
+    r"(?<![^\s(])(?<![-+*/] )(eps|gamma|m|H|\|\|H\|\||\|g_i\|) (=|!=|<=|>=|>) (\d+\.\d+|\w+(?:/\d+)?)\b(?! ?[-+*/(])(?!\.\d)"
+)
 _SIGNS = {"!=": r"\ne", "<=": r"\le", ">=": r"\ge"}
 
 
@@ -225,7 +259,7 @@ def _signs(domain: str, names: Mapping[str, str] | None = None) -> str:
     names, parts, end = names or {}, [], 0
     for found in _RANGE.finditer(domain):
         name = found[1].replace("||", r"\|") if "|" in found[1] else _letter(found[1])
-        bound = _letter(names[found[3]]) if found[3] in names else found[3]
+        bound = found[3] if found[3][0].isdigit() else _letter(names.get(found[3], found[3]))
         parts += [_words(domain[end : found.start()]), f"${name} {_SIGNS.get(found[2], found[2])} {bound}$"]
         end = found.end()
     said = "".join([*parts, _words(domain[end:])])

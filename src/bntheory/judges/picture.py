@@ -14,6 +14,7 @@ from bntheory.drawing import BLUE, COLOURS, GREEN, GREY, ORANGE, CaptionedFigure
 from bntheory.errors import OutsideVocabulary, UserError
 from bntheory.evidence.counts import WRITTEN_OUT
 from bntheory.judges.exact.witness import Instance
+from bntheory.judges.failing import failing
 from bntheory.judges.latex import Told
 
 _LAYERS = 4000
@@ -87,9 +88,7 @@ def _draw_random(axes: Any, drawn: dict[int, Any], witness: Any) -> int:
         shares = np.full(len(values), 1 / len(values))
         axes.hist(values, bins, weights=shares, histtype="step", color=colour, linestyle=line, label=f"batch of {m}")
     axes.axvspan(0, 1, color=ORANGE, alpha=0.1, linewidth=0, label="the claim fails")
-    margins = [
-        r["margin"] for r in (witness or {}).get("certificate", {}).get("relations", ()) if r.get("holds") is False
-    ]
+    margins = [r["margin"] for r in failing((witness or {}).get("certificate", {}))]
     if margins and margins[0] is not None:
         axes.axvline(-margins[0], color=ORANGE, linewidth=2, linestyle="-.", label="the counterexample")
     axes.set(xlim=(-1, 1), xlabel="(left − right) / (|left| + |right|)", ylabel="share of the layers")

@@ -76,7 +76,7 @@ _EXPLANATION = {
     Status.CONTRADICTED: "An experiment's interval lies on the other side, at the scale that was run.",
     Status.EQUIVALENT: "An experiment's interval lies within the margin that was stated beforehand: whatever the difference is, it is too small to matter.",
     Status.INCONCLUSIVE: "The experiment's interval contains both answers.",
-    Status.VACUOUS: "Nothing satisfies the claim's hypotheses, so it says nothing.",
+    Status.VACUOUS: "Nothing satisfies the claim's hypotheses and gives it a value, so it says nothing.",
     Status.UNKNOWN: "No judge could decide: outside the vocabulary, out of time, or not measured.",
     Status.ERROR: "A judge ended in an error, so nothing is decided; the message says which line, or what happened.",
     Status.DISAGREEMENT: "One judge proves what another refutes: a defect of this tool. Please report it.",
@@ -114,6 +114,10 @@ class Verdict:
     @property
     def explanation(self) -> str:
         """The status in words."""
+        if self.status is Status.VACUOUS and self.claim.assume is None:
+            return "The claim is defined nowhere: nothing gives it a value, so it says nothing."
+        if self.status is Status.VACUOUS and not any(e.details.get("partial") for e in self.evidence):
+            return "Nothing satisfies the claim's hypotheses, so it says nothing."
         return self.status.explanation_for(self.claim.kind)
 
     @property

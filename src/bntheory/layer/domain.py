@@ -55,7 +55,9 @@ _OUTSIDE = {
     "spectral-norm": "it divides by a norm of the weights, which y does not decide: write y/n with a free scalar n:positive",
 }
 
-_NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40}|/0{0,39}[1-9][0-9]{0,39})?")
+_NUMBER = re.compile(
+    r"[0-9]{1,40}((\.[0-9]{1,40})?(?P<power>[eE][+-]?([12]?[0-9]{1,2}|300))?|/0{0,39}[1-9][0-9]{0,39})"
+)
 
 
 def _one_of(what: str, value: str, allowed: Any, more: Iterable[str] = ()) -> None:
@@ -163,7 +165,10 @@ class LayerDomain:
             )
         if self.scalars.get(self.smoothness) in ("positive", "nonnegative", "unit"):
             return
-        if self.smoothness in self.scalars or not _NUMBER.fullmatch(self.smoothness) or Fraction(self.smoothness) <= 0:
+        number = _NUMBER.fullmatch(self.smoothness)
+        if number and number["power"] and (number := _NUMBER.fullmatch(str(Fraction(self.smoothness)))):
+            object.__setattr__(self, "smoothness", number[0])  # 1e-3 is 1/1000, as where it is given as a number
+        if self.smoothness in self.scalars or not number or Fraction(self.smoothness) <= 0:
             raise ValueError(
                 f"LayerDomain: smoothness is {self.smoothness!r}; it is the name of a free scalar that is declared positive or "
                 "nonnegative, or a positive number such as '1/4'"

@@ -13,6 +13,7 @@ from typing import Any
 from bntheory.claims import registry
 from bntheory.evidence.progress import Progress, silent
 from bntheory.judges.check import judge_claim
+from bntheory.judges.failing import failing
 from bntheory.judges.latex import middle
 from bntheory.judges.verdict import Verdict
 
@@ -56,10 +57,9 @@ def _theorem() -> Stop:
         "  |dL/dy|^2 <= gamma^2/sigma^2 (|g|^2 - <1,g>^2/m - <g,y_hat>^2/sqrt(m))",
         f"{verdict.status.value.upper()}, by a batch of three: {evidence.summary}. (With two, and eps = 0, the gradient in front is 0 whatever the loss.)",
     ]
-    for relation in witness.get("certificate", {}).get("relations", ()):
-        if relation["holds"] is False:
-            left, right = (middle(relation[side]) for side in ("left", "right"))
-            paragraphs.append(f"There it would say {left} <= {right}. No rounding is involved, and no network.")
+    for relation in failing(witness.get("certificate", {})):
+        left, right = (middle(relation[side]) for side in ("left", "right"))
+        paragraphs.append(f"There it would say {left} <= {right}. No rounding is involved, and no network.")
     found = {"id": PRINTED, "status": verdict.status.value, "witness": witness or None}
     return Stop("A printed theorem", tuple(paragraphs), found, (f"bntheory show {PRINTED}",))
 

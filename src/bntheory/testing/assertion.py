@@ -77,7 +77,7 @@ def assert_claim(
     ``seed`` and ``device``.
 
     Raises AssertionError where the claim fails, ValueError where it cannot be judged: its code raises or contradicts
-    itself, or no layer meets its hypotheses.
+    itself, no layer meets its hypotheses, or it has a value at none.
     """
     from bntheory.judges.check import contradicts_itself
     from bntheory.judges.exact.certificate import certify
@@ -105,7 +105,8 @@ def assert_claim(
     if evidence.finding == "refuted":
         raise AssertionError(f"{said} {_counterexample(evidence.details['witness'])}")
     if evidence.finding == "vacuous":
-        raise ValueError(f"{said} says nothing: {evidence.summary}; its hypotheses cannot be met")
+        unmet = "" if evidence.details.get("partial") else "; its hypotheses cannot be met"
+        raise ValueError(f"{said} says nothing: {evidence.summary}{unmet}")
     if evidence.finding != "survives":
         raise ValueError(f"{said} cannot be judged: {evidence.summary}")
 
@@ -119,7 +120,9 @@ def _counterexample(witness: Any) -> str:
 
 def _failure(certificate: Any) -> str:
     """Both sides of the relation that fails, as short numbers that still differ."""
-    failed = [r for r in certificate["relations"] if r["holds"] is False]
+    from bntheory.judges.failing import failing
+
+    failed = failing(certificate)
     if not failed:
         return str(certificate["why"])
     shown = max(failed, key=lambda r: abs(r["margin"] or 0.0))

@@ -9,12 +9,14 @@ refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from typing import NoReturn
 
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, complain
 from bntheory.claims.typed.trees import calls_of
+from bntheory.layer.words import SECOND, UNIT_B, WORDS
 
 _ALLOWED = {"max_eig": ("<=", "<"), "min_eig": (">=", ">")}
 _TURNED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
@@ -33,9 +35,18 @@ def with_directions(
         if [a.name for a in call.arguments if isinstance(a, Name) and a.name in operators] == [] or len(
             call.arguments
         ) > 1:
-            complain(text, call.column, f"{call.name} takes an operator by its bare name: {', '.join(operators)}")
+            complain(text, call.column, bare_name_needed(call, operators))
     names: list[str] = []
     return _spelt(text, tree, names, assumed), tuple(names)
+
+
+def bare_name_needed(call: Call, operators: Iterable[str]) -> str:
+    """Why a function of an operator cannot be applied to what it is applied to."""
+    said = f"{call.name} takes an operator by its bare name: {', '.join(operators)}"
+    others = {name for name, word in (*SECOND.items(), *UNIT_B.items()) if word.is_operator}
+    if any(isinstance(a, (Name, Call)) and a.name in others for a in call.arguments):
+        said += "; the operators of a second batch or unit are not covered"
+    return said
 
 
 def _spelt(text: str, node: Node, names: list[str], assumed: bool) -> Node:
@@ -88,9 +99,12 @@ def _refuse_existence(text: str, call: Call, op: str) -> NoReturn:
 
 
 def _refuse_hypothesis(text: str, call: Call) -> NoReturn:
+    (operator,) = call.arguments
+    assert isinstance(operator, Name)
+    other = "cannot be assumed" if operator.name in WORDS and operator.name != "hess" else "is bounded in no other way"
     complain(
         text,
         call.column,
         f"a hypothesis about all directions is a property of the domain: --smoothness b bounds the eigenvalues of hess by -b and b, "
-        f"--hessian psd by 0, --operator K:psd those of K; {call.name} of input_hess cannot be assumed",
+        f"--hessian psd by 0, --operator K:psd those of K; {call.name} of {operator.name} {other}",
     )

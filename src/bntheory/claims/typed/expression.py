@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from bntheory.claims.claim import Claim, Source
-from bntheory.claims.typed.eigenvalues import with_directions
+from bntheory.claims.typed.eigenvalues import bare_name_needed, with_directions
 from bntheory.claims.typed.interpreter import Interpreter, Kind
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Number, Sign, complain, parse
 from bntheory.claims.typed.transcript import text_of, transcribe
@@ -274,8 +274,7 @@ class _Checker:
     def _operator(self, node: Call, argument: Node) -> None:
         known = (*_OPERATORS, *self.free["operator"])
         if not isinstance(argument, Name) or argument.name not in known:
-            shown = ", ".join(known)
-            complain(self.text, argument.column, f"{node.name} takes an operator by its bare name: {shown}")
+            complain(self.text, argument.column, bare_name_needed(node, known))
         self.names.add(argument.name)
 
     def _not_relation(self, node: Node, what: str, column: int) -> Kind:

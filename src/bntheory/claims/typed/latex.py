@@ -12,6 +12,7 @@ from fractions import Fraction
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Junction, Name, Node, Not, Number, Sign, parse
 from bntheory.claims.typed.trees import renamed
 from bntheory.layer.domain import LayerDomain, Normaliser
+from bntheory.layer.words import SECOND, UNIT_B
 
 _LETTERS = {
     "m": "m",
@@ -39,6 +40,8 @@ _LETTERS = {
     "rise": r"\Delta L",
     "centre": "C",
 }
+#: words of a second batch or unit, of which a domain has the free quantities that they need under these names
+_OTHERS = frozenset((*SECOND, *UNIT_B))
 #: the words that keep their letter beside a free name, as they do in the inner-product calculus
 _KEPT = ("grad", "hess")
 #: mathematics, and words that follow it
@@ -58,6 +61,16 @@ _MEANING = {
     "jac": ("@J", "the layer's Jacobian"),
     "dual": (r"@q = \hat y", ""),
     "centre": ("@C", "the map that subtracts the mean"),
+    "gamma_grad": (r"\partial_\gamma\hat L", r"the derivative of the loss by the scale $\gamma$"),
+    "beta_grad": (r"\partial_\beta\hat L", r"the derivative of the loss by the shift $\beta$"),
+    "jac_norm": ("@J_norm", "the largest singular value of the layer's Jacobian"),
+    "rise": (r"\Delta L", "the loss at the second batch minus the loss at the first"),
+    "cross": (r"H_{ab}", "the block of the Hessian of the loss at the layer's output between the unit and unit $b$"),
+    "input_cross": (r"\hat H_{ab}", "the block of the Hessian through the layer between the unit and unit $b$"),
+    "standardise": (
+        r"\widehat{\,\cdot\,}",
+        r"the vector below it minus its mean, divided by the root of its biased variance plus $\varepsilon$",
+    ),
 }
 #: what differs with the normaliser (:mod:`bntheory.layer.family`)
 _MEANING_UNDER: dict[Normaliser, dict[str, tuple[str, str]]] = {
@@ -105,7 +118,7 @@ def latex_of_tree(node: Node) -> str:
 def primed(free: Iterable[str]) -> dict[str, str]:
     """The names, free ones and words, that have a prime so that no letter means two things."""
     names: dict[str, str] = {}
-    for name in set(free) - {"cross"}:  # the vector H_ab v, which no claim writes by its name
+    for name in set(free) - _OTHERS:
         words = [word for word in _LETTERS if name in (word, _LETTERS[word].strip(r"\|"))]
         kept = not words or any(word in (*_KEPT, name) for word in words)
         names |= {name: name + "'"} if words and kept else {word: word + "'" for word in words}
@@ -115,7 +128,10 @@ def primed(free: Iterable[str]) -> dict[str, str]:
 def legend(expression: str, domain: LayerDomain | None = None) -> list[str]:
     """What the letters in it stand for, one entry a word of the vocabulary, mathematics between dollar signs."""
     names = primed(free_names(domain)) if domain is not None else {}
-    words = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*", expression)) - set(free_names(domain) if domain else ())
+    typed = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*(?:@\w+)?", expression))
+    heads = {name.partition("@")[0] for name in typed if not name.endswith("@case")}
+    words = heads - set(free_names(domain) if domain else ())
+    words |= {"m", "one"} if "batch_mean" in words else set()
     meaning = _MEANING | _MEANING_UNDER.get(domain.normaliser if domain is not None else "batch", {})
     for word in ("dual", "z", "y_hat", "sigma"):  # each may be explained by the next
         if word in words:
@@ -123,14 +139,23 @@ def legend(expression: str, domain: LayerDomain | None = None) -> list[str]:
     found = [
         f"${mark}$ {said}".replace("$ the ", "$ is the ").strip() for w, (mark, said) in meaning.items() if w in words
     ]
-    for word, token in (("var", "@v"), ("jac", "@J"), ("dual", "@q"), ("centre", "@C")):
+    tokens = (("jac_norm", "@J_norm"), ("var", "@v"), ("jac", "@J"), ("dual", "@q"), ("centre", "@C"))
+    for word, token in tokens:
         found = [entry.replace(token, letter(names.get(word, word))) for entry in found]
+    found += [
+        f"${letter(name)}$ is the basis vector of one example" for name in sorted(typed) if name.endswith("@case")
+    ]
+    if typed & {*SECOND}:
+        found.append(r"the mark ${}^{(2)}$ is for a second batch through the same layer, with the same loss")
+    if typed & {*UNIT_B}:
+        found.append(r"the mark ${}_{b}$ is for another unit $b$ of the layer")
     return found
 
 
 def free_names(domain: LayerDomain) -> list[str]:
-    """The free quantities of a domain that are written by their name."""
-    return [*domain.scalars, *(v for v in domain.vectors if not v.endswith("@case")), *domain.operators]
+    """The free quantities of a domain that are written by their name, and are no words of a second batch or unit."""
+    free = (*domain.scalars, *(v for v in domain.vectors if not v.endswith("@case")), *domain.operators)
+    return [name for name in free if name not in _OTHERS]
 
 
 def _logic(node: Node, *, top: bool = False) -> str:

@@ -31,6 +31,8 @@ _TOKEN = re.compile(
     r"|(?P<name>[A-Za-z][A-Za-z0-9_]*(?:@case|@2|@b)?)|(?P<op>\*\*|<=|>=|==|!=|[-+*/()<>,]))",
     re.ASCII,
 )
+#: letters, and others that look like them
+_GREEK = {"γ": "gamma", "β": "beta", "ε\u03f5": "eps", "μ\u00b5": "mu", "σς": "sigma"}
 _HINTS = {
     "=": "equality is written ==",
     "^": "a power is written **",
@@ -50,6 +52,10 @@ _HINTS = {
     "×": "write *",
     "−": "write the minus sign of the keyboard, -",
     "²": "write **2",
+    "√": "a square root is written sqrt(x)",
+    "‖": "a norm is written norm2(v) (its square) or sqrt(norm2(v))",
+    "⟨": "an inner product is written dot(u, v)",
+    **{letter: f"write {word}" for letters, word in _GREEK.items() for letter in letters},
 }
 
 

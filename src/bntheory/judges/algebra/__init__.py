@@ -5,7 +5,7 @@ calculus of :mod:`bntheory.layer.symbolic`.
 
 ``judge``, ``procedure``   a claim in, evidence out: all batch sizes at once, then small ones; ``agreement`` of the two routes
 ``frame``, ``vectors``, ``statistics``, ``jacobian``, ``basis``, ``lift``   a layer in coordinates, and back to vectors
-``calculus``, ``gram``, ``inner_products``   a claim in inner products, for every space that has them
+``calculus``, ``letters``, ``gram``, ``inner_products``   a claim in inner products, for every space that has them
 ``encode``, ``questions``, ``solver``, ``field``   formulas, and a solver asked with a limit
 ``definitions``, ``guards``, ``squares``, ``bounds``, ``second_batch``, ``large_batches``   easier forms of a question
 

@@ -10,12 +10,15 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bntheory.errors import OutsideVocabulary
 from bntheory.layer.domain import FREE, LayerDomain
 from bntheory.layer.relations import AllOf, AnyOf, Relation, Statement, atoms
 from bntheory.layer.view import state
+
+if TYPE_CHECKING:
+    from bntheory.layer.symbolic import SymbolicLayer
 
 How = Literal["identity", "manifest", "open"]
 # beyond it a normal form takes longer than everything else, and nobody reads it
@@ -67,7 +70,7 @@ def calculate(check: Callable[[Any], Any], assume: Callable[[Any], Any] | None, 
     layer = SymbolicLayer(domain)
     claim = state(check, layer, domain)
     assumptions = AllOf(()) if assume is None else state(assume, layer, domain)
-    forms = {id(atom): _normal_form(atom) for atom in atoms(claim)}
+    forms = {id(atom): _normal_form(atom, layer) for atom in atoms(claim)}
     proved = _holds(claim, forms)
     return Calculus(tuple(forms.values()), proved, layer, claim, assumptions, time.perf_counter() - start)
 
@@ -80,9 +83,10 @@ def _holds(statement: Statement, forms: dict[int, NormalForm]) -> bool:
     return forms[id(statement)].how != "open"
 
 
-def _normal_form(relation: Relation) -> NormalForm:
+def _normal_form(relation: Relation, layer: SymbolicLayer) -> NormalForm:
     import sympy as sp
 
+    from bntheory.judges.algebra.letters import letters_of
     from bntheory.layer.symbolic import Expression, FormalVector
     from bntheory.layer.symbolic.space import factored, refuse_large
 
@@ -97,9 +101,9 @@ def _normal_form(relation: Relation) -> NormalForm:
         _refuse_long(sum(c.count_ops() for c in vector.terms.values()))
         vector = vector.reduced()
         how: How = "open" if vector.terms else "identity"
-        named = vector.space.named
+        letters = letters_of(layer)
         parts = [
-            rf"\left({sp.latex(factored(c))}\right) {' '.join(named.get(n, n) for n in (*word, name))}"
+            rf"\left({letters.latex(factored(c))}\right) {' '.join(letters.atoms.get(n, n) for n in (*word, name))}"
             for (name, word), c in vector.terms.items()
         ]
         text = [
@@ -112,7 +116,8 @@ def _normal_form(relation: Relation) -> NormalForm:
     refuse_large(raw)
     difference = _tidy(factored(sp.cancel(sp.together(raw))))
     how = _how(relation.op, difference)
-    return NormalForm(relation.op, relation.label, how, sp.latex(difference), plain(difference), difference)
+    latex = letters_of(layer).latex(difference)
+    return NormalForm(relation.op, relation.label, how, latex, plain(difference), difference)
 
 
 def _refuse_long(operations: int, symbols: int = 0) -> None:

@@ -16,7 +16,7 @@ from bntheory.claims.typed.interpreter import Interpreter
 from bntheory.claims.typed.latex import latex_of_tree
 from bntheory.claims.typed.syntax import Binary, Call, Compare, Name, Node, Number
 from bntheory.claims.typed.transcript import text_of, transcribe
-from bntheory.claims.typed.trees import exchanged, factors_of, parts
+from bntheory.claims.typed.trees import exchanged, factors_of, parts, terms_of
 from bntheory.errors import OutsideVocabulary
 from bntheory.judges.algebra.second_batch import words_of_others, written
 from bntheory.layer.domain import LayerDomain
@@ -51,22 +51,22 @@ def guards_of(check: Callable[[Any], Any], layer: Any, domain: LayerDomain) -> l
     tree = transcribe(check, domain)
     stated = read_again(tree, domain)
     reader = None if stated is None or layer is None else Interpreter(stated, View(layer, domain))
-    found: dict[str, Guard] = {}
+    found: dict[tuple[str, str], Guard] = {}
     others = words_of_others(domain)
     radicands = _radicands(others, domain)
     for kind, node in _met(tree):
         name = exchanged(node, others)
         if kind == "nonzero":
             name = radicands.get(text_of(node), name)
-        guard = Guard(kind, name)
-        if guard.text in found or (isinstance(node, Number) and _harmless(kind, node.value)):
+        guard, key = Guard(kind, name), (kind, _in_order(name))
+        if key in found or (isinstance(node, Number) and _harmless(kind, node.value)):
             continue
         with suppress(OutsideVocabulary):  # a value that this world has not is not known
             value = None if reader is None else reader.layer._unwrapped(reader.value(node), "a divisor")
             if isinstance(value, Fraction) and _harmless(kind, value):
                 continue
             guard = Guard(kind, name, value)
-        found[guard.text] = guard
+        found[key] = guard
     return list(found.values())
 
 
@@ -74,6 +74,15 @@ def _radicands(others: Mapping[str, Name], domain: LayerDomain) -> dict[str, Nam
     """What stands under the root of another sigma, which vanishes where it does, by its text: sigma@2 and sigma@b."""
     roots = {sigma: written(sigma.name, domain) for sigma in others.values() if sigma.name.startswith("sigma@")}
     return {text_of(root.arguments[0]): sigma for sigma, root in roots.items() if isinstance(root, Call)}
+
+
+def _in_order(node: Node) -> str:
+    """The text of an expression whose sums and products have their parts in order: a + b and b + a are one condition."""
+    terms = list(terms_of(node))
+    if len(terms) > 1:
+        return " + ".join(sorted(f"({c}) ({_in_order(term)})" for c, term in terms))
+    factors = [(above, n) for c, term in terms for above, n in (*factors_of(term), (True, Number(c, 0)))]
+    return " * ".join(sorted(f"{'' if above else '1/'}({text_of(n)})" for above, n in factors))
 
 
 def _harmless(kind: str, constant: Fraction) -> bool:

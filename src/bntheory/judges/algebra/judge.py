@@ -61,7 +61,7 @@ def judge(
             f"claim {claim.id}: the inner-product calculus proves it, the coordinates refute it. Please report it"
         )
     if decision.outcome == "vacuous":
-        details["proof"] = _proof(claim, decision, milliseconds)
+        details |= {"proof": _proof(claim, decision, milliseconds), "partial": decision.partial}
         return evidence("vacuous", decision.why)
     if decision.outcome == "counterexample" and decision.instance is not None:
         witness = Witness(

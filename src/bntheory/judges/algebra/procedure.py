@@ -45,7 +45,8 @@ class Decision:
     instance: the certified layer of a counterexample. smt: the questions whose *unsat* is the proof, as SMT-LIB scripts.
     wherever: what must not vanish or not be negative for the claim to say anything; where all of it holds, the claim is true.
     assumptions_needed: whether the proof fails without the assumptions (None: there are none, or not known).
-    directions: how many basis vectors the claim needs. questions: (what was asked, answer, seconds).
+    directions: how many basis vectors the claim needs. questions: (what was asked, answer, seconds). partial: whether what is vacuous
+    may be so for want of a value.
     """
 
     outcome: Outcome
@@ -57,6 +58,7 @@ class Decision:
     assumptions_needed: bool | None = None
     directions: int = 0
     questions: tuple[tuple[str, str, float], ...] = ()
+    partial: bool = False
 
 
 def decide_by_coordinates(
@@ -370,4 +372,4 @@ class _Run(Questions):
         value = "gives the claim a value (a division by zero, or the root of a negative number)"
         said = ["meets the assumptions"] * (self.assume is not None) + [value] * problem.partial
         why = f"no layer of the domain {' and '.join(said)}"
-        return Decision("vacuous", why, smt=tuple(scripts))
+        return Decision("vacuous", why, smt=tuple(scripts), partial=problem.partial)

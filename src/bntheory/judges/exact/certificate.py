@@ -20,6 +20,7 @@ from bntheory.claims.claim import Claim
 from bntheory.errors import ClaimError
 from bntheory.judges.exact.domain_check import outside_domain
 from bntheory.judges.exact.witness import Instance
+from bntheory.judges.failing import structure_of
 from bntheory.layer.constants import exact, of_any_length
 from bntheory.layer.domain import LayerDomain
 from bntheory.layer.family import make_layer
@@ -68,6 +69,7 @@ class Certificate:
 
     refuted: the domain and all hypotheses hold and the claim fails, all of it decided. why: in words. bits: the precision at
     which the balls decided (0: they did not, radicals did). hypotheses, relations: every atom with both sides.
+    structure: how the claim joins several relations (:func:`~bntheory.judges.failing.structure_of`).
     """
 
     refuted: bool
@@ -75,6 +77,7 @@ class Certificate:
     bits: int = 0
     hypotheses: tuple[CheckedRelation, ...] = ()
     relations: tuple[CheckedRelation, ...] = ()
+    structure: Any = None
 
     def as_json(self) -> dict[str, Any]:
         """The ``certificate`` block of a witness file."""
@@ -84,6 +87,7 @@ class Certificate:
             "bits": self.bits,
             "hypotheses": [r.as_json() for r in self.hypotheses],
             "relations": [r.as_json() for r in self.relations],
+            **({} if self.structure is None else {"structure": self.structure}),
         }
 
 
@@ -124,7 +128,8 @@ def _certificate(bits: int, trees: tuple[Any, ...]) -> Certificate:
         why = "undefined here: " + "; ".join(f"{r.left} {r.op} {r.right}" for r in open_[:1])
     else:
         why = "undecided: " + next(f"{r.left} {r.op} {r.right}" for r in open_ if not r.undefined)
-    return Certificate(verdict is True, why, bits, hypotheses, relations)
+    structure = structure_of(trees[1]) if len(relations) > 1 else None
+    return Certificate(verdict is True, why, bits, hypotheses, relations, structure)
 
 
 def _verdict(hypotheses: Any, relations: Any) -> bool | None:

@@ -15,6 +15,7 @@ from bntheory.judges.exact.certificate import Certificate, certify
 from bntheory.judges.exact.repair import has_equality_hypotheses, repair
 from bntheory.judges.exact.shrink import map_numbers, minimise, roundings
 from bntheory.judges.exact.witness import Instance, Reference, Witness
+from bntheory.judges.failing import failing
 from bntheory.judges.latex import told_apart
 from bntheory.judges.search.ascent import FEASIBLE, Attacked, ascend, evaluate
 from bntheory.judges.search.budget import Budget, fitting
@@ -94,13 +95,13 @@ def judge(
 
 
 def _failure(certificate: Certificate) -> str:
-    failed = [r for r in certificate.relations if r.holds is False]
+    failed = failing(certificate.as_json())
     if not failed:
         return certificate.why
-    shown = max(failed, key=lambda r: abs(r.margin or 0.0))  # of a disjunction all parts fail; show the clearest
-    sign = {"le": "<=", "lt": "<", "eq": "="}[shown.op]
-    left, right = told_apart(shown.left, shown.right)
-    return f"{shown.label + ': ' if shown.label else ''}not {left} {sign} {right}"
+    shown = max(failed, key=lambda r: abs(r["margin"] or 0.0))  # of a disjunction all parts fail; show the clearest
+    sign = {"le": "<=", "lt": "<", "eq": "="}[shown["op"]]
+    left, right = told_apart(shown["left"], shown["right"])
+    return f"{shown['label'] + ': ' if shown['label'] else ''}not {left} {sign} {right}"
 
 
 class _Attack:

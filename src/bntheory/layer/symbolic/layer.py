@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import sympy as sp
@@ -169,6 +170,16 @@ class SymbolicLayer:
         return pulled_back(self.space, functional, _PROBE)
 
     # -- free quantities -----------------------------------------------------------------------------------------------
+
+    @property
+    def free_scalars(self) -> Mapping[str, Any]:
+        """The symbols of the free scalars that were asked for, by name."""
+        return MappingProxyType(self._scalars)
+
+    @property
+    def isotropic(self) -> Any:
+        """The symbol h of a Hessian h I."""
+        return self._isotropic
 
     def scalar(self, name: str) -> Expression:
         if name not in self._scalars:
