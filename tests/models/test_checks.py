@@ -21,7 +21,6 @@ from bntheory.models.ignored_statistics import network_run
 from bntheory.models.scale_invariant import CircleOfMinima, RayleighPower
 from bntheory.models.slope import Slope, slope_descent
 from bntheory.models.spherical_sharpness import edge_run
-from bntheory.models.tensor_train import TensorTrain
 from bntheory.models.weight_decay import norm_recursion, simulate_equilibrium, steps_to_equilibrium
 
 REFUSED = {
@@ -44,7 +43,6 @@ REFUSED = {
     "no batch": (lambda: network_run(batch=0, steps=2), "batch=0: must be"),
     "minus one step of a network": (lambda: network_run(steps=-1), "steps=-1: must be"),
     "no width": (lambda: network_run(width=0, steps=2), "width=0: must be"),
-    "nan inputs": (lambda: TensorTrain([[math.nan, 1.0], [1.0, 2.0]], [1.0, 2.0]), "inputs: 1 of 4 are not finite"),
     "no decay": (lambda: edge_run(CircleOfMinima(), np.array([1.0, 0.0, 0.0]), 0.1, 0.0), "decay must be positive"),
     "no rate at the edge": (
         lambda: edge_run(CircleOfMinima(), np.array([1.0, 0.0, 0.0]), 0.0, 0.1),

@@ -51,10 +51,6 @@ class TensorTrain(NormalisedRegressor):
                 f"inputs of shape {self.inputs.shape}, target of shape {goal.shape}: needs (samples, features) and "
                 "(samples,), at least two of each"
             )
-        if not np.isfinite(self.inputs).all():
-            raise UserError(
-                f"inputs: {int((~np.isfinite(self.inputs)).sum())} of {self.inputs.size} are not finite; leave out these samples"
-            )
         if rank < 1 or not spread > 0:
             raise UserError(f"rank={rank}, spread={spread}: need rank >= 1 and spread > 0")
         self.rank, self.spread, self.features = rank, spread, self.inputs.shape[1]
