@@ -15,7 +15,7 @@ Its normalisations
     ``batch_statistics``   a user's code that normalises over the batch by none of the closed forms
     ``units``        the axes that a normalisation is taken over, and its affine map
     ``freezing``, ``constant_statistics``   statistics held constant, and those of a layer written by hand
-    ``live_statistics``   whether a twin still normalises
+    ``live_statistics``, ``rescaled_losses``   whether a twin, or its loss, still normalises
 Rooms
     :mod:`.networks` builds and trains, :mod:`.probes` measures at a point, :mod:`.curvature` has second derivatives, :mod:`.monitor` follows
     somebody's training.
