@@ -111,6 +111,8 @@ ALLOWED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "a graph that joins all, normalised an example": (lambda: Inline(lambda h: F.layer_norm(h + h.mean(0), (5,))), CE),
     "distances": (lambda: Inline(apart), CE),
     "differences": (lambda: Inline(lambda h: (h[:, :1] - h[:, :1].T).tanh()[:, :5]), CE),
+    "differences of two multiples": (lambda: Inline(lambda h: (0.5 * h[:, None] - 0.5 * h).tanh().mean(1)), CE),
+    "differences of two multiples, of one shape": (lambda: Inline(lambda h: ((h / 2)[:, None] - (h * 0.5)[None]).tanh().mean(1)), CE),
     "differences of neighbours": (lambda: Inline(lambda h: (h - h.roll(1, 0)).tanh()), CE),
     "each example beside the others": (lambda: Inline(lambda h: h + (h.sum(0) - h) / (len(h) - 1)), CE),
     "a residual beside distances": (lambda: Inline(lambda h: 2 * h + apart(3 * h)), CE),
