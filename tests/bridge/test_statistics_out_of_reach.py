@@ -114,7 +114,6 @@ HIDDEN_IN_A_LOSS: dict[str, Any] = {
     ),
     "a similarity of columns": lambda o, y: -F.cosine_similarity(o - o.mean(0), F.one_hot(y) - 1 / 3, dim=0).sum(),
     "an alignment": lambda o, y: alignment(o, y),
-    "an alignment of what is not centred": lambda o, y: alignment(o, y, centred=False),
     "columns' cosines": entropy_and(lambda o: F.cosine_similarity(o, o.roll(1, 1), dim=0).sum()),
 }
 
@@ -140,9 +139,9 @@ CENTRED: dict[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-def alignment(outputs: Tensor, y: Tensor, *, centred: bool = True) -> Tensor:
+def alignment(outputs: Tensor, y: Tensor) -> Tensor:
     """Of two kernels (CKA): one scale for all channels, and each channel's mean."""
-    outputs = outputs - outputs.mean(0) if centred else outputs
+    outputs = outputs - outputs.mean(0)
     return -cosine(outputs @ outputs.T, F.one_hot(y).double() @ F.one_hot(y).double().T)
 
 
