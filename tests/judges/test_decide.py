@@ -168,7 +168,7 @@ def test_the_difference_of_two_equal_sides_is_shown_as_zero(text):
 
 def test_free_names_are_set_as_they_are_spelt():
     relations = decide("dot(u, width) <= 1", vectors=["u", "width"]).evidence.details["calculus"]["relations"]
-    assert r"\langle u, \mathrm{width} \rangle" in relations[0]["difference_latex"]
+    assert r"\langle u, \mathit{width} \rangle" in relations[0]["difference_latex"]
 
 
 def test_one_text_is_one_and_ranges_may_be_a_mapping():

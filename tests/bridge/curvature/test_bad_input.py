@@ -5,7 +5,6 @@ Each row of the table is a mistake that a user makes; the pattern holds the word
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -58,7 +57,7 @@ class Noisy(nn.Module):
 class Counting(Noisy):
     """Keeps a state between calls that nobody can put back."""
 
-    calls = itertools.count(1)
+    calls = iter(range(1, 1000))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x * next(self.calls))

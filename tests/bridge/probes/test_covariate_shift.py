@@ -8,7 +8,6 @@ and percentiles; a Gaussian for the normalised shift.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Iterator
 
@@ -166,7 +165,7 @@ def test_the_model_is_left_alone(measure: str, mode: str, device: str) -> None:
     next(model.parameters()).grad = torch.ones_like(next(model.parameters()))
     before = state_fingerprint(model)
 
-    calls = itertools.count(1)  # what a cell, a list or an attribute holds is put back
+    calls = iter(range(1, 1000))  # what a cell, a list or an attribute holds is put back
 
     def broken(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if next(calls) == 3:
