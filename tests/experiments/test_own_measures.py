@@ -34,6 +34,9 @@ def meddles(situation, options):
 
 def nothing(situation, options):
     return None
+
+def not_a_number(situation, options):
+    return float("nan")
 """
 CLAIMS = """
 from bntheory import claim
@@ -103,7 +106,9 @@ def test_the_code_of_a_measure_is_its_file_what_it_imports_from_here_and_trainin
     [
         ("elsewhere.py:f", "", "elsewhere.py cannot be read"),
         ("measures.py:absent", "", "has no function 'absent'"),
-        ("measures.py:nothing", "", "nothing that a record holds"),
+        ("measures.py:nothing", "", "it gave None, which no record holds"),
+        ("measures.py:not_a_number", "", "it gave nan, and a record holds what is finite"),
+        ("measures.py:weight_norm", "#" * 2_000_001, "measures.py: has 2000"),
         ("measures.py:weight_norm", "1 +\n", "cannot be read"),
         ("measures.py:weight_norm", "1 / 0\n", "cannot be run (ZeroDivisionError"),
         ("measures.py:weight_norm", "import helper\n", "imports helper"),

@@ -152,6 +152,8 @@ def test_the_squared_error_by_hand() -> None:
     same = torch.full((5, 4), 0.25, dtype=torch.float64)
     assert float(squared_error(same, torch.arange(5) % 4)) == pytest.approx(guessing_loss(4, "squared-error"))
     assert guessing_loss(4) == pytest.approx(math.log(4))
+    with pytest.raises(UserError, match="loss 'hinge' is unknown; choose one of cross-entropy, squared-error"):
+        guessing_loss(4, "hinge")
 
 
 def test_training_by_a_protocol_is_that_of_torch() -> None:

@@ -230,6 +230,7 @@ ERRORS = {
     "layers": (lambda: DeepLinear(INPUTS, TARGET, layers=1), "layers=1"),
     "eps": (lambda: DeepLinear(INPUTS, TARGET, eps=-1.0), "eps=-1"),
     "tensor target": (lambda: TensorTrain(INPUTS, TARGET), "needs"),
+    "tensor inputs": (lambda: TensorTrain(np.full((8, 2), np.nan), TARGET[:, 0]), "inputs: every entry"),
     "tensor spread": (lambda: TensorTrain(INPUTS, TARGET[:, 0], spread=0.0), "spread=0"),
     "rank": (lambda: TensorTrain(INPUTS, TARGET[:, 0], rank=0), "rank=0"),
     "indices": (lambda: MatrixFactorisation([0, 5], [0, 1], [1.0, 2.0], shape=(3, 3)), "rows: indices"),

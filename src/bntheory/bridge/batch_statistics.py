@@ -65,12 +65,6 @@ def by_a_statistic(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     return True, inverse and any(_of_data_and_parameters(b) for b in found)
 
 
-def takes_away_a_mean(func: Any, args: tuple[Any, ...], examples: int) -> bool:
-    """Whether an operation subtracts a statistic of their batch from activations, in the sense of :func:`by_a_statistic`."""
-    pair = len(args) > 1 and _name_of(func) in _DIFFERENCES and _lacks_the_examples(args[0], args[1], examples)
-    return pair and _of_data_and_parameters(args[1])
-
-
 def centred_by(a: Tensor, b: Tensor, axis: int | None) -> bool:
     """Whether b is computed from a by taking a statistic of each channel away, and a factor at most, in whichever way.
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bntheory.bridge.batch_statistics import centred_by, takes_away_a_mean
+from bntheory.bridge.batch_statistics import centred_by
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.graph import leaves_of
 from bntheory.bridge.networks.evaluation import (
@@ -54,7 +54,6 @@ class LiveStatistics(TorchFunctionMode):
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.examples = 0  # of what the model was given last
-        self._centred: dict[int, Tensor] = {}
         self._names = {id(module): name for name, module in modules.items()}
         self._seen: list[tuple[Tensor, str]] = []
         self._handles: list[Any] = []
@@ -67,8 +66,6 @@ class LiveStatistics(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         found = func(*args, **(kwargs or {}))
-        if self.examples > 1 and takes_away_a_mean(func, args, self.examples):
-            self._centred[id(args[0])] = found
         results = tensors_in(found) if torch.is_grad_enabled() else []
         self._follow(results, self._where())
         if results and all(tensor.numel() == 1 and _followed(tensor) for tensor in results):
@@ -106,9 +103,7 @@ class LiveStatistics(TorchFunctionMode):
         inputs: what the model was given, as nodes of the graph.
         """
         ends = [t for t in _ends_of(outputs) if t.numel() > 1] if parameters else []
-        index = {id(tensor): i for i, (tensor, _) in enumerate(self._seen)}
-        centred = {index[a]: index.get(id(b)) for a, b in self._centred.items() if a in index}
-        return self._indifferent_layer(ends, parameters, self._roots(inputs), centred)
+        return self._indifferent_layer(ends, parameters, self._roots(inputs), by_shifts=True)
 
     def in_loss(self, value: Tensor, starts: Sequence[Tensor], roots: Sequence[Tensor]) -> bool:
         """Whether a loss was taken of what is first normalised over the batch by a mean and a scale, or by a scale.
@@ -121,17 +116,13 @@ class LiveStatistics(TorchFunctionMode):
             return False
         used = torch.autograd.grad(value, places, retain_graph=True, allow_unused=True)
         places = [t for t, g in zip(places, used, strict=True) if g is not None and bool(g.any())][-_PLACES:]
-        return any(self._indifferent_layer([place], starts, roots, None) is not None for place in places)
+        return any(self._indifferent_layer([place], starts, roots, by_shifts=False) is not None for place in places)
 
     def _indifferent_layer(
-        self,
-        ends: Sequence[Tensor],
-        starts: Sequence[Tensor],
-        roots: Sequence[Tensor],
-        centred: Mapping[int, int | None] | None,
+        self, ends: Sequence[Tensor], starts: Sequence[Tensor], roots: Sequence[Tensor], *, by_shifts: bool
     ) -> str | None:
-        """centred: what a mean was taken away from, and what that left; None where shifts alone do not count."""
-        away: dict[tuple[int, int | None], int | None] = {}
+        """by_shifts: whether what is indifferent to shifts alone counts."""
+        away: dict[tuple[int, int | None], int] = {}
         draw, passes, sought = torch.Generator().manual_seed(0), 0, list(starts)
         self._found.clear()
         met: set[tuple[int, int | None]] = set()
@@ -144,7 +135,7 @@ class LiveStatistics(TorchFunctionMode):
                 left = {
                     key: parts
                     for key, parts in self._found.items()
-                    if len(parts) == passes and (_small(parts) or self._is_centred(key, centred, away))
+                    if len(parts) == passes and (_small(parts) or (by_shifts and self._is_centred(key, away)))
                 }
                 self._found, self._open = left, {index for index, _ in left}
                 sought = [self._seen[index][0] for index in self._open]
@@ -152,7 +143,7 @@ class LiveStatistics(TorchFunctionMode):
             for index, axis in found:
                 tensor, where = self._seen[index]
                 # a maximum that is taken away for safety's sake leaves a function that is indifferent in itself, a softmax
-                shifts = self._is_centred((index, axis), centred, away) and (away[index, axis], axis) not in met
+                shifts = by_shifts and self._is_centred((index, axis), away) and (away[index, axis], axis) not in met
                 parts, own = found[index, axis], set() if axis is None else {axis}
                 # where fewer axes do already, it is a normalisation over the batch only if these hold many examples as well
                 kept = [own, *(own | {a} for a in set.intersection(*(without for _, without in parts)))]
@@ -164,24 +155,15 @@ class LiveStatistics(TorchFunctionMode):
         finally:
             self._found, self._open = {}, None
 
-    def _is_centred(
-        self,
-        key: tuple[int, int | None],
-        centred: Mapping[int, int | None] | None,
-        away: dict[tuple[int, int | None], int | None],
-    ) -> bool:
-        """Whether a mean is taken away from what was seen, by a difference or however else; ``away`` then has where it is gone."""
+    def _is_centred(self, key: tuple[int, int | None], away: dict[tuple[int, int | None], int]) -> bool:
+        """Whether a mean is taken away from what was seen, however that is done; ``away`` then has where it is gone."""
         index, axis = key
-        if centred is None or key in away:
-            return key in away and away[key] != index
-        if index in centred:
-            away[key] = centred[index]
-            return True
-        tensor, still = self._seen[index][0], self._open
-        self._open = set()
-        later = enumerate(self._seen[index + 1 :], index + 1)
-        away[key] = next((i for i, (found, _) in later if centred_by(tensor, found, axis)), index)
-        self._open = still
+        if key not in away:
+            tensor, still = self._seen[index][0], self._open
+            self._open = set()
+            later = enumerate(self._seen[index + 1 :], index + 1)
+            away[key] = next((i for i, (found, _) in later if centred_by(tensor, found, axis)), index)
+            self._open = still
         return away[key] != index
 
     def close(self) -> None:

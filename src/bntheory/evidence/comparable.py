@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from bntheory.errors import UserError
+
 #: A loss above this share of that of guessing: the network has not trained.
 UNTRAINED = 0.98
 
 
 def guessing_loss(classes: int, loss: str = "cross-entropy") -> float:
     """The loss of giving every class the same probability; with "squared-error", half the squared distance to the
-    one-hot label."""
-    return math.log(classes) if loss == "cross-entropy" else 0.5 * (1 - 1 / classes)
+    one-hot label. Raises UserError for another loss."""
+    losses = {"cross-entropy": math.log(classes), "squared-error": 0.5 * (1 - 1 / classes)}
+    if loss not in losses:
+        raise UserError(f"loss {loss!r:.40} is unknown; choose one of {', '.join(losses)}")
+    return losses[loss]
 
 
 def has_diverged(numbers: Iterable[float]) -> bool:

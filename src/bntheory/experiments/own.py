@@ -20,12 +20,14 @@ from bntheory.errors import UserError
 from bntheory.evidence.closure import package
 from bntheory.evidence.record import Json, digest, in_json, plain
 from bntheory.evidence.source import Place, imported
+from bntheory.files import read_at_most
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bntheory.bridge.networks.image_data import ImageData
 
+_MOST_BYTES = 2_000_000
 _MOST_CLASSES = 100_000
 #: Tensors of more entries are data, and no state.
 _LARGEST = 1_000_000
@@ -56,9 +58,14 @@ def own_values(name: str, situation: Any, options: Mapping[str, Any]) -> Json:
     from bntheory.bridge.networks.state import state_guard
 
     with state_guard(situation.model):
-        values = plain(_called(name, "(situation, options)", situation, dict(options)))
+        given = _called(name, "(situation, options)", situation, dict(options))
+    values = plain(given)
+    if values is None and given is not None:
+        raise UserError(
+            f"{name}: it gave {given!r:.60}, and a record holds what is finite; return {{}} for what could not be had, or a dict with None"
+        )
     if values is None or not in_json(values):
-        raise UserError(f"{name}: {values!r:.60} is nothing that a record holds; return numbers, lists or dicts")
+        raise UserError(f"{name}: it gave {values!r:.60}, which no record holds; return numbers, lists or dicts")
     return {name: values}
 
 
@@ -264,8 +271,10 @@ def _read(name: str) -> tuple[str, list[Place]]:
     """(the file's text, what it imports)."""
     path = Path(name.rpartition(":")[0])
     try:
-        source = path.read_text("utf-8-sig")
+        source = read_at_most(path, _MOST_BYTES).decode("utf-8-sig")
         places = _imports(source)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{name}: {path} cannot be read ({error}); it is looked for from the folder here") from None
     for top in {module.partition(".")[0] for module, _ in places} - {"bntheory"}:

@@ -30,7 +30,7 @@ class TensorTrain(NormalisedRegressor):
     """``inputs`` (samples, features), ``target`` (samples,), bond dimension ``rank``.
 
     ``spread`` scales the random part of the initial cores around ``A[:, 0, :] = I``. Raises ValueError for shapes
-    that disagree, fewer than two features or samples.
+    that disagree, fewer than two features or samples, entries that are not finite.
     """
 
     def __init__(
@@ -51,6 +51,8 @@ class TensorTrain(NormalisedRegressor):
                 f"inputs of shape {self.inputs.shape}, target of shape {goal.shape}: needs (samples, features) and "
                 "(samples,), at least two of each"
             )
+        if not np.all(np.isfinite(self.inputs)):
+            raise UserError("inputs: every entry has to be a finite number")
         if rank < 1 or not spread > 0:
             raise UserError(f"rank={rank}, spread={spread}: need rank >= 1 and spread > 0")
         self.rank, self.spread, self.features = rank, spread, self.inputs.shape[1]
