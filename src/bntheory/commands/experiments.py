@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Where records are kept of a check that names no store; numbered if taken, as every run is.
 _PLACE = Path("runs", "check")
+#: Characters of a verdict's summary in a table of many.
+_SUMMARY = 400
 
 
 @contextmanager
@@ -303,7 +306,7 @@ def _line(verdict: Verdict) -> str:
     row = row_of(verdict)
     text = f"{row['status']:<14}{row['id']}"
     if row["effect"] is None:
-        return f"{text}  {row['summary']:.160}"
+        return f"{text}  {shorten(row['summary'], _SUMMARY, placeholder=' ...')}"
     interval = "" if row["low"] is None else f" [{row['low']:.3g}, {row['high']:.3g}]"
     seeds = f", {counted(row['seeds'], 'seed')}" if row["seeds"] else ""
     return f"{text}  {row['check']}: {row['effect']:.3g}{interval}, asked {row['op']} {row['bound']:.3g}{seeds}"
