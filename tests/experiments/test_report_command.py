@@ -79,6 +79,8 @@ def test_lines_that_were_skipped_are_named_on_the_page_and_beside_it(run: Path, 
     assert "2 lines of the store were skipped" in page
     assert f"line {last}: " in page
     assert "skipped" not in (run / "report.html").read_text("utf-8")
+    row = (tmp_path / "two.html").read_text("utf-8").partition("lines skipped")[2].partition("</tr>")[0]
+    assert ("2: " in row, f"line {last}: " in row, row.count("none")) == (True, True, 1)
 
 
 def test_every_figure_of_a_report_is_had_from_python(run: Path, tmp_path: Path) -> None:
