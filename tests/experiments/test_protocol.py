@@ -53,6 +53,8 @@ def test_a_default_changes_no_address() -> None:
         ({"side": -2}, "side is -2"),
         ({"batch_size": True}, "batch_size is True"),
         ({"batch_size": "16"}, "batch_size is '16'"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"measured": 0}, "measured is 0; it must be at least 1"),
         ({"measured": 2.0}, "measured is 2.0"),
         ({"measured": math.nan}, "measured is nan"),
         ({"record": (5, 5)}, "increasing steps"),

@@ -19,6 +19,8 @@ from bntheory.experiments.own import is_own, own_code
 TRAINING = "training"
 #: The least and the greatest number that may stand for a rate: networks are trained in float32, which holds no other.
 TINY, HUGE = 1e-37, 1e37
+#: The name of the data of toys, which have neither a batch nor anything measured on images.
+DRAWN = "drawn from the seed"
 
 
 def within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
@@ -111,7 +113,9 @@ class Protocol:
         for name, known in (("loss", ("cross-entropy", "squared-error")), ("dtype", ("float32", "float64"))):
             if getattr(self, name) not in known:
                 raise UserError(f"protocol: {name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
-        within("protocol", self, **dict.fromkeys(("steps", "batch_size", "measured", "images", "side"), (0, 10**9)))
+        least = 0 if self.data == DRAWN else 1
+        within("protocol", self, **dict.fromkeys(("batch_size", "measured"), (least, 10**9)))
+        within("protocol", self, **dict.fromkeys(("steps", "images", "side"), (0, 10**9)))
         _listed("protocol", self, record=int)
         if list(self.record) != sorted(set(self.record)) or not all(0 <= step <= self.steps for step in self.record):
             raise UserError(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import points_of
-from bntheory.experiments.experiment import Arm, Experiment, Measure, Protocol, needed
+from bntheory.experiments.experiment import DRAWN, Arm, Experiment, Measure, Protocol, needed
 from bntheory.experiments.manifest import toy_conditions
 from bntheory.experiments.runs import Run, runs_of
-from bntheory.experiments.toys import DRAWN, MEASURE
+from bntheory.experiments.toys import MEASURE
 
 
 def toy_runs(

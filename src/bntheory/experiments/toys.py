@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bntheory.evidence.record import Json
+from bntheory.experiments.experiment import DRAWN as DRAWN  # with the toys it belongs to
 from bntheory.experiments.experiment import Measure, Task
 from bntheory.models.covariate_shift import covariate_shift
 from bntheory.models.deep_linear import DeepLinear, linear_data
@@ -28,8 +29,6 @@ from bntheory.smoothness.scale_free import linearity_error
 
 #: The loss of guessing 0.
 GUESSING = 0.5
-#: In place of the name of a data set.
-DRAWN = "drawn from the seed"
 #: Relative accuracy of the eigenvalues, far below the differences that matter.
 MEASURE = Measure("linearity", {"tolerance": 1e-3, "fraction": 0.1})
 #: Of a deep linear network, whose every layer has a shift.
