@@ -37,6 +37,12 @@ def nothing(situation, options):
 
 def not_a_number(situation, options):
     return float("nan")
+
+def in_part(situation, options):
+    return {"a": 1.0, "b": [1, -float("inf")], "c": None}
+
+def array(situation, options):
+    return {"a": {"x": torch.tensor([1.0, float("nan")])}}
 """
 CLAIMS = """
 from bntheory import claim
@@ -108,6 +114,8 @@ def test_the_code_of_a_measure_is_its_file_what_it_imports_from_here_and_trainin
         ("measures.py:absent", "", "has no function 'absent'"),
         ("measures.py:nothing", "", "it gave None, which no record holds"),
         ("measures.py:not_a_number", "", "it gave nan, and a record holds what is finite"),
+        ("measures.py:in_part", "", "it gave -inf for 'b[1]', and a record holds what is finite"),
+        ("measures.py:array", "", "it gave nan for 'a.x[1]', and a record holds what is finite"),
         ("measures.py:weight_norm", "#" * 2_000_001, "measures.py: has 2000"),
         ("measures.py:weight_norm", "1 +\n", "cannot be read"),
         ("measures.py:weight_norm", "1 / 0\n", "cannot be run (ZeroDivisionError"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
 import os
 import traceback
 from collections.abc import Iterator, Mapping
@@ -59,14 +60,29 @@ def own_values(name: str, situation: Any, options: Mapping[str, Any]) -> Json:
 
     with state_guard(situation.model):
         given = _called(name, "(situation, options)", situation, dict(options))
-    values = plain(given)
-    if values is None and given is not None:
+    if found := _not_finite(given):
+        place, value = found
+        where = f" for {place!r:.60}" if place else ""
         raise UserError(
-            f"{name}: it gave {given!r:.60}, and a record holds what is finite; return {{}} for what could not be had, or a dict with None"
+            f"{name}: it gave {value!r:.60}{where}, and a record holds what is finite; return {{}} for what could not be had, or a dict with None"
         )
+    values = plain(given)
     if values is None or not in_json(values):
         raise UserError(f"{name}: it gave {values!r:.60}, which no record holds; return numbers, lists or dicts")
     return {name: values}
+
+
+def _not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
+    """(where, which) of the first number that is not finite, as "a" or "b[1]"; None where there is none."""
+    if isinstance(value, Mapping):
+        parts = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
+    elif isinstance(value, (tuple, list)):
+        parts = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+    elif hasattr(value, "tolist"):
+        return _not_finite(value.tolist(), place)
+    else:
+        return (place, value) if isinstance(value, float) and not math.isfinite(value) else None
+    return next((found for where, item in parts if (found := _not_finite(item, where))), None)
 
 
 @contextmanager
