@@ -224,3 +224,18 @@ def test_a_limit_that_is_none_is_refused(limit, said):
 
 def test_a_limit_may_be_a_fraction_of_a_second():
     assert decide("gamma**2 >= 0", milliseconds=500, seconds=2.5).status is Status.PROVED
+
+
+@pytest.mark.parametrize(
+    ("judges", "said"),
+    [
+        ("algebra", r"judges is 'algebra'; give a tuple of their names, as judges=\('algebra',\)"),
+        ("a", r"judges is 'a'; give a tuple"),
+        ((), r"judges is \(\); give a tuple"),
+        (None, r"judges is None; give a tuple"),
+        (("algebra", "oracle"), "judge 'oracle' is not known; the judges are algebra"),
+    ],
+)
+def test_what_are_no_judges_is_refused(judges, said):
+    with pytest.raises(UserError, match=said):
+        check("santurkar2018.theorem-4.1.neurips", judges=judges)

@@ -60,11 +60,10 @@ def judge_claim(
 
     study says how hard the search and the studies try, on which device, and where all chance comes from; reference how a witness names
     the claim (default: by its id). report is called when a judge begins (with None) and with what it found. A claim of a user's own is
-    called several times beforehand: one that contradicts itself is an error, and no judge is asked.
+    called several times beforehand: one that contradicts itself is an error, and no judge is asked. Raises UserError where there is no
+    judge, or one that is not known.
     """
-    unknown = sorted(set(judges) - set(JUDGES))
-    if unknown:
-        raise ValueError(f"judge {unknown[0]!r} is not known; the judges are {', '.join(JUDGES)}")
+    _known(judges)
     evidence: list[Evidence] = []
     own = claim.kind == "layer" and reference is not None and reference.kind == "file"
 
@@ -103,6 +102,17 @@ def judge_claim(
     if "network" in judges:
         ask("network", lambda: _network(claim, study.seed, study.device))
     return verdict_of(claim, evidence or [_not_its_kind(judges, claim)])
+
+
+def _known(judges: Any) -> None:
+    """UserError for what are no judges."""
+    listed = isinstance(judges, Iterable) and not isinstance(judges, (str, bytes))
+    if not listed or not judges:
+        example = judges if judges in JUDGES else JUDGES[0]
+        raise UserError(f"judges is {judges!r:.60}; give a tuple of their names, as judges=({example!r},)")
+    unknown = [judge for judge in judges if judge not in JUDGES]
+    if unknown:
+        raise UserError(f"judge {unknown[0]!r:.40} is not known; the judges are {', '.join(JUDGES)}")
 
 
 def _not_its_kind(judges: Sequence[JudgeName], claim: Claim) -> Evidence:
