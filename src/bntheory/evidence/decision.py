@@ -10,7 +10,7 @@ its own: it is the same claim with the threshold moved by the margin.
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from bntheory.errors import UserError
 
@@ -59,9 +59,24 @@ def checked_side(what: str, side: str) -> Side:
     )
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is one real number, NaN and infinities among them; text that reads like one is none."""
+    if isinstance(value, (str, bytes, bytearray)) or getattr(value, "ndim", None):
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def in_order(name: str, number: float, side: Side, bound: float) -> tuple[float, float]:
     """(left, right) of the comparison left <= right that says "the number lies ``side`` the bound". UserError for another side, or a
-    bound that is NaN."""
+    bound that is no number, or NaN."""
+    if not is_number(bound):
+        raise UserError(
+            f"check {name!r:.60}: the bound is {bound!r:.40}; give a number, that on whose side the mean is asked to lie"
+        )
     if math.isnan(bound):
         raise UserError(
             f"check {name!r}: the bound is NaN, so nothing lies on either side of it; give a number, or no check"
