@@ -19,6 +19,7 @@ from torch import nn
 
 from bntheory.bridge import LpBatchNorm, NetworkSpec, batch_at, build_network, load_dataset
 from bntheory.claims.claim import Study
+from bntheory.errors import UserError
 from bntheory.evidence.study import APART
 from bntheory.experiments.arms import build
 from bntheory.experiments.experiment import Arm, Measure
@@ -272,3 +273,54 @@ def test_seeds_without_a_number_are_counted_in_the_scope() -> None:
     assert check.scope == "3 seeds, made up; 1 of 4 seeds gave no number"
     assert check.witness["seed"] == 5
     assert check_of(Study(), "x", [1.0, None, None], "above", 0.0, "made up").outcome == "undecided"
+
+
+def test_more_numbers_than_the_study_has_seeds_are_refused() -> None:
+    """A number a seed and step, or layer, would pass for so many seeds."""
+    study = Study()
+    alone = check_of(study, "d", [1.0, 1.1, 0.9, 1.0], "above", 0.0, "u")  # of no runs: nobody knows how many there are
+    study.seeds(3)
+    assert check_of(study, "d", [1.0, None, 0.9], "above", 0.0, "u").scope.startswith("2 seeds")
+    with pytest.raises(
+        UserError, match=r"check 'd': 4 numbers .* asked for 3 seeds alone; .* average them within each"
+    ):
+        check_of(study, "d", [1.0, 1.1, 0.9, 1.0], "above", 0.0, "u")
+    study.seeds(2)  # the same ones
+    with pytest.raises(UserError, match="4 numbers"):
+        check_of(study, "d", [1.0, 1.1, 0.9, None], "above", 0.0, "u")
+    study.seeds(1, 100)
+    assert check_of(study, "d", [1.0, 1.1, 0.9, 1.0], "above", 0.0, "u") == alone
+    assert study == Study()
+
+
+def test_what_is_no_list_of_numbers_is_refused_by_the_name_of_the_check() -> None:
+    wrong: Any = [1.0, 1.1, 0.9]
+    with pytest.raises(UserError, match=r"its name is \[1.0, 1.1, 0.9\]"):
+        check_of(Study(), wrong, "d", "above", 0.0, "u")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="check 'd': its numbers are <generator"):
+        check_of(Study(), "d", (x for x in wrong), "above", 0.0, "u")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "first", "words"),
+    [
+        (0, 0, "seeds is 0; a whole number of at least 1 and at most 1000"),
+        (-1, 0, "seeds is -1; a whole number of at least 1"),
+        (10**9, 0, "seeds is 1000000000; .* at most 1000"),
+        (901, 100, "seeds is 901; .* at most 900 .*100 of which come before the first"),
+        (2.5, 0, "seeds is 2.5; a whole number"),
+        ("3", 0, "seeds is '3'; a whole number"),
+        (True, 0, "seeds is True"),
+        (3, -1, "first is -1; a whole number from 0 to 999"),
+        (3, 1.0, "first is 1.0"),
+    ],
+)
+def test_a_number_of_seeds_that_cannot_be_is_refused(seeds: Any, first: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        each_seed(Study(), [arm()], PROTOCOL, seeds, "test", first=first)
+
+
+def test_what_is_shown_beside_others_may_ask_for_no_seeds() -> None:
+    study = Study()
+    study.seeds(3)
+    assert each_seed(study, [arm()], PROTOCOL, 0, "beside") == []

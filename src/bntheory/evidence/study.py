@@ -3,10 +3,12 @@ device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from bntheory.errors import UserError
 from bntheory.evidence.progress import Progress, silent
 
 Effort = Literal["quick", "normal", "thorough"]
@@ -31,7 +33,8 @@ class Study:
     their records and keep new ones; none: they last as long as the process. ``archive``: a store that is read as well
     and never written. ``lacking``: a list where nothing is to be trained: what would have to be is put into it, and the
     checks are those of runs without it. ``asked``: a list that receives every record that is asked for, with the one
-    that counts (None where there is none).
+    that counts (None where there is none). ``drawn``: all seeds that :meth:`seeds` has given out; no check is made of
+    more numbers than these.
     """
 
     effort: Effort = "normal"
@@ -42,6 +45,7 @@ class Study:
     archive: Path | None = None
     lacking: list[Any] | None = None
     asked: list[Any] | None = None
+    drawn: set[int] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def scale(self) -> Scale:
@@ -49,9 +53,29 @@ class Study:
         return SCALES[self.effort]
 
     def seeds(self, count: int, first: int = 0) -> tuple[int, ...]:
-        """So many seeds from ``first`` on, in the thousand that is this study's own."""
-        return tuple(SEEDS * self.seed + first + index for index in range(count))
+        """So many seeds from ``first`` on, in the thousand that is this study's own.
+
+        Raises UserError for no whole number of them, none, or more than this thousand has.
+        """
+        if not _whole(first) or not 0 <= first < SEEDS:
+            raise UserError(
+                f"first is {first!r:.40}; a whole number from 0 to {SEEDS - 1} is needed: a study has {SEEDS} seeds of its own"
+            )
+        least = 0 if self.drawn else 1  # none is what is shown beside others may ask for
+        if not _whole(count) or not least <= count <= SEEDS - first:
+            after = f", {first} of which come before the first" if first else ""
+            raise UserError(
+                f"seeds is {count!r:.40}; a whole number of at least {least} and at most {SEEDS - first} is needed, how many there are "
+                f"to be: a study has {SEEDS} of its own{after}"
+            )
+        found = tuple(SEEDS * self.seed + int(first) + index for index in range(int(count)))
+        self.drawn.update(found)
+        return found
 
     def choose(self, *, quick: _Choice, normal: _Choice, thorough: _Choice) -> _Choice:
         """The value for this effort."""
         return {"quick": quick, "normal": normal, "thorough": thorough}[self.effort]
+
+
+def _whole(number: Any) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
+from bntheory.evidence.counts import counted
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss, mean_of_known
 from bntheory.evidence.decision import Side
 from bntheory.evidence.looks import Looks
 from bntheory.evidence.record import canonical
-from bntheory.evidence.seeds import over_seeds
+from bntheory.evidence.seeds import over_seeds, refuse_other_than_numbers
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import recorded
 from bntheory.experiments.experiment import Arm, Experiment, Measure
@@ -71,7 +73,8 @@ def each_seed(
 ) -> list[dict[str, Run]]:
     """The runs of all arms by name, seed after seed. measures: what is measured on an arm, after the start.
 
-    first: added to every seed, for a claim whose design was chosen on the seeds before it.
+    first: added to every seed, for a claim whose design was chosen on the seeds before it. Raises UserError for a number
+    of seeds, or a first one, that :meth:`bntheory.evidence.study.Study.seeds` does not have.
     """
     numbers = study.seeds(seeds, first)
     at = tuple(step for step in protocol.record if step > 0)
@@ -171,7 +174,18 @@ def check_of(
     study: Study, name: str, numbers: Sequence[float | None], side: Side, bound: float, scope: str, **options: Any
 ) -> Check:
     """:func:`over_seeds`, whose options it takes, on the seeds that gave a number; the others are counted in the
-    scope."""
+    scope.
+
+    Raises UserError as that does, and for more numbers than seeds that the study has given out: several of one seed are
+    no more independent than one.
+    """
+    refuse_other_than_numbers(name, numbers)
+    if study.drawn and len(numbers) > len(study.drawn):
+        raise UserError(
+            f"check {name!r:.60}: {len(numbers)} numbers are given, but the study has asked for {counted(len(study.drawn), 'seed')} alone; "
+            "numbers of one seed (its steps, its layers) are not independent: average them within each seed first, then give one number "
+            "a seed, None for a seed that gave none"
+        )
     values = [x for x in numbers if x is not None]
     missing = len(numbers) - len(values)
     if missing:

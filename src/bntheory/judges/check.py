@@ -169,7 +169,7 @@ def _guarded(judge: JudgeName, call: Callable[[], Evidence]) -> Evidence:
 def _study(claim: Claim, study: Study) -> Evidence:
     start = time.perf_counter()
     asked: list[Any] = []
-    returned: Any = claim.check(replace(study, asked=asked))
+    returned: Any = claim.check(replace(study, asked=asked, drawn=set()))
     if study.asked is not None:
         study.asked.extend(asked)
     listed = isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, dict))

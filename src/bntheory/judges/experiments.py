@@ -126,7 +126,7 @@ def rests_on(claim: Claim, study: Study) -> tuple[dict[str, Record], tuple[Lacki
     lacking: list[Any] = []
     broken = ""
     try:
-        tuple(claim.check(replace(study, asked=asked, lacking=lacking)))
+        tuple(claim.check(replace(study, asked=asked, lacking=lacking, drawn=set())))
     except Exception as error:  # of no use to a claim that lacks some
         broken = "" if lacking else f"it cannot be judged ({type(error).__name__}: {error})"
     return {n.address: record for n, record in asked if record is not None}, tuple(lacking), broken

@@ -7,14 +7,16 @@ that are made and read by the very functions that are drawn here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from bntheory.drawing import COLOURS, CaptionedFigure, new_grid
-from bntheory.evidence.study import Study
-from bntheory.experiments.runs import each_seed
+from bntheory.evidence.study import SEEDS, Study
+from bntheory.experiments.experiment import Arm, Measure, Protocol
+from bntheory.experiments.runs import Run, each_seed
 
 
 def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1500) -> CaptionedFigure:
@@ -27,7 +29,7 @@ def sharpness_along_training(*, seed: int = 0, images: int = 200, steps: int = 1
         protocol_of(Study()), steps=steps, record=tuple(sorted(at)), images=images, batch_size=images, measured=images
     )
     arms = [mlp("batch", rate) for rate in rates]
-    (runs,) = each_seed(Study(), arms, protocol, 1, "sharpness", lambda arm: measures_of(protocol), first=seed)
+    runs = _one(seed, arms, protocol, "sharpness", measures_of(protocol))
     figure, panels = new_grid(1, 2, [f"eta = {rate:g}" for rate in rates], sharey=True)
     words, highest = [], 0.0
     for axes, rate, arm in zip(panels, rates, arms, strict=True):
@@ -59,7 +61,7 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
 
     protocol = protocol_of(steps, times)
     networks = [network(norm) for norm in ("none", "batch")]
-    (runs,) = each_seed(Study(), networks, protocol, 1, "percentiles", lambda arm: measures_of(protocol), first=seed)
+    runs = _one(seed, networks, protocol, "percentiles", measures_of(protocol))
     arms = (("none", "standard", "without batch norm"), ("batch", "batchnorm", "with batch norm"))
     figure, panels = new_grid(1, 2, [label for _, _, label in arms], sharey=True)
     words = []
@@ -82,6 +84,15 @@ def percentiles_along_training(*, seed: int = 0, steps: int = 2500, times: int =
         f"the median over the layer, BN normalising by its running statistics: {' and '.join(words)}, in units of their mean distance."
     )
     return CaptionedFigure(figure, sentence)
+
+
+def _one(
+    seed: int, arms: Sequence[Arm], protocol: Protocol, what: str, measures: tuple[Measure, ...]
+) -> dict[str, Run]:
+    """The runs of one seed, in whichever study's thousand it lies."""
+    block, first = divmod(seed, SEEDS)
+    (runs,) = each_seed(Study(seed=block), arms, protocol, 1, what, lambda arm: measures, first=first)
+    return runs
 
 
 def _typical(percentiles: npt.NDArray[np.float64]) -> tuple[int, float]:
