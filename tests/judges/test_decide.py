@@ -14,6 +14,7 @@ from bntheory.claims.claim import Study
 from bntheory.claims.typed.expression import claim_of_expression
 from bntheory.cli import app
 from bntheory.errors import UserError
+from bntheory.judges.check import check
 from bntheory.judges.decide import decide
 from bntheory.judges.exact.certificate import certify
 from bntheory.judges.exact.witness import load_witness
