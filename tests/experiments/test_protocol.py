@@ -95,6 +95,10 @@ def test_an_arm_that_cannot_be_is_refused(choice: dict[str, Any], words: str) ->
     ("choice", "words"),
     [
         ({"seeds": (0, 1, 0)}, "different numbers"),
+        ({"seeds": 3}, r"seeds is 3; give a list of them, such as \[0, 1, 2\]"),
+        ({"seeds": "012"}, "seeds is '012'; give a list of them"),
+        ({"arms": ARM}, "arms is Arm.*; give a list or a tuple, each of it made by Arm"),
+        ({"measures": MEASURE}, "measures is Measure.*; give a list or a tuple, each of it made by Measure"),
         ({"seeds": (0, True)}, "different numbers"),
         ({"seeds": (0.5,)}, "different numbers"),
         ({"seeds": (-1,)}, "different numbers"),

@@ -320,6 +320,25 @@ def test_a_number_of_seeds_that_cannot_be_is_refused(seeds: Any, first: Any, wor
         each_seed(Study(), [arm()], PROTOCOL, seeds, "test", first=first)
 
 
+@pytest.mark.parametrize(
+    ("arms", "measures", "words"),
+    [
+        (arm(), lambda a: MEASURES, "arms is Arm.*; give a list or a tuple"),
+        (["batch"], lambda a: MEASURES, r"arms is \['batch'\]; .* made by Arm"),
+        ([arm()], MEASURES, "measures is .*; give a function of an arm"),
+        (
+            [arm()],
+            lambda a: MEASURES[0],
+            "what measures gives for the arm 'batch' is Measure.*; give a list or a tuple",
+        ),
+        ([arm()], lambda a: "shift", "what measures gives for the arm 'batch' is 'shift'; .* made by Measure"),
+    ],
+)
+def test_one_arm_or_measure_where_several_are_meant_is_refused(arms: Any, measures: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        each_seed(Study(), arms, PROTOCOL, 3, "test", measures)
+
+
 def test_what_is_shown_beside_others_may_ask_for_no_seeds() -> None:
     study = Study()
     study.seeds(3)

@@ -35,11 +35,19 @@ def within(where: str, spec: Any, **ranges: tuple[float, float]) -> None:
 
 def check_seeds(seeds: Sequence[int]) -> None:
     """Refuse what are no different seeds."""
+    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
+        raise UserError(f"seeds is {seeds!r:.40}; give a list of them, such as [0, 1, 2]")
     if not seeds:
         raise UserError("seeds: none given; give at least one, such as --seeds 0,1,2")
     whole = all(type(seed) is int for seed in seeds) and len(set(seeds)) == len(seeds)
     if not whole or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise UserError(f"seeds: {list(seeds)!s:.60}; give different numbers from 0 up to {LARGEST_SEED}")
+
+
+def several(where: str, values: Any, kind: type) -> None:
+    """Refuse one alone, and what are not such things; a generator, which is empty the second time, too."""
+    if not isinstance(values, Sequence) or any(not isinstance(value, kind) for value in values):
+        raise UserError(f"{where} is {values!r:.60}; give a list or a tuple, each of it made by {kind.__name__}(...)")
 
 
 def _check_options(where: str, options: Any) -> None:
@@ -188,6 +196,8 @@ class Experiment:
     seeds: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        several(f"experiment {self.name}: arms", self.arms, Arm)
+        several(f"experiment {self.name}: measures", self.measures, Measure)
         names = [(arm.network, arm.name) for arm in self.arms]
         if len(set(names)) != len(names):
             raise UserError(f"experiment {self.name}: two arms of one network share a name")

@@ -24,7 +24,7 @@ from bntheory.evidence.record import canonical
 from bntheory.evidence.seeds import over_seeds, refuse_other_than_numbers
 from bntheory.evidence.study import Study
 from bntheory.experiments.asking import recorded
-from bntheory.experiments.experiment import Arm, Experiment, Measure
+from bntheory.experiments.experiment import Arm, Experiment, Measure, several
 from bntheory.experiments.experiment import Protocol as Protocol  # what a claim needs is imported from here
 from bntheory.experiments.own import dataset
 
@@ -74,8 +74,14 @@ def each_seed(
     """The runs of all arms by name, seed after seed. measures: what is measured on an arm, after the start.
 
     first: added to every seed, for a claim whose design was chosen on the seeds before it. Raises UserError for a number
-    of seeds, or a first one, that :meth:`bntheory.evidence.study.Study.seeds` does not have.
+    of seeds, or a first one, that :meth:`bntheory.evidence.study.Study.seeds` does not have, and for arms or measures that
+    are no lists of them.
     """
+    several("arms", arms, Arm)
+    if not callable(measures):
+        raise UserError(f"measures is {measures!r:.60}; give a function of an arm, as lambda arm: (Measure('shift'),)")
+    for arm in arms:
+        several(f"what measures gives for the arm {arm.name!r:.40}", measures(arm), Measure)
     numbers = study.seeds(seeds, first)
     at = tuple(step for step in protocol.record if step > 0)
     shared = replace(protocol, record=at)
