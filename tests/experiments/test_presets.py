@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,9 @@ def test_the_script_in_validation_is_the_same_command() -> None:
     assert done.returncode == 2
     assert "'nope' is unknown; choose one of smoke, quick, cpu, cpu-cifar10, gpu" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("seeds", [3, "012"])
+def test_seeds_that_are_no_list_are_refused(seeds: Any) -> None:
+    with pytest.raises(UserError, match=f"seeds is {seeds!r}; give a list of them"):
+        load_preset("smoke").with_options(seeds=seeds)

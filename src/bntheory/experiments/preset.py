@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -183,8 +183,9 @@ class Preset:
         check_seeds(self.seeds)
 
     def with_options(self, *, data: str | None = None, seeds: Sequence[int] | None = None) -> Preset:
-        """The same preset on other data or with other seeds."""
-        chosen = self.seeds if seeds is None else tuple(seeds)
+        """The same preset on other data or with other seeds. Raises UserError for what are no different seeds."""
+        listed = isinstance(seeds, Iterable) and not isinstance(seeds, str)
+        chosen: Any = self.seeds if seeds is None else tuple(seeds) if listed else seeds
         return dataclasses.replace(self, data=data or self.data, seeds=chosen)
 
     def as_json(self) -> dict[str, Any]:
