@@ -66,6 +66,24 @@ def test_a_page_says_what_its_run_lacks_and_stale_records_count_for_nothing(run:
 
 
 @pytest.mark.long
+def test_an_arm_without_records_is_said_to_be_not_there_on_both_pages(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    lines = (copy / RECORDS).read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not read_line(line)[1].arm.startswith("standard")]
+    (copy / RECORDS).write_bytes(b"".join(kept))
+    assert command(copy).exit_code == command(copy, run, "--out", tmp_path / "both.html").exit_code == 0
+    legend = "an arm has not trained, or is not there or not finished, as its records are missing."
+    for page in (copy / "report.html", tmp_path / "both.html"):
+        text = page.read_text("utf-8")
+        assert "Not finished: " in text
+        assert "arm standard is not there: it has no records" in text
+        assert legend in text
+        assert "diverged" not in text
+    assert "(records of an arm are not there)" in (copy / "report.html").read_text("utf-8")
+    assert legend not in (run / "report.html").read_text("utf-8")
+
+
+@pytest.mark.long
 def test_lines_that_were_skipped_are_named_on_the_page_and_beside_it(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     with (copy / RECORDS).open("ab") as file:
