@@ -110,13 +110,25 @@ def test_every_figure_of_a_report_is_had_from_python(run: Path, tmp_path: Path) 
         figures(tmp_path)
 
 
+@pytest.mark.long
 def test_two_runs(run: Path, tmp_path: Path) -> None:
     files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
-    result = command(run, run, "--out", tmp_path / "both.html", "--json")
+    other, same = tmp_path / "other", tmp_path / "deeper" / "run"
+    for copy in (other, same):
+        shutil.copytree(run, copy)
+    result = command(run, other, "--out", tmp_path / "both.html", "--json")
     assert result.exit_code == 0, result.output
     text = Path(json.loads(result.output)["report"]).read_text()
-    assert "mlp · tiny" in text
-    assert "mlp · run" in text  # the same preset again is called by its folder
+    assert "<h1>Batch normalisation: run beside other</h1>" in text  # of one preset, both are called by their folders
+    assert "mlp · run" in text
+    assert "mlp · other" in text
+    assert command(run, same, "--out", tmp_path / "both.html").exit_code == 0  # and by as much as tells them apart
+    text = (tmp_path / "both.html").read_text()
+    assert f"<h1>Batch normalisation: {run.parent.name}/run beside deeper/run</h1>" in text
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "preset": "larger"}))
+    assert command(run, other, "--out", tmp_path / "both.html").exit_code == 0
+    assert "Batch normalisation: tiny beside larger" in (tmp_path / "both.html").read_text()
     assert files == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
 
 
@@ -128,6 +140,7 @@ def test_bad_use_is_named(run: Path, tmp_path: Path) -> None:
         ((tmp_path,), "there is no run in"),
         ((claims,), "a run of claims"),
         ((run, run, run), "3 folders"),
+        ((run, run / ".." / "run"), "are the same folder"),
         ((run, "--out", tmp_path / "x.html"), "--out is for two runs"),
     ):
         result = command(*words)
