@@ -6,6 +6,13 @@ Bad input is a :class:`ValueError` everywhere in the library, so that a caller n
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 
 class UserError(ValueError):
     """Bad input: its text says what is wrong, where, why it cannot be, and what to do."""
@@ -25,3 +32,31 @@ class OutsideVocabulary(Exception):
 
 class RoutesDisagree(AssertionError):
     """Two routes of one judge contradict each other: a defect of bntheory, never of the claim."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, inside of :func:`terminated_as_interrupted`: it ends what is being done as Ctrl-C does."""
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM (of a cluster's scheduler, of a shutdown, of torchrun) is an interrupt: it is told how to go on, and workers end.
+
+    A fork of this process ends by it as if nothing had been done here; outside of the main thread nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = os.getpid()
+
+    def interrupt(number: int, frame: Any) -> None:
+        if os.getpid() == own:
+            raise Terminated
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -166,7 +166,6 @@ def test_every_number_of_a_model_has_limits_that_hold_from_python_too(name: str)
         ("runs", "merge", "{folder}", "{folder}", "--scale", "quick"),
         ("runs", "merge", "{folder}", "{folder}", "--claims", "all"),
         ("runs", "pack", "{folder}", "{folder}", "--claims", "all"),
-        ("runs", "confirm", "{folder}", "--json"),
         ("report", "{folder}", "{folder}", "--out", "-"),
         ("decide", "gamma > 0", "--witness", "-"),
         ("report", "{folder}", "{folder}", "--out", "{folder}"),

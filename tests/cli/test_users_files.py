@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import bntheory
 from bntheory.cli import app
+from bntheory.commands.common import wrapped
 from bntheory.experiments.preset import load_preset
 
 COMMAND = [sys.executable, "-m", "bntheory.cli"]
@@ -65,6 +66,31 @@ def fresh(folder, *arguments):
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def test_later_lines_of_an_entry_hang_as_its_first_does_in_lines_that_fit(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    message = "study    error  boom\nline2 " + "word " * 10
+    first, *others = wrapped(message, 9, one=True).splitlines()
+    assert first == "study    error  boom"
+    assert others[0].startswith(" " * 9 + "line2")
+    assert all(line.startswith(" " * 9) and len(line) <= 40 for line in others)
+    assert wrapped("title\n  item", 9).splitlines() == ["title", "  item"]  # entries of their own
+
+
+@pytest.mark.long
+def test_the_lines_of_a_users_message_stand_under_its_judge(folder):
+    body = """
+@claim("mine.broken", statement="x", kind="dynamics")
+def broken(study):
+    raise RuntimeError("boom\\nline2\\n  line3")
+"""
+    (folder / "mine.py").write_text(HEAD + body)
+    said = CliRunner().invoke(app, ["check", "mine.py", "--judge", "study"]).stdout
+    head, second, third = said.splitlines()[1:4]
+    assert head.split() == ["study", "error", "RuntimeError:", "boom"]
+    assert second == " " * 27 + "line2"
+    assert third.startswith(" " * 27 + "  line3 (line ")
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ Oracles: the planted factors, and Student's interval written out with scipy, fro
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -250,6 +251,52 @@ def test_unfinished_and_empty_runs_are_read() -> None:
     cut = [p for p in make_records() if p["seed"] < 1]
     assert {e.outcome for e in effects(cut)} <= {"inconclusive", "not comparable"}
     assert {e.outcome for e in effects([])} <= {"inconclusive", "not comparable"}
+
+
+def _without(what: str) -> Callable[[dict[str, Any], np.random.Generator], dict[str, Any] | None]:
+    """Records of the standard arms of mlp: none, none of the last step, or all but the one that has the last loss."""
+
+    def change(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any] | None:
+        if p["network"] != "mlp" or not p["arm"].startswith("standard"):
+            return p
+        if what == "all" or (what == "end" and p["step"] == 20):
+            return None
+        if what == "loss" and p["step"] == 20:
+            del p["training_loss"]
+        return p
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("all", "is not there: it has no records"),
+        ("end", "is not finished: no record of step 20 is there"),
+        ("loss", "is not finished: no record of step 20 is there"),
+    ],
+)
+def test_what_has_no_records_is_not_there_and_has_not_diverged(what: str, said: str) -> None:
+    (row,) = deciding(effects(make_records(change=_without(what))), "loss.standard")
+    assert row.outcome == "not comparable"
+    assert row.why.startswith("at no learning rate is every arm there, and trained, in every seed: ")
+    assert f"0.05 (in 4 of 4 seeds: arm standard@0.05 {said})" in row.why
+    assert "diverged" not in row.why
+
+
+def test_seeds_that_diverged_are_told_apart_from_those_that_are_not_there() -> None:
+    def change(p: dict[str, Any], rng: np.random.Generator) -> dict[str, Any] | None:
+        if p["arm"] == "standard@0.05" and p["seed"] > 1:
+            return None
+        if p["arm"] == "standard@0.05" and p["seed"] == 1 and p["step"] > 5:
+            p["diverged"] = True
+        return p
+
+    (row,) = deciding(effects(make_records(change=change)), "loss.standard")
+    assert (
+        "0.05 (in 1 of 4 seeds: arm standard@0.05 has diverged; "
+        "in 2 of 4 seeds: arm standard@0.05 is not there: it has no records)"
+    ) in row.numbers.scope
 
 
 def test_no_rescaling_of_the_loss_moves_what_is_scale_free() -> None:

@@ -54,7 +54,8 @@ def test_what_a_change_of_code_left_as_it_was_is_confirmed_by_a_sample(
     records = [r for r in Store(out).read().every() if r.made["code"] == "new"]
     (out / RECORDS).write_text("".join(r.line() for r in records))
     monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: dict.fromkeys(CODES, "newer"))
-    assert command("runs", "confirm", str(out), "--claims", ",".join(GOOD)).exit_code == 0
+    told = json.loads(command("runs", "confirm", str(out), "--claims", ",".join(GOOD), "--json").stdout)
+    assert told == {"of": str(out), "made": 3, "confirmed": 11, "differing": []}
     trails = {r.made["confirmed"] for r in Store(out).read().every() if r.made["code"] == "newer" and len(r.made) > 3}
     assert f"{old} > new" in trails
 

@@ -7,7 +7,13 @@ passes on the same run.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +25,10 @@ from typer.testing import CliRunner, Result
 
 from bntheory.commands.compare import compare_command
 from bntheory.commands.runs import runs
+from bntheory.errors import Terminated, terminated_as_interrupted
 from bntheory.experiments.measure import MEASURES
 from bntheory.experiments.measures.situation import Options, Situation
+from bntheory.experiments.store import RECORDS, Store
 from bntheory.layer import BatchNormLayer
 
 
@@ -234,6 +242,60 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no note": lambda m: m.pop("data_note"),
     "no name": lambda m: m.pop("preset"),
 }
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_ends_a_run_as_an_interrupt_does_with_code_143(tmp_path: Path, workers: int) -> None:
+    """Of a scheduler, which sends it to the command alone: it says how to go on, its workers end, and what was measured stays."""
+    preset, out = tiny_preset(tmp_path, seeds="[0, 1, 2, 3, 4, 5]"), tmp_path / "run"
+    words = ["compare", "--preset", preset, "--out", str(out), "--workers", str(workers), "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bntheory", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / RECORDS).exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 143
+        assert said == "ended by SIGTERM; the same command with --resume goes on with it\n"
+        while _lives(process.pid):  # Python's own tracker of resources ends a moment later
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert Store(out).read().every()
+    assert Store(out).read().faults == ()
+
+
+def test_sigterm_is_an_interrupt_inside_alone_and_no_fork_takes_it_for_one() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with terminated_as_interrupted():
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if not child:  # which waits for its end, and has another one only where the signal did not end it
+            with suppress(BaseException):
+                os.write(theirs, b"ready")
+                time.sleep(10)
+            os._exit(0)
+        os.read(ours, 5)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_broken_manifest_is_bad_use(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

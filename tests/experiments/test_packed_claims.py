@@ -38,7 +38,16 @@ def test_a_packed_store_holds_what_claims_rest_on_and_nothing_else(
     monkeypatch.setattr("bntheory.experiments.manifest.codes", lambda: {"classification": "new", "training": "new"})
     stale = command("runs", "pack", str(store), str(archive))
     assert "0 records of 1 claim" in stale.output  # the one that trains nothing
-    assert "left out at scale quick: made.up.first: 12 records are missing or from other code" in stale.output
+    why = "12 records are missing or from other code"
+    assert f"left out at scale quick: made.up.first: {why}" in stale.output
+    said = json.loads(command("runs", "pack", str(store), str(archive), "--json").stdout)
+    assert (said["into"], said["of"], said["records"], said["claims"].keys()) == (
+        str(archive),
+        str(store),
+        0,
+        {"quick"},
+    )
+    assert {"scale": "quick", "claim": "made.up.first", "why": why} in said["left_out"]
 
 
 def test_a_recorded_store_is_not_replaced_by_nothing(

@@ -19,7 +19,7 @@ from made_up import NETWORKS, OWN, SEEDS, identity, make_records, preset
 from bntheory.errors import UserError
 from bntheory.experiments.answers import failures, run_verdicts
 from bntheory.experiments.folder import RunFolder
-from bntheory.report.effect_text import effect_text
+from bntheory.report.effect_text import effect_text, place_text
 from bntheory.report.forest import axis_of, bar
 from bntheory.report.run_answers import answers, seeds_text
 from bntheory.report.run_page import command_line, write_comparison, write_report
@@ -226,6 +226,22 @@ def test_texts_of_effects() -> None:
     assert "fewer than 3 seeds" in effect_text(short)
     tied = {"unit": "", "estimate": {"n": 4, "mean": 0.0, "low": None, "high": None}}
     assert effect_text(tied) == "0 (4 seeds with equal values: no interval)"
+
+
+def test_a_mean_over_one_step_is_told_as_the_number_at_it() -> None:
+    assert place_text("mean of steps 20") == "at step 20"
+    for place in ("mean of steps 5, 20", "step 20", "the end", ""):
+        assert place_text(place) == place
+
+
+@pytest.mark.long
+def test_the_table_of_all_rows_calls_one_step_a_step(tmp_path: Path) -> None:
+    short = [p for p in make_records() if p["step"] in (0, 20)]
+    verdicts = run_verdicts(preset(), short)
+    assert "mean of steps 20" in {o["place"] for o in verdicts["outcomes"]}
+    text = write_report(RunFolder(tmp_path, MANIFEST), preset(), short, verdicts).read_text("utf-8")
+    assert ", at step 20<br>" in text
+    assert "mean of steps" not in text
 
 
 @pytest.mark.parametrize(

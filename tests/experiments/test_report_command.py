@@ -66,6 +66,24 @@ def test_a_page_says_what_its_run_lacks_and_stale_records_count_for_nothing(run:
 
 
 @pytest.mark.long
+def test_an_arm_without_records_is_said_to_be_not_there_on_both_pages(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    lines = (copy / RECORDS).read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not read_line(line)[1].arm.startswith("standard")]
+    (copy / RECORDS).write_bytes(b"".join(kept))
+    assert command(copy).exit_code == command(copy, run, "--out", tmp_path / "both.html").exit_code == 0
+    legend = "an arm has not trained, or is not there or not finished, as its records are missing."
+    for page in (copy / "report.html", tmp_path / "both.html"):
+        text = page.read_text("utf-8")
+        assert "Not finished: " in text
+        assert "arm standard is not there: it has no records" in text
+        assert legend in text
+        assert "diverged" not in text
+    assert "(records of an arm are not there)" in (copy / "report.html").read_text("utf-8")
+    assert legend not in (run / "report.html").read_text("utf-8")
+
+
+@pytest.mark.long
 def test_lines_that_were_skipped_are_named_on_the_page_and_beside_it(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     with (copy / RECORDS).open("ab") as file:
@@ -92,13 +110,25 @@ def test_every_figure_of_a_report_is_had_from_python(run: Path, tmp_path: Path) 
         figures(tmp_path)
 
 
+@pytest.mark.long
 def test_two_runs(run: Path, tmp_path: Path) -> None:
     files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
-    result = command(run, run, "--out", tmp_path / "both.html", "--json")
+    other, same = tmp_path / "other", tmp_path / "deeper" / "run"
+    for copy in (other, same):
+        shutil.copytree(run, copy)
+    result = command(run, other, "--out", tmp_path / "both.html", "--json")
     assert result.exit_code == 0, result.output
     text = Path(json.loads(result.output)["report"]).read_text()
-    assert "mlp · tiny" in text
-    assert "mlp · run" in text  # the same preset again is called by its folder
+    assert "<h1>Batch normalisation: run beside other</h1>" in text  # of one preset, both are called by their folders
+    assert "mlp · run" in text
+    assert "mlp · other" in text
+    assert command(run, same, "--out", tmp_path / "both.html").exit_code == 0  # and by as much as tells them apart
+    text = (tmp_path / "both.html").read_text()
+    assert f"<h1>Batch normalisation: {run.parent.name}/run beside deeper/run</h1>" in text
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "preset": "larger"}))
+    assert command(run, other, "--out", tmp_path / "both.html").exit_code == 0
+    assert "Batch normalisation: tiny beside larger" in (tmp_path / "both.html").read_text()
     assert files == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
 
 
@@ -110,6 +140,7 @@ def test_bad_use_is_named(run: Path, tmp_path: Path) -> None:
         ((tmp_path,), "there is no run in"),
         ((claims,), "a run of claims"),
         ((run, run, run), "3 folders"),
+        ((run, run / ".." / "run"), "are the same folder"),
         ((run, "--out", tmp_path / "x.html"), "--out is for two runs"),
     ):
         result = command(*words)

@@ -101,6 +101,22 @@ def test_faulty_lines_are_named_with_exit_code_2(copy: Path) -> None:
         assert said in found.output
 
 
+def test_lines_with_one_fault_are_named_together(copy: Path, tmp_path: Path) -> None:
+    lines = [line.replace(b'"step":', b'"step":1') for line in _lines(copy)]
+    (copy / RECORDS).write_bytes(b"".join([*lines[:3], b"{}\n", *lines[3:]]))
+    into = Path(shutil.copytree(copy, tmp_path / "into"))
+    (into / RECORDS).unlink()
+    merged = command("runs", "merge", str(into), str(copy))
+    assert merged.stdout == f"added to {into}: 0 records of {copy}; there before: 0; skipped: {len(lines) + 1} lines\n"
+    for found in (merged, command("runs", str(copy))):
+        assert found.exit_code == 2
+        edited, foreign = (line for line in found.stderr.splitlines() if line.startswith("skipped: "))
+        assert f"records.jsonl, lines 1-3 and 5-{len(lines) + 1}: edited; " in edited
+        assert "records.jsonl, line 4: foreign; " in foreign
+    said = json.loads(command("runs", "merge", str(into), str(copy), "--json").stdout)
+    assert (said["added"], said["skipped"], said["differing"]) == (0, len(lines) + 1, 0)
+
+
 def test_resuming_makes_a_faulty_record_anew_and_says_so(copy: Path) -> None:
     whole = sorted(_lines(copy))
     lines = _lines(copy)

@@ -250,7 +250,7 @@ def _print_verdict(verdict: Any) -> None:
         if e.details.get("records"):
             console.print(f"    records  {records_text(e.details)}", markup=False, style="dim")
         summary = e.summary if e.finding == "error" else _short(e.summary)
-        console.print(wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27), markup=False, style="dim")
+        console.print(wrapped(f"    {e.judge:<8} {e.finding:<13} {summary}", 27, one=True), markup=False, style="dim")
 
 
 def _short(text: str, limit: int = 260) -> str:

@@ -16,11 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bntheory.errors import UserError
-from bntheory.evidence.counts import counted
+from bntheory.errors import Terminated, UserError
+from bntheory.evidence.counts import counted, listed
 from bntheory.files import is_special
 
-FAILED, BAD_USE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
+FAILED, BAD_USE, INTERNAL, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 #: The same for every command: the table of the README and of ``bntheory --help``.
 EXIT_CODES = {
     0: "it went through, whatever was found",
@@ -28,7 +28,8 @@ EXIT_CODES = {
     "decide), a counterexample that does not refute (replay), pages that are stale (papers), a route that is wrong (doctor); nothing else",
     BAD_USE: "it could not be done: bad use, input, a file, the disk, a device; the message says what and what to do",
     INTERNAL: "a defect of bntheory; the message says what to report",
-    INTERRUPTED: "interrupted",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+    TERMINATED: "ended by SIGTERM; compare ends as at an interrupt and says how to go on",
 }
 STYLE = {
     "proved": "bold green",
@@ -65,8 +66,9 @@ def clear_errors(command: Command) -> Command:
             raise _ended(BAD_USE, f"error: {refused(error)}") from None
         except MemoryError:
             raise _ended(BAD_USE, _NO_MEMORY) from None
-        except KeyboardInterrupt:
-            raise _ended(INTERRUPTED, "interrupted") from None
+        except KeyboardInterrupt as stop:
+            code, how = interrupted(stop)
+            raise _ended(code, how) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] in ("typer", "click"):
                 raise  # an exit code, or a usage error, on its way out
@@ -83,6 +85,11 @@ def clear_errors(command: Command) -> Command:
             ) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def interrupted(stop: KeyboardInterrupt) -> tuple[int, str]:
+    """The exit code of an interrupt, and what it is called."""
+    return (TERMINATED, "ended by SIGTERM") if isinstance(stop, Terminated) else (INTERRUPTED, "interrupted")
 
 
 def _as_typed(text: str, command: Callable[..., Any], arguments: Sequence[Any]) -> str:
@@ -129,13 +136,17 @@ def columns() -> int:
     return max(40, shutil.get_terminal_size((80, 24)).columns)
 
 
-def wrapped(text: str, indent: int = 0) -> str:
-    """The text in lines that fit the terminal (80 columns where there is none), the second and later ones indented."""
-    lines = text.splitlines() or [""]
-    return "\n".join(
-        textwrap.fill(line, columns(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-        for line in lines
+def wrapped(text: str, indent: int = 0, *, one: bool = False) -> str:
+    """The text in lines that fit the terminal (80 columns where there is none), the second and later ones indented.
+
+    one: it is one entry, whose text may have lines of its own (a message of somebody else's); else each of its lines is an entry.
+    """
+    first, *others = text.splitlines() or [""]
+    hang = " " * indent
+    fill = functools.partial(
+        textwrap.fill, width=columns(), subsequent_indent=hang, break_long_words=False, break_on_hyphens=False
     )
+    return "\n".join([fill(first), *(fill(line, initial_indent=hang if one else "") for line in others)])
 
 
 def plain() -> bool:
@@ -176,12 +187,35 @@ def file_to_write(option: str, path: Path | None) -> None:
         raise UserError(f"{option} {path}: may not be written; name another place, or change its permissions")
 
 
-def skipped_lines(faults: Sequence[str]) -> None:
-    """The lines of a store that count for nothing, on standard error: the first twenty, and how many more."""
-    for fault in faults[:20]:
-        print(f"skipped: {fault}", file=sys.stderr)
-    if len(faults) > 20:
-        print(f"skipped: {counted(len(faults) - 20, 'line')} more", file=sys.stderr)
+def skipped_lines(faults: Sequence[str], noun: str = "line") -> None:
+    """What of a store counts for nothing, on standard error: lines skipped for one reason together, the first twenty reasons, and how
+    many more lines."""
+    joined: dict[tuple[str, str], list[int]] = {}
+    for fault in faults:
+        found = _LINE.fullmatch(fault)
+        joined.setdefault((found[1], found[3]) if found else (fault, ""), []).append(int(found[2]) if found else 0)
+    for (where, why), lines in list(joined.items())[:20]:
+        print(f"skipped: {where}{f', {_ranges(lines)}: {why}' if why else ''}", file=sys.stderr)
+    if rest := sum(map(len, list(joined.values())[20:])):
+        print(f"skipped: {counted(rest, noun)} more", file=sys.stderr)
+
+
+#: A line that was skipped, as :class:`bntheory.experiments.store.Fault` says it.
+_LINE = re.compile(r"(.*?), line (\d+): (.*)", re.DOTALL)
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """The numbers in words, those that follow one another as one: "lines 1-4 and 6"."""
+    groups: list[list[int]] = []
+    for n in sorted(lines):
+        if groups and n == groups[-1][-1] + 1:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    said = [f"{g[0]}" if len(g) == 1 else f"{g[0]}-{g[-1]}" for g in groups]
+    if len(said) > 10:
+        said = [*said[:9], f"{sum(map(len, groups[9:]))} others"]
+    return f"line{'s' if len(lines) > 1 else ''} {listed(said)}"
 
 
 def plot_to_write(path: Path | None) -> None:

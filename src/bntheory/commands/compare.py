@@ -13,24 +13,28 @@ from typing import Any
 
 import typer
 
-from bntheory.commands.common import FAILED, INTERRUPTED, clear_errors, one_of, refused
+from bntheory.commands.common import FAILED, clear_errors, interrupted, one_of, refused
 from bntheory.commands.options import Json, described
 from bntheory.commands.progress import show_progress
-from bntheory.errors import UserError
+from bntheory.errors import UserError, terminated_as_interrupted
 from bntheory.evidence.counts import counted
 from bntheory.evidence.study import LAST_BLOCK
 from bntheory.report.strict_json import json_text
 
 
 def on_all_ranks(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, on the first of the processes that torchrun started; the others train with it and say nothing."""
+    """The command, on the first of the processes that torchrun started; the others train with it and say nothing.
+
+    A command that is ended by SIGTERM ends as at an interrupt.
+    """
 
     @functools.wraps(command)
     def started(*args: Any, **options: Any) -> None:
         from bntheory.devices import started_by_torchrun
 
         if not started_by_torchrun():
-            command(*args, **options)
+            with terminated_as_interrupted():
+                command(*args, **options)
             return
         from bntheory.experiments.ranks import joined
 
@@ -165,9 +169,10 @@ def compare_command(
             )
     except OSError as error:
         raise UserError(f"{refused(error)}; --resume goes on once that is put right") from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command with --resume goes on with it", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as stop:
+        code, how = interrupted(stop)
+        typer.echo(f"{how}; the same command with --resume goes on with it", err=True)
+        raise typer.Exit(code) from None
     if as_json:
         found = {
             "report": str(result.report),

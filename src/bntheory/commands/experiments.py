@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bntheory.claims.claim import Claim, Study
-from bntheory.commands.common import FAILED, INTERRUPTED, one_of, wrapped
+from bntheory.commands.common import FAILED, interrupted, one_of, wrapped
 from bntheory.commands.progress import duration, show_progress
 from bntheory.errors import UserError
 from bntheory.evidence.counts import counted
@@ -26,6 +26,7 @@ from bntheory.report.strict_json import json_text
 
 if TYPE_CHECKING:
     from bntheory.experiments.asking import Lacking
+    from bntheory.experiments.confirm import Confirmed
     from bntheory.experiments.experiment import Needed
     from bntheory.experiments.plan import Cost, Plan
     from bntheory.judges.verdict import Verdict
@@ -188,11 +189,12 @@ def judge_at_scale(
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
                 lacks=_lack_sayer([folder, *([archive] if archive is not None else ())]),
-                each=lambda verdict: None if as_json else typer.echo(wrapped(_line(verdict), 14)),
+                each=lambda verdict: None if as_json else typer.echo(wrapped(_line(verdict), 14, one=True)),
             )
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; the same command with --resume --out {folder} goes on with it", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as stop:
+        code, how = interrupted(stop)
+        typer.echo(f"{how}; the same command with --resume --out {folder} goes on with it", err=True)
+        raise typer.Exit(code) from None
     if as_json:
         found = {"report": str(result.report), "verdicts": [v.as_json() for v in result.verdicts]}
         typer.echo(json_text(found))
@@ -241,7 +243,7 @@ def claims_lack(store: Path, words: str, scale: str) -> dict[str, dict[str, Any]
     return found
 
 
-def confirm_records(store: Path, words: str, scale: str, against: Path | None = None) -> None:
+def confirm_records(store: Path, words: str, scale: str, against: Path | None = None, *, as_json: bool = False) -> None:
     """``runs confirm``: take over stale records of claims whose sample comes out bit for bit the same under the code of today.
 
     scale: places with commas between; what they ask for is sampled as one. against: a store of this machine, made by the earlier code.
@@ -259,11 +261,12 @@ def confirm_records(store: Path, words: str, scale: str, against: Path | None = 
     chosen = chosen_claims(registry(), words or "all")
     here = None if against is None else Store(against).read().records
     seen: set[str] = set()
+    every: list[Confirmed] = []
     while True:  # a claim whose next runs depend on these asks for more
         lacking = _left(rests_on(claim, study)[1] for study in studies for claim in chosen)
         left = [n for n in lacking if n.address not in seen]
         if not left:
-            return
+            break
         seen |= {n.address for n in left}
         with show_progress() as progress, Store(store).lock():
             found = confirm(
@@ -275,9 +278,15 @@ def confirm_records(store: Path, words: str, scale: str, against: Path | None = 
                 progress=progress,
                 say=lambda text: typer.echo(text, err=True),
             )
+        every.append(found)
+        if as_json:
+            continue
         typer.echo(f"made again: {counted(found.made, 'record')}; confirmed by that: {found.taken_over} more")
         for text in found.differing:
             typer.echo(f"differs, so all of its kind are to be made anew: {text}", err=True)
+    if as_json:
+        counts = {"made": sum(f.made for f in every), "confirmed": sum(f.taken_over for f in every)}
+        typer.echo(json_text({"of": str(store), **counts, "differing": [text for f in every for text in f.differing]}))
 
 
 def plan_claims(words: str, scale: str, device: str) -> Plan:

@@ -49,7 +49,11 @@ def runs(
     from bntheory.judges.experiments import study_at
 
     given = {"--claims": claims, "--scale": scale, "--json": as_json, "--against": against}
-    without = {"merge": ("--claims", "--scale", "--against"), "pack": tuple(given), "confirm": ("--json",)}
+    without = {
+        "merge": ("--claims", "--scale", "--against"),
+        "pack": ("--claims", "--scale", "--against"),
+        "confirm": (),
+    }
     if ignored := next((name for name in without.get(words[0], ("--against",)) if given[name]), ""):
         raise UserError(f"{ignored}: {words[0] if words[0] in without else 'runs FOLDER'} takes none; leave it out")
     if scale and not claims and words[0] != "confirm":
@@ -63,12 +67,12 @@ def runs(
         if against is not None:
             _must_be_store(against, "--against")
         _must_be_store(Path(words[1]))
-        confirm_records(Path(words[1]), claims, scale, against)
+        confirm_records(Path(words[1]), claims, scale, against, as_json=as_json)
         return
     if words[0] == "pack":
         if len(words) != 3:
             raise UserError("pack: give two folders, as in `bntheory runs pack A B`; B becomes the recorded store of A")
-        _pack(Path(words[1]), Path(words[2]))
+        _pack(Path(words[1]), Path(words[2]), as_json=as_json)
         return
     if words[0] == "merge":
         if len(words) != 3:
@@ -223,16 +227,19 @@ def _merge(a: Path, b: Path, *, as_json: bool) -> None:
     if as_json:
         from bntheory.report.strict_json import json_text
 
-        typer.echo(json_text({"into": str(a), "of": str(b), "added": added, "there": there}))
+        left = {"skipped": len(theirs.faults), "differing": len(differing)}
+        typer.echo(json_text({"into": str(a), "of": str(b), "added": added, "there": there, **left}))
     else:
-        typer.echo(f"added to {a}: {counted(added, 'record')} of {b}; there before: {there}")
-    for text in (*map(str, theirs.faults), *differing):
-        typer.echo(f"skipped: {text}", err=True)
+        skipped = f"; skipped: {counted(len(theirs.faults), 'line')}" if theirs.faults else ""
+        differ = f"; with other values there: {len(differing)}" if differing else ""
+        typer.echo(f"added to {a}: {counted(added, 'record')} of {b}; there before: {there}{skipped}{differ}")
+    skipped_lines(list(map(str, theirs.faults)))
+    skipped_lines(differing, "record")
     if theirs.faults or differing:
         raise typer.Exit(BAD_USE)
 
 
-def _pack(a: Path, b: Path) -> None:
+def _pack(a: Path, b: Path, *, as_json: bool) -> None:
     from bntheory.claims import registry
     from bntheory.judges.experiments import pack
 
@@ -241,8 +248,17 @@ def _pack(a: Path, b: Path) -> None:
         raise UserError(f"pack: {a} and {b} are the same folder")
     found = pack(list(registry().select(kind="experiment")), a, b)
     size = sum(p.stat().st_size for p in b.glob("*.gz"))
-    counts = ", ".join(f"{counted(len(ids), 'claim')} at scale {place}" for place, ids in found.claims.items())
-    typer.echo(f"packed in {b}: {counted(found.records, 'record')} of {counts or 'no claim'} ({size / 2**20:.1f} MiB)")
+    if as_json:
+        from bntheory.report.strict_json import json_text
+
+        claims = {place: sorted(ids) for place, ids in found.claims.items()}
+        left = [{"scale": place, "claim": key, "why": why} for (place, key), why in found.left_out.items()]
+        said = {"into": str(b), "of": str(a), "records": found.records, "claims": claims, "bytes": size}
+        typer.echo(json_text({**said, "left_out": left}))
+    else:
+        counts = ", ".join(f"{counted(len(ids), 'claim')} at scale {place}" for place, ids in found.claims.items())
+        what = f"{counted(found.records, 'record')} of {counts or 'no claim'}"
+        typer.echo(f"packed in {b}: {what} ({size / 2**20:.1f} MiB)")
     for (place, key), why in found.left_out.items():
         typer.echo(f"left out at scale {place}: {key}: {why}", err=True)
 

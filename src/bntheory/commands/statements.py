@@ -120,7 +120,7 @@ def show(
     typer.echo(c.id if plain() else typer.style(c.id, bold=True))
     for name, text in rows:
         if text:
-            typer.echo(wrapped(f"{name:<10} {text}", 11))
+            typer.echo(wrapped(f"{name:<10} {text}", 11, one=True))
     typer.echo("")
     typer.echo(textwrap.indent(inspect.getsource(c.check).rstrip(), "  "))
     typer.echo(f"\njudge it: bntheory check {c.id}")

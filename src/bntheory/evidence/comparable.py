@@ -29,12 +29,28 @@ def has_diverged(numbers: Iterable[float]) -> bool:
     return not all(math.isfinite(x) for x in numbers)
 
 
-def why_not_comparable(losses: Mapping[str, float | None], guessing: float | None) -> str:
+def not_there(last: int | None) -> str:
+    """What is said of a run without an end that has not diverged either, behind the arm's name. last: the step whose
+    record is not there; None where it has none at all."""
+    return "is not there: it has no records" if last is None else f"is not finished: no record of step {last} is there"
+
+
+def lacks_records(why: str) -> bool:
+    """Whether what :func:`why_not_comparable` says speaks of records that are not there."""
+    return any(not_there(last).partition(":")[0] in why for last in (None, 0))
+
+
+def why_not_comparable(
+    losses: Mapping[str, float | None], guessing: float | None, lacks: Mapping[str, str] | None = None
+) -> str:
     """Why these arms cannot be compared, from the loss with which each ends; empty where they can.
 
     losses: None or not finite for an arm that has diverged. guessing: the loss of guessing, None where there is no such
-    thing.
+    thing. lacks: of arms whose end is not there, what :func:`not_there` says.
     """
+    for arm, text in (lacks or {}).items():
+        if text:
+            return f"{arm} {text}"
     for arm, loss in losses.items():
         if loss is None or not math.isfinite(loss):
             return f"{arm} has diverged"

@@ -212,7 +212,7 @@ def _both(network: NetworkRuns, kind: str, other: str) -> tuple[Arms, Arms]:
 
 
 def _rates(network: NetworkRuns, *arms: Arms) -> Rates:
-    return common_rates(network.runs, arms, _reader("training_loss"), network.guessing_loss)
+    return common_rates(network.runs, arms, _reader("training_loss"), network.guessing_loss, "training_loss")
 
 
 def _numbers(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bntheory.evidence.checks import Check
-from bntheory.evidence.comparable import guessing_loss, why_not_comparable
+from bntheory.evidence.comparable import guessing_loss, lacks_records, not_there, why_not_comparable
 from bntheory.evidence.curves import at_loss, common_losses, course, log_ratio, mean_of_known
 from bntheory.evidence.decision import Side
 from bntheory.evidence.study import Study
@@ -65,7 +65,11 @@ class Rates:
     @property
     def not_comparable(self) -> str:
         """Why nothing can be compared; empty where something can."""
-        return "" if self.used else f"at no learning rate do all arms train in every seed: {self._without}"
+        if self.used:
+            return ""
+        if lacks_records(self._without):
+            return f"at no learning rate is every arm there, and trained, in every seed: {self._without}"
+        return f"at no learning rate do all arms train in every seed: {self._without}"
 
     def check(
         self, study: Study, name: str, values: Sequence[float | None], side: Side, scope: str, **options: Any
@@ -84,42 +88,63 @@ class Rates:
 
 
 def common_rates(
-    runs: Sequence[Mapping[str, Run]], arms: Sequence[Arms], loss: Reader, guessing: float | None = None
+    runs: Sequence[Mapping[str, Run]],
+    arms: Sequence[Arms],
+    loss: Reader,
+    guessing: float | None = None,
+    measured: str = "",
 ) -> Rates:
     """The rates of the grid at which every one of ``arms`` trained in every seed.
 
-    guessing: the loss of guessing; by default the cross-entropy of guessing among the classes of the data.
+    guessing: the loss of guessing; by default the cross-entropy of guessing among the classes of the data. measured: what
+    a point is called by that has this loss, where the record that has it may be missing beside others of its step.
     """
     used: list[float] = []
     left_out: dict[float, str] = {}
     for rate in sorted(set[float]().union(*arms)):
         names = [of[rate] for of in arms if rate in of]
-        found = [_why_not(seed, rate, names, loss, guessing) for seed in runs]
+        found = [_why_not(seed, rate, names, loss, guessing, measured) for seed in runs]
         barred = [why for why in found if why]
         if len(names) < len(arms):
             left_out[rate] = "not run in every arm"
         elif barred:
-            left_out[rate] = f"in {len(barred)} of {len(runs)} seeds: {barred[0]}"
+            left_out[rate] = _told(barred, len(runs))
         else:
             used.append(rate)
     return Rates(tuple(used), left_out)
 
 
-def _why_not(seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: Reader, guessing: float | None) -> str:
+def _told(barred: Sequence[str], seeds: int) -> str:
+    """In how many seeds, and what the first says; apart from that, those in which records are not there."""
+    lacking = [why for why in barred if lacks_records(why)]
+    others = [why for why in barred if not lacks_records(why)]
+    return "; ".join(f"in {len(part)} of {seeds} seeds: {part[0]}" for part in (others, lacking) if part)
+
+
+def _why_not(
+    seed: Mapping[str, Run], rate: float, names: Sequence[str], loss: Reader, guessing: float | None, measured: str
+) -> str:
     """As :func:`why_not_comparable`, of arms by their names without the rate, which is said before."""
     short = {name: name.removesuffix(name_at("", rate)) for name in names}
     ends = {f"arm {short[name]}": end_of(seed[name], loss) for name in names}
+    lacks = {f"arm {short[name]}": seed[name].lacks or _without_loss(seed[name], measured) for name in names}
     chance = guessing if guessing is not None else guessing_loss(round(1 / seed[names[0]].chance))
-    return why_not_comparable(ends, chance)
+    return why_not_comparable(ends, chance, lacks)
+
+
+def _without_loss(run: Run, measured: str) -> str:
+    """In words, that the record of its last loss is not there, where others of that step are; else empty."""
+    last = run.after_start[-1]
+    return not_there(last) if measured and measured not in run.points.get(last, {measured: None}) else ""
 
 
 def end_of(run: Run, read: Reader) -> float | None:
-    """A number after the last step; None where the run had diverged by then."""
+    """A number after the last step; None where the run had diverged by then, or its record is not there."""
     return number_at(run, run.after_start[-1], read)
 
 
 def number_at(run: Run, step: int, read: Reader) -> float | None:
-    """A number after a step; None where the run had diverged by then."""
+    """A number after a step; None where the run had diverged by then, or its record is not there."""
     point = run.points.get(step)
     return None if point is None else read(point)
 

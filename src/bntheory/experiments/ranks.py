@@ -14,7 +14,6 @@ import copy
 import os
 import re
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -30,7 +29,7 @@ from bntheory.bridge.networks.evaluation import Batch, Loss
 from bntheory.bridge.networks.training import SGDConfig, Trainer, reproducible
 from bntheory.bridge.raised import EvaluationError
 from bntheory.devices import check_device, started_by_torchrun
-from bntheory.errors import UserError
+from bntheory.errors import UserError, terminated_as_interrupted
 from bntheory.experiments.manifest import here
 
 #: A rank may wait so long for the first one, which measures meanwhile.
@@ -79,7 +78,7 @@ def joined() -> Iterator[bool]:
         return
     token = _HERE.set(ranks)
     try:
-        with _ended_as_interrupted():
+        with terminated_as_interrupted():  # torchrun ends the other ranks so when one has failed
             yield True
     finally:
         _HERE.reset(token)
@@ -234,23 +233,6 @@ class Ranks:
         box = [content]
         distributed.broadcast_object_list(box, 0, group=self._control)
         return box[0]
-
-
-@contextmanager
-def _ended_as_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM, by which torchrun ends ranks when one has failed, is an interrupt: it says how to go on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _of_all(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from bntheory.errors import UserError
 from bntheory.evidence.checks import Check
+from bntheory.evidence.comparable import not_there
 from bntheory.evidence.counts import counted
 from bntheory.evidence.curves import mean_log_ratio_at_equal_loss, mean_of_known
 from bntheory.evidence.decision import Side
@@ -42,6 +43,7 @@ class Run:
     """One arm trained from one seed, as it was recorded.
 
     points: by step after the start; none from where the run was no longer finite. chance: the accuracy of guessing.
+    diverged: whether a record says that it was no longer finite; None where that is all that missing points can mean.
     """
 
     arm: Arm
@@ -49,6 +51,7 @@ class Run:
     seed: int
     points: Mapping[int, Json]
     chance: float
+    diverged: bool | None = None
 
     @property
     def after_start(self) -> tuple[int, ...]:
@@ -59,6 +62,14 @@ class Run:
     def diverged_at(self) -> int | None:
         """The first recorded step after the start at which it was no longer finite."""
         return next((step for step in self.after_start if step not in self.points), None)
+
+    @property
+    def lacks(self) -> str:
+        """In words, that its end is not there, where no record says that it diverged before; else empty."""
+        last = self.protocol.record[-1]
+        if self.diverged is not False or last in self.points:
+            return ""
+        return not_there(last if self.points else None)
 
 
 def each_seed(
@@ -102,12 +113,17 @@ def runs_of(
     """The runs of these arms by name, seed after seed; a point that has diverged, and all that would come later, are
     none of its run."""
     found: dict[tuple[str, str, int], dict[int, Json]] = {}
+    diverged: set[tuple[str, str, int]] = set()
     for point in points:
-        if not point["diverged"]:
-            found.setdefault((point["network"], point["arm"], point["seed"]), {})[point["step"]] = point
+        own = (point["network"], point["arm"], point["seed"])
+        if point["diverged"]:
+            diverged.add(own)
+        else:
+            found.setdefault(own, {})[point["step"]] = point
 
     def run(arm: Arm, seed: int) -> Run:
-        return Run(arm, protocol, seed, found.get((arm.network, arm.name, seed), {}), chance)
+        own = (arm.network, arm.name, seed)
+        return Run(arm, protocol, seed, found.get(own, {}), chance, own in diverged)
 
     return [{arm.name: run(arm, seed) for arm in arms} for seed in seeds]
 

@@ -152,20 +152,37 @@ def side_by_side(
     say: Callable[[Mapping[str, Any]], None] = lambda verdicts: None,
 ) -> Path:
     """Runs beside each other on one page, by default ``report-A-beside-B.html`` here; returns its path. say: hears the verdicts of
-    each."""
+    each.
+
+    Raises UserError for a run beside itself, and for runs that have no comparison in common.
+    """
     from bntheory.report.run_page import write_comparison
 
+    places = [path.resolve() for path in paths]
+    if again := next((path for n, path in enumerate(paths) if places[n] in places[:n]), None):
+        first = paths[places.index(again.resolve())]
+        raise UserError(f"report: {first} and {again} are the same folder; give two runs, or one for its own page")
+    manifests = [read_manifest(path) for path in paths]
+    presets = [str(manifest["preset"]) for manifest in manifests]
+    labels = presets if len(set(presets)) == len(presets) else _names(places)
     runs: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
-    for path in paths:
+    for path, label, manifest in zip(paths, labels, manifests, strict=True):
         progress(len(runs) / (len(paths) + 1), f"reading {path} and deciding")
-        manifest = read_manifest(path)
-        label = manifest["preset"] if manifest["preset"] not in [r[0] for r in runs] else path.resolve().name
         _, verdicts = _read(RunFolder(path, manifest), preset_from_json(manifest["preset_content"]))
         say(verdicts)
         runs.append((label, manifest, verdicts))
     progress(len(runs) / (len(paths) + 1), "drawing the page")
     names = "-beside-".join(path.resolve().name for path in paths)
     return write_comparison(runs, out or Path(f"report-{names}.html"))
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """The folders' names, with as much of the path before them as tells them apart."""
+    for depth in range(1, max(len(place.parts) for place in places)):
+        names = ["/".join(place.parts[-depth:]) for place in places]
+        if len(set(names)) == len(names):
+            return names
+    return [str(place) for place in places]
 
 
 def _read(folder: RunFolder, preset: Preset) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -20,6 +20,12 @@ def effect_text(effect: Mapping[str, Any]) -> str:
     return f"{mean_text(effect)} [{number_text(e['low'], effect['unit'])}, {number_text(e['high'], effect['unit'])}]"
 
 
+def place_text(place: str) -> str:
+    """A place of verdicts.json as printed: the mean over one step alone is the number at it."""
+    steps = place.removeprefix("mean of steps ")
+    return place if steps == place or "," in steps else f"at step {steps}"
+
+
 def mean_text(effect: Mapping[str, Any]) -> str:
     """The effect alone."""
     e = effect["estimate"]

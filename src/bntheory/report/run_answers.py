@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bntheory.evidence.comparable import lacks_records
 from bntheory.evidence.counts import listed, many
 from bntheory.experiments.comparisons import QUESTIONS
 from bntheory.report.effect_text import mean_text
@@ -113,6 +114,8 @@ def _outcomes(rows: Sequence[tuple[int, Json]]) -> Iterator[Part]:
 
 def _short(o: Json) -> str:
     if o["outcome"] == "not comparable":
+        if lacks_records(o["why"]):
+            return "records of an arm are not there"
         return "an arm has not trained" if "not trained" in o["why"] else "nothing to compare"
     return mean_text(o) if o["outcome"] != "inconclusive" else f"{mean_text(o)}; {seeds_text(o)}"
 

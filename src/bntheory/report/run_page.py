@@ -17,7 +17,7 @@ from bntheory.experiments.network_runs import NetworkRuns, network_runs
 from bntheory.experiments.own import is_own
 from bntheory.experiments.preset import Preset, preset_names
 from bntheory.files import write_atomic
-from bntheory.report.effect_text import effect_text
+from bntheory.report.effect_text import effect_text, place_text
 from bntheory.report.forest import axis_of, bar
 from bntheory.report.html import render
 from bntheory.report.margins import margins_panel, violations_panel
@@ -142,6 +142,7 @@ def _rows(verdicts: Json, networks: Mapping[str, NetworkRuns]) -> Iterator[dict[
             **o,
             "row": i,
             "text": effect_text(o),
+            "place_text": place_text(o["place"]),
             "values": [(seed, f"{value:.4g}") for seed, value in values],
             "seeds_text": seeds_text(o) if o["outcome"] == "inconclusive" else "",
             "addresses": [] if group == before else list(_addresses(o, networks.get(o["network"]))),
