@@ -28,6 +28,16 @@ CASES = {
         {"eps": "zero"},
         "refuted",
     ),
+    "two units under one bound": (
+        "norm2(input_grad) + norm2(input_grad@b) <= s*(norm2(grad) + norm2(grad@b))",
+        {"scalars": ["s"], "assume": ["gamma**2/sigma**2 <= s", "gamma@b**2/sigma@b**2 <= s"]},
+        "proved",
+    ),
+    "two units, one of them under the bound": (
+        "norm2(input_grad) + norm2(input_grad@b) <= s*(norm2(grad) + norm2(grad@b))",
+        {"scalars": ["s"], "assume": ["gamma**2/sigma**2 <= s"]},
+        "refuted",
+    ),
     "two units multiplied": (
         "norm2(input_grad)*norm2(input_grad@b) <= gamma**2/sigma**2*norm2(grad)*gamma@b**2/sigma@b**2*norm2(grad@b)",
         {"eps": "zero"},

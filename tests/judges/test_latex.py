@@ -17,7 +17,7 @@ import bntheory
 from bntheory.claims.typed.latex import _LETTERS, latex_of, legend
 from bntheory.cli import app
 from bntheory.judges.decide import decide
-from bntheory.judges.latex import failures, latex_paragraph, latex_witness
+from bntheory.judges.latex import failures, latex_paragraph, latex_witness, told_apart
 from bntheory.judges.verdict import verdict_of
 from bntheory.layer.domain import LayerDomain, Normaliser
 from bntheory.layer.family import make_layer
@@ -404,3 +404,18 @@ def test_long_names_may_break_and_options_may_not() -> None:
 )
 def test_long_numbers_are_powers_of_ten(typed: str, written: str) -> None:
     assert latex_of(typed) == written
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "op", "margin", "shown"),
+    [
+        ("2.0000000000000000", "[2.0000000000000000 +/- 3e-21]", "le", -5e-31, ("2", "2 - 2e-30")),
+        ("[-4.0 +/- 1e-9]", "-4.0", "lt", -1e-12, ("-4", "-4 - 8e-12")),
+        ("2.0000000000000000", "[1.9999999999999999 +/- 3e-21]", "le", -2.5e-17, None),
+        ("[2.0 +/- 3e-21]", "2.0", "eq", -5e-31, None),
+        ("3.0", "2.0", "le", -0.2, ("3", "2")),
+    ],
+)
+def test_what_fails_by_little_is_seen_to_fail(left, right, op, margin, shown):
+    found = told_apart({"left": left, "right": right, "op": op, "margin": margin})
+    assert found == (shown or (left, right))

@@ -184,6 +184,18 @@ def test_false_claims_fall_to_a_loss_that_can_be_written_down(text, options):
         assert abs(free["rise"] - (grad + free["grad@2"]) @ dz / 2) <= room * (1 + 1e-9) + 1e-12
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("least", "status"), [("1/2", "proved"), ("0.500001", "refuted")])
+def test_what_is_true_of_every_smooth_loss_is_proved_of_convex_ones(least, status):
+    """A step of length 1/l gains ||g||^2/(2 l): r <= <g, dz> + l/2 ||dz||^2 at dz = -g/l. l ||z||^2/2 gains no more."""
+    for options in (SMOOTH, CONVEX) if status == "proved" else (SMOOTH,):
+        found = decide(f"-rise >= {least}*norm2(grad)/l/gamma**2*gamma**2", **options, assume=["z@2 == z - grad/l"])
+        assert found.verdict.status.value == status
+        assert [g["text"] for g in found.evidence.details.get("wherever", ())] == ["gamma != 0"] * (status == "proved")
+    nothing = decide("-rise >= norm2(grad)/(2*l)", **CONVEX, assume=["z@2 == z - grad/l", "rise > 0"])
+    assert nothing.verdict.status.value == "vacuous"
+
+
 @pytest.mark.parametrize("normaliser", ["batch", "l2", "unbiased", "rms", "mean-only"])
 def test_the_second_batch_goes_through_the_same_layer(normaliser):
     rng = np.random.default_rng(5)

@@ -57,7 +57,8 @@ _OPTIONS = {
     "loss": ("", "a given loss: squared, linear or logistic-bounds"),
     "normaliser": (
         "batch",
-        "batch, unbiased, mean-only, rms, frozen, l1, l2, linf; or by name: layer-norm, instance-norm, group-norm, rms-norm",
+        "batch, unbiased, mean-only, rms, frozen (the statistics of y itself, held constant), l1, l2, linf; or by name: layer-norm, "
+        "instance-norm, group-norm, rms-norm",
     ),
 }
 _REPEATED = {

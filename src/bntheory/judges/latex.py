@@ -210,7 +210,7 @@ def _shown(failing: Sequence[Mapping[str, Any]]) -> tuple[Shown, ...]:
     for r in failing:
         left, right = sides = r["left"], r["right"]
         denied = r["op"] == "lt" and strict.count(sides[::-1]) > (left == right)
-        one, other = (middle(left), middle(right)) if denied else told_apart(left, right)
+        one, other = (middle(left), middle(right)) if denied else told_apart(r)
         shown = one, "!=" if denied else _SIGN[r["op"]], other
         if not denied or (shown not in found and shown[::-1] not in found):
             found.append(shown)
@@ -226,10 +226,18 @@ def middle(ball: str) -> str:
         return text
 
 
-def told_apart(left: str, right: str) -> tuple[str, str]:
-    """The middles of two balls, short; as they stand where these are the same and the balls are not."""
+def told_apart(relation: Mapping[str, Any]) -> tuple[str, str]:
+    """The two sides of a relation that fails: the middles of the balls, short; as they stand where these are the same and the balls are not,
+    and where the balls' middles are the same too, the right side as the left one and what it lacks."""
+    left, right = relation["left"], relation["right"]
     short = middle(left), middle(right)
-    return (left, right) if short[0] == short[1] and left != right else short
+    if short[0] != short[1] or left == right:
+        return short
+    margin, middles = relation.get("margin"), [re.split(r"\+/-|\]", str(ball))[0].strip("[ ") for ball in (left, right)]
+    if middles[0] != middles[1] or relation["op"] == "eq" or not margin:
+        return left, right
+    lacks = -float(margin) * 2 * abs(float(middles[0]))
+    return short[0], f"{short[0]} - {lacks:.2g}"
 
 
 _SPECIAL = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\(<\)", ">": r"\(>\)", "|": r"\(|\)"}  # fmt: skip

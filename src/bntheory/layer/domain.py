@@ -39,10 +39,11 @@ LOSSES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "logistic-bounds": {"hessian": "psd-diagonal", "smoothness": "1/4", "gradient": "unit-entries"},
     }
 )
-# Of these sigma has a derivative only so: every other batch is outside the domain.
-_WITH_A_DERIVATIVE = {
+# Of the first two sigma has a derivative only so: every other batch is outside the domain.
+_WHERE = {
     "l1": " where no entry equals the mean",
     "linf": " where one entry alone lies farthest from the mean",
+    "frozen": " (by the mean and variance of y itself, held constant, and no running ones)",
 }
 _OUTSIDE = {
     "convex": "a convex loss is 'psd'",
@@ -236,7 +237,7 @@ class LayerDomain:
         if self.in_practice:
             parts.append(self.in_practice)
         elif self.normaliser != "batch":
-            parts.append(f"{self.normaliser} normalisation{_WITH_A_DERIVATIVE.get(self.normaliser, '')}")
+            parts.append(f"{self.normaliser} normalisation{_WHERE.get(self.normaliser, '')}")
         parts += [f"{name} {kind}" for name, kind in self.scalars.items() if kind != "any"]
         parts += [f"{name} positive semidefinite" for name, kind in self.operators.items() if kind == "psd"]
         return ", ".join(parts)

@@ -47,6 +47,15 @@ def test_bounds_of_an_entry_are_proved(kind, eps, said, holds):
 
 
 @pytest.mark.parametrize(
+    "said", ["sigma**2 > var", "norm2(y_hat) < m", "dot(dual, e@case) != 0 or dot(y_hat, e@case)**2 < 1"]
+)
+def test_one_entry_alone_is_the_largest(said):
+    m, h, q = _entries("linf", 0.0)
+    assert ((m == 2) | (q != 0) | (h**2 < 1)).all()  # of two entries both lie farthest: outside of the domain
+    assert decide(said, eps="zero", normaliser="linf", vectors=E).verdict.status.value == "proved"
+
+
+@pytest.mark.parametrize(
     ("kind", "said", "holds"),
     [
         ("linf", "dot(y_hat, e@case)**2 < 1", lambda m, h, q: h**2 < 1),

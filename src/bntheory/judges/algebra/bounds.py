@@ -203,7 +203,20 @@ def _exchanged_in(term: Node, old: Node, new: Node) -> tuple[Node, list[Node], N
 
 
 def _summands(left: Node, right: Node, domain: LayerDomain) -> _Pairs:
-    return [(a, b, True) for a, b in _apart(left, right, domain, terms_of, sum_of)]
+    return [(a, b, True) for a, b in _apart(left, right, domain, _multiplied_out, sum_of)]
+
+
+def _multiplied_out(side: Node) -> Iterator[tuple[Fraction, Node]]:
+    """The terms of a side, s a and s b where it has s (a + b)."""
+    for c, term in terms_of(side):
+        factors = list(factors_of(term))
+        sums = [i for i, (above, f) in enumerate(factors) if above and len(list(islice(terms_of(f), 2))) > 1]
+        if not sums:
+            yield c, term
+            continue
+        before, after = factors[: sums[0]], factors[sums[0] + 1 :]
+        for k, part in terms_of(factors[sums[0]][1]):
+            yield from ((c * k * n, node) for n, node in _multiplied_out(product_of([*before, (True, part), *after])))
 
 
 def _factors(left: Node, right: Node, domain: LayerDomain) -> _Pairs:

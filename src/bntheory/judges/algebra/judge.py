@@ -88,6 +88,31 @@ def judge(
     return evidence("proved", f"for every m >= {claim.domain.min_m}{where}: {how}")
 
 
+def _of_any_curvature(claim: Claim) -> Claim | None:
+    """The claim for losses that need not be convex, where it compares two batches of a smooth one: what convexity adds is much for the solver
+    to go through, and often not needed."""
+    from bntheory.claims.typed.transcript import text_of, transcribe
+    from bntheory.claims.typed.trees import conjuncts_of
+    from bntheory.layer.second_batch import one_loss
+
+    domain, assume = claim.domain, claim.assume
+    assert domain is not None
+    if assume is None or not ("grad@2" in domain.vectors and domain.smoothness and domain.hessian == "psd"):
+        return None
+    ties, said = (
+        [text_of(part) for part in conjuncts_of(transcribe(statement, domain))]
+        for statement in (lambda layer: AllOf(tuple(one_loss(layer, domain))), assume)
+    )
+    if said[-len(ties) :] != ties:
+        return None
+    wide = replace(domain, hessian="any")
+
+    def tied_otherwise(layer: Any) -> AllOf:
+        return AllOf((*assume(layer).parts[: -len(ties)], *one_loss(layer, wide)))
+
+    return replace(claim, domain=wide, assume=tied_otherwise)
+
+
 def _decide_defined(claim: Claim, milliseconds: int, seconds: float) -> Decision | None:
     """The decision of the claim in which free quantities are what its hypotheses say they are; None where there are none, or it stays open."""
     from bntheory.judges.algebra.definitions import definitions_of
@@ -131,11 +156,13 @@ def _decide(
         if part == NOTHING:
             return _in_any_space(replace(claim, check=lambda layer: lt(0, 0)), milliseconds)
         stated = claim if part is None else replace(claim, check=part_of(claim.check, part))
-        scripts = all_proved(of_the_first(stated), proof or "any") or _in_any_space(stated, milliseconds)
+        wider = _of_any_curvature(stated)
+        scripts = all_proved([wider], "short") if wider else []
+        scripts = scripts or all_proved(of_the_first(stated), proof or "any") or _in_any_space(stated, milliseconds)
         if scripts or calculus is None:
             return scripts
         forms = calculus.claim if part is None else conjuncts(calculus.claim, MOST_PARTS)[part]
-        return _over_inner_products(replace(calculus, claim=forms), milliseconds)
+        return _over_inner_products(replace(calculus, claim=forms), milliseconds, deadline)
 
     def all_proved(claims: list[Claim], proof: Proof) -> list[str]:
         """Proofs of all of them; none where one stays open."""
@@ -248,8 +275,9 @@ def _in_any_space(claim: Claim, milliseconds: int) -> list[str]:
     return []
 
 
-def _over_inner_products(calculus: Calculus, milliseconds: int) -> list[str]:
-    """A proof over the inner products, or none; with one hypothesis left out where all of them are too many for the solver."""
+def _over_inner_products(calculus: Calculus, milliseconds: int, deadline: float) -> list[str]:
+    """A proof over the inner products, or none; with one hypothesis left out where all of them are too many for the solver, until the
+    deadline."""
     from bntheory.judges.algebra.gram import gram_problem
     from bntheory.judges.algebra.solver import ask, smt_lib
 
@@ -257,6 +285,8 @@ def _over_inner_products(calculus: Calculus, milliseconds: int) -> list[str]:
     fewer = range(len(hypotheses)) if len(hypotheses) >= 2 else ()
     weaker = [replace(calculus, assumptions=AllOf(tuple(h for j, h in enumerate(hypotheses) if j != i))) for i in fewer]
     for attempt in (calculus, *weaker):
+        if attempt is not calculus and time.perf_counter() > deadline:
+            break
         try:
             problem = gram_problem(attempt)
             for size in (2, 3) if attempt is calculus else (2,):

@@ -117,7 +117,7 @@ def _l_p(frame: Basis) -> Statistics:
             ("eq", frame.dot(dual, dual) - m**2),
             ("eq", size**2 - m**2),
             ("eq", frame.dot(dual, y_hat) - m),
-            ("ge", m - frame.dot(y_hat, y_hat)),
+            ("gt", m - frame.dot(y_hat, y_hat)),
             ("ge", (m - 1) * frame.dot(y_hat, y_hat) - m),
         ]
         return Statistics(mu, var, sigma, field.zero, y, y_hat, dual, tuple(constraints))
@@ -133,7 +133,7 @@ def _l_p(frame: Basis) -> Statistics:
 def of_an_entry(frame: Basis, made: Statistics, e: Coordinates) -> tuple[tuple[str, Any], ...]:
     """What an l_p normaliser implies for one entry, in a Gram-Schmidt frame: h of y_hat and q of its dual.
 
-    l_inf: |h| <= 1, and q = m h at the largest entry, 0 elsewhere. l_1: q is a sign, that of h; the positive entries of a
+    l_inf: |h| = 1 and q = m h at the largest entry, |h| < 1 and q = 0 elsewhere. l_1: q is a sign, that of h; the positive entries of a
     centred batch sum up to half of <q, y_hat>, so no entry exceeds that.
     """
     if frame.domain.normaliser not in ("l1", "linf"):
@@ -141,7 +141,8 @@ def of_an_entry(frame: Basis, made: Statistics, e: Coordinates) -> tuple[tuple[s
     h, q = frame.dot(e, made.y_hat), frame.dot(e, made.dual)
     if frame.domain.normaliser == "linf":
         largest = ("and", (("eq", q - frame.m * h), ("eq", h**2 - 1)))
-        return ("ge", 1 - h**2), ("or", (("eq", q), largest))
+        another = ("and", (("eq", q), ("gt", 1 - h**2)))
+        return ("ge", 1 - h**2), ("or", (another, largest))
     half = frame.dot(made.dual, made.y_hat) / 2
     return ("eq", q**2 - 1), ("gt", q * h), ("ge", half**2 - h**2)
 

@@ -76,7 +76,12 @@ def judge(
         summary = f"fails at m = {instance.m}: {instance.describe()}; {_failure(certificate)}"
         return Evidence("search", "refuted", summary, details, monotonic() - started, seed)
     if not attack.feasible:
-        summary = f"none of {attack.evaluations} layers met the claim's hypotheses: it may be vacuous"
+        says = (
+            "equalities are met by chance alone, so this says little"
+            if attack.needs_equalities()
+            else "it may be vacuous"
+        )
+        summary = f"none of {attack.evaluations} layers met the claim's hypotheses: {says}"
         return Evidence("search", "unknown", summary, details, monotonic() - started, seed)
     closest = attack.closest
     summary = f"{attack.evaluations} layers tried"
@@ -100,7 +105,7 @@ def _failure(certificate: Certificate) -> str:
         return certificate.why
     shown = max(failed, key=lambda r: abs(r["margin"] or 0.0))  # of a disjunction all parts fail; show the clearest
     sign = {"le": "<=", "lt": "<", "eq": "="}[shown["op"]]
-    left, right = told_apart(shown["left"], shown["right"])
+    left, right = told_apart(shown)
     return f"{shown['label'] + ': ' if shown['label'] else ''}not {left} {sign} {right}"
 
 
@@ -194,11 +199,16 @@ class _Attack:
                 return next(filter(None, map(self._accept, roundings(build))), found)
         return None
 
+    def needs_equalities(self, x: Instance | None = None) -> bool:
+        """Whether a hypothesis is an equality, told at a layer."""
+        if self.equalities is None:
+            x = x or self._start(self.domain.min_m).candidates.exact(0)(lambda v: v)
+            self.equalities = has_equality_hypotheses(self.claim, self.domain, x)
+        return self.equalities
+
     def _accept(self, x: Instance) -> tuple[Instance, Certificate] | None:
         """x, or x with its equality hypotheses met exactly, if that refutes the claim."""
-        if self.equalities is None:
-            self.equalities = has_equality_hypotheses(self.claim, self.domain, x)
-        if self.equalities:
+        if self.needs_equalities(x):
             repaired = repair(self.claim, self.domain, x)
             if repaired is None:
                 return None
