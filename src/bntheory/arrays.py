@@ -69,6 +69,24 @@ def outer_dot(u: Array, v: Array) -> Array:
     return np.vecdot(u, v)[..., None]
 
 
+def length(x: Floats) -> float:
+    """The Euclidean norm of a float64 vector, scaled by a power of two where squares leave the range."""
+    with np.errstate(over="ignore"):
+        plain = float(np.linalg.norm(x))
+    if 1e-145 < plain < np.inf or not np.size(x):
+        return plain
+    exponent = int(np.frexp(np.max(np.abs(x)))[1])  # 0 where the largest is 0, or is not finite
+    return float(np.ldexp(np.linalg.norm(np.ldexp(x, -exponent)), exponent)) if exponent else plain
+
+
+def standard_error(values: Floats | Sequence[float]) -> float:
+    """Of the mean of independent values; scaled by a power of two where squares leave the range."""
+    x = np.asarray(values, dtype=np.float64)
+    largest = float(np.max(np.abs(x)))
+    exponent = 0 if largest == 0 or 1e-130 < largest < 1e150 else int(np.frexp(largest)[1])
+    return float(np.ldexp(np.std(np.ldexp(x, -exponent), ddof=1), exponent) / np.sqrt(len(x)))
+
+
 def combine(terms: Sequence[tuple[Array, Array]], constant: Array) -> Array:
     """constant + sum of c x over (x, c), with vectors x (..., m) and scalars c (..., 1), in one pass a term and without temporaries."""
     (first, scale), *rest = terms
