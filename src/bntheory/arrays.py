@@ -5,6 +5,7 @@ Only what the closed-form layer needs, and without importing torch: a tensor bri
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -69,6 +70,14 @@ def outer_dot(u: Array, v: Array) -> Array:
     return np.vecdot(u, v)[..., None]
 
 
+def larger(value: float, exponent: int) -> float:
+    """value * 2**exponent, infinite where that overflows."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
 def length(x: Floats) -> float:
     """The Euclidean norm of a float64 vector, scaled by a power of two where squares leave the range."""
     with np.errstate(over="ignore"):
@@ -76,7 +85,7 @@ def length(x: Floats) -> float:
     if 1e-145 < plain < np.inf or not np.size(x):
         return plain
     exponent = int(np.frexp(np.max(np.abs(x)))[1])  # 0 where the largest is 0, or is not finite
-    return float(np.ldexp(np.linalg.norm(np.ldexp(x, -exponent)), exponent)) if exponent else plain
+    return larger(float(np.linalg.norm(np.ldexp(x, -exponent))), exponent) if exponent else plain
 
 
 def standard_error(values: Floats | Sequence[float]) -> float:

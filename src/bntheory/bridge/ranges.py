@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from bntheory.arrays import larger
+
 
 def norm_is_plain(norm: float, dtype: torch.dtype) -> bool:
     """Whether a norm that was taken by squares in this dtype is right: neither they nor their sum left its range."""
@@ -30,14 +32,6 @@ def exponent_of(values: Tensor) -> int:
     """The power of two to which the largest entry belongs; 0 where all are zero, or one is not finite."""
     largest = float(values.abs().max()) if values.numel() else 0.0
     return math.frexp(largest)[1] if 0 < largest < math.inf else 0
-
-
-def larger(value: float, exponent: int) -> float:
-    """value * 2**exponent, infinite where that overflows."""
-    try:
-        return math.ldexp(value, exponent)
-    except OverflowError:
-        return math.copysign(math.inf, value)
 
 
 def in_range(vector: Tensor) -> tuple[Tensor, int]:

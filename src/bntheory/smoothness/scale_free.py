@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bntheory.arrays import length
+from bntheory.arrays import larger, length
 from bntheory.smoothness.eigenpairs import extreme_eigenpairs
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
@@ -45,19 +45,19 @@ class _Slope:
 
     @property
     def _excess(self) -> float:
-        return math.ldexp(self.excess, -self.exponent)
+        return larger(self.excess, -self.exponent)
 
     @property
     def norm(self) -> float:
-        return math.ldexp(math.sqrt(self.squared), self.exponent)
+        return larger(math.sqrt(self.squared), self.exponent)
 
     def over_slope(self, value: float) -> float:
         """value * excess/||grad f||^2."""
-        return math.ldexp(value, -self.exponent) * (self._excess / self.squared)
+        return larger(value, -self.exponent) * (self._excess / self.squared)
 
     def step(self, fraction: float) -> float:
         """By how much of its gradient a step removes this fraction."""
-        return float(np.ldexp(fraction * self._excess / self.squared, -self.exponent))
+        return larger(fraction * self._excess / self.squared, -self.exponent)
 
     def error(self, fraction: float) -> float:
         predicted = fraction * self.excess

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bntheory.bridge.ranges import exponent_of, larger, norm_is_plain, times_power
+from bntheory.arrays import larger
+from bntheory.bridge.ranges import exponent_of, norm_is_plain, times_power
 
 Array = np.ndarray[Any, Any]
 

@@ -26,8 +26,8 @@ from bntheory.bridge.draws import normal_like
 from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.measured import Unchanged
-from bntheory.bridge.units import UnitView
 from bntheory.bridge.ranges import lengths
+from bntheory.bridge.units import UnitView
 from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
 from bntheory.layer.family import RmsLayer

@@ -53,7 +53,7 @@ class _Sums:
 
     def add(self, parts: list[float], exponent: int) -> None:
         """Add these parts times 4**exponent. A sum is in units of its largest exponent: that cannot overflow."""
-        if not parts[0] > 0:
+        if parts[0] == 0:
             return
         shared = exponent if self.exponent is None else max(self.exponent, exponent)
         earlier = 0 if self.exponent is None else 2 * (self.exponent - shared)
