@@ -256,7 +256,7 @@ def test_edges_of_start_and_of_range() -> None:
     large = FunctionOperator(lambda v: 1e200 * v * torch.arange(1.0, 51.0, dtype=torch.float64), 50)
     assert top_eigenvalues(large).top == pytest.approx(50e200, rel=1e-6)
     beyond = FunctionOperator(lambda v: 1e308 * 8 * v * torch.arange(1.0, 51.0, dtype=torch.float64), 50)
-    with pytest.raises(ValueError, match="overflows torch.float64") as refusal:
+    with pytest.raises(ValueError, match=r"overflows torch\.float64") as refusal:
         top_eigenvalues(beyond)
     assert "dtype=" not in str(refusal.value)
 
