@@ -5,6 +5,7 @@ Only what the closed-form layer needs, and without importing torch: a tensor bri
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -67,6 +68,32 @@ def outer_dot(u: Array, v: Array) -> Array:
     if is_object(u) or is_object(v):
         return np.sum(u * v, axis=-1, keepdims=True)
     return np.vecdot(u, v)[..., None]
+
+
+def larger(value: float, exponent: int) -> float:
+    """value * 2**exponent, infinite where that overflows."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def length(x: Floats) -> float:
+    """The Euclidean norm of a float64 vector, scaled by a power of two where squares leave the range."""
+    with np.errstate(over="ignore"):
+        plain = float(np.linalg.norm(x))
+    if 1e-145 < plain < np.inf or not np.size(x):
+        return plain
+    exponent = int(np.frexp(np.max(np.abs(x)))[1])  # 0 where the largest is 0, or is not finite
+    return larger(float(np.linalg.norm(np.ldexp(x, -exponent))), exponent) if exponent else plain
+
+
+def standard_error(values: Floats | Sequence[float]) -> float:
+    """Of the mean of independent values; scaled by a power of two where squares leave the range."""
+    x = np.asarray(values, dtype=np.float64)
+    largest = float(np.max(np.abs(x)))
+    exponent = 0 if largest == 0 or 1e-130 < largest < 1e150 else int(np.frexp(largest)[1])
+    return float(np.ldexp(np.std(np.ldexp(x, -exponent), ddof=1), exponent) / np.sqrt(len(x)))
 
 
 def combine(terms: Sequence[tuple[Array, Array]], constant: Array) -> Array:

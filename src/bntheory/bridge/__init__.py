@@ -8,7 +8,7 @@ A network as a function
     ``examination``, ``repeatability``, ``custom_functions``   what is checked before a number is returned; ``examined``   of what
     ``explanation``, ``raised``   what a user's code or torch raised, told by step, layer and line
     ``graph``        what the graph of a value holds, and the bytes that it keeps
-    ``draws``        random directions, the same on every device
+    ``draws``        random directions, the same on every device; ``ranges`` norms of what is very small or large
 Its normalisations
     ``normalisers``  the one list of them, found by running the network; ``left_out`` why one is not measured
     ``functional_calls``, ``formulas``   calls of torch's own normalisations, and the same in primitive operations

@@ -16,6 +16,7 @@ from bntheory.bridge.examined import Examined
 from bntheory.bridge.graph import Reduced, fused_norms, leaves_of
 from bntheory.bridge.networks.evaluation import flat, gradients_of
 from bntheory.bridge.networks.generators import generator_states
+from bntheory.bridge.ranges import in_range
 from bntheory.errors import UserError
 
 
@@ -97,7 +98,8 @@ def _refuse_random_derivatives(objective: Examined, index: int, seed: int) -> No
                 slope = torch.stack([value.new_zeros(()), *((g * v).sum() for g, v in along)]).sum()
                 found["Hessian"].append(flat(gradients_of(slope, wanted)[1]) if along else value.new_zeros(1))
     for what, (one, other) in ((what, pair) for what, pair in found.items() if len(pair) == 2):
-        apart = float((one - other).norm() / torch.stack([one, other]).norm().clamp(min=1e-300))
+        pair, _ = in_range(torch.stack([one, other]))
+        apart = float((pair[0] - pair[1]).norm() / pair.norm().clamp(min=1e-300))
         if apart > (100 * torch.finfo(value.dtype).eps if what == "gradient" else torch.finfo(value.dtype).eps ** 0.5):
             raise UserError(
                 f"the {what} of the loss is not deterministic: two evaluations on the same batch gave some that differ by "

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bntheory.arrays import larger, length
 from bntheory.smoothness.eigenpairs import extreme_eigenpairs
 from bntheory.smoothness.measure import Cost, Measure, NumberKind
 from bntheory.smoothness.protocol import Counted, Landscape, Vector, as_point
@@ -34,12 +35,29 @@ class _Slope:
     landscape: Counted
     x: Vector
     value: float
-    grad: Vector
+    grad: Vector  # times 2**-exponent, as what follows: 0 but where the squares of its entries leave the range
     excess: float  # f - f*
-    squared: float  # ||grad f||^2
+    squared: float  # ||grad f||^2, times 4**-exponent
+    exponent: int
 
     def after(self, fraction: float) -> Vector:
-        return np.asarray(self.x - (fraction * self.excess / self.squared) * self.grad)
+        return np.asarray(self.x - (fraction * self._excess / self.squared) * self.grad)
+
+    @property
+    def _excess(self) -> float:
+        return larger(self.excess, -self.exponent)
+
+    @property
+    def norm(self) -> float:
+        return larger(math.sqrt(self.squared), self.exponent)
+
+    def over_slope(self, value: float) -> float:
+        """value * excess/||grad f||^2."""
+        return larger(value, -self.exponent) * (self._excess / self.squared)
+
+    def step(self, fraction: float) -> float:
+        """By how much of its gradient a step removes this fraction."""
+        return larger(fraction * self._excess / self.squared, -self.exponent)
 
     def error(self, fraction: float) -> float:
         predicted = fraction * self.excess
@@ -50,6 +68,9 @@ def _slope(landscape: Landscape, x: ArrayLike, infimum: float) -> _Slope:
     counted = landscape if isinstance(landscape, Counted) else Counted(landscape)
     point = as_point(x, counted.dimension)
     value, grad = counted.value(point), counted.grad(point)
+    norm = length(grad)
+    exponent = 0 if norm == 0 or 1e-130 < norm < 1e150 or not math.isfinite(norm) else math.frexp(norm)[1]
+    grad = np.ldexp(grad, -exponent) if exponent else grad
     excess, squared = value - infimum, float(grad @ grad)
     if not excess > 0:
         raise ValueError(
@@ -58,7 +79,7 @@ def _slope(landscape: Landscape, x: ArrayLike, infimum: float) -> _Slope:
         )
     if squared == 0:
         raise ValueError("the gradient is zero at x: no gradient step and no slope to compare with; give another point")
-    return _Slope(counted, point, value, grad, excess, squared)
+    return _Slope(counted, point, value, grad, excess, squared, exponent)
 
 
 def _fraction(fraction: float) -> float:
@@ -71,15 +92,14 @@ def relative_curvature(landscape: Landscape, x: ArrayLike, *, infimum: float = 0
     """lambda_max(H) (f - f*)/||grad f||^2. For a convex quadratic along its steepest axis it is 1/2."""
     at = _slope(landscape, x, infimum)
     pair = extreme_eigenpairs(at.landscape, at.x, which="top", seed=seed)[0]
-    factor = at.excess / at.squared
     return Measure(
         "relative curvature",
-        pair.value * factor,
+        at.over_slope(pair.value),
         NumberKind.ESTIMATE,
         at.landscape.cost,
-        error=pair.residual * factor,
+        error=at.over_slope(pair.residual),
         seed=seed,
-        witness={"lambda_max": pair.value, "gradient_norm": math.sqrt(at.squared), "excess": at.excess},
+        witness={"lambda_max": pair.value, "gradient_norm": at.norm, "excess": at.excess},
     )
 
 
@@ -94,7 +114,7 @@ def linearity_error(landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1
         NumberKind.EXACT,
         at.landscape.cost,
         error=rounding,
-        witness={"fraction": fraction, "step": fraction * at.excess / at.squared},
+        witness={"fraction": fraction, "step": at.step(fraction)},
     )
 
 
@@ -139,7 +159,7 @@ def trust_fraction(
         NumberKind.ESTIMATE,
         at.landscape.cost,
         error=0.0 if math.isinf(bad) else bad - good,
-        witness={"step": good * at.excess / at.squared},
+        witness={"step": at.step(good)},
         note=note,
     )
 
@@ -148,8 +168,8 @@ def gradient_cosine(landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1
     """The cosine of the gradients before and after the step that linearly removes ``fraction`` of f - f*."""
     at = _slope(landscape, x, infimum)
     after = at.landscape.grad(at.after(_fraction(fraction)))
-    length = float(np.linalg.norm(after))
-    cosine = float(at.grad @ after) / (math.sqrt(at.squared) * length) if length > 0 else 0.0
+    size = length(after)
+    cosine = float(at.grad @ after) / (math.sqrt(at.squared) * size) if size > 0 else 0.0
     return Measure(
         "gradient cosine",
         cosine,
@@ -157,7 +177,7 @@ def gradient_cosine(landscape: Landscape, x: ArrayLike, *, fraction: float = 0.1
         at.landscape.cost,
         error=8 * np.finfo(float).eps,
         witness={"fraction": fraction},
-        note="" if length > 0 else "the gradient vanishes after the step; its cosine is taken as 0",
+        note="" if size > 0 else "the gradient vanishes after the step; its cosine is taken as 0",
     )
 
 

@@ -8,7 +8,7 @@
 ``closed_forms``, ``batch_norm``, ``convolution``   layers whose second backward pass is faster by a closed form
 ``preflight``, ``memory``   what is checked and foretold before a number is returned
 ``spectrum``        eigenvalues with error bars and the gradient's share; ``eigen_search``, ``low_rank_model``, ``mixed_precision``, ``carried``,
-                    ``orthogonality`` and ``accumulation`` are how they are found
+                    ``orthogonality``, ``rescaled`` and ``accumulation`` are how they are found
 ``trace``, ``density``   the trace and the spectral density; ``spherical`` curvature in the units of the weights
 ``doctor``          the state of this installation
 

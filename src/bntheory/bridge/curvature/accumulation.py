@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.arrays import larger
+from bntheory.bridge.ranges import exponent_of, norm_is_plain, times_power
+
 Array = np.ndarray[Any, Any]
 
 _PIECE, _LONG, _LARGER = 1 << 13, 1 << 21, 1 << 16  # entries converted at a time; of vectors so long, more
@@ -58,8 +61,13 @@ def _piece(vector: Tensor) -> int:
 
 
 def norm(vector: Tensor) -> float:
-    """The Euclidean norm of a flat vector, in float64; infinite or nan where a square overflows or is."""
-    return math.sqrt(dot(vector, vector))
+    """The Euclidean norm of a flat vector, in float64; infinite or nan where it overflows itself, or an entry is."""
+    plain = math.sqrt(dot(vector, vector))
+    if norm_is_plain(plain, torch.float64):
+        return plain
+    exponent = exponent_of(vector)
+    scaled = times_power(vector.double(), -exponent) if exponent else vector
+    return larger(math.sqrt(dot(scaled, scaled)), exponent)
 
 
 class Rows:

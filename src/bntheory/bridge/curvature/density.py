@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from bntheory.arrays import standard_error
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
+from bntheory.bridge.curvature.rescaled import rescaled
 from bntheory.bridge.curvature.spectrum import Spectrum
 from bntheory.errors import UserError
 
@@ -39,7 +41,7 @@ class SpectralDensity:
         """The mean of ``function`` over the eigenvalues, and its standard error over the probes."""
         exact = float(np.sum(function(self.known))) / self.size if len(self.known) else 0.0
         rows = np.sum(self.weights * function(self.nodes), axis=1)
-        return exact + float(rows.mean()), _standard_error(rows)
+        return exact + float(rows.mean()), standard_error(rows)
 
     def trace(self) -> tuple[float, float]:
         """The sum of the eigenvalues and its standard error."""
@@ -64,7 +66,8 @@ class SpectralDensity:
 
         rows = np.einsum("ps,pst->pt", self.weights, kernel(self.nodes))
         exact = kernel(self.known).sum(axis=0) / self.size if len(self.known) else np.zeros_like(t)
-        errors = np.array([_standard_error(column) for column in rows.T])
+        # plain: in a Gaussian's tails the squares of what is nothing may be zero
+        errors = np.array([float(np.std(column, ddof=1) / np.sqrt(len(column))) for column in rows.T])
         return exact + rows.mean(axis=0), errors
 
     def cumulative(self, at: Any) -> tuple[Array, Array]:
@@ -93,7 +96,7 @@ def spectral_density(
     if deflate is not None and deflate.vectors.shape[0] != op.size:
         raise UserError(f"deflate has vectors of length {deflate.vectors.shape[0]}, the operator acts on {op.size}")
     removed = 0 if deflate is None else deflate.vectors.shape[1]
-    steps = min(steps, op.size - removed)
+    asked, steps = steps, min(steps, op.size - removed)
     if steps < 1:
         raise UserError("deflate holds every eigenvalue of the operator; there is nothing left to sample")
     require_room(steps, op.size, op.dtype, op.device, "lower steps")
@@ -107,6 +110,11 @@ def spectral_density(
         basis = LowRankModel(op, start, generator)
         for _ in range(steps):
             basis.expand()
+            other = rescaled(op, basis.scale)
+            if other is not None:
+                found = spectral_density(other, steps=asked, probes=probes, deflate=deflate, seed=seed)
+                nodes = np.ldexp(found.nodes, other.exponent)
+                return replace(found, nodes=nodes, products=op.products - before)
         values, coordinates, _ = basis.ritz()
         nodes[row] = values
         weights[row] = coordinates[0] ** 2 * (1 - removed / op.size)
@@ -114,7 +122,3 @@ def spectral_density(
     op.require_symmetry(defect)
     known = np.zeros(0) if deflate is None else deflate.values
     return SpectralDensity(nodes, weights, known, op.size, op.products - before, seed, defect)
-
-
-def _standard_error(values: Array) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -63,7 +63,7 @@ class SymmetricOperator(ABC):
         if not bool(torch.isfinite(result.sum())) and not bool(torch.isfinite(result).all()):
             raise UserError(
                 f"product {self.products} has entries that are not finite; the curvature overflows {self.dtype} "
-                "at this point. Look for a normalised feature of nearly zero variance, or use dtype=torch.float64"
+                f"at this point. Look for a normalised feature of nearly zero variance, scale the loss down{self.or_float64()}"
             )
         return result
 
@@ -133,12 +133,22 @@ class SymmetricOperator(ABC):
         """Raise ValueError when ``defect`` is beyond rounding: no spectrum may be reported."""
         tolerance = self.symmetry_tolerance()
         if not defect <= tolerance and not self.only_rounding():
+            coarse = self.dtype != torch.float64
             raise UserError(
                 f"the operator is not symmetric: relative defect {defect:.3g} where rounding explains {tolerance:.3g}. "
-                "A second derivative in the model is wrong (a custom autograd.Function, a fused kernel), the function "
-                "changes between products, or float32 is too coarse here: compare normalisation='primitive' and "
-                "dtype=torch.float64"
+                "A second derivative in the model is wrong (a custom autograd.Function, a fused kernel), "
+                + (
+                    "the function changes between products, or float32 is too coarse here"
+                    if coarse
+                    else "or the function changes between products"
+                )
+                + ": compare normalisation='primitive'"
+                + (" and dtype=torch.float64" if coarse else "")
             )
+
+    def or_float64(self) -> str:
+        """The end of an advice: to measure in float64, for who does not."""
+        return "" if self.dtype == torch.float64 else ", or use dtype=torch.float64"
 
 
 class FunctionOperator(SymmetricOperator):

@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.arrays import length as size_of
 from bntheory.bridge.curvature.accumulation import Rows, dot, norm
 from bntheory.bridge.curvature.carried import Carried
 from bntheory.bridge.curvature.linear import SymmetricOperator
@@ -122,7 +123,7 @@ class LowRankModel:
         if len(disagreement):
             self._asymmetry = max(self._asymmetry, float(np.abs(disagreement).max()))
         if self.order == 0:
-            self.surprise = float(np.linalg.norm(found - self.matrix @ chosen))
+            self.surprise = size_of(found - self.matrix @ chosen)
         self._learn(chosen, found)
         self._searched = np.column_stack([self._searched, chosen])
         self.steps_since_breakdown += 1
@@ -181,12 +182,12 @@ class LowRankModel:
             length = norm(image)
             if not np.isfinite(length):
                 raise UserError(
-                    f"the norm of a product overflows {self._op.dtype}; scale the loss down, or use dtype=torch.float64"
+                    f"the norm of a product overflows {self._op.dtype}; scale the loss down{self._op.or_float64()}"
                 )
             found[start:stop] += taken
-            if length > _CANCELLED * float(np.hypot(length, np.linalg.norm(taken))):
+            if length > _CANCELLED * float(np.hypot(length, size_of(taken))):
                 break
-        self.scale = max(self.scale, float(np.hypot(length, np.linalg.norm(found))))
+        self.scale = max(self.scale, float(np.hypot(length, size_of(found))))
         return length
 
     def _keeps_orthogonal(self, estimate: Orthogonality, found: Array, length: float) -> bool:

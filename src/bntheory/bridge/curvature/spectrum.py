@@ -19,6 +19,7 @@ from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.low_rank_model import LowRankModel
 from bntheory.bridge.curvature.memory import require_room
 from bntheory.bridge.curvature.mixed_precision import DRAFT, RIVALS, RefiningSearch
+from bntheory.bridge.curvature.rescaled import rescaled
 from bntheory.bridge.curvature.selection import as_vector
 from bntheory.errors import UserError
 
@@ -94,7 +95,12 @@ class Spectrum:
             )
         return (
             f"rounding moves the value {self.values[worst]:.6g} by up to {self.rounding[worst]:.2g}, beyond "
-            f"tol = {self.tol:g} of it: measure in float64, or read it with that error"
+            f"tol = {self.tol:g} of it: "
+            + (
+                "read it with that error"
+                if self.vectors.dtype == torch.float64
+                else "measure in float64, or read it with that error"
+            )
         )
 
 
@@ -177,6 +183,11 @@ def _searched(
     while True:
         model.expand(search.direction())
         spent = op.products - before
+        other = rescaled(op, model.scale)
+        if other is not None and not isinstance(start, Draft):
+            told = callback and _scaled_back(callback, other.exponent, spent)
+            found = _searched(other, k, which, tol, seed, start, max(1, limit - spent), width, told, stop, carry)
+            return _times_power(found, other.exponent, op.products - before)
         if search.lost and spent < limit:
             model = _start(op, None, generator, width)
             search = ColdSearch(model, k, which)
@@ -226,6 +237,23 @@ def _searched(
         model.defect,
         model.carried(carry) if carry else None,
     )
+
+
+def _scaled_back(
+    callback: Callable[[int, np.ndarray[Any, Any]], None], exponent: int, spent: int
+) -> Callable[[int, np.ndarray[Any, Any]], None]:
+    return lambda products, values: callback(spent + products, np.ldexp(values, exponent))
+
+
+def _times_power(found: Spectrum, exponent: int, products: int) -> Spectrum:
+    """The spectrum of the operator times 2**exponent."""
+    scaled: dict[str, Any] = {
+        name: np.ldexp(getattr(found, name), exponent)
+        for name in ("values", "residuals", "errors", "rounding", "hidden")
+    }
+    if found.model is not None:
+        scaled["model"] = found.model._replace(matrix=np.ldexp(found.model.matrix, exponent))
+    return replace(found, products=products, **scaled)
 
 
 def _refuse_impossible(op: SymmetricOperator, k: int, which: Which, tol: float) -> None:

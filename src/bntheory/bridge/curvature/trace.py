@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bntheory.arrays import standard_error
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.accumulation import dot, norm
 from bntheory.bridge.curvature.linear import SymmetricOperator
 from bntheory.bridge.curvature.spectrum import Spectrum
+from bntheory.bridge.ranges import in_range
 from bntheory.errors import UserError
 
 _FEWEST = 4  # samples below which a standard error says nothing
@@ -76,7 +78,7 @@ def trace(
         sketch = torch.stack([_outside(_signs(op, generator), basis) for _ in range(part)], dim=1)
         images = torch.stack([op.apply(sketch[:, i]) for i in range(part)], dim=1)
         growth = max(growth, *(norm(image) / norm(z) for image, z in zip(images.T, sketch.T, strict=True)))
-        fresh = _orthonormal_outside(images, basis)
+        fresh = _orthonormal_outside(in_range(images)[0], basis)
         kept = fresh.shape[1]
         exact += sum(dot(fresh[:, i], op.apply(fresh[:, i])) for i in range(kept))
         basis = fresh if basis is None else torch.linalg.qr(torch.cat([basis, fresh], dim=1))[0]
@@ -134,7 +136,7 @@ def _orthonormal_outside(vectors: Tensor, basis: Tensor | None) -> Tensor:
 
 
 def _mean(values: list[float]) -> tuple[float, float]:
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    return float(np.mean(values)), standard_error(values)
 
 
 def _defect(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], growth: float, size: int) -> float:

@@ -18,6 +18,7 @@ from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.along_gradient import along_gradient
 from bntheory.bridge.probes.covariate_shift import covariate_shift
 from bntheory.bridge.probes.layer_split import layer_splits
+from bntheory.bridge.ranges import root_of_squares
 from bntheory.errors import UserError
 from bntheory.evidence.record import plain
 
@@ -65,7 +66,7 @@ class Situation:
 def _loss(at: Situation) -> Json:
     """Loss and norm of its gradient by all trainable parameters."""
     value, gradients = at.objective.loss_and_gradients()
-    return {"loss": float(value), "gradient_norm": math.sqrt(sum(norm(g.reshape(-1)) ** 2 for g in gradients))}
+    return {"loss": float(value), "gradient_norm": root_of_squares([norm(g.reshape(-1)) for g in gradients])}
 
 
 def _split(at: Situation) -> Json:

@@ -15,8 +15,11 @@ import torch
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import flat
 from bntheory.bridge.objective import Objective
+from bntheory.bridge.ranges import in_range, length, norm_is_plain
 from bntheory.errors import UserError
 from bntheory.evidence.record import plain
+
+_SQUARE_FITS = 1e150
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,13 @@ class AlongGradient:
     def linear_errors(self) -> tuple[float, ...]:
         """|L(theta - s g) - (L - s ||g||^2)| / (s ||g||^2): the error of the linear prediction, relative; scale-free
         under L -> c L with s -> s/c."""
-        square = self.gradient_norm**2
+        # of a norm whose square leaves the range the step takes one factor first
+        norm = self.gradient_norm
+        plain = norm_is_plain(norm, torch.float64) and norm < _SQUARE_FITS
+        decreases = [s * norm**2 if plain else s * norm * norm for s in self.step_sizes]
         return tuple(
-            abs(value - self.loss + s * square) / (s * square) if square > 0 else math.nan
-            for s, value in zip(self.step_sizes, self.losses, strict=True)
+            abs(value - self.loss + decrease) / decrease if decrease > 0 else math.nan
+            for decrease, value in zip(decreases, self.losses, strict=True)
         )
 
     def as_json(self, multiples: Sequence[float]) -> dict[str, Any]:
@@ -115,25 +121,26 @@ def along_gradient(
         start = [p.detach().clone() for p in parameters]
         value, gradients = objective.loss_and_gradients()
         g = flat(gradients)
-        norm = float(torch.linalg.vector_norm(g))
+        norm = length(g)
         losses, changes, cosines, distances = [], [], [], []
         for s in sizes:
             with torch.no_grad():
                 for p, origin, direction in zip(parameters, start, gradients, strict=True):
                     p.copy_(origin).sub_(direction, alpha=s)
-            moved = torch.linalg.vector_norm(flat(parameters) - flat(start))
+            moved = length(flat(parameters) - flat(start))
             there, other = objective.loss_and_gradients()
             h = flat(other)
             losses.append(float(there))
-            changes.append(float(torch.linalg.vector_norm(g - h)))
+            changes.append(length(g - h))
             cosines.append(_cosine(g, h))
-            distances.append(float(moved))
+            distances.append(moved)
     return AlongGradient(float(value), norm, sizes, tuple(losses), tuple(changes), tuple(cosines), tuple(distances))
 
 
 def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    length = float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
-    return float(torch.dot(a, b)) / length if length > 0 else math.nan
+    (a, _), (b, _) = in_range(a), in_range(b)  # a cosine does not depend on lengths
+    product = float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
+    return float(torch.dot(a, b)) / product if product > 0 else math.nan
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

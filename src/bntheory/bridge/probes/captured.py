@@ -26,6 +26,7 @@ from bntheory.bridge.draws import normal_like
 from bntheory.bridge.explanation import second_backward
 from bntheory.bridge.fences import differentiating
 from bntheory.bridge.measured import Unchanged
+from bntheory.bridge.ranges import lengths
 from bntheory.bridge.units import UnitView
 from bntheory.errors import UserError
 from bntheory.layer.closed_form import BatchNormLayer
@@ -274,16 +275,14 @@ class CapturedLayer:
         measured = self.input_grad[chosen]
         scale = (layer.gamma / layer.sigma).abs()
         terms = (
-            layer.grad.norm(dim=-1, keepdim=True)
+            lengths(layer.grad)[..., None]
             + layer.beta_grad.abs() / math.sqrt(self.m)
             + layer.gamma_grad.abs() * layer.y_hat.norm(dim=-1, keepdim=True) / self.m
         )
         size = (scale * terms)[..., 0]
-        gap = (measured - layer.input_grad).norm(dim=-1)
+        gap = lengths(measured - layer.input_grad)
         relative = torch.where(gap == 0, torch.zeros_like(gap), gap / size)
-        return Residual(
-            chosen, relative, self._tolerance(layer), measured.norm(dim=-1), layer.input_grad.norm(dim=-1), size
-        )
+        return Residual(chosen, relative, self._tolerance(layer), lengths(measured), lengths(layer.input_grad), size)
 
     @checked
     def hessian_residual(self, units: Sequence[int] | None = None, *, seed: int = 0) -> Residual:

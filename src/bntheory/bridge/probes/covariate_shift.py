@@ -18,6 +18,7 @@ from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import flat, trainable
 from bntheory.bridge.networks.normalisation import PrimitiveLayerNorm
 from bntheory.bridge.objective import Objective
+from bntheory.bridge.ranges import in_range, length
 from bntheory.errors import UserError
 
 NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, PrimitiveLayerNorm)
@@ -126,6 +127,7 @@ def covariate_shift(
 
 def _shift(layer: str, index: int, before: list[Tensor], there: list[Tensor]) -> LayerShift:
     a, b = flat(before), flat(there)
-    norm, other = float(torch.linalg.vector_norm(a)), float(torch.linalg.vector_norm(b))
-    cosine = float(torch.dot(a, b)) / (norm * other) if norm * other > 0 else math.nan
-    return LayerShift(layer, index, float(torch.linalg.vector_norm(a - b)), cosine, norm, other)
+    (one, _), (two, _) = in_range(a), in_range(b)  # a cosine does not depend on lengths
+    product = float(torch.linalg.vector_norm(one)) * float(torch.linalg.vector_norm(two))
+    cosine = float(torch.dot(one, two)) / product if product > 0 else math.nan
+    return LayerShift(layer, index, length(a - b), cosine, length(a), length(b))

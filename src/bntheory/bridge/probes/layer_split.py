@@ -6,10 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 from bntheory.bridge.left_out import UNREACHED
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.probes.capture import capture
 from bntheory.bridge.probes.captured import CapturedLayer
+from bntheory.bridge.ranges import exponent_of, times_power
+from bntheory.layer.closed_form import BatchNormLayer
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,19 @@ class _Sums:
     mean: float = 0.0
     along: float = 0.0
     left: float = 0.0
+    exponent: int | None = None
     residual: float = 0.0
     tolerance: float = math.inf
+
+    def add(self, parts: list[float], exponent: int) -> None:
+        """Add these parts times 4**exponent. A sum is in units of its largest exponent: that cannot overflow."""
+        if parts[0] == 0:
+            return
+        shared = exponent if self.exponent is None else max(self.exponent, exponent)
+        earlier = 0 if self.exponent is None else 2 * (self.exponent - shared)
+        for name, part in zip(("scaled", "mean", "along", "left"), parts, strict=True):
+            setattr(self, name, math.ldexp(getattr(self, name), earlier) + math.ldexp(part, 2 * (exponent - shared)))
+        self.exponent = shared
 
 
 def layer_splits(
@@ -74,6 +90,39 @@ def layer_splits(
     return tuple(p for name, p in probes.items() if name not in left_out), left_out
 
 
+def _parts(captured: CapturedLayer, layer: BatchNormLayer, scale2: Tensor) -> tuple[list[float], int]:
+    """(parts, k): 4**k times these are the scaled squared norm, what is off along 1 and along y_hat, and what is left; k is 0 where squares
+    stay in the dtype's range."""
+    m, tiny = captured.m, torch.finfo(scale2.dtype).tiny
+    curved = 1 + layer.eps / layer.sigma**2
+    norm2 = layer.norm2(layer.grad)
+    along_one = captured.kind != "rms"  # which takes nothing off along 1
+    parts = [
+        float((scale2 * norm2).sum()),
+        float((scale2 * layer.beta_grad**2 / m).sum()) if along_one else 0.0,
+        float((scale2 * curved * layer.gamma_grad**2 / m).sum()),
+        float(captured.input_grad.square().sum()),
+    ]
+    least = tiny * layer.grad.numel()  # where the squares that underflow may count
+    if all(map(math.isfinite, parts)) and min(parts[0], float(norm2.sum())) >= least and float(scale2.max()) >= tiny:
+        return parts, 0
+    ratio = (layer.gamma / layer.sigma).double()
+    scaled = ratio * layer.grad.double()
+    exponent = exponent_of(scaled)
+    ratio = times_power(ratio, -exponent // 2)
+    rest = -exponent - (-exponent // 2)
+
+    def total(x: Tensor) -> float:
+        return float((ratio * times_power(x.double(), rest)).square().sum())
+
+    return [
+        float(times_power(scaled, -exponent).square().sum()),
+        total(layer.beta_grad) / m if along_one else 0.0,
+        total(curved.sqrt() * layer.gamma_grad) / m,
+        float(times_power(captured.input_grad.double(), -exponent).square().sum()),
+    ], exponent
+
+
 def _layer(captured: CapturedLayer, s: _Sums) -> LayerProbe:
     """A captured layer in numbers, on top of what earlier batches added up to."""
     layer = captured.closed_form()
@@ -81,11 +130,7 @@ def _layer(captured: CapturedLayer, s: _Sums) -> LayerProbe:
     scale2 = (layer.gamma / layer.sigma) ** 2
     m = captured.m
     s.scale2.append(float(scale2.mean()))
-    s.scaled += float((scale2 * layer.norm2(layer.grad)).sum())
-    if captured.kind != "rms":  # which takes nothing off along 1
-        s.mean += float((scale2 * layer.beta_grad**2 / m).sum())
-    s.along += float((scale2 * (1 + layer.eps / layer.sigma**2) * layer.gamma_grad**2 / m).sum())
-    s.left += float(captured.input_grad.square().sum())
+    s.add(*_parts(captured, layer, scale2))
     worst = int((residual.relative - residual.tolerance).argmax())
     relative, tolerance = float(residual.relative[worst]), float(residual.tolerance[worst])
     if relative - tolerance > s.residual - s.tolerance:

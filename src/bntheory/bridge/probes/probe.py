@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
+from bntheory.arrays import length as length_of
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature import hessian, top_eigenvalues
 from bntheory.bridge.curvature.memory import graph_bytes, in_words
@@ -151,16 +151,21 @@ def _network(
         missing.update(_curvature(landscape, seed, tol, found, progress))
     slope = landscape.grad(landscape.point)
     value = landscape.value(landscape.point)  # known from the gradient's pass
-    norm = math.sqrt(float(slope @ slope))
+    norm = length_of(slope)
     if curvature:
         nothing = _nothing_to_gain(value, infimum, norm)
         if nothing:
             missing.update(dict.fromkeys(("relative_curvature", *_SCALE_FREE), nothing))
         else:
             if "lambda_max" in found:
-                found["relative_curvature"] = found["lambda_max"] * (value - infimum) / norm**2
+                found["relative_curvature"] = _relative_curvature(found["lambda_max"], value - infimum, norm)
             missing.update(_scale_free(landscape, infimum, found, progress))
     return NetworkProbe(value, norm, **found, missing=missing)
+
+
+def _relative_curvature(value: float, excess: float, norm: float) -> float:
+    """value * excess/norm^2, also where the square leaves the range."""
+    return value * excess / norm**2 if 1e-130 < norm < 1e150 else (value / norm) * (excess / norm)
 
 
 def _nothing_to_gain(value: float, infimum: float, norm: float) -> str:
