@@ -9,8 +9,8 @@ own code (:mod:`bntheory.bridge.explanation`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from bntheory.bridge.live_statistics import refuse_live_statistics
 from bntheory.bridge.networks.evaluation import convert, requiring_a_gradient, tensors_in
 from bntheory.bridge.networks.state import state_guard
 from bntheory.bridge.normalisers import Normalisation, NormalisationTrace
+from bntheory.bridge.raised import EvaluationError
 from bntheory.bridge.repeatability import check_repeatable
 from bntheory.errors import UserError
 
@@ -110,21 +111,32 @@ def _as_one(found: Sequence[Examination]) -> Examination:
 
 def _first_look(objective: Examined, index: int) -> Examination:
     try:
-        return _looked_at(objective, index, hooks=True)
+        return _looked_at(objective, index)
     except UserError as error:
-        if "saved tensor hooks" not in str(error):
+        if "saved tensor hooks" in str(error):
+            return _looked_at(
+                objective, index, hooks=False
+            )  # torch.func inside of a forward pass cannot run under them
+        rest = tensors_in((objective.batches[index] or ())[1:])
+        if not isinstance(error, EvaluationError) or not any(t.is_floating_point() for t in rest):
             raise
-        return _looked_at(objective, index, hooks=False)  # torch.func inside of a forward pass cannot run under them
+        with suppress(UserError):  # torch differentiates by no weights of classes, and by some losses' targets not
+            return _looked_at(objective, index, rest=torch.Tensor.clone)
+        raise
 
 
-def _looked_at(objective: Examined, index: int, *, hooks: bool) -> Examination:
+def _looked_at(
+    objective: Examined, index: int, *, hooks: bool = True, rest: Callable[[Tensor], Tensor] = requiring_a_gradient
+) -> Examination:
+    """rest: what is made of the batch's tensors behind the inputs."""
     batch = objective.batches[index]
     try:
         trace = NormalisationTrace(objective.network, zero_eps=objective.normalisation == "primitive")
         # with a copy of the parameters, once: a forward pass that changes them is refused, and has changed nothing
         guard = state_guard(_held(objective.leaves), objective.network, *objective.keepers)
         with guard as changed, objective.conditions(index, frozen=False, trace=trace):
-            objective.batches[index] = convert(batch, requiring_a_gradient)
+            if batch is not None:
+                objective.batches[index] = (*convert(batch[:1], requiring_a_gradient), *convert(batch[1:], rest))
             given = [(tensor, tensor._version) for tensor in tensors_in(objective.batches[index])]
             value, kept = _value_and_bytes(objective, index, hooks)
             _refuse_changed_parameters(changed())

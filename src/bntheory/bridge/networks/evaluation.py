@@ -257,25 +257,44 @@ def example_counts(batches: Sequence[Any], modules: Mapping[str, nn.Module], giv
     shapes = [[shape_of(t) for t in tensors_in(batch)] for batch in batches]
     if all(shape == shapes[0] for shape in shapes):
         return [1] * len(batches)  # equal batches have equal weights, whichever axis counts examples
-    counts = []
     time_major = _time_major(modules)
-    for index, batch in enumerate(batches):
-        assert batch is not None
-        inputs, targets = tensors_in(batch[:1]), tensors_in(batch[1:])
-        labels = [t.size(0) for t in targets if t.dim() == 1]
-        firsts = {t.size(0) for t in (*inputs, *targets) if t.dim() > 0}
-        if labels and len(set(labels)) == 1:
-            counts.append(labels[0])
+    by_labels = [_counted_by_labels(batch, bool(time_major)) for batch in batches]
+    inputs_differ = len({shape[0][:1] for shape in shapes if shape}) > 1
+    # the weights of classes have one length in all batches, which is no axis of their inputs
+    if not all(fits for _, fits in by_labels) and inputs_differ and len({count for count, _ in by_labels}) == 1:
+        by_labels = [(None, True)] * len(batches)
+    counts = []
+    for index, (batch, (count, _)) in enumerate(zip(batches, by_labels, strict=True)):
+        firsts = {t.size(0) for t in tensors_in(batch) if t.dim() > 0}
+        if count is not None:
+            counts.append(count)
         elif len(firsts) == 1 and not time_major:
             counts.append(firsts.pop())
         else:
-            found = ", ".join(str(shape_of(t)) for t in (*inputs, *targets))
+            found = ", ".join(str(shape) for shape in shapes[index])
             why = f" and {time_major} takes the examples as its second axis" if time_major else ""
             raise UserError(
                 f"batch[{index}]: its number of examples cannot be told from the shapes {found}{why}; the batches differ, so the "
                 "average needs it. Give examples=[...], one number for each batch"
             )
     return counts
+
+
+def _counted_by_labels(batch: Any, time_major: bool) -> tuple[int | None, bool]:
+    """The number of examples, where targets say it; and whether what says it fits an axis of the inputs.
+
+    It is the inputs' first axis where targets share it, of one axis or more; else the length of what has one axis.
+    """
+    inputs, targets = tensors_in(batch[:1]), tensors_in(batch[1:])
+    firsts = {t.size(0) for t in inputs if t.dim()}
+    labels = {t.size(0) for t in targets if t.dim() == 1}
+    if not labels:
+        return None, True
+    shared = firsts & (labels | {t.size(0) for t in targets if t.dim() > 1})
+    if not time_major and len(firsts) == len(shared) == 1:
+        return shared.pop(), True
+    axes = {size for t in inputs for size in t.shape[:2]}
+    return (labels.copy().pop(), bool(labels & axes)) if len(labels) == 1 else (None, True)
 
 
 def _time_major(modules: Mapping[str, nn.Module]) -> str:
