@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 from torch.nn import functional
 
 from bntheory.bridge.draws import normal_like
@@ -90,7 +90,7 @@ def _multiple(a: Tensor, b: Tensor, over: list[int], common: list[int], dtype: t
     power = x.square().sum(over, keepdim=True)
     slope = (x * z).sum(over, keepdim=True) / power.where(power > 0, power.new_ones(()))
     size = slope.abs() * a.abs().amax(over, keepdim=True) + b.abs().amax(over, keepdim=True)
-    rounding = 100 * torch.finfo(dtype).eps * size
+    rounding = 100 * finfo(dtype).eps * size
     missed, left = ((t.abs().amax(over, keepdim=True)) for t in (z - slope * x, z))
     return bool((missed <= rounding).all()) and bool((left > rounding).any())
 

@@ -13,7 +13,7 @@ from itertools import product as pairs_of
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.overrides import TorchFunctionMode
 
 from bntheory.bridge.draws import normal_like
@@ -65,7 +65,7 @@ def _check_on(work: Objective, index: int, tolerance: float, names: Sequence[str
     apart = {True: 1.0, False: 1.0}
     surrogate = {True: True, False: True}
     for share, hold in pairs_of((1.0, 0.1, 0.01), apart):
-        step = share * size * float(torch.finfo(leaves[0].dtype).eps) ** (1 / 3)
+        step = share * size * float(finfo(leaves[0].dtype).eps) ** (1 / 3)
         (above, ahead), (below, behind) = (
             _moved(work, index, directions, s, held if hold else None) for s in (step, -step)
         )

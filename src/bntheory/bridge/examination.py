@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bntheory.bridge import left_out
@@ -157,7 +157,7 @@ def _looked_at(
     _check_modes(objective, normalisations)
     seen, weights = _without_tensors(normalisations), tuple(trace.weights)
     precisions = [t.dtype for t in (value, *objective.leaves.values()) if t.is_floating_point()]
-    coarsest = max(precisions, key=lambda dtype: torch.finfo(dtype).eps)
+    coarsest = max(precisions, key=lambda dtype: finfo(dtype).eps)
     return Examination(loss, coarsest, seen, trace.over_the_batch(), kept, unused, custom, weights)
 
 
@@ -170,7 +170,7 @@ def _refuse_overflow(loss: float, normalisations: Sequence[Normalisation]) -> No
             raise UserError(
                 f"layer {item.name!r} receives non-finite pre-activations; the network has diverged or its input is not finite"
             )
-        if math.sqrt(torch.finfo(item.y.dtype).max) < largest < math.inf:
+        if math.sqrt(finfo(item.y.dtype).max) < largest < math.inf:
             raise UserError(
                 f"layer {item.name!r} receives pre-activations up to {largest:.3g}, whose squares overflow {item.y.dtype}: its variance "
                 "is infinite and its output a constant. The network has diverged, or its input needs a scale; or use dtype=torch.float64"

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 import torch.utils.checkpoint
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
@@ -42,8 +42,11 @@ def differentiating() -> Iterator[None]:
 
 
 @contextmanager
-def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[None]:
+def fenced(dtype: torch.dtype | None, own: torch.dtype | None = None, *, compiled: bool = False) -> Iterator[None]:
     """Gradients on, inference mode and autocast off, constants made in ``dtype``; nothing compiled and nothing recomputed.
+
+    What the model or torch takes from the precision (``torch.finfo(x.dtype).eps`` below a root or in a logarithm) is that of ``own``, the
+    model's: in another one it would be another function. What is ours has torch's ``finfo`` by its own name, and is not touched.
 
     Autocast that a forward pass switches on by itself stays off too: an operation in half precision has no curvature worth the name.
     Attention runs by the kernel that has second derivatives. What was set before is set again afterwards.
@@ -54,6 +57,8 @@ def fenced(dtype: torch.dtype | None, *, compiled: bool = False) -> Iterator[Non
             before = torch.get_default_dtype()
             torch.set_default_dtype(dtype)
             stack.callback(torch.set_default_dtype, before)
+        if own is not None and own != dtype:
+            stack.enter_context(_replaced(torch, finfo=lambda kind=dtype: finfo(own if kind == dtype else kind)))
         if compiled:
             # a compiled graph has no second derivative, and its layers cannot be seen
             stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -120,10 +125,14 @@ class Precision(TorchFunctionMode):
     stands_for: tensors (by id) and what takes their place, so that a loss that kept a parameter meets the one that is measured.
     dtype: floating tensors of any other precision are converted where they enter an operation, and casts to another precision
     become casts to this one; None leaves them alone. Operations whose derivative torch gets wrong are written out either way.
+    own: the model's precision, from which an operation takes what is small, if it is not told.
     """
 
-    def __init__(self, stands_for: Mapping[int, Tensor], dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, stands_for: Mapping[int, Tensor], dtype: torch.dtype | None, own: torch.dtype | None = None
+    ) -> None:
         super().__init__()
+        self._eps = finfo(own).eps if own is not None and dtype not in (None, own) else None
         self._stands_for, self._dtype = stands_for, dtype
         self._cast: dict[int, tuple[Tensor, int, Tensor]] = {}
         self.converted = 0
@@ -149,6 +158,8 @@ class Precision(TorchFunctionMode):
             or (name == "type" and len(args) == 2 and not isinstance(args[1], torch.dtype))
         ):
             return args[0].to(self._precision(torch.complex64 if args[0].is_complex() else torch.float32))
+        if name == "rms_norm" and self._eps is not None and args[3:] in ((), (None,)) and kwargs.get("eps") is None:
+            args, kwargs = args[:3], {**kwargs, "eps": self._eps}
         return func(*args, **kwargs)
 
     def _written(self, target: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:

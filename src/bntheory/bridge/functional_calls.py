@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.nn import functional
 
 from bntheory.bridge.units import Kind
@@ -57,7 +57,7 @@ def _group(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=Tr
 
 
 def _rms(input, normalized_shape, weight=None, eps=None):
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    eps = finfo(input.dtype).eps if eps is None else eps
     return Call("rms", input, weight, None, eps, tuple(normalized_shape))
 
 

@@ -58,7 +58,8 @@ class MeasuredTensors:
 
     network, prefix: the module without compiled and parallel wrappers, and what these put before its parameters' names. leaves: what is
     measured, by name, tied ones under every name. stand_ins: by the id of the parameter whose place they take. cast: the precision
-    into which every operation is brought; None for none. precision: of the measurement, None where the model has several.
+    into which every operation is brought; None for none. precision: of the measurement, None where the model has several. own: that of the
+    model, None where it has several.
 
     private: stand-ins for all parameters, so that points may be moved freely.
 
@@ -73,6 +74,8 @@ class MeasuredTensors:
                 raise UserError(f"{name} is lazy and has no values yet; run one batch through the model first")
         tensors = [*self.network.parameters(), *self.network.buffers()]
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules())
+        kinds = {t.dtype for t in tensors if t.is_floating_point()}
+        self.own = kinds.pop() if len(kinds) == 1 else None
         other = dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors)
         # in double precision every constant counts; in single, what the model does in double by hand stays
         self.cast = dtype if other or dtype == torch.float64 else None

@@ -227,7 +227,7 @@ class Objective:
         mode = self.mode if self.mode != "frozen" else self.twin_of or "train"
         with ExitStack() as stack:
             stack.enter_context(compared(self, index))
-            stack.enter_context(fenced(self.precision, compiled=self.tensors.compiled))
+            stack.enter_context(fenced(self.precision, self.tensors.own, compiled=self.tensors.compiled))
             stack.enter_context(state_guard(*guarded, parameters=False))
             switch(self._inner, mode, self.dropout, fixed=self.seed is not None)
             self.tensors.install(*self.keepers)
@@ -240,7 +240,7 @@ class Objective:
                 seed_generators(seed, *guarded if self.seed is None else ())
             if trace is not None:
                 stack.enter_context(trace)
-            stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast))
+            stack.enter_context(Precision(self.tensors.stand_ins, self.tensors.cast, self.tensors.own))
             yield
 
     def outputs(self, index: int = 0) -> Any:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.arrays import larger
 
 
 def norm_is_plain(norm: float, dtype: torch.dtype) -> bool:
     """Whether a norm that was taken by squares in this dtype is right: neither they nor their sum left its range."""
-    info = torch.finfo(dtype)
+    info = finfo(dtype)
     return math.sqrt(info.tiny / info.eps) <= norm < math.inf
 
 
@@ -51,7 +51,7 @@ def length(vector: Tensor) -> float:
 def lengths(rows: Tensor) -> Tensor:
     """(...,): the Euclidean norms of rows (..., m), taken in their dtype."""
     plain: Tensor = rows.norm(dim=-1)
-    info = torch.finfo(rows.dtype)
+    info = finfo(rows.dtype)
     strange = ((plain < math.sqrt(info.tiny / info.eps)) | plain.isinf()) & (rows != 0).any(-1)
     if bool(strange.any()):
         plain = plain.clone()

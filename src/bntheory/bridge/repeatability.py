@@ -9,7 +9,7 @@ import math
 from contextlib import suppress
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.examined import Examined
@@ -45,7 +45,7 @@ def check_repeatable(objective: Examined, index: int, loss: float, dtype: torch.
     except UserError:
         objective.needs_graph = True  # a forward pass that hangs hooks on tensors cannot run without
         again = evaluated()
-    eps = float(torch.finfo(dtype).eps)
+    eps = float(finfo(dtype).eps)
     # other kernels may serve a pass without gradients; dropout changes a loss by far more than their rounding. Each frozen layer rounds
     # anew, and what follows amplifies it: half of the digits tell one function from another; where the loss takes derivatives, a twin is
     # another function by as little as those are small
@@ -100,7 +100,7 @@ def _refuse_random_derivatives(objective: Examined, index: int, seed: int) -> No
     for what, (one, other) in ((what, pair) for what, pair in found.items() if len(pair) == 2):
         pair, _ = in_range(torch.stack([one, other]))
         apart = float((pair[0] - pair[1]).norm() / pair.norm().clamp(min=1e-300))
-        if apart > (100 * torch.finfo(value.dtype).eps if what == "gradient" else torch.finfo(value.dtype).eps ** 0.5):
+        if apart > (100 * finfo(value.dtype).eps if what == "gradient" else finfo(value.dtype).eps ** 0.5):
             raise UserError(
                 f"the {what} of the loss is not deterministic: two evaluations on the same batch gave some that differ by "
                 f"{apart:.2g} of their length. The model or the loss draws random numbers (functional dropout, stochastic depth, noise). Hold "

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.networks.evaluation import convert, plain_storage
@@ -68,7 +68,7 @@ def unchanged(objective: Any, value: Tensor, ends: list[Tensor], at: Callable[[C
     slopes = torch.autograd.grad(value, ends, retain_graph=True, allow_unused=True) if ends else ()
     if not any(g is not None and bool(g.any()) for g in slopes):
         return False
-    small = 1000 * max(torch.finfo(t.dtype).eps for t in (value, *ends)) * abs(float(value.detach()))
+    small = 1000 * max(finfo(t.dtype).eps for t in (value, *ends)) * abs(float(value.detach()))
 
     @cache
     def moved(change: Change, seed: int) -> float:

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 
 from bntheory.bridge.draws import normal_like
 from bntheory.bridge.left_out import LARGER_BATCH
@@ -226,7 +226,7 @@ def affine_fit(y_hat: Tensor, w: Tensor, over: tuple[int, ...]) -> tuple[Tensor,
 def rounding_of_fit(dtype: torch.dtype, m: int, u: Tensor, sigma: Tensor, axes: tuple[int, ...]) -> float:
     """The residual of a fit, relative to its terms, that the rounding of ``dtype`` explains."""
     kappa = float((u.abs().amax(axes, keepdim=True) / sigma).amax())
-    return 8 * torch.finfo(dtype).eps * (math.sqrt(m) * (3 + 2 * kappa) + 8)
+    return 8 * finfo(dtype).eps * (math.sqrt(m) * (3 + 2 * kappa) + 8)
 
 
 def _differentiates_as(view: UnitView, x: Tensor, z: Tensor, tolerance: float) -> bool:

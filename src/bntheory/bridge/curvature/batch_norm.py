@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.nn import functional
 
 # Below these sizes what a call costs outweighs what passes over the data cost.
@@ -131,7 +131,7 @@ def _second_by_torch(
 
 def _agree(found: tuple[Tensor, ...], plain: tuple[Tensor, ...], x: Tensor) -> bool:
     """Whether two orders of summation explain the difference, unit by unit."""
-    tolerance = _APART * torch.finfo(x.dtype).eps * (x.numel() / x.shape[1]) ** 0.5
+    tolerance = _APART * finfo(x.dtype).eps * (x.numel() / x.shape[1]) ** 0.5
     for ours, theirs in zip(found, plain, strict=True):
         gap = (ours - theirs).abs().max()
         if not bool(gap <= tolerance * theirs.abs().max()):

@@ -13,7 +13,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.curvature.memory import require_room
@@ -107,7 +107,7 @@ class SymmetricOperator(ABC):
 
     def unit_rounding(self) -> float:
         """Rounding of a product relative to the operator's norm, where nothing is known but the dtype."""
-        return 8 * float(torch.finfo(self.dtype).eps)
+        return 8 * float(finfo(self.dtype).eps)
 
     def rounding(self, vector: Tensor, needed: float) -> float:
         """How far rounding may move an eigenvalue, relative to the operator's norm; measured along this unit vector, if at all.
@@ -123,7 +123,7 @@ class SymmetricOperator(ABC):
         of the network. Normalised features whose mean is far larger than their deviation lose digits on top of that, of which
         double precision has plenty. The wrong routes have defects of 1e-2.
         """
-        return float(min(max(100 * torch.finfo(self.dtype).eps * max(1.0, self.size) ** 0.5, 1e-8), 1e-3))
+        return float(min(max(100 * finfo(self.dtype).eps * max(1.0, self.size) ** 0.5, 1e-8), 1e-3))
 
     def only_rounding(self) -> bool:
         """Whether the products are nothing but rounding, measured, if at all: so they are of a matrix that is zero, and not symmetric."""

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.arrays import length as size_of
 from bntheory.bridge.curvature.accumulation import Rows, dot, norm
@@ -94,7 +94,7 @@ class LowRankModel:
         self.surprise = 0.0
         self._asymmetry, self._overlap = 0.0, 0.0
         # from nothing, until rounding has cost too much; None: every image is made orthogonal to the whole basis
-        self._three_term = Orthogonality(float(torch.finfo(op.dtype).eps)) if known is None else None
+        self._three_term = Orthogonality(float(finfo(op.dtype).eps)) if known is None else None
 
     @property
     def rank(self) -> int:
@@ -238,7 +238,7 @@ class LowRankModel:
 
     def floor(self) -> float:
         """The length below which what is left of an image counts as rounding."""
-        return 10 * float(torch.finfo(self._op.dtype).eps) * self.scale
+        return 10 * float(finfo(self._op.dtype).eps) * self.scale
 
     def _fresh(self) -> Tensor:
         vector = self._op.random_vector(self._generator)

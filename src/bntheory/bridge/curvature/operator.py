@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.nn import functional
 
 from bntheory.bridge.arguments import checked
@@ -162,7 +162,7 @@ class CurvatureOperator(SymmetricOperator):
 
     def rounding(self, vector: Tensor, needed: float) -> float:
         """Measured from one more product on graphs of their own, where it might matter and there is memory for them."""
-        known = _MAGNIFIED * float(torch.finfo(self.dtype).eps)
+        known = _MAGNIFIED * float(finfo(self.dtype).eps)
         if self._drowned > 0:
             return self._drowned
         if known <= needed or self.dtype == torch.float64 or self.kind != "hessian" or not self._room_for_another():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import finfo
 
 from bntheory.bridge.curvature.memory import MemoryEstimate, available_bytes, graph_bytes, in_words
 from bntheory.bridge.curvature.options import Options
@@ -71,7 +72,7 @@ def check_memory(objective: Objective, o: Options) -> MemoryEstimate:
 def check_split(objective: Objective, loss: float) -> None:
     """The pieces' average has to be the loss of the whole batch, otherwise the loss is no mean over examples."""
     expected = objective.changed(split=None, examples=None).loss_value()
-    eps = torch.finfo(objective.precision or torch.float32).eps
+    eps = finfo(objective.precision or torch.float32).eps
     tolerance = 1000 * float(eps) * max(abs(loss), abs(expected))
     if not abs(expected - loss) <= tolerance:
         raise UserError(

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -51,9 +51,9 @@ class Jitter(TorchFunctionMode):
         if transformed(value):  # torch.vmap refuses random numbers: a quasi-random sequence of the same size
             count = torch.arange(value.numel(), dtype=torch.float64, device=device).mul_(math.sqrt(2)).frac_()
             noise = count.sub_(0.5).mul_(math.sqrt(12)).to(value.dtype).reshape(value.shape)
-            return value * (noise * torch.finfo(value.dtype).eps + 1)
+            return value * (noise * finfo(value.dtype).eps + 1)
         noise = torch.randn(value.shape, generator=self._generators[device], dtype=value.dtype, device=device)
-        return value * noise.mul_(torch.finfo(value.dtype).eps).add_(1)
+        return value * noise.mul_(finfo(value.dtype).eps).add_(1)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import call_model, outputs_in
@@ -118,9 +118,9 @@ def _check_same_function(model: nn.Module, other: nn.Module, inputs: Any) -> Non
     a, b = outputs
     if not a.numel():
         raise UserError("inputs: hold no example, so that the copy cannot be compared with the model")
-    difference = float((a - b).abs().max() / a.abs().max().clamp_min(torch.finfo(a.dtype).tiny))
+    difference = float((a - b).abs().max() / a.abs().max().clamp_min(finfo(a.dtype).tiny))
     # rounding grows with depth and conditioning; a real change of the function is of order one
-    if not difference < torch.finfo(a.dtype).eps ** 0.5:
+    if not difference < finfo(a.dtype).eps ** 0.5:
         raise UserError(
             f"model: scaling the weights before batch norm changed the output by {difference:.1e} (relative), so a "
             "scaled layer feeds something besides its batch norm; this network has no such reparametrisation"

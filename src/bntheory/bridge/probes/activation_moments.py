@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import call_model
@@ -93,7 +93,7 @@ def _moments(place: str, x: Any) -> ActivationMoments:
     centred = values - mean[:, None]
     std = centred.square().mean(1).sqrt()
     third = centred.pow(3).mean(1)
-    skewness = torch.where(std > 0, third / std.clamp_min(torch.finfo(torch.float64).tiny) ** 3, 0.0)
+    skewness = torch.where(std > 0, third / std.clamp_min(finfo(torch.float64).tiny) ** 3, 0.0)
     m = values.shape[1]
     # linear interpolation between order statistics; torch.quantile refuses more than 2^24 values
     ordered = values.sort(1).values

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.draws import normal_like
@@ -263,7 +263,7 @@ class CapturedLayer:
         return self._tolerance(self.closed_form(units))
 
     def _tolerance(self, layer: BatchNormLayer) -> Tensor:
-        u = torch.finfo(self.y.dtype).eps / 2
+        u = finfo(self.y.dtype).eps / 2
         tolerance: Tensor = 2 * u * (LAMBDA * math.sqrt(self.m) * (3 + 2 * amplification(layer)) + 8)
         return tolerance
 

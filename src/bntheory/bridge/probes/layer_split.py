@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.bridge.left_out import UNREACHED
 from bntheory.bridge.objective import Objective
@@ -93,7 +92,7 @@ def layer_splits(
 def _parts(captured: CapturedLayer, layer: BatchNormLayer, scale2: Tensor) -> tuple[list[float], int]:
     """(parts, k): 4**k times these are the scaled squared norm, what is off along 1 and along y_hat, and what is left; k is 0 where squares
     stay in the dtype's range."""
-    m, tiny = captured.m, torch.finfo(scale2.dtype).tiny
+    m, tiny = captured.m, finfo(scale2.dtype).tiny
     curved = 1 + layer.eps / layer.sigma**2
     norm2 = layer.norm2(layer.grad)
     along_one = captured.kind != "rms"  # which takes nothing off along 1

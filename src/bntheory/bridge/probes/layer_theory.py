@@ -22,7 +22,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 
 from bntheory.bridge.probes.captured import LAMBDA, CapturedLayer, Residual, amplification, y_hat_size
 from bntheory.bridge.probes.identities import Identity, check_identity
@@ -40,7 +40,7 @@ def first_order(
     beta_grad, gamma_grad: (units,), the gradients of the module's own parameters, read off the network; None where it has none.
     """
     layer = captured.closed_form()
-    m, u = captured.m, torch.finfo(captured.y.dtype).eps / 2
+    m, u = captured.m, finfo(captured.y.dtype).eps / 2
     residual = captured.gradient_residual()
     scale = _flat(layer.gamma / layer.sigma) ** 2
     g2, left_over = _flat(layer.norm2(layer.grad)), captured.input_grad.square().sum(-1)
@@ -50,7 +50,7 @@ def first_order(
     # A relative error r of a vector of size s makes its squared norm wrong by at most (2r + r^2) s^2; the sums add their own.
     terms = g2.sqrt() + b.abs() / math.sqrt(m) + a.abs() * layer.y_hat.norm(dim=-1) / m
     # a dead unit (gamma = 0, or g = 0) has nothing to compare: both sides are zero, and so is their difference
-    size = (scale * terms.square()).clamp_min(torch.finfo(g2.dtype).tiny / u)  # squares that underflow
+    size = (scale * terms.square()).clamp_min(finfo(g2.dtype).tiny / u)  # squares that underflow
     tolerance = 2 * residual.tolerance + residual.tolerance**2 + 8 * LAMBDA * math.sqrt(m) * u
 
     def two_sides(name: str, right: Tensor, *, one_sided: bool = False) -> Identity:
@@ -96,7 +96,7 @@ def first_order(
 
 def _affine(captured: CapturedLayer, layer: BatchNormLayer, beta_grad: Tensor, gamma_grad: Tensor) -> list[Identity]:
     """The inner products against the gradients that autograd gives to beta and gamma: sums of m rounded terms each."""
-    m, u = captured.m, torch.finfo(captured.y.dtype).eps / 2
+    m, u = captured.m, finfo(captured.y.dtype).eps / 2
     kappa = amplification(layer)
     found = []
     for name, network, ours, terms, growth in (
@@ -104,7 +104,7 @@ def _affine(captured: CapturedLayer, layer: BatchNormLayer, beta_grad: Tensor, g
         ("gamma-gradient", gamma_grad, layer.gamma_grad, (layer.y_hat * layer.grad).abs().sum(-1), kappa),
     ):
         # y_hat is off by 2 kappa lambda sqrt(m) u in every entry, also where the entry itself is small
-        size = (terms + growth.sign() * layer.grad.abs().sum(-1)).clamp_min(torch.finfo(terms.dtype).tiny)
+        size = (terms + growth.sign() * layer.grad.abs().sum(-1)).clamp_min(finfo(terms.dtype).tiny)
         tolerance = 2 * u * (LAMBDA * math.sqrt(m) * (2 + 2 * growth) + 8)
         gap = (network - _flat(ours)).abs()
         found.append(
@@ -151,7 +151,7 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
     if not alive:
         return {"name": captured.name, "units": [], "first": None, "second": None}, found
     layer = captured.closed_form(alive)
-    m, u = captured.m, torch.finfo(captured.y.dtype).eps / 2
+    m, u = captured.m, finfo(captured.y.dtype).eps / 2
     scale = _flat(layer.gamma / layer.sigma) ** 2
     gamma, sigma2 = _flat(layer.gamma).expand_as(scale), _flat(layer.sigma**2)
     e = _flat(layer.eps / layer.sigma**2).expand_as(scale)
@@ -169,7 +169,7 @@ def second_order(captured: CapturedLayer, units: list[int], seed: int) -> tuple[
     y_norm, g_norm = y_hat_size(layer), layer.grad.norm(dim=-1)
     bending = 3 * _bend_size(scale, sigma2, y_norm, g_norm, m)
     size = scale * torch.maximum(h_pv.norm(dim=-1), h_v.norm(dim=-1)) + bending
-    size = size.clamp_min(torch.finfo(size.dtype).tiny / u)
+    size = size.clamp_min(finfo(size.dtype).tiny / u)
     asymmetry = ((h_pv * v).sum(-1) - (h_v * pv).sum(-1)).abs()
     rounding = 4 * u * (LAMBDA * math.sqrt(m) * (3 + 2 * amplification(layer)) + 8) * math.sqrt(m)
     tolerance = rounding + (LAMBDA * math.sqrt(m) * scale * asymmetry + 2 * bending * astray[known]) / size
