@@ -98,7 +98,7 @@ def reparametrised(model: nn.Module, inputs: Any, factor: float, *, scale_eps: b
 
     A tensor that several layers share is scaled once. Of a weight that is computed from others (weight norm, a mask), the one is
     scaled that the weight is proportional to. Both are checked by running: on ``inputs`` what enters each of those batch norms is
-    ``factor`` times what it was, and the outputs are the same in training and in evaluation mode, to measured rounding.
+    ``factor`` times what it was, and the outputs are the same in training and in evaluation mode (where the model can be evaluated on them), to measured rounding.
 
     Raises:
         ValueError: ``factor`` not positive and finite, no weight layer in front of a batch norm, a weight that no tensor scales
