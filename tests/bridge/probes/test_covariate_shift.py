@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -115,6 +115,35 @@ def test_layers_of_other_architectures(device: str) -> None:
     }  # fmt: skip
     assert len(found["3"]) == 4
     assert sum(map(len, found.values())) == len(list(model.parameters()))
+
+
+class ChannelAffine(nn.Module):
+    """As response norms, layer scales and layer norms over channels are written by hand."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma, self.beta = nn.Parameter(torch.rand(1, channels, 1, 1)), nn.Parameter(torch.rand(1, channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gamma + self.beta
+
+
+@pytest.mark.parametrize(
+    "norm", [lambda: nn.LayerNorm([3, 6, 6]), lambda: ChannelAffine(3)], ids=["layer norm", "by hand"]
+)
+def test_affine_maps_are_no_weights_whatever_their_shape(norm: Callable[[], nn.Module], device: str) -> None:
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(1, 3, 3), norm(), nn.Tanh(), nn.Flatten(), nn.Linear(108, 1), nn.Linear(1, 10)]
+    model, (x, y) = nn.Sequential(*parts).double().to(device), batch(device)
+    own = [f"1.{name}" for name, _ in model[1].named_parameters()]
+    groups = weight_layers(model)
+    # torch's own layers have weights, of one unit as well
+    assert groups == {"0": ("0.weight", "0.bias", *own), "4": ("4.weight", "4.bias"), "5": ("5.weight", "5.bias")}
+    found = covariate_shift(model, F.cross_entropy, (x, y), learning_rate=0.1)
+    F.cross_entropy(model(x), y).backward()
+    for shift in found:
+        expected = float(model.get_parameter(f"{shift.layer}.weight").grad.norm())
+        assert shift.gradient_norm == pytest.approx(expected, rel=1e-12)
 
 
 def test_linear_in_the_learning_rate(device: str) -> None:
@@ -250,6 +279,16 @@ def test_a_constant_unit_has_no_skewness(device: str) -> None:
     x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
     x[:, 1] = 4.0
     assert float(activation_moments(Shifted(1.0, 0.0), x)["act"].skewness[1]) == 0
+
+
+@pytest.mark.parametrize("value", [0.7, 0.1, 1e5 + 0.1])
+def test_a_constant_unit_whose_mean_is_rounded_has_no_skewness(value: float, device: str) -> None:
+    """The mean of 1000 times 0.7 is not 0.7 in float64."""
+    x = torch.full((1000, 3), value, dtype=torch.float64, device=device)
+    x[0, 2] += 1.0
+    skewness = activation_moments(Shifted(1.0, 0.0), x)["act"].skewness
+    assert skewness[:2].tolist() == [0.0, 0.0]
+    assert float(skewness[2]) == pytest.approx(998 / math.sqrt(999), rel=1e-6)  # of one in 1000 that differs
 
 
 def test_a_place_that_is_called_again_is_measured_at_its_first_call(device: str) -> None:

@@ -62,7 +62,7 @@ def _frozen_twin(model: Any, inputs: Any, freeze: Freeze) -> nn.Module:
     frozen = objective.twin(freeze)
     frozen.check()  # its outputs are the network's, or it raises
     constants = {name: found for name, found in frozen.constants().items() if name != LOSS}
-    twin = _copied(frozen.network)
+    twin = copied(frozen.network)
     modules = dict(twin.named_modules())
     freeze_in_place({name: modules[name] for name in constants}, constants, frozen.examination.by_hand, freeze)
     _refuse_shared(frozen, twin)
@@ -74,20 +74,29 @@ def _refuse_shared(frozen: Objective, twin: nn.Module) -> None:
     batch = frozen.plain_batches()[0]
     if batch is None:
         return
-    own = {id(p): name for name, p in frozen.network.named_parameters()}
-    with state_guard(frozen.network, twin, parameters=False), torch.enable_grad():
-        try:
-            found = call_model(twin, batch[0])
-        except Exception:
-            return  # a batch that the objective converts: whoever calls the twin is told
-        used = {key for t in outputs_in(found) for key in leaves_of(t)}
-    name = next((name for key, name in own.items() if key in used), None)
+    name = still_used(frozen.network, twin, batch[0])
     if name is not None:
         raise UserError(
-            f"model: a copy of it still depends on {name} of the model itself (a forward that was set on an instance, a closure), "
-            "and a twin that is trained is a copy. Let the module reach its own parameters by self, or measure the twin in the model's own "
-            "place: Objective(model, loss, batch, mode='frozen'), or hessian(..., mode='frozen')"
+            f"{still_held(name)}, and a twin that is trained is a copy. Let the module reach its own parameters by self, or measure the twin "
+            "in the model's own place: Objective(model, loss, batch, mode='frozen'), or hessian(..., mode='frozen')"
         )
+
+
+def still_used(model: nn.Module, copied_model: nn.Module, inputs: Any) -> str | None:
+    """The name of a parameter of ``model`` itself that a copy's outputs on ``inputs`` depend on; None where there is none."""
+    own = {id(p): name for name, p in model.named_parameters()}
+    with state_guard(model, copied_model, parameters=False), torch.enable_grad():
+        try:
+            found = call_model(copied_model, inputs)
+        except Exception:
+            return None  # a batch that the objective converts: whoever calls the copy is told
+        used = {key for t in outputs_in(found) for key in leaves_of(t)}
+    return next((name for key, name in own.items() if key in used), None)
+
+
+def still_held(name: str) -> str:
+    """What is wrong where :func:`still_used` finds a parameter."""
+    return f"model: a copy of it still depends on {name} of the model itself (a forward that was set on an instance, a closure)"
 
 
 def _mean_square(outputs: Any) -> Tensor:
@@ -100,8 +109,17 @@ def _mean_square(outputs: Any) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy; tensors with a history that modules hold as attributes, which cannot be copied, are copied without it."""
+_IN_PLACE = (
+    "and a twin that is trained is a copy. Measure the twin in the model's own place: Objective(model, loss, batch, mode='frozen'), "
+    "or hessian(..., mode='frozen')"
+)
+
+
+def copied(model: nn.Module, otherwise: str = _IN_PLACE) -> nn.Module:
+    """A deep copy; tensors with a history that modules hold as attributes, which cannot be copied, are copied without it.
+
+    Raises ValueError where there can be none, with ``otherwise`` behind the reason: why a copy is needed, and what to do without one.
+    """
     memo: dict[int, Any] = {}
     for module in model.modules():
         for value in tensors_in(list(module.__dict__.values())):
@@ -111,8 +129,7 @@ def _copied(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model, memo)
     except Exception as error:
         raise UserError(
-            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), and a twin that is trained is a copy. Measure the "
-            "twin in the model's own place: Objective(model, loss, batch, mode='frozen'), or hessian(..., mode='frozen')"
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), {otherwise}"
         ) from error
 
 

@@ -93,7 +93,8 @@ def _moments(place: str, x: Any) -> ActivationMoments:
     centred = values - mean[:, None]
     std = centred.square().mean(1).sqrt()
     third = centred.pow(3).mean(1)
-    skewness = torch.where(std > 0, third / std.clamp_min(finfo(torch.float64).tiny) ** 3, 0.0)
+    varies = values.amax(1) > values.amin(1)  # the mean of equal values is rounded, and leaves a deviation
+    skewness = torch.where(varies & (std > 0), third / std.clamp_min(finfo(torch.float64).tiny) ** 3, 0.0)
     m = values.shape[1]
     # linear interpolation between order statistics; torch.quantile refuses more than 2^24 values
     ordered = values.sort(1).values

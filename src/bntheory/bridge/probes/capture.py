@@ -140,6 +140,7 @@ def _chosen(objective: Objective, known: Mapping[str, Normalisation], names: Seq
         )
     if names is None:
         return frozenset(n.name for n in measurable)
+    names = (names,) if isinstance(names, str) else names
     unknown = [name for name in names if name not in known and name not in {n.module for n in known.values()}]
     if unknown:
         raise UserError(f"no normalisation layer is named {unknown[0]!r}; the model has {', '.join(known)}")

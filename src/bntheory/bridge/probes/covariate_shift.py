@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from bntheory.bridge.arguments import checked
 from bntheory.bridge.networks.evaluation import flat, trainable
-from bntheory.bridge.networks.normalisation import PrimitiveLayerNorm
+from bntheory.bridge.networks.reparametrised import WEIGHT_LAYERS
+from bntheory.bridge.normalisers import is_normalisation
 from bntheory.bridge.objective import Objective
 from bntheory.bridge.ranges import in_range, length
 from bntheory.errors import UserError
 
-NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, PrimitiveLayerNorm)
+#: Layers all of whose tensors of two or more axes are weights, however many units they have.
+LAYERS = (*WEIGHT_LAYERS, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
@@ -41,22 +43,35 @@ class LayerShift:
         return self.l2 / self.gradient_norm if self.gradient_norm > 0 else math.nan
 
 
+def _owner(name: str) -> str:
+    """The module that a parameter belongs to; a parametrised one to the layer whose weight it makes."""
+    return name.rpartition(".")[0].partition(".parametrizations")[0]
+
+
+def is_weight(name: str, parameter: Tensor, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a parameter is a matrix or a kernel: of two or more axes, and no affine map of a normalisation or of channels.
+
+    In a module that is none of torch's layers with weights, a tensor with all its entries along one axis, as (1, C, 1, 1), has one for
+    each channel: a scale or a shift, as normalisations written by hand and layer scales have them.
+    """
+    owner = modules.get(_owner(name))
+    if parameter.dim() < 2 or (owner is not None and is_normalisation(owner)):
+        return False
+    return isinstance(owner, LAYERS) or parameter.numel() > max(parameter.shape)
+
+
 @checked
 def weight_layers(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """The layers W_1, ..., W_k: name of each weight layer, and the names of the parameters that move with it.
 
-    A layer is a module with a weight of two or more axes of its own (linear, convolutional, recurrent, attention,
-    embedding; no LayerNorm), in the order of definition. Gamma, beta and whatever other parameters are defined after
+    A layer is a module with a weight of its own (:func:`is_weight`: linear, convolutional, recurrent, attention,
+    embedding; no normalisation and no affine map written by hand), in the order of definition. Gamma, beta and whatever other parameters are defined after
     it and before the next one belong to it. For modules defined in another order than they run in, give
     :func:`covariate_shift` the layers yourself.
     """
     modules = dict(model.named_modules())
-    owners = {name: name.rpartition(".")[0].partition(".parametrizations")[0] for name in trainable(model)}
-    heads = {
-        owners[name]
-        for name, parameter in trainable(model).items()
-        if parameter.dim() >= 2 and not isinstance(modules[owners[name]], NORMALISATIONS)
-    }
+    owners = {name: _owner(name) for name in trainable(model)}
+    heads = {owners[name] for name, parameter in trainable(model).items() if is_weight(name, parameter, modules)}
     layers: dict[str, list[str]] = {}
     current: str | None = None
     for name, owner in owners.items():
@@ -89,7 +104,7 @@ def covariate_shift(
         learning_rate: W^(t+1) = W^(t) - learning_rate * gradient; give this or ``next_parameters``.
         next_parameters: W^(t+1) by parameter name, e.g. ``Trainer.next_parameters(...)`` with momentum.
         layers: as from :func:`weight_layers`, which is the default.
-        weights_only: G is taken by the tensors of two or more axes (matrices and kernels), so that networks with and
+        weights_only: G is taken by matrices and kernels alone (:func:`is_weight`), so that networks with and
             without gamma and beta compare; otherwise by all parameters of the layer.
         options: of the objective.
 
@@ -107,7 +122,7 @@ def covariate_shift(
         raise UserError(f"layers: parameters {sorted(set(listed) ^ named.keys())[:3]} are unknown or repeated")
     if next_parameters is not None and not set(listed) <= next_parameters.keys():
         raise UserError(f"next_parameters: {sorted(set(listed) - next_parameters.keys())[:3]} missing")
-    names = list(named)
+    names, modules = list(named), dict(objective.network.named_modules())
     shifts: list[LayerShift] = []
     with objective.movable():
         before = dict(zip(names, objective.loss_and_gradients([named[n] for n in names])[1], strict=True))
@@ -115,7 +130,7 @@ def covariate_shift(
         if learning_rate is not None:
             after = {n: named[n].detach() - learning_rate * before[n] for n in listed}
         for index, (layer, group) in enumerate(groups.items(), start=1):
-            of = [n for n in group if named[n].dim() >= 2] if weights_only else list(group)
+            of = [n for n in group if is_weight(n, named[n], modules)] if weights_only else list(group)
             of = of or list(group)
             there = objective.loss_and_gradients([named[n] for n in of])[1]
             shifts.append(_shift(layer, index, [before[n] for n in of], there))
