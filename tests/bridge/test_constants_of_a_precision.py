@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import bntheory.bridge
 from bntheory.bridge import Objective, capture
 from bntheory.bridge.curvature import hessian
 
@@ -100,3 +103,9 @@ def test_a_loss_keeps_the_eps_of_its_model(loss: Callable[..., Tensor]) -> None:
     assert Objective(model, loss, (x, y), dtype=torch.float64).loss_value() == pytest.approx(right, rel=1e-12)
     double = copy.deepcopy(model).double()
     assert Objective(double, loss, (x.double(), y)).loss_value() == pytest.approx(other, rel=1e-12)
+
+
+def test_what_is_ours_has_a_name_of_its_own_for_what_a_precision_is() -> None:
+    """torch's is replaced while a model is evaluated."""
+    room = Path(bntheory.bridge.__file__).parent
+    assert [p.name for p in room.rglob("*.py") if re.search(r"[^`]torch\.finfo", p.read_text("utf-8"))] == []

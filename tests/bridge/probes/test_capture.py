@@ -258,3 +258,10 @@ def test_without_second_derivatives_everything_of_first_order_is_the_same_and_th
             b.hessian_residual()
     for role in ("gamma", "beta"):
         assert torch.equal(whole["1"].parameter_grad(role), slim["1"].parameter_grad(role))
+
+
+def test_one_layer_may_be_named_without_a_list() -> None:
+    """And no part of its name names another."""
+    assert [layer.name for layer in capture(MLP, F.cross_entropy, (X, T), layers="1")] == ["1"]
+    with pytest.raises(ValueError, match="no normalisation layer is named '17'"):
+        capture(MLP, F.cross_entropy, (X, T), layers="17")

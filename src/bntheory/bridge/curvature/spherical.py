@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from bntheory.bridge.arguments import checked
@@ -151,7 +151,7 @@ def _judged(op: CurvatureOperator, group: Tensor) -> tuple[Tensor, Tensor]:
 
     norms, slopes = sums(op.point.square()).sqrt(), sums(op.gradient.square()).sqrt()
     size = norms * slopes
-    rounding = torch.finfo(op.dtype).eps ** 0.75 * float(op.point.norm() * op.gradient.norm())
+    rounding = finfo(op.dtype).eps ** 0.75 * float(op.point.norm() * op.gradient.norm())
     return norms, torch.where(size > rounding, sums(op.point * op.gradient) / size.clamp_min(1e-300), 0.0)
 
 
