@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -390,7 +391,7 @@ ARCHITECTURES = {
     "ConvNeXt, channels-last layer norm": Architecture(ConvNeXt, images, 0, 2),
     "ViT": Architecture(ViT, images, 0, 3),
     "LLaMA, RMS by hand": Architecture(Llama, tokens, 0, 3, own_loss),
-    "LLaMA, nn.RMSNorm, tied": Architecture(lambda: Llama(nn.RMSNorm, tied=True), tokens, 0, 3, None),
+    "LLaMA, nn.RMSNorm, tied": Architecture(lambda: Llama(partial(nn.RMSNorm, eps=2.0**-23), tied=True), tokens, 0, 3, None),
     "U-Net": Architecture(UNet, segmentation, 3),
     "audio encoder": Architecture(AudioEncoder, lambda: (torch.randn(8, 12), torch.arange(8) % 3), 1, 3),
     "recurrent with batch norm, RNN": Architecture(lambda: Recurrent(nn.RNN), lambda: (torch.randn(5, 8, 2), torch.arange(8) % 3), 1),

@@ -121,16 +121,17 @@ def made(gap: float, spread: float, above: bool = False) -> list[Found]:
 
 def test_the_resolution_and_the_top_of_the_grid_leave_the_ratio_open() -> None:
     assert len(made(1, 0)) == LEAST_SEEDS
+    study = Study("quick")
 
     def outcome(found: list[Found]) -> str:
-        return checks(QUICK, found, TINY, 0.95, ("ratio",))[0].outcome
+        return checks(study, found, TINY, 0.95, ("ratio",))[0].outcome
 
     assert outcome(made(1.2, 0.001)) == "holds"
     # nearer to 10 than the search can tell: equal numbers are no certainty
     assert outcome(made(1 + 0.9 * RESOLUTION, 0.0)) == "undecided"
     assert outcome(made(2.0, 0.001, above=True)) == "undecided"
     lost = [*made(1.2, 0.001), replace(made(1.2, 0.0)[0], largest={"batch": math.nan, "none": 1.0})]
-    check = checks(QUICK, lost, TINY, 0.95, ("ratio",))[0]
+    check = checks(study, lost, TINY, 0.95, ("ratio",))[0]
     assert "1 of 4 seeds gave no number" in check.scope
     assert check.outcome == "holds"
 
