@@ -176,6 +176,10 @@ def test_the_curvature_of_l_p_is_left_as_it_is():
     [
         ("norm2(u) + norm2(v) < m*norm2(u) + norm2(v)/2 + 1", [["norm2(u) < m*norm2(u) + 1", "norm2(v) < (1/2)*norm2(v)"]]),
         ("norm2(u) - dot(u, v) <= norm2(v)", []),
+        (
+            "norm2(u) + norm2(v) <= beta*(3*norm2(u) - (norm2(v) - m)/2)/gamma",
+            [["norm2(u) <= 3*(beta*norm2(u)/gamma) + (1/2)*(beta*m/gamma)", "norm2(v) <= -((1/2)*(beta*norm2(v)/gamma))"]],
+        ),
         ("dot(grad, input_grad) + 1 <= norm2(grad)", []),
         (
             "norm2(input_grad) + 1 <= norm2(grad)",

@@ -69,6 +69,14 @@ def test_what_is_stronger_is_refuted(kind, said, holds):
     assert decide(said, eps="zero", normaliser=kind, vectors=E).verdict.status.value == "refuted"
 
 
+@pytest.mark.parametrize(("most", "status"), [("m", "proved"), ("m - 1", "refuted"), ("9/10*m", "refuted")])
+def test_how_long_a_batch_with_one_largest_entry_can_be(most, status):
+    """1, and m - 1 entries nearly as large: as near to m as one likes."""
+    batch = np.array([1, -0.999, 0.998, -0.999])
+    assert (abs(batch.sum()) < 1e-12, bool(batch @ batch > 3.6)) == (True, True)
+    assert decide(f"norm2(y_hat) < {most}", eps="zero", normaliser="linf").verdict.status.value == status
+
+
 def _singular_value(kind: str, y: np.ndarray, eps: float) -> float:
     """sigma times the largest singular value of dy_hat/dy, by complex steps through the definition."""
     columns = []
